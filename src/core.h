@@ -1,0 +1,66 @@
+/*
+ * core.h
+ *	  What the pure core (decimal, grid, pairing, rounding, codec) needs of its
+ *	  surroundings: fixed-width types, palloc and nothing else.
+ *
+ * In the server that is PostgreSQL's c.h and palloc; with METER_STANDALONE it
+ * is the C library, so that the core can be fuzzed and measured as a plain
+ * program.  Core code reports bad input through return values, never by
+ * raising an error, and allocates in the current memory context.
+ */
+#ifndef METER_CORE_H
+#define METER_CORE_H
+
+#ifdef METER_STANDALONE
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int64_t int64;
+typedef int32_t int32;
+typedef uint64_t uint64;
+typedef uint32_t uint32;
+typedef uint8_t uint8;
+
+#ifndef PG_INT64_MAX
+#define PG_INT64_MAX INT64_MAX
+#define PG_INT64_MIN INT64_MIN
+#endif
+#define Min(x, y) ((x) < (y) ? (x) : (y))
+#define Max(x, y) ((x) > (y) ? (x) : (y))
+#define Assert(condition) ((void) 0)
+
+extern void *palloc(size_t size);
+extern void *palloc0(size_t size);
+extern void *repalloc(void *pointer, size_t size);
+extern void pfree(void *pointer);
+
+#else
+
+#include "postgres.h"
+
+#endif
+
+/* Instants are microseconds since 2000-01-01 00:00 UTC, as timestamptz is. */
+#define METER_BEGIN		PG_INT64_MIN	/* -infinity */
+#define METER_END		PG_INT64_MAX	/* infinity */
+
+#define METER_SECOND	INT64_C(1000000)
+#define METER_MINUTE	(60 * METER_SECOND)
+#define METER_HOUR		(60 * METER_MINUTE)
+#define METER_DAY		(24 * METER_HOUR)
+
+/* Text or a decimal, not terminated; len < 0 is NULL. */
+typedef struct MeterAttr
+{
+	const char *data;
+	int32		len;
+} MeterAttr;
+
+#define METER_NULL_ATTR ((MeterAttr) {NULL, -1})
+#define MeterAttrIsNull(attr) ((attr).len < 0)
+
+#endif							/* METER_CORE_H */

@@ -1,0 +1,87 @@
+/*
+ * decimal.c
+ *	  Decimal numbers as text: the form in which timelines carry values.
+ *
+ * The canonical form has one spelling for each number: an optional minus, the
+ * integer part without leading zeros ("0" if it is zero), and a fraction
+ * without trailing zeros, if there is one.  "0" has no sign.  So equal
+ * numbers are equal bytes, and only an order needs to look at digits.
+ */
+#include "decimal.h"
+
+/* Cut what numeric's output has beyond the canonical form; the new length. */
+int
+meter_decimal_trim(char *text, int len)
+{
+	if (memchr(text, '.', len) != NULL)
+	{
+		while (text[len - 1] == '0')
+			len--;
+		if (text[len - 1] == '.')
+			len--;
+	}
+	if (len == 2 && text[0] == '-' && text[1] == '0')
+	{
+		text[0] = '0';
+		len = 1;
+	}
+	return len;
+}
+
+/* Is this the one spelling of a number? */
+bool
+meter_decimal_is_canonical(const char *text, int len)
+{
+	int			i = 0;
+	int			first;
+
+	if (len > 0 && text[0] == '-')
+		i++;
+	first = i;
+	while (i < len && text[i] >= '0' && text[i] <= '9')
+		i++;
+	if (i == first || (text[first] == '0' && i - first > 1))
+		return false;
+	if (i == len)
+		return !(first == 1 && text[1] == '0');
+	if (text[i] != '.' || text[len - 1] == '0' || i + 1 == len)
+		return false;
+	for (i++; i < len; i++)
+	{
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+	}
+	return true;
+}
+
+/* Order two canonical decimals by magnitude. */
+static int
+decimal_cmp_magnitude(const char *a, int alen, const char *b, int blen)
+{
+	const char *apoint = memchr(a, '.', alen);
+	const char *bpoint = memchr(b, '.', blen);
+	int			aint = apoint ? (int) (apoint - a) : alen;
+	int			bint = bpoint ? (int) (bpoint - b) : blen;
+	int			cmp;
+
+	if (aint != bint)
+		return aint < bint ? -1 : 1;
+	cmp = memcmp(a, b, Min(alen, blen));
+	if (cmp != 0)
+		return cmp < 0 ? -1 : 1;
+	return alen == blen ? 0 : (alen < blen ? -1 : 1);
+}
+
+/* Order two canonical decimals as numbers. */
+int
+meter_decimal_cmp(const char *a, int alen, const char *b, int blen)
+{
+	bool		aneg = alen > 0 && a[0] == '-';
+	bool		bneg = blen > 0 && b[0] == '-';
+
+	if (aneg != bneg)
+		return aneg ? -1 : 1;
+	if (aneg)
+		return decimal_cmp_magnitude(b + 1, blen - 1, a + 1, alen - 1);
+	return decimal_cmp_magnitude(a, alen, b, blen);
+}
