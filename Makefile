@@ -1,0 +1,117 @@
+# make help says what there is.
+
+# --- what is built --------------------------------------------------------------------------------------------------
+
+EXTENSION = meter
+MODULE_big = meter
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+PGFILEDESC = "meter - usage metering"
+
+# The version stands in meter.control and nowhere else.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" meter.control)
+
+# The install script is these files joined, each after those it needs.
+SQL_PARTS = \
+	src/header.sql \
+	src/timeline.sql \
+	src/transaction_id.sql \
+	src/catalog.sql \
+	src/stream.sql \
+	src/definition.sql \
+	src/settle.sql \
+	src/advance.sql \
+	src/verify.sql \
+	src/status.sql \
+	src/worker.sql \
+	src/privileges.sql
+
+DATA_built = meter--$(EXTVERSION).sql
+
+PG_CFLAGS = -Wall -Wextra
+# Warnings are about this code: the server's headers have some of their own.
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
+
+# The server: 15 where it is, then whichever Debian package has headers here, then the PATH's.
+DEBIAN_PGXS := $(wildcard $(foreach v,15 18 17 16 14,/usr/lib/postgresql/$(v)/lib/pgxs))
+PG_CONFIG ?= $(firstword $(DEBIAN_PGXS:/lib/pgxs=/bin/pg_config) pg_config)
+
+# installcheck, against a server that runs already and preloads meter. make check needs none.
+REGRESS = $(sort $(basename $(notdir $(wildcard sql/*.sql))))
+REGRESS_OPTS = --load-extension=meter
+
+# --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------
+
+RUNNERS = demo check check-regress check-isolation check-tap check-unit lint help pg_config
+
+ifneq ($(filter $(RUNNERS),$(MAKECMDGOALS)),)
+
+.PHONY: $(MAKECMDGOALS)
+
+demo:
+	@demo/run
+
+check:
+	@test/check
+
+check-regress check-isolation check-tap check-unit:
+	@test/check $(@:check-%=%)
+
+lint:
+	@test/lint
+
+pg_config:
+	@echo '$(PG_CONFIG)'
+
+help:
+	@echo 'make                 builds the extension for the PostgreSQL of PG_CONFIG ($(PG_CONFIG))'
+	@echo 'make install         installs it there; then: CREATE EXTENSION meter'
+	@echo "make demo            shows it at work in a private server; TRACE='FILE…' feeds a Google cluster trace"
+	@echo 'make check           builds without warnings and runs all tests in private servers'
+	@echo 'make check-regress   only the SQL tests;         also: check-isolation, check-tap, check-unit'
+	@echo "                     TESTS='a b' picks tests by name, KEEP=1 keeps their scratch folder"
+	@echo 'make lint            the checks that need no server'
+	@echo 'make installcheck    the SQL tests against a running server that preloads meter'
+	@echo 'make clean           removes what was built'
+
+# Other goals of the same command line take their turn with PostgreSQL's rules.
+ifneq ($(filter-out $(RUNNERS),$(MAKECMDGOALS)),)
+$(filter-out $(RUNNERS),$(MAKECMDGOALS)):
+	@$(MAKE) --no-print-directory $@
+.NOTPARALLEL:
+endif
+
+else
+
+# --- build ------------------------------------------------------------------------------------------------------------
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(wildcard $(PGXS)),)
+$(error no PostgreSQL headers behind "$(PG_CONFIG)": apt-get install postgresql-server-dev-15, or set PG_CONFIG; make demo and make check install what they need)
+endif
+
+# A file left out of SQL_PARTS would be missed by nobody until it is needed.
+SQL_FOUND := $(wildcard src/*.sql)
+ifneq ($(filter-out clean distclean,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out $(SQL_PARTS),$(SQL_FOUND)),)
+$(error not in SQL_PARTS: $(filter-out $(SQL_PARTS),$(SQL_FOUND)))
+endif
+ifneq ($(filter-out $(SQL_FOUND),$(SQL_PARTS)),)
+$(warning SQL_PARTS names what is not there: $(filter-out $(SQL_FOUND),$(SQL_PARTS)))
+SQL_PARTS := $(filter $(SQL_FOUND),$(SQL_PARTS))
+endif
+endif
+
+# PostgreSQL's own dependency tracking, which its packages switch off: whoever includes a header that changed is rebuilt.
+override autodepend = yes
+include $(PGXS)
+
+# Bitcode is as old as its object file.
+$(OBJS:.o=.bc): %.bc: %.o
+
+meter--$(EXTVERSION).sql: $(SQL_PARTS) meter.control Makefile
+	cat $(SQL_PARTS) >$@.tmp
+	mv $@.tmp $@
+
+EXTRA_CLEAN = meter--$(EXTVERSION).sql.tmp
+
+endif

@@ -1,0 +1,300 @@
+# shellcheck shell=bash
+# What the runners share: packages, a private build, an unprivileged user, a private server.
+#
+# Sourced by test/check and demo/run, never executed:
+#
+#     . "$(dirname "$0")/../test/harness.sh"
+#     need_postgres demo                  # packages that are missing; sets PG_CONFIG, PGBIN, PG_MAJOR
+#     scratch demo                        # sets SCRATCH, a folder that goes away when the script ends
+#     build                               # the clone, built and installed below SCRATCH
+#     start_server demo "shared_preload_libraries = 'meter'"
+#     psql -c 'CREATE EXTENSION meter'    # PGHOST, PGPORT, PGUSER, PGDATABASE and PATH lead to the server
+#     keep_server                         # optional: the server and SCRATCH outlive the script
+#
+# Rules it keeps, whoever runs it:
+# - Nothing is ever written into the clone, so runs as root and as others do not get into each other's way.
+# - PostgreSQL refuses to run as root: there, whatever has to do with a server runs as the user postgres.
+# - The extension is installed below SCRATCH (a staged root that the private servers look into), not into the system:
+#   a running server's library is not replaced under it. Only where a server cannot do that, `make install` is called.
+# - Where no package is missing, the network is not touched.
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# Neither the caller's connection settings nor those of an outer make may lead anywhere else.
+for _variable in $(compgen -e | grep '^PG' || true); do
+	[ "$_variable" = PG_CONFIG ] || unset "$_variable"
+done
+unset _variable MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES
+export LC_ALL=C.UTF-8
+
+say() { printf '== %s\n' "$*"; }
+warn() { printf '%s\n' "$*" >&2; }
+die() {
+	warn "error: $*"
+	exit 1
+}
+
+# --- whom to be ---------------------------------------------------------------------------------------------------
+
+am_root() { [ "$(id -u)" = 0 ]; }
+
+# as_root COMMAND…: for apt-get and make install only.
+as_root() {
+	if am_root; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "this needs root, and there is no sudo; as root: $*"
+	fi
+}
+
+# The user who owns the servers: oneself, or postgres (nobody where PostgreSQL came without it) in place of root.
+server_user() {
+	if ! am_root; then
+		id -un
+	elif id -u postgres >/dev/null 2>&1; then
+		echo postgres
+	else
+		echo nobody
+	fi
+}
+
+# as_user COMMAND…: as the server's user, in SCRATCH, with a home of its own.
+as_user() (
+	cd "${SCRATCH:-/}"
+	export HOME="${SCRATCH:-/}" TMPDIR="${SCRATCH:+$SCRATCH/tmp}"
+	if am_root; then
+		user=$(server_user)
+		export USER=$user LOGNAME=$user
+		exec setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups -- "$@"
+	fi
+	exec "$@"
+)
+
+# --- packages -----------------------------------------------------------------------------------------------------
+
+_missing_packages() {
+	local package
+	for package in "$@"; do
+		[ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
+	done
+}
+
+# need_packages PACKAGE…: installs those that are missing, and says which.
+need_packages() {
+	local missing log status=0
+	if ! command -v apt-get >/dev/null; then
+		return 0 # not Debian: what is really missing shows by itself
+	fi
+	mapfile -t missing < <(_missing_packages "$@")
+	[ ${#missing[@]} -gt 0 ] || return 0
+
+	say "installing with apt-get: ${missing[*]}"
+	log=$(mktemp "${TMPDIR:-/tmp}/meter-apt.XXXXXX")
+	_install_packages "${missing[@]}" >"$log" 2>&1 || status=$?
+	if [ "$status" != 0 ]; then
+		cat "$log" >&2
+		rm -f "$log"
+		die "could not install ${missing[*]}"
+	fi
+	rm -f "$log"
+}
+
+# The server's package makes and starts a cluster "main" on port 5432. Nobody asked for one here, so a setting of its
+# own file says no while the packages are installed; the administrator's createcluster.conf stays as it is.
+_install_packages() (
+	no_cluster=/etc/postgresql-common/createcluster.d/zz-meter-no-main-cluster.conf
+	apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq)
+
+	remove_setting() {
+		as_root rm -f "$no_cluster"
+		as_root rmdir --ignore-fail-on-non-empty "${no_cluster%/*}" || true
+	}
+	trap remove_setting EXIT
+	as_root mkdir -p "${no_cluster%/*}"
+	echo "create_main_cluster = false" | as_root tee "$no_cluster" >/dev/null
+
+	as_root "${apt[@]}" update || true # an old list may do
+	as_root "${apt[@]}" install -y --no-install-recommends "$@"
+)
+
+# need_postgres demo|check: a compiler and a PostgreSQL with its headers. PG_CONFIG, where set, chooses the PostgreSQL.
+need_postgres() {
+	local packages=(build-essential) major
+
+	if [ -z "${PG_CONFIG:-}" ]; then
+		PG_CONFIG=$(_find_pg_config)
+	fi
+	if [ -z "$PG_CONFIG" ]; then
+		packages+=(postgresql-15 postgresql-server-dev-15)
+	elif [[ $PG_CONFIG == /usr/lib/postgresql/*/bin/pg_config ]]; then
+		major=${PG_CONFIG#/usr/lib/postgresql/}
+		major=${major%%/*}
+		packages+=("postgresql-$major" "postgresql-server-dev-$major")
+	fi
+	if [ "$1" = check ]; then
+		packages+=(perl libipc-run-perl)
+	fi
+	if compgen -G "$ROOT/src/*.proto" >/dev/null; then
+		packages+=(libprotobuf-c-dev protobuf-c-compiler)
+	fi
+	need_packages "${packages[@]}"
+
+	[ -n "$PG_CONFIG" ] || PG_CONFIG=$(_find_pg_config)
+	[ -n "$PG_CONFIG" ] || die "no PostgreSQL with its headers found; set PG_CONFIG to its pg_config"
+	[ -e "$("$PG_CONFIG" --pgxs)" ] || die "$PG_CONFIG belongs to a PostgreSQL without its headers"
+	PGBIN=$("$PG_CONFIG" --bindir)
+	[ -x "$PGBIN/postgres" ] || die "no PostgreSQL server in $PGBIN"
+	PG_MAJOR=$("$PG_CONFIG" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
+	export PG_CONFIG PGBIN PG_MAJOR
+	PATH=$PGBIN:$PATH
+}
+
+# The Makefile knows which pg_config is the default; an answer without headers behind it is none.
+_find_pg_config() {
+	local found
+	found=$(make -s -C "$ROOT" pg_config)
+	if [ -e "$("$found" --pgxs 2>/dev/null)" ]; then
+		echo "$found"
+	fi
+}
+
+# --- scratch ------------------------------------------------------------------------------------------------------
+
+SCRATCH=
+_servers=()
+_keep=no
+
+# scratch NAME: SCRATCH becomes a new folder of the server's user, removed when the script ends.
+scratch() {
+	local base
+	for base in "${TMPDIR:-/tmp}" /tmp; do
+		SCRATCH=$(mktemp -d "$base/meter-$1.XXXXXX")
+		trap _clean_up EXIT
+		if am_root; then
+			chown "$(server_user):" "$SCRATCH"
+		fi
+		# A socket's path has 107 bytes at most; and root's own TMPDIR may be closed to others.
+		if [ ${#SCRATCH} -le 60 ] && as_user mkdir tmp 2>/dev/null; then
+			return 0
+		fi
+		rm -rf "$SCRATCH"
+	done
+	die "no folder for scratch files that the user $(server_user) can use"
+}
+
+# on_exit is the script's own last word; it may be defined again.
+on_exit() { :; }
+
+# shellcheck disable=SC2317 # called by trap
+_clean_up() {
+	local status=$? server
+	trap - EXIT
+	if [ "$_keep" = no ]; then
+		for server in ${_servers[@]+"${_servers[@]}"}; do
+			stop_server "$server" immediate || true
+		done
+		rm -rf "$SCRATCH"
+	fi
+	on_exit "$status" || status=$?
+	exit "$status"
+}
+
+# keep_server: what runs stays, and so does SCRATCH.
+keep_server() { _keep=yes; }
+
+# --- build --------------------------------------------------------------------------------------------------------
+
+# build [MAKE ARGUMENT…]: copies the clone to SCRATCH/tree, builds it there, installs it below SCRATCH/root.
+build() {
+	local log=$SCRATCH/build.log make
+	make=(make -C "$SCRATCH/tree" PG_CONFIG="$PG_CONFIG" with_llvm=no "$@")
+
+	as_user mkdir tree root
+	tar -C "$ROOT" --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude='*.d' -cf - . |
+		as_user tar -C tree -xf - --no-same-owner
+	say "building for PostgreSQL $PG_MAJOR"
+	# shellcheck disable=SC2024 # the log is ours
+	if ! as_user "${make[@]}" -j"$(nproc)" all >"$log" 2>&1; then
+		cat "$log" >&2
+		die "the build failed"
+	fi
+	if _has_extension_destdir; then
+		as_user "${make[@]}" install DESTDIR="$SCRATCH/root" >>"$log"
+		_extension_conf="extension_destdir = '$SCRATCH/root'"
+	else
+		say "installing into $("$PG_CONFIG" --pkglibdir)"
+		as_root "${make[@]}" install >>"$log"
+		_extension_conf=
+	fi
+}
+
+# Debian's servers can be told of a staged root to look for extensions in first.
+_has_extension_destdir() {
+	as_user mkdir -p probe
+	as_user touch probe/postgresql.conf
+	as_user "$PGBIN/postgres" -D probe -C extension_destdir >/dev/null 2>&1
+}
+
+# --- servers ------------------------------------------------------------------------------------------------------
+
+# server_conf: the settings that make a private server find the extension.
+server_conf() {
+	printf '%s\n' "$_extension_conf"
+}
+
+# start_server NAME [SETTING…]: a new cluster in SCRATCH/NAME with each SETTING as a line of its postgresql.conf. It
+# listens on a socket in that folder only, which nobody but its user (and root) can enter; its log is SCRATCH/NAME/log.
+start_server() {
+	local name=$1 dir=$SCRATCH/$1
+	shift
+	as_user mkdir -m 700 "$name"
+	as_user "$PGBIN/initdb" -D "$name/data" -U postgres --auth=trust --no-sync --encoding=UTF8 --locale=C \
+		>"$SCRATCH/initdb.log" 2>&1 || { cat "$SCRATCH/initdb.log" >&2; die "initdb failed"; }
+	{
+		echo "listen_addresses = ''"
+		echo "unix_socket_directories = '$dir'"
+		echo "fsync = off"
+		echo "log_line_prefix = '%m [%p] %b %q%d '"
+		echo "timezone = 'UTC'"
+		server_conf
+		[ $# = 0 ] || printf '%s\n' "$@"
+	} | as_user tee -a "$name/data/postgresql.conf" >/dev/null
+	_servers+=("$name")
+	use_server "$name"
+	restart_server "$name"
+}
+
+# use_server NAME: points PGHOST and the rest at it.
+use_server() {
+	export PGHOST=$SCRATCH/$1 PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
+}
+
+# restart_server NAME: starts one that was stopped or killed.
+restart_server() {
+	as_user "$PGBIN/pg_ctl" start -w -D "$1/data" -l "$1/log" >/dev/null || {
+		tail -n 50 "$SCRATCH/$1/log" >&2
+		die "the server did not start"
+	}
+}
+
+# stop_server NAME [smart|fast|immediate]
+stop_server() {
+	[ -e "$SCRATCH/$1/data/postmaster.pid" ] || return 0
+	as_user "$PGBIN/pg_ctl" stop -w -D "$1/data" -m "${2:-fast}" >/dev/null
+}
+
+# how_to_connect NAME: the command line for a person.
+how_to_connect() {
+	printf 'psql -h %s -U postgres\n' "$SCRATCH/$1"
+}
+
+# how_to_stop NAME: the same for the end of a server that was kept.
+how_to_stop() {
+	local as=
+	am_root && as="setpriv --reuid=$(server_user) --regid=$(id -g "$(server_user)") --init-groups "
+	printf '%s%s stop -D %s && rm -rf %s\n' "$as" "$PGBIN/pg_ctl" "$SCRATCH/$1/data" "$SCRATCH"
+}
