@@ -1,0 +1,160 @@
+# MeterTest: a private server for a test, SQL scripts whose every line of output is a named answer, and the shape of the cases.
+package MeterTest;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use File::Basename qw(dirname);
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(start_server read_cases quote literal answers number define meter_arguments event_rows insert_events usage_text
+  stamp seconds seed);
+
+my $home = dirname(dirname(__FILE__));
+
+# A server of its own, without the worker, with the extension and the oracle in database postgres.
+sub start_server
+{
+	my ($name) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init;
+	$node->append_conf('postgresql.conf', <<'CONF');
+fsync = off
+synchronous_commit = off
+autovacuum = off
+jit = off
+timezone = 'UTC'
+CONF
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION meter');
+	$node->safe_psql('postgres', slurp_file("$home/oracle.sql"));
+	return $node;
+}
+
+sub read_cases
+{
+	my ($file) = @_;
+	return JSON::PP->new->utf8->decode(slurp_file("$home/cases/$file"));
+}
+
+# An SQL literal; undef is NULL.
+sub literal
+{
+	my ($text) = @_;
+	return 'NULL' unless defined $text;
+	$text =~ s/'/''/g;
+	return "'$text'";
+}
+
+sub quote
+{
+	my ($name) = @_;
+	$name =~ s/"/""/g;
+	return qq("$name");
+}
+
+# Runs a script and returns its answers: a reference to a hash from name to text, of the lines 'name<TAB>text' that it
+# prints. Errors do not stop it: what a statement should have answered is then missing, and the message is shown.
+sub answers
+{
+	my ($node, $script, $database) = @_;
+	my ($stdout, $stderr);
+	$node->psql($database || 'postgres',
+		"LOAD 'meter';\nSET client_min_messages = warning;\n$script",
+		stdout        => \$stdout,
+		stderr        => \$stderr,
+		on_error_stop => 0,
+		timeout       => $PostgreSQL::Test::Utils::timeout_default,
+		extra_params  => [ '-F', "\t" ]);
+	diag($stderr) if $stderr ne '';
+	my %answer;
+	foreach (split /\n/, $stdout)
+	{
+		my ($name, $text) = split /\t/, $_, 2;
+		next if !defined $text;
+		BAIL_OUT("two answers named $name") if exists $answer{$name};
+		$answer{$name} = $text;
+	}
+	return \%answer;
+}
+
+# A number in its least scale, as text.
+sub number
+{
+	my ($n) = @_;
+	return undef unless defined $n;
+	$n = "$n";
+	$n =~ s/0+$//, $n =~ s/\.$// if $n =~ /\./;
+	$n = '0' if $n eq '-0';
+	return $n;
+}
+
+# The arguments of meter.create_meter and of oracle.define that a case gives.
+sub meter_arguments
+{
+	my ($meter) = @_;
+	return map { ($_ eq 'precision' ? '"precision"' : $_) . ' => ' . literal($meter->{$_}) }
+	  grep { defined $meter->{$_} } sort keys %$meter;
+}
+
+# The rows of an event log for a case's events.
+sub event_rows
+{
+	my (@events) = @_;
+	return map {
+		my $e = $_;
+		'(' . join(', ',
+			map { literal($_) } $e->{source}, $e->{id}, $e->{time}, $e->{resource} // 'r1', $e->{account},
+			$e->{kind}, $e->{label}, number($e->{value})) . ')'
+	} @events;
+}
+
+sub insert_events
+{
+	my ($table, @events) = @_;
+	return '' unless @events;
+	return qq(INSERT INTO $table (source, id, "time", resource, account, action, offering, value) VALUES\n)
+	  . join(",\n", event_rows(@events)) . ";\n";
+}
+
+# A query for usage rows as one text that can be compared: 'period account label quantity; …', quantities of 0 left out.
+sub usage_text
+{
+	my ($from) = @_;
+	return <<"SQL";
+(SELECT coalesce(string_agg(to_char(period_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || ' ' || coalesce(account, '?')
+	|| ' ' || coalesce(dimensions ->> 'offering', '?') || ' ' || trim_scale(quantity), '; '
+	ORDER BY period_start, account COLLATE "C", dimensions ->> 'offering' COLLATE "C"), '')
+ FROM $from WHERE quantity <> 0)
+SQL
+}
+
+# Instants of the cases as seconds, and back.
+sub seconds
+{
+	my ($time) = @_;
+	my ($y, $mo, $d, $h, $mi, $s) = $time =~ /^(\d+)-(\d+)-(\d+)T(\d+):(\d+):([\d.]+)Z$/ or die "not an instant: $time";
+	require Time::Local;
+	return Time::Local::timegm(0, $mi, $h, $d, $mo - 1, $y) + $s;
+}
+
+sub stamp
+{
+	my ($s) = @_;
+	my @t = gmtime($s);
+	return sprintf('%04d-%02d-%02dT%02d:%02d:%02dZ', $t[5] + 1900, $t[4] + 1, @t[ 3, 2, 1, 0 ]);
+}
+
+# The seed of a random test, printed so that a failure can be seen again: METER_SEED=n prove …
+sub seed
+{
+	my $seed = $ENV{METER_SEED} || int(rand(1e9));
+	srand($seed);
+	diag("METER_SEED=$seed");
+	return $seed;
+}
+
+1;
