@@ -166,7 +166,8 @@ _find_pg_config() {
 
 SCRATCH=
 _servers=()
-_keep=no
+_keep_scratch=no
+_keep_servers=no
 
 # scratch NAME: SCRATCH becomes a new folder of the server's user, removed when the script ends.
 scratch() {
@@ -193,18 +194,39 @@ on_exit() { :; }
 _clean_up() {
 	local status=$? server
 	trap - EXIT
-	if [ "$_keep" = no ]; then
+	if [ "$_keep_servers" = no ]; then
 		for server in ${_servers[@]+"${_servers[@]}"}; do
 			stop_server "$server" immediate || true
 		done
+	fi
+	if [ "$_keep_scratch" = no ]; then
 		rm -rf "$SCRATCH"
+	else
+		say "kept: $SCRATCH"
 	fi
 	on_exit "$status" || status=$?
 	exit "$status"
 }
 
-# keep_server: what runs stays, and so does SCRATCH.
-keep_server() { _keep=yes; }
+# keep_scratch: SCRATCH stays. keep_server: what runs in it does, too.
+keep_scratch() { _keep_scratch=yes; }
+keep_server() { _keep_scratch=yes _keep_servers=yes; }
+
+# find_data: METER_DATA becomes the folder of real input, readable to the server's user; empty where there is none. Tests
+# that want it and find nothing skip themselves.
+find_data() {
+	local data=${METER_DATA:-$ROOT/../shared/data}
+	if ! data=$(cd "$data" 2>/dev/null && pwd); then
+		METER_DATA=
+	elif as_user find "$data/" >/dev/null 2>&1 && [ -z "$(as_user find "$data/" ! -readable)" ]; then
+		METER_DATA=$data
+	else
+		as_user mkdir data
+		tar -C "$data" -cf - . | as_user tar -C data -xf - --no-same-owner
+		METER_DATA=$SCRATCH/data
+	fi
+	export METER_DATA
+}
 
 # --- build --------------------------------------------------------------------------------------------------------
 
@@ -224,7 +246,9 @@ build() {
 	fi
 	if _has_extension_destdir; then
 		as_user "${make[@]}" install DESTDIR="$SCRATCH/root" >>"$log"
-		_extension_conf="extension_destdir = '$SCRATCH/root'"
+		# The first is for control files, scripts and '$libdir/meter', the second for plain 'meter' in preload lists.
+		_extension_conf="extension_destdir = '$SCRATCH/root'
+dynamic_library_path = '$SCRATCH/root$("$PG_CONFIG" --pkglibdir):\$libdir'"
 	else
 		say "installing into $("$PG_CONFIG" --pkglibdir)"
 		as_root "${make[@]}" install >>"$log"
