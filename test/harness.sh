@@ -18,6 +18,8 @@
 #   a running server's library is not replaced under it. Only where a server cannot do that, `make install` is called.
 # - Where no package is missing, the network is not touched.
 
+# shellcheck disable=SC2030,SC2031 # as_user changes TMPDIR for its command only
+
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -109,6 +111,7 @@ _install_packages() (
 	no_cluster=/etc/postgresql-common/createcluster.d/zz-meter-no-main-cluster.conf
 	apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq)
 
+	# shellcheck disable=SC2317 # called by trap
 	remove_setting() {
 		as_root rm -f "$no_cluster"
 		as_root rmdir --ignore-fail-on-non-empty "${no_cluster%/*}" || true
