@@ -1,0 +1,96 @@
+/*
+ * worker_slot.h
+ *	  What launcher and workers know of each database, in shared memory.
+ */
+#ifndef METER_WORKER_SLOT_H
+#define METER_WORKER_SLOT_H
+
+#include "datatype/timestamp.h"
+#include "storage/latch.h"
+
+#define METER_SLOTS 512
+#define METER_SLOT_TEXT 256
+
+typedef enum MeterSlotState
+{
+	METER_SLOT_WAITING,
+	METER_SLOT_STARTING,		/* a worker was asked for */
+	METER_SLOT_RUNNING
+} MeterSlotState;
+
+/* How a turn ended */
+typedef enum MeterTurnResult
+{
+	METER_TURN_NONE,			/* there was none yet */
+	METER_TURN_SETTLED,			/* something was written */
+	METER_TURN_NOTHING_DUE,
+	METER_TURN_UNFINISHED,		/* more is due at once */
+	METER_TURN_METER_FAILED,	/* at least one; the others went on */
+	METER_TURN_GAVE_WAY,		/* to DROP DATABASE, DROP EXTENSION, … */
+	METER_TURN_STOPPED,			/* by a signal */
+	METER_TURN_NO_EXTENSION,
+	METER_TURN_NO_METER,
+	METER_TURN_READ_ONLY,		/* the database's transactions are */
+	METER_TURN_FAILED
+} MeterTurnResult;
+
+/* What steps did, summed */
+typedef struct MeterTally
+{
+	int64		steps;
+	int64		usage_rows;
+	int64		adjustments;
+	int64		late_rows;
+	int64		errors;
+} MeterTally;
+
+typedef struct MeterSlot
+{
+	Oid			database;		/* InvalidOid: the slot is free */
+	uint64		serial;			/* of the claim; newer is greater */
+	MeterSlotState state;
+	int			pid;			/* while running */
+	bool		woken;			/* since the running turn listed its meters */
+	int			quiet_turns;	/* in a row without work, or failed */
+	TimestampTz next_due;
+	TimestampTz reserved_at;
+	TimestampTz last_start;
+	TimestampTz last_end;
+	MeterTurnResult result;
+	int64		turns;
+	MeterTally	tally;
+	TimestampTz last_error_at;
+	char		last_error[METER_SLOT_TEXT];
+} MeterSlot;
+
+/* Names one claim of a slot; what is done with an outdated one is ignored */
+typedef struct MeterSlotRef
+{
+	int			index;
+	uint64		serial;
+	Oid			database;
+} MeterSlotRef;
+
+extern void meter_slots_request(void);
+extern bool meter_slots_exist(void);
+extern int	meter_slots_copy(MeterSlot **slots);
+extern uint64 meter_slots_serial(void);
+extern void meter_slots_forget(bool (*exists) (Oid database), uint64 until);
+extern void meter_slots_hasten(void);
+
+extern void meter_launcher_attach(Latch *latch);
+extern int	meter_launcher_pid(void);
+
+extern bool meter_slot_reserve(Oid database, int quiet_turns,
+							   MeterSlotRef *ref);
+extern void meter_slot_release(const MeterSlotRef *ref);
+extern bool meter_slot_abandon(const MeterSlotRef *ref, TimestampTz before);
+extern bool meter_slot_attach(const MeterSlotRef *ref);
+extern bool meter_slot_take_wake(const MeterSlotRef *ref);
+extern void meter_slot_count(const MeterSlotRef *ref, const MeterTally *step);
+extern void meter_slot_note_error(const MeterSlotRef *ref, const char *text);
+extern void meter_slot_finish(const MeterSlotRef *ref,
+							  MeterTurnResult result);
+extern void meter_slot_wake(Oid database);
+
+#endif
