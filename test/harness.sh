@@ -29,7 +29,7 @@ for _variable in $(compgen -e | grep '^PG' || true); do
 	[ "$_variable" = PG_CONFIG ] || unset "$_variable"
 done
 unset _variable MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES
-export LC_ALL=C.UTF-8
+export LC_ALL=C.UTF-8 LANG=C.UTF-8
 
 say() { printf '== %s\n' "$*"; }
 warn() { printf '%s\n' "$*" >&2; }
@@ -94,7 +94,7 @@ need_packages() {
 	mapfile -t missing < <(_missing_packages "$@")
 	[ ${#missing[@]} -gt 0 ] || return 0
 
-	say "installing with apt-get: ${missing[*]}"
+	say "installing with apt-get: ${missing[*]} (this can take some minutes)"
 	log=$(mktemp "${TMPDIR:-/tmp}/meter-apt.XXXXXX")
 	_install_packages "${missing[@]}" >"$log" 2>&1 || status=$?
 	if [ "$status" != 0 ]; then
@@ -168,7 +168,6 @@ _find_pg_config() {
 # --- scratch ------------------------------------------------------------------------------------------------------
 
 SCRATCH=
-_servers=()
 _keep_scratch=no
 _keep_servers=no
 
@@ -178,6 +177,8 @@ scratch() {
 	for base in "${TMPDIR:-/tmp}" /tmp; do
 		SCRATCH=$(mktemp -d "$base/meter-$1.XXXXXX")
 		trap _clean_up EXIT
+		trap 'exit 130' INT
+		trap 'exit 143' TERM
 		if am_root; then
 			chown "$(server_user):" "$SCRATCH"
 		fi
@@ -195,12 +196,13 @@ on_exit() { :; }
 
 # shellcheck disable=SC2317 # called by trap
 _clean_up() {
-	local status=$? server
+	local status=$? pid_file
 	trap - EXIT
 	if [ "$_keep_servers" = no ]; then
-		for server in ${_servers[@]+"${_servers[@]}"}; do
-			stop_server "$server" immediate || true
-		done
+		# Whoever started them: a test that was interrupted leaves its own behind.
+		while read -r pid_file; do
+			as_user "$PGBIN/pg_ctl" stop -w -D "${pid_file%/*}" -m immediate >/dev/null 2>&1 || true
+		done < <(find "$SCRATCH" -name postmaster.pid)
 	fi
 	if [ "$_keep_scratch" = no ]; then
 		rm -rf "$SCRATCH"
@@ -279,7 +281,7 @@ start_server() {
 	local name=$1 dir=$SCRATCH/$1
 	shift
 	as_user mkdir -m 700 "$name"
-	as_user "$PGBIN/initdb" -D "$name/data" -U postgres --auth=trust --no-sync --encoding=UTF8 --locale=C \
+	as_user "$PGBIN/initdb" -D "$dir/data" -U postgres --auth=trust --no-sync --encoding=UTF8 --locale=C \
 		>"$SCRATCH/initdb.log" 2>&1 || { cat "$SCRATCH/initdb.log" >&2; die "initdb failed"; }
 	{
 		echo "listen_addresses = ''"
@@ -290,7 +292,6 @@ start_server() {
 		server_conf
 		[ $# = 0 ] || printf '%s\n' "$@"
 	} | as_user tee -a "$name/data/postgresql.conf" >/dev/null
-	_servers+=("$name")
 	use_server "$name"
 	restart_server "$name"
 }
@@ -302,7 +303,7 @@ use_server() {
 
 # restart_server NAME: starts one that was stopped or killed.
 restart_server() {
-	as_user "$PGBIN/pg_ctl" start -w -D "$1/data" -l "$1/log" >/dev/null || {
+	as_user "$PGBIN/pg_ctl" start -w -D "$SCRATCH/$1/data" -l "$SCRATCH/$1/log" >/dev/null || {
 		tail -n 50 "$SCRATCH/$1/log" >&2
 		die "the server did not start"
 	}
@@ -311,7 +312,7 @@ restart_server() {
 # stop_server NAME [smart|fast|immediate]
 stop_server() {
 	[ -e "$SCRATCH/$1/data/postmaster.pid" ] || return 0
-	as_user "$PGBIN/pg_ctl" stop -w -D "$1/data" -m "${2:-fast}" >/dev/null
+	as_user "$PGBIN/pg_ctl" stop -w -D "$SCRATCH/$1/data" -m "${2:-fast}" >/dev/null
 }
 
 # how_to_connect NAME: the command line for a person.

@@ -3,7 +3,7 @@
 #     perl run_tap.pl LOG COUNTS COMMAND…
 #
 # All output goes to the file LOG, "PASSED FAILED SKIPPED" to the file COUNTS; what failed is shown as it happens.
-# A program that dies, breaks its plan or runs nothing has failed once more.
+# A program that dies, breaks its plan or runs nothing has failed once more, and the exit status is 1.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ $| = 1;
 
 my $parser = TAP::Parser->new({ exec => \@command, merge => 1 });
 my ($passed, $failed, $skipped) = (0, 0, 0);
-my ($after_failure, $shown) = (0, 0);
+my ($after_failure, $shown, $broken) = (0, 0, 0);
 
 # show LINE: enough to find the first causes, not the flood after them.
 sub show
@@ -45,6 +45,7 @@ if (defined $parser->skip_all)
 }
 elsif ($parser->parse_errors || (!$failed && ($parser->exit || !$parser->tests_run)))
 {
+	$broken = 1;
 	$failed++;
 	show($_) for $parser->parse_errors;
 	show('exit status ' . $parser->exit) if $parser->exit;
@@ -53,3 +54,4 @@ elsif ($parser->parse_errors || (!$failed && ($parser->exit || !$parser->tests_r
 open my $result, '>', $counts or die "$counts: $!\n";
 print $result "$passed $failed $skipped\n";
 close $result or die "$counts: $!\n";
+exit $broken;
