@@ -19,6 +19,7 @@ my $peers    = read_cases('peer_cases.json');
 my $seed     = seed();
 my $node     = start_server('cases');
 my $script   = '';
+my %title    = map { $_->{id} => $_->{title} // $_->{name} } @{ $semantic->{cases} }, @$peers;
 my (@checks, %skipped);
 
 # Adds a query whose answer, a single value, must be `expected`.
@@ -370,7 +371,12 @@ CREATE TEMP TABLE oracle_log (source text, id text, "time" timestamptz, resource
 	offering text, value numeric, attributes jsonb);
 $script
 SQL
-is($answer->{ $_->[0] }, $_->[1], $_->[0]) foreach @checks;
+my %checks_of;
+push @{ $checks_of{ (split / /, $_->[0])[0] } }, $_ foreach @checks;
+foreach my $id (uniq(map { (split / /, $_->[0])[0] } @checks))
+{
+	subtest "$id $title{$id}" => sub { is($answer->{ $_->[0] }, $_->[1], $_->[0]) foreach @{ $checks_of{$id} } };
+}
 
 $node->stop;
 done_testing();

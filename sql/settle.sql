@@ -1,0 +1,137 @@
+-- Promise: periods are settled once, state is carried over their boundaries, and what arrives late becomes the difference.
+SET timezone = 'UTC';
+SET datestyle = 'ISO';
+SELECT meter.create_stream('cloud');
+SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize,transfer}', lateness => '5 minutes');
+
+-- Nothing has happened yet: nothing to settle.
+SET meter.now = '2024-03-05 10:00';
+SELECT * FROM meter.advance('cloud');
+
+-- A morning, hour by hour. A period is settled when it has ended and the stragglers' five minutes are over.
+INSERT INTO cloud.event ("time", resource, account, action, offering) VALUES
+	('2024-03-05 10:15', 'vm1', 'geneva-jug', 'start', 'm'),
+	('2024-03-05 10:40', 'vm2', 'geneva-jug', 'start', 'l'),
+	('2024-03-05 10:50', 'vm2', NULL,         'stop',  NULL);
+SET meter.now = '2024-03-05 11:04:59.999999';
+SELECT * FROM meter.advance('cloud');
+SET meter.now = '2024-03-05 11:05';
+SELECT * FROM meter.advance('cloud');
+SELECT * FROM meter.advance('cloud');		-- again: nothing
+-- vm1 runs on without an event, and gets its row.
+SET meter.now = '2024-03-05 12:05';
+SELECT * FROM meter.advance('cloud');
+SELECT period_start, account, resource, dimensions, quantity, revision, settlement FROM cloud.usage ORDER BY settlement, period_start, resource;
+-- A pause is caught up in one settle; an event that lies ahead of the clock waits.
+INSERT INTO cloud.event ("time", resource, account, action, offering) VALUES ('2024-03-05 20:00', 'vm3', 'basel-cup', 'start', 's');
+SET meter.now = '2024-03-05 15:30';
+SELECT * FROM meter.advance('cloud');
+-- No clock goes back.
+SET meter.now = '2024-03-05 09:00';
+SELECT * FROM meter.advance('cloud');
+SELECT * FROM meter.verify('cloud');
+
+-- Late: vm1 had been transferred at 13:20 and stopped at 14:45. What was billed stays as it stands; the difference is added.
+INSERT INTO cloud.event ("time", resource, account, action) VALUES
+	('2024-03-05 14:45', 'vm1', NULL, 'stop'), ('2024-03-05 13:20', 'vm1', 'basel-cup', 'transfer');
+SET meter.now = '2024-03-05 15:31';
+SELECT * FROM meter.advance('cloud');
+SELECT period_start, account, quantity, revision, settlement FROM cloud.usage WHERE resource = 'vm1' AND period_start >= '2024-03-05 13:00'
+ORDER BY period_start, settlement, account;
+SELECT period_start, account, quantity FROM cloud.usage_total WHERE resource = 'vm1' ORDER BY period_start, account;
+-- A late row that changes nothing writes nothing.
+INSERT INTO cloud.event ("time", resource, account, action) VALUES ('2024-03-05 14:50', 'vm1', NULL, 'stop');
+SELECT * FROM meter.advance('cloud');
+-- Later than any before: a run in an hour before the first that was settled.
+INSERT INTO cloud.event ("time", resource, account, action, offering) VALUES
+	('2024-03-05 08:30', 'vm4', 'geneva-jug', 'start', 's'), ('2024-03-05 08:45', 'vm4', NULL, 'stop', NULL);
+SELECT * FROM meter.advance('cloud');
+SELECT period_start, account, quantity, revision, settlement FROM cloud.usage WHERE resource = 'vm4';
+SELECT * FROM meter.verify('cloud');
+
+-- The hour itself. vm5 and vm6 run since 09:10; at 11:00:00, where the watermark stands, vm5 is restarted (a stop and a start) and vm6 is
+-- resized to an offering that sorts lower. The carried state is not an event of 11:00, so it takes no part in their order.
+SELECT meter.create_stream('hour');
+SELECT meter.create_meter('hour', meter, starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0', since => '2024-03-05 09:00')
+FROM unnest('{early,late}'::text[]) meter;
+INSERT INTO hour.event ("time", resource, account, action, offering) VALUES
+	('2024-03-05 09:10', 'vm5', 'a', 'start', 'm'), ('2024-03-05 09:10', 'vm6', 'a', 'start', 'm');
+-- The meter "late" settles up to 11:00 before those events arrive, the meter "early" after.
+SET meter.now = '2024-03-05 11:00';
+SELECT * FROM meter.advance('hour', 'late');
+INSERT INTO hour.event ("time", resource, action, offering) VALUES
+	('2024-03-05 11:00', 'vm5', 'start', NULL), ('2024-03-05 11:00', 'vm5', 'stop', NULL), ('2024-03-05 11:00', 'vm6', 'resize', 'l');
+SELECT * FROM meter.advance('hour', 'early');
+SELECT * FROM meter.advance('hour', 'late');
+SET meter.now = '2024-03-05 12:00';
+SELECT * FROM meter.advance('hour');
+-- Both say the same: vm5 never stopped; vm6 is "l" from 11:00 on.
+SELECT resource, period_start, dimensions ->> 'offering' AS offering, string_agg(meter || ' ' || quantity, ', ' ORDER BY meter) AS minutes
+FROM hour.usage_total GROUP BY 1, 2, 3 ORDER BY 1, 2;
+-- A stop exactly on the hour ends with the hour; a run that ends where it began, on the hour, is none.
+INSERT INTO hour.event ("time", resource, account, action, offering) VALUES
+	('2024-03-05 12:00', 'vm5', NULL, 'stop', NULL),
+	('2024-03-05 12:00', 'vm7', 'a', 'start', 'm'), ('2024-03-05 12:00', 'vm7', NULL, 'stop', NULL);
+SET meter.now = '2024-03-05 13:00';
+SELECT * FROM meter.advance('hour');
+SELECT resource, meter, count(*) AS hours, max(period_start) AS last FROM hour.usage_total GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT * FROM meter.verify('hour');
+
+-- Names. Until somebody says whose vm8 is, its time is billed as ''; the settle that first meets a name moves all of it.
+SELECT meter.create_stream('names');
+SELECT meter.create_meter('names', 'vm', starts => '{start}', stops => '{stop}', changes => '{transfer}', lateness => '0');
+INSERT INTO names.event ("time", resource, action, offering) VALUES ('2024-03-05 10:30', 'vm8', 'start', 'm');
+SET meter.now = '2024-03-05 12:00';
+SELECT * FROM meter.advance('names');
+INSERT INTO names.event ("time", resource, account, action, offering) VALUES ('2024-03-05 12:15', 'vm8', 'geneva-jug', 'transfer', 'l');
+SET meter.now = '2024-03-05 13:00';
+SELECT * FROM meter.advance('names');
+SELECT period_start, account, dimensions, quantity, revision, settlement FROM names.usage ORDER BY period_start, settlement, account;
+-- Only the account looks back: the offering of the first hours is what it was.
+SELECT period_start, account, dimensions, quantity FROM names.usage_total WHERE quantity <> 0 ORDER BY period_start, dimensions;
+SELECT * FROM meter.verify('names');
+
+-- The clock of events: it stands at the latest event that is not in the future, of whatever kind.
+SELECT meter.create_stream('replay');
+SELECT meter.create_meter('replay', 'vm', starts => '{start}', stops => '{stop}', clock => 'event', lateness => '30 minutes');
+INSERT INTO replay.event ("time", resource, account, action) VALUES ('2024-03-05 10:00', 'vm1', 'a', 'start'), ('2024-03-05 11:59', 'x', NULL, 'tick');
+SET meter.now = '2024-03-06';
+SELECT * FROM meter.advance('replay');
+INSERT INTO replay.event ("time", resource, action) VALUES ('2024-03-05 12:30', 'x', 'tick'), ('2030-01-01', 'x', 'tick');
+SELECT * FROM meter.advance('replay');
+SELECT * FROM meter.verify('replay');
+
+-- run settles everything that is due, step by step; advance does one step for each meter asked for. The steps' size changes no bill.
+SELECT meter.create_stream('steps');
+SELECT meter.create_meter('steps', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
+INSERT INTO steps.event ("time", resource, account, action, offering)
+	SELECT '2024-03-05'::timestamptz + (n * 37 % 1440) * interval '1 minute', 'vm' || n % 10, 'a', CASE n % 3 WHEN 0 THEN 'stop' ELSE 'start' END, 'm'
+	FROM generate_series(1, 1000) n;
+SET meter.now = '2024-03-06';
+SET meter.batch_rows = 10;
+CALL meter.run('steps');
+RESET meter.batch_rows;
+SELECT stream, meter, watermark, lag, late_backlog, last_error FROM meter.status WHERE stream = 'steps';
+SELECT count(*) AS adjustments FROM steps.usage WHERE revision > 0;
+SELECT meter, usage_rows, adjustments, late_rows FROM meter.advance('steps');
+SELECT * FROM meter.verify('steps');
+
+-- current_usage: the ledger and, computed live, what is not settled yet.
+SET meter.now = '2024-03-05 10:30';
+SELECT meter.create_stream('live');
+SELECT meter.create_meter('live', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
+INSERT INTO live.event ("time", resource, account, action, offering) VALUES ('2024-03-05 09:15', 'vm1', 'a', 'start', 'm'), ('2024-03-05 10:05', 'vm2', 'b', 'start', 'm');
+SELECT * FROM meter.advance('live');
+SELECT period_start, resource, account, quantity FROM live.usage_total ORDER BY period_start, resource;
+SELECT period_start, resource, account, quantity FROM live.current_usage ORDER BY period_start, resource;
+
+-- A meter that fails is told of, and holds up nobody else.
+SELECT meter.create_meter('live', 'broken', aggregate => 'weighted', value_from => 'size', starts => '{start}', stops => '{stop}', lateness => '0');
+INSERT INTO live.event ("time", resource, account, action, attributes) VALUES ('2024-03-05 10:06', 'vm9', 'a', 'start', '{"size": "large"}');
+SET meter.now = '2024-03-05 11:00';
+SELECT meter, watermark, usage_rows FROM meter.advance('live') ORDER BY meter;
+SELECT meter, watermark, last_error IS NOT NULL AS failed FROM meter.status WHERE stream = 'live' ORDER BY meter;
+SELECT meter.drop_meter('live', 'broken');
+SELECT * FROM meter.verify('live');
+
+SELECT meter.drop_stream(name, delete_data => true) FROM unnest('{cloud,hour,names,replay,steps,live}'::text[]) name;

@@ -1,0 +1,242 @@
+# Promise: whatever happens, and in whatever order it becomes known, the ledger says what the rules say.
+#
+# Worlds of random histories (ties, attributes left out, copies without an id, orphan stops, transfers, accounts named late or never,
+# odd texts, clocks being set) are fed to streams in random batches, settled after each batch, and compared with the oracle.
+#
+#   METER_SEED=n      the same worlds again; each is made from the seed and its own number
+#   METER_WORLD=n     only that world
+#   METER_RANDOM=n    this many worlds instead of 40; a world has some eight histories and two meters
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use MeterTest;
+use List::Util qw(shuffle max min);
+use Test::More;
+
+my $seed  = seed();
+my $node  = start_server('random');
+my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 40));
+
+sub one_of { return $_[ rand @_ ]; }
+
+# What a text can be: names that sort, join or quote badly.
+my @accounts  = ('A', 'B', 'b', 'a-b', 'a', '', "\x{c3}\x{a9}");
+my @offerings = ('s', 'm', 'l', '10', '9', '', 'a"b', "it's");
+my @zones     = ('z1', 'z2', '1', 'null');
+my @values    = (0, 1, 2.5, '9', '10', '10.0', '0.30', -1, '1e-7', '123456789.000000001');
+
+# Where and when: around instants at which clocks are set, where the days are odd, and before 1970.
+my @places = (
+	[ 'UTC',                 '2024-03-04T20:00:00Z' ],
+	[ 'UTC',                 '1969-12-31T10:00:00Z' ],
+	[ 'Asia/Kolkata',        '2024-02-28T12:00:00Z' ],
+	[ 'America/New_York',    '2024-03-09T20:00:00Z' ],
+	[ 'America/New_York',    '2024-11-02T20:00:00Z' ],
+	[ 'Europe/Berlin',       '2024-03-30T20:00:00Z' ],
+	[ 'Australia/Lord_Howe', '2024-10-05T04:00:00Z' ],
+	[ 'Australia/Lord_Howe', '2024-04-06T04:00:00Z' ],
+	[ 'America/Havana',      '2020-10-31T20:00:00Z' ],
+	[ 'America/Sao_Paulo',   '2018-11-03T20:00:00Z' ],
+	[ 'America/St_Johns',    '2006-10-28T20:00:00Z' ],
+	[ 'Pacific/Apia',        '2011-12-29T20:00:00Z' ]);
+
+# [period, hours a history spans, precisions]
+my @grids = (
+	[ '1 hour',     8,   '1 minute', '1 second', '5 minutes', '20 minutes', '1 hour' ],
+	[ '15 minutes', 5,   '1 minute', '15 minutes' ],
+	[ '6 hours',    40,  '1 hour',   '30 minutes', '1 minute' ],
+	[ '1 day',      80,  '1 hour',   '1 minute',   '3 hours' ],
+	[ '1 week',     400, '1 hour' ],
+	[ '1 month',    900, '1 hour',   '1 minute' ]);
+
+# A moment of the history: often the same as others, often on the grid.
+sub moment
+{
+	my ($base, $hours) = @_;
+	my $second = int(rand($hours * 3600));
+	my $how = rand();
+	return sprintf('%s %s', $base, 0) if $how < 0.01;
+	$second -= $second % 3600 if $how < 0.15;
+	$second -= $second % 1200 if $how < 0.40;
+	$second -= $second % 30   if $how < 0.85;
+	my $micro = $how > 0.95 ? int(rand(1e6)) : $how > 0.93 ? one_of(1, 999_999) : 0;
+	return sprintf('%s %d.%06d', $base, $second, $micro);
+}
+
+sub world
+{
+	my ($w) = @_;
+	srand($seed + $w);
+	my $stream = "world$w";
+	my ($timezone, $begin) = @{ one_of(@places) };
+	my ($period, $hours, @precisions) = @{ one_of(@grids) };
+	my $script = "SELECT meter.create_stream('$stream');\n";
+
+	# the meters
+	my @meters;
+	foreach my $name ('m1', 'm2')
+	{
+		my %meter = (
+			aggregate  => one_of('duration', 'duration', 'weighted'),
+			entity     => one_of(undef, undef, 'vm'),
+			starts     => one_of('{create,start}', '{start}'),
+			stops      => one_of('{delete,stop}', '{stop}'),
+			changes    => one_of('{resize,update}', '{resize}', '{}'),
+			dimensions => one_of('{offering}', '{offering}', '{}', '{offering,zone}', '{zone,offering}'),
+			period     => $period,
+			precision  => one_of(@precisions),
+			rounding   => one_of('up', 'down', 'nearest', 'none', undef),
+			unit       => one_of('1 minute', '1 second', '1 hour', '7 seconds', '1024 seconds'),
+			timezone   => $timezone,
+			since      => undef);
+		my %how = (clock => one_of('wall', 'event'), lateness => one_of('0', '5 minutes', '90 minutes'));
+		my $since = rand() < 0.3 ? "oracle.slice_begin('$begin'::timestamptz + interval '" . int(rand($hours / 2)) . " hours', '$period', '$timezone')" : 'NULL';
+		my $define = join(', ', meter_arguments(\%meter), "since => $since");
+		push @meters,
+		  { name => $name, how => \%how, define => $define,
+			create => "SELECT meter.create_meter('$stream', '$name', $define, max_lateness => NULL, "
+			  . join(', ', map { "$_ => '$how{$_}'" } sort keys %how) . ");\n" };
+	}
+
+	# the histories
+	my (@rows, $clock);
+	foreach my $r (1 .. 8)
+	{
+		my $named = one_of(0, 0.2, 0.8);
+		foreach (1 .. 1 + rand(14))
+		{
+			my ($offset) = moment($begin, $hours);
+			my ($base, $s) = split / /, $offset;
+			push @rows, [
+				"'$base'::timestamptz + interval '$s seconds'",
+				literal("r$r"),
+				literal(rand() < $named ? one_of(@accounts[ 0 .. ($w % 3 ? 2 : $#accounts) ]) : undef),
+				literal(one_of(undef, 'vm', 'vm', 'vm', 'disk')),
+				literal(one_of('start', 'start', 'create', 'stop', 'stop', 'delete', 'resize', 'resize', 'update', 'ping', undef)),
+				literal(rand() < 0.5 ? one_of(@offerings) : undef),
+				literal(rand() < 0.4 ? one_of(@values) : undef),
+				literal(one_of(undef, '{}', '{"zone": null}', map { qq({"zone": "$_"}) } @zones) // undef), ];
+			push @rows, $rows[-1] if rand() < 0.1;
+		}
+	}
+
+	# batches: roughly in order, or not at all
+	my $rounds = 1 + int(rand(5));
+	my $loose = one_of(0.1, 1, 5);
+	my @keyed = map { [ (($_->[0] =~ /interval '([\d.]+)/)[0] / ($hours * 3600) + (rand() - 0.5) * $loose, $_) ] } @rows;
+	my @sorted = map { $_->[1] } sort { $a->[0] <=> $b->[0] } @keyed;
+	my @batches;
+	push @{ $batches[ min($rounds - 1, int($_ * $rounds / @sorted)) ] }, $sorted[$_] foreach 0 .. $#sorted;
+
+	# a meter that is made late finds the log as it is
+	my $late_meter = rand() < 0.3 ? $rounds : 1;
+	$script .= "SET meter.batch_rows = " . one_of(1000000, 1000000, 1, 7) . ";\n";
+	foreach my $round (1 .. $rounds)
+	{
+		$script .= $meters[0]{create} if $round == 1;
+		$script .= $meters[1]{create} if $round == $late_meter;
+		if (my @batch = @{ $batches[ $round - 1 ] || [] })
+		{
+			$script .= qq(INSERT INTO $stream.event ("time", resource, account, entity, action, offering, value, attributes) VALUES\n)
+			  . join(",\n", map { '(' . join(', ', @$_) . ')' } @batch) . ";\n";
+		}
+		my $ahead = $round == $rounds ? $hours * 1.5 : $hours * $round / $rounds + (rand() < 0.3 ? -$hours / 3 : 0);
+		$script .= "SELECT set_config('meter.now', ('$begin'::timestamptz + interval '" . int($ahead * 60) . " minutes')::text, false) IS NULL;\n";
+		$script .= "CALL meter.run('$stream');\n";
+		foreach my $m ($round >= $late_meter ? @meters : $meters[0])
+		{
+			$script .= "SELECT 'world $w round $round $m->{name}', pg_temp.compare('$stream', '$m->{name}', oracle.define($m->{define}), "
+			  . ($round == $rounds ? "pg_temp.clock('$stream', '$m->{how}{clock}', '$m->{how}{lateness}')" : 'NULL') . ");\n";
+		}
+		$script .= "SELECT 'world $w round $round verify', count(*) FROM meter.verify('$stream');\n";
+	}
+	$script .= "SELECT 'world $w again', (SELECT sum(usage_rows + adjustments + late_rows) FROM meter.advance('$stream'));\n";
+	$script .= "SELECT meter.drop_stream('$stream', true);\n" unless $ENV{METER_KEEP};
+
+	my $answer = answers($node, prelude() . $script);
+	subtest "world $w: $period in $timezone, $rounds rounds of " . @rows . ' rows' => sub {
+		foreach my $round (1 .. $rounds)
+		{
+			is($answer->{"world $w round $round $_->{name}"}, '', "round $round: $_->{name} as the oracle says")
+			  or diag("METER_SEED=$seed METER_WORLD=$w: $_->{create}")
+			  foreach ($round >= $late_meter ? @meters : $meters[0]);
+			is($answer->{"world $w round $round verify"}, '0', "round $round: verify is empty");
+		}
+		is($answer->{"world $w again"}, '0', 'a second settle has nothing to do');
+	};
+}
+
+# compare: '' where the ledger of a meter is what the oracle computes at its watermark, else what differs, with the events of
+# the first resource that does. clock: where the watermark must be.
+sub prelude
+{
+	return <<'SQL';
+CREATE FUNCTION pg_temp.ledger(stream text, meter text)
+RETURNS TABLE (period_start timestamptz, resource text, account text, dimensions jsonb, quantity numeric) LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT period_start, resource, account, dimensions, sum(quantity) FROM %I.usage
+		WHERE meter = $1 GROUP BY 1, 2, 3, 4 HAVING sum(quantity) <> 0', stream) USING meter;
+END $$;
+CREATE FUNCTION pg_temp.clock(stream text, clock text, lateness interval) RETURNS timestamptz LANGUAGE plpgsql AS $$
+DECLARE
+	now timestamptz := current_setting('meter.now');
+	latest timestamptz;
+BEGIN
+	EXECUTE format('SELECT max("time") FROM %I.event WHERE "time" <= $1', stream) INTO latest USING now;
+	RETURN CASE clock WHEN 'wall' THEN now ELSE latest END - lateness;
+END $$;
+CREATE FUNCTION pg_temp.compare(stream text, meter text, definition oracle.meter, clock timestamptz) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	s record;
+	odd record;
+	differs text;
+	culprit text;
+	n int;
+BEGIN
+	SELECT * INTO s FROM meter.status t WHERE t.stream = compare.stream AND t.meter = compare.meter;
+	IF s.last_error IS NOT NULL THEN
+		RETURN 'error: ' || s.last_error;
+	END IF;
+	IF s.watermark IS NULL THEN
+		RETURN CASE WHEN clock IS NOT NULL THEN 'no watermark' ELSE '' END;
+	END IF;
+	IF s.watermark > current_setting('meter.now')::timestamptz AND clock IS NOT NULL THEN
+		RETURN format('the watermark %s is after now', s.watermark);
+	END IF;
+	IF clock IS NOT NULL AND s.watermark <> greatest(oracle.slice_begin(clock, definition.period, definition.timezone), definition.since) THEN
+		RETURN format('the watermark is %s, the clock %s', s.watermark, clock);
+	END IF;
+
+	SELECT string_agg(format('%s %s %s %s: ledger %s, oracle %s', period_start, resource, account, dimensions,
+			coalesce(l.quantity, 0), coalesce(o.quantity, 0)), '; ' ORDER BY period_start, resource), min(resource)
+		INTO differs, culprit
+	FROM pg_temp.ledger(stream, meter) l
+	FULL JOIN oracle.usage((stream || '.event')::regclass, definition, s.watermark) o
+		USING (period_start, resource, account, dimensions)
+	WHERE l.quantity IS DISTINCT FROM o.quantity;
+	IF differs IS NOT NULL THEN
+		EXECUTE format('SELECT string_agg(concat_ws('' '', "time", entity, action, ''a='' || account, ''o='' || offering, ''v='' || value, attributes), '' | '' ORDER BY "time", arrival)
+			FROM %I.event WHERE resource = $1', stream) INTO culprit USING culprit;
+		RETURN format('at %s: %s. Events: %s', s.watermark, left(differs, 2000), culprit);
+	END IF;
+
+	EXECUTE format('SELECT count(*) FROM %I.usage WHERE meter = $1 AND (quantity = 0
+		OR transaction_id <> meter.transaction_id($2, meter, resource, account, dimensions, period_start, revision))', stream)
+		INTO n USING meter, stream;
+	IF n > 0 THEN
+		RETURN n || ' rows are empty or have a transaction ID that is not theirs';
+	END IF;
+	EXECUTE format('SELECT count(*) FROM (SELECT FROM %I.usage WHERE meter = $1
+		GROUP BY period_start, resource, account, dimensions HAVING max(revision) <> count(*) - 1 OR min(revision) <> 0) q', stream) INTO n USING meter;
+	IF n > 0 THEN
+		RETURN n || ' keys whose revisions have gaps';
+	END IF;
+	RETURN '';
+END $$;
+SQL
+}
+
+world($_) foreach @numbers;
+$node->stop;
+done_testing();
