@@ -14,9 +14,9 @@
  *	labels		their number, then of each key and value (0: NULL, else + 1)
  *	last		if known: the last event, in microseconds
  *	nspans		number of spans
- *	spans		of each: begin (the first: from 2000; others: from the end of
- *				the one before), length (left out where there is no end), and
- *				the label if there are two or more
+ *	spans		of each: begin (the first: signed, from 2000; others: from the
+ *				end of the one before), length (left out where there is no
+ *				end), and the label if there are two or more
  *
  * A text is its length + 1 (0: NULL) and its bytes.  Times of spans count in
  * the greatest of 1 microsecond, 1 ms, 1 s and 1 min that divides them all.
@@ -181,10 +181,14 @@ meter_encode(const MeterTimeline *timeline, uint8 *bytes)
 
 		if (begin == METER_BEGIN)
 			begin = span->end == METER_END ? 0 : span->end;
-		at = put_zigzag(at, begin / divide - before);
+		begin /= divide;
+		if (i == 0)
+			at = put_zigzag(at, begin);
+		else
+			at = put_varint(at, (uint64) begin - (uint64) before);
 		if (span->end != METER_END)
 		{
-			at = put_varint(at, (uint64) (span->end / divide - begin / divide));
+			at = put_varint(at, (uint64) (span->end / divide) - (uint64) begin);
 			before = span->end / divide;
 		}
 		if (timeline->nlabels > 1)
@@ -360,22 +364,14 @@ get_labels(Reader *reader, MeterTimelineBuilder *builder, bool labels)
 	pfree(attrs);
 }
 
-/* Is a time beyond what can be held, or the sum of two? */
-static bool
-out_of_range(int64 value, int64 plus, int64 divide)
-{
-	int64		limit = (METER_END - 1) / divide;
-
-	return plus > limit || plus < -limit ||
-		value > limit - Max(plus, 0) || value < -limit - Min(plus, 0);
-}
-
 /* Read the spans, which must be in order and joined where they can be. */
 static void
 get_spans(Reader *reader, MeterTimelineBuilder *builder, uint8 flags)
 {
 	MeterTimeline *timeline = builder->timeline;
 	int64		divide = scales[(flags & FLAG_SCALE) >> SCALE_SHIFT];
+	int64		first = METER_FIRST / divide;
+	int64		limit = (METER_LIMIT - 1) / divide;
 	int32		nspans = get_count(reader, 1);
 	int64		before = 0;
 	int32		i;
@@ -384,25 +380,40 @@ get_spans(Reader *reader, MeterTimelineBuilder *builder, uint8 flags)
 	{
 		bool		open = i == nspans - 1 && (flags & FLAG_OPEN);
 		bool		unbegun = i == 0 && (flags & FLAG_BEGIN);
-		int64		begin = get_zigzag(reader);
-		uint64		length = open ? 1 : get_varint(reader);
+		int64		begin;
+		uint64		length;
 		uint64		label = 0;
 
+		/* how far a span goes on is compared without a sign: no overflow */
+		if (i == 0)
+		{
+			begin = get_zigzag(reader);
+			if (begin < first || begin > limit)
+				fail(reader, "has a span that is out of range");
+		}
+		else
+		{
+			uint64		gap = get_varint(reader);
+
+			if (gap > (uint64) limit - (uint64) before)
+				fail(reader, "has a span that is out of range");
+			begin = (int64) ((uint64) before + gap);
+		}
+		length = open ? 0 : get_varint(reader);
 		if (timeline->nlabels > 1)
 			label = get_varint(reader);
 		if (reader->problem != NULL)
 			return;
+
 		if (label >= (uint64) timeline->nlabels)
 			fail(reader, "has a span with a label that is not there");
-		else if (out_of_range(begin, before, divide) ||
-				 (i > 0 && begin < 0) || length > PG_INT64_MAX ||
-				 out_of_range(begin + before, (int64) length, divide) ||
-				 (unbegun && !open ? length != 0 : length == 0))
-			fail(reader, "has a span that is empty, out of order or out of range");
+		else if (length > (uint64) limit - (uint64) begin)
+			fail(reader, "has a span that is out of range");
+		else if (!open && (length == 0) != unbegun)
+			fail(reader, "has a span that is empty");
 		else
 		{
-			begin += before;
-			before = begin + (int64) length;
+			before = (int64) ((uint64) begin + length);
 			meter_build_span(builder,
 							 unbegun ? METER_BEGIN : begin * divide,
 							 open ? METER_END : before * divide,
@@ -453,6 +464,9 @@ meter_decode(const uint8 *bytes, size_t length,
 	{
 		builder.timeline->has_last = true;
 		builder.timeline->last = get_zigzag(&reader);
+		if (builder.timeline->last < METER_FIRST ||
+			builder.timeline->last >= METER_LIMIT)
+			fail(&reader, "has a last event that is out of range");
 	}
 	if (reader.problem == NULL)
 		get_spans(&reader, &builder, flags);

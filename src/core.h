@@ -48,6 +48,10 @@ extern void pfree(void *pointer);
 #define METER_BEGIN		PG_INT64_MIN	/* -infinity */
 #define METER_END		PG_INT64_MAX	/* infinity */
 
+/* The first finite instant, and the one after the last: timestamptz's. */
+#define METER_FIRST		INT64_C(-211813488000000000)
+#define METER_LIMIT		INT64_C(9223371331200000000)
+
 #define METER_SECOND	INT64_C(1000000)
 #define METER_MINUTE	(60 * METER_SECOND)
 #define METER_HOUR		(60 * METER_MINUTE)

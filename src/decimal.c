@@ -13,7 +13,7 @@
 int
 meter_decimal_trim(char *text, int len)
 {
-	if (memchr(text, '.', len) != NULL)
+	if (len > 0 && memchr(text, '.', len) != NULL)
 	{
 		while (text[len - 1] == '0')
 			len--;
@@ -28,7 +28,11 @@ meter_decimal_trim(char *text, int len)
 	return len;
 }
 
-/* Is this the one spelling of a number? */
+/* numeric holds so many digits before and after the point. */
+#define MAX_INTEGER_DIGITS	131072
+#define MAX_FRACTION_DIGITS	16383
+
+/* Is this the one spelling of a number that numeric can hold? */
 bool
 meter_decimal_is_canonical(const char *text, int len)
 {
@@ -40,11 +44,13 @@ meter_decimal_is_canonical(const char *text, int len)
 	first = i;
 	while (i < len && text[i] >= '0' && text[i] <= '9')
 		i++;
-	if (i == first || (text[first] == '0' && i - first > 1))
+	if (i == first || i - first > MAX_INTEGER_DIGITS ||
+		(text[first] == '0' && i - first > 1))
 		return false;
 	if (i == len)
 		return !(first == 1 && text[1] == '0');
-	if (text[i] != '.' || text[len - 1] == '0' || i + 1 == len)
+	if (text[i] != '.' || text[len - 1] == '0' || i + 1 == len ||
+		len - i - 1 > MAX_FRACTION_DIGITS)
 		return false;
 	for (i++; i < len; i++)
 	{

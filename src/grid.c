@@ -13,9 +13,9 @@
  */
 #include "grid.h"
 
-/* Beyond these days no timestamptz lies; keeps arithmetic far from overflow. */
+/* Beyond these days no timestamptz lies; their midnights do not overflow. */
 #define FIRST_DAY	(-2500000)
-#define LAST_DAY	(107000000)
+#define LAST_DAY	(106751990)
 
 #define EPOCH_2000	10957		/* 2000-01-01 in days since 1970-01-01 */
 
@@ -65,10 +65,12 @@ meter_day_to_date(int32 day, int32 *year, int32 *month, int32 *mday)
 	*year = (int32) (yoe + era * 400 + (*month <= 2 ? 1 : 0));
 }
 
-/* First instant of a local day. */
+/* First instant of a local day; beyond the last day there is but infinity. */
 static int64
 midnight(const MeterGrid *grid, int32 day)
 {
+	if (day > LAST_DAY)
+		return METER_END;
 	if (grid->zone == NULL)
 		return (int64) day * METER_DAY;
 	return grid->zone->midnight(grid->zone->arg, day);
@@ -89,8 +91,8 @@ find_day(MeterGrid *grid, int64 instant)
 	if (grid->zone == NULL)
 	{
 		day = (int32) floor_div(instant, METER_DAY);
-		begin = (int64) day * METER_DAY;
-		end = begin + METER_DAY;
+		begin = midnight(grid, day);
+		end = midnight(grid, day + 1);
 	}
 	else
 	{
@@ -113,11 +115,16 @@ find_day(MeterGrid *grid, int64 instant)
 	grid->day_end = end;
 }
 
-/* Begin of the slice of `length` of its day that holds an instant. */
+/*
+ * Begin of the slice of `length` of its day that holds an instant.  A slice
+ * of a day is that day, of however many hours.
+ */
 static int64
 slice_begin(MeterGrid *grid, int64 instant, int64 length)
 {
 	find_day(grid, instant);
+	if (length >= METER_DAY)
+		return grid->day_begin;
 	return instant - (instant - grid->day_begin) % length;
 }
 
@@ -125,6 +132,8 @@ slice_begin(MeterGrid *grid, int64 instant, int64 length)
 static inline int64
 slice_end(MeterGrid *grid, int64 begin, int64 length)
 {
+	if (length >= METER_DAY)
+		return grid->day_end;
 	return Min(begin + length, grid->day_end);
 }
 

@@ -49,7 +49,7 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 
 	if (events->nevents == events->maxevents)
 	{
-		if (events->maxevents >= (1 << 25))
+		if (events->maxevents >= METER_MAX_EVENTS)
 			return false;
 		events->maxevents = Max(4, events->maxevents * 2);
 		if (events->events == NULL)
@@ -69,7 +69,7 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 		/* offset 0 means that there is no record */
 		uint64		size = (uint64) Max(events->arena_used, 1) + need;
 
-		if (size > (UINT64_C(1) << 29))
+		if (size > METER_MAX_ARENA)
 			return false;
 		if (size > events->arena_size)
 		{
@@ -94,9 +94,9 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 	return true;
 }
 
-/* Read the next attribute of a record in the arena. */
-static const char *
-arena_get(const char *record, MeterAttr *attr)
+/* Read the next attribute of a record in the arena; where the one after is. */
+const char *
+meter_event_attr(const char *record, MeterAttr *attr)
 {
 	memcpy(&attr->len, record, sizeof(int32));
 	attr->data = record + sizeof(int32);
@@ -151,9 +151,9 @@ record_cmp(const MeterEvents *events, uint32 a, uint32 b)
 		int			cmp;
 
 		if (a != 0)
-			arecord = arena_get(arecord, &aattr);
+			arecord = meter_event_attr(arecord, &aattr);
 		if (b != 0)
-			brecord = arena_get(brecord, &battr);
+			brecord = meter_event_attr(brecord, &battr);
 		cmp = i < events->natts ? meter_attr_cmp(aattr, battr) :
 			value_cmp(aattr, battr);
 		if (cmp != 0)
@@ -162,15 +162,10 @@ record_cmp(const MeterEvents *events, uint32 a, uint32 b)
 	return 0;
 }
 
-/* qsort comparator: by time alone. */
-static int
-event_cmp_time(const void *a, const void *b)
-{
-	int64		atime = ((const MeterEvent *) a)->time;
-	int64		btime = ((const MeterEvent *) b)->time;
-
-	return atime == btime ? 0 : (atime < btime ? -1 : 1);
-}
+#define SORT_NAME	sort_events
+#define SORT_TYPE	MeterEvent
+#define SORT_KEY(element)	((element).time)
+#include "sort_impl.h"
 
 /* Begin to build a timeline with so many text attributes. */
 void
@@ -421,7 +416,7 @@ apply_record(Walk *walk, uint32 attrs)
 	{
 		MeterAttr	attr;
 
-		record = arena_get(record, &attr);
+		record = meter_event_attr(record, &attr);
 		if (MeterAttrIsNull(attr))
 			continue;
 		walk->state.attrs[i] = attr;
@@ -513,7 +508,7 @@ apply_stops(Walk *walk, int32 from, int32 to)
 		if (events->events[i].kind != METER_STOP ||
 			events->events[i].attrs == 0)
 			continue;
-		(void) arena_get(events->arena + events->events[i].attrs, &name);
+		(void) meter_event_attr(events->arena + events->events[i].attrs, &name);
 		if (!MeterAttrIsNull(name) &&
 			(MeterAttrIsNull(least) || meter_attr_cmp(name, least) < 0))
 			least = name;
@@ -581,8 +576,7 @@ meter_pair(MeterEvents *events, const MeterState *carried,
 
 	if (!events->sorted)
 	{
-		qsort(events->events, events->nevents, sizeof(MeterEvent),
-			  event_cmp_time);
+		sort_events(events->events, (uint32) events->nevents);
 		events->sorted = true;
 	}
 

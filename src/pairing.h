@@ -25,6 +25,10 @@ typedef struct MeterEvent
 	uint8		kind;
 } MeterEvent;
 
+/* So many events, and bytes of attributes, are held at most. */
+#define METER_MAX_EVENTS	(1 << 25)
+#define METER_MAX_ARENA		(UINT64_C(1) << 28)
+
 /*
  * Events being collected.  `natts` counts the text attributes; the value (a
  * canonical decimal) is the attribute after them.
@@ -96,6 +100,7 @@ typedef enum MeterLookBack
 extern void meter_events_init(MeterEvents *events, int32 natts);
 extern bool meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 							 const MeterAttr *attrs);
+extern const char *meter_event_attr(const char *record, MeterAttr *attr);
 extern MeterTimeline *meter_pair(MeterEvents *events,
 								 const MeterState *carried,
 								 MeterLookBack look_back);

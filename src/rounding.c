@@ -80,7 +80,8 @@ meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 /*
  * Begin to cut [from, to).  If it is to be cut into periods, or not at all
  * (meter_cut_window), is a matter of what is called next.  Both ends may be
- * infinite only where the spans are not.
+ * infinite only where the spans are not.  Time billed beyond what int64 holds
+ * (spans of more than 290,000 years) comes out negative.
  */
 void
 meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
@@ -138,7 +139,10 @@ collect_parts(MeterCutter *cutter)
 				cutter->parts[*part - 1].label = span->label;
 				cutter->parts[*part - 1].billed = 0;
 			}
-			cutter->parts[*part - 1].billed += end - begin;
+			/* sums of time do not overflow without a sign */
+			cutter->parts[*part - 1].billed = (int64)
+				((uint64) cutter->parts[*part - 1].billed +
+				 (uint64) end - (uint64) begin);
 		}
 		if (span->end > cutter->cut_end)
 			break;

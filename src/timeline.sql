@@ -1,0 +1,165 @@
+-- timeline: the type, the aggregates that make one, and what can be asked of it. Nothing here needs a stream.
+
+-- --- the type ---------------------------------------------------------------------------------------------------------
+
+CREATE TYPE meter.timeline;
+
+CREATE FUNCTION meter.timeline_in(cstring) RETURNS meter.timeline
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_timeline_in';
+CREATE FUNCTION meter.timeline_out(meter.timeline) RETURNS cstring
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_timeline_out';
+CREATE FUNCTION meter.timeline_recv(internal) RETURNS meter.timeline
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_timeline_recv';
+CREATE FUNCTION meter.timeline_send(meter.timeline) RETURNS bytea
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_timeline_send';
+
+CREATE TYPE meter.timeline (
+	INPUT = meter.timeline_in,
+	OUTPUT = meter.timeline_out,
+	RECEIVE = meter.timeline_recv,
+	SEND = meter.timeline_send,
+	INTERNALLENGTH = VARIABLE,
+	ALIGNMENT = int4,
+	STORAGE = extended
+);
+COMMENT ON TYPE meter.timeline IS 'one resource''s step function of time: spans [from, to) in order, each with a label and a value, such as {[2024-03-05T10:00:00Z,2024-03-05T10:30:00Z) "large" 4}';
+
+COMMENT ON FUNCTION meter.timeline_in(cstring) IS 'timeline from its text form; 22P02 with position and reason where it is none';
+COMMENT ON FUNCTION meter.timeline_out(meter.timeline) IS 'text form of a timeline: always in UTC, one text for each value';
+COMMENT ON FUNCTION meter.timeline_recv(internal) IS 'timeline from its binary form; 22P03 with position and reason where it is none';
+COMMENT ON FUNCTION meter.timeline_send(meter.timeline) IS 'binary form of a timeline: a version byte, then as stored, labels in UTF-8';
+
+CREATE FUNCTION meter.timeline_eq(meter.timeline, meter.timeline) RETURNS boolean
+	LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'meter_timeline_eq';
+COMMENT ON FUNCTION meter.timeline_eq(meter.timeline, meter.timeline) IS 'do two timelines say the same?';
+CREATE FUNCTION meter.timeline_ne(meter.timeline, meter.timeline) RETURNS boolean
+	LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'meter_timeline_ne';
+COMMENT ON FUNCTION meter.timeline_ne(meter.timeline, meter.timeline) IS 'do two timelines say different things?';
+CREATE FUNCTION meter.timeline_hash(meter.timeline) RETURNS integer
+	LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'meter_timeline_hash';
+COMMENT ON FUNCTION meter.timeline_hash(meter.timeline) IS 'hash of a timeline';
+CREATE FUNCTION meter.timeline_hash_extended(meter.timeline, bigint) RETURNS bigint
+	LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'meter_timeline_hash_extended';
+COMMENT ON FUNCTION meter.timeline_hash_extended(meter.timeline, bigint) IS 'hash of a timeline with a seed';
+
+-- in pg_catalog, so that they are found whatever the search path
+CREATE OPERATOR pg_catalog.= (
+	LEFTARG = meter.timeline, RIGHTARG = meter.timeline, FUNCTION = meter.timeline_eq,
+	COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
+	RESTRICT = eqsel, JOIN = eqjoinsel, HASHES
+);
+COMMENT ON OPERATOR pg_catalog.= (meter.timeline, meter.timeline) IS 'the same timeline';
+CREATE OPERATOR pg_catalog.<> (
+	LEFTARG = meter.timeline, RIGHTARG = meter.timeline, FUNCTION = meter.timeline_ne,
+	COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
+	RESTRICT = neqsel, JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR pg_catalog.<> (meter.timeline, meter.timeline) IS 'different timelines';
+
+CREATE OPERATOR CLASS meter.timeline_ops DEFAULT FOR TYPE meter.timeline USING hash AS
+	OPERATOR 1 pg_catalog.=,
+	FUNCTION 1 meter.timeline_hash(meter.timeline),
+	FUNCTION 2 meter.timeline_hash_extended(meter.timeline, bigint);
+COMMENT ON OPERATOR CLASS meter.timeline_ops USING hash IS 'equality of timelines, so that they can be grouped, joined and told apart';
+COMMENT ON OPERATOR FAMILY meter.timeline_ops USING hash IS 'equality of timelines';
+
+-- --- events to timelines ----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION meter.events_accum(internal, timestamptz, boolean) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_events_accum';
+CREATE FUNCTION meter.events_accum(internal, timestamptz, boolean, text) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'meter_events_accum';
+CREATE FUNCTION meter.events_accum(internal, timestamptz, boolean, text, numeric) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 4 AS 'MODULE_PATHNAME', 'meter_events_accum';
+CREATE FUNCTION meter.events_accum_window(internal, timestamptz, boolean, tstzrange) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_events_accum_window';
+CREATE FUNCTION meter.events_accum_window(internal, timestamptz, boolean, tstzrange, interval) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_events_accum_window';
+CREATE FUNCTION meter.events_combine(internal, internal) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_events_combine';
+CREATE FUNCTION meter.events_serialize(internal) RETURNS bytea
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_events_serialize';
+CREATE FUNCTION meter.events_deserialize(bytea, internal) RETURNS internal
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_events_deserialize';
+CREATE FUNCTION meter.events_timeline(internal) RETURNS meter.timeline
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'meter_events_timeline';
+CREATE FUNCTION meter.events_billed(internal) RETURNS interval
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_events_billed';
+
+COMMENT ON FUNCTION meter.events_accum(internal, timestamptz, boolean) IS 'transition of meter.timeline and meter.billed';
+COMMENT ON FUNCTION meter.events_accum(internal, timestamptz, boolean, text) IS 'transition of meter.timeline';
+COMMENT ON FUNCTION meter.events_accum(internal, timestamptz, boolean, text, numeric) IS 'transition of meter.timeline';
+COMMENT ON FUNCTION meter.events_accum_window(internal, timestamptz, boolean, tstzrange) IS 'transition of meter.billed';
+COMMENT ON FUNCTION meter.events_accum_window(internal, timestamptz, boolean, tstzrange, interval) IS 'transition of meter.billed';
+COMMENT ON FUNCTION meter.events_combine(internal, internal) IS 'two partial states of meter.timeline or meter.billed to one';
+COMMENT ON FUNCTION meter.events_serialize(internal) IS 'partial state of meter.timeline or meter.billed as bytes';
+COMMENT ON FUNCTION meter.events_deserialize(bytea, internal) IS 'partial state of meter.timeline or meter.billed from bytes';
+COMMENT ON FUNCTION meter.events_timeline(internal) IS 'result of meter.timeline';
+COMMENT ON FUNCTION meter.events_billed(internal) IS 'result of meter.billed';
+
+CREATE AGGREGATE meter.timeline("time" timestamptz, active boolean) (
+	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 256,
+	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
+	FINALFUNC = meter.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean) IS 'timeline of a resource''s events in any order: active is true for a start, false for a stop, NULL for a change; rows without a time do not count; NULL without rows; 22008 for infinite times, 54000 for more events than a group can hold';
+
+CREATE AGGREGATE meter.timeline("time" timestamptz, active boolean, label text) (
+	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 512,
+	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
+	FINALFUNC = meter.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean, text) IS 'timeline of a resource''s events in any order: a start or a change sets the label, NULL keeps the one before; otherwise as without labels';
+
+CREATE AGGREGATE meter.timeline("time" timestamptz, active boolean, label text, value numeric) (
+	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 512,
+	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
+	FINALFUNC = meter.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean, text, numeric) IS 'timeline of a resource''s events in any order: a start or a change sets label and value, each on its own, NULL keeps the one before; 22003 for NaN and infinite values; otherwise as without labels';
+
+CREATE AGGREGATE meter.billed("time" timestamptz, active boolean) (
+	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 256,
+	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
+	FINALFUNC = meter.events_billed, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.billed(timestamptz, boolean) IS 'time a resource was active, exact, in hours and smaller: meter.duration(meter.timeline("time", active)) in one step';
+
+CREATE AGGREGATE meter.billed("time" timestamptz, active boolean, during tstzrange) (
+	SFUNC = meter.events_accum_window, STYPE = internal, SSPACE = 256,
+	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
+	FINALFUNC = meter.events_billed, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.billed(timestamptz, boolean, tstzrange) IS 'time a resource was active within a window, exact: meter.duration(meter.timeline("time", active), during) in one step; 22023 where the window is not the same for all rows of a group';
+
+CREATE AGGREGATE meter.billed("time" timestamptz, active boolean, during tstzrange, "precision" interval) (
+	SFUNC = meter.events_accum_window, STYPE = internal, SSPACE = 256,
+	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
+	FINALFUNC = meter.events_billed, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.billed(timestamptz, boolean, tstzrange, interval) IS 'time a resource was active within a window (NULL: all of it), rounded up to units of precision (NULL: exact): meter.duration(meter.timeline("time", active), during, "precision") in one step; 22023 where window or precision are not the same for all rows of a group';
+
+-- --- what can be asked of a timeline ------------------------------------------------------------------------------------
+
+CREATE FUNCTION meter.duration(timeline meter.timeline, during tstzrange DEFAULT NULL, "precision" interval DEFAULT NULL,
+		rounding text DEFAULT NULL) RETURNS interval
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'meter_timeline_duration';
+COMMENT ON FUNCTION meter.duration(meter.timeline, tstzrange, interval, text) IS 'time active within [from, to), in hours and smaller; without a window an open run counts to the last event; precision divides 24 hours (UTC); rounding is up (default with a precision), down, nearest or none (default without); each label is rounded on its own; 22008 for an open run in a window without an end, 22023 for bad arguments';
+
+CREATE FUNCTION meter.weighted(timeline meter.timeline, during tstzrange DEFAULT NULL, unit interval DEFAULT '1 second') RETURNS numeric
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'meter_timeline_weighted';
+COMMENT ON FUNCTION meter.weighted(meter.timeline, tstzrange, interval) IS 'sum of value times time active within [from, to), in value times unit: exact where that is a finite decimal, else rounded half away from zero at the 12th digit; no value counts as 0; errors as meter.duration';
+
+CREATE FUNCTION meter.spans(timeline meter.timeline, OUT during tstzrange, OUT label text, OUT value numeric) RETURNS SETOF record
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 ROWS 20 AS 'MODULE_PATHNAME', 'meter_timeline_spans';
+COMMENT ON FUNCTION meter.spans(meter.timeline) IS 'spans of a timeline in order: range [from, to), without an upper bound where it is open, label and value';
+
+CREATE FUNCTION meter.periods(timeline meter.timeline, during tstzrange, period interval, "precision" interval DEFAULT NULL,
+		rounding text DEFAULT NULL, timezone text DEFAULT 'UTC',
+		OUT period_start timestamptz, OUT label text, OUT value numeric, OUT billed interval) RETURNS SETOF record
+	LANGUAGE c STABLE PARALLEL SAFE COST 50 ROWS 100 AS 'MODULE_PATHNAME', 'meter_timeline_periods';
+COMMENT ON FUNCTION meter.periods(meter.timeline, tstzrange, interval, interval, text, text) IS 'time active within [from, to) (NULL: all of it) by period, label and value, where there is any: period divides 24 hours and is a multiple of the precision, or is 1 day, 1 week, or 1, 2, 3, 4, 6 or 12 months, from local midnight in the time zone; precision and rounding as meter.duration, counted from local midnight; errors as meter.duration';
+
+CREATE FUNCTION meter.active_at(timeline meter.timeline, at timestamptz) RETURNS boolean
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_timeline_active_at';
+COMMENT ON FUNCTION meter.active_at(meter.timeline, timestamptz) IS 'was the resource active at that instant? An open run is, from its start on';
