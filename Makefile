@@ -5,6 +5,8 @@
 EXTENSION = meter
 MODULE_big = meter
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+# The pure core: what compiles with palloc and nothing else of the server, and is tested as plain programs, too.
+CORE = $(wildcard $(addprefix src/,codec.c decimal.c grid.c packed.c pairing.c rounding.c textform.c))
 PGFILEDESC = "meter - usage metering"
 
 # The version stands in meter.control and nowhere else.
@@ -41,7 +43,7 @@ REGRESS_OPTS = --load-extension=meter
 
 # --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------
 
-RUNNERS = demo check check-regress check-isolation check-tap check-unit lint help pg_config
+RUNNERS = demo check check-regress check-isolation check-tap check-unit lint help pg_config core
 
 ifneq ($(filter $(RUNNERS),$(MAKECMDGOALS)),)
 
@@ -61,6 +63,9 @@ lint:
 
 pg_config:
 	@echo '$(PG_CONFIG)'
+
+core:
+	@echo '$(CORE)'
 
 help:
 	@echo 'make                 builds the extension for the PostgreSQL of PG_CONFIG ($(PG_CONFIG))'

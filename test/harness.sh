@@ -241,8 +241,8 @@ build() {
 	make=(make -C "$SCRATCH/tree" PG_CONFIG="$PG_CONFIG" with_llvm=no "$@")
 
 	as_user mkdir tree root
-	tar -C "$ROOT" --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude='*.d' -cf - . |
-		as_user tar -C tree -xf - --no-same-owner
+	tar -C "$ROOT" --exclude='./.git' --exclude='./.deps' --exclude='./tmp_check' --exclude='*.o' --exclude='*.so' \
+		--exclude='*.bc' -cf - . | as_user tar -C tree -xf - --no-same-owner || die "could not copy $ROOT"
 	say "building for PostgreSQL $PG_MAJOR"
 	# shellcheck disable=SC2024 # the log is ours
 	if ! as_user "${make[@]}" -j"$(nproc)" all >"$log" 2>&1; then
