@@ -326,8 +326,9 @@ reload_configuration(void)
 	}
 	if (meter_enabled != enabled)
 		ereport(LOG,
-				(errmsg("meter launcher %s",
-						meter_enabled ? "resumed" : "paused by meter.enabled")));
+				(meter_enabled ? errmsg("meter launcher resumed") :
+				 errmsg("meter launcher paused"),
+				 errdetail("\"meter.enabled\" was changed.")));
 }
 
 /* Sleeps until an instant, or until something happens. */

@@ -328,6 +328,7 @@ may_go_on(Turn *turn)
 		stop_turn(turn, METER_TURN_STOPPED);
 		return false;
 	}
+	QueryCancelPending = false; /* it came too late: the step is over */
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{

@@ -2,7 +2,7 @@
 
 CREATE FUNCTION meter.worker_wake()
 RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_worker_wake_sql';
 
 COMMENT ON FUNCTION meter.worker_wake() IS
@@ -15,7 +15,7 @@ CREATE FUNCTION meter.worker_processes(
     OUT usage_rows bigint, OUT adjustments bigint, OUT errors bigint,
     OUT last_error_at timestamptz, OUT last_error text)
 RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10
 AS 'MODULE_PATHNAME', 'meter_worker_processes';
 
 COMMENT ON FUNCTION meter.worker_processes() IS
