@@ -235,14 +235,20 @@ find_data() {
 
 # --- build --------------------------------------------------------------------------------------------------------
 
-# build [MAKE ARGUMENT…]: copies the clone to SCRATCH/tree, builds it there, installs it below SCRATCH/root.
-build() {
-	local log=$SCRATCH/build.log make
-	make=(make -C "$SCRATCH/tree" PG_CONFIG="$PG_CONFIG" with_llvm=no "$@")
-
-	as_user mkdir tree root
+# copy_tree: the clone, without what was built in it, to SCRATCH/tree.
+copy_tree() {
+	as_user mkdir tree
 	tar -C "$ROOT" --exclude='./.git' --exclude='./.deps' --exclude='./tmp_check' --exclude='*.o' --exclude='*.so' \
 		--exclude='*.bc' -cf - . | as_user tar -C tree -xf - --no-same-owner || die "could not copy $ROOT"
+}
+
+# build [MAKE ARGUMENT…]: copies the clone, builds the copy, installs it below SCRATCH/root.
+build() {
+	local log=$SCRATCH/build.log make
+	make=(make -s -C "$SCRATCH/tree" PG_CONFIG="$PG_CONFIG" with_llvm=no "$@")
+
+	copy_tree
+	as_user mkdir root
 	say "building for PostgreSQL $PG_MAJOR"
 	# shellcheck disable=SC2024 # the log is ours
 	if ! as_user "${make[@]}" -j"$(nproc)" all >"$log" 2>&1; then
