@@ -101,8 +101,7 @@ ifneq ($(filter-out $(SQL_PARTS),$(SQL_FOUND)),)
 $(error not in SQL_PARTS: $(filter-out $(SQL_PARTS),$(SQL_FOUND)))
 endif
 ifneq ($(filter-out $(SQL_FOUND),$(SQL_PARTS)),)
-$(warning SQL_PARTS names what is not there: $(filter-out $(SQL_FOUND),$(SQL_PARTS)))
-SQL_PARTS := $(filter $(SQL_FOUND),$(SQL_PARTS))
+$(error SQL_PARTS names what is not there: $(filter-out $(SQL_FOUND),$(SQL_PARTS)))
 endif
 endif
 
