@@ -28,6 +28,7 @@ SQL_PARTS = \
 	src/privileges.sql
 
 DATA_built = meter--$(EXTVERSION).sql
+EXTRA_CLEAN = meter--$(EXTVERSION).sql.tmp
 
 PG_CFLAGS = -Wall -Wextra
 # Warnings are about this code: the server's headers have some of their own.
@@ -115,7 +116,5 @@ $(OBJS:.o=.bc): %.bc: %.o
 meter--$(EXTVERSION).sql: $(SQL_PARTS) meter.control Makefile
 	cat $(SQL_PARTS) >$@.tmp
 	mv $@.tmp $@
-
-EXTRA_CLEAN = meter--$(EXTVERSION).sql.tmp
 
 endif
