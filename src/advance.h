@@ -1,0 +1,30 @@
+/*
+ * advance.h
+ *	  Advancing: one bounded step of one meter is one transaction.
+ */
+#ifndef METER_ADVANCE_H
+#define METER_ADVANCE_H
+
+#include "meter.h"
+
+#include "definition.h"
+
+/* What a step did. */
+typedef struct MeterStep
+{
+	bool		skipped;		/* locked by somebody else, or backing off */
+	bool		failed;
+	bool		more;			/* call again */
+	bool		has_watermark;
+	TimestampTz watermark;
+	int64		usage_rows;
+	int64		adjustments;
+	int64		late_rows;
+} MeterStep;
+
+extern void meter_step(const char *stream, const char *meter,
+					   bool skip_locked, MeterStep *step);
+extern void meter_store_settlement(MeterDefinition *definition);
+extern List *meter_active_meters(void);
+
+#endif							/* METER_ADVANCE_H */

@@ -1,0 +1,67 @@
+-- The catalog: which streams and meters there are, and how far they are settled.
+-- pg_dump carries it, except meter.active_stream: after a restore nothing acts until meter.resume() says so.
+
+CREATE TABLE meter.stream (
+    name            text COLLATE "C" PRIMARY KEY,
+    identity_window interval NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE meter.stream IS 'streams: each a schema of that name with logs and a ledger; made by meter.create_stream';
+COMMENT ON COLUMN meter.stream.identity_window IS 'rows with the same source and id within this time of each other are copies';
+
+CREATE TABLE meter.meter (
+    stream         text COLLATE "C" NOT NULL REFERENCES meter.stream,
+    name           text COLLATE "C" NOT NULL,
+    -- the definition: never changed, since usage is a function of it
+    aggregate      text NOT NULL,
+    entity         text COLLATE "C",
+    starts         text[] COLLATE "C" NOT NULL,
+    stops          text[] COLLATE "C" NOT NULL,
+    changes        text[] COLLATE "C" NOT NULL,
+    dimensions     text[] COLLATE "C" NOT NULL,
+    period         interval NOT NULL,
+    "precision"    interval NOT NULL,
+    rounding       text NOT NULL,
+    unit           interval NOT NULL,
+    clock          text NOT NULL,
+    lateness       interval NOT NULL,
+    max_lateness   interval,
+    value_from     text NOT NULL,
+    timezone       text NOT NULL,
+    since          timestamptz,
+    until          timestamptz,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    -- the progress: written in the transaction that writes the usage
+    watermark      timestamptz,
+    "position"     bigint NOT NULL DEFAULT 0,
+    note_bound     bigint,
+    note_writers   text[] COLLATE "C",
+    note_server    timestamptz,
+    event_clock    timestamptz,
+    clock_position bigint NOT NULL DEFAULT 0,
+    settlement     bigint NOT NULL DEFAULT 0,
+    settled_at     timestamptz,
+    ledger_until   timestamptz,
+    -- the last failure, until a step succeeds
+    failures       integer NOT NULL DEFAULT 0,
+    last_error     text,
+    last_error_at  timestamptz,
+    retry_at       timestamptz,
+    PRIMARY KEY (stream, name)
+);
+COMMENT ON TABLE meter.meter IS 'meters: what counts, how it is paired, rounded and cut into periods, and how far that is settled; made by meter.create_meter';
+COMMENT ON COLUMN meter.meter.watermark IS 'every period that ends at or before it is settled; null until the first event is seen';
+COMMENT ON COLUMN meter.meter."position" IS 'arrivals up to it have been looked at for late rows';
+COMMENT ON COLUMN meter.meter.note_bound IS 'arrivals up to it are final once none of note_writers (virtual transaction IDs, of the server that started at note_server) is left';
+COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time of an event up to clock_position';
+COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settle that wrote usage; gap-free, in commit order';
+COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed: up to it settles look for them';
+COMMENT ON COLUMN meter.meter.retry_at IS 'after a failure: workers leave the meter alone until then';
+
+CREATE TABLE meter.active_stream (
+    name text COLLATE "C" PRIMARY KEY REFERENCES meter.stream ON DELETE CASCADE
+);
+COMMENT ON TABLE meter.active_stream IS 'streams that are worked on; not carried by pg_dump, so that a restored database does nothing before meter.resume()';
+
+SELECT pg_catalog.pg_extension_config_dump('meter.stream', '');
+SELECT pg_catalog.pg_extension_config_dump('meter.meter', '');

@@ -1,0 +1,86 @@
+/*
+ * definition.h
+ *	  Meters: their definitions, and how far each is settled.
+ */
+#ifndef METER_DEFINITION_H
+#define METER_DEFINITION_H
+
+#include "meter.h"
+
+#include "grid.h"
+#include "rounding.h"
+
+typedef enum MeterAggregate
+{
+	METER_DURATION,
+	METER_WEIGHTED
+} MeterAggregate;
+
+typedef enum MeterClock
+{
+	METER_CLOCK_WALL,
+	METER_CLOCK_EVENT
+} MeterClock;
+
+/* A meter as the catalog has it.  Arrays are text[]. */
+typedef struct MeterDefinition
+{
+	char	   *stream;
+	char	   *name;
+	MeterAggregate aggregate;
+	char	   *entity;			/* or NULL */
+	Datum		starts;
+	Datum		stops;
+	Datum		changes;
+	Datum		dimensions;
+	int			ndimensions;
+	char	  **dimension_names;	/* in the order they were given */
+	MeterGrid	grid;			/* zone, precision, period */
+	MeterRounding rounding;
+	int64		unit;
+	MeterClock	clock;
+	int64		lateness;
+	char	   *value_from;
+	TimestampTz since;			/* DT_NOBEGIN: none */
+	TimestampTz until;			/* DT_NOEND: none */
+	char	   *spec;			/* literal: what meter.settle_rows() needs */
+
+	/* progress */
+	bool		has_watermark;
+	TimestampTz watermark;
+	int64		position;
+	bool		has_note;		/* see position.c */
+	int64		note_bound;
+	Datum		note_writers;	/* text[] */
+	TimestampTz note_server;
+	bool		has_event_clock;
+	TimestampTz event_clock;
+	int64		clock_position;
+	int64		settlement;
+	TimestampTz ledger_until;	/* DT_NOBEGIN: the ledger had nothing */
+	int			failures;
+	bool		retry_later;	/* workers leave it alone for now */
+} MeterDefinition;
+
+typedef enum MeterLock
+{
+	METER_LOCK_NONE,
+	METER_LOCK_WAIT,
+	METER_LOCK_SKIP
+} MeterLock;
+
+/* Which meter. */
+typedef struct MeterRef
+{
+	char	   *stream;
+	char	   *meter;
+} MeterRef;
+
+extern MeterDefinition *meter_load(const char *stream, const char *name,
+								   MeterLock lock);
+extern List *meter_list_meters(const char *stream, const char *name,
+							   bool active_only);
+extern void meter_note_ledger(const char *stream, const char *name);
+extern void meter_rebuild_current_usage(const char *stream);
+
+#endif							/* METER_DEFINITION_H */

@@ -1,0 +1,35 @@
+-- Meters: what counts, how it is paired, rounded and cut into periods.
+
+CREATE FUNCTION meter.create_meter(
+    stream         text,
+    name           text,
+    aggregate      text DEFAULT 'duration',
+    entity         text DEFAULT NULL,
+    starts         text[] DEFAULT NULL,
+    stops          text[] DEFAULT NULL,
+    changes        text[] DEFAULT NULL,
+    dimensions     text[] DEFAULT '{offering}',
+    period         interval DEFAULT '1 hour',
+    "precision"    interval DEFAULT '1 minute',
+    rounding       text DEFAULT NULL,
+    unit           interval DEFAULT '1 minute',
+    clock          text DEFAULT 'wall',
+    lateness       interval DEFAULT '5 minutes',
+    max_lateness   interval DEFAULT '35 days',
+    value_from     text DEFAULT 'value',
+    timezone       text DEFAULT 'UTC',
+    since          timestamptz DEFAULT NULL,
+    until          timestamptz DEFAULT NULL)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_create_meter';
+COMMENT ON FUNCTION meter.create_meter(text, text, text, text, text[], text[], text[], text[], interval, interval, text, interval,
+    text, interval, interval, text, text, timestamptz, timestamptz) IS
+'make a meter of a stream: aggregate duration (time) or weighted (value times time) of the rows of an entity (null: all); actions that start, stop and change; dimensions (source, entity, offering, or keys of attributes) that split usage; usage rows a period, in units of precision rounded up, down, nearest or none, as numbers of unit; clock wall (now) or event (the latest event) less lateness closes periods; nothing before since or from until on counts; raises 22023 or 22004 naming the argument, 42710 if there is such a meter, 42704 if there is no such stream, 42501 for others than its owner';
+
+CREATE FUNCTION meter.drop_meter(stream text, name text)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_drop_meter';
+COMMENT ON FUNCTION meter.drop_meter(text, text) IS
+'forget a meter; its usage rows stay in the ledger, and a meter made again under that name goes on from them; raises 42704 if there is none, 42501 for others than the stream''s owner';

@@ -1,0 +1,8 @@
+\echo Use "CREATE EXTENSION meter" to load this file. \quit
+
+-- Everything below names its schema; nothing is found by accident.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- Fails if somebody else made that schema first, as it should.
+CREATE SCHEMA meter;
+COMMENT ON SCHEMA meter IS 'metering and usage billing: events and quantities in, an exact append-only ledger of usage out';

@@ -1,0 +1,95 @@
+/*
+ * meter.c
+ *	  The module: its magic, its settings, its clock.
+ */
+#include "meter.h"
+
+#include <limits.h>
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+#include "worker.h"
+
+METER_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+int			meter_batch_rows = 1000000;
+
+/* meter.now: empty, or the instant that tests want it to be */
+static char *now_setting = NULL;
+
+/* Is this a timestamp, or nothing? */
+static bool
+check_now(char **newval, void **extra,
+		  GucSource source pg_attribute_unused())
+{
+	TimestampTz *instant;
+
+	if (*newval == NULL || **newval == '\0')
+		return true;
+
+	/* an error here would leave the setting half done: look before */
+	PG_TRY();
+	{
+		Datum		value = DirectFunctionCall3(timestamptz_in,
+												CStringGetDatum(*newval),
+												ObjectIdGetDatum(InvalidOid),
+												Int32GetDatum(-1));
+
+		instant = malloc(sizeof(TimestampTz));
+		if (instant != NULL)
+			*instant = DatumGetTimestampTz(value);
+		*extra = instant;
+	}
+	PG_CATCH();
+	{
+		FlushErrorState();
+		GUC_check_errdetail("It must be a timestamp with time zone, or empty.");
+		return false;
+	}
+	PG_END_TRY();
+	return *extra != NULL;
+}
+
+static TimestampTz *now_override = NULL;
+
+static void
+assign_now(const char *newval pg_attribute_unused(), void *extra)
+{
+	now_override = extra;
+}
+
+/* What time it is for billing: that of the transaction, unless a test says. */
+TimestampTz
+meter_now(void)
+{
+	if (now_override != NULL)
+		return *now_override;
+	return GetCurrentTransactionStartTimestamp();
+}
+
+/* Called by the server when it loads the library. */
+void
+_PG_init(void)
+{
+	DefineCustomIntVariable("meter.batch_rows",
+							"Rows that one step of advancing works on, about.",
+							"A step is one transaction; a backlog is worked off in many.",
+							&meter_batch_rows,
+							1000000, 1, INT_MAX,
+							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomStringVariable("meter.now",
+							   "What time it is for meter; empty: what time it is.",
+							   "For tests only: watermarks never move back.",
+							   &now_setting,
+							   "",
+							   PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							   check_now, assign_now, NULL);
+	meter_worker_init();
+	MarkGUCPrefixReserved("meter");
+}

@@ -1,0 +1,76 @@
+/*
+ * meter_compat.h
+ *	  Every difference between the server versions we build on, a define or a
+ *	  shim per fact, so that no other file asks for a version.
+ */
+#ifndef METER_COMPAT_H
+#define METER_COMPAT_H
+
+#include "postgres.h"
+
+#if PG_VERSION_NUM < 140000
+#error "meter needs PostgreSQL 14 or later"
+#endif
+
+/* 15: shared memory is asked for in a hook, before that on loading */
+#if PG_VERSION_NUM >= 150000
+#define METER_CHAIN_SHMEM_REQUEST(previous, request) \
+	(previous = shmem_request_hook, shmem_request_hook = request)
+#else
+typedef void (*shmem_request_hook_type) (void);
+#define METER_CHAIN_SHMEM_REQUEST(previous, request) (previous = NULL, request())
+#endif
+
+/* 15: prefixes of settings can be reserved */
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/* 16: varlena macros have a header of their own */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 16: making a range can fail softly */
+#if PG_VERSION_NUM >= 160000
+#define meter_make_range(typcache, lower, upper) \
+	make_range(typcache, lower, upper, false, NULL)
+#else
+#define meter_make_range(typcache, lower, upper) \
+	make_range(typcache, lower, upper, false)
+#endif
+
+/* 16: one function checks privileges and ownership on all kinds of objects */
+#if PG_VERSION_NUM < 160000
+#include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
+#include "utils/acl.h"
+#define meter_schema_ownercheck(oid, role) pg_namespace_ownercheck(oid, role)
+#define meter_database_aclcheck(oid, role, mode) \
+	pg_database_aclcheck(oid, role, mode)
+#else
+#include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
+#include "utils/acl.h"
+#define meter_schema_ownercheck(oid, role) \
+	object_ownercheck(NamespaceRelationId, oid, role)
+#define meter_database_aclcheck(oid, role, mode) \
+	object_aclcheck(DatabaseRelationId, oid, role, mode)
+#endif
+
+/* 17: waits of extensions have names */
+#if PG_VERSION_NUM >= 170000
+#define METER_WAIT_EVENT(name) WaitEventExtensionNew(name)
+#else
+#define METER_WAIT_EVENT(name) PG_WAIT_EXTENSION
+#endif
+
+/* 18: a module says more of itself */
+#if PG_VERSION_NUM >= 180000
+#define METER_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "meter", .version = METER_VERSION)
+#else
+#define METER_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif							/* METER_COMPAT_H */

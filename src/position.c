@@ -1,0 +1,178 @@
+/*
+ * position.c
+ *	  The safe position: up to where no more arrivals can appear.
+ *
+ * An arrival may be drawn by a transaction that commits after one with a
+ * later arrival.  So a bound is noted first, and in a later statement all
+ * transactions that may have drawn an arrival up to it: those that hold
+ * RowExclusiveLock on the log or a segment of it, which an insert takes
+ * before it draws.  The bound is final once none of them owns any lock; rows
+ * are then read in a still later statement, whose snapshot sees what they
+ * committed.  The order of these steps is what makes it right.
+ *
+ * Nobody is waited for: while a writer is left, the position stays where it
+ * is.  A note is kept in the meter's row with the server's start: after a
+ * restart only prepared transactions can be left of the noted ones, under
+ * other virtual transaction IDs.
+ */
+#include "position.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "spi.h"
+#include "stream.h"
+
+/* Writers of a log, our own transaction not among them: it sees its rows. */
+static const char *const writers_query =
+"SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l "
+"WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted "
+"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+"AND l.pid IS DISTINCT FROM pg_backend_pid() %s"
+"AND l.relation IN ("
+"SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+"WHERE n.nspname = $1::name AND c.relname = 'event' "
+"UNION ALL "
+"SELECT i.inhrelid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent "
+"JOIN pg_namespace n ON n.oid = c.relnamespace "
+"WHERE n.nspname = $1::name AND c.relname = 'event')";
+
+/*
+ * The last arrival that was drawn.  The sequence must be as it was made, or
+ * arrivals say nothing about the order of things.
+ */
+static int64
+last_arrival(const MeterDefinition *definition)
+{
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(definition->stream)};
+	bool		isnull;
+	int64		last;
+
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_execute_params("SELECT s.seqcache = 1 AND NOT s.seqcycle AND s.seqincrement = 1 "
+						 "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
+						 "JOIN pg_namespace n ON n.oid = c.relnamespace "
+						 "WHERE n.nspname = $1::name AND c.relname = 'event_arrival_seq'",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	if (SPI_processed != 1 || !DatumGetBool(meter_result(0, 1, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sequence \"%s.event_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
+						definition->stream),
+				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
+	meter_execute(psprintf("SELECT CASE WHEN is_called THEN last_value ELSE 0 END "
+						   "FROM %s.event_arrival_seq",
+						   quote_identifier(definition->stream)),
+				  SPI_OK_SELECT);
+	last = DatumGetInt64(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+
+	if (last < definition->position)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("arrivals of stream \"%s\" went back: the last is " INT64_FORMAT
+						", but " INT64_FORMAT " have been looked at",
+						definition->stream, last, definition->position),
+				 errhint("meter.resume('%s') moves the sequence on; then meter.resettle() repairs what was missed.",
+						 definition->stream)));
+	return last;
+}
+
+/* Look up writers; `condition` limits the rows l of pg_locks. */
+static Datum
+find_writers(const MeterDefinition *definition, const char *condition)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(definition->stream)};
+	Datum		writers;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params(psprintf(writers_query, condition),
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	writers = meter_result(0, 1, &isnull);
+	MemoryContextSwitchTo(context);
+	writers = PointerGetDatum(DatumGetArrayTypePCopy(writers));
+	meter_session_end(&session);
+	return writers;
+}
+
+/* Is any of these transactions still there? */
+static bool
+any_left(Datum writers)
+{
+	MeterSession session;
+	Oid			types[1] = {TEXTARRAYOID};
+	Datum		values[1] = {writers};
+	bool		left;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT EXISTS (SELECT FROM pg_locks "
+						 "WHERE virtualtransaction = ANY ($1))",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	left = DatumGetBool(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+	return left;
+}
+
+/* Is there nobody in this list? */
+static bool
+is_empty(Datum writers)
+{
+	ArrayType  *array = DatumGetArrayTypeP(writers);
+
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == 0;
+}
+
+/*
+ * Up to which arrival statements from now on see all rows there will ever be;
+ * at least the position that was reached before.  Notes change in the
+ * definition and are stored with it.
+ */
+int64
+meter_safe_position(MeterDefinition *definition)
+{
+	int64		last = last_arrival(definition);
+	int64		safe = definition->position;
+
+	/*
+	 * One snapshot for the whole transaction may be older than the end of a
+	 * writer that is gone by now.
+	 */
+	if (IsolationUsesXactSnapshot())
+		return safe;
+
+	if (definition->has_note)
+	{
+		if (definition->note_server != PgStartTime)
+		{
+			definition->note_writers = find_writers(definition,
+													"AND l.pid IS NULL ");
+			definition->note_server = PgStartTime;
+		}
+		if (any_left(definition->note_writers))
+			return safe;
+		safe = Max(safe, definition->note_bound);
+		definition->has_note = false;
+	}
+
+	if (last > safe)
+	{
+		definition->note_bound = last;
+		definition->note_writers = find_writers(definition, "");
+		definition->note_server = PgStartTime;
+		if (is_empty(definition->note_writers))
+			safe = last;
+		else
+			definition->has_note = true;
+	}
+	return safe;
+}

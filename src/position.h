@@ -1,0 +1,12 @@
+/*
+ * position.h
+ *	  The safe position: up to where no more arrivals can appear.
+ */
+#ifndef METER_POSITION_H
+#define METER_POSITION_H
+
+#include "definition.h"
+
+extern int64 meter_safe_position(MeterDefinition *definition);
+
+#endif							/* METER_POSITION_H */

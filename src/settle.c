@@ -1,0 +1,828 @@
+/*
+ * settle.c
+ *	  What the engine's SQL says in C: the timeline of a resource from its
+ *	  carried state and its events, usage rows from it, and its state after.
+ *
+ * The aggregate meter.settle_timeline() has attributes of their own for the
+ * account and each dimension, where meter.timeline() has one label.  Its
+ * result is a bytea: the state at the end, then the encoded timeline.  A
+ * caller may hand anything in as such a bytea, so it is read with care.
+ */
+#include "meter.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "arguments.h"
+#include "codec.h"
+#include "definition.h"
+#include "quantity.h"
+#include "timezone.h"
+#include "transaction_id.h"
+
+/* Kinds of rows that go into the aggregate. */
+#define KIND_START			's'
+#define KIND_STOP			'p'
+#define KIND_CHANGE			'c'
+#define KIND_CARRIED_OPEN	'o'
+#define KIND_CARRIED_CLOSED	'x'
+
+/* One resource being collected; lives in the aggregate's context. */
+typedef struct Collected
+{
+	MeterEvents events;
+	bool		carried;
+	MeterState	state;
+} Collected;
+
+/* The attributes of a row: account, dimensions, value. */
+static MeterAttr *
+row_attrs(FunctionCallInfo fcinfo, int32 *natts)
+{
+	ArrayType  *dimensions = PG_GETARG_ARRAYTYPE_P(4);
+	Datum	   *datums;
+	bool	   *nulls;
+	int			count;
+	MeterAttr  *attrs;
+	int			i;
+
+	deconstruct_array(dimensions, TEXTOID, -1, false, TYPALIGN_INT,
+					  &datums, &nulls, &count);
+	attrs = palloc((count + 2) * sizeof(MeterAttr));
+	attrs[0] = METER_NULL_ATTR;
+	if (!PG_ARGISNULL(3))
+	{
+		text	   *account = PG_GETARG_TEXT_PP(3);
+
+		/* an empty name names nobody */
+		if (VARSIZE_ANY_EXHDR(account) > 0)
+		{
+			attrs[0].data = VARDATA_ANY(account);
+			attrs[0].len = VARSIZE_ANY_EXHDR(account);
+		}
+	}
+	for (i = 0; i < count; i++)
+	{
+		attrs[i + 1] = METER_NULL_ATTR;
+		if (!nulls[i])
+		{
+			text	   *value = DatumGetTextPP(datums[i]);
+
+			attrs[i + 1].data = VARDATA_ANY(value);
+			attrs[i + 1].len = VARSIZE_ANY_EXHDR(value);
+		}
+	}
+	attrs[count + 1] = PG_ARGISNULL(5) ? METER_NULL_ATTR :
+		meter_attr_from_numeric(PG_GETARG_NUMERIC(5));
+	*natts = count + 1;
+	return attrs;
+}
+
+/* Keep the attributes of a carried state, in one piece. */
+static MeterAttr *
+copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
+{
+	Size		size = count * sizeof(MeterAttr);
+	MeterAttr  *copy;
+	char	   *at;
+	int32		i;
+
+	for (i = 0; i < count; i++)
+		size += Max(attrs[i].len, 0);
+	copy = MemoryContextAlloc(context, size);
+	at = (char *) (copy + count);
+	for (i = 0; i < count; i++)
+	{
+		copy[i].len = attrs[i].len;
+		copy[i].data = at;
+		if (attrs[i].len > 0)
+		{
+			memcpy(at, attrs[i].data, attrs[i].len);
+			at += attrs[i].len;
+		}
+	}
+	return copy;
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_timeline_add);
+
+/* settle_timeline(kind, at, account, dimensions, value, alive): one row more */
+Datum
+meter_settle_timeline_add(PG_FUNCTION_ARGS)
+{
+	MemoryContext context;
+	MemoryContext before;
+	Collected  *collected;
+	MeterAttr  *attrs;
+	int32		natts;
+	char		kind;
+	bool		added = true;
+
+	if (!AggCheckCallContext(fcinfo, &context))
+		elog(ERROR, "settle_timeline called in non-aggregate context");
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(4))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("kind and dimensions must not be null")));
+	kind = PG_GETARG_CHAR(1);
+	attrs = row_attrs(fcinfo, &natts);
+
+	before = MemoryContextSwitchTo(context);
+	if (PG_ARGISNULL(0))
+	{
+		collected = palloc0(sizeof(Collected));
+		meter_events_init(&collected->events, natts);
+	}
+	else
+		collected = (Collected *) PG_GETARG_POINTER(0);
+	if (collected->events.natts != natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("all rows must have the same number of dimensions")));
+
+	switch (kind)
+	{
+		case KIND_START:
+		case KIND_STOP:
+		case KIND_CHANGE:
+			if (PG_ARGISNULL(2) ||
+				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("an event must have a finite time")));
+			added = meter_events_add(&collected->events,
+									 kind == KIND_START ? METER_START :
+									 kind == KIND_STOP ? METER_STOP :
+									 METER_CHANGE,
+									 PG_GETARG_TIMESTAMPTZ(2), attrs);
+			break;
+		case KIND_CARRIED_OPEN:
+		case KIND_CARRIED_CLOSED:
+			if (collected->carried)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("a resource has two carried states")));
+			collected->carried = true;
+			collected->state.open = kind == KIND_CARRIED_OPEN;
+			collected->state.since = PG_ARGISNULL(2) ? 0 :
+				PG_GETARG_TIMESTAMPTZ(2);
+			collected->state.alive = PG_ARGISNULL(6) ? 0 :
+				PG_GETARG_TIMESTAMPTZ(6);
+			collected->state.attrs = copy_attrs(context, attrs, natts + 1);
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("kind \"%c\" not recognized", kind)));
+	}
+	if (!added)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a resource has too many events"),
+				 errhint("Settle more often, so that fewer events are read at once.")));
+	MemoryContextSwitchTo(before);
+	PG_RETURN_POINTER(collected);
+}
+
+/* Append an attribute to the state in a result. */
+static void
+put_attr(StringInfo buffer, MeterAttr attr)
+{
+	appendBinaryStringInfo(buffer, (char *) &attr.len, sizeof(attr.len));
+	if (attr.len > 0)
+		appendBinaryStringInfo(buffer, attr.data, attr.len);
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_timeline_final);
+
+/* settle_timeline(): the state at the end, and the timeline */
+Datum
+meter_settle_timeline_final(PG_FUNCTION_ARGS)
+{
+	Collected  *collected;
+	MeterTimeline *timeline;
+	StringInfoData buffer;
+	uint8		open;
+	int32		state_size;
+	int32		i;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "settle_timeline called in non-aggregate context");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	collected = (Collected *) PG_GETARG_POINTER(0);
+	timeline = meter_pair(&collected->events,
+						  collected->carried ? &collected->state : NULL,
+						  METER_LOOK_BACK_FIRST);
+
+	initStringInfo(&buffer);
+	appendStringInfoSpaces(&buffer, VARHDRSZ + sizeof(int32));
+	open = timeline->state.open;
+	appendBinaryStringInfo(&buffer, (char *) &open, 1);
+	appendBinaryStringInfo(&buffer, (char *) &timeline->state.since,
+						   sizeof(int64));
+	appendBinaryStringInfo(&buffer, (char *) &timeline->state.alive,
+						   sizeof(int64));
+	for (i = 0; i <= timeline->natts; i++)
+		put_attr(&buffer, timeline->state.attrs[i]);
+	state_size = buffer.len - VARHDRSZ - sizeof(int32);
+	memcpy(buffer.data + VARHDRSZ, &state_size, sizeof(int32));
+
+	enlargeStringInfo(&buffer, (int) Min(meter_encode_bound(timeline),
+										 MaxAllocSize));
+	buffer.len += (int) meter_encode(timeline,
+									 (uint8 *) buffer.data + buffer.len);
+	SET_VARSIZE(buffer.data, buffer.len);
+	PG_RETURN_BYTEA_P((bytea *) buffer.data);
+}
+
+/* Raise that a bytea is none of ours. */
+static void
+malformed(const char *problem)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+			 errmsg("not a result of meter.settle_timeline(): it %s",
+					problem)));
+}
+
+/* Take a result apart: the timeline and the state, whose bytes stay there. */
+static MeterTimeline *
+read_result(bytea *result)
+{
+	const uint8 *bytes = (uint8 *) VARDATA_ANY(result);
+	size_t		length = VARSIZE_ANY_EXHDR(result);
+	int32		state_size;
+	const char *problem;
+	size_t		position;
+	MeterTimeline *timeline;
+	const uint8 *at;
+	const uint8 *end;
+	int32		i;
+
+	if (length < sizeof(int32))
+		malformed("is too short");
+	memcpy(&state_size, bytes, sizeof(int32));
+	if (state_size < (int32) (1 + 2 * sizeof(int64)) ||
+		(size_t) state_size > length - sizeof(int32))
+		malformed("ends too early");
+	timeline = meter_decode(bytes + sizeof(int32) + state_size,
+							length - sizeof(int32) - state_size,
+							&problem, &position);
+	if (timeline == NULL)
+		malformed(problem);
+
+	at = bytes + sizeof(int32);
+	end = at + state_size;
+	timeline->state.open = *at++ != 0;
+	memcpy(&timeline->state.since, at, sizeof(int64));
+	at += sizeof(int64);
+	memcpy(&timeline->state.alive, at, sizeof(int64));
+	at += sizeof(int64);
+	timeline->state.attrs = palloc((timeline->natts + 1) * sizeof(MeterAttr));
+	for (i = 0; i <= timeline->natts; i++)
+	{
+		MeterAttr  *attr = &timeline->state.attrs[i];
+
+		if (end - at < (ptrdiff_t) sizeof(int32))
+			malformed("ends within a state");
+		memcpy(&attr->len, at, sizeof(int32));
+		at += sizeof(int32);
+		attr->data = (const char *) at;
+		if (attr->len > end - at)
+			malformed("ends within a state");
+		at += Max(attr->len, 0);
+	}
+	if (at != end)
+		malformed("has a state that is too long");
+	return timeline;
+}
+
+/* An attribute as text, or NULL. */
+static Datum
+attr_to_text(MeterAttr attr, bool *isnull)
+{
+	*isnull = MeterAttrIsNull(attr);
+	return *isnull ? (Datum) 0 :
+		PointerGetDatum(cstring_to_text_with_len(attr.data, attr.len));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_state);
+
+/* settle_state(result): what is known of the resource at the end */
+Datum
+meter_settle_state(PG_FUNCTION_ARGS)
+{
+	MeterTimeline *timeline = read_result(PG_GETARG_BYTEA_PP(0));
+	const MeterState *state = &timeline->state;
+	TupleDesc	descriptor;
+	Datum		values[6];
+	bool		nulls[6] = {false, false, false, false, false, false};
+	int32		ndimensions = timeline->natts - 1;
+	Datum	   *dimensions = palloc(Max(ndimensions, 1) * sizeof(Datum));
+	bool	   *dimension_nulls = palloc(Max(ndimensions, 1) * sizeof(bool));
+	int			dims[1] = {ndimensions};
+	int			lbs[1] = {1};
+	int32		i;
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (timeline->natts < 1)
+		malformed("has no account");
+
+	values[0] = BoolGetDatum(state->open);
+	values[1] = attr_to_text(state->attrs[0], &nulls[1]);
+	for (i = 0; i < ndimensions; i++)
+		dimensions[i] = attr_to_text(state->attrs[i + 1], &dimension_nulls[i]);
+	if (ndimensions == 0)
+		values[2] = PointerGetDatum(construct_empty_array(TEXTOID));
+	else
+		values[2] = PointerGetDatum(construct_md_array(dimensions,
+													   dimension_nulls, 1,
+													   dims, lbs, TEXTOID, -1,
+													   false, TYPALIGN_INT));
+	nulls[3] = MeterAttrIsNull(state->attrs[timeline->natts]);
+	if (!nulls[3])
+		values[3] = NumericGetDatum(meter_numeric_from_attr(state->attrs[timeline->natts]));
+	values[4] = TimestampTzGetDatum(state->since);
+	values[5] = TimestampTzGetDatum(state->alive);
+	nulls[4] = nulls[5] = !state->open;
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor),
+													  values, nulls)));
+}
+
+/*
+ * What a spec says.  Those used last are kept, since all resources of a
+ * settle have the same; one that a call still uses is never let go.
+ */
+typedef struct Spec
+{
+	struct Spec *next;
+	MemoryContext context;
+	int			uses;
+	Size		size;			/* bytes of the array it was read from */
+	char	   *bytes;
+	MeterAttr	stream;
+	MeterAttr	meter;
+	MeterAggregate aggregate;
+	MeterGrid	grid;
+	MeterRounding rounding;
+	int64		unit;
+	int			ndimensions;
+	MeterAttr  *names;			/* in the meter's order */
+	int		   *order;			/* positions in byte order of the names */
+	TupleDesc	row;			/* of settle_rows() */
+} Spec;
+
+#define KEPT_SPECS 16
+
+static Spec *specs = NULL;
+
+/* An attribute that is all of a string. */
+static MeterAttr
+attr_from_cstring(char *string)
+{
+	MeterAttr	attr = {string, (int32) strlen(string)};
+
+	return attr;
+}
+
+/* Read an interval that the engine wrote. */
+static Interval *
+interval_from_cstring(const char *string)
+{
+	return DatumGetIntervalP(DirectFunctionCall3(interval_in,
+												 CStringGetDatum(string),
+												 ObjectIdGetDatum(InvalidOid),
+												 Int32GetDatum(-1)));
+}
+
+/* Read a spec: see make_spec() in definition.c. */
+static Spec *
+parse_spec(ArrayType *array)
+{
+	MemoryContext context;
+	MemoryContext before;
+	Spec	   *spec;
+	Datum	   *datums;
+	bool	   *nulls;
+	char	  **fields;
+	int			count;
+	int			i;
+	int			j;
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "meter spec",
+									ALLOCSET_SMALL_SIZES);
+	before = MemoryContextSwitchTo(context);
+	spec = palloc0(sizeof(Spec));
+	spec->context = context;
+	spec->size = VARSIZE_ANY(array);
+	spec->bytes = palloc(spec->size);
+	memcpy(spec->bytes, array, spec->size);
+
+	deconstruct_array((ArrayType *) spec->bytes, TEXTOID, -1, false,
+					  TYPALIGN_INT, &datums, &nulls, &count);
+	if (count < 8)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a spec must have 8 fields or more")));
+	fields = palloc(count * sizeof(char *));
+	for (i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("a spec must not contain nulls")));
+		fields[i] = TextDatumGetCString(datums[i]);
+	}
+	spec->stream = attr_from_cstring(fields[0]);
+	spec->meter = attr_from_cstring(fields[1]);
+	spec->aggregate = strcmp(fields[2], "weighted") == 0 ?
+		METER_WEIGHTED : METER_DURATION;
+	meter_grid_init(&spec->grid, meter_zone_lookup(fields[7]));
+	meter_grid_set_precision(&spec->grid, interval_from_cstring(fields[4]));
+	meter_grid_set_period(&spec->grid, interval_from_cstring(fields[3]));
+	spec->rounding = meter_rounding_by_name(fields[5]);
+	spec->unit = DatumGetInt64(DirectFunctionCall1(int8in,
+												   CStringGetDatum(fields[6])));
+	if (spec->unit <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unit must be positive")));
+	spec->ndimensions = count - 8;
+	spec->names = palloc(Max(spec->ndimensions, 1) * sizeof(MeterAttr));
+	spec->order = palloc(Max(spec->ndimensions, 1) * sizeof(int));
+	for (i = 0; i < spec->ndimensions; i++)
+	{
+		spec->names[i] = attr_from_cstring(fields[8 + i]);
+		for (j = i; j > 0 && meter_attr_cmp(spec->names[spec->order[j - 1]],
+											spec->names[i]) > 0; j--)
+			spec->order[j] = spec->order[j - 1];
+		spec->order[j] = i;
+	}
+	MemoryContextSwitchTo(before);
+	/* only what is whole outlives the query */
+	MemoryContextSetParent(context, TopMemoryContext);
+	return spec;
+}
+
+/* The spec in an argument, parsed, or as it was parsed before. */
+static Spec *
+spec_from_arg(ArrayType *array)
+{
+	Spec	   *spec;
+	Spec	  **link;
+	int			kept = 0;
+
+	for (link = &specs; (spec = *link) != NULL; link = &spec->next)
+	{
+		if (spec->size == VARSIZE_ANY(array) &&
+			memcmp(spec->bytes, array, spec->size) == 0)
+			return spec;
+		kept++;
+	}
+
+	spec = parse_spec(array);
+	if (kept >= KEPT_SPECS)
+	{
+		for (link = &specs; *link != NULL;)
+		{
+			Spec	   *old = *link;
+
+			if (old->uses > 0)
+				link = &old->next;
+			else
+			{
+				*link = old->next;
+				MemoryContextDelete(old->context);
+			}
+		}
+	}
+	spec->next = specs;
+	specs = spec;
+	return spec;
+}
+
+/* A call that used a spec is over, in whatever way. */
+static void
+release_spec(void *arg)
+{
+	((Spec *) arg)->uses--;
+}
+
+/* Hold a spec as long as the current memory context lives. */
+static void
+hold_spec(Spec *spec)
+{
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+
+	callback->func = release_spec;
+	callback->arg = spec;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	spec->uses++;
+}
+
+/* Where settle_rows() is. */
+typedef struct Rows
+{
+	const Spec *spec;
+	MeterGrid	grid;
+	MeterTimeline *timeline;
+	MeterRounded rounded;
+	MeterCutter cutter;
+	MeterNaming naming;
+	Datum	   *dimensions;		/* by key, once made: jsonb */
+	MeterDimension *naming_dimensions;
+	Numeric    *sums;			/* weighted: by key, of this period */
+	int32	   *keys;			/* weighted: those in this period */
+	int32		nkeys;
+	int32		next;			/* part, or for weighted key, to give out */
+	bool		in_period;
+} Rows;
+
+/* The dimensions of a key as jsonb: all names, null where unknown. */
+static Datum
+dimensions_to_jsonb(const Rows *rows, int32 key)
+{
+	const MeterAttr *attrs = rows->timeline->keys +
+		(size_t) key * rows->timeline->natts;
+	JsonbParseState *state = NULL;
+	JsonbValue *result;
+	int			i;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (i = 0; i < rows->spec->ndimensions; i++)
+	{
+		JsonbValue	value;
+
+		value.type = jbvString;
+		value.val.string.val = (char *) rows->spec->names[i].data;
+		value.val.string.len = rows->spec->names[i].len;
+		pushJsonbValue(&state, WJB_KEY, &value);
+		if (MeterAttrIsNull(attrs[i + 1]))
+			value.type = jbvNull;
+		else
+		{
+			value.val.string.val = (char *) attrs[i + 1].data;
+			value.val.string.len = attrs[i + 1].len;
+		}
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbPGetDatum(JsonbValueToJsonb(result));
+}
+
+/* Add up value times time by key for the period at hand. */
+static void
+sum_weighted(Rows *rows)
+{
+	const MeterTimeline *timeline = rows->timeline;
+	int32		i;
+
+	rows->nkeys = 0;
+	for (i = 0; i < timeline->nkeys; i++)
+		rows->sums[i] = NULL;
+	for (i = 0; i < rows->cutter.nparts; i++)
+	{
+		const MeterPart *part = &rows->cutter.parts[i];
+		int32		key = timeline->labels[part->label].key;
+		MeterAttr	value = meter_timeline_value(timeline, part->label);
+		Datum		product;
+
+		if (MeterAttrIsNull(value))
+			continue;
+		product = DirectFunctionCall2(numeric_mul,
+									  NumericGetDatum(meter_numeric_from_attr(value)),
+									  NumericGetDatum(int64_to_numeric(part->billed)));
+		if (rows->sums[key] == NULL)
+			rows->keys[rows->nkeys++] = key;
+		else
+			product = DirectFunctionCall2(numeric_add, product,
+										  NumericGetDatum(rows->sums[key]));
+		rows->sums[key] = DatumGetNumeric(product);
+	}
+}
+
+/* The next key with its quantity; false: that was all. */
+static bool
+next_quantity(Rows *rows, int32 *key, Numeric *quantity)
+{
+	for (;;)
+	{
+		if (!rows->in_period)
+		{
+			if (!meter_cut_next(&rows->cutter))
+				return false;
+			rows->in_period = true;
+			rows->next = 0;
+			if (rows->spec->aggregate == METER_WEIGHTED)
+				sum_weighted(rows);
+		}
+		if (rows->spec->aggregate == METER_DURATION)
+		{
+			if (rows->next < rows->cutter.nparts)
+			{
+				const MeterPart *part = &rows->cutter.parts[rows->next++];
+
+				*key = part->label;
+				*quantity = meter_quantity(part->billed, rows->spec->unit);
+				return true;
+			}
+		}
+		else
+		{
+			while (rows->next < rows->nkeys)
+			{
+				*key = rows->keys[rows->next++];
+				*quantity = meter_quantity_weighted(rows->sums[*key],
+													rows->spec->unit);
+				/* a quantity of 0 makes no row */
+				if (DatumGetBool(DirectFunctionCall2(numeric_ne,
+													 NumericGetDatum(*quantity),
+													 NumericGetDatum(int64_to_numeric(0)))))
+					return true;
+			}
+		}
+		rows->in_period = false;
+	}
+}
+
+/* Prepare to give out the usage rows of a resource. */
+static Rows *
+begin_rows(FunctionCallInfo fcinfo)
+{
+	Rows	   *rows = palloc0(sizeof(Rows));
+	Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+	text	   *resource = PG_GETARG_TEXT_P_COPY(1);
+	MeterAttr	resource_attr = {VARDATA_ANY(resource),
+	VARSIZE_ANY_EXHDR(resource)};
+	bytea	   *result = PG_GETARG_BYTEA_P_COPY(2);
+	int32		nkeys;
+
+	hold_spec(spec);
+	if (spec->row == NULL)
+	{
+		TupleDesc	descriptor;
+		MemoryContext before;
+
+		if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		before = MemoryContextSwitchTo(spec->context);
+		spec->row = BlessTupleDesc(CreateTupleDescCopy(descriptor));
+		MemoryContextSwitchTo(before);
+	}
+
+	rows->spec = spec;
+	rows->grid = spec->grid;
+	rows->timeline = read_result(result);
+	if (rows->timeline->natts != spec->ndimensions + 1)
+		malformed("does not have the spec's number of dimensions");
+	meter_round(&rows->rounded, rows->timeline,
+				spec->aggregate == METER_DURATION ?
+				METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
+				spec->rounding, &rows->grid, METER_END);
+	meter_cut_begin(&rows->cutter, &rows->rounded, &rows->grid,
+					PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_TIMESTAMPTZ(4));
+	meter_naming_begin(&rows->naming, spec->stream, spec->meter,
+					   resource_attr);
+	nkeys = Max(rows->timeline->nkeys, 1);
+	rows->dimensions = palloc0(nkeys * sizeof(Datum));
+	rows->naming_dimensions = palloc(Max(spec->ndimensions, 1) *
+									 sizeof(MeterDimension));
+	if (spec->aggregate == METER_WEIGHTED)
+	{
+		rows->sums = palloc(nkeys * sizeof(Numeric));
+		rows->keys = palloc(nkeys * sizeof(int32));
+	}
+	return rows;
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_rows);
+
+/* settle_rows(spec, resource, result, begin, end): usage in [begin, end) */
+Datum
+meter_settle_rows(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	MemoryContext before;
+	Rows	   *rows;
+	int32		key;
+	Numeric		quantity;
+	Datum		values[5];
+	bool		nulls[5] = {false, false, false, false, false};
+	pg_uuid_t  *name;
+	MeterAttr	account;
+	bool		more;
+	int			i;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		call = SRF_FIRSTCALL_INIT();
+		before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		call->user_fctx = begin_rows(fcinfo);
+		MemoryContextSwitchTo(before);
+	}
+	call = SRF_PERCALL_SETUP();
+	rows = call->user_fctx;
+
+	before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+	more = next_quantity(rows, &key, &quantity);
+	if (more && rows->dimensions[key] == 0)
+		rows->dimensions[key] = dimensions_to_jsonb(rows, key);
+	MemoryContextSwitchTo(before);
+	if (!more)
+		SRF_RETURN_DONE(call);
+
+	account = rows->timeline->keys[(size_t) key * rows->timeline->natts];
+	if (MeterAttrIsNull(account))
+		account = (MeterAttr) {"", 0};
+	for (i = 0; i < rows->spec->ndimensions; i++)
+	{
+		int			dimension = rows->spec->order[i];
+
+		rows->naming_dimensions[i].name = rows->spec->names[dimension];
+		rows->naming_dimensions[i].value =
+			rows->timeline->keys[(size_t) key * rows->timeline->natts +
+								 dimension + 1];
+	}
+	name = palloc(sizeof(pg_uuid_t));
+	meter_name_usage(&rows->naming, account, rows->spec->ndimensions,
+					 rows->naming_dimensions, rows->cutter.period_begin, 0,
+					 name);
+
+	values[0] = UUIDPGetDatum(name);
+	values[1] = PointerGetDatum(cstring_to_text_with_len(account.data,
+														 account.len));
+	values[2] = rows->dimensions[key];
+	values[3] = TimestampTzGetDatum(rows->cutter.period_begin);
+	values[4] = NumericGetDatum(quantity);
+	SRF_RETURN_NEXT(call,
+					HeapTupleGetDatum(heap_form_tuple(rows->spec->row,
+													  values, nulls)));
+}
+
+/* Where settle_periods() is. */
+typedef struct Periods
+{
+	MeterGrid	grid;
+	TimestampTz at;
+	TimestampTz end;
+} Periods;
+
+PG_FUNCTION_INFO_V1(meter_settle_periods);
+
+/* settle_periods(spec, begin, end): starts of the periods in [begin, end) */
+Datum
+meter_settle_periods(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	Periods    *periods;
+	TimestampTz at;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+
+		call = SRF_FIRSTCALL_INIT();
+		periods = MemoryContextAlloc(call->multi_call_memory_ctx,
+									 sizeof(Periods));
+		periods->grid = spec->grid;
+		periods->at = PG_GETARG_TIMESTAMPTZ(1);
+		periods->end = PG_GETARG_TIMESTAMPTZ(2);
+		if (TIMESTAMP_NOT_FINITE(periods->at) ||
+			TIMESTAMP_NOT_FINITE(periods->end))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+					 errmsg("begin and end must be finite")));
+		periods->at = meter_grid_period_begin(&periods->grid, periods->at);
+		call->user_fctx = periods;
+	}
+	call = SRF_PERCALL_SETUP();
+	periods = call->user_fctx;
+	if (periods->at >= periods->end)
+		SRF_RETURN_DONE(call);
+	at = periods->at;
+	periods->at = meter_grid_period_end(&periods->grid, at);
+	SRF_RETURN_NEXT(call, TimestampTzGetDatum(at));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_period_begin);
+
+/* settle_period_begin(spec, at): beginning of the period that holds it */
+Datum
+meter_settle_period_begin(PG_FUNCTION_ARGS)
+{
+	Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
+
+	if (TIMESTAMP_NOT_FINITE(at))
+		PG_RETURN_TIMESTAMPTZ(at);
+	PG_RETURN_TIMESTAMPTZ(meter_grid_period_begin(&spec->grid, at));
+}

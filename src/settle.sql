@@ -1,0 +1,62 @@
+-- What the engine's own queries say in C.  Any role may call these: they compute from their arguments alone.
+
+CREATE TYPE meter.settle_row AS (
+    transaction_id uuid, account text, dimensions jsonb, period_start timestamptz, quantity numeric);
+COMMENT ON TYPE meter.settle_row IS 'a usage row of one resource, as meter.settle_rows() computes it';
+
+CREATE TYPE meter.resource_state AS (
+    active boolean, account text, dimensions text[], value numeric, since timestamptz, alive timestamptz);
+COMMENT ON TYPE meter.resource_state IS 'what is known of a resource at an instant: is it active, who pays, its dimensions in the meter''s order, its value, start of the run, last moment known alive';
+
+CREATE FUNCTION meter.settle_timeline_add(internal, "char", timestamptz, text, text[], numeric, timestamptz)
+RETURNS internal
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_settle_timeline_add';
+COMMENT ON FUNCTION meter.settle_timeline_add(internal, "char", timestamptz, text, text[], numeric, timestamptz) IS
+'internal: one row more for meter.settle_timeline()';
+
+CREATE FUNCTION meter.settle_timeline_final(internal)
+RETURNS bytea
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_settle_timeline_final';
+COMMENT ON FUNCTION meter.settle_timeline_final(internal) IS
+'internal: result of meter.settle_timeline()';
+
+CREATE AGGREGATE meter.settle_timeline(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz) (
+    SFUNC = meter.settle_timeline_add,
+    STYPE = internal,
+    SSPACE = 400,
+    FINALFUNC = meter.settle_timeline_final,
+    FINALFUNC_MODIFY = SHAREABLE,
+    PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.settle_timeline("char", timestamptz, text, text[], numeric, timestamptz) IS
+'internal: the timeline of one resource from its carried state (kind o: open since at, last known alive at alive; x: closed) and its events (s start, p stop, c change), with account, dimensions and value as attributes of their own; empty accounts count as left out';
+
+CREATE FUNCTION meter.settle_state(timeline bytea)
+RETURNS meter.resource_state
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_settle_state';
+COMMENT ON FUNCTION meter.settle_state(bytea) IS
+'internal: what is known of the resource after the last event of a result of meter.settle_timeline()';
+
+CREATE FUNCTION meter.settle_rows(spec text[], resource text, timeline bytea, begin_at timestamptz, end_at timestamptz)
+RETURNS SETOF meter.settle_row
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20 ROWS 2
+AS 'MODULE_PATHNAME', 'meter_settle_rows';
+COMMENT ON FUNCTION meter.settle_rows(text[], text, bytea, timestamptz, timestamptz) IS
+'internal: the usage rows of a resource in [begin_at, end_at) from a result of meter.settle_timeline(); spec: stream, meter, aggregate, period, precision, rounding, unit in microseconds, time zone, dimensions';
+
+CREATE FUNCTION meter.settle_periods(spec text[], begin_at timestamptz, end_at timestamptz)
+RETURNS SETOF timestamptz
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 24
+AS 'MODULE_PATHNAME', 'meter_settle_periods';
+COMMENT ON FUNCTION meter.settle_periods(text[], timestamptz, timestamptz) IS
+'internal: the beginnings of a meter''s periods from the one that holds begin_at, before end_at';
+
+CREATE FUNCTION meter.settle_period_begin(spec text[], at timestamptz)
+RETURNS timestamptz
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_settle_period_begin';
+COMMENT ON FUNCTION meter.settle_period_begin(text[], timestamptz) IS
+'internal: the beginning of the period of a meter that holds an instant';

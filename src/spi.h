@@ -1,0 +1,35 @@
+/*
+ * spi.h
+ *	  Running SQL as somebody, safely.
+ */
+#ifndef METER_SPI_H
+#define METER_SPI_H
+
+#include "meter.h"
+
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+
+/* What meter_session_end() puts back. */
+typedef struct MeterSession
+{
+	Oid			user;
+	int			security_context;
+	int			guc_level;
+} MeterSession;
+
+extern void meter_session_begin(MeterSession *session, Oid role);
+extern void meter_session_end(MeterSession *session);
+extern void meter_execute(const char *sql, int expected);
+extern void meter_execute_params(const char *sql, int expected, int nargs,
+								 Oid *types, Datum *values,
+								 const char *nulls);
+extern Datum meter_result(uint64 row, int column, bool *isnull);
+extern char *meter_result_text(uint64 row, int column);
+extern void meter_return_begin(FunctionCallInfo fcinfo);
+extern void meter_return_result(FunctionCallInfo fcinfo);
+extern Oid	meter_extension_owner(void);
+extern const char *meter_timestamp_literal(TimestampTz instant);
+extern char *meter_text_array_literal(Datum array);
+
+#endif							/* METER_SPI_H */

@@ -1,0 +1,88 @@
+/*
+ * status.c
+ *	  How far a meter is, for the views that show it.
+ */
+#include "meter.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/rangetypes.h"
+#include "utils/typcache.h"
+
+#include "definition.h"
+#include "query.h"
+#include "spi.h"
+#include "stream.h"
+
+PG_FUNCTION_INFO_V1(meter_live_window);
+
+/* live_window(stream, meter): whoever may read the view may know it */
+Datum
+meter_live_window(PG_FUNCTION_ARGS)
+{
+	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	MeterDefinition *definition;
+	RangeBound	lower = {0, false, true, true};
+	RangeBound	upper = {0, false, false, false};
+	TimestampTz end = meter_now();
+
+	if (meter_list_meters(stream, meter, false) == NIL)
+		PG_RETURN_NULL();
+	definition = meter_load(stream, meter, METER_LOCK_NONE);
+	if (!definition->has_watermark)
+		PG_RETURN_NULL();
+	if (definition->clock == METER_CLOCK_EVENT)
+	{
+		if (!definition->has_event_clock)
+			PG_RETURN_NULL();
+		end = definition->event_clock;
+	}
+	end = Min(end, definition->until);
+	if (end <= definition->watermark)
+		PG_RETURN_NULL();
+	lower.val = TimestampTzGetDatum(definition->watermark);
+	upper.val = TimestampTzGetDatum(end);
+	PG_RETURN_RANGE_P(make_range(lookup_type_cache(TSTZRANGEOID,
+												   TYPECACHE_RANGE_INFO),
+								 &lower, &upper, false));
+}
+
+PG_FUNCTION_INFO_V1(meter_late_backlog);
+
+/* late_backlog(stream, meter) */
+Datum
+meter_late_backlog(PG_FUNCTION_ARGS)
+{
+	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Oid			schema = get_namespace_oid(stream, true);
+	MeterDefinition *definition;
+	MeterSession session;
+	StringInfoData sql;
+	bool		isnull;
+	int64		count;
+
+	if (!OidIsValid(schema) || !meter_schema_ownercheck(schema, GetUserId()) ||
+		meter_list_meters(stream, meter, false) == NIL)
+		PG_RETURN_NULL();
+	definition = meter_load(stream, meter, METER_LOCK_NONE);
+	if (!definition->has_watermark)
+		PG_RETURN_INT64(0);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT count(*) FROM (");
+	meter_append_events(&sql, definition,
+						psprintf("e.arrival > " INT64_FORMAT " AND e.\"time\" < %s",
+								 definition->position,
+								 meter_timestamp_literal(definition->watermark)));
+	appendStringInfoString(&sql, ") l");
+	meter_execute(sql.data, SPI_OK_SELECT);
+	count = DatumGetInt64(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+	PG_RETURN_INT64(count);
+}

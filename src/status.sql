@@ -1,0 +1,52 @@
+-- How each meter is doing, for its owner and for monitoring.
+
+-- The live part of the view current_usage needs to know from where to where, whoever reads it.
+CREATE FUNCTION meter.live_window(stream text, meter text)
+RETURNS tstzrange
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'meter_live_window';
+COMMENT ON FUNCTION meter.live_window(text, text) IS
+'what of a meter is not settled yet: from its watermark to now by its clock, and no further than until; null if there is nothing';
+
+CREATE FUNCTION meter.late_backlog(stream text, meter text)
+RETURNS bigint
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_late_backlog';
+COMMENT ON FUNCTION meter.late_backlog(text, text) IS
+'rows of settled periods that arrived but have not been looked at yet; null for who may not read the stream';
+
+CREATE VIEW meter.status AS
+SELECT m.stream,
+       m.name AS meter,
+       a.name IS NOT NULL AS active,
+       m.watermark,
+       CASE WHEN m.watermark IS NOT NULL THEN pg_catalog.justify_hours(pg_catalog.now() - m.watermark) END AS lag,
+       meter.late_backlog(m.stream, m.name) AS late_backlog,
+       m."position",
+       m.settlement,
+       m.settled_at,
+       m.failures,
+       m.last_error,
+       m.last_error_at,
+       m.retry_at,
+       b.blocked_by
+FROM meter.meter AS m
+LEFT JOIN meter.active_stream AS a ON a.name OPERATOR(pg_catalog.=) m.stream
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.array_agg(DISTINCT pg_catalog.format('%s, %s, since %s',
+               COALESCE('pid ' OPERATOR(pg_catalog.||) l.pid::text, 'prepared transaction'),
+               COALESCE(s.usename::text, 'unknown user'),
+               COALESCE(s.xact_start::text, 'unknown time'))) AS blocked_by
+    FROM pg_catalog.pg_locks AS l
+    LEFT JOIN pg_catalog.pg_stat_activity AS s ON s.pid OPERATOR(pg_catalog.=) l.pid
+    WHERE l.virtualtransaction OPERATOR(pg_catalog.=) ANY (m.note_writers)
+) AS b ON m.note_bound IS NOT NULL
+LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname::text OPERATOR(pg_catalog.=) m.stream
+WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
+   OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+   OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW meter.status IS
+'a row a meter: how far it is settled, and what stands in the way; for members of the stream''s owner and of pg_read_all_stats';
+COMMENT ON COLUMN meter.status.lag IS 'time between the watermark and now';
+COMMENT ON COLUMN meter.status.late_backlog IS 'rows of settled periods that have not been looked at yet; null for who may not read the stream';
+COMMENT ON COLUMN meter.status.blocked_by IS 'the transactions that late rows wait for: they may have drawn an arrival and not committed it';

@@ -1,0 +1,654 @@
+/*
+ * stream.c
+ *	  Streams: schemas with logs and a ledger.
+ *
+ * A stream's tables are ordinary tables of its owner, of built-in types only,
+ * and never members of the extension: whatever happens to that, logs and
+ * ledger stay.  What belongs to the shape of a stream stands in this file
+ * alone: how it is made, and how it is checked before it is relied upon.
+ */
+#include "stream.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "definition.h"
+#include "quantity.h"
+#include "spi.h"
+#include "worker.h"
+
+/* The logs, and what a row of each has after arrival, source and id. */
+typedef struct Log
+{
+	const char *name;
+	const char *columns;
+	const char *checks;
+} Log;
+
+static const Log logs[] = {
+	{
+		"event",
+		"\"time\" timestamptz NOT NULL, "
+		"resource text COLLATE \"C\" NOT NULL, "
+		"account text COLLATE \"C\", "
+		"entity text COLLATE \"C\", "
+		"action text COLLATE \"C\" NOT NULL, "
+		"offering text COLLATE \"C\", "
+		"value numeric, "
+		"attributes jsonb",
+		"CONSTRAINT time_is_finite CHECK (isfinite(\"time\"))"
+	},
+	{
+		"measure",
+		"start_time timestamptz NOT NULL, "
+		"end_time timestamptz NOT NULL, "
+		"resource text COLLATE \"C\" NOT NULL, "
+		"account text COLLATE \"C\", "
+		"entity text COLLATE \"C\", "
+		"value numeric, "
+		"attributes jsonb",
+		"CONSTRAINT time_is_finite "
+		"CHECK (isfinite(start_time) AND isfinite(end_time)), "
+		"CONSTRAINT end_not_before_start CHECK (end_time >= start_time)"
+	}
+};
+
+/* What tells a stream's schema from any other: table, column, type. */
+static const char *const shape =
+"('event','arrival','bigint'),('event','source','text'),('event','id','text'),"
+"('event','time','timestamp with time zone'),('event','resource','text'),"
+"('event','account','text'),('event','entity','text'),('event','action','text'),"
+"('event','offering','text'),('event','value','numeric'),"
+"('event','attributes','jsonb'),"
+"('measure','arrival','bigint'),('measure','source','text'),"
+"('measure','id','text'),"
+"('measure','start_time','timestamp with time zone'),"
+"('measure','end_time','timestamp with time zone'),"
+"('measure','resource','text'),('measure','account','text'),"
+"('measure','entity','text'),('measure','value','numeric'),"
+"('measure','attributes','jsonb'),"
+"('usage','transaction_id','uuid'),('usage','meter','text'),"
+"('usage','account','text'),('usage','resource','text'),"
+"('usage','dimensions','jsonb'),"
+"('usage','period_start','timestamp with time zone'),"
+"('usage','quantity','numeric'),('usage','revision','integer'),"
+"('usage','settlement','bigint'),"
+"('usage','recorded_at','timestamp with time zone'),"
+"('resource_state','meter','text'),('resource_state','resource','text'),"
+"('resource_state','active','boolean'),('resource_state','account','text'),"
+"('resource_state','dimensions','text[]'),('resource_state','value','numeric'),"
+"('resource_state','since','timestamp with time zone'),"
+"('resource_state','alive','timestamp with time zone'),"
+"('resource_state','unnamed_since','timestamp with time zone')";
+
+/* The triggers that guard a stream: table (or segments of a log), name. */
+static const char *const guards =
+"('event','guard_truncate'),('measure','guard_truncate'),"
+"('usage','guard_ledger'),('usage','guard_ledger_truncate')";
+
+/* A text argument that must be given. */
+char *
+meter_text_arg(FunctionCallInfo fcinfo, int argument, const char *what)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", what)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+/* Owner of a stream's schema; an error if that is gone. */
+Oid
+meter_stream_owner(const char *stream)
+{
+	Oid			schema = get_namespace_oid(stream, true);
+	HeapTuple	tuple;
+	Oid			owner;
+
+	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("schema \"%s\" of the stream does not exist", stream),
+				 errhint("Restore it, or forget the stream with meter.drop_stream('%s').",
+						 stream)));
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Is there such a stream in the catalog, and is it worked on? */
+static void
+look_up_stream(const char *stream, bool *exists, bool *active)
+{
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT EXISTS (SELECT FROM meter.stream WHERE name = $1), "
+						 "EXISTS (SELECT FROM meter.active_stream WHERE name = $1)",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	*exists = DatumGetBool(meter_result(0, 1, &isnull));
+	*active = DatumGetBool(meter_result(0, 2, &isnull));
+	meter_session_end(&session);
+}
+
+/* Is a stream worked on? */
+bool
+meter_stream_is_active(const char *stream)
+{
+	bool		exists;
+	bool		active;
+
+	look_up_stream(stream, &exists, &active);
+	return active;
+}
+
+/* Raise that a stream is not worked on. */
+void
+meter_not_active(const char *stream)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("stream \"%s\" is not active", stream),
+			 errhint("After a restore, meter.resume('%s') checks it and takes it up again.",
+					 stream)));
+}
+
+/*
+ * The caller must be a member of the stream's owner, as for any DDL.  A
+ * stream whose schema is gone may be touched by superusers only.
+ */
+void
+meter_check_stream_permission(const char *stream)
+{
+	bool		exists;
+	bool		active;
+	Oid			schema;
+
+	look_up_stream(stream, &exists, &active);
+	if (!exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("stream \"%s\" does not exist", stream),
+				 errhint("meter.create_stream('%s') makes it.", stream)));
+	schema = get_namespace_oid(stream, true);
+	if (OidIsValid(schema) ? !meter_schema_ownercheck(schema, GetUserId()) :
+		!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of stream \"%s\"", stream)));
+}
+
+/*
+ * Check what the engine relies upon, each time: all tables of the stream are
+ * there and belong to the schema's owner, and none has a deferrable trigger,
+ * which would run later, outside of what holds the owner's code in.  Within
+ * a session.
+ */
+void
+meter_check_stream(const char *stream)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+
+	meter_execute_params(
+		"SELECT c.relname, c.relowner <> n.nspowner, t.tgname "
+		"FROM pg_namespace n "
+		"JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p') "
+		"LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgdeferrable "
+		"WHERE n.nspname = $1::name "
+		"AND (c.relowner <> n.nspowner OR t.oid IS NOT NULL) "
+		"ORDER BY c.relname LIMIT 1",
+		SPI_OK_SELECT, 1, types, values, NULL);
+	if (SPI_processed > 0)
+	{
+		char	   *table = meter_result_text(0, 1);
+		char	   *trigger = meter_result_text(0, 3);
+
+		if (trigger == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("table \"%s\" of stream \"%s\" does not belong to the owner of the schema",
+							table, stream),
+					 errhint("Give all tables of the stream to one role with ALTER TABLE ... OWNER TO.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" of stream \"%s\" has a deferrable trigger \"%s\"",
+						table, stream, trigger),
+				 errhint("Use a trigger that is not deferrable, or listen to NOTIFY.")));
+	}
+
+	meter_execute_params(
+		psprintf("SELECT s.tab, s.col, s.typ, format_type(a.atttypid, NULL) "
+				 "FROM (VALUES %s) s (tab, col, typ) "
+				 "LEFT JOIN (pg_attribute a "
+				 "JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') "
+				 "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::name) "
+				 "ON c.relname = s.tab AND a.attname = s.col AND NOT a.attisdropped "
+				 "WHERE a.attname IS NULL OR format_type(a.atttypid, NULL) <> s.typ "
+				 "LIMIT 1", shape),
+		SPI_OK_SELECT, 1, types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("schema \"%s\" does not have the shape of a stream", stream),
+				 errdetail("Column \"%s\" of table \"%s\" must be of type %s, and %s.",
+						   meter_result_text(0, 2), meter_result_text(0, 1),
+						   meter_result_text(0, 3),
+						   meter_result_text(0, 4) == NULL ? "does not exist" :
+						   psprintf("is of type %s", meter_result_text(0, 4)))));
+}
+
+/* The guards must be there and on, before anything relies on them again. */
+static void
+check_guards(const char *stream)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+
+	meter_execute_params(
+		psprintf("SELECT g.tab, g.trg FROM ("
+				 "SELECT tab, trg FROM (VALUES %s) v (tab, trg) "
+				 "UNION ALL "
+				 "SELECT s.relname, 'guard_segment' "
+				 "FROM pg_inherits i JOIN pg_class s ON s.oid = i.inhrelid "
+				 "JOIN pg_class p ON p.oid = i.inhparent "
+				 "AND p.relname IN ('event', 'measure') "
+				 "JOIN pg_namespace n ON n.oid = p.relnamespace "
+				 "AND n.nspname = $1::name) g "
+				 "WHERE NOT EXISTS (SELECT FROM pg_trigger t "
+				 "JOIN pg_class c ON c.oid = t.tgrelid AND c.relname = g.tab "
+				 "JOIN pg_namespace n ON n.oid = c.relnamespace "
+				 "AND n.nspname = $1::name "
+				 "WHERE t.tgname = g.trg AND t.tgenabled IN ('O', 'A')) "
+				 "ORDER BY 1, 2 LIMIT 1", guards),
+		SPI_OK_SELECT, 1, types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("trigger \"%s\" of table \"%s.%s\" is missing or disabled",
+						meter_result_text(0, 2), stream,
+						meter_result_text(0, 1)),
+				 errhint("Restore it from the dump, or enable it with ALTER TABLE ... ENABLE TRIGGER.")));
+}
+
+/* A name that can be a stream's. */
+static void
+check_name(const char *stream)
+{
+	if (stream[0] == '\0' || strlen(stream) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("invalid stream name: \"%s\"", stream),
+				 errdetail("It must have 1 to %d bytes.", NAMEDATALEN - 1)));
+	if (strcmp(stream, "meter") == 0 || strncmp(stream, "pg_", 3) == 0 ||
+		strcmp(stream, "information_schema") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("stream name \"%s\" is reserved", stream)));
+}
+
+/*
+ * Make a log: its parent, which gives out arrivals, and the first segments,
+ * made apart and attached, which waits for nobody.
+ */
+static void
+create_log(const char *schema, const Log *log)
+{
+	int			segment;
+
+	meter_execute(
+		psprintf("CREATE TABLE %s.%s ("
+				 "arrival bigint GENERATED ALWAYS AS IDENTITY (CACHE 1 NO CYCLE) NOT NULL, "
+				 "source text COLLATE \"C\", id text COLLATE \"C\", %s, %s, "
+				 "CONSTRAINT value_is_finite "
+				 "CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity')) "
+				 "PARTITION BY RANGE (arrival)",
+				 schema, log->name, log->columns, log->checks),
+		SPI_OK_UTILITY);
+	for (segment = 0; segment < 3; segment++)
+	{
+		meter_execute(
+			psprintf("CREATE TABLE %s.%s_%d (LIKE %s.%s INCLUDING CONSTRAINTS)",
+					 schema, log->name, segment, schema, log->name),
+			SPI_OK_UTILITY);
+		meter_execute(
+			psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s_%d "
+					 "FOR VALUES FROM (" INT64_FORMAT ") TO (" INT64_FORMAT ")",
+					 schema, log->name, schema, log->name, segment,
+					 (int64) segment << METER_SEGMENT_BITS,
+					 (int64) (segment + 1) << METER_SEGMENT_BITS),
+			SPI_OK_UTILITY);
+		meter_execute(
+			psprintf("CREATE TRIGGER guard_segment BEFORE INSERT OR TRUNCATE ON %s.%s_%d "
+					 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
+					 schema, log->name, segment, schema),
+			SPI_OK_UTILITY);
+	}
+	meter_execute(
+		psprintf("CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s.%s "
+				 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
+				 schema, log->name, schema),
+		SPI_OK_UTILITY);
+}
+
+/* Make all tables of a stream in a schema that is empty. */
+static void
+create_tables(const char *stream)
+{
+	const char *schema = quote_identifier(stream);
+	int			i;
+
+	/* the guards outlive the extension, so they are in the stream's schema */
+	meter_execute(
+		psprintf("CREATE FUNCTION %s.guard_log() RETURNS trigger "
+				 "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
+				 "BEGIN\n"
+				 "  IF TG_OP = 'TRUNCATE' THEN\n"
+				 "    RAISE EXCEPTION 'log \"%%.%%\" cannot be truncated', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
+				 "      USING ERRCODE = '55000', HINT = 'The log is what usage is computed from.';\n"
+				 "  END IF;\n"
+				 "  RAISE EXCEPTION 'cannot insert into \"%%.%%\", a segment of a log', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
+				 "    USING ERRCODE = '55000', HINT = 'Insert into the log itself: it gives each row its arrival.';\n"
+				 "END$guard$", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE FUNCTION %s.guard_ledger() RETURNS trigger "
+				 "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
+				 "BEGIN\n"
+				 "  RAISE EXCEPTION 'ledger \"%%.%%\" is append-only: %% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP\n"
+				 "    USING ERRCODE = '55000', HINT = 'Log what really happened: the ledger then gets an adjustment.';\n"
+				 "END$guard$", schema),
+		SPI_OK_UTILITY);
+
+	for (i = 0; i < (int) lengthof(logs); i++)
+		create_log(schema, &logs[i]);
+
+	meter_execute(
+		psprintf("CREATE TABLE %s.usage ("
+				 "transaction_id uuid PRIMARY KEY, "
+				 "meter text COLLATE \"C\" NOT NULL, "
+				 "account text COLLATE \"C\" NOT NULL, "
+				 "resource text COLLATE \"C\" NOT NULL, "
+				 "dimensions jsonb NOT NULL, "
+				 "period_start timestamptz NOT NULL, "
+				 "quantity numeric NOT NULL, "
+				 "revision integer NOT NULL, "
+				 "settlement bigint NOT NULL, "
+				 "recorded_at timestamptz NOT NULL DEFAULT now())", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TRIGGER guard_ledger BEFORE UPDATE OR DELETE ON %s.usage "
+				 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_ledger()",
+				 schema, schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TRIGGER guard_ledger_truncate BEFORE TRUNCATE ON %s.usage "
+				 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_ledger()",
+				 schema, schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE VIEW %s.usage_total AS "
+				 "SELECT meter, account, resource, dimensions, period_start, "
+				 "pg_catalog.sum(quantity) AS quantity, "
+				 "pg_catalog.max(revision) AS revision, "
+				 "pg_catalog.max(recorded_at) AS recorded_at "
+				 "FROM %s.usage "
+				 "GROUP BY meter, account, resource, dimensions, period_start",
+				 schema, schema),
+		SPI_OK_UTILITY);
+
+	meter_execute(
+		psprintf("CREATE TABLE %s.resource_state ("
+				 "meter text COLLATE \"C\" NOT NULL, "
+				 "resource text COLLATE \"C\" NOT NULL, "
+				 "active boolean NOT NULL, "
+				 "account text COLLATE \"C\", "
+				 "dimensions text[] COLLATE \"C\" NOT NULL, "
+				 "value numeric, "
+				 "since timestamptz, "
+				 "alive timestamptz, "
+				 "unnamed_since timestamptz, "
+				 "PRIMARY KEY (meter, resource))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE INDEX resource_state_active ON %s.resource_state "
+				 "(meter, resource) WHERE active", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE INDEX resource_state_unnamed ON %s.resource_state "
+				 "(meter, resource) WHERE account IS NULL", schema),
+		SPI_OK_UTILITY);
+}
+
+/* What each object of a stream is for, for who looks at it with psql. */
+static void
+comment_tables(const char *stream)
+{
+	static const char *const comments[][2] = {
+		{"TABLE %s.event", "event log: what happened to resources, append-only; arrivals are made by the server, segments are partitions"},
+		{"COLUMN %s.event.arrival", "the order in which rows reached the log; made by the server"},
+		{"COLUMN %s.event.source", "who says so; with id it names the row, so that a batch may be sent again"},
+		{"COLUMN %s.event.id", "the source''s name of the event; null: the row is its own"},
+		{"COLUMN %s.event.\"time\"", "when it happened"},
+		{"COLUMN %s.event.account", "who pays; null: as known before"},
+		{"COLUMN %s.event.action", "what happened; a meter says which actions start, stop or change"},
+		{"TABLE %s.measure", "measure log: quantities used by resources between two instants, append-only"},
+		{"TABLE %s.usage", "the ledger: usage rows, append-only; revision 0 is the first usage of a key, later ones are adjustments"},
+		{"COLUMN %s.usage.transaction_id", "computed from what the row is about by meter.transaction_id(): writing it twice is impossible"},
+		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; of an adjustment the difference"},
+		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
+		{"VIEW %s.usage_total", "the ledger summed over revisions"},
+		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
+	};
+	int			i;
+
+	for (i = 0; i < (int) lengthof(comments); i++)
+		meter_execute(psprintf("COMMENT ON %s IS '%s'",
+							   psprintf(comments[i][0],
+										quote_identifier(stream)),
+							   comments[i][1]),
+					  SPI_OK_UTILITY);
+}
+
+/* Write a row of the catalog that says that there is a stream. */
+static void
+insert_stream(const char *stream, Datum identity_window)
+{
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, INTERVALOID};
+	Datum		values[2] = {CStringGetTextDatum(stream), identity_window};
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("INSERT INTO meter.stream (name, identity_window) VALUES ($1, $2)",
+						 SPI_OK_INSERT, 2, types, values, NULL);
+	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1)",
+						 SPI_OK_INSERT, 1, types, values, NULL);
+	meter_session_end(&session);
+}
+
+PG_FUNCTION_INFO_V1(meter_create_stream);
+
+/* create_stream(name, identity_window) */
+Datum
+meter_create_stream(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "name");
+	MeterSession session;
+	Oid			schema;
+	bool		exists;
+	bool		active;
+
+	PreventCommandIfReadOnly("meter.create_stream()");
+	check_name(stream);
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("identity_window must not be null")));
+	if (meter_interval_usec(PG_GETARG_INTERVAL_P(1), "identity_window") < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("identity_window must not be negative")));
+	look_up_stream(stream, &exists, &active);
+	if (exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("stream \"%s\" already exists", stream),
+				 active ? 0 :
+				 errhint("It is not worked on: meter.resume('%s') takes it up again.", stream)));
+
+	schema = get_namespace_oid(stream, true);
+	if (OidIsValid(schema))
+	{
+		/* take up again what a dropped extension left */
+		if (!meter_schema_ownercheck(schema, GetUserId()))
+			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_SCHEMA, stream);
+		meter_session_begin(&session, meter_stream_owner(stream));
+		meter_check_stream(stream);
+		check_guards(stream);
+		meter_session_end(&session);
+		ereport(NOTICE,
+				(errmsg("schema \"%s\" exists: the stream goes on with its logs and ledger", stream)));
+	}
+	else
+	{
+		if (meter_database_aclcheck(MyDatabaseId, GetUserId(),
+									ACL_CREATE) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_DATABASE,
+						   get_database_name(MyDatabaseId));
+		meter_session_begin(&session, InvalidOid);
+		meter_execute(psprintf("CREATE SCHEMA %s", quote_identifier(stream)),
+					  SPI_OK_UTILITY);
+		create_tables(stream);
+		comment_tables(stream);
+		meter_session_end(&session);
+	}
+
+	insert_stream(stream, PG_GETARG_DATUM(1));
+	meter_rebuild_current_usage(stream);
+	meter_worker_wake();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(meter_drop_stream);
+
+/* drop_stream(name, delete_data) */
+Datum
+meter_drop_stream(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "name");
+	bool		delete_data = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+
+	PreventCommandIfReadOnly("meter.drop_stream()");
+	meter_check_stream_permission(stream);
+
+	/* the catalog first, as whoever settles does: no deadlock */
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1",
+						 SPI_OK_DELETE, 1, types, values, NULL);
+	meter_execute_params("DELETE FROM meter.stream WHERE name = $1",
+						 SPI_OK_DELETE, 1, types, values, NULL);
+	meter_session_end(&session);
+
+	if (OidIsValid(get_namespace_oid(stream, true)))
+	{
+		meter_session_begin(&session, meter_stream_owner(stream));
+		if (delete_data)
+			meter_execute(psprintf("DROP SCHEMA %s CASCADE",
+								   quote_identifier(stream)),
+						  SPI_OK_UTILITY);
+		else
+			meter_execute(psprintf("DROP VIEW IF EXISTS %s.current_usage",
+								   quote_identifier(stream)),
+						  SPI_OK_UTILITY);
+		meter_session_end(&session);
+	}
+	PG_RETURN_VOID();
+}
+
+/*
+ * Move a log's sequence to or beyond the greatest arrival and every position,
+ * so that no row comes to lie behind one.
+ */
+static void
+advance_sequence(const char *stream, const char *log, int64 position)
+{
+	const char *schema = quote_identifier(stream);
+	char	   *sequence;
+	bool		isnull;
+	int64		greatest;
+	int64		last;
+	bool		called;
+
+	meter_execute(psprintf("SELECT coalesce(max(arrival), 0) FROM %s.%s",
+						   schema, log), SPI_OK_SELECT);
+	greatest = Max(DatumGetInt64(meter_result(0, 1, &isnull)), position);
+	sequence = psprintf("%s.%s_arrival_seq", schema, log);
+	meter_execute(psprintf("SELECT last_value, is_called FROM %s", sequence),
+				  SPI_OK_SELECT);
+	last = DatumGetInt64(meter_result(0, 1, &isnull));
+	called = DatumGetBool(meter_result(0, 2, &isnull));
+	if (greatest > last || (greatest == last && !called && greatest > 0))
+		meter_execute(psprintf("SELECT setval(%s::regclass, " INT64_FORMAT ")",
+							   quote_literal_cstr(sequence), greatest),
+					  SPI_OK_SELECT);
+}
+
+PG_FUNCTION_INFO_V1(meter_resume);
+
+/* resume(stream) */
+Datum
+meter_resume(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+	int64		position;
+	ListCell   *cell;
+	bool		isnull;
+	int			i;
+
+	PreventCommandIfReadOnly("meter.resume()");
+	meter_check_stream_permission(stream);
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT coalesce(max(\"position\"), 0) FROM meter.meter WHERE stream = $1",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	position = DatumGetInt64(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	check_guards(stream);
+	for (i = 0; i < (int) lengthof(logs); i++)
+		advance_sequence(stream, logs[i].name, position);
+	meter_session_end(&session);
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL WHERE stream = $1",
+						 SPI_OK_UPDATE, 1, types, values, NULL);
+	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1) "
+						 "ON CONFLICT (name) DO NOTHING",
+						 SPI_OK_INSERT, 1, types, values, NULL);
+	meter_session_end(&session);
+	foreach(cell, meter_list_meters(stream, NULL, false))
+		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
+	meter_rebuild_current_usage(stream);
+	meter_worker_wake();
+	PG_RETURN_VOID();
+}

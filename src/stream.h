@@ -1,0 +1,21 @@
+/*
+ * stream.h
+ *	  Streams: schemas with logs and a ledger.
+ */
+#ifndef METER_STREAM_H
+#define METER_STREAM_H
+
+#include "meter.h"
+
+/* Segment k of a log holds arrivals [k << bits, (k + 1) << bits). */
+#define METER_SEGMENT_BITS	32
+
+extern Oid	meter_stream_owner(const char *stream);
+extern void meter_check_stream_permission(const char *stream);
+extern void meter_check_stream(const char *stream);
+extern void meter_not_active(const char *stream) pg_attribute_noreturn();
+extern bool meter_stream_is_active(const char *stream);
+extern char *meter_text_arg(FunctionCallInfo fcinfo, int argument,
+							const char *what);
+
+#endif							/* METER_STREAM_H */

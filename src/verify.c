@@ -1,0 +1,224 @@
+/*
+ * verify.c
+ *	  Does the ledger say what usage should be?  And making it so.
+ *
+ * Both compute usage anew from all events and look at the difference to the
+ * ledger: verify shows it, resettle writes it.
+ */
+#include "meter.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/rangetypes.h"
+#include "utils/typcache.h"
+
+#include "advance.h"
+#include "query.h"
+#include "spi.h"
+#include "stream.h"
+
+/*
+ * The settled periods of a meter that overlap a range (NULL: all), as
+ * literals; false if there are none.  The range is of whole periods.
+ */
+static bool
+settled_window(MeterDefinition *definition, RangeType *during,
+			   TimestampTz *from, TimestampTz *end)
+{
+	*from = definition->since;
+	if (!definition->has_watermark)
+		return false;
+	*end = definition->watermark;
+	if (during != NULL)
+	{
+		TypeCacheEntry *typcache = lookup_type_cache(TSTZRANGEOID,
+													 TYPECACHE_RANGE_INFO);
+		RangeBound	lower;
+		RangeBound	upper;
+		bool		empty;
+
+		range_deserialize(typcache, during, &lower, &upper, &empty);
+		if (empty)
+			return false;
+		if (!lower.infinite &&
+			!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(lower.val)))
+			*from = Max(*from,
+						meter_grid_period_begin(&definition->grid,
+												DatumGetTimestampTz(lower.val)));
+		if (!upper.infinite &&
+			!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(upper.val)))
+		{
+			TimestampTz last = DatumGetTimestampTz(upper.val);
+			TimestampTz begin = meter_grid_period_begin(&definition->grid,
+														last);
+
+			if (begin < last || upper.inclusive)
+				begin = meter_grid_period_end(&definition->grid, last);
+			*end = Min(*end, begin);
+		}
+	}
+	return *from < *end;
+}
+
+/* The range in an argument, or NULL for everything. */
+static RangeType *
+range_arg(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? NULL : PG_GETARG_RANGE_P(argument);
+}
+
+/* Rows that arrived after the position, of settled periods: not looked at yet. */
+static char *
+unread_late(const MeterDefinition *definition)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT l.resource FROM (");
+	meter_append_events(&sql, definition,
+						psprintf("e.arrival > " INT64_FORMAT " AND e.\"time\" < %s",
+								 definition->position,
+								 meter_timestamp_literal(definition->watermark)));
+	appendStringInfoString(&sql, ") l");
+	return sql.data;
+}
+
+/*
+ * The timelines of all resources from their events before the watermark, as
+ * a list of CTEs that ends with "timelines".
+ */
+static void
+append_timelines(StringInfo sql, const MeterDefinition *definition,
+				 TimestampTz from)
+{
+	appendStringInfo(sql,
+					 "WITH timelines AS MATERIALIZED (SELECT e.resource, "
+					 "meter.settle_timeline(e.kind, e.at, e.account, e.dimensions, e.value, e.alive) AS timeline, "
+					 "min(e.at) AS earliest, %s AS begin_at FROM (",
+					 meter_timestamp_literal(from));
+	meter_append_events(sql, definition,
+						psprintf("e.\"time\" < %s",
+								 meter_timestamp_literal(definition->watermark)));
+	appendStringInfoString(sql, ") e GROUP BY e.resource)");
+}
+
+/* Show where the ledger of a meter differs. */
+static void
+verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
+			 RangeType *during)
+{
+	MeterSession session;
+	StringInfoData sql;
+	TimestampTz from;
+	TimestampTz end;
+	const char *from_literal;
+	const char *end_literal;
+
+	if (!settled_window(definition, during, &from, &end))
+		return;
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_check_stream(definition->stream);
+	from_literal = meter_timestamp_literal(from);
+	end_literal = meter_timestamp_literal(end);
+	initStringInfo(&sql);
+	append_timelines(&sql, definition, from);
+	appendStringInfo(&sql,
+					 " SELECT %s::text, d.account, d.resource, d.dimensions, d.period_start, "
+					 "trim_scale(d.ledger), trim_scale(d.expected) FROM ("
+					 "SELECT x.resource, x.account, x.dimensions, x.period_start, "
+					 "- coalesce(sum(x.quantity) FILTER (WHERE x.revisions > 0), 0) AS ledger, "
+					 "coalesce(sum(x.quantity) FILTER (WHERE x.revisions = 0), 0) AS expected FROM (",
+					 quote_literal_cstr(definition->name));
+	meter_append_difference(&sql, definition, "timelines", end_literal,
+							meter_ledger_of_range(definition, from_literal,
+												  end_literal));
+	appendStringInfo(&sql,
+					 ") x (resource, account, dimensions, period_start, quantity, revisions) "
+					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0) d "
+					 "WHERE d.resource NOT IN (%s) ORDER BY 5, 3, 2, 4",
+					 unread_late(definition));
+	meter_execute(sql.data, SPI_OK_SELECT);
+	meter_return_result(fcinfo);
+	meter_session_end(&session);
+}
+
+PG_FUNCTION_INFO_V1(meter_verify);
+
+/* verify(stream, meter, during) */
+Datum
+meter_verify(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = PG_ARGISNULL(1) ? NULL :
+		text_to_cstring(PG_GETARG_TEXT_PP(1));
+	ListCell   *cell;
+
+	meter_check_stream_permission(stream);
+	meter_return_begin(fcinfo);
+	if (meter != NULL)
+		(void) meter_load(stream, meter, METER_LOCK_NONE);	/* is it there? */
+	foreach(cell, meter_list_meters(stream, meter, false))
+	{
+		MeterRef   *ref = lfirst(cell);
+
+		verify_meter(fcinfo,
+					 meter_load(ref->stream, ref->meter, METER_LOCK_NONE),
+					 range_arg(fcinfo, 2));
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(meter_resettle);
+
+/* resettle(stream, meter, during) */
+Datum
+meter_resettle(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
+	MeterDefinition *definition;
+	MeterSession session;
+	StringInfoData sql;
+	StringInfoData difference;
+	TimestampTz from;
+	TimestampTz end;
+	const char *end_literal;
+	int64		written;
+
+	PreventCommandIfReadOnly("meter.resettle()");
+	meter_check_stream_permission(stream);
+	if (!meter_stream_is_active(stream))
+		meter_not_active(stream);
+	definition = meter_load(stream, meter, METER_LOCK_WAIT);
+	if (!settled_window(definition, range_arg(fcinfo, 2), &from, &end))
+		PG_RETURN_INT64(0);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	end_literal = meter_timestamp_literal(end);
+	initStringInfo(&sql);
+	append_timelines(&sql, definition, from);
+	appendStringInfoString(&sql, ", states AS (");
+	meter_append_upsert_state(&sql, definition,
+							  psprintf("SELECT resource, meter.settle_state(timeline) AS state, "
+									   "meter.settle_period_begin(%s, earliest) AS unnamed_since "
+									   "FROM timelines ORDER BY resource",
+									   definition->spec));
+	appendStringInfoString(&sql, ") ");
+	initStringInfo(&difference);
+	meter_append_difference(&difference, definition, "timelines", end_literal,
+							meter_ledger_of_range(definition,
+												  meter_timestamp_literal(from),
+												  end_literal));
+	meter_append_insert_difference(&sql, definition,
+								   definition->settlement + 1,
+								   difference.data);
+	meter_execute(sql.data, SPI_OK_INSERT);
+	written = SPI_processed;
+	meter_session_end(&session);
+
+	if (written > 0)
+		meter_store_settlement(definition);
+	PG_RETURN_INT64(written);
+}

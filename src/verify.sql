@@ -1,0 +1,18 @@
+-- Does the ledger say what usage should be?  And making it so.
+
+CREATE FUNCTION meter.verify(
+    stream text, meter text DEFAULT NULL, during tstzrange DEFAULT NULL,
+    OUT meter text, OUT account text, OUT resource text, OUT dimensions jsonb, OUT period_start timestamptz,
+    OUT ledger numeric, OUT expected numeric)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_verify';
+COMMENT ON FUNCTION meter.verify(text, text, tstzrange) IS
+'computes usage from all events and shows where the ledger differs: no rows means it is right; of a meter or of all of a stream (null), for the settled periods that overlap during, or all (null); resources with late rows that have not been looked at yet are left out; raises 42704 if there is no such stream or meter, 42501 for others than its owner';
+
+CREATE FUNCTION meter.resettle(stream text, meter text, during tstzrange DEFAULT NULL)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_resettle';
+COMMENT ON FUNCTION meter.resettle(text, text, tstzrange) IS
+'makes the ledger right where meter.verify shows that it differs, for the settled periods that overlap during, or all (null): the number of adjustments written; raises 42704 if there is no such stream or meter, 55000 for a stream that is not active, 42501 for others than its owner';
