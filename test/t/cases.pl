@@ -1,17 +1,17 @@
 # Promise: the decided cases come out as decided, in one settle, in a settle an hour, and with the events in any order.
 #
 # Each case of kind duration is asked in every way there is: of the oracle (so that the oracle itself is tested), of the SQL
-# functions over a timeline, and of a stream that is settled
-#   once    all at once;
-#   hourly  every hour, with all events in the log from the start: what lies ahead of the clock must not count yet;
-#   live    every hour, each event arriving in the hour it happened;
-#   random  every hour, each event arriving at any time, before it happens or long after, three times over.
+# functions over a timeline, and of a stream. There its events happen to five resources, which differ in when they arrive:
+#   ahead     all before the first settle: what lies ahead of the clock must not count yet;
+#   live      each in the hour it happened;
+#   random1…  at any time, before it happens or long after.
+# One meter settles every hour, another one all at once when everything has arrived; both must say the same of each.
 use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use MeterTest;
-use List::Util qw(shuffle uniq);
+use List::Util qw(min shuffle uniq);
 use Test::More;
 
 my $semantic = read_cases('semantic_cases.json');
@@ -21,6 +21,9 @@ my $node     = start_server('cases');
 my $script   = '';
 my %title    = map { $_->{id} => $_->{title} // $_->{name} } @{ $semantic->{cases} }, @$peers;
 my (@checks, %skipped);
+
+# An instant as the cases write it.
+my $instant = q(replace(to_char(%s AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.USZ'), '.000000', ''));
 
 # Adds a query whose answer, a single value, must be `expected`.
 sub check
@@ -60,27 +63,30 @@ sub expected_spans
 	return $text;
 }
 
-my $span_time = q(replace(to_char(%s AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.USZ'), '.000000', ''));
-
 sub span_text
 {
 	my ($from, $begins, $ends, $columns) = @_;
-	return "SELECT coalesce(string_agg(" . sprintf($span_time, $begins) . " || ' ' || coalesce(" . sprintf($span_time, $ends)
+	return "SELECT coalesce(string_agg(" . sprintf($instant, $begins) . " || ' ' || coalesce(" . sprintf($instant, $ends)
 	  . ", 'open') || ' ' || $columns, '; ' ORDER BY $begins), '') FROM $from";
 }
 
 sub stream_name
 {
-	my ($id, $way) = @_;
-	(my $name = "${id}_$way") =~ s/\W/_/g;
+	my ($id) = @_;
+	(my $name = "case_$id") =~ s/\W/_/g;
 	return $name;
 }
 
-sub create
+sub create_stream
 {
-	my ($stream, $meter) = @_;
-	$script .= "SELECT meter.create_stream('$stream');\n";
-	$script .= "SELECT meter.create_meter('$stream', 'm', "
+	my ($stream) = @_;
+	$script .= "SELECT FROM meter.create_stream('$stream');\n";
+}
+
+sub create_meter
+{
+	my ($stream, $name, $meter) = @_;
+	$script .= "SELECT FROM meter.create_meter('$stream', '$name', "
 	  . join(', ', "starts => '{start}'", "stops => '{stop}'", "changes => '{change}'", "lateness => '0'", "max_lateness => NULL",
 		meter_arguments($meter))
 	  . ");\n";
@@ -88,22 +94,26 @@ sub create
 
 sub settle
 {
-	my ($stream, $now) = @_;
-	$script .= "SET meter.now = '$now'; SELECT FROM meter.advance('$stream');\n";
+	my ($stream, $meter, $now) = @_;
+	$script .= "SET meter.now = '$now'; SELECT FROM meter.advance('$stream', '$meter');\n";
 }
 
-# The ledger says what is expected, twice: a second settle writes nothing.
-sub check_ledger
+# What the ledger says of a resource.
+sub check_usage
 {
-	my ($name, $stream, $watermark, $usage) = @_;
-	settle($stream, $watermark);
+	my ($name, $stream, $meter, $resource, $usage) = @_;
+	check($name, expected_usage(@$usage),
+		usage_text("(SELECT * FROM $stream.usage_total WHERE meter = '$meter' AND resource = '$resource') u"));
+}
+
+# A stream is where it should be, and a second settle has nothing to do.
+sub check_stream
+{
+	my ($name, $stream, $watermark) = @_;
 	check("$name watermark", $watermark,
-		"SELECT to_char(watermark AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM meter.status WHERE stream = '$stream'")
-	  if defined $usage;
-	check("$name usage", expected_usage(@$usage), usage_text("$stream.usage_total"));
+		"SELECT string_agg(DISTINCT coalesce(last_error, " . sprintf($instant, 'watermark') . "), '; ') FROM meter.status WHERE stream = '$stream'");
 	check("$name again", '0', "SELECT sum(usage_rows + adjustments + late_rows) FROM meter.advance('$stream')");
 	check("$name verify", '0', "SELECT count(*) FROM meter.verify('$stream')");
-	check("$name error", '(null)', "SELECT string_agg(last_error, '; ') FROM meter.status WHERE stream = '$stream'");
 }
 
 sub timeline
@@ -162,7 +172,7 @@ foreach my $case (@{ $semantic->{cases} })
 		  if $on_grid;
 
 		# the SQL functions: they have no account, so both sides leave it out; a duration is not about values
-		my @past = grep { $_->{time} lt $watermark } @{ $case->{events} };
+		my @past = grep { !defined $case->{watermark} || $_->{time} lt $watermark } @{ $case->{events} };
 		my $timeline = timeline(\@past, value => 1);
 		check("$id timeline spans", expected_spans($case->{expected}{spans}, 0),
 			span_text("meter.spans($timeline)", 'lower(during)', 'upper(during)', "coalesce(label, '?') || ' ' || coalesce(trim_scale(value)::text, '?')"));
@@ -175,7 +185,7 @@ foreach my $case (@{ $semantic->{cases} })
 		# (a value that was never named is billed time, though of quantity 0)
 		check("$id periods billed", join('; ', map { "$_ $billed{$_}" } sort keys %billed),
 			"SELECT coalesce(string_agg(p || ' ' || label || ' ' || b, '; ' ORDER BY p, label COLLATE \"C\"), '') FROM (SELECT "
-			  . sprintf($span_time, 'period_start') . " AS p, label, trim_scale(extract(epoch FROM sum(billed))) AS b FROM $periods"
+			  . sprintf($instant, 'period_start') . " AS p, label, trim_scale(extract(epoch FROM sum(billed))) AS b FROM $periods"
 			  . ($weighted ? ' WHERE value <> 0' : '') . " GROUP BY 1, 2) q");
 		if ($weighted)
 		{
@@ -200,62 +210,54 @@ foreach my $case (@{ $semantic->{cases} })
 		}
 		next unless $on_grid;
 
-		# streams
+		# the stream
 		my @hours;
 		for (my $t = seconds($from) + 3600; $t <= seconds($watermark); $t += 3600)
 		{
 			push @hours, stamp($t);
 		}
-		my $stream = stream_name($id, 'once');
-		create($stream, \%meter);
-		$script .= insert_events("$stream.event", @{ $case->{events} });
-		check_ledger("$id once", $stream, $watermark, \@usage);
-
-		$stream = stream_name($id, 'hourly');
-		create($stream, \%meter);
-		$script .= insert_events("$stream.event", @{ $case->{events} });
-		settle($stream, $_) foreach @hours;
-		check_ledger("$id hourly", $stream, $watermark, \@usage);
-
-		$stream = stream_name($id, 'live');
-		create($stream, \%meter);
-		my $before = '';
-		foreach my $hour (@hours)
+		my $stream = stream_name($id);
+		my @arrives;		# by hour; those of the last arrive when all is settled
+		foreach my $e (@{ $case->{events} })
 		{
-			$script .= insert_events("$stream.event", grep { $_->{time} lt $hour && $_->{time} ge $before } @{ $case->{events} });
-			settle($stream, $hour);
-			$before = $hour;
+			push @{ $arrives[0] }, { %$e, resource => 'ahead' };
+			push @{ $arrives[ min(scalar(@hours), scalar(grep { $_ le $e->{time} } @hours)) ] }, { %$e, resource => 'live' };
+			push @{ $arrives[ rand(@hours + 1) ] }, { %$e, resource => "random$_" } foreach 1 .. 3;
 		}
-		check_ledger("$id live", $stream, $watermark, \@usage);
-
-		foreach my $turn (1 .. 3)
+		create_stream($stream);
+		create_meter($stream, 'hourly', \%meter);
+		foreach my $n (0 .. @hours)
 		{
-			$stream = stream_name($id, "random$turn");
-			create($stream, \%meter);
-			my @arrives;
-			push @{ $arrives[ rand(@hours + 1) ] }, $_ foreach shuffle @{ $case->{events} };
-			foreach my $n (0 .. $#hours)
-			{
-				$script .= insert_events("$stream.event", @{ $arrives[$n] || [] });
-				settle($stream, $hours[$n]);
-			}
-			$script .= insert_events("$stream.event", @{ $arrives[@hours] || [] });
-			check_ledger("$id random$turn", $stream, $watermark, \@usage);
+			$script .= insert_events("$stream.event", shuffle @{ $arrives[$n] || [] });
+			settle($stream, 'hourly', $hours[$n] // $watermark);
 		}
+		create_meter($stream, 'once', \%meter);
+		settle($stream, 'once', $watermark);
+		foreach my $resource ('ahead', 'live', map { "random$_" } 1 .. 3)
+		{
+			check_usage("$id $_ $resource", $stream, $_, $resource, \@usage) foreach 'hourly', 'once';
+		}
+		check_stream($id, $stream, $watermark);
+		$script .= "SELECT FROM meter.drop_stream('$stream', true);\n";
 	}
 	elsif ($case->{kind} eq 'adjust')
 	{
-		my $stream = stream_name($id, 'adjust');
+		my $stream = stream_name($id);
 		my $watermark_after = $case->{watermark_after} // $case->{watermark};
-		create($stream, \%meter);
+		create_stream($stream);
+		create_meter($stream, 'm', \%meter);
 		$script .= insert_events("$stream.event", @{ $case->{events} });
-		check_ledger("$id before", $stream, $case->{watermark}, $case->{expected}{before}{usage});
-		$script .= insert_events("$stream.event", @{ $case->{late} });
+		settle($stream, 'm', $case->{watermark});
+		check_usage("$id before", $stream, 'm', 'r1', $case->{expected}{before}{usage});
+		check_stream("$id before", $stream, $case->{watermark});
 		$script .= "SELECT coalesce(max(settlement), 0) AS settled FROM $stream.usage \\gset\n";
-		settle($stream, $watermark_after);
+		$script .= insert_events("$stream.event", @{ $case->{late} });
+		settle($stream, 'm', $watermark_after);
 		check("$id adjustments", expected_usage(@{ $case->{expected}{adjustments} }),
-			usage_text("(SELECT * FROM $stream.usage WHERE settlement > :settled AND period_start < '$case->{watermark}') q"));
-		check_ledger("$id after", $stream, $watermark_after, $case->{expected}{after});
+			usage_text("(SELECT * FROM $stream.usage WHERE settlement > :settled AND period_start < '$case->{watermark}') u"));
+		check_usage("$id after", $stream, 'm', 'r1', $case->{expected}{after});
+		check_stream("$id after", $stream, $watermark_after);
+		$script .= "SELECT FROM meter.drop_stream('$stream', true);\n";
 	}
 	elsif ($case->{kind} eq 'grid')
 	{
@@ -263,14 +265,14 @@ foreach my $case (@{ $semantic->{cases} })
 		foreach my $rounding ('none', 'up', 'down', 'nearest')
 		{
 			check("$id periods $rounding", join('; ', @want),
-				"SELECT string_agg(" . sprintf($span_time, 'period_start') . " || ' ' || trim_scale(extract(epoch FROM billed)), '; ' ORDER BY period_start)"
+				"SELECT string_agg(" . sprintf($instant, 'period_start') . " || ' ' || trim_scale(extract(epoch FROM billed)), '; ' ORDER BY period_start)"
 				  . sprintf(" FROM meter.periods((SELECT meter.timeline('2001-01-01Z'::timestamptz, true)), tstzrange('%s', '%s'), '%s', '1 minute', '%s', '%s')",
 					$from, $to, $meter{period}, $rounding, $meter{timezone}));
 		}
 		check("$id oracle", join('; ', @want),
 			"WITH RECURSIVE p AS (SELECT * FROM oracle.slice_of('$from', '$meter{period}', '$meter{timezone}') UNION ALL "
 			  . "SELECT n.* FROM p, oracle.slice_of(p.ends, '$meter{period}', '$meter{timezone}') n WHERE p.ends < '$to') "
-			  . "SELECT string_agg(" . sprintf($span_time, 'begins') . " || ' ' || trim_scale(extract(epoch FROM ends - begins)), '; ' ORDER BY begins) FROM p");
+			  . "SELECT string_agg(" . sprintf($instant, 'begins') . " || ' ' || trim_scale(extract(epoch FROM ends - begins)), '; ' ORDER BY begins) FROM p");
 	}
 	else
 	{
@@ -339,25 +341,28 @@ foreach my $case (@$peers)
 	}
 	elsif ($kind eq 'late_stop' || $kind eq 'tie_break')
 	{
-		my $stream = stream_name($id, 'peer');
-		create($stream, { unit => '1 second', period => $kind eq 'late_stop' ? '1 month' : '1 day' });
+		my $stream = stream_name($id);
 		my @events = map { { %$_, kind => $_->{action}, account => 'A', label => $_->{plan} // 's' } } @{ $case->{events} };
+		create_stream($stream);
+		create_meter($stream, 'm', { unit => '1 second', period => $kind eq 'late_stop' ? '1 month' : '1 day' });
 		$script .= insert_events("$stream.event", grep { !$_->{arrives} } @events);
+		settle($stream, 'm', $to);
 		if ($kind eq 'late_stop')
 		{
-			check_ledger("$id before", $stream, $to,
-				[ { period_start => $from, account => 'A', label => 's', quantity => $case->{expected_before_correction} } ]);
+			my %july = (period_start => $from, account => 'A', label => 's');
+			check_usage("$id before", $stream, 'm', 'r1', [ { %july, quantity => $case->{expected_before_correction} } ]);
 			$script .= insert_events("$stream.event", grep { $_->{arrives} } @events);
-			check_ledger("$id after", $stream, '2022-09-01T00:00:00Z',
-				[ { period_start => $from, account => 'A', label => 's', quantity => $case->{expected} } ]);
+			settle($stream, 'm', '2022-09-01T00:00:00Z');		# August is 0: no row
+			check_usage("$id after", $stream, 'm', 'r1', [ { %july, quantity => $case->{expected} } ]);
 			check("$id adjustment", $case->{expected_adjustment}, "SELECT string_agg(trim_scale(quantity)::text, '; ') FROM $stream.usage WHERE revision > 0");
+			check_stream($id, $stream, '2022-09-01T00:00:00Z');
 		}
 		else
 		{
-			settle($stream, $to);
 			check("$id on plan $case->{plan}", $case->{expected}, "SELECT trim_scale(sum(quantity)) FROM $stream.usage_total WHERE dimensions ->> 'offering' = '$case->{plan}'");
-			check("$id verify", '0', "SELECT count(*) FROM meter.verify('$stream')");
+			check_stream($id, $stream, $to);
 		}
+		$script .= "SELECT FROM meter.drop_stream('$stream', true);\n";
 	}
 	else
 	{

@@ -36,16 +36,16 @@ FROM raw;
 
 -- The oracle: a run is a start that does not follow a start, up to the first stop after it; ends is NULL where there is none.
 CREATE FUNCTION runs(watermark timestamptz)
-RETURNS TABLE (resource text, account text, offering text, begins timestamptz, ends timestamptz) LANGUAGE sql STABLE AS \$\$
+RETURNS TABLE (resource text, account text, offering text, cpu numeric, begins timestamptz, ends timestamptz) LANGUAGE sql STABLE AS \$\$
 	WITH lifecycle AS (
-		SELECT resource, account, offering, "time", action = 'schedule' AS starts
+		SELECT resource, account, offering, value AS cpu, "time", action = 'schedule' AS starts
 		FROM feed WHERE action IN ('schedule', 'evict', 'fail', 'finish', 'kill', 'lost') AND "time" < watermark
 	), change AS (
 		SELECT *, starts AND NOT coalesce(lag(starts) OVER in_time, false) AS opens,
 			min("time") FILTER (WHERE NOT starts) OVER (in_time ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS ends
 		FROM lifecycle WINDOW in_time AS (PARTITION BY resource ORDER BY "time")
 	)
-	SELECT resource, account, offering, "time", ends FROM change WHERE opens
+	SELECT resource, account, offering, cpu, "time", ends FROM change WHERE opens
 \$\$;
 CREATE FUNCTION expected(watermark timestamptz)
 RETURNS TABLE (resource text, account text, offering text, period_start timestamptz, seconds numeric) LANGUAGE sql STABLE AS \$\$
@@ -63,11 +63,11 @@ sub compare
 {
 	my ($way, $watermark) = @_;
 	return <<"SQL";
-SELECT '$watermark watermark', watermark = '2011-05-01 $watermark:00Z' FROM meter.status WHERE stream = '$way';
-SELECT '$watermark error', last_error FROM meter.status WHERE stream = '$way' AND last_error IS NOT NULL;
+SELECT '$watermark watermark', watermark = '2011-05-01 $watermark:00Z' FROM meter.status WHERE stream = '$way' AND meter = 'task';
+SELECT '$watermark error', string_agg(last_error, '; ') FROM meter.status WHERE stream = '$way' HAVING count(last_error) > 0;
 CREATE TEMP TABLE said_$watermark AS
 	SELECT resource, account, dimensions ->> 'offering' AS offering, period_start, sum(quantity) AS seconds
-	FROM $way.usage GROUP BY 1, 2, 3, 4 HAVING sum(quantity) <> 0;
+	FROM $way.usage WHERE meter = 'task' GROUP BY 1, 2, 3, 4 HAVING sum(quantity) <> 0;
 SELECT '$watermark tasks', count(DISTINCT resource) > 10000 FROM said_$watermark;
 SELECT '$watermark differences', count(*)
 	FROM said_$watermark s FULL JOIN expected('2011-05-01 $watermark:00Z') e USING (resource, account, offering, period_start)
@@ -75,7 +75,7 @@ SELECT '$watermark differences', count(*)
 SELECT '$watermark sums', md5(string_agg(format('%s %s %s %s %s', resource, account, offering, extract(epoch FROM period_start), trim_scale(seconds)),
 	E'\\n' ORDER BY resource COLLATE "C", account COLLATE "C", offering COLLATE "C", period_start)) FROM said_$watermark;
 SELECT '$watermark verify', count(*) FROM meter.verify('$way');
-SELECT '$watermark again', usage_rows + adjustments + late_rows FROM meter.advance('$way');
+SELECT '$watermark again', sum(usage_rows + adjustments + late_rows) FROM meter.advance('$way');
 SQL
 }
 
@@ -97,6 +97,8 @@ SELECT FROM setseed($seed / 1e9);
 SELECT FROM meter.create_stream('$way');
 SELECT FROM meter.create_meter('$way', 'task', starts => '{schedule}', stops => '{evict,fail,finish,kill,lost}', changes => '{update_running}',
 	rounding => 'none', unit => '1 second', clock => 'event', lateness => '0');
+SELECT FROM meter.create_meter('$way', 'cpu', aggregate => 'weighted', starts => '{schedule}', stops => '{evict,fail,finish,kill,lost}',
+	changes => '{update_running}', unit => '1 second', clock => 'event', lateness => '0');
 CREATE TEMP TABLE fed AS
 	SELECT row_number() OVER () AS n, * FROM (SELECT * FROM (SELECT * FROM feed $more) rows ORDER BY $order) ordered;
 SQL
@@ -113,6 +115,8 @@ CREATE TEMP TABLE run AS SELECT * FROM runs('2011-05-01 03:00Z');
 SELECT 'pairs', count(ends) FROM run;
 SELECT 'open at the end', count(*) FROM run WHERE ends IS NULL;
 SELECT 'closed runs', (SELECT sum(seconds) FROM said_03) - (SELECT sum(extract(epoch FROM '2011-05-01 03:00Z' - begins)) FROM run WHERE ends IS NULL);
+SELECT 'cpu in closed runs', (SELECT sum(quantity) FROM $way.usage WHERE meter = 'cpu')
+	- (SELECT sum(extract(epoch FROM '2011-05-01 03:00Z' - begins) * cpu) FROM run WHERE ends IS NULL);
 SELECT 'task ' || resource, trim_scale(sum(seconds)) FROM said_03
 	WHERE resource NOT IN (SELECT resource FROM run WHERE ends IS NULL) GROUP BY resource;
 -- the same of what was settled first: tasks whose last run was closed by 02:00 and which did not start again
@@ -140,6 +144,7 @@ SQL
 		is($answer->{pairs},             $truth->{pairs},       'pairs as the data say');
 		is($answer->{'open at the end'}, $truth->{open_at_end}, 'open runs as the data say');
 		is(number($answer->{'closed runs'}), number($truth->{total_seconds}), 'seconds in closed runs as the data say');
+		is(number($answer->{'cpu in closed runs'}), number($truth->{value_seconds_following_resizes}), 'CPU seconds in closed runs as the data say');
 		is($answer->{'early tasks'},       't', 'many tasks ended before the first watermark');
 		is($answer->{'early differences'}, 0,   'and are billed their closed runs by then');
 
