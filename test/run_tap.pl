@@ -15,7 +15,7 @@ $| = 1;
 
 my $parser = TAP::Parser->new({ exec => \@command, merge => 1 });
 my ($passed, $failed, $skipped) = (0, 0, 0);
-my ($after_failure, $shown, $broken) = (0, 0, 0);
+my ($shown, $broken) = (0, 0);
 
 # show LINE: enough to find the first causes, not the flood after them.
 sub show
@@ -25,17 +25,37 @@ sub show
 	print "    (and so on)\n" if $shown == 201;
 }
 
+# What a test said before its result (a subtest's own tests, errors) and right after it (the comparison that failed)
+# belongs to it.
+my @before;
+my $failing = 0;
+
 while (my $line = $parser->next)
 {
-	print $out $line->raw, "\n";
+	my $raw = $line->raw;
+
+	print $out "$raw\n";
 	if ($line->is_test)
 	{
-		$after_failure = !$line->is_ok;
-		if    ($after_failure)  { $failed++ }
+		$failing = !$line->is_ok;
+		if    ($failing)        { $failed++ }
 		elsif ($line->has_skip) { $skipped++ }
 		else                    { $passed++ }
+		show($_) for $failing ? (grep { !/^\s*ok / } @before, $raw) : ();
+		@before = ();
 	}
-	show($line->raw) if $after_failure;
+	elsif ($failing && $raw =~ /^#(?! Subtest)/) { show($raw) }
+	else
+	{
+		$failing = 0;
+		push @before, $raw;
+	}
+}
+
+# Whoever dies says why at the end.
+if (!$parser->is_good_plan || $parser->exit)
+{
+	show($_) for grep { !/^\s*ok / } @before;
 }
 
 if (defined $parser->skip_all)
