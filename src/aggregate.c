@@ -1,6 +1,6 @@
 /*
  * aggregate.c
- *	  Aggregates over events: meter.timeline and meter.billed.
+ *	  Aggregates over events: meter.timeline, meter.billed and meter.levels.
  *
  * The state of a group is the multiset of its events, so rows may come in any
  * order and partial states may be combined in any.  Events without label and
@@ -16,7 +16,9 @@
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
 
+#include "aggregate.h"
 #include "arguments.h"
+#include "levels.h"
 #include "packed.h"
 #include "quantity.h"
 #include "timeline.h"
@@ -28,6 +30,8 @@ PG_FUNCTION_INFO_V1(meter_events_serialize);
 PG_FUNCTION_INFO_V1(meter_events_deserialize);
 PG_FUNCTION_INFO_V1(meter_events_timeline);
 PG_FUNCTION_INFO_V1(meter_events_billed);
+PG_FUNCTION_INFO_V1(meter_levels_accum);
+PG_FUNCTION_INFO_V1(meter_levels_timeline);
 
 /* What billed() is to bill, the same for all rows of a group. */
 typedef struct BilledWindow
@@ -62,8 +66,8 @@ packed_events(EventState *state)
 }
 
 /* The aggregate's memory context, which states live in. */
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
+MemoryContext
+meter_aggregate_context(FunctionCallInfo fcinfo)
 {
 	MemoryContext context;
 
@@ -179,16 +183,23 @@ add_event(EventState *state, MemoryContext context, MeterKind kind,
 	MemoryContextSwitchTo(oldcontext);
 }
 
-/* Arguments 1 and 2 of a transition: an event's time and kind. */
-static inline int64
-get_event(FunctionCallInfo fcinfo, MeterKind *kind)
+/* Refuse infinite times. */
+int64
+meter_check_time(TimestampTz time)
 {
-	int64		time = PG_GETARG_TIMESTAMPTZ(1);
-
 	if (unlikely(TIMESTAMP_NOT_FINITE(time)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("the time of an event must be finite")));
+	return time;
+}
+
+/* Arguments 1 and 2 of a transition: an event's time and kind. */
+static inline int64
+get_event(FunctionCallInfo fcinfo, MeterKind *kind)
+{
+	int64		time = meter_check_time(PG_GETARG_TIMESTAMPTZ(1));
+
 	*kind = PG_ARGISNULL(2) ? METER_CHANGE :
 		PG_GETARG_BOOL(2) ? METER_START : METER_STOP;
 	return time;
@@ -215,7 +226,7 @@ meter_events_accum(PG_FUNCTION_ARGS)
 	}
 	time = get_event(fcinfo, &kind);
 	if (state == NULL)
-		state = make_state(aggregate_context(fcinfo), NULL);
+		state = make_state(meter_aggregate_context(fcinfo), NULL);
 
 	if (PG_NARGS() > 3)
 	{
@@ -234,7 +245,7 @@ meter_events_accum(PG_FUNCTION_ARGS)
 		meter_packs(time))
 		state = add_packed(state, meter_pack(time, kind));
 	else
-		add_event(state, aggregate_context(fcinfo), kind, time, attrs);
+		add_event(state, meter_aggregate_context(fcinfo), kind, time, attrs);
 	PG_RETURN_POINTER(state);
 }
 
@@ -347,7 +358,7 @@ meter_events_accum_window(PG_FUNCTION_ARGS)
 	time = get_event(fcinfo, &kind);
 	window = get_billed_window(fcinfo);
 	if (state == NULL)
-		state = make_state(aggregate_context(fcinfo), window);
+		state = make_state(meter_aggregate_context(fcinfo), window);
 	else
 		check_same_window(state, window);
 
@@ -359,7 +370,7 @@ meter_events_accum_window(PG_FUNCTION_ARGS)
 	if (state->events == NULL && meter_packs(time))
 		state = add_packed(state, meter_pack(time, kind));
 	else
-		add_event(state, aggregate_context(fcinfo), kind, time, NULL);
+		add_event(state, meter_aggregate_context(fcinfo), kind, time, NULL);
 	PG_RETURN_POINTER(state);
 }
 
@@ -425,7 +436,7 @@ add_state(EventState *state, MemoryContext context, EventState *other)
 Datum
 meter_events_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = aggregate_context(fcinfo);
+	MemoryContext context = meter_aggregate_context(fcinfo);
 	EventState *state = PG_ARGISNULL(0) ? NULL :
 	(EventState *) PG_GETARG_POINTER(0);
 	EventState *other = PG_ARGISNULL(1) ? NULL :
@@ -459,7 +470,7 @@ meter_events_serialize(PG_FUNCTION_ARGS)
 	uint32		i;
 	int			j;
 
-	(void) aggregate_context(fcinfo);
+	(void) meter_aggregate_context(fcinfo);
 	pq_begintypsend(&bytes);
 	pq_sendbyte(&bytes, STATE_VERSION);
 	pq_sendbyte(&bytes, (state->windowed ? STATE_WINDOWED : 0) |
@@ -505,8 +516,8 @@ meter_events_serialize(PG_FUNCTION_ARGS)
 }
 
 /* Refuse bytes that are no partial state. */
-static void
-check_state(bool good)
+void
+meter_check_partial(bool good)
 {
 	if (!good)
 		ereport(ERROR,
@@ -527,15 +538,15 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 	int			flags;
 	int			j;
 
-	(void) aggregate_context(fcinfo);
+	(void) meter_aggregate_context(fcinfo);
 	bytes.data = VARDATA_ANY(value);
 	bytes.len = (int) VARSIZE_ANY_EXHDR(value);
 	bytes.maxlen = bytes.len;
 	bytes.cursor = 0;
 
-	check_state(pq_getmsgbyte(&bytes) == STATE_VERSION);
+	meter_check_partial(pq_getmsgbyte(&bytes) == STATE_VERSION);
 	flags = pq_getmsgbyte(&bytes);
-	check_state((flags & ~STATE_ALL) == 0);
+	meter_check_partial((flags & ~STATE_ALL) == 0);
 	if (flags & STATE_WINDOWED)
 	{
 		memset(&window, 0, sizeof(window));
@@ -543,17 +554,17 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 		window.window.from = pq_getmsgint64(&bytes);
 		window.window.to = pq_getmsgint64(&bytes);
 		window.unit = pq_getmsgint64(&bytes);
-		check_state(window.unit >= 0 && window.unit <= METER_DAY);
+		meter_check_partial(window.unit >= 0 && window.unit <= METER_DAY);
 	}
 	state = make_state(CurrentMemoryContext,
 					   flags & STATE_WINDOWED ? &window : NULL);
 	nevents = pq_getmsgint(&bytes, 4);
-	check_state(nevents <= METER_MAX_EVENTS);
+	meter_check_partial(nevents <= METER_MAX_EVENTS);
 	if (!(flags & STATE_UNPACKED))
 	{
 		int64	   *packed;
 
-		check_state((size_t) (bytes.len - bytes.cursor) ==
+		meter_check_partial((size_t) (bytes.len - bytes.cursor) ==
 					nevents * sizeof(int64));
 		if (nevents > state->maxevents)
 			state = grow_state(state, nevents);
@@ -561,7 +572,7 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 		for (i = 0; i < nevents; i++)
 		{
 			packed[i] = pq_getmsgint64(&bytes);
-			check_state((packed[i] & 3) <= METER_CHANGE);
+			meter_check_partial((packed[i] & 3) <= METER_CHANGE);
 			if (i > 0 && packed[i] < packed[i - 1])
 				state->sorted = false;
 		}
@@ -576,12 +587,12 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 			int64		time = pq_getmsgint64(&bytes);
 			MeterAttr	attrs[2];
 
-			check_state(kind <= METER_CHANGE);
+			meter_check_partial(kind <= METER_CHANGE);
 			for (j = 0; j < 2; j++)
 			{
 				attrs[j] = METER_NULL_ATTR;
 				attrs[j].len = (int32) pq_getmsgint(&bytes, 4);
-				check_state(attrs[j].len >= -1);
+				meter_check_partial(attrs[j].len >= -1);
 				if (attrs[j].len > 0)
 					attrs[j].data = pq_getmsgbytes(&bytes, attrs[j].len);
 				else if (attrs[j].len == 0)
@@ -616,7 +627,7 @@ meter_events_timeline(PG_FUNCTION_ARGS)
 	EventState *state;
 	MeterTimeline *timeline;
 
-	(void) aggregate_context(fcinfo);
+	(void) meter_aggregate_context(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	state = (EventState *) PG_GETARG_POINTER(0);
@@ -636,7 +647,7 @@ meter_events_billed(PG_FUNCTION_ARGS)
 	int64		open_end = METER_END;
 	int64		billed;
 
-	(void) aggregate_context(fcinfo);
+	(void) meter_aggregate_context(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	state = (EventState *) PG_GETARG_POINTER(0);
@@ -669,4 +680,51 @@ meter_events_billed(PG_FUNCTION_ARGS)
 														window.unit));
 	}
 	PG_RETURN_INTERVAL_P(meter_interval_from_usec(billed));
+}
+
+/*
+ * Transition of levels(time, delta): events whose value is the delta.  A row
+ * without a time or a delta is none.
+ */
+Datum
+meter_levels_accum(PG_FUNCTION_ARGS)
+{
+	EventState *state = PG_ARGISNULL(0) ? NULL :
+	(EventState *) PG_GETARG_POINTER(0);
+	MemoryContext context = meter_aggregate_context(fcinfo);
+	MeterAttr	attrs[2] = {METER_NULL_ATTR, METER_NULL_ATTR};
+
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
+	{
+		if (state == NULL)
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(state);
+	}
+	if (state == NULL)
+		state = make_state(context, NULL);
+	attrs[1] = meter_attr_from_numeric(PG_GETARG_NUMERIC(2));
+	add_event(state, context, METER_CHANGE,
+			  meter_check_time(PG_GETARG_TIMESTAMPTZ(1)), attrs);
+	PG_RETURN_POINTER(state);
+}
+
+/* Final function of levels(): NULL without a delta. */
+Datum
+meter_levels_timeline(PG_FUNCTION_ARGS)
+{
+	EventState *state;
+	MeterTimeline *timeline;
+
+	(void) meter_aggregate_context(fcinfo);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	state = (EventState *) PG_GETARG_POINTER(0);
+	if (state->events == NULL)
+		unpack_state(state, meter_aggregate_context(fcinfo));
+	timeline = meter_levels(state->events);
+	if (timeline == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("value overflows numeric format")));
+	PG_RETURN_DATUM(meter_timeline_datum(timeline));
 }

@@ -91,3 +91,94 @@ meter_decimal_cmp(const char *a, int alen, const char *b, int blen)
 		return decimal_cmp_magnitude(b + 1, blen - 1, a + 1, alen - 1);
 	return decimal_cmp_magnitude(a, alen, b, blen);
 }
+
+/* The digits of a decimal without its sign. */
+typedef struct Digits
+{
+	const char *digits;
+	int			whole;			/* before the point */
+	int			fraction;		/* behind it */
+} Digits;
+
+/* Take a decimal apart. */
+static Digits
+split_digits(const char *text, int len)
+{
+	const char *point = memchr(text, '.', len);
+	Digits		result = {text, len, 0};
+
+	if (point != NULL)
+	{
+		result.whole = (int) (point - text);
+		result.fraction = len - result.whole - 1;
+	}
+	return result;
+}
+
+/* The digit that counts 10^place. */
+static inline int
+digit_at(const Digits *number, int place)
+{
+	if (place >= 0)
+		return place < number->whole ?
+			number->digits[number->whole - 1 - place] - '0' : 0;
+	return -place <= number->fraction ?
+		number->digits[number->whole - place] - '0' : 0;
+}
+
+/*
+ * Write the sum of two canonical decimals, which takes up to alen + blen + 3
+ * bytes; its length.
+ */
+int
+meter_decimal_add(char *sum, const char *a, int alen, const char *b, int blen)
+{
+	bool		aneg = a[0] == '-';
+	bool		bneg = b[0] == '-';
+	Digits		x = split_digits(a + aneg, alen - aneg);
+	Digits		y = split_digits(b + bneg, blen - bneg);
+	bool		negative = aneg;
+	int			sign = 1;
+	int			whole;
+	int			fraction;
+	int			carry = 0;
+	int			place;
+	int			zeros = 0;
+	char	   *to = sum;
+
+	if (aneg != bneg)
+	{
+		/* the lesser is taken from the greater */
+		sign = -1;
+		if (decimal_cmp_magnitude(a + aneg, alen - aneg,
+								  b + bneg, blen - bneg) < 0)
+		{
+			Digits		swap = x;
+
+			x = y;
+			y = swap;
+			negative = bneg;
+		}
+	}
+	whole = Max(x.whole, y.whole) + 1;
+	fraction = Max(x.fraction, y.fraction);
+
+	if (negative)
+		*to++ = '-';
+	for (place = -fraction; place < whole; place++)
+	{
+		int			digit = digit_at(&x, place) + sign * digit_at(&y, place) +
+			carry;
+
+		carry = digit < 0 ? -1 : (digit > 9 ? 1 : 0);
+		to[whole - 1 - place + (place < 0)] = (char) ('0' + digit - 10 * carry);
+	}
+	if (fraction > 0)
+		to[whole] = '.';
+
+	while (zeros < whole - 1 && to[zeros] == '0')
+		zeros++;
+	whole = whole - zeros + (fraction > 0 ? fraction + 1 : 0);
+	memmove(to, to + zeros, whole);
+	return meter_decimal_trim(sum, (int) (to - sum) + whole);
+}

@@ -11,5 +11,7 @@ extern int	meter_decimal_trim(char *text, int len);
 extern bool meter_decimal_is_canonical(const char *text, int len);
 extern int	meter_decimal_cmp(const char *a, int alen,
 							  const char *b, int blen);
+extern int	meter_decimal_add(char *sum, const char *a, int alen,
+							  const char *b, int blen);
 
 #endif							/* METER_DECIMAL_H */

@@ -167,6 +167,15 @@ record_cmp(const MeterEvents *events, uint32 a, uint32 b)
 #define SORT_KEY(element)	((element).time)
 #include "sort_impl.h"
 
+/* Put events in order of time, once. */
+void
+meter_events_sort(MeterEvents *events)
+{
+	if (!events->sorted)
+		sort_events(events->events, (uint32) events->nevents);
+	events->sorted = true;
+}
+
 /* Begin to build a timeline with so many text attributes. */
 void
 meter_build_begin(MeterTimelineBuilder *builder, int32 natts)
@@ -574,12 +583,7 @@ meter_pair(MeterEvents *events, const MeterState *carried,
 	int32		to;
 	int32		i;
 
-	if (!events->sorted)
-	{
-		sort_events(events->events, (uint32) events->nevents);
-		events->sorted = true;
-	}
-
+	meter_events_sort(events);
 	meter_build_begin(&builder, natts);
 	timeline = builder.timeline;
 	memset(&walk, 0, sizeof(walk));

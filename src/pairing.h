@@ -100,6 +100,7 @@ typedef enum MeterLookBack
 extern void meter_events_init(MeterEvents *events, int32 natts);
 extern bool meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 							 const MeterAttr *attrs);
+extern void meter_events_sort(MeterEvents *events);
 extern const char *meter_event_attr(const char *record, MeterAttr *attr);
 extern MeterTimeline *meter_pair(MeterEvents *events,
 								 const MeterState *carried,

@@ -139,6 +139,55 @@ CREATE AGGREGATE meter.billed("time" timestamptz, active boolean, during tstzran
 );
 COMMENT ON AGGREGATE meter.billed(timestamptz, boolean, tstzrange, interval) IS 'time a resource was active within a window (NULL: all of it), rounded up to units of precision (NULL: exact): meter.duration(meter.timeline("time", active), during, "precision") in one step; 22023 where window or precision are not the same for all rows of a group';
 
+CREATE FUNCTION meter.levels_accum(internal, timestamptz, numeric) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 4 AS 'MODULE_PATHNAME', 'meter_levels_accum';
+COMMENT ON FUNCTION meter.levels_accum(internal, timestamptz, numeric) IS 'transition of meter.levels';
+CREATE FUNCTION meter.levels_timeline(internal) RETURNS meter.timeline
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'meter_levels_timeline';
+COMMENT ON FUNCTION meter.levels_timeline(internal) IS 'result of meter.levels';
+
+CREATE AGGREGATE meter.levels("time" timestamptz, delta numeric) (
+	SFUNC = meter.levels_accum, STYPE = internal, SSPACE = 512,
+	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
+	FINALFUNC = meter.levels_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.levels(timestamptz, numeric) IS 'timeline whose value is the running sum of the deltas, active while it is not 0, deltas of one instant taken together; rows without time or delta do not count; NULL without rows; 22003 for NaN and infinite deltas, 22008 for infinite times, 54000 for more than a group can hold';
+
+-- --- stretches of time to timelines --------------------------------------------------------------------------------------
+
+CREATE FUNCTION meter.heartbeats_accum(internal, timestamptz, interval) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_heartbeats_accum';
+COMMENT ON FUNCTION meter.heartbeats_accum(internal, timestamptz, interval) IS 'transition of meter.heartbeats';
+CREATE FUNCTION meter.merge_accum(internal, meter.timeline) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'meter_merge_accum';
+COMMENT ON FUNCTION meter.merge_accum(internal, meter.timeline) IS 'transition of meter.merge';
+CREATE FUNCTION meter.cover_combine(internal, internal) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_cover_combine';
+COMMENT ON FUNCTION meter.cover_combine(internal, internal) IS 'two partial states of meter.heartbeats or meter.merge to one';
+CREATE FUNCTION meter.cover_serialize(internal) RETURNS bytea
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_cover_serialize';
+COMMENT ON FUNCTION meter.cover_serialize(internal) IS 'partial state of meter.heartbeats or meter.merge as bytes';
+CREATE FUNCTION meter.cover_deserialize(bytea, internal) RETURNS internal
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_cover_deserialize';
+COMMENT ON FUNCTION meter.cover_deserialize(bytea, internal) IS 'partial state of meter.heartbeats or meter.merge from bytes';
+CREATE FUNCTION meter.cover_timeline(internal) RETURNS meter.timeline
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'meter_cover_timeline';
+COMMENT ON FUNCTION meter.cover_timeline(internal) IS 'result of meter.heartbeats and meter.merge';
+
+CREATE AGGREGATE meter.heartbeats("time" timestamptz, liveness interval) (
+	SFUNC = meter.heartbeats_accum, STYPE = internal, SSPACE = 256,
+	COMBINEFUNC = meter.cover_combine, SERIALFUNC = meter.cover_serialize, DESERIALFUNC = meter.cover_deserialize,
+	FINALFUNC = meter.cover_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.heartbeats(timestamptz, interval) IS 'timeline active for liveness (days and smaller, a day being 24 hours) after each heartbeat; rows without time or liveness do not count; NULL without rows; 22023 for a liveness that is not positive, 22008 for infinite times, 54000 for more separate stretches than a group can hold';
+
+CREATE AGGREGATE meter.merge(timeline meter.timeline) (
+	SFUNC = meter.merge_accum, STYPE = internal, SSPACE = 256,
+	COMBINEFUNC = meter.cover_combine, SERIALFUNC = meter.cover_serialize, DESERIALFUNC = meter.cover_deserialize,
+	FINALFUNC = meter.cover_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.merge(meter.timeline) IS 'timeline active where any of the timelines is, without label and value; NULL without timelines; 54000 for more separate stretches than a group can hold';
+
 -- --- what can be asked of a timeline ------------------------------------------------------------------------------------
 
 CREATE FUNCTION meter.duration(timeline meter.timeline, during tstzrange DEFAULT NULL, "precision" interval DEFAULT NULL,
