@@ -31,6 +31,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
+#include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -328,6 +329,8 @@ may_go_on(Turn *turn)
 		stop_turn(turn, METER_TURN_STOPPED);
 		return false;
 	}
+	if (!PostmasterIsAlive())
+		proc_exit(1);			/* the server cannot start again before that */
 	QueryCancelPending = false; /* it came too late: the step is over */
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
