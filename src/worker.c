@@ -239,24 +239,30 @@ turn_result(MeterTurnResult result)
 }
 
 /*
- * Returns a message for a reader in this database: it may come from one with
- * another encoding.
+ * Returns the last error of a slot as the current user may read it here, NULL
+ * when there was none.  It may come from a database with another encoding.
  */
-static char *
-readable_error(const char *text)
+static const char *
+readable_error(const MeterSlot *slot)
 {
-	char	   *copy = pstrdup(text);
+	char	   *text;
 	char	   *at;
 
-	if (!pg_verifymbstr(copy, strlen(copy), true))
+	if (slot->last_error_at == 0)
+		return NULL;
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+		return "<insufficient privilege>";
+
+	text = pstrdup(slot->last_error);
+	if (!pg_verifymbstr(text, strlen(text), true))
 	{
-		for (at = copy; *at != '\0'; at++)
+		for (at = text; *at != '\0'; at++)
 		{
 			if (IS_HIGHBIT_SET(*at))
 				*at = '?';
 		}
 	}
-	return copy;
+	return text;
 }
 
 /* Sets a text column, or leaves it NULL. */
@@ -276,12 +282,12 @@ set_instant(Datum *values, bool *nulls, int column, TimestampTz instant)
 	values[column] = TimestampTzGetDatum(instant);
 }
 
-/* Sets a number, or leaves it NULL where 0 means none. */
+/* Sets a process id, or leaves it NULL: there is no process. */
 static void
-set_id(Datum *values, bool *nulls, int column, int64 id, Datum value)
+set_pid(Datum *values, bool *nulls, int column, int pid)
 {
-	nulls[column] = id == 0;
-	values[column] = value;
+	nulls[column] = pid == 0;
+	values[column] = Int32GetDatum(pid);
 }
 
 /* Makes the row of the launcher. */
@@ -294,12 +300,12 @@ launcher_row(TupleDesc descriptor)
 
 	memset(nulls, true, sizeof(nulls));
 	set_text(values, nulls, 0, "launcher");
-	set_id(values, nulls, 2, pid, Int32GetDatum(pid));
+	set_pid(values, nulls, 2, pid);
 	set_text(values, nulls, 3, launcher_state(pid));
 	return heap_form_tuple(descriptor, values, nulls);
 }
 
-/* Makes the row of a database.  Messages are for those who may read them. */
+/* Makes the row of a database. */
 static HeapTuple
 slot_row(TupleDesc descriptor, const MeterSlot *slot)
 {
@@ -308,7 +314,7 @@ slot_row(TupleDesc descriptor, const MeterSlot *slot)
 
 	set_text(values, nulls, 0, "worker");
 	values[1] = ObjectIdGetDatum(slot->database);
-	set_id(values, nulls, 2, slot->pid, Int32GetDatum(slot->pid));
+	set_pid(values, nulls, 2, slot->pid);
 	set_text(values, nulls, 3, slot_state(slot->state));
 	set_text(values, nulls, 4, turn_result(slot->result));
 	set_instant(values, nulls, 5, slot->last_start);
@@ -320,13 +326,7 @@ slot_row(TupleDesc descriptor, const MeterSlot *slot)
 	values[11] = Int64GetDatum(slot->tally.adjustments);
 	values[12] = Int64GetDatum(slot->tally.errors);
 	set_instant(values, nulls, 13, slot->last_error_at);
-	nulls[14] = slot->last_error_at == 0;
-	if (nulls[14])
-		;
-	else if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
-		set_text(values, nulls, 14, readable_error(slot->last_error));
-	else
-		set_text(values, nulls, 14, "<insufficient privilege>");
+	set_text(values, nulls, 14, readable_error(slot));
 	return heap_form_tuple(descriptor, values, nulls);
 }
 
