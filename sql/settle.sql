@@ -89,6 +89,15 @@ SELECT * FROM meter.advance('names');
 SELECT period_start, account, dimensions, quantity, revision, settlement FROM names.usage ORDER BY period_start, settlement, account;
 -- Only the account looks back: the offering of the first hours is what it was.
 SELECT period_start, account, dimensions, quantity FROM names.usage_total WHERE quantity <> 0 ORDER BY period_start, dimensions;
+-- A name that arrives late does the same, and so does one that turns out to be earlier than the first one known.
+INSERT INTO names.event ("time", resource, action, offering) VALUES ('2024-03-05 10:30', 'vm9', 'start', 'm');
+SELECT usage_rows, adjustments FROM meter.advance('names');
+INSERT INTO names.event ("time", resource, account, action) VALUES ('2024-03-05 12:15', 'vm9', 'geneva-jug', 'transfer');
+SELECT usage_rows, adjustments FROM meter.advance('names');
+SELECT period_start, account, quantity FROM names.usage_total WHERE resource = 'vm9' AND quantity <> 0 ORDER BY period_start, account;
+INSERT INTO names.event ("time", resource, account, action) VALUES ('2024-03-05 11:15', 'vm9', 'basel-cup', 'transfer');
+SELECT usage_rows, adjustments FROM meter.advance('names');
+SELECT period_start, account, quantity FROM names.usage_total WHERE resource = 'vm9' AND quantity <> 0 ORDER BY period_start, account;
 SELECT * FROM meter.verify('names');
 
 -- The clock of events: it stands at the latest event that is not in the future, of whatever kind.

@@ -157,13 +157,13 @@ END
 $$;
 
 -- What the meter makes of them. kind: 1 start, 2 change, 3 stop, which is also the order in which the events of one instant
--- speak. `rank` is the dimensions in their order, NULL first.
+-- speak. `rank` is the dimensions in their order, NULL first. The account '' is that of nobody: it names none.
 CREATE FUNCTION oracle.listed(log regclass, m oracle.meter, before timestamptz)
 RETURNS TABLE (resource text, "time" timestamptz, kind int, account text, dims text[], rank text[], value numeric)
 LANGUAGE sql AS $$
 	SELECT e.resource, e."time",
 		CASE WHEN e.action = ANY (m.starts) THEN 1 WHEN e.action = ANY (m.changes) THEN 2 ELSE 3 END,
-		e.account, coalesce(d.dims, '{}'), coalesce(d.rank, '{}'),
+		nullif(e.account, ''), coalesce(d.dims, '{}'), coalesce(d.rank, '{}'),
 		CASE m.value_from WHEN 'value' THEN e.value ELSE (e.attributes ->> m.value_from)::numeric END
 	FROM oracle.counting(log, before) e,
 		LATERAL (SELECT array_agg(field ORDER BY n) AS dims, array_agg(coalesce('=' || field, '') ORDER BY n) AS rank

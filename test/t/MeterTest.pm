@@ -58,12 +58,18 @@ sub quote
 
 # Runs a script and returns its answers: a reference to a hash from name to text, of the lines 'name<TAB>text' that it
 # prints. Errors do not stop it: what a statement should have answered is then missing, and the message is shown.
+# METER_SCRIPT=file keeps what was run last, to run it by hand.
 sub answers
 {
 	my ($node, $script, $database) = @_;
 	my ($stdout, $stderr);
-	$node->psql($database || 'postgres',
-		"LOAD 'meter';\nSET client_min_messages = warning;\n$script",
+	$script = "LOAD 'meter';\nSET client_min_messages = warning;\n$script";
+	if ($ENV{METER_SCRIPT})
+	{
+		unlink $ENV{METER_SCRIPT};
+		append_to_file($ENV{METER_SCRIPT}, $script);
+	}
+	$node->psql($database || 'postgres', $script,
 		stdout        => \$stdout,
 		stderr        => \$stderr,
 		on_error_stop => 0,

@@ -104,7 +104,7 @@ sub world
 	foreach my $r (1 .. 8)
 	{
 		my $named = one_of(0, 0.2, 0.8);
-		foreach (1 .. 1 + rand(14))
+		foreach (1 .. 1 + rand(one_of(3, 6, 14)))
 		{
 			my ($offset) = moment($begin, $hours);
 			my ($base, $s) = split / /, $offset;
@@ -113,7 +113,7 @@ sub world
 				literal("r$r"),
 				literal(rand() < $named ? one_of(@accounts[ 0 .. ($w % 3 ? 2 : $#accounts) ]) : undef),
 				literal(one_of(undef, 'vm', 'vm', 'vm', 'disk')),
-				literal(one_of('start', 'start', 'create', 'stop', 'stop', 'delete', 'resize', 'resize', 'update', 'ping', undef)),
+				literal(one_of('start', 'start', 'create', 'stop', 'stop', 'delete', 'resize', 'resize', 'update', 'ping', '')),
 				literal(rand() < 0.5 ? one_of(@offerings) : undef),
 				literal(rand() < 0.4 ? one_of(@values) : undef),
 				literal(one_of(undef, '{}', '{"zone": null}', map { qq({"zone": "$_"}) } @zones) // undef), ];
@@ -122,7 +122,7 @@ sub world
 	}
 
 	# batches: roughly in order, or not at all
-	my $rounds = 1 + int(rand(5));
+	my $rounds = 1 + int(rand(6));
 	my $loose = one_of(0.1, 1, 5);
 	my @keyed = map { [ (($_->[0] =~ /interval '([\d.]+)/)[0] / ($hours * 3600) + (rand() - 0.5) * $loose, $_) ] } @rows;
 	my @sorted = map { $_->[1] } sort { $a->[0] <=> $b->[0] } @keyed;

@@ -68,7 +68,7 @@ SELECT '$watermark error', string_agg(last_error, '; ') FROM meter.status WHERE 
 CREATE TEMP TABLE said_$watermark AS
 	SELECT resource, account, dimensions ->> 'offering' AS offering, period_start, sum(quantity) AS seconds
 	FROM $way.usage WHERE meter = 'task' GROUP BY 1, 2, 3, 4 HAVING sum(quantity) <> 0;
-SELECT '$watermark tasks', count(DISTINCT resource) > 10000 FROM said_$watermark;
+SELECT '$watermark tasks', count(DISTINCT resource) > 5000 FROM said_$watermark;
 SELECT '$watermark differences', count(*)
 	FROM said_$watermark s FULL JOIN expected('2011-05-01 $watermark:00Z') e USING (resource, account, offering, period_start)
 	WHERE s.seconds IS DISTINCT FROM e.seconds;
