@@ -76,11 +76,11 @@ CREATE FUNCTION meter.events_accum_window(internal, timestamptz, boolean, tstzra
 CREATE FUNCTION meter.events_accum_window(internal, timestamptz, boolean, tstzrange, interval) RETURNS internal
 	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_events_accum_window';
 CREATE FUNCTION meter.events_combine(internal, internal) RETURNS internal
-	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_events_combine';
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_events_combine';
 CREATE FUNCTION meter.events_serialize(internal) RETURNS bytea
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_events_serialize';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_events_serialize';
 CREATE FUNCTION meter.events_deserialize(bytea, internal) RETURNS internal
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_events_deserialize';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_events_deserialize';
 CREATE FUNCTION meter.events_timeline(internal) RETURNS meter.timeline
 	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'meter_events_timeline';
 CREATE FUNCTION meter.events_billed(internal) RETURNS interval
@@ -162,13 +162,13 @@ CREATE FUNCTION meter.merge_accum(internal, meter.timeline) RETURNS internal
 	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'meter_merge_accum';
 COMMENT ON FUNCTION meter.merge_accum(internal, meter.timeline) IS 'transition of meter.merge';
 CREATE FUNCTION meter.cover_combine(internal, internal) RETURNS internal
-	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_cover_combine';
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_cover_combine';
 COMMENT ON FUNCTION meter.cover_combine(internal, internal) IS 'two partial states of meter.heartbeats or meter.merge to one';
 CREATE FUNCTION meter.cover_serialize(internal) RETURNS bytea
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_cover_serialize';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_cover_serialize';
 COMMENT ON FUNCTION meter.cover_serialize(internal) IS 'partial state of meter.heartbeats or meter.merge as bytes';
 CREATE FUNCTION meter.cover_deserialize(bytea, internal) RETURNS internal
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_cover_deserialize';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_cover_deserialize';
 COMMENT ON FUNCTION meter.cover_deserialize(bytea, internal) IS 'partial state of meter.heartbeats or meter.merge from bytes';
 CREATE FUNCTION meter.cover_timeline(internal) RETURNS meter.timeline
 	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'meter_cover_timeline';
