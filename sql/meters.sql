@@ -1,6 +1,7 @@
 -- Promise: every argument of a meter is checked when it is made, and a meter that was made works.
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
+SET intervalstyle = 'postgres';
 SELECT meter.create_stream('cloud');
 
 -- pg_temp.try says how a call ends: with a code, a message and a hint, or well (and then leaves nothing behind).
@@ -52,7 +53,6 @@ FROM unnest(ARRAY[
 	$$starts => '{start}', stops => '{stop}', dimensions => '{time}'$$,
 	$$starts => '{start}', stops => '{stop}', dimensions => '{arrival}'$$,
 	$$starts => '{start}', stops => '{stop}', dimensions => '{attributes}'$$,
-	$$starts => '{start}', stops => '{stop}', aggregate => 'weighted', value_from => ''$$,
 	$$starts => '{start}', stops => '{stop}', aggregate => 'weighted', value_from => 'cpu'$$,
 	-- periods, precision, rounding, unit
 	$$starts => '{start}', stops => '{stop}', period => '7 hours'$$,
@@ -96,7 +96,7 @@ FROM unnest(ARRAY[
 
 -- The stream and the name.
 SELECT a AS arguments, pg_temp.try(a || $$, starts => '{start}', stops => '{stop}'$$) AS outcome
-FROM unnest(ARRAY[$$'nowhere', 'm'$$, $$NULL, 'm'$$, $$'cloud', NULL$$, $$'cloud', ''$$, $$'cloud', repeat('x', 1000)$$]) a;
+FROM unnest(ARRAY[$$'nowhere', 'm'$$, $$NULL, 'm'$$, $$'cloud', NULL$$, $$'cloud', ''$$, $$'cloud', repeat('x', 201)$$]) a;
 \pset format aligned
 RESET client_min_messages;
 
@@ -138,6 +138,7 @@ SELECT meter.drop_meter('cloud', 'disk');
 SELECT count(*) AS left_behind FROM cloud.usage WHERE meter = 'disk';
 SELECT meter.create_meter('cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
 	dimensions => '{zone,offering}', lateness => '0', since => '2024-03-05 10:00');
-SELECT * FROM meter.advance('cloud', 'disk');
+SELECT meter, watermark, usage_rows, adjustments FROM meter.advance('cloud', 'disk');
 SELECT * FROM meter.verify('cloud');
+SET client_min_messages = warning;
 SELECT meter.drop_stream('cloud', delete_data => true);

@@ -86,4 +86,5 @@ FROM rounding.usage GROUP BY 1, 2, 3 ORDER BY 1, 2 DESC, 3 DESC;
 SELECT meter, period_start, quantity FROM rounding.usage WHERE resource LIKE '%over the hour%' ORDER BY meter, period_start;
 
 SELECT * FROM meter.verify('rounding');
+SET client_min_messages = warning;
 SELECT meter.drop_stream('rounding', delete_data => true);

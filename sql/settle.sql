@@ -1,6 +1,7 @@
 -- Promise: periods are settled once, state is carried over their boundaries, and what arrives late becomes the difference.
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
+SET intervalstyle = 'postgres';
 SELECT meter.create_stream('cloud');
 SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize,transfer}', lateness => '5 minutes');
 
@@ -106,7 +107,10 @@ SELECT meter.create_meter('replay', 'vm', starts => '{start}', stops => '{stop}'
 INSERT INTO replay.event ("time", resource, account, action) VALUES ('2024-03-05 10:00', 'vm1', 'a', 'start'), ('2024-03-05 11:59', 'x', NULL, 'tick');
 SET meter.now = '2024-03-06';
 SELECT * FROM meter.advance('replay');
-INSERT INTO replay.event ("time", resource, action) VALUES ('2024-03-05 12:30', 'x', 'tick'), ('2030-01-01', 'x', 'tick');
+INSERT INTO replay.event ("time", resource, action) VALUES ('2024-03-05 12:30', 'x', 'tick'), ('2024-03-06 03:45', 'x', 'tick');
+SELECT * FROM meter.advance('replay');
+-- It counts when its time has come.
+SET meter.now = '2024-03-06 04:00';
 SELECT * FROM meter.advance('replay');
 SELECT * FROM meter.verify('replay');
 
@@ -134,13 +138,16 @@ SELECT * FROM meter.advance('live');
 SELECT period_start, resource, account, quantity FROM live.usage_total ORDER BY period_start, resource;
 SELECT period_start, resource, account, quantity FROM live.current_usage ORDER BY period_start, resource;
 
--- A meter that fails is told of, and holds up nobody else.
-SELECT meter.create_meter('live', 'broken', aggregate => 'weighted', value_from => 'size', starts => '{start}', stops => '{stop}', lateness => '0');
-INSERT INTO live.event ("time", resource, account, action, attributes) VALUES ('2024-03-05 10:06', 'vm9', 'a', 'start', '{"size": "large"}');
+-- A meter that fails is told of, and holds up nobody else. (No number is as large as this one times an hour.)
+SELECT meter.create_meter('live', 'large', aggregate => 'weighted', starts => '{start}', stops => '{stop}', lateness => '0', since => '2024-03-05 09:00');
+INSERT INTO live.event ("time", resource, account, action, value) VALUES ('2024-03-05 10:06', 'vm9', 'a', 'start', ('1e131071')::numeric);
 SET meter.now = '2024-03-05 11:00';
-SELECT meter, watermark, usage_rows FROM meter.advance('live') ORDER BY meter;
-SELECT meter, watermark, last_error IS NOT NULL AS failed FROM meter.status WHERE stream = 'live' ORDER BY meter;
-SELECT meter.drop_meter('live', 'broken');
+\set VERBOSITY terse
+SELECT meter, usage_rows FROM meter.advance('live') ORDER BY meter;
+\set VERBOSITY default
+SELECT meter, watermark, last_error FROM meter.status WHERE stream = 'live' ORDER BY meter;
+SELECT meter.drop_meter('live', 'large');
 SELECT * FROM meter.verify('live');
 
+SET client_min_messages = warning;
 SELECT meter.drop_stream(name, delete_data => true) FROM unnest('{cloud,hour,names,replay,steps,live}'::text[]) name;

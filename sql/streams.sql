@@ -64,13 +64,17 @@ SELECT count(*) AS events FROM cloud.event;
 SELECT * FROM meter.verify('cloud');
 
 -- A stream is made once; a schema of another shape is not one.
+\set VERBOSITY terse
 SELECT meter.create_stream('cloud');
 CREATE SCHEMA regress_meter_other;
 SELECT meter.create_stream('regress_meter_other');
 DROP SCHEMA regress_meter_other;
 CREATE SCHEMA regress_meter_other CREATE TABLE event (id int);
 SELECT meter.create_stream('regress_meter_other');
+SET client_min_messages = warning;
 DROP SCHEMA regress_meter_other CASCADE;
+RESET client_min_messages;
+\set VERBOSITY default
 SELECT meter.create_stream(NULL);
 SELECT meter.create_stream('');
 SELECT meter.create_stream('meter');
@@ -88,7 +92,9 @@ INSERT INTO "Bob's ""cloud""".event ("time", resource, action) VALUES ('2024-03-
 SELECT * FROM meter.advance('Bob''s "cloud"');
 SELECT meter, account, resource, dimensions, period_start, quantity FROM "Bob's ""cloud""".usage ORDER BY period_start;
 SELECT * FROM meter.verify('Bob''s "cloud"');
+SET client_min_messages = warning;
 SELECT meter.drop_stream('Bob''s "cloud"', delete_data => true);
+RESET client_min_messages;
 
 -- drop_stream forgets the stream and its meters; logs and ledger stay, unless they are to go too.
 SELECT meter.drop_stream('cloud');
@@ -103,7 +109,9 @@ SET meter.now = '2024-03-05 13:00';
 SELECT * FROM meter.advance('cloud');
 SELECT period_start, account, resource, dimensions, quantity, revision, settlement FROM cloud.usage ORDER BY period_start, resource;
 SELECT * FROM meter.verify('cloud');
+SET client_min_messages = warning;
 SELECT meter.drop_stream('cloud', delete_data => true);
+RESET client_min_messages;
 SELECT to_regnamespace('cloud') IS NULL AS gone;
 
 -- Who may: somebody who may create a schema makes a stream and works on it; a stranger may not.
@@ -131,6 +139,8 @@ UPDATE meter.meter SET watermark = NULL;
 SET meter.now = '2030-01-01';
 RESET ROLE;
 SELECT * FROM meter.verify('owned');
+SET client_min_messages = warning;
 SELECT meter.drop_stream('owned', delete_data => true);
+RESET client_min_messages;
 SELECT format('REVOKE CREATE ON DATABASE %I FROM regress_meter_owner', current_database()) \gexec
 DROP ROLE regress_meter_owner, regress_meter_stranger;

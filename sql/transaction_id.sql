@@ -83,6 +83,7 @@ SELECT transaction_id, period_start, resource, account, dimensions, revision, qu
 	transaction_id = pg_temp.transaction_id('cloud', meter, resource, account, dimensions, period_start, revision) AS same
 FROM cloud.usage ORDER BY transaction_id;
 SELECT * FROM meter.verify('cloud');
+SET client_min_messages = warning;
 SELECT meter.drop_stream('cloud', delete_data => true);
 
 -- What has no name.
@@ -90,4 +91,4 @@ SELECT meter.transaction_id(NULL, 'm', 'r', 'A', '{}', '2024-03-05', 0);
 SELECT meter.transaction_id('s', 'm', 'r', 'A', '[]', '2024-03-05', 0);
 SELECT meter.transaction_id('s', 'm', 'r', 'A', '{"a": 1}', '2024-03-05', 0);
 SELECT meter.transaction_id('s', 'm', 'r', 'A', '{}', 'infinity', 0);
-SELECT meter.transaction_id('s', 'm', 'r', 'A', '{}', '2024-03-05', -1);
+SELECT meter.transaction_id('s', 'm', 'r', 'A', '{}', '2024-03-05', NULL);
