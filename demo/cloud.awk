@@ -39,7 +39,7 @@ function one_vm_by_hand(  vm) {
 	deliver(at(12, 15, 20), vm, "geneva-jug", "stop", "medium", 1)		# a restart within a minute
 	deliver(at(12, 15, 50), vm, "geneva-jug", "start", "medium", 2)
 	deliver(at(14,  3,  5), vm, "basel-fox", "transfer", "medium", 5)	# sold
-	deliver(at(16, 20, 30), vm, "basel-fox", "stop", "medium", 3 * hour)	# told three hours late
+	deliver(at(16, 20, 30), vm, "basel-fox", "stop", "medium", 4 * hour)	# told four hours late
 	deliver(at(20,  5,  0), vm, "basel-fox", "start", "medium", 2)
 	again(at(20,  5,  0), vm, "basel-fox", "start", "medium", 9)
 	deliver(at(22,  0,  0), vm, "basel-fox", "delete", "medium", 4)

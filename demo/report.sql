@@ -27,7 +27,7 @@ SELECT meter, to_char(count(*), '999,999,999') AS "usage rows", to_char(sum(hour
        to_char(max(settlement), '999,999') AS settlements
 FROM ledger GROUP BY meter ORDER BY meter DESC;
 
-\echo == the ten biggest accounts, hours by meter
+\echo == the ten biggest accounts: hours of each meter
 SELECT pg_temp.short(account) AS account,
        to_char(count(DISTINCT resource), '9,999,999') AS resources,
        to_char(sum(hours) FILTER (WHERE meter = :'meter'), '99,999,990.00') AS :"meter",
@@ -50,14 +50,15 @@ FROM (SELECT meter.timeline("time", CASE WHEN action = ANY (starts) THEN true WH
      meter.spans(runs)
 ORDER BY 1;
 
-SELECT CASE unit WHEN '1 minute' THEN 'minutes' WHEN '1 second' THEN 'seconds' END AS units FROM meter.meter
+SELECT CASE unit WHEN '1 minute' THEN 'minutes begun' WHEN '1 second' THEN 'seconds' END AS units FROM meter.meter
 WHERE stream = 'cloud' AND name = :'meter' \gset
 \echo Its bill, hour by hour, in :units:
-SELECT to_char(period_start, 'DD HH24:MI') AS hour, pg_temp.short(account) AS account, dimensions ->> 'offering' AS offering,
-       sum(quantity) FILTER (WHERE NOT adjustment) AS "first billed",
-       sum(quantity) FILTER (WHERE adjustment) AS adjusted, sum(quantity) AS owed
+SELECT coalesce(to_char(period_start, 'DD HH24:MI'), 'total') AS hour, pg_temp.short(account) AS account,
+       dimensions ->> 'offering' AS offering,
+       trim_scale(sum(quantity) FILTER (WHERE NOT adjustment)) AS "first billed",
+       trim_scale(sum(quantity) FILTER (WHERE adjustment)) AS adjusted, trim_scale(sum(quantity)) AS owed
 FROM ledger WHERE meter = :'meter' AND resource = :'resource'
-GROUP BY period_start, account, 3 ORDER BY period_start, account, 3;
+GROUP BY GROUPING SETS ((period_start, account, dimensions), ()) ORDER BY period_start, account, offering;
 
 SELECT EXISTS (SELECT FROM ledger WHERE meter = :'meter' AND resource = :'resource' AND adjustment) AS adjusted \gset
 \if :adjusted

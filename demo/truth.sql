@@ -4,7 +4,7 @@
 \pset footer off
 \set truth `cat "$TRUTH"`
 
-CREATE TEMP VIEW ended AS
+CREATE TEMP TABLE ended AS
 SELECT account, resource, sum(seconds) AS seconds, bool_or(goes_on) AS goes_on
 FROM (SELECT account, resource, quantity, false FROM cloud.usage WHERE meter = 'task'
       UNION ALL
@@ -15,17 +15,17 @@ GROUP BY account, resource;
 
 WITH truth AS (SELECT :'truth'::jsonb AS t),
 compared (n, what, counted, metered) AS (
-	SELECT 1, 'events', (t -> 'rows')::numeric, (SELECT count(*) FROM cloud.event WHERE action <> 'end') FROM truth
-	UNION ALL
-	SELECT 2, 'tasks that go on at the end', (t -> 'open_at_end')::numeric, (SELECT count(*) FROM ended WHERE goes_on) FROM truth
-	UNION ALL
-	SELECT 3, 'seconds of all runs that ended', (t -> 'total_seconds')::numeric, (SELECT sum(seconds) FROM ended) FROM truth
-	UNION ALL
-	SELECT 4, 'of account ' || left(account ->> 0, 10) || '...', (account -> 1)::numeric,
-	       (SELECT sum(seconds) FROM ended WHERE ended.account = top.account ->> 0)
-	FROM truth, jsonb_array_elements(t -> 'per_account_top20_seconds') WITH ORDINALITY AS top (account, rank) WHERE rank <= 5
-	UNION ALL
-	SELECT 5, 'of task ' || (task ->> 0), (task -> 1)::numeric,
-	       (SELECT sum(seconds) FROM ended WHERE ended.resource = top.task ->> 0)
-	FROM truth, jsonb_array_elements(t -> 'per_resource_top20_seconds') WITH ORDINALITY AS top (task, rank) WHERE rank <= 5)
-SELECT what, counted, metered, metered = counted AS same FROM compared ORDER BY n, counted DESC;
+    SELECT 1, 'events', (t -> 'rows')::numeric, (SELECT count(*) FROM cloud.event WHERE action <> 'end') FROM truth
+    UNION ALL
+    SELECT 2, 'tasks that go on at the end', (t -> 'open_at_end')::numeric, (SELECT count(*) FROM ended WHERE goes_on) FROM truth
+    UNION ALL
+    SELECT 3, 'seconds of all runs that ended', (t -> 'total_seconds')::numeric, (SELECT sum(seconds) FROM ended) FROM truth
+    UNION ALL
+    SELECT 4, 'of account ' || left(account ->> 0, 10) || '...', (account -> 1)::numeric,
+           (SELECT sum(seconds) FROM ended WHERE ended.account = top.account ->> 0)
+    FROM truth, jsonb_array_elements(t -> 'per_account_top20_seconds') WITH ORDINALITY AS top (account, rank) WHERE rank <= 5
+    UNION ALL
+    SELECT 5, 'of task ' || (task ->> 0), (task -> 1)::numeric,
+           (SELECT sum(seconds) FROM ended WHERE ended.resource = top.task ->> 0)
+    FROM truth, jsonb_array_elements(t -> 'per_resource_top20_seconds') WITH ORDINALITY AS top (task, rank) WHERE rank <= 5)
+SELECT what, trim_scale(counted) AS counted, trim_scale(metered) AS metered, metered = counted AS same FROM compared ORDER BY n, counted DESC;
