@@ -114,6 +114,17 @@ SET meter.now = '2024-03-06 04:00';
 SELECT * FROM meter.advance('replay');
 SELECT * FROM meter.verify('replay');
 
+-- Somebody's clock is a month ahead, and that is the first event there is. Nobody is billed ahead of time for it.
+SELECT meter.create_stream('ahead');
+SELECT meter.create_meter('ahead', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
+INSERT INTO ahead.event ("time", resource, account, action) VALUES ('2024-04-05 10:15', 'vm1', 'a', 'start');
+SET meter.now = '2024-03-05 11:00';
+SELECT coalesce(watermark <= '2024-03-05 11:00', true) AS not_after_now, usage_rows FROM meter.advance('ahead');
+INSERT INTO ahead.event ("time", resource, account, action) VALUES ('2024-03-05 10:30', 'vm2', 'a', 'start');
+SELECT watermark FROM meter.advance('ahead');
+SELECT period_start, resource, quantity FROM ahead.usage_total ORDER BY period_start;
+SELECT * FROM meter.verify('ahead');
+
 -- run settles everything that is due, step by step; advance does one step for each meter asked for. The steps' size changes no bill.
 SELECT meter.create_stream('steps');
 SELECT meter.create_meter('steps', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
@@ -150,4 +161,4 @@ SELECT meter.drop_meter('live', 'large');
 SELECT * FROM meter.verify('live');
 
 SET client_min_messages = warning;
-SELECT meter.drop_stream(name, delete_data => true) FROM unnest('{cloud,hour,names,replay,steps,live}'::text[]) name;
+SELECT meter.drop_stream(name, delete_data => true) FROM unnest('{cloud,hour,names,replay,ahead,steps,live}'::text[]) name;

@@ -138,6 +138,7 @@ sub world
 	# a meter that is made late finds the log as it is
 	my $late_meter = rand() < 0.3 ? $rounds : 1;
 	$script .= "SET meter.batch_rows = " . one_of(1000000, 1000000, 1, 7) . ";\n";
+	my $latest = 0;
 	foreach my $round (1 .. $rounds)
 	{
 		$script .= $meters[0]{create} if $round == 1;
@@ -148,12 +149,14 @@ sub world
 			  . join(",\n", map { '(' . join(', ', @$_) . ')' } @batch) . ";\n";
 		}
 		my $ahead = $round == $rounds ? $hours * 1.5 : $hours * $round / $rounds + (rand() < 0.3 ? -$hours / 3 : 0);
-		$script .= "SELECT set_config('meter.now', ('$begin'::timestamptz + interval '" . int($ahead * 60) . " minutes')::text, false) IS NULL;\n";
+		my $now = "'$begin'::timestamptz + interval '%d minutes'";
+		$latest = max($latest, int($ahead * 60));
+		$script .= 'SELECT set_config(\'meter.now\', (' . sprintf($now, $ahead * 60) . ")::text, false) IS NULL;\n";
 		$script .= "CALL meter.run('$stream');\n";
 		foreach my $m ($asked{$round} ? $round >= $late_meter ? @meters : $meters[0] : ())
 		{
 			$script .= "SELECT 'world $w round $round $m->{name}', pg_temp.compare('$stream', '$m->{name}', oracle.define($m->{define}), "
-			  . ($round == $rounds ? "pg_temp.clock('$stream', '$m->{how}{clock}', '$m->{how}{lateness}')" : 'NULL') . ");\n";
+			  . sprintf($now, $latest) . ', ' . ($round == $rounds ? "'$m->{how}{clock}', '$m->{how}{lateness}'" : 'NULL, NULL') . ");\n";
 		}
 		$script .= "SELECT 'world $w round $round verify', count(*) FROM meter.verify('$stream');\n";
 	}
@@ -174,7 +177,8 @@ sub world
 }
 
 # compare: '' where the ledger of a meter is what the oracle computes at its watermark, else what differs, with the events of
-# the first resource that does. clock: where the watermark must be.
+# the first resource that does. The watermark is never after the latest now; once there are no events ahead of it, it is where the
+# clock, if given, says, or where the meter began: the period of the earliest event that it knew then.
 sub prelude
 {
 	return <<'SQL';
@@ -184,18 +188,12 @@ BEGIN
 	RETURN QUERY EXECUTE format('SELECT period_start, resource, account, dimensions, sum(quantity) FROM %I.usage
 		WHERE meter = $1 GROUP BY 1, 2, 3, 4 HAVING sum(quantity) <> 0', stream) USING meter;
 END $$;
-CREATE FUNCTION pg_temp.clock(stream text, clock text, lateness interval) RETURNS timestamptz LANGUAGE plpgsql AS $$
-DECLARE
-	now timestamptz := current_setting('meter.now');
-	latest timestamptz;
-BEGIN
-	EXECUTE format('SELECT max("time") FROM %I.event WHERE "time" <= $1', stream) INTO latest USING now;
-	RETURN CASE clock WHEN 'wall' THEN now ELSE latest END - lateness;
-END $$;
-CREATE FUNCTION pg_temp.compare(stream text, meter text, definition oracle.meter, clock timestamptz) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.compare(stream text, meter text, definition oracle.meter, latest_now timestamptz, clock text, lateness interval)
+RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	s record;
-	odd record;
+	due timestamptz;
+	began boolean;
 	differs text;
 	culprit text;
 	n int;
@@ -204,14 +202,20 @@ BEGIN
 	IF s.last_error IS NOT NULL THEN
 		RETURN 'error: ' || s.last_error;
 	END IF;
+	IF s.watermark > greatest(latest_now, definition.since) THEN
+		RETURN format('the watermark %s is after now, %s', s.watermark, latest_now);
+	END IF;
+	IF clock IS NOT NULL THEN
+		EXECUTE format('SELECT oracle.slice_begin(CASE $1 WHEN ''wall'' THEN $2 ELSE max("time") END - $3, $4, $5),
+				bool_or(oracle.slice_begin("time", $4, $5) = $6)
+			FROM %I.event WHERE "time" <= $2', stream)
+			INTO due, began USING clock, latest_now, lateness, definition.period, definition.timezone, s.watermark;
+		IF s.watermark IS DISTINCT FROM greatest(due, definition.since) AND NOT (s.watermark > due AND began) THEN
+			RETURN format('the watermark is %s, due is %s', s.watermark, due);
+		END IF;
+	END IF;
 	IF s.watermark IS NULL THEN
-		RETURN CASE WHEN clock IS NOT NULL THEN 'no watermark' ELSE '' END;
-	END IF;
-	IF s.watermark > current_setting('meter.now')::timestamptz AND clock IS NOT NULL THEN
-		RETURN format('the watermark %s is after now', s.watermark);
-	END IF;
-	IF clock IS NOT NULL AND s.watermark <> greatest(oracle.slice_begin(clock, definition.period, definition.timezone), definition.since) THEN
-		RETURN format('the watermark is %s, the clock %s', s.watermark, clock);
+		RETURN '';
 	END IF;
 
 	SELECT string_agg(format('%s %s %s %s: ledger %s, oracle %s', period_start, resource, account, dimensions,
