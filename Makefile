@@ -22,7 +22,9 @@ SQL_PARTS = \
 	src/definition.sql \
 	src/settle.sql \
 	src/advance.sql \
+	src/held.sql \
 	src/verify.sql \
+	src/explain.sql \
 	src/status.sql \
 	src/worker.sql \
 	src/privileges.sql

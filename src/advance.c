@@ -89,6 +89,11 @@ move_event_clock(MeterDefinition *definition, int64 safe)
 	const char *now = meter_timestamp_literal(meter_now());
 	int64		future;
 
+	/* nothing came since, and nobody is about to commit something */
+	if (definition->clock_position >= safe && !definition->has_note &&
+		!IsolationUsesXactSnapshot())
+		return;
+
 	query_row(psprintf("SELECT max(\"time\") FILTER (WHERE \"time\" <= %s), "
 					   "min(arrival) FILTER (WHERE \"time\" > %s) "
 					   "FROM %s.event WHERE arrival > " INT64_FORMAT,
@@ -123,19 +128,14 @@ clock_target(MeterDefinition *definition, int64 safe, TimestampTz *target)
 	return true;
 }
 
-/* The first event of a meter without a watermark gives it one. */
+/* The first event of a meter, not one of the future, gives it a watermark. */
 static bool
 first_watermark(MeterDefinition *definition)
 {
-	StringInfoData sql;
 	TimestampTz first;
 
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT min(at) FROM (");
-	meter_append_events(&sql, definition, NULL);
-	appendStringInfoString(&sql, ") e");
-	query_row(sql.data);
-	if (!row_instant(1, &first))
+	query_row(meter_earliest_event(definition));
+	if (!row_instant(1, &first) || first > meter_now())
 		return false;
 	definition->has_watermark = true;
 	definition->watermark = meter_grid_period_begin(&definition->grid, first);
@@ -156,44 +156,80 @@ count_periods(const MeterDefinition *definition, TimestampTz from,
 }
 
 /*
+ * From when on rows count that are later than the position is safe for: what
+ * is older may have to be held.  NULL: all count.
+ */
+static const char *
+late_from(const MeterDefinition *definition)
+{
+	if (!definition->has_max_lateness || !definition->has_watermark)
+		return NULL;
+	return meter_timestamp_literal(later_by(definition->watermark,
+											-definition->max_lateness));
+}
+
+/*
  * Compute resources anew from all their events before `horizon`, and write
  * how usage up to the watermark differs from the ledger.  `touched` is a
  * query of them and of the instant from which they are affected (resource,
  * first).  The number of adjustments.
  */
-static int64
-recompute(MeterDefinition *definition, const char *touched,
-		  int64 ntouched, TimestampTz first, TimestampTz horizon,
-		  bool write_states)
+int64
+meter_recompute(MeterDefinition *definition, const char *touched,
+				int64 safe, TimestampTz horizon, bool write_states)
 {
 	StringInfoData sql;
 	StringInfoData difference;
+	MeterScope	scope = {0};
 	const char *end = meter_timestamp_literal(definition->watermark);
 	const char *since = TIMESTAMP_IS_NOBEGIN(definition->since) ? NULL :
 		meter_timestamp_literal(definition->since);
+	TimestampTz first;
+	int64		ntouched;
 	bool		few;
 
+	query_row(psprintf("SELECT count(*), min(first) FROM (%s) t", touched));
+	ntouched = row_count(1);
+	if (!row_instant(2, &first))
+		return 0;
 	first = meter_grid_period_begin(&definition->grid,
 									Max(first, definition->since));
 	few = first >= definition->watermark ||
 		count_periods(definition, first, definition->watermark) *
 		ntouched <= FEW_PROBES;
 
+	scope.to = meter_timestamp_literal(horizon);
+	scope.touched = "touched";
+	scope.late_from = late_from(definition);
+	scope.safe = safe;
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "WITH touched AS MATERIALIZED (SELECT t.resource, "
-					 "%smeter.settle_period_begin(%s, t.first)%s%s AS begin_at FROM (%s) t), "
-					 "timelines AS MATERIALIZED (SELECT e.resource, "
-					 "meter.settle_timeline(e.kind, e.at, e.account, e.dimensions, e.value, e.alive) AS timeline, "
-					 "min(e.at) AS earliest, min(t.begin_at) AS begin_at "
-					 "FROM touched t JOIN (",
+					 "%smeter.settle_period_begin(%s, t.first)%s AS begin_at FROM (%s) t), ",
 					 since ? "greatest(" : "", definition->spec,
-					 since ? ", " : "", since ? psprintf("%s)", since) : "",
+					 since ? psprintf(", %s)", since) : "",
 					 touched);
-	meter_append_events(&sql, definition,
-						psprintf("e.\"time\" < %s",
-								 meter_timestamp_literal(horizon)));
-	appendStringInfoString(&sql, ") e ON e.resource = t.resource GROUP BY e.resource)");
+	meter_append_events(&sql, definition, &scope);
+
+	/*
+	 * A row at or before the first that names an account may be why that is
+	 * the first: then all of the resource is affected.  A resource of which
+	 * no event is left has a timeline without a run.
+	 */
+	appendStringInfo(&sql,
+					 ", timelines AS MATERIALIZED (SELECT e.resource, "
+					 "meter.settle_timeline(e.kind, e.at, e.account, e.dimensions, e.value, e.alive) AS timeline, "
+					 "min(e.at) AS earliest, CASE WHEN min(e.begin_at) <= "
+					 "coalesce(min(e.at) FILTER (WHERE e.account <> ''), 'infinity') "
+					 "THEN least(min(e.begin_at), %smeter.settle_period_begin(%s, min(e.at))%s) "
+					 "ELSE min(e.begin_at) END AS begin_at FROM ("
+					 "SELECT v.resource, v.kind, v.at, v.account, v.dimensions, v.value, v.alive, t.begin_at "
+					 "FROM events v JOIN touched t ON t.resource = v.resource UNION ALL "
+					 "SELECT t.resource, 'x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, t.begin_at "
+					 "FROM touched t) e GROUP BY e.resource)",
+					 since ? "greatest(" : "", definition->spec,
+					 since ? psprintf(", %s)", since) : "",
+					 definition->ndimensions);
 	if (write_states)
 	{
 		appendStringInfoString(&sql, ", states AS (");
@@ -202,13 +238,13 @@ recompute(MeterDefinition *definition, const char *touched,
 										   "meter.settle_period_begin(%s, earliest) AS unnamed_since "
 										   "FROM timelines ORDER BY resource",
 										   definition->spec));
-		appendStringInfoString(&sql, ") ");
+		appendStringInfoChar(&sql, ')');
 	}
 	initStringInfo(&difference);
 	meter_append_difference(&difference, definition, "timelines", end,
-							meter_ledger_of_touched(definition, "touched",
-													meter_timestamp_literal(first),
+							meter_ledger_of_touched(definition, "timelines",
 													end, few));
+	appendStringInfoChar(&sql, ' ');
 	meter_append_insert_difference(&sql, definition,
 								   definition->settlement + 1,
 								   difference.data);
@@ -217,54 +253,81 @@ recompute(MeterDefinition *definition, const char *touched,
 }
 
 /*
+ * Note rows that were taken back, and hold those that came too late, of what
+ * arrived between the position and `safe`.
+ */
+static void
+note_late_rows(const MeterDefinition *definition, int64 safe)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	char	   *late = meter_late_rows(definition, safe);
+
+	meter_execute(psprintf("INSERT INTO %s.voided (resource, source, id) "
+						   "SELECT DISTINCT e.resource, coalesce(e.source, ''), e.id FROM %s "
+						   "AND e.action = 'void' AND e.id IS NOT NULL "
+						   "ON CONFLICT DO NOTHING", schema, late),
+				  SPI_OK_INSERT);
+	if (definition->has_max_lateness &&
+		!TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
+		meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
+							   "SELECT %s, 'event', e.arrival, e.\"time\", "
+							   "CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END FROM %s "
+							   "AND e.action <> 'void' AND e.\"time\" < %s "
+							   "ON CONFLICT DO NOTHING", schema, meter,
+							   meter_text_array_literal(definition->stops), late,
+							   meter_timestamp_literal(later_by(definition->position_watermark,
+																-definition->max_lateness))),
+					  SPI_OK_INSERT);
+}
+
+/*
  * Look at what arrived between the position and `safe`: rows of settled
  * periods make adjustments.  False if there were more than one step takes;
  * the position is then where it got to.
  */
 static bool
-settle_late(MeterDefinition *definition, int64 safe, MeterStep *step)
+settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
+			MeterStep *step)
 {
-	StringInfoData late;
-	TimestampTz first;
 	int64		nrows;
-	int64		ntouched;
 	int64		upto = safe;
+	char	   *late;
 
-	if (safe <= definition->position || !definition->has_watermark)
+	if (safe > definition->position && definition->has_watermark)
 	{
-		definition->position = safe;
-		return true;
-	}
-
-	/* one row more than a step takes tells that there are more */
-	initStringInfo(&late);
-	appendStringInfoString(&late, "SELECT count(*), max(arrival) FROM (SELECT arrival FROM (");
-	meter_append_events(&late, definition,
-						psprintf("e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
-								 " AND e.\"time\" < %s", definition->position, safe,
-								 meter_timestamp_literal(definition->watermark)));
-	appendStringInfo(&late, ") e ORDER BY arrival LIMIT %d) e", meter_batch_rows);
-	query_row(late.data);
-	nrows = row_count(1);
-	if (nrows >= meter_batch_rows)
-		upto = row_count(2);
-	if (nrows > 0)
-	{
-		resetStringInfo(&late);
-		appendStringInfoString(&late, "SELECT resource, min(at) AS first FROM (");
-		meter_append_events(&late, definition,
-							psprintf("e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
-									 " AND e.\"time\" < %s", definition->position, upto,
-									 meter_timestamp_literal(definition->watermark)));
-		appendStringInfoString(&late, ") l GROUP BY resource");
-		query_row(psprintf("SELECT count(*), min(first) FROM (%s) t", late.data));
-		ntouched = row_count(1);
-		if (row_instant(2, &first))
-			step->adjustments += recompute(definition, late.data, ntouched,
-										   first, definition->watermark, true);
-		step->late_rows = nrows;
+		/* as many rows as a step takes tell that there may be more */
+		query_row(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
+						   "ORDER BY arrival LIMIT %d) e",
+						   meter_late_rows(definition, safe),
+						   meter_batch_rows));
+		nrows = row_count(1);
+		if (nrows >= meter_batch_rows)
+			upto = row_count(2);
+		if (nrows > 0)
+		{
+			note_late_rows(definition, upto);
+			late = meter_late_rows(definition, upto);
+			step->adjustments +=
+				meter_recompute(definition,
+								psprintf("SELECT resource, min(at) AS first FROM ("
+										 "SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void' "
+										 "UNION ALL SELECT b.resource, b.\"time\" FROM %s.event b "
+										 "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
+										 "FROM %s AND e.action = 'void') v "
+										 "ON b.resource = v.resource AND b.id = v.id "
+										 "AND coalesce(b.source, '') = v.source WHERE b.\"time\" < %s"
+										 ") l GROUP BY resource",
+										 late, quote_identifier(definition->stream), late,
+										 meter_timestamp_literal(definition->watermark)),
+								upto, definition->watermark, true);
+			step->late_rows = nrows;
+		}
 	}
 	definition->position = upto;
+	/* what is after `upto` drew its arrival after the note before this one */
+	if (upto == safe)
+		definition->position_watermark = noted_at;
 	return upto == safe;
 }
 
@@ -273,38 +336,31 @@ settle_late(MeterDefinition *definition, int64 safe, MeterStep *step)
  * was billed to nobody, from the first such period on, is theirs who is named.
  */
 static void
-settle_named(MeterDefinition *definition, TimestampTz end, MeterStep *step)
+settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
+			 MeterStep *step)
 {
+	const char *watermark = meter_timestamp_literal(definition->watermark);
+	char	   *unnamed = psprintf("%s.resource_state r WHERE r.meter = %s "
+								   "AND r.account IS NULL AND r.unnamed_since < %s",
+								   quote_identifier(definition->stream),
+								   quote_literal_cstr(definition->name),
+								   watermark);
 	StringInfoData named;
-	TimestampTz first;
-	int64		ntouched;
 
-	query_row(psprintf("SELECT count(*) FROM %s.resource_state WHERE meter = %s "
-					   "AND account IS NULL AND unnamed_since < %s",
-					   quote_identifier(definition->stream),
-					   quote_literal_cstr(definition->name),
-					   meter_timestamp_literal(definition->watermark)));
+	query_row(psprintf("SELECT count(*) FROM %s", unnamed));
 	if (row_count(1) == 0)
 		return;
 
 	initStringInfo(&named);
 	appendStringInfo(&named,
-					 "SELECT r.resource, r.unnamed_since AS first FROM %s.resource_state r "
-					 "WHERE r.meter = %s AND r.account IS NULL AND r.unnamed_since < %s "
-					 "AND r.resource IN (SELECT e.resource FROM (",
-					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name),
-					 meter_timestamp_literal(definition->watermark));
-	meter_append_events(&named, definition,
-						psprintf("e.\"time\" >= %s AND e.\"time\" < %s AND e.account <> ''",
-								 meter_timestamp_literal(definition->watermark),
-								 meter_timestamp_literal(end)));
-	appendStringInfoString(&named, ") e)");
-	query_row(psprintf("SELECT count(*), min(first) FROM (%s) t", named.data));
-	ntouched = row_count(1);
-	if (row_instant(2, &first))
-		step->adjustments += recompute(definition, named.data, ntouched,
-									   first, end, false);
+					 "SELECT r.resource, r.unnamed_since AS first FROM %s "
+					 "AND r.resource IN (SELECT e.resource FROM %s.event e WHERE ",
+					 unnamed, quote_identifier(definition->stream));
+	meter_append_action_filter(&named, definition);
+	appendStringInfo(&named, " AND e.account <> '' AND e.\"time\" >= %s AND e.\"time\" < %s)",
+					 watermark, meter_timestamp_literal(end));
+	step->adjustments += meter_recompute(definition, named.data, safe, end,
+										 false);
 }
 
 /* As much of what is due as one step takes: ends with a period. */
@@ -320,14 +376,14 @@ bound_step(MeterDefinition *definition, TimestampTz target)
 		return target;
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT (SELECT count(*) FROM %s.resource_state "
-					 "WHERE meter = %s AND active), (SELECT count(*) FROM (",
+					 "WHERE meter = %s AND active), (SELECT count(*) FROM %s.event e WHERE ",
 					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name));
-	meter_append_events(&sql, definition,
-						psprintf("e.\"time\" >= %s AND e.\"time\" < %s",
-								 meter_timestamp_literal(definition->watermark),
-								 meter_timestamp_literal(target)));
-	appendStringInfoString(&sql, ") e)");
+					 quote_literal_cstr(definition->name),
+					 quote_identifier(definition->stream));
+	meter_append_action_filter(&sql, definition);
+	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s)",
+					 meter_timestamp_literal(definition->watermark),
+					 meter_timestamp_literal(target));
 	query_row(sql.data);
 	rows = row_count(1) * periods + row_count(2);
 	if (rows > meter_batch_rows)
@@ -353,22 +409,28 @@ settle_periods(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 	const char *meter = quote_literal_cstr(definition->name);
 	const char *from = meter_timestamp_literal(definition->watermark);
 	const char *to = meter_timestamp_literal(end);
+	MeterScope	scope = {0};
 	StringInfoData sql;
 
+	scope.from = from;
+	scope.to = to;
+	scope.late_from = late_from(definition);
+	scope.safe = definition->position;
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "WITH events AS MATERIALIZED (");
-	meter_append_events(&sql, definition,
-						psprintf("e.\"time\" >= %s AND e.\"time\" < %s", from, to));
+	appendStringInfoString(&sql, "WITH ");
+	meter_append_events(&sql, definition, &scope);
 	appendStringInfo(&sql,
-					 "), timelines AS MATERIALIZED (SELECT x.resource, "
+					 ", timelines AS MATERIALIZED (SELECT x.resource, "
 					 "meter.settle_timeline(x.kind, x.at, x.account, x.dimensions, x.value, x.alive) AS timeline, "
 					 "bool_or(x.arrival IS NOT NULL) AS touched, %s AS begin_at FROM ("
 					 "SELECT * FROM events UNION ALL "
 					 "SELECT r.resource, 'o'::\"char\", r.since, r.account, r.dimensions, r.value, r.alive, NULL "
 					 "FROM %s.resource_state r WHERE r.meter = %s AND r.active UNION ALL "
 					 "SELECT r.resource, 'x'::\"char\", NULL, r.account, r.dimensions, r.value, NULL, NULL "
-					 "FROM %s.resource_state r WHERE r.meter = %s AND NOT r.active "
-					 "AND r.resource IN (SELECT e.resource FROM events e)"
+					 "FROM (SELECT DISTINCT e.resource FROM events e) e "
+					 /* looked up one by one: the dead cost nothing */
+					 "CROSS JOIN LATERAL (SELECT * FROM %s.resource_state s WHERE s.meter = %s "
+					 "AND s.resource = e.resource AND NOT s.active OFFSET 0) r"
 					 ") x GROUP BY x.resource), states AS (",
 					 from, schema, meter, schema, meter);
 	meter_append_upsert_state(&sql, definition,
@@ -405,13 +467,31 @@ settle_periods(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 }
 
 /*
- * Usage was written: it is a settlement, which listeners hear of.  The caller
- * stores the number.
+ * Usage was written: it is a settlement, of which a record is kept and
+ * listeners hear.  `before` is the meter as it was.  The caller stores the
+ * number.
  */
 static void
-count_settlement(MeterDefinition *definition)
+count_settlement(MeterDefinition *definition, const MeterDefinition *before,
+				 int64 usage_rows)
 {
+	MeterSession session;
+
 	definition->settlement++;
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_execute(psprintf("INSERT INTO %s.settlement (meter, settlement, watermark_before, "
+						   "watermark, position_before, \"position\", usage_rows, recorded_at) "
+						   "VALUES (%s, " INT64_FORMAT ", %s, %s, " INT64_FORMAT ", "
+						   INT64_FORMAT ", " INT64_FORMAT ", now())",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   definition->settlement,
+						   before->has_watermark ?
+						   meter_timestamp_literal(before->watermark) : "NULL",
+						   meter_timestamp_literal(definition->watermark),
+						   before->position, definition->position, usage_rows),
+				  SPI_OK_INSERT);
+	meter_session_end(&session);
 	Async_Notify("meter", psprintf("%s.%s", definition->stream,
 								   definition->name));
 }
@@ -421,11 +501,11 @@ static void
 store_progress(const MeterDefinition *definition, bool wrote_usage)
 {
 	MeterSession session;
-	Oid			types[11] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID,
+	Oid			types[13] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID,
 		INT8OID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID,
-	INT8OID, BOOLOID};
-	Datum		values[11];
-	char		nulls[11];
+	INT8OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		values[13];
+	char		nulls[13];
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = CStringGetTextDatum(definition->stream);
@@ -442,23 +522,29 @@ store_progress(const MeterDefinition *definition, bool wrote_usage)
 	values[8] = Int64GetDatum(definition->clock_position);
 	values[9] = Int64GetDatum(definition->settlement);
 	values[10] = BoolGetDatum(wrote_usage);
+	values[11] = TimestampTzGetDatum(definition->position_watermark);
+	nulls[11] = TIMESTAMP_IS_NOBEGIN(definition->position_watermark) ? 'n' : ' ';
+	values[12] = TimestampTzGetDatum(definition->note_watermark);
+	nulls[12] = !definition->has_note ||
+		TIMESTAMP_IS_NOBEGIN(definition->note_watermark) ? 'n' : ' ';
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET watermark = $3, \"position\" = $4, "
 						 "note_bound = $5, note_writers = $6, note_server = $7, "
 						 "event_clock = $8, clock_position = $9, settlement = $10, "
 						 "settled_at = CASE WHEN $11 THEN now() ELSE settled_at END, "
+						 "position_watermark = $12, note_watermark = $13, "
 						 "failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL "
 						 "WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 11, types, values, nulls);
+						 SPI_OK_UPDATE, 13, types, values, nulls);
 	meter_session_end(&session);
 }
 
 /* Usage was written otherwise than by a step: count it, and store that. */
 void
-meter_store_settlement(MeterDefinition *definition)
+meter_store_settlement(MeterDefinition *definition, int64 usage_rows)
 {
-	count_settlement(definition);
+	count_settlement(definition, definition, usage_rows);
 	store_progress(definition, true);
 }
 
@@ -468,6 +554,7 @@ progress_differs(const MeterDefinition *a, const MeterDefinition *b)
 {
 	return a->has_watermark != b->has_watermark ||
 		a->watermark != b->watermark || a->position != b->position ||
+		a->position_watermark != b->position_watermark ||
 		a->has_note != b->has_note ||
 		(a->has_note && (a->note_bound != b->note_bound ||
 						 a->note_server != b->note_server)) ||
@@ -486,6 +573,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	MeterDefinition before;
 	MeterSession session;
 	TimestampTz target;
+	TimestampTz noted_at;
 	int64		safe;
 	bool		caught_up;
 
@@ -497,11 +585,12 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 		return;
 	}
 	before = *definition;
-	safe = meter_safe_position(definition);
+	safe = meter_safe_position(definition, &noted_at);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
-	caught_up = settle_late(definition, safe, step);
+	meter_session_bulk();
+	caught_up = settle_late(definition, safe, noted_at, step);
 	if ((definition->has_watermark || first_watermark(definition)) &&
 		clock_target(definition, safe, &target) &&
 		target > definition->watermark &&
@@ -510,7 +599,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	{
 		TimestampTz end = bound_step(definition, target);
 
-		settle_named(definition, end, step);
+		settle_named(definition, definition->position, end, step);
 		settle_periods(definition, end, step);
 		step->more = end < target;
 	}
@@ -519,7 +608,8 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 		step->more = true;
 
 	if (step->usage_rows + step->adjustments > 0)
-		count_settlement(definition);
+		count_settlement(definition, &before,
+						 step->usage_rows + step->adjustments);
 	if (progress_differs(&before, definition))
 		store_progress(definition,
 					   step->usage_rows + step->adjustments > 0);
@@ -529,7 +619,8 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 
 /* Record that a step failed, unless somebody else is at the meter. */
 static void
-record_failure(const char *stream, const char *meter, const char *message)
+record_failure(const char *stream, const char *meter, const char *message,
+			   MeterStep *step)
 {
 	MeterDefinition *definition = meter_load(stream, meter, METER_LOCK_SKIP);
 	MeterSession session;
@@ -539,6 +630,8 @@ record_failure(const char *stream, const char *meter, const char *message)
 
 	if (definition == NULL)
 		return;
+	step->has_watermark = definition->has_watermark;
+	step->watermark = definition->watermark;
 	if (definition->failures < 8)
 		wait = Min(RETRY_FIRST_SECONDS << definition->failures,
 				   RETRY_LAST_SECONDS);
@@ -600,7 +693,7 @@ meter_step(const char *stream, const char *meter, bool skip_locked,
 			ReThrowError(error);
 		memset(step, 0, sizeof(*step));
 		step->failed = true;
-		record_failure(stream, meter, error->message);
+		record_failure(stream, meter, error->message, step);
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("meter \"%s\" of stream \"%s\" could not be advanced: %s",
@@ -649,6 +742,10 @@ meters_asked_for(char *stream, char *meter)
 			superuser())
 			allowed = lappend(allowed, ref);
 	}
+	if (allowed == NIL && refs != NIL)
+		ereport(NOTICE,
+				(errmsg("no meter is advanced: none of the %d there are is in a stream of yours",
+						list_length(refs))));
 	return allowed;
 }
 

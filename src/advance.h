@@ -24,7 +24,11 @@ typedef struct MeterStep
 
 extern void meter_step(const char *stream, const char *meter,
 					   bool skip_locked, MeterStep *step);
-extern void meter_store_settlement(MeterDefinition *definition);
+extern int64 meter_recompute(MeterDefinition *definition, const char *touched,
+							 int64 safe, TimestampTz horizon,
+							 bool write_states);
+extern void meter_store_settlement(MeterDefinition *definition,
+								   int64 usage_rows);
 extern List *meter_active_meters(void);
 
 #endif							/* METER_ADVANCE_H */

@@ -26,6 +26,8 @@ AS $run$
 DECLARE
     again boolean;
 BEGIN
+    -- within a transaction block this fails at once, not after all the work
+    COMMIT;
     LOOP
         SELECT pg_catalog.bool_or(s.more) INTO again FROM meter.advance_step(run.stream) AS s;
         COMMIT;

@@ -35,7 +35,7 @@ meter_grid_set_precision(MeterGrid *grid, const Interval *precision)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("precision must divide a day: \"%s\"",
 						interval_text(precision)),
-				 errhint("Use a divisor of 24 hours, such as '1 second', '1 minute', '15 minutes' or '1 hour', or '1 day'.")));
+				 errhint("Use a divisor of 24 hours, such as '1 second', '1 minute', '15 minutes' or '1 hour', or '1 day' (not '24 hours': days differ in length).")));
 	grid->unit = precision->time;
 }
 
@@ -64,7 +64,7 @@ meter_grid_set_period(MeterGrid *grid, const Interval *period)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid period: \"%s\"", interval_text(period)),
-				 errhint("Use a divisor of 24 hours in whole seconds, such as '1 minute' or '1 hour', '1 day', '1 week', or 1, 2, 3, 4, 6 or 12 months.")));
+				 errhint("Use a divisor of 24 hours in whole seconds, such as '1 minute' or '1 hour', '1 day' (not '24 hours': days differ in length), '1 week', or 1, 2, 3, 4, 6 or 12 months.")));
 
 	if (grid->unit > 0 && grid->period_usec > 0 &&
 		grid->period_usec % grid->unit != 0)

@@ -34,9 +34,11 @@ CREATE TABLE meter.meter (
     -- the progress: written in the transaction that writes the usage
     watermark      timestamptz,
     "position"     bigint NOT NULL DEFAULT 0,
+    position_watermark timestamptz,
     note_bound     bigint,
     note_writers   text[] COLLATE "C",
     note_server    timestamptz,
+    note_watermark timestamptz,
     event_clock    timestamptz,
     clock_position bigint NOT NULL DEFAULT 0,
     settlement     bigint NOT NULL DEFAULT 0,
@@ -52,6 +54,7 @@ CREATE TABLE meter.meter (
 COMMENT ON TABLE meter.meter IS 'meters: what counts, how it is paired, rounded and cut into periods, and how far that is settled; made by meter.create_meter';
 COMMENT ON COLUMN meter.meter.watermark IS 'every period that ends at or before it is settled; null until the first event is seen';
 COMMENT ON COLUMN meter.meter."position" IS 'arrivals up to it have been looked at for late rows';
+COMMENT ON COLUMN meter.meter.position_watermark IS 'the watermark when the position was noted: rows after it drew their arrival later, and are held if they are older than this by more than max_lateness; null: nothing is held';
 COMMENT ON COLUMN meter.meter.note_bound IS 'arrivals up to it are final once none of note_writers (virtual transaction IDs, of the server that started at note_server) is left';
 COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time of an event up to clock_position';
 COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settle that wrote usage; gap-free, in commit order';

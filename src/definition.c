@@ -22,6 +22,7 @@
 #include "spi.h"
 #include "stream.h"
 #include "timezone.h"
+#include "views.h"
 #include "worker.h"
 
 #define MAX_NAME_BYTES	200
@@ -287,6 +288,12 @@ check_definition(Datum *values, char *nulls)
 				 errmsg("invalid meter name: \"%s\"",
 						TextDatumGetCString(values[ARG_NAME])),
 				 errdetail("It must have 1 to %d bytes.", MAX_NAME_BYTES)));
+	if (nulls[ARG_ENTITY] == ' ' &&
+		TextDatumGetCString(values[ARG_ENTITY])[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("entity must not be empty"),
+				 errhint("Leave it out, or null, for all entities.")));
 	aggregate = parse_aggregate(TextDatumGetCString(values[ARG_AGGREGATE]));
 	(void) parse_clock(TextDatumGetCString(values[ARG_CLOCK]));
 	check_actions(values);
@@ -403,7 +410,6 @@ begin_progress(MeterDefinition *definition)
 	MeterSession session;
 	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[3];
-	StringInfoData sql;
 	TimestampTz begin = definition->since;
 	bool		isnull;
 
@@ -416,13 +422,9 @@ begin_progress(MeterDefinition *definition)
 				  SPI_OK_DELETE);
 	if (TIMESTAMP_IS_NOBEGIN(begin))
 	{
-		initStringInfo(&sql);
-		appendStringInfoString(&sql, "SELECT min(at) FROM (");
-		meter_append_events(&sql, definition, NULL);
-		appendStringInfoString(&sql, ") e");
-		meter_execute(sql.data, SPI_OK_SELECT);
+		meter_execute(meter_earliest_event(definition), SPI_OK_SELECT);
 		values[0] = meter_result(0, 1, &isnull);
-		if (!isnull)
+		if (!isnull && DatumGetTimestampTz(values[0]) <= meter_now())
 			begin = meter_grid_period_begin(&definition->grid,
 											DatumGetTimestampTz(values[0]));
 	}
@@ -483,7 +485,7 @@ meter_create_meter(PG_FUNCTION_ARGS)
 	check_definition(values, nulls);
 	insert_definition(stream, name, values, nulls);
 	begin_progress(meter_load(stream, name, METER_LOCK_WAIT));
-	meter_rebuild_current_usage(stream);
+	meter_rebuild_views(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }
@@ -516,7 +518,7 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_DELETE);
 	meter_session_end(&session);
-	meter_rebuild_current_usage(stream);
+	meter_rebuild_views(stream);
 	PG_RETURN_VOID();
 }
 
@@ -577,8 +579,8 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 	MeterSession session;
 	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[3];
-	Datum		row[NARGS + 13];
-	bool		isnull[NARGS + 13];
+	Datum		row[NARGS + 16];
+	bool		isnull[NARGS + 16];
 	int			column;
 	char	   *zone;
 
@@ -591,7 +593,9 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 		psprintf("SELECT %s, watermark, \"position\", event_clock, "
 				 "clock_position, settlement, failures, "
 				 "coalesce(retry_at > $3, false), ledger_until, period::text, "
-				 "\"precision\"::text, note_bound, note_writers, note_server "
+				 "\"precision\"::text, note_bound, note_writers, note_server, "
+				 "position_watermark, note_watermark, "
+				 "(SELECT s.identity_window FROM meter.stream s WHERE s.name = stream) "
 				 "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
 				 columns,
 				 lock == METER_LOCK_WAIT ? "FOR UPDATE" :
@@ -607,11 +611,12 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 					 errmsg("meter \"%s\" of stream \"%s\" does not exist",
 							name, stream)));
 	}
-	for (column = 0; definition != NULL && column < NARGS + 13; column++)
+	for (column = 0; definition != NULL && column < NARGS + 16; column++)
 	{
 		Oid			type = column < NARGS ? column_types[column] :
 			column == NARGS + 8 || column == NARGS + 9 ? TEXTOID :
-			column == NARGS + 11 ? TEXTARRAYOID : INT8OID;
+			column == NARGS + 11 ? TEXTARRAYOID :
+			column == NARGS + 15 ? INTERVALOID : INT8OID;
 
 		row[column] = copy_result(context, column + 1, type, &isnull[column]);
 		if (!isnull[column] && type == INTERVALOID)
@@ -649,6 +654,14 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 	definition->clock = parse_clock(DatumGetCString(row[ARG_CLOCK]));
 	definition->lateness = meter_interval_usec(DatumGetIntervalP(row[ARG_LATENESS]),
 											   "lateness");
+	definition->has_max_lateness = !isnull[ARG_MAX_LATENESS];
+	if (definition->has_max_lateness)
+		definition->max_lateness =
+			meter_interval_usec(DatumGetIntervalP(row[ARG_MAX_LATENESS]),
+								"max_lateness");
+	definition->identity_window =
+		meter_interval_usec(DatumGetIntervalP(row[NARGS + 15]),
+							"identity_window");
 	definition->value_from = DatumGetCString(row[ARG_VALUE_FROM]);
 	definition->since = isnull[ARG_SINCE] ? DT_NOBEGIN :
 		DatumGetTimestampTz(row[ARG_SINCE]);
@@ -667,6 +680,10 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 	definition->retry_later = DatumGetBool(row[NARGS + 6]);
 	definition->ledger_until = isnull[NARGS + 7] ? DT_NOBEGIN :
 		DatumGetTimestampTz(row[NARGS + 7]);
+	definition->position_watermark = isnull[NARGS + 13] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[NARGS + 13]);
+	definition->note_watermark = isnull[NARGS + 14] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[NARGS + 14]);
 	definition->has_note = !isnull[NARGS + 10];
 	if (definition->has_note)
 	{
@@ -722,34 +739,4 @@ meter_list_meters(const char *stream, const char *name, bool active_only)
 	}
 	meter_session_end(&session);
 	return refs;
-}
-
-/*
- * Make the view current_usage of a stream anew, with a branch for what its
- * ledger has and one for each meter's periods that are not settled yet.
- */
-void
-meter_rebuild_current_usage(const char *stream)
-{
-	MeterSession session;
-	StringInfoData sql;
-	List	   *refs = meter_list_meters(stream, NULL, false);
-	ListCell   *cell;
-
-	initStringInfo(&sql);
-	meter_append_current_usage(&sql, stream);
-	foreach(cell, refs)
-	{
-		MeterRef   *ref = lfirst(cell);
-
-		meter_append_live_usage(&sql, meter_load(ref->stream, ref->meter,
-												 METER_LOCK_NONE));
-	}
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(sql.data, SPI_OK_UTILITY);
-	meter_execute(psprintf("COMMENT ON VIEW %s.current_usage IS "
-						   "'usage up to now: the ledger summed over revisions, and the periods that are not settled yet, computed live (settled: false)'",
-						   quote_identifier(stream)),
-				  SPI_OK_UTILITY);
-	meter_session_end(&session);
 }

@@ -40,6 +40,9 @@ typedef struct MeterDefinition
 	int64		unit;
 	MeterClock	clock;
 	int64		lateness;
+	bool		has_max_lateness;
+	int64		max_lateness;
+	int64		identity_window;
 	char	   *value_from;
 	TimestampTz since;			/* DT_NOBEGIN: none */
 	TimestampTz until;			/* DT_NOEND: none */
@@ -49,10 +52,12 @@ typedef struct MeterDefinition
 	bool		has_watermark;
 	TimestampTz watermark;
 	int64		position;
+	TimestampTz position_watermark; /* DT_NOBEGIN: nothing is held */
 	bool		has_note;		/* see position.c */
 	int64		note_bound;
 	Datum		note_writers;	/* text[] */
 	TimestampTz note_server;
+	TimestampTz note_watermark; /* DT_NOBEGIN: none */
 	bool		has_event_clock;
 	TimestampTz event_clock;
 	int64		clock_position;
@@ -81,6 +86,5 @@ extern MeterDefinition *meter_load(const char *stream, const char *name,
 extern List *meter_list_meters(const char *stream, const char *name,
 							   bool active_only);
 extern void meter_note_ledger(const char *stream, const char *name);
-extern void meter_rebuild_current_usage(const char *stream);
 
 #endif							/* METER_DEFINITION_H */

@@ -25,7 +25,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_create_meter';
 COMMENT ON FUNCTION meter.create_meter(text, text, text, text, text[], text[], text[], text[], interval, interval, text, interval,
     text, interval, interval, text, text, timestamptz, timestamptz) IS
-'make a meter of a stream: aggregate duration (time) or weighted (value times time) of the rows of an entity (null: all); actions that start, stop and change; dimensions (source, entity, offering, or keys of attributes) that split usage; usage rows a period, in units of precision rounded up, down, nearest or none, as numbers of unit; clock wall (now) or event (the latest event) less lateness closes periods; nothing before since or from until on counts; raises 22023 or 22004 naming the argument, 42710 if there is such a meter, 42704 if there is no such stream, 42501 for others than its owner';
+'make a meter of a stream: aggregate duration (time) or weighted (value times time) of the rows of an entity (null: all); actions that start, stop and change; dimensions (source, entity, offering, or keys of attributes) that split usage; usage rows a period, in units of precision rounded up, down, nearest or none, as numbers of unit; clock wall (now) or event (the latest event) less lateness closes periods; rows that come later than max_lateness (null: no limit) after their period was settled are held; value_from (weighted): value, or a key of attributes that is a number; nothing before since or from until on counts; raises 22023 or 22004 naming the argument, 42710 if there is such a meter, 42704 if there is no such stream, 42501 for others than its owner';
 
 CREATE FUNCTION meter.drop_meter(stream text, name text)
 RETURNS void

@@ -134,14 +134,16 @@ is_empty(Datum writers)
 
 /*
  * Up to which arrival statements from now on see all rows there will ever be;
- * at least the position that was reached before.  Notes change in the
- * definition and are stored with it.
+ * at least the position that was reached before.  *noted_at is the watermark
+ * when that was noted.  Notes change in the definition and are stored with it.
  */
 int64
-meter_safe_position(MeterDefinition *definition)
+meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
 {
 	int64		last = last_arrival(definition);
 	int64		safe = definition->position;
+
+	*noted_at = definition->position_watermark;
 
 	/*
 	 * One snapshot for the whole transaction may be older than the end of a
@@ -160,7 +162,11 @@ meter_safe_position(MeterDefinition *definition)
 		}
 		if (any_left(definition->note_writers))
 			return safe;
-		safe = Max(safe, definition->note_bound);
+		if (definition->note_bound > safe)
+		{
+			safe = definition->note_bound;
+			*noted_at = definition->note_watermark;
+		}
 		definition->has_note = false;
 	}
 
@@ -169,8 +175,13 @@ meter_safe_position(MeterDefinition *definition)
 		definition->note_bound = last;
 		definition->note_writers = find_writers(definition, "");
 		definition->note_server = PgStartTime;
+		definition->note_watermark = definition->has_watermark ?
+			definition->watermark : DT_NOBEGIN;
 		if (is_empty(definition->note_writers))
+		{
 			safe = last;
+			*noted_at = definition->note_watermark;
+		}
 		else
 			definition->has_note = true;
 	}

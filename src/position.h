@@ -7,6 +7,7 @@
 
 #include "definition.h"
 
-extern int64 meter_safe_position(MeterDefinition *definition);
+extern int64 meter_safe_position(MeterDefinition *definition,
+								 TimestampTz *noted_at);
 
 #endif							/* METER_POSITION_H */

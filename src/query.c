@@ -21,7 +21,7 @@ append_number_attribute(StringInfo sql, const char *key)
 	const char *literal = quote_literal_cstr(key);
 
 	appendStringInfo(sql,
-					 "CASE WHEN e.attributes ->> %s ~ '^-?[0-9]{1,30}([.][0-9]{1,30})?$' "
+					 "CASE WHEN e.attributes ->> %s ~ '^\\s*[-+]?[0-9]{1,255}([.][0-9]{1,255})?([eE][-+]?[0-9]{1,2})?\\s*$' "
 					 "THEN (e.attributes ->> %s)::numeric END",
 					 literal, literal);
 }
@@ -50,18 +50,56 @@ meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 						 quote_literal_cstr(definition->entity));
 }
 
+/* What a row of the log says beyond its key and time, in an order of its own. */
+#define CONTENT(alias) \
+	"ROW(" alias ".account, " alias ".entity, " alias ".action, " \
+	alias ".offering, " alias ".attributes)::text COLLATE \"C\""
+
+/* Not a row that is held for the meter. */
+static void
+append_not_held(StringInfo sql, const MeterDefinition *definition,
+				const char *alias)
+{
+	appendStringInfo(sql,
+					 "%s.arrival NOT IN (SELECT h.arrival FROM %s.held h "
+					 "WHERE h.meter = %s AND h.log = 'event')",
+					 alias, quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name));
+}
+
+/* The rows of the log that there are, as far as a scope goes. */
+static void
+append_scope(StringInfo sql, const MeterDefinition *definition,
+			 const MeterScope *scope, const char *alias)
+{
+	append_not_held(sql, definition, alias);
+	if (scope->to != NULL)
+		appendStringInfo(sql, " AND %s.\"time\" < %s", alias, scope->to);
+	if (scope->late_from != NULL)
+		appendStringInfo(sql, " AND (%s.arrival <= " INT64_FORMAT
+						 " OR %s.\"time\" >= %s)",
+						 alias, scope->safe, alias, scope->late_from);
+}
+
 /*
- * The events of a meter, as meter.settle_timeline() takes them, with their
- * arrival; `condition` (or NULL) limits the rows e of the log.
+ * The events of a meter as a list of CTEs, the last of which, "events", has
+ * the columns that meter.settle_timeline() takes, and arrival.  Identity is
+ * settled among all rows of the log, before the meter's filters: of copies
+ * within the identity window only the least counts, and none that was taken
+ * back.  Where no row has an id that costs nothing.
  */
 void
 meter_append_events(StringInfo sql, const MeterDefinition *definition,
-					const char *condition)
+					const MeterScope *scope)
 {
+	const char *schema = quote_identifier(definition->stream);
+	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
+								  definition->identity_window);
 	int			i;
 
 	appendStringInfo(sql,
-					 "SELECT e.resource, CASE WHEN e.action = ANY (%s) THEN 's' "
+					 "raw AS MATERIALIZED (SELECT e.resource, "
+					 "CASE WHEN e.action = ANY (%s) THEN 's' "
 					 "WHEN e.action = ANY (%s) THEN 'p' ELSE 'c' END::\"char\" AS kind, "
 					 "e.\"time\" AS at, e.account, ARRAY[",
 					 meter_text_array_literal(definition->starts),
@@ -80,12 +118,85 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 	else
 		append_number_attribute(sql, definition->value_from);
 	appendStringInfo(sql,
-					 " AS value, NULL::timestamptz AS alive, e.arrival "
-					 "FROM %s.event e WHERE ",
-					 quote_identifier(definition->stream));
+					 " AS value, NULL::timestamptz AS alive, e.arrival, "
+					 "coalesce(e.source, '') AS source, e.id, "
+					 "coalesce(e.value, '-Infinity') AS raw_value, "
+					 "CASE WHEN e.id IS NOT NULL THEN " CONTENT("e") " END AS content "
+					 "FROM %s%s.event e WHERE %s",
+					 scope->touched ? psprintf("%s t, ", scope->touched) : "",
+					 schema,
+					 scope->touched ? "e.resource = t.resource AND " : "");
 	meter_append_action_filter(sql, definition);
-	if (condition != NULL)
-		appendStringInfo(sql, " AND %s", condition);
+	appendStringInfoString(sql, " AND ");
+	append_scope(sql, definition, scope, "e");
+	if (scope->from != NULL)
+		appendStringInfo(sql, " AND e.\"time\" >= %s", scope->from);
+
+	appendStringInfo(sql,
+					 "), copies AS MATERIALIZED (SELECT r.arrival FROM raw r, %s.event c "
+					 "WHERE r.id IS NOT NULL AND c.id = r.id AND c.resource = r.resource "
+					 "AND coalesce(c.source, '') = r.source AND c.action <> 'void' "
+					 "AND c.\"time\" <= r.at AND c.\"time\" >= r.at - %s "
+					 "AND ROW(c.\"time\", coalesce(c.value, '-Infinity'), " CONTENT("c")
+					 ", c.arrival) < ROW(r.at, r.raw_value, r.content, r.arrival) AND ",
+					 schema, window);
+	append_scope(sql, definition, scope, "c");
+	if (scope->from != NULL)
+		appendStringInfo(sql, " AND c.\"time\" >= %s - %s", scope->from, window);
+
+	appendStringInfoString(sql,
+						   "), events AS (SELECT r.resource, r.kind, r.at, r.account, "
+						   "r.dimensions, r.value, r.alive, r.arrival FROM raw r "
+						   "WHERE r.id IS NULL OR (r.arrival NOT IN (SELECT arrival FROM copies) "
+						   "AND (r.resource, r.source, r.id) NOT IN (");
+	if (scope->voids_from_log)
+		appendStringInfo(sql, "SELECT v.resource, coalesce(v.source, ''), v.id FROM %s.event v "
+						 "WHERE v.action = 'void' AND v.id IS NOT NULL", schema);
+	else
+		appendStringInfo(sql, "SELECT v.resource, v.source, v.id FROM %s.voided v",
+						 schema);
+	appendStringInfoString(sql, ")))");
+}
+
+/*
+ * The instant of a meter's earliest event, or what may be one.
+ */
+char *
+meter_earliest_event(const MeterDefinition *definition)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT min(e.\"time\") FROM %s.event e WHERE ",
+					 quote_identifier(definition->stream));
+	meter_append_action_filter(&sql, definition);
+	appendStringInfoString(&sql, " AND ");
+	append_not_held(&sql, definition, "e");
+	return sql.data;
+}
+
+/*
+ * Rows e of the log that arrived after the position, up to `safe` (all, if it
+ * is negative), and may change settled periods of the meter: its events, and
+ * copies of them, from before the watermark, and rows taken back.
+ */
+char *
+meter_late_rows(const MeterDefinition *definition, int64 safe)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "%s.event e WHERE e.arrival > " INT64_FORMAT,
+					 quote_identifier(definition->stream),
+					 definition->position);
+	if (safe >= 0)
+		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
+	appendStringInfo(&sql, " AND (e.action = 'void' OR (e.\"time\" < %s AND (e.id IS NOT NULL OR (",
+					 meter_timestamp_literal(definition->watermark));
+	meter_append_action_filter(&sql, definition);
+	appendStringInfoString(&sql, ")))) AND ");
+	append_not_held(&sql, definition, "e");
+	return sql.data;
 }
 
 /*
@@ -113,55 +224,6 @@ meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
 					 quote_literal_cstr(definition->name), from);
 }
 
-/* The view current_usage, to which branches for meters are added. */
-void
-meter_append_current_usage(StringInfo sql, const char *stream)
-{
-	const char *schema = quote_identifier(stream);
-
-	appendStringInfo(sql,
-					 "CREATE OR REPLACE VIEW %s.current_usage AS "
-					 "SELECT meter, account, resource, dimensions, period_start, "
-					 "sum(quantity) AS quantity, true AS settled FROM %s.usage "
-					 "GROUP BY meter, account, resource, dimensions, period_start",
-					 schema, schema);
-}
-
-/*
- * A branch for the periods of a meter that are not settled: the state before
- * the watermark and the events since, as a settle takes them, up to now.
- */
-void
-meter_append_live_usage(StringInfo sql, const MeterDefinition *definition)
-{
-	const char *schema = quote_identifier(definition->stream);
-	const char *meter = quote_literal_cstr(definition->name);
-	char	   *window = psprintf("meter.live_window(%s, %s)",
-								  quote_literal_cstr(definition->stream),
-								  meter);
-
-	appendStringInfo(sql,
-					 " UNION ALL "
-					 "SELECT %s::text, (u.row).account, u.resource, (u.row).dimensions, "
-					 "(u.row).period_start, (u.row).quantity, false "
-					 "FROM (SELECT t.resource, meter.settle_rows(%s, t.resource, t.timeline, "
-					 "(SELECT lower(%s)), (SELECT upper(%s))) AS \"row\" "
-					 "FROM (SELECT x.resource, meter.settle_timeline(x.kind, x.at, x.account, "
-					 "x.dimensions, x.value, x.alive) AS timeline FROM (",
-					 meter, definition->spec, window, window);
-	meter_append_events(sql, definition,
-						psprintf("e.\"time\" >= (SELECT lower(%s)) AND "
-								 "e.\"time\" < (SELECT upper(%s))",
-								 window, window));
-	appendStringInfo(sql,
-					 " UNION ALL SELECT r.resource, "
-					 "CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\", "
-					 "r.since, r.account, r.dimensions, r.value, r.alive, NULL "
-					 "FROM %s.resource_state r WHERE r.meter = %s"
-					 ") x GROUP BY x.resource) t) u",
-					 schema, meter);
-}
-
 /*
  * What usage should be and what the ledger says, as rows (resource, account,
  * dimensions, period_start, quantity, revisions): usage from `timelines`
@@ -185,12 +247,11 @@ meter_append_difference(StringInfo sql, const MeterDefinition *definition,
 /*
  * The ledger rows of the resources in `touched` (resource, begin_at) from
  * there up to `end`, negated.  Few are looked up one (period, resource) at a
- * time by ranges of the key, many are met in one scan of it from `from` on.
+ * time by ranges of the key, many are met in one scan of the rest of it.
  */
 char *
 meter_ledger_of_touched(const MeterDefinition *definition,
-						const char *touched, const char *from,
-						const char *end, bool few)
+						const char *touched, const char *end, bool few)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *stream = quote_literal_cstr(definition->stream);
@@ -210,9 +271,9 @@ meter_ledger_of_touched(const MeterDefinition *definition,
 	return psprintf("SELECT l.resource, l.account, l.dimensions, "
 					"l.period_start, - l.quantity, 1 FROM %s.usage l JOIN %s t "
 					"ON l.resource = t.resource AND l.period_start >= t.begin_at "
-					"WHERE l.transaction_id >= meter.transaction_id_from(%s) "
+					"WHERE l.transaction_id >= meter.transaction_id_from((SELECT min(begin_at) FROM %s)) "
 					"AND l.meter = %s AND l.period_start < %s",
-					schema, touched, from, meter, end);
+					schema, touched, touched, meter, end);
 }
 
 /* All ledger rows of a meter in [from, end), negated. */

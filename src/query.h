@@ -11,9 +11,23 @@
 
 #include "definition.h"
 
+/* Which rows of the log a query is about; expressions, or NULL: no limit. */
+typedef struct MeterScope
+{
+	const char *from;			/* events from then on */
+	const char *to;				/* rows before then */
+	const char *touched;		/* CTE: events of its resources only */
+	const char *late_from;		/* rows that arrived after `safe` count from
+								 * then on only */
+	int64		safe;
+	bool		voids_from_log; /* and not from what the engine noted */
+} MeterScope;
+
 extern void meter_append_events(StringInfo sql,
 								const MeterDefinition *definition,
-								const char *condition);
+								const MeterScope *scope);
+extern char *meter_earliest_event(const MeterDefinition *definition);
+extern char *meter_late_rows(const MeterDefinition *definition, int64 safe);
 extern void meter_append_action_filter(StringInfo sql,
 									   const MeterDefinition *definition);
 extern void meter_append_upsert_state(StringInfo sql,
@@ -24,16 +38,13 @@ extern void meter_append_difference(StringInfo sql,
 									const char *timelines, const char *end,
 									const char *ledger);
 extern char *meter_ledger_of_touched(const MeterDefinition *definition,
-									 const char *touched, const char *from,
-									 const char *end, bool few);
+									 const char *touched, const char *end,
+									 bool few);
 extern char *meter_ledger_of_range(const MeterDefinition *definition,
 								   const char *from, const char *end);
 extern void meter_append_insert_difference(StringInfo sql,
 										   const MeterDefinition *definition,
 										   int64 settlement,
 										   const char *difference);
-extern void meter_append_current_usage(StringInfo sql, const char *stream);
-extern void meter_append_live_usage(StringInfo sql,
-									const MeterDefinition *definition);
 
 #endif							/* METER_QUERY_H */

@@ -378,7 +378,8 @@ typedef struct Spec
 	int			ndimensions;
 	MeterAttr  *names;			/* in the meter's order */
 	int		   *order;			/* positions in byte order of the names */
-	TupleDesc	row;			/* of settle_rows() */
+	Oid			function;		/* settle_rows(), and */
+	TupleDesc	row;			/* what it returns */
 } Spec;
 
 #define KEPT_SPECS 16
@@ -667,7 +668,8 @@ begin_rows(FunctionCallInfo fcinfo)
 	int32		nkeys;
 
 	hold_spec(spec);
-	if (spec->row == NULL)
+	/* the extension may have been made again since */
+	if (spec->function != fcinfo->flinfo->fn_oid)
 	{
 		TupleDesc	descriptor;
 		MemoryContext before;
@@ -676,6 +678,7 @@ begin_rows(FunctionCallInfo fcinfo)
 			elog(ERROR, "return type must be a row type");
 		before = MemoryContextSwitchTo(spec->context);
 		spec->row = BlessTupleDesc(CreateTupleDescCopy(descriptor));
+		spec->function = fcinfo->flinfo->fn_oid;
 		MemoryContextSwitchTo(before);
 	}
 
@@ -825,4 +828,97 @@ meter_settle_period_begin(PG_FUNCTION_ARGS)
 	if (TIMESTAMP_NOT_FINITE(at))
 		PG_RETURN_TIMESTAMPTZ(at);
 	PG_RETURN_TIMESTAMPTZ(meter_grid_period_begin(&spec->grid, at));
+}
+
+/* Where settle_spans() is. */
+typedef struct Spans
+{
+	const Spec *spec;
+	MeterGrid	grid;
+	MeterTimeline *timeline;
+	MeterRounded rounded;
+	bool		keyed_by_key;
+	TimestampTz begin;
+	TimestampTz end;
+	int32		next;
+} Spans;
+
+PG_FUNCTION_INFO_V1(meter_settle_spans);
+
+/* settle_spans(spec, result, rounded, begin, end): the spans that meet [begin, end) */
+Datum
+meter_settle_spans(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	Spans	   *spans;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext before;
+		TupleDesc	descriptor;
+		Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+		bool		round = PG_GETARG_BOOL(2);
+
+		call = SRF_FIRSTCALL_INIT();
+		before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		hold_spec(spec);
+		if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		call->tuple_desc = BlessTupleDesc(descriptor);
+		spans = palloc0(sizeof(Spans));
+		spans->spec = spec;
+		spans->grid = spec->grid;
+		spans->timeline = read_result(PG_GETARG_BYTEA_P_COPY(1));
+		if (spans->timeline->natts != spec->ndimensions + 1)
+			malformed("does not have the spec's number of dimensions");
+		spans->begin = PG_GETARG_TIMESTAMPTZ(3);
+		spans->end = PG_GETARG_TIMESTAMPTZ(4);
+		/* as settle_rows() rounds, or as the events made them */
+		spans->keyed_by_key = round && spec->aggregate == METER_DURATION;
+		meter_round(&spans->rounded, spans->timeline,
+					spans->keyed_by_key ? METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
+					round ? spec->rounding : METER_ROUND_NONE,
+					&spans->grid, METER_END);
+		call->user_fctx = spans;
+		MemoryContextSwitchTo(before);
+	}
+	call = SRF_PERCALL_SETUP();
+	spans = call->user_fctx;
+	while (spans->next < spans->rounded.nspans)
+	{
+		const MeterSpan *span = &spans->rounded.spans[spans->next++];
+		Rows		rows;
+		MeterAttr	value = METER_NULL_ATTR;
+		int32		key = span->label;
+		Datum		values[5];
+		bool		nulls[5] = {false, false, false, false, false};
+
+		if (span->end <= spans->begin || span->begin >= spans->end)
+			continue;
+		if (!spans->keyed_by_key)
+		{
+			value = meter_timeline_value(spans->timeline, span->label);
+			key = spans->timeline->labels[span->label].key;
+		}
+		memset(&rows, 0, sizeof(rows));
+		rows.spec = spans->spec;
+		rows.timeline = spans->timeline;
+		values[0] = TimestampTzGetDatum(span->begin);
+		values[1] = TimestampTzGetDatum(span->end);
+		values[2] = attr_to_text(spans->timeline->keys[(size_t) key * spans->timeline->natts],
+								 &nulls[2]);
+		if (nulls[2])
+		{
+			values[2] = CStringGetTextDatum("");
+			nulls[2] = false;
+		}
+		values[3] = dimensions_to_jsonb(&rows, key);
+		nulls[4] = MeterAttrIsNull(value);
+		if (!nulls[4])
+			values[4] = NumericGetDatum(meter_numeric_from_attr(value));
+		SRF_RETURN_NEXT(call,
+						HeapTupleGetDatum(heap_form_tuple(call->tuple_desc,
+														  values, nulls)));
+	}
+	SRF_RETURN_DONE(call);
 }

@@ -60,3 +60,12 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_settle_period_begin';
 COMMENT ON FUNCTION meter.settle_period_begin(text[], timestamptz) IS
 'internal: the beginning of the period of a meter that holds an instant';
+
+CREATE FUNCTION meter.settle_spans(
+    spec text[], timeline bytea, rounded boolean, begin_at timestamptz, end_at timestamptz,
+    OUT span_begin timestamptz, OUT span_end timestamptz, OUT account text, OUT dimensions jsonb, OUT value numeric)
+RETURNS SETOF record
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_settle_spans';
+COMMENT ON FUNCTION meter.settle_spans(text[], bytea, boolean, timestamptz, timestamptz) IS
+'internal: the spans of a resource that meet [begin_at, end_at), as the events made them or rounded, from a result of meter.settle_timeline()';

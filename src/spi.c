@@ -57,6 +57,18 @@ meter_session_begin(MeterSession *session, Oid role)
 		elog(ERROR, "could not connect to SPI");
 }
 
+/*
+ * From here to the end of the session queries go over many rows, of tables
+ * and lists that the planner knows little of: a nested loop over a whole list
+ * would take for ever.  Where there is no other way, as from a list of keys
+ * into an index, it is still taken.
+ */
+void
+meter_session_bulk(void)
+{
+	set_locally("enable_nestloop", "off");
+}
+
 /* End it; results of its queries are gone. */
 void
 meter_session_end(MeterSession *session)

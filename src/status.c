@@ -16,6 +16,15 @@
 #include "spi.h"
 #include "stream.h"
 
+PG_FUNCTION_INFO_V1(meter_clock_now);
+
+/* clock_now() */
+Datum
+meter_clock_now(PG_FUNCTION_ARGS pg_attribute_unused())
+{
+	PG_RETURN_TIMESTAMPTZ(meter_now());
+}
+
 PG_FUNCTION_INFO_V1(meter_live_window);
 
 /* live_window(stream, meter): whoever may read the view may know it */
@@ -61,7 +70,6 @@ meter_late_backlog(PG_FUNCTION_ARGS)
 	Oid			schema = get_namespace_oid(stream, true);
 	MeterDefinition *definition;
 	MeterSession session;
-	StringInfoData sql;
 	bool		isnull;
 	int64		count;
 
@@ -74,14 +82,8 @@ meter_late_backlog(PG_FUNCTION_ARGS)
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT count(*) FROM (");
-	meter_append_events(&sql, definition,
-						psprintf("e.arrival > " INT64_FORMAT " AND e.\"time\" < %s",
-								 definition->position,
-								 meter_timestamp_literal(definition->watermark)));
-	appendStringInfoString(&sql, ") l");
-	meter_execute(sql.data, SPI_OK_SELECT);
+	meter_execute(psprintf("SELECT count(*) FROM %s",
+						   meter_late_rows(definition, -1)), SPI_OK_SELECT);
 	count = DatumGetInt64(meter_result(0, 1, &isnull));
 	meter_session_end(&session);
 	PG_RETURN_INT64(count);

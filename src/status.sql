@@ -15,12 +15,19 @@ AS 'MODULE_PATHNAME', 'meter_late_backlog';
 COMMENT ON FUNCTION meter.late_backlog(text, text) IS
 'rows of settled periods that arrived but have not been looked at yet; null for who may not read the stream';
 
+CREATE FUNCTION meter.clock_now()
+RETURNS timestamptz
+LANGUAGE C STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'meter_clock_now';
+COMMENT ON FUNCTION meter.clock_now() IS
+'what time it is for meter: the start of the transaction, or in tests what the setting meter.now says';
+
 CREATE VIEW meter.status AS
 SELECT m.stream,
        m.name AS meter,
        a.name IS NOT NULL AS active,
        m.watermark,
-       CASE WHEN m.watermark IS NOT NULL THEN pg_catalog.justify_hours(pg_catalog.now() - m.watermark) END AS lag,
+       CASE WHEN m.watermark IS NOT NULL THEN pg_catalog.justify_hours(meter.clock_now() OPERATOR(pg_catalog.-) m.watermark) END AS lag,
        meter.late_backlog(m.stream, m.name) AS late_backlog,
        m."position",
        m.settlement,

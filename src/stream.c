@@ -21,6 +21,7 @@
 #include "definition.h"
 #include "quantity.h"
 #include "spi.h"
+#include "views.h"
 #include "worker.h"
 
 /* The logs, and what a row of each has after arrival, source and id. */
@@ -85,7 +86,17 @@ static const char *const shape =
 "('resource_state','dimensions','text[]'),('resource_state','value','numeric'),"
 "('resource_state','since','timestamp with time zone'),"
 "('resource_state','alive','timestamp with time zone'),"
-"('resource_state','unnamed_since','timestamp with time zone')";
+"('resource_state','unnamed_since','timestamp with time zone'),"
+"('held','meter','text'),('held','log','text'),('held','arrival','bigint'),"
+"('held','time','timestamp with time zone'),"
+"('held','held_at','timestamp with time zone'),('held','reason','text'),"
+"('voided','resource','text'),('voided','source','text'),('voided','id','text'),"
+"('settlement','meter','text'),('settlement','settlement','bigint'),"
+"('settlement','watermark_before','timestamp with time zone'),"
+"('settlement','watermark','timestamp with time zone'),"
+"('settlement','position_before','bigint'),('settlement','position','bigint'),"
+"('settlement','usage_rows','bigint'),"
+"('settlement','recorded_at','timestamp with time zone')";
 
 /* The triggers that guard a stream: table (or segments of a log), name. */
 static const char *const guards =
@@ -116,7 +127,7 @@ meter_stream_owner(const char *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("schema \"%s\" of the stream does not exist", stream),
-				 errhint("Restore it, or forget the stream with meter.drop_stream('%s').",
+				 errhint("Restore it, rename it back if it was renamed, or forget the stream with meter.drop_stream('%s').",
 						 stream)));
 	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
@@ -235,17 +246,35 @@ meter_check_stream(const char *stream)
 				 "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::name) "
 				 "ON c.relname = s.tab AND a.attname = s.col AND NOT a.attisdropped "
 				 "WHERE a.attname IS NULL OR format_type(a.atttypid, NULL) <> s.typ "
-				 "LIMIT 1", shape),
+				 "ORDER BY 1, 2 LIMIT 1", shape),
 		SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("schema \"%s\" does not have the shape of a stream", stream),
-				 errdetail("Column \"%s\" of table \"%s\" must be of type %s, and %s.",
+				 meter_result_text(0, 4) == NULL ?
+				 errdetail("There is no column \"%s\" of a table \"%s\".",
+						   meter_result_text(0, 2), meter_result_text(0, 1)) :
+				 errdetail("Column \"%s\" of table \"%s\" must be of type %s, not %s.",
 						   meter_result_text(0, 2), meter_result_text(0, 1),
-						   meter_result_text(0, 3),
-						   meter_result_text(0, 4) == NULL ? "does not exist" :
-						   psprintf("is of type %s", meter_result_text(0, 4)))));
+						   meter_result_text(0, 3), meter_result_text(0, 4))));
+
+	/* a segment that is detached would look as if its events never were */
+	meter_execute_params(
+		"SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
+		"JOIN pg_class p ON p.relname = l.log "
+		"JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
+		"LEFT JOIN (SELECT i.inhparent, substring(c.relname FROM '_([0-9]+)$')::bigint AS k "
+		"FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+		"WHERE NOT i.inhdetachpending) s ON s.inhparent = p.oid "
+		"GROUP BY l.log HAVING count(s.k) <> coalesce(max(s.k), 0) + 1",
+		SPI_OK_SELECT, 1, types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("log \"%s.%s\" is not whole: a segment is missing",
+						stream, meter_result_text(0, 1)),
+				 errhint("Attach it again with ALTER TABLE ... ATTACH PARTITION.")));
 }
 
 /* The guards must be there and on, before anything relies on them again. */
@@ -327,6 +356,11 @@ create_log(const char *schema, const Log *log)
 					 schema, log->name, schema, log->name, segment,
 					 (int64) segment << METER_SEGMENT_BITS,
 					 (int64) (segment + 1) << METER_SEGMENT_BITS),
+			SPI_OK_UTILITY);
+		meter_execute(
+			psprintf("CREATE INDEX %s_%d_arrival ON %s.%s_%d "
+					 "USING brin (arrival) WITH (pages_per_range = 32, autosummarize = on)",
+					 log->name, segment, schema, log->name, segment),
 			SPI_OK_UTILITY);
 		meter_execute(
 			psprintf("CREATE TRIGGER guard_segment BEFORE INSERT OR TRUNCATE ON %s.%s_%d "
@@ -428,6 +462,35 @@ create_tables(const char *stream)
 		psprintf("CREATE INDEX resource_state_unnamed ON %s.resource_state "
 				 "(meter, resource) WHERE account IS NULL", schema),
 		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.held ("
+				 "meter text COLLATE \"C\" NOT NULL, "
+				 "log text COLLATE \"C\" NOT NULL, "
+				 "arrival bigint NOT NULL, "
+				 "\"time\" timestamptz NOT NULL, "
+				 "held_at timestamptz NOT NULL DEFAULT now(), "
+				 "reason text NOT NULL, "
+				 "PRIMARY KEY (meter, log, arrival))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.voided ("
+				 "resource text COLLATE \"C\" NOT NULL, "
+				 "source text COLLATE \"C\" NOT NULL, "
+				 "id text COLLATE \"C\" NOT NULL, "
+				 "PRIMARY KEY (resource, source, id))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.settlement ("
+				 "meter text COLLATE \"C\" NOT NULL, "
+				 "settlement bigint NOT NULL, "
+				 "watermark_before timestamptz, "
+				 "watermark timestamptz NOT NULL, "
+				 "position_before bigint NOT NULL, "
+				 "\"position\" bigint NOT NULL, "
+				 "usage_rows bigint NOT NULL, "
+				 "recorded_at timestamptz NOT NULL DEFAULT now(), "
+				 "PRIMARY KEY (meter, settlement))", schema),
+		SPI_OK_UTILITY);
 }
 
 /* What each object of a stream is for, for who looks at it with psql. */
@@ -448,6 +511,9 @@ comment_tables(const char *stream)
 		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; of an adjustment the difference"},
 		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
+		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
+		{"TABLE %s.voided", "rows that were taken back by action void, by source and id; derived, kept by the engine"},
+		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
 		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
 	};
 	int			i;
@@ -534,7 +600,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 	}
 
 	insert_stream(stream, PG_GETARG_DATUM(1));
-	meter_rebuild_current_usage(stream);
+	meter_rebuild_views(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }
@@ -572,7 +638,8 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 								   quote_identifier(stream)),
 						  SPI_OK_UTILITY);
 		else
-			meter_execute(psprintf("DROP VIEW IF EXISTS %s.current_usage",
+			meter_execute(psprintf("DROP VIEW IF EXISTS %s.current_usage, %s.anomaly",
+								   quote_identifier(stream),
 								   quote_identifier(stream)),
 						  SPI_OK_UTILITY);
 		meter_session_end(&session);
@@ -648,7 +715,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	meter_session_end(&session);
 	foreach(cell, meter_list_meters(stream, NULL, false))
 		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
-	meter_rebuild_current_usage(stream);
+	meter_rebuild_views(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }

@@ -68,20 +68,12 @@ range_arg(FunctionCallInfo fcinfo, int argument)
 	return PG_ARGISNULL(argument) ? NULL : PG_GETARG_RANGE_P(argument);
 }
 
-/* Rows that arrived after the position, of settled periods: not looked at yet. */
+/* Resources with rows of settled periods that have not been looked at yet. */
 static char *
 unread_late(const MeterDefinition *definition)
 {
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT l.resource FROM (");
-	meter_append_events(&sql, definition,
-						psprintf("e.arrival > " INT64_FORMAT " AND e.\"time\" < %s",
-								 definition->position,
-								 meter_timestamp_literal(definition->watermark)));
-	appendStringInfoString(&sql, ") l");
-	return sql.data;
+	return psprintf("SELECT e.resource FROM %s",
+					meter_late_rows(definition, -1));
 }
 
 /*
@@ -92,15 +84,17 @@ static void
 append_timelines(StringInfo sql, const MeterDefinition *definition,
 				 TimestampTz from)
 {
+	MeterScope	scope = {0};
+
+	scope.to = meter_timestamp_literal(definition->watermark);
+	scope.voids_from_log = true;
+	appendStringInfoString(sql, "WITH ");
+	meter_append_events(sql, definition, &scope);
 	appendStringInfo(sql,
-					 "WITH timelines AS MATERIALIZED (SELECT e.resource, "
+					 ", timelines AS MATERIALIZED (SELECT e.resource, "
 					 "meter.settle_timeline(e.kind, e.at, e.account, e.dimensions, e.value, e.alive) AS timeline, "
-					 "min(e.at) AS earliest, %s AS begin_at FROM (",
+					 "min(e.at) AS earliest, %s AS begin_at FROM events e GROUP BY e.resource)",
 					 meter_timestamp_literal(from));
-	meter_append_events(sql, definition,
-						psprintf("e.\"time\" < %s",
-								 meter_timestamp_literal(definition->watermark)));
-	appendStringInfoString(sql, ") e GROUP BY e.resource)");
 }
 
 /* Show where the ledger of a meter differs. */
@@ -119,6 +113,7 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 		return;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
+	meter_session_bulk();
 	from_literal = meter_timestamp_literal(from);
 	end_literal = meter_timestamp_literal(end);
 	initStringInfo(&sql);
@@ -196,6 +191,7 @@ meter_resettle(PG_FUNCTION_ARGS)
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
+	meter_session_bulk();
 	end_literal = meter_timestamp_literal(end);
 	initStringInfo(&sql);
 	append_timelines(&sql, definition, from);
@@ -219,6 +215,6 @@ meter_resettle(PG_FUNCTION_ARGS)
 	meter_session_end(&session);
 
 	if (written > 0)
-		meter_store_settlement(definition);
+		meter_store_settlement(definition, written);
 	PG_RETURN_INT64(written);
 }

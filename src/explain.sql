@@ -1,0 +1,11 @@
+-- Why is this usage row what it is?
+
+CREATE FUNCTION meter.explain(
+    stream text, transaction_id uuid,
+    OUT part text, OUT "time" timestamptz, OUT until timestamptz, OUT arrival bigint, OUT source text, OUT id text,
+    OUT action text, OUT account text, OUT dimensions jsonb, OUT value numeric, OUT quantity numeric, OUT explanation text)
+RETURNS SETOF record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_explain';
+COMMENT ON FUNCTION meter.explain(text, uuid) IS
+'what is behind a usage row, in parts: ledger (the rows of its key, this one marked), event (the events that count, from the beginning of what ran in the period), span (what they make), billed (the spans rounded and cut to the period, with time and quantity), total (what the key should have), late event (for what was written for a settled period: the rows that made the settle look at it again); raises 42704 if there is no such stream or row, 42501 for others than the stream''s owner';

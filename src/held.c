@@ -1,0 +1,77 @@
+/*
+ * held.c
+ *	  Rows that came too late: they count for a meter once a person says so.
+ *
+ * A row is held when a step meets it (see advance.c); here it is let go.
+ */
+#include "meter.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+#include "advance.h"
+#include "query.h"
+#include "spi.h"
+#include "stream.h"
+
+PG_FUNCTION_INFO_V1(meter_release);
+
+/* release(stream, meter, arrivals) */
+Datum
+meter_release(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
+	MeterDefinition *definition;
+	MeterSession session;
+	StringInfoData sql;
+	char	   *released;
+	int64		count;
+	int64		written = 0;
+	bool		isnull;
+
+	PreventCommandIfReadOnly("meter.release()");
+	meter_check_stream_permission(stream);
+	if (!meter_stream_is_active(stream))
+		meter_not_active(stream);
+	definition = meter_load(stream, meter, METER_LOCK_WAIT);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	meter_session_bulk();
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "WITH gone AS (DELETE FROM %s.held WHERE meter = %s AND log = 'event'",
+					 quote_identifier(stream), quote_literal_cstr(meter));
+	if (!PG_ARGISNULL(2))
+	{
+		Oid			output;
+		char	   *text;
+
+		output = F_ARRAY_OUT;
+		text = OidOutputFunctionCall(output, PG_GETARG_DATUM(2));
+		appendStringInfo(&sql, " AND arrival = ANY (%s::bigint[])",
+						 quote_literal_cstr(text));
+	}
+	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
+	meter_execute(sql.data, SPI_OK_SELECT);
+	count = DatumGetInt64(meter_result(0, 1, &isnull));
+	released = meter_result_text(0, 2);
+
+	if (count > 0 && definition->has_watermark)
+		written = meter_recompute(definition,
+								  psprintf("SELECT e.resource, min(e.\"time\") AS first FROM %s.event e "
+										   "WHERE e.arrival = ANY (%s::bigint[]) AND e.\"time\" < %s "
+										   "GROUP BY e.resource",
+										   quote_identifier(stream),
+										   quote_literal_cstr(released),
+										   meter_timestamp_literal(definition->watermark)),
+								  definition->position, definition->watermark,
+								  true);
+	meter_session_end(&session);
+	if (written > 0)
+		meter_store_settlement(definition, written);
+	PG_RETURN_INT64(count);
+}

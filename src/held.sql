@@ -1,0 +1,8 @@
+-- Rows that came too late: they count for a meter once a person says so.
+
+CREATE FUNCTION meter.release(stream text, meter text, arrivals bigint[] DEFAULT NULL)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_release';
+COMMENT ON FUNCTION meter.release(text, text, bigint[]) IS
+'lets rows count that were held for a meter because they came later than its max_lateness, those with these arrivals or all (null), and writes the adjustments: the number of rows released; raises 42704 if there is no such stream or meter, 55000 for a stream that is not active, 42501 for others than its owner';
