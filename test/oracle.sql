@@ -257,7 +257,8 @@ $$;
 
 -- ---------------------------------------------------------------- billing
 
--- Spans as they are billed up to the watermark. Only the two ends of a span need rounding: what lies between is whole units.
+-- Spans as they are billed up to the watermark (or any other instant: it cuts what is rounded, and so does not end a run that is
+-- open). Only the two ends of a span need rounding: what lies between is whole units.
 CREATE FUNCTION oracle.rounded(log regclass, m oracle.meter, watermark timestamptz)
 RETURNS TABLE (resource text, begins timestamptz, ends timestamptz, account text, dims text[], value numeric)
 LANGUAGE plpgsql AS $$
@@ -268,7 +269,7 @@ DECLARE
 	taken timestamptz;					-- `up`: units before this have been billed to an earlier span
 BEGIN
 	FOR s IN
-		SELECT p.*, least(p.ends, watermark) AS till
+		SELECT p.*, coalesce(p.ends, (oracle.slice_of(watermark, m."precision", m.timezone)).ends) AS till
 		FROM oracle.spans(log, m, watermark, m.aggregate = 'weighted') p
 		ORDER BY p.resource COLLATE "C", p.begins
 	LOOP
@@ -299,6 +300,7 @@ BEGIN
 					THEN last_unit.begins ELSE last_unit.ends END;
 			END IF;
 		END IF;
+		ends := least(ends, watermark);
 		IF begins < ends THEN
 			RETURN NEXT;
 		END IF;

@@ -148,7 +148,7 @@ sub world
 			$script .= qq(INSERT INTO $stream.event ("time", resource, account, entity, action, offering, value, attributes) VALUES\n)
 			  . join(",\n", map { '(' . join(', ', @$_) . ')' } @batch) . ";\n";
 		}
-		my $ahead = $round == $rounds ? $hours * 1.5 : $hours * $round / $rounds + (rand() < 0.3 ? -$hours / 3 : 0);
+		my $ahead = $round == $rounds ? $hours * (1 + rand()) : $hours * $round / $rounds + (rand() < 0.3 ? -$hours / 3 : 0);
 		my $now = "'$begin'::timestamptz + interval '%d minutes'";
 		$latest = max($latest, int($ahead * 60));
 		$script .= 'SELECT set_config(\'meter.now\', (' . sprintf($now, $ahead * 60) . ")::text, false) IS NULL;\n";
@@ -178,7 +178,8 @@ sub world
 
 # compare: '' where the ledger of a meter is what the oracle computes at its watermark, else what differs, with the events of
 # the first resource that does. The watermark is never after the latest now; once there are no events ahead of it, it is where the
-# clock, if given, says, or where the meter began: the period of the earliest event that it knew then.
+# clock, if given, says, or where the meter began: the period of the earliest event that it knew then; and what is not settled
+# yet is right in current_usage, up to the clock's own now.
 sub prelude
 {
 	return <<'SQL';
@@ -192,6 +193,7 @@ CREATE FUNCTION pg_temp.compare(stream text, meter text, definition oracle.meter
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	s record;
+	clock_now timestamptz;
 	due timestamptz;
 	began boolean;
 	differs text;
@@ -206,10 +208,10 @@ BEGIN
 		RETURN format('the watermark %s is after now, %s', s.watermark, latest_now);
 	END IF;
 	IF clock IS NOT NULL THEN
-		EXECUTE format('SELECT oracle.slice_begin(CASE $1 WHEN ''wall'' THEN $2 ELSE max("time") END - $3, $4, $5),
-				bool_or(oracle.slice_begin("time", $4, $5) = $6)
+		EXECUTE format('SELECT CASE $1 WHEN ''wall'' THEN $2 ELSE max("time") END, bool_or(oracle.slice_begin("time", $3, $4) = $5)
 			FROM %I.event WHERE "time" <= $2', stream)
-			INTO due, began USING clock, latest_now, lateness, definition.period, definition.timezone, s.watermark;
+			INTO clock_now, began USING clock, latest_now, definition.period, definition.timezone, s.watermark;
+		due := oracle.slice_begin(clock_now - lateness, definition.period, definition.timezone);
 		IF s.watermark IS DISTINCT FROM greatest(due, definition.since) AND NOT (s.watermark > due AND began) THEN
 			RETURN format('the watermark is %s, due is %s', s.watermark, due);
 		END IF;
@@ -229,6 +231,18 @@ BEGIN
 		EXECUTE format('SELECT string_agg(concat_ws('' '', "time", entity, action, ''a='' || account, ''o='' || offering, ''v='' || value, attributes), '' | '' ORDER BY "time", arrival)
 			FROM %I.event WHERE resource = $1', stream) INTO culprit USING culprit;
 		RETURN format('at %s: %s. Events: %s', s.watermark, left(differs, 2000), culprit);
+	END IF;
+
+	IF clock IS NOT NULL THEN
+		EXECUTE format('SELECT string_agg(format(''%%s %%s %%s %%s: live %%s, oracle %%s'', period_start, resource, account, dimensions,
+				coalesce(l.quantity, 0), coalesce(o.quantity, 0)), ''; '' ORDER BY period_start, resource)
+			FROM (SELECT * FROM %I.current_usage WHERE meter = $1 AND (period_start >= $3 OR $3 IS NULL) AND quantity <> 0) l
+			FULL JOIN (SELECT * FROM oracle.usage(%L, $2, $4) WHERE period_start >= $3 OR $3 IS NULL) o
+				USING (period_start, resource, account, dimensions)
+			WHERE l.quantity IS DISTINCT FROM o.quantity', stream, stream || '.event') INTO differs USING meter, definition, s.watermark, clock_now;
+		IF differs IS NOT NULL THEN
+			RETURN format('at %s, up to %s: %s', s.watermark, clock_now, left(differs, 2000));
+		END IF;
 	END IF;
 
 	EXECUTE format('SELECT count(*) FROM %I.usage WHERE meter = $1 AND (quantity = 0
