@@ -4,10 +4,14 @@
  *
  * The state of a group is the multiset of its events, so rows may come in any
  * order and partial states may be combined in any.  Events without label and
- * value are eight bytes each, in one block that grows (packed.h); a group
- * that meets a label, a value or a time too late for that goes on with
- * MeterEvents.  The final functions sort a state in place, which changes its
- * meaning for nobody: they are read only, also in windows.
+ * value are eight bytes each (packed.h).  The last few stand in the state
+ * itself, which is one cache line; when they are too many they go to a block
+ * that grows, all at once: most rows touch nothing else, however many groups
+ * there are and however large they get.  A group that meets a label, a value
+ * or a time too late to be packed goes on with MeterEvents.
+ *
+ * The final functions sort a state in place, which changes its meaning for
+ * nobody: they are read only, also in windows.
  *
  * Everything lives in the aggregate's memory context.
  */
@@ -36,33 +40,43 @@ PG_FUNCTION_INFO_V1(meter_levels_timeline);
 /* What billed() is to bill, the same for all rows of a group. */
 typedef struct BilledWindow
 {
-	MeterWindow window;
+	int64		from;
+	int64		to;
 	int64		unit;			/* 0: exact */
+	bool		given;			/* false: there is no window */
 } BilledWindow;
 
 typedef struct EventState
 {
-	uint32		nevents;
-	uint32		maxevents:30;
-	uint32		sorted:1;		/* so far */
-	uint32		windowed:1;		/* the first words are a BilledWindow */
-	MeterEvents *events;		/* NULL: they are packed */
-	int64		words[FLEXIBLE_ARRAY_MEMBER];
+	uint32		nblock:26;		/* events in the block */
+	uint32		nstaged:4;		/* and behind them, here */
+	uint32		sorted:1;		/* all, so far */
+	uint32		unpacked:1;		/* go on with events */
+	uint32		maxblock:26;	/* room in the block */
+	uint32		windowed:1;		/* words begin with a window */
+	uint32		window_given:1;
+	union
+	{
+		int64	   *block;		/* NULL: there is none yet */
+		MeterEvents *events;
+	}			u;
+	int64		words[6];		/* from, to and unit, if any; staged events */
 } EventState;
 
-#define WINDOW_WORDS	(sizeof(BilledWindow) / sizeof(int64))
+#define WINDOW_WORDS	3
+#define FIRST_BLOCK		8		/* events */
 
-#define STATE_SIZE(nwords) \
-	(offsetof(EventState, words) + (nwords) * sizeof(int64))
-
-/* What is made for a group at first, in bytes: a power of two. */
-#define FIRST_SIZE	64
-
-/* The packed events of a state. */
+/* Where the staged events stand, and how many there is room for. */
 static inline int64 *
-packed_events(EventState *state)
+staged_events(EventState *state)
 {
 	return state->words + (state->windowed ? WINDOW_WORDS : 0);
+}
+
+static inline uint32
+max_staged(const EventState *state)
+{
+	return lengthof(state->words) - (state->windowed ? WINDOW_WORDS : 0);
 }
 
 /* The aggregate's memory context, which states live in. */
@@ -92,36 +106,65 @@ too_many_events(void)
 static EventState *
 make_state(MemoryContext context, const BilledWindow *window)
 {
-	EventState *state;
-	size_t		words = window ? WINDOW_WORDS : 0;
+	EventState *state = MemoryContextAllocZero(context, sizeof(EventState));
 
-	StaticAssertStmt(STATE_SIZE(WINDOW_WORDS) + sizeof(int64) <= FIRST_SIZE,
-					 "a first event must fit");
-	state = MemoryContextAlloc(context, FIRST_SIZE);
-	state->nevents = 0;
-	state->maxevents = (FIRST_SIZE - STATE_SIZE(words)) / sizeof(int64);
+	StaticAssertStmt(sizeof(EventState) == 64, "a state is one cache line");
 	state->sorted = true;
-	state->windowed = window != NULL;
-	state->events = NULL;
 	if (window != NULL)
-		memcpy(state->words, window, sizeof(BilledWindow));
+	{
+		state->windowed = true;
+		state->window_given = window->given;
+		state->words[0] = window->from;
+		state->words[1] = window->to;
+		state->words[2] = window->unit;
+	}
 	return state;
 }
 
-/* Make room for so many more packed events. */
-static EventState *
-grow_state(EventState *state, uint32 more)
+/* Append events to the block; the staged ones are in it already. */
+static void
+append_block(EventState *state, MemoryContext context,
+			 const int64 *events, uint32 nevents)
 {
-	size_t		words = state->windowed ? WINDOW_WORDS : 0;
-	size_t		size = STATE_SIZE(words + state->maxevents);
+	uint32		max = Max(state->maxblock, FIRST_BLOCK);
 
-	if (more > METER_MAX_EVENTS - state->nevents)
+	if (nevents > (uint32) METER_MAX_EVENTS - state->nblock)
 		too_many_events();
-	while (STATE_SIZE(words + state->nevents + more) > size)
-		size *= 2;
-	state = repalloc(state, size);
-	state->maxevents = (size - STATE_SIZE(words)) / sizeof(int64);
-	return state;
+	while (state->nblock + nevents > max)
+		max *= 2;
+	if (state->u.block == NULL)
+		state->u.block = MemoryContextAlloc(context, max * sizeof(int64));
+	else if (max > state->maxblock)
+		state->u.block = repalloc(state->u.block, max * sizeof(int64));
+	state->maxblock = max;
+	if (state->nblock > 0 && nevents > 0 &&
+		events[0] < state->u.block[state->nblock - 1])
+		state->sorted = false;
+	memcpy(state->u.block + state->nblock, events, nevents * sizeof(int64));
+	state->nblock += nevents;
+}
+
+/* Move the staged events to the block. */
+static void
+flush_staged(EventState *state, MemoryContext context)
+{
+	append_block(state, context, staged_events(state), state->nstaged);
+	state->nstaged = 0;
+}
+
+/* All packed events of a state. */
+static int64 *
+packed_events(EventState *state, MemoryContext context, uint32 *nevents)
+{
+	if (state->nblock == 0)
+	{
+		*nevents = state->nstaged;
+		return staged_events(state);
+	}
+	if (state->nstaged > 0)
+		flush_staged(state, context);
+	*nevents = state->nblock;
+	return state->u.block;
 }
 
 /* Go on with events that have attributes. */
@@ -129,43 +172,50 @@ static void
 unpack_state(EventState *state, MemoryContext context)
 {
 	MemoryContext oldcontext = MemoryContextSwitchTo(context);
-	const int64 *packed = packed_events(state);
+	uint32		npacked;
+	const int64 *packed = packed_events(state, context, &npacked);
+	MeterEvents *events = palloc(sizeof(MeterEvents));
 	uint32		i;
 
-	state->events = palloc(sizeof(MeterEvents));
-	meter_events_init(state->events, 1);
-	for (i = 0; i < state->nevents; i++)
+	meter_events_init(events, 1);
+	for (i = 0; i < npacked; i++)
 	{
-		if (!meter_events_add(state->events, meter_packed_kind(packed[i]),
+		if (!meter_events_add(events, meter_packed_kind(packed[i]),
 							  meter_packed_time(packed[i]), NULL))
 			too_many_events();
 	}
-	state->nevents = 0;
+	if (state->u.block != NULL)
+		pfree(state->u.block);
+	state->u.events = events;
+	state->unpacked = true;
+	state->nblock = 0;
+	state->nstaged = 0;
 	MemoryContextSwitchTo(oldcontext);
 }
 
 /* Add an event without attributes. */
-static inline EventState *
-add_packed(EventState *state, int64 event)
+static inline void
+add_packed(EventState *state, FunctionCallInfo fcinfo, int64 event)
 {
-	int64	   *packed = packed_events(state);
+	int64	   *staged = staged_events(state);
+	uint32		nstaged = state->nstaged;
 
-	if (state->nevents > 0)
+	if (nstaged > 0)
 	{
-		int64		before = packed[state->nevents - 1];
+		int64		before = staged[nstaged - 1];
 
 		if (event == before)
-			return state;		/* a set: once is enough */
+			return;				/* a set: once is enough */
 		if (event < before)
 			state->sorted = false;
+		if (nstaged == max_staged(state))
+		{
+			flush_staged(state, meter_aggregate_context(fcinfo));
+			nstaged = 0;
+		}
 	}
-	if (state->nevents == state->maxevents)
-	{
-		state = grow_state(state, 1);
-		packed = packed_events(state);
-	}
-	packed[state->nevents++] = event;
-	return state;
+	staged[nstaged] = event;
+	state->nstaged = nstaged + 1;
 }
 
 /* Add an event with attributes, or one that cannot be packed. */
@@ -175,10 +225,10 @@ add_event(EventState *state, MemoryContext context, MeterKind kind,
 {
 	MemoryContext oldcontext;
 
-	if (state->events == NULL)
+	if (!state->unpacked)
 		unpack_state(state, context);
 	oldcontext = MemoryContextSwitchTo(context);
-	if (!meter_events_add(state->events, kind, time, attrs))
+	if (!meter_events_add(state->u.events, kind, time, attrs))
 		too_many_events();
 	MemoryContextSwitchTo(oldcontext);
 }
@@ -241,9 +291,9 @@ meter_events_accum(PG_FUNCTION_ARGS)
 			attrs[1] = meter_attr_from_numeric(PG_GETARG_NUMERIC(4));
 	}
 
-	if (state->events == NULL && attrs[0].len < 0 && attrs[1].len < 0 &&
+	if (!state->unpacked && attrs[0].len < 0 && attrs[1].len < 0 &&
 		meter_packs(time))
-		state = add_packed(state, meter_pack(time, kind));
+		add_packed(state, fcinfo, meter_pack(time, kind));
 	else
 		add_event(state, meter_aggregate_context(fcinfo), kind, time, attrs);
 	PG_RETURN_POINTER(state);
@@ -296,14 +346,14 @@ get_billed_window(FunctionCallInfo fcinfo)
 	{
 		MeterWindow window = meter_window_from_range(PointerGetDatum(range));
 
-		cache->window.window.given = true;
-		cache->window.window.from = window.from;
-		cache->window.window.to = window.to;
+		cache->window.given = true;
+		cache->window.from = window.from;
+		cache->window.to = window.to;
 	}
 	else
 	{
-		cache->window.window.from = METER_BEGIN;
-		cache->window.window.to = METER_END;
+		cache->window.from = METER_BEGIN;
+		cache->window.to = METER_END;
 	}
 	if (precision != NULL)
 	{
@@ -331,8 +381,9 @@ get_billed_window(FunctionCallInfo fcinfo)
 static void
 check_same_window(EventState *state, const BilledWindow *window)
 {
-	if (!state->windowed ||
-		memcmp(state->words, window, sizeof(BilledWindow)) != 0)
+	if (!state->windowed || state->window_given != window->given ||
+		state->words[0] != window->from || state->words[1] != window->to ||
+		state->words[2] != window->unit)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the window and the precision of meter.billed must be the same for all rows of a group"),
@@ -363,12 +414,11 @@ meter_events_accum_window(PG_FUNCTION_ARGS)
 		check_same_window(state, window);
 
 	/* what comes later than the last unit of the window changes nothing in it */
-	if (window->window.to < METER_LIMIT &&
-		time - METER_DAY >= window->window.to)
+	if (window->to < METER_LIMIT && time - METER_DAY >= window->to)
 		PG_RETURN_POINTER(state);
 
-	if (state->events == NULL && meter_packs(time))
-		state = add_packed(state, meter_pack(time, kind));
+	if (!state->unpacked && meter_packs(time))
+		add_packed(state, fcinfo, meter_pack(time, kind));
 	else
 		add_event(state, meter_aggregate_context(fcinfo), kind, time, NULL);
 	PG_RETURN_POINTER(state);
@@ -390,46 +440,58 @@ get_attrs(const MeterEvents *events, const MeterEvent *event,
 	}
 }
 
-/* Add all events of another state, which stays as it is. */
-static EventState *
+/* The window of a state. */
+static BilledWindow
+state_window(const EventState *state)
+{
+	BilledWindow window = {METER_BEGIN, METER_END, 0, false};
+
+	if (state->windowed)
+	{
+		window.from = state->words[0];
+		window.to = state->words[1];
+		window.unit = state->words[2];
+		window.given = state->window_given;
+	}
+	return window;
+}
+
+/* Add all events of another state, which keeps its meaning. */
+static void
 add_state(EventState *state, MemoryContext context, EventState *other)
 {
 	MeterAttr	attrs[2];
-	int32		i;
+	const int64 *packed;
+	uint32		npacked;
+	uint32		i;
 
-	if (other->events != NULL)
+	if (other->unpacked)
 	{
-		for (i = 0; i < other->events->nevents; i++)
+		for (i = 0; i < (uint32) other->u.events->nevents; i++)
 		{
-			const MeterEvent *event = &other->events->events[i];
+			const MeterEvent *event = &other->u.events->events[i];
 
-			get_attrs(other->events, event, attrs);
+			get_attrs(other->u.events, event, attrs);
 			add_event(state, context, (MeterKind) event->kind, event->time,
 					  attrs);
 		}
+		return;
 	}
-	else if (state->events != NULL)
-	{
-		const int64 *packed = packed_events(other);
 
-		for (i = 0; i < (int32) other->nevents; i++)
+	packed = packed_events(other, context, &npacked);
+	if (state->unpacked)
+	{
+		for (i = 0; i < npacked; i++)
 			add_event(state, context, meter_packed_kind(packed[i]),
 					  meter_packed_time(packed[i]), NULL);
+		return;
 	}
-	else if (other->nevents > 0)
-	{
-		if (state->nevents + other->nevents > state->maxevents)
-			state = grow_state(state, other->nevents);
-		if (!other->sorted ||
-			(state->nevents > 0 &&
-			 packed_events(state)[state->nevents - 1] >
-			 packed_events(other)[0]))
-			state->sorted = false;
-		memcpy(packed_events(state) + state->nevents, packed_events(other),
-			   other->nevents * sizeof(int64));
-		state->nevents += other->nevents;
-	}
-	return state;
+	if (npacked == 0)
+		return;
+	if (!other->sorted)
+		state->sorted = false;
+	flush_staged(state, context);
+	append_block(state, context, packed, npacked);
 }
 
 /* Combine two partial states; nothing of the second is kept. */
@@ -441,6 +503,7 @@ meter_events_combine(PG_FUNCTION_ARGS)
 	(EventState *) PG_GETARG_POINTER(0);
 	EventState *other = PG_ARGISNULL(1) ? NULL :
 	(EventState *) PG_GETARG_POINTER(1);
+	BilledWindow window;
 
 	if (other == NULL)
 	{
@@ -448,12 +511,13 @@ meter_events_combine(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 		PG_RETURN_POINTER(state);
 	}
+	window = state_window(other);
 	if (state == NULL)
-		state = make_state(context, other->windowed ?
-						   (BilledWindow *) other->words : NULL);
+		state = make_state(context, other->windowed ? &window : NULL);
 	else if (other->windowed)
-		check_same_window(state, (BilledWindow *) other->words);
-	PG_RETURN_POINTER(add_state(state, context, other));
+		check_same_window(state, &window);
+	add_state(state, context, other);
+	PG_RETURN_POINTER(state);
 }
 
 #define STATE_VERSION	1
@@ -470,40 +534,39 @@ meter_events_serialize(PG_FUNCTION_ARGS)
 	uint32		i;
 	int			j;
 
-	(void) meter_aggregate_context(fcinfo);
 	pq_begintypsend(&bytes);
 	pq_sendbyte(&bytes, STATE_VERSION);
 	pq_sendbyte(&bytes, (state->windowed ? STATE_WINDOWED : 0) |
-				(state->events ? STATE_UNPACKED : 0));
+				(state->unpacked ? STATE_UNPACKED : 0));
 	if (state->windowed)
 	{
-		const BilledWindow *window = (BilledWindow *) state->words;
-
-		pq_sendbyte(&bytes, window->window.given);
-		pq_sendint64(&bytes, window->window.from);
-		pq_sendint64(&bytes, window->window.to);
-		pq_sendint64(&bytes, window->unit);
+		pq_sendbyte(&bytes, state->window_given);
+		for (j = 0; j < WINDOW_WORDS; j++)
+			pq_sendint64(&bytes, state->words[j]);
 	}
-	if (state->events == NULL)
+	if (!state->unpacked)
 	{
-		const int64 *packed = packed_events(state);
+		uint32		npacked;
+		const int64 *packed = packed_events(state,
+											meter_aggregate_context(fcinfo),
+											&npacked);
 
-		pq_sendint32(&bytes, state->nevents);
-		enlargeStringInfo(&bytes, (int) (state->nevents * sizeof(int64)));
-		for (i = 0; i < state->nevents; i++)
+		pq_sendint32(&bytes, npacked);
+		enlargeStringInfo(&bytes, (int) (npacked * sizeof(int64)));
+		for (i = 0; i < npacked; i++)
 			pq_writeint64(&bytes, packed[i]);
 	}
 	else
 	{
-		pq_sendint32(&bytes, state->events->nevents);
-		for (i = 0; i < (uint32) state->events->nevents; i++)
+		pq_sendint32(&bytes, state->u.events->nevents);
+		for (i = 0; i < (uint32) state->u.events->nevents; i++)
 		{
-			const MeterEvent *event = &state->events->events[i];
+			const MeterEvent *event = &state->u.events->events[i];
 			MeterAttr	attrs[2];
 
 			pq_sendbyte(&bytes, event->kind);
 			pq_sendint64(&bytes, event->time);
-			get_attrs(state->events, event, attrs);
+			get_attrs(state->u.events, event, attrs);
 			for (j = 0; j < 2; j++)
 			{
 				pq_sendint32(&bytes, attrs[j].len);
@@ -549,10 +612,9 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 	meter_check_partial((flags & ~STATE_ALL) == 0);
 	if (flags & STATE_WINDOWED)
 	{
-		memset(&window, 0, sizeof(window));
-		window.window.given = pq_getmsgbyte(&bytes) != 0;
-		window.window.from = pq_getmsgint64(&bytes);
-		window.window.to = pq_getmsgint64(&bytes);
+		window.given = pq_getmsgbyte(&bytes) != 0;
+		window.from = pq_getmsgint64(&bytes);
+		window.to = pq_getmsgint64(&bytes);
 		window.unit = pq_getmsgint64(&bytes);
 		meter_check_partial(window.unit >= 0 && window.unit <= METER_DAY);
 	}
@@ -566,9 +628,8 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 
 		meter_check_partial((size_t) (bytes.len - bytes.cursor) ==
 					nevents * sizeof(int64));
-		if (nevents > state->maxevents)
-			state = grow_state(state, nevents);
-		packed = packed_events(state);
+		packed = nevents <= max_staged(state) ? staged_events(state) :
+			palloc(nevents * sizeof(int64));
 		for (i = 0; i < nevents; i++)
 		{
 			packed[i] = pq_getmsgint64(&bytes);
@@ -576,7 +637,14 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 			if (i > 0 && packed[i] < packed[i - 1])
 				state->sorted = false;
 		}
-		state->nevents = nevents;
+		if (nevents <= max_staged(state))
+			state->nstaged = nevents;
+		else
+		{
+			state->u.block = packed;
+			state->nblock = nevents;
+			state->maxblock = nevents;
+		}
 	}
 	else
 	{
@@ -606,15 +674,15 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(state);
 }
 
-/* Put packed events in order, once. */
+/* All packed events of a state, in order. */
 static const int64 *
-sorted_events(EventState *state)
+sorted_events(EventState *state, MemoryContext context, uint32 *nevents)
 {
-	int64	   *packed = packed_events(state);
+	int64	   *packed = packed_events(state, context, nevents);
 
 	if (!state->sorted)
 	{
-		meter_packed_sort(packed, state->nevents);
+		meter_packed_sort(packed, *nevents);
 		state->sorted = true;
 	}
 	return packed;
@@ -624,17 +692,22 @@ sorted_events(EventState *state)
 Datum
 meter_events_timeline(PG_FUNCTION_ARGS)
 {
+	MemoryContext context = meter_aggregate_context(fcinfo);
 	EventState *state;
 	MeterTimeline *timeline;
 
-	(void) meter_aggregate_context(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	state = (EventState *) PG_GETARG_POINTER(0);
-	if (state->events == NULL)
-		timeline = meter_packed_pair(sorted_events(state), state->nevents);
+	if (!state->unpacked)
+	{
+		uint32		nevents;
+		const int64 *packed = sorted_events(state, context, &nevents);
+
+		timeline = meter_packed_pair(packed, nevents);
+	}
 	else
-		timeline = meter_pair(state->events, NULL, METER_LOOK_BACK_NONE);
+		timeline = meter_pair(state->u.events, NULL, METER_LOOK_BACK_NONE);
 	PG_RETURN_DATUM(meter_timeline_datum(timeline));
 }
 
@@ -642,41 +715,40 @@ meter_events_timeline(PG_FUNCTION_ARGS)
 Datum
 meter_events_billed(PG_FUNCTION_ARGS)
 {
+	MemoryContext context = meter_aggregate_context(fcinfo);
 	EventState *state;
-	BilledWindow window = {{false, METER_BEGIN, METER_END}, 0};
-	int64		open_end = METER_END;
+	BilledWindow window;
 	int64		billed;
 
-	(void) meter_aggregate_context(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	state = (EventState *) PG_GETARG_POINTER(0);
-	if (state->windowed)
-		memcpy(&window, state->words, sizeof(window));
+	window = state_window(state);
 
-	if (state->events != NULL)
+	if (state->unpacked)
 	{
+		MeterWindow during = {window.given, window.from, window.to};
 		MeterGrid	grid;
 
 		meter_grid_init(&grid, NULL);
 		grid.unit = window.unit;
-		billed = meter_timeline_billed(meter_pair(state->events, NULL,
+		billed = meter_timeline_billed(meter_pair(state->u.events, NULL,
 												  METER_LOOK_BACK_NONE),
-									   &window.window,
+									   &during,
 									   window.unit > 0 ? METER_ROUND_UP :
 									   METER_ROUND_NONE, &grid);
 	}
 	else
 	{
-		const int64 *packed = sorted_events(state);
+		uint32		nevents;
+		const int64 *packed = sorted_events(state, context, &nevents);
+		int64		open_end = METER_END;
 
-		if (!window.window.given && state->nevents > 0)
-			open_end = meter_packed_time(packed[state->nevents - 1]);
-		billed = meter_check_billed(meter_packed_billed(packed,
-														state->nevents,
-														window.window.from,
-														window.window.to,
-														open_end,
+		if (!window.given && nevents > 0)
+			open_end = meter_packed_time(packed[nevents - 1]);
+		billed = meter_check_billed(meter_packed_billed(packed, nevents,
+														window.from,
+														window.to, open_end,
 														window.unit));
 	}
 	PG_RETURN_INTERVAL_P(meter_interval_from_usec(billed));
@@ -719,9 +791,9 @@ meter_levels_timeline(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	state = (EventState *) PG_GETARG_POINTER(0);
-	if (state->events == NULL)
+	if (!state->unpacked)
 		unpack_state(state, meter_aggregate_context(fcinfo));
-	timeline = meter_levels(state->events);
+	timeline = meter_levels(state->u.events);
 	if (timeline == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
