@@ -71,7 +71,7 @@ add_range(CoverState *state, int64 begin, int64 end)
 		join_state(state);
 		if (state->nranges > state->maxranges / 2)
 		{
-			size_t		size = 2 * STATE_SIZE(state->maxranges);
+			size_t		size = STATE_SIZE(state->maxranges);
 
 			if (state->nranges >= MAX_RANGES)
 				ereport(ERROR,
@@ -79,6 +79,8 @@ add_range(CoverState *state, int64 begin, int64 end)
 						 errmsg("too many separate stretches of time in one group"),
 						 errdetail("A group holds up to %d.", MAX_RANGES),
 						 errhint("Group by resource, or aggregate shorter stretches of time.")));
+			/* small blocks are powers of two in any case */
+			size += size < 8192 ? size : size / 2;
 			state = repalloc(state, size);
 			state->maxranges = (size - STATE_SIZE(0)) / sizeof(MeterRange);
 		}
