@@ -419,48 +419,48 @@ settle_periods(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
 	meter_append_events(&sql, definition, &scope);
+	/* what happened to nothing since goes another way, see below */
 	appendStringInfo(&sql,
-					 ", timelines AS MATERIALIZED (SELECT x.resource, "
-					 "meter.settle_timeline(x.kind, x.at, x.account, x.dimensions, x.value, x.alive) AS timeline, "
-					 "bool_or(x.arrival IS NOT NULL) AS touched, %s AS begin_at FROM ("
+					 ", busy AS MATERIALIZED (SELECT DISTINCT resource FROM events), "
+					 "timelines AS MATERIALIZED (SELECT x.resource, "
+					 "meter.settle_timeline(x.kind, x.at, x.account, x.dimensions, x.value, x.alive) AS timeline FROM ("
 					 "SELECT * FROM events UNION ALL "
-					 "SELECT r.resource, 'o'::\"char\", r.since, r.account, r.dimensions, r.value, r.alive, NULL "
-					 "FROM %s.resource_state r WHERE r.meter = %s AND r.active UNION ALL "
-					 "SELECT r.resource, 'x'::\"char\", NULL, r.account, r.dimensions, r.value, NULL, NULL "
-					 "FROM (SELECT DISTINCT e.resource FROM events e) e "
+					 "SELECT r.resource, CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\", "
+					 "r.since, r.account, r.dimensions, r.value, r.alive, NULL FROM busy b "
 					 /* looked up one by one: the dead cost nothing */
 					 "CROSS JOIN LATERAL (SELECT * FROM %s.resource_state s WHERE s.meter = %s "
-					 "AND s.resource = e.resource AND NOT s.active OFFSET 0) r"
+					 "AND s.resource = b.resource OFFSET 0) r"
 					 ") x GROUP BY x.resource), states AS (",
-					 from, schema, meter, schema, meter);
+					 schema, meter);
 	meter_append_upsert_state(&sql, definition,
 							  psprintf("SELECT resource, meter.settle_state(timeline) AS state, "
-									   "%s AS unnamed_since FROM timelines WHERE touched "
-									   "ORDER BY resource", from));
-	appendStringInfoString(&sql, ") ");
+									   "%s AS unnamed_since FROM timelines ORDER BY resource", from));
+	appendStringInfo(&sql,
+					 "), wanted AS (SELECT t.resource, meter.settle_rows(%s, t.resource, "
+					 "t.timeline, %s, %s) AS \"row\" FROM timelines t UNION ALL "
+					 "SELECT r.resource, meter.settle_open_rows(%s, r.resource, r.account, "
+					 "r.dimensions, r.value, %s, %s) FROM %s.resource_state r "
+					 "WHERE r.meter = %s AND r.active "
+					 "AND NOT EXISTS (SELECT FROM busy b WHERE b.resource = r.resource)) ",
+					 definition->spec, from, to,
+					 definition->spec, from, to, schema, meter);
 	if (definition->watermark > definition->ledger_until)
 		/* the ledger has nothing from here on: no difference to look for */
 		appendStringInfo(&sql,
 						 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
 						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
-						 "SELECT (w.row).transaction_id, %s, (w.row).account, w.resource, "
+						 "SELECT w.transaction_id, %s, (w.row).account, w.resource, "
 						 "(w.row).dimensions, (w.row).period_start, (w.row).quantity, 0, "
-						 INT64_FORMAT ", now() "
-						 "FROM (SELECT t.resource, meter.settle_rows(%s, t.resource, "
-						 "t.timeline, %s, %s) AS \"row\" FROM timelines t OFFSET 0) w ORDER BY 1",
-						 schema, meter, definition->settlement + 1,
-						 definition->spec, from, to);
+						 INT64_FORMAT ", now() FROM (SELECT (w.row).transaction_id, w.resource, w.row "
+						 "FROM wanted w ORDER BY 1) w",
+						 schema, meter, definition->settlement + 1);
 	else
-	{
-		StringInfoData difference;
-
-		initStringInfo(&difference);
-		meter_append_difference(&difference, definition, "timelines", to,
-								meter_ledger_of_range(definition, from, to));
 		meter_append_insert_difference(&sql, definition,
 									   definition->settlement + 1,
-									   difference.data);
-	}
+									   psprintf("SELECT w.resource, (w.row).account, (w.row).dimensions, "
+												"(w.row).period_start, (w.row).quantity, 0 FROM wanted w "
+												"UNION ALL %s",
+												meter_ledger_of_range(definition, from, to)));
 	meter_execute(sql.data, SPI_OK_INSERT);
 	step->usage_rows += SPI_processed;
 	definition->watermark = end;

@@ -6,6 +6,7 @@
 
 #include <limits.h>
 
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -30,6 +31,10 @@ check_now(char **newval, void **extra,
 	TimestampTz *instant;
 
 	if (*newval == NULL || **newval == '\0')
+		return true;
+
+	/* zones are not known yet there, and only the leader asks for the time */
+	if (InitializingParallelWorker)
 		return true;
 
 	/* an error here would leave the setting half done: look before */

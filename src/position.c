@@ -13,7 +13,8 @@
  * Nobody is waited for: while a writer is left, the position stays where it
  * is.  A note is kept in the meter's row with the server's start: after a
  * restart only prepared transactions can be left of the noted ones, under
- * other virtual transaction IDs.
+ * other virtual transaction IDs.  When a backend crashes, all but the
+ * postmaster start anew, so it is the checkpointer's start that counts.
  */
 #include "position.h"
 
@@ -65,7 +66,7 @@ last_arrival(const MeterDefinition *definition)
 				 errmsg("sequence \"%s.event_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
 						definition->stream),
 				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
-	meter_execute(psprintf("SELECT CASE WHEN is_called THEN last_value ELSE 0 END "
+	meter_execute(psprintf("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END "
 						   "FROM %s.event_arrival_seq",
 						   quote_identifier(definition->stream)),
 				  SPI_OK_SELECT);
@@ -81,6 +82,22 @@ last_arrival(const MeterDefinition *definition)
 				 errhint("meter.resume('%s') moves the sequence on; then meter.resettle() repairs what was missed.",
 						 definition->stream)));
 	return last;
+}
+
+/* Since when virtual transaction IDs are what they are. */
+static TimestampTz
+server_start(void)
+{
+	MeterSession session;
+	TimestampTz start;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute("SELECT max(backend_start) FROM pg_stat_activity "
+				  "WHERE backend_type = 'checkpointer'", SPI_OK_SELECT);
+	start = DatumGetTimestampTz(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+	return isnull ? PgStartTime : start;
 }
 
 /* Look up writers; `condition` limits the rows l of pg_locks. */
@@ -154,11 +171,13 @@ meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
 
 	if (definition->has_note)
 	{
-		if (definition->note_server != PgStartTime)
+		TimestampTz start = server_start();
+
+		if (definition->note_server != start)
 		{
 			definition->note_writers = find_writers(definition,
 													"AND l.pid IS NULL ");
-			definition->note_server = PgStartTime;
+			definition->note_server = start;
 		}
 		if (any_left(definition->note_writers))
 			return safe;
@@ -170,11 +189,15 @@ meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
 		definition->has_note = false;
 	}
 
+	/* rows to come draw their arrivals from now on */
+	if (last == safe && definition->has_watermark)
+		*noted_at = definition->watermark;
+
 	if (last > safe)
 	{
 		definition->note_bound = last;
 		definition->note_writers = find_writers(definition, "");
-		definition->note_server = PgStartTime;
+		definition->note_server = server_start();
 		definition->note_watermark = definition->has_watermark ?
 			definition->watermark : DT_NOBEGIN;
 		if (is_empty(definition->note_writers))

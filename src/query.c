@@ -61,10 +61,10 @@ append_not_held(StringInfo sql, const MeterDefinition *definition,
 				const char *alias)
 {
 	appendStringInfo(sql,
-					 "%s.arrival NOT IN (SELECT h.arrival FROM %s.held h "
-					 "WHERE h.meter = %s AND h.log = 'event')",
-					 alias, quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name));
+					 "NOT EXISTS (SELECT FROM %s.held h WHERE h.meter = %s "
+					 "AND h.log = 'event' AND h.arrival = %s.arrival)",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name), alias);
 }
 
 /* The rows of the log that there are, as far as a scope goes. */
@@ -147,15 +147,15 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql,
 						   "), events AS (SELECT r.resource, r.kind, r.at, r.account, "
 						   "r.dimensions, r.value, r.alive, r.arrival FROM raw r "
-						   "WHERE r.id IS NULL OR (r.arrival NOT IN (SELECT arrival FROM copies) "
-						   "AND (r.resource, r.source, r.id) NOT IN (");
+						   "WHERE NOT EXISTS (SELECT FROM copies c WHERE c.arrival = r.arrival) "
+						   "AND NOT EXISTS (SELECT FROM ");
 	if (scope->voids_from_log)
-		appendStringInfo(sql, "SELECT v.resource, coalesce(v.source, ''), v.id FROM %s.event v "
-						 "WHERE v.action = 'void' AND v.id IS NOT NULL", schema);
+		appendStringInfo(sql, "%s.event v WHERE v.action = 'void' "
+						 "AND v.resource = r.resource AND coalesce(v.source, '') = r.source "
+						 "AND v.id = r.id))", schema);
 	else
-		appendStringInfo(sql, "SELECT v.resource, v.source, v.id FROM %s.voided v",
-						 schema);
-	appendStringInfoString(sql, ")))");
+		appendStringInfo(sql, "%s.voided v WHERE v.resource = r.resource "
+						 "AND v.source = r.source AND v.id = r.id))", schema);
 }
 
 /*

@@ -42,11 +42,11 @@ typedef struct Collected
 	MeterState	state;
 } Collected;
 
-/* The attributes of a row: account, dimensions, value. */
+/* The attributes of a row: account, dimensions, value, from their arguments. */
 static MeterAttr *
-row_attrs(FunctionCallInfo fcinfo, int32 *natts)
+row_attrs(FunctionCallInfo fcinfo, int account_arg, ArrayType *dimensions,
+		  int value_arg, int32 *natts)
 {
-	ArrayType  *dimensions = PG_GETARG_ARRAYTYPE_P(4);
 	Datum	   *datums;
 	bool	   *nulls;
 	int			count;
@@ -57,9 +57,9 @@ row_attrs(FunctionCallInfo fcinfo, int32 *natts)
 					  &datums, &nulls, &count);
 	attrs = palloc((count + 2) * sizeof(MeterAttr));
 	attrs[0] = METER_NULL_ATTR;
-	if (!PG_ARGISNULL(3))
+	if (!PG_ARGISNULL(account_arg))
 	{
-		text	   *account = PG_GETARG_TEXT_PP(3);
+		text	   *account = PG_GETARG_TEXT_PP(account_arg);
 
 		/* an empty name names nobody */
 		if (VARSIZE_ANY_EXHDR(account) > 0)
@@ -79,8 +79,8 @@ row_attrs(FunctionCallInfo fcinfo, int32 *natts)
 			attrs[i + 1].len = VARSIZE_ANY_EXHDR(value);
 		}
 	}
-	attrs[count + 1] = PG_ARGISNULL(5) ? METER_NULL_ATTR :
-		meter_attr_from_numeric(PG_GETARG_NUMERIC(5));
+	attrs[count + 1] = PG_ARGISNULL(value_arg) ? METER_NULL_ATTR :
+		meter_attr_from_numeric(PG_GETARG_NUMERIC(value_arg));
 	*natts = count + 1;
 	return attrs;
 }
@@ -132,7 +132,7 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("kind and dimensions must not be null")));
 	kind = PG_GETARG_CHAR(1);
-	attrs = row_attrs(fcinfo, &natts);
+	attrs = row_attrs(fcinfo, 3, PG_GETARG_ARRAYTYPE_P(4), 5, &natts);
 
 	before = MemoryContextSwitchTo(context);
 	if (PG_ARGISNULL(0))
@@ -655,16 +655,18 @@ next_quantity(Rows *rows, int32 *key, Numeric *quantity)
 	}
 }
 
-/* Prepare to give out the usage rows of a resource. */
+/*
+ * Prepare to give out the usage rows of a resource in [begin, end), whose
+ * timeline it is.
+ */
 static Rows *
-begin_rows(FunctionCallInfo fcinfo)
+begin_rows(FunctionCallInfo fcinfo, Spec *spec, MeterTimeline *timeline,
+		   TimestampTz begin, TimestampTz end)
 {
 	Rows	   *rows = palloc0(sizeof(Rows));
-	Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
 	text	   *resource = PG_GETARG_TEXT_P_COPY(1);
 	MeterAttr	resource_attr = {VARDATA_ANY(resource),
 	VARSIZE_ANY_EXHDR(resource)};
-	bytea	   *result = PG_GETARG_BYTEA_P_COPY(2);
 	int32		nkeys;
 
 	hold_spec(spec);
@@ -684,7 +686,7 @@ begin_rows(FunctionCallInfo fcinfo)
 
 	rows->spec = spec;
 	rows->grid = spec->grid;
-	rows->timeline = read_result(result);
+	rows->timeline = timeline;
 	if (rows->timeline->natts != spec->ndimensions + 1)
 		malformed("does not have the spec's number of dimensions");
 	meter_round(&rows->rounded, rows->timeline,
@@ -692,7 +694,7 @@ begin_rows(FunctionCallInfo fcinfo)
 				METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
 				spec->rounding, &rows->grid, METER_END);
 	meter_cut_begin(&rows->cutter, &rows->rounded, &rows->grid,
-					PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_TIMESTAMPTZ(4));
+					begin, end);
 	meter_naming_begin(&rows->naming, spec->stream, spec->meter,
 					   resource_attr);
 	nkeys = Max(rows->timeline->nkeys, 1);
@@ -707,15 +709,13 @@ begin_rows(FunctionCallInfo fcinfo)
 	return rows;
 }
 
-PG_FUNCTION_INFO_V1(meter_settle_rows);
-
-/* settle_rows(spec, resource, result, begin, end): usage in [begin, end) */
-Datum
-meter_settle_rows(PG_FUNCTION_ARGS)
+/* Give out the next usage row. */
+static Datum
+next_row(FunctionCallInfo fcinfo)
 {
-	FuncCallContext *call;
+	FuncCallContext *call = SRF_PERCALL_SETUP();
 	MemoryContext before;
-	Rows	   *rows;
+	Rows	   *rows = call->user_fctx;
 	int32		key;
 	Numeric		quantity;
 	Datum		values[5];
@@ -724,16 +724,6 @@ meter_settle_rows(PG_FUNCTION_ARGS)
 	MeterAttr	account;
 	bool		more;
 	int			i;
-
-	if (SRF_IS_FIRSTCALL())
-	{
-		call = SRF_FIRSTCALL_INIT();
-		before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
-		call->user_fctx = begin_rows(fcinfo);
-		MemoryContextSwitchTo(before);
-	}
-	call = SRF_PERCALL_SETUP();
-	rows = call->user_fctx;
 
 	before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
 	more = next_quantity(rows, &key, &quantity);
@@ -769,6 +759,66 @@ meter_settle_rows(PG_FUNCTION_ARGS)
 	SRF_RETURN_NEXT(call,
 					HeapTupleGetDatum(heap_form_tuple(rows->spec->row,
 													  values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_rows);
+
+/* settle_rows(spec, resource, result, begin, end): usage in [begin, end) */
+Datum
+meter_settle_rows(PG_FUNCTION_ARGS)
+{
+	if (SRF_IS_FIRSTCALL())
+	{
+		Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+		FuncCallContext *call = SRF_FIRSTCALL_INIT();
+		MemoryContext before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+
+		call->user_fctx = begin_rows(fcinfo, spec,
+									 read_result(PG_GETARG_BYTEA_P_COPY(2)),
+									 PG_GETARG_TIMESTAMPTZ(3),
+									 PG_GETARG_TIMESTAMPTZ(4));
+		MemoryContextSwitchTo(before);
+	}
+	return next_row(fcinfo);
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_open_rows);
+
+/*
+ * settle_open_rows(spec, resource, account, dimensions, value, begin, end):
+ * usage in [begin, end) of a resource that runs all the time
+ */
+Datum
+meter_settle_open_rows(PG_FUNCTION_ARGS)
+{
+	if (SRF_IS_FIRSTCALL())
+	{
+		FuncCallContext *call;
+		MemoryContext before;
+		Spec	   *spec;
+		MeterTimelineBuilder builder;
+		MeterAttr  *attrs;
+		int32		natts;
+
+		if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3) ||
+			PG_ARGISNULL(5) || PG_ARGISNULL(6))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("only account and value may be null")));
+		spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+		call = SRF_FIRSTCALL_INIT();
+		before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		attrs = row_attrs(fcinfo, 2, PG_GETARG_ARRAYTYPE_P_COPY(3), 4, &natts);
+		attrs = copy_attrs(CurrentMemoryContext, attrs, natts + 1);
+		meter_build_begin(&builder, natts);
+		meter_build_span(&builder, METER_BEGIN, METER_END,
+						 meter_build_label(&builder, attrs));
+		call->user_fctx = begin_rows(fcinfo, spec, builder.timeline,
+									 PG_GETARG_TIMESTAMPTZ(5),
+									 PG_GETARG_TIMESTAMPTZ(6));
+		MemoryContextSwitchTo(before);
+	}
+	return next_row(fcinfo);
 }
 
 /* Where settle_periods() is. */

@@ -47,6 +47,14 @@ AS 'MODULE_PATHNAME', 'meter_settle_rows';
 COMMENT ON FUNCTION meter.settle_rows(text[], text, bytea, timestamptz, timestamptz) IS
 'internal: the usage rows of a resource in [begin_at, end_at) from a result of meter.settle_timeline(); spec: stream, meter, aggregate, period, precision, rounding, unit in microseconds, time zone, dimensions';
 
+CREATE FUNCTION meter.settle_open_rows(
+    spec text[], resource text, account text, dimensions text[], value numeric, begin_at timestamptz, end_at timestamptz)
+RETURNS SETOF meter.settle_row
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20 ROWS 1
+AS 'MODULE_PATHNAME', 'meter_settle_open_rows';
+COMMENT ON FUNCTION meter.settle_open_rows(text[], text, text, text[], numeric, timestamptz, timestamptz) IS
+'internal: the usage rows of a resource that runs throughout [begin_at, end_at) with these attributes';
+
 CREATE FUNCTION meter.settle_periods(spec text[], begin_at timestamptz, end_at timestamptz)
 RETURNS SETOF timestamptz
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 24
