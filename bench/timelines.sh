@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # best is of bench/run, which sources this
 # Pairing events, against the floor (no single pass can be faster than counting), window functions and range_agg.
 #
 # Ratios: with a target "<= x", time / baseline; with ">= x", baseline / time. work_mem is the default, except for the
