@@ -152,7 +152,9 @@ sub world
 		my $now = "'$begin'::timestamptz + interval '%d minutes'";
 		$latest = max($latest, int($ahead * 60));
 		$script .= 'SELECT set_config(\'meter.now\', (' . sprintf($now, $ahead * 60) . ")::text, false) IS NULL;\n";
-		$script .= "CALL meter.run('$stream');\n";
+		# a single step may leave rows unread; verify knows, the oracle does not
+		my $step = $round < $rounds && !$asked{$round} && rand() < 0.5;
+		$script .= $step ? "SELECT FROM meter.advance('$stream');\n" : "CALL meter.run('$stream');\n";
 		foreach my $m ($asked{$round} ? $round >= $late_meter ? @meters : $meters[0] : ())
 		{
 			$script .= "SELECT 'world $w round $round $m->{name}', pg_temp.compare('$stream', '$m->{name}', oracle.define($m->{define}), "
