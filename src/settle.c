@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -89,7 +90,7 @@ row_attrs(FunctionCallInfo fcinfo, int account_arg, ArrayType *dimensions,
 static MeterAttr *
 copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
 {
-	Size		size = count * sizeof(MeterAttr);
+	Size		size = Max(count, 1) * sizeof(MeterAttr);
 	MeterAttr  *copy;
 	char	   *at;
 	int32		i;
@@ -358,6 +359,22 @@ meter_settle_state(PG_FUNCTION_ARGS)
 													  values, nulls)));
 }
 
+/* What a function returned when it was called last. */
+typedef struct Described
+{
+	Oid			function;
+	TupleDesc	row;
+} Described;
+
+/* Dimensions that were made into jsonb before: most resources share a few. */
+typedef struct KnownDimensions
+{
+	MeterAttr  *attrs;			/* NULL: free */
+	Datum		jsonb;
+} KnownDimensions;
+
+#define KNOWN_DIMENSIONS	64	/* a power of two */
+
 /*
  * What a spec says.  Those used last are kept, since all resources of a
  * settle have the same; one that a call still uses is never let go.
@@ -378,8 +395,9 @@ typedef struct Spec
 	int			ndimensions;
 	MeterAttr  *names;			/* in the meter's order */
 	int		   *order;			/* positions in byte order of the names */
-	Oid			function;		/* settle_rows(), and */
-	TupleDesc	row;			/* what it returns */
+	Described	rows;			/* settle_rows() */
+	Described	open_rows;		/* settle_open_rows() */
+	KnownDimensions known[KNOWN_DIMENSIONS];
 } Spec;
 
 #define KEPT_SPECS 16
@@ -533,7 +551,8 @@ hold_spec(Spec *spec)
 /* Where settle_rows() is. */
 typedef struct Rows
 {
-	const Spec *spec;
+	Spec	   *spec;
+	TupleDesc	row;
 	MeterGrid	grid;
 	MeterTimeline *timeline;
 	MeterRounded rounded;
@@ -548,36 +567,62 @@ typedef struct Rows
 	bool		in_period;
 } Rows;
 
-/* The dimensions of a key as jsonb: all names, null where unknown. */
+/* Dimensions as jsonb: all names, null where unknown. */
 static Datum
-dimensions_to_jsonb(const Rows *rows, int32 key)
+make_jsonb(const Spec *spec, const MeterAttr *attrs)
 {
-	const MeterAttr *attrs = rows->timeline->keys +
-		(size_t) key * rows->timeline->natts;
 	JsonbParseState *state = NULL;
 	JsonbValue *result;
 	int			i;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (i = 0; i < rows->spec->ndimensions; i++)
+	for (i = 0; i < spec->ndimensions; i++)
 	{
 		JsonbValue	value;
 
 		value.type = jbvString;
-		value.val.string.val = (char *) rows->spec->names[i].data;
-		value.val.string.len = rows->spec->names[i].len;
+		value.val.string.val = (char *) spec->names[i].data;
+		value.val.string.len = spec->names[i].len;
 		pushJsonbValue(&state, WJB_KEY, &value);
-		if (MeterAttrIsNull(attrs[i + 1]))
+		if (MeterAttrIsNull(attrs[i]))
 			value.type = jbvNull;
 		else
 		{
-			value.val.string.val = (char *) attrs[i + 1].data;
-			value.val.string.len = attrs[i + 1].len;
+			value.val.string.val = (char *) attrs[i].data;
+			value.val.string.len = attrs[i].len;
 		}
 		pushJsonbValue(&state, WJB_VALUE, &value);
 	}
 	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	return JsonbPGetDatum(JsonbValueToJsonb(result));
+}
+
+/* The dimensions of a key as jsonb, which may be shared: leave it alone. */
+static Datum
+dimensions_to_jsonb(Spec *spec, const MeterTimeline *timeline, int32 key)
+{
+	const MeterAttr *attrs = timeline->keys + (size_t) key * timeline->natts + 1;
+	KnownDimensions *known;
+	MemoryContext before;
+	uint32		hash = 0;
+	bool		same = true;
+	int			i;
+
+	for (i = 0; i < spec->ndimensions; i++)
+		hash = hash * 31 + (MeterAttrIsNull(attrs[i]) ? 1 :
+							DatumGetUInt32(hash_any((const unsigned char *) attrs[i].data,
+													attrs[i].len)));
+	known = &spec->known[hash & (KNOWN_DIMENSIONS - 1)];
+	if (known->attrs == NULL)
+	{
+		before = MemoryContextSwitchTo(spec->context);
+		known->jsonb = make_jsonb(spec, attrs);
+		known->attrs = copy_attrs(spec->context, attrs, spec->ndimensions);
+		MemoryContextSwitchTo(before);
+	}
+	for (i = 0; i < spec->ndimensions && same; i++)
+		same = meter_attr_equal(known->attrs[i], attrs[i]);
+	return same ? known->jsonb : make_jsonb(spec, attrs);
 }
 
 /* Add up value times time by key for the period at hand. */
@@ -660,8 +705,8 @@ next_quantity(Rows *rows, int32 *key, Numeric *quantity)
  * timeline it is.
  */
 static Rows *
-begin_rows(FunctionCallInfo fcinfo, Spec *spec, MeterTimeline *timeline,
-		   TimestampTz begin, TimestampTz end)
+begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
+		   MeterTimeline *timeline, TimestampTz begin, TimestampTz end)
 {
 	Rows	   *rows = palloc0(sizeof(Rows));
 	text	   *resource = PG_GETARG_TEXT_P_COPY(1);
@@ -671,7 +716,7 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, MeterTimeline *timeline,
 
 	hold_spec(spec);
 	/* the extension may have been made again since */
-	if (spec->function != fcinfo->flinfo->fn_oid)
+	if (described->function != fcinfo->flinfo->fn_oid)
 	{
 		TupleDesc	descriptor;
 		MemoryContext before;
@@ -679,12 +724,13 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, MeterTimeline *timeline,
 		if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 			elog(ERROR, "return type must be a row type");
 		before = MemoryContextSwitchTo(spec->context);
-		spec->row = BlessTupleDesc(CreateTupleDescCopy(descriptor));
-		spec->function = fcinfo->flinfo->fn_oid;
+		described->row = BlessTupleDesc(CreateTupleDescCopy(descriptor));
+		described->function = fcinfo->flinfo->fn_oid;
 		MemoryContextSwitchTo(before);
 	}
 
 	rows->spec = spec;
+	rows->row = described->row;
 	rows->grid = spec->grid;
 	rows->timeline = timeline;
 	if (rows->timeline->natts != spec->ndimensions + 1)
@@ -693,6 +739,12 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, MeterTimeline *timeline,
 				spec->aggregate == METER_DURATION ?
 				METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
 				spec->rounding, &rows->grid, METER_END);
+	if (TIMESTAMP_NOT_FINITE(end) || TIMESTAMP_IS_NOEND(begin) ||
+		(TIMESTAMP_IS_NOBEGIN(begin) && rows->rounded.nspans > 0 &&
+		 rows->rounded.spans[0].begin == METER_BEGIN))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("begin_at and end_at must be finite")));
 	meter_cut_begin(&rows->cutter, &rows->rounded, &rows->grid,
 					begin, end);
 	meter_naming_begin(&rows->naming, spec->stream, spec->meter,
@@ -728,7 +780,8 @@ next_row(FunctionCallInfo fcinfo)
 	before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
 	more = next_quantity(rows, &key, &quantity);
 	if (more && rows->dimensions[key] == 0)
-		rows->dimensions[key] = dimensions_to_jsonb(rows, key);
+		rows->dimensions[key] = dimensions_to_jsonb(rows->spec,
+													rows->timeline, key);
 	MemoryContextSwitchTo(before);
 	if (!more)
 		SRF_RETURN_DONE(call);
@@ -757,7 +810,7 @@ next_row(FunctionCallInfo fcinfo)
 	values[3] = TimestampTzGetDatum(rows->cutter.period_begin);
 	values[4] = NumericGetDatum(quantity);
 	SRF_RETURN_NEXT(call,
-					HeapTupleGetDatum(heap_form_tuple(rows->spec->row,
+					HeapTupleGetDatum(heap_form_tuple(rows->row,
 													  values, nulls)));
 }
 
@@ -773,7 +826,7 @@ meter_settle_rows(PG_FUNCTION_ARGS)
 		FuncCallContext *call = SRF_FIRSTCALL_INIT();
 		MemoryContext before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
 
-		call->user_fctx = begin_rows(fcinfo, spec,
+		call->user_fctx = begin_rows(fcinfo, spec, &spec->rows,
 									 read_result(PG_GETARG_BYTEA_P_COPY(2)),
 									 PG_GETARG_TIMESTAMPTZ(3),
 									 PG_GETARG_TIMESTAMPTZ(4));
@@ -813,7 +866,8 @@ meter_settle_open_rows(PG_FUNCTION_ARGS)
 		meter_build_begin(&builder, natts);
 		meter_build_span(&builder, METER_BEGIN, METER_END,
 						 meter_build_label(&builder, attrs));
-		call->user_fctx = begin_rows(fcinfo, spec, builder.timeline,
+		call->user_fctx = begin_rows(fcinfo, spec, &spec->open_rows,
+									 builder.timeline,
 									 PG_GETARG_TIMESTAMPTZ(5),
 									 PG_GETARG_TIMESTAMPTZ(6));
 		MemoryContextSwitchTo(before);
@@ -883,7 +937,7 @@ meter_settle_period_begin(PG_FUNCTION_ARGS)
 /* Where settle_spans() is. */
 typedef struct Spans
 {
-	const Spec *spec;
+	Spec	   *spec;
 	MeterGrid	grid;
 	MeterTimeline *timeline;
 	MeterRounded rounded;
@@ -937,7 +991,6 @@ meter_settle_spans(PG_FUNCTION_ARGS)
 	while (spans->next < spans->rounded.nspans)
 	{
 		const MeterSpan *span = &spans->rounded.spans[spans->next++];
-		Rows		rows;
 		MeterAttr	value = METER_NULL_ATTR;
 		int32		key = span->label;
 		Datum		values[5];
@@ -950,9 +1003,6 @@ meter_settle_spans(PG_FUNCTION_ARGS)
 			value = meter_timeline_value(spans->timeline, span->label);
 			key = spans->timeline->labels[span->label].key;
 		}
-		memset(&rows, 0, sizeof(rows));
-		rows.spec = spans->spec;
-		rows.timeline = spans->timeline;
 		values[0] = TimestampTzGetDatum(span->begin);
 		values[1] = TimestampTzGetDatum(span->end);
 		values[2] = attr_to_text(spans->timeline->keys[(size_t) key * spans->timeline->natts],
@@ -962,7 +1012,7 @@ meter_settle_spans(PG_FUNCTION_ARGS)
 			values[2] = CStringGetTextDatum("");
 			nulls[2] = false;
 		}
-		values[3] = dimensions_to_jsonb(&rows, key);
+		values[3] = dimensions_to_jsonb(spans->spec, spans->timeline, key);
 		nulls[4] = MeterAttrIsNull(value);
 		if (!nulls[4])
 			values[4] = NumericGetDatum(meter_numeric_from_attr(value));
