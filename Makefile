@@ -46,7 +46,7 @@ REGRESS_OPTS = --load-extension=meter
 
 # --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------
 
-RUNNERS = demo check check-regress check-isolation check-tap check-unit lint help pg_config core
+RUNNERS = demo check check-regress check-isolation check-tap check-unit lint bench soak fuzz help pg_config core
 
 ifneq ($(filter $(RUNNERS),$(MAKECMDGOALS)),)
 
@@ -64,6 +64,15 @@ check-regress check-isolation check-tap check-unit:
 lint:
 	@test/lint
 
+bench:
+	@bench/run $(BENCH)
+
+soak:
+	@test/soak $(SOAK)
+
+fuzz:
+	@test/fuzz/run $(SECONDS)
+
 pg_config:
 	@echo '$(PG_CONFIG)'
 
@@ -78,6 +87,9 @@ help:
 	@echo 'make check-regress   only the SQL tests;         also: check-isolation, check-tap, check-unit'
 	@echo "                     TESTS='a b' picks tests by name, KEEP=1 keeps their scratch folder"
 	@echo 'make lint            the checks that need no server'
+	@echo "make bench           benchmarks: tables of ratios; BENCH='timelines settle' picks some"
+	@echo 'make soak            random tests for hours'
+	@echo 'make fuzz            the pure core as a plain program, five minutes; SECONDS=n'
 	@echo 'make installcheck    the SQL tests against a running server that preloads meter'
 	@echo 'make clean           removes what was built'
 
