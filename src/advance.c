@@ -139,6 +139,9 @@ first_watermark(MeterDefinition *definition)
 		return false;
 	definition->has_watermark = true;
 	definition->watermark = meter_grid_period_begin(&definition->grid, first);
+	/* nobody is about to commit something: what comes is later than this */
+	if (!definition->has_note && !IsolationUsesXactSnapshot())
+		definition->position_watermark = definition->watermark;
 	return true;
 }
 
@@ -252,22 +255,29 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	return SPI_processed;
 }
 
-/*
- * Note rows that were taken back, and hold those that came too late, of what
- * arrived between the position and `safe`.
- */
+/* Note rows that were taken back, of what arrived between two positions. */
 static void
-note_late_rows(const MeterDefinition *definition, int64 safe)
+note_voids(const MeterDefinition *definition, int64 safe)
+{
+	const char *schema = quote_identifier(definition->stream);
+
+	meter_execute(psprintf("INSERT INTO %s.voided (resource, source, id) "
+						   "SELECT DISTINCT e.resource, coalesce(e.source, ''), e.id FROM %s.event e "
+						   "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
+						   " AND e.action = 'void' AND e.id IS NOT NULL "
+						   "ON CONFLICT DO NOTHING", schema, schema,
+						   definition->position, safe),
+				  SPI_OK_INSERT);
+}
+
+/* Hold rows that came too late, of what arrived between two positions. */
+static void
+hold_late_rows(const MeterDefinition *definition, int64 safe)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	char	   *late = meter_late_rows(definition, safe);
 
-	meter_execute(psprintf("INSERT INTO %s.voided (resource, source, id) "
-						   "SELECT DISTINCT e.resource, coalesce(e.source, ''), e.id FROM %s "
-						   "AND e.action = 'void' AND e.id IS NOT NULL "
-						   "ON CONFLICT DO NOTHING", schema, late),
-				  SPI_OK_INSERT);
 	if (definition->has_max_lateness &&
 		!TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
 		meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
@@ -306,7 +316,8 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			upto = row_count(2);
 		if (nrows > 0)
 		{
-			note_late_rows(definition, upto);
+			note_voids(definition, upto);
+			hold_late_rows(definition, upto);
 			late = meter_late_rows(definition, upto);
 			step->adjustments +=
 				meter_recompute(definition,
@@ -324,6 +335,10 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			step->late_rows = nrows;
 		}
 	}
+	/* before the first period there is nothing late but what is taken back */
+	else if (safe > definition->position)
+		note_voids(definition, safe);
+
 	definition->position = upto;
 	/* what is after `upto` drew its arrival after the note before this one */
 	if (upto == safe)
