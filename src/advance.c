@@ -593,7 +593,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	bool		caught_up;
 
 	definition = meter_load(stream, meter,
-							skip_locked ? METER_LOCK_SKIP : METER_LOCK_WAIT);
+							skip_locked ? METER_LOCK_SKIP : METER_LOCK_WAIT_OR_GONE);
 	if (definition == NULL || (skip_locked && definition->retry_later))
 	{
 		step->skipped = true;
@@ -791,6 +791,7 @@ meter_advance(PG_FUNCTION_ARGS)
 	{
 		MemoryContext before;
 		TupleDesc	descriptor;
+		List	   *asked;
 		ListCell   *cell;
 		int			i = 0;
 
@@ -801,21 +802,26 @@ meter_advance(PG_FUNCTION_ARGS)
 			elog(ERROR, "return type must be a row type");
 		call->tuple_desc = BlessTupleDesc(descriptor);
 		advanced = palloc(sizeof(Advanced));
-		advanced->refs =
-			meters_asked_for(PG_ARGISNULL(0) ? NULL :
-							 text_to_cstring(PG_GETARG_TEXT_PP(0)),
-							 PG_ARGISNULL(1) ? NULL :
-							 text_to_cstring(PG_GETARG_TEXT_PP(1)));
-		call->max_calls = list_length(advanced->refs);
-		advanced->steps = palloc(Max(call->max_calls, 1) * sizeof(MeterStep));
+		asked = meters_asked_for(PG_ARGISNULL(0) ? NULL :
+								 text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								 PG_ARGISNULL(1) ? NULL :
+								 text_to_cstring(PG_GETARG_TEXT_PP(1)));
+		advanced->refs = NIL;
+		advanced->steps = palloc(Max(list_length(asked), 1) *
+								 sizeof(MeterStep));
 		call->user_fctx = advanced;
 
 		/* all steps are made now, even if not all rows are asked for */
-		foreach(cell, advanced->refs)
+		foreach(cell, asked)
 		{
 			ref = lfirst(cell);
-			meter_step(ref->stream, ref->meter, false, &advanced->steps[i++]);
+			meter_step(ref->stream, ref->meter, false, &advanced->steps[i]);
+			if (advanced->steps[i].skipped)
+				continue;		/* dropped meanwhile */
+			advanced->refs = lappend(advanced->refs, ref);
+			i++;
 		}
+		call->max_calls = i;
 		MemoryContextSwitchTo(before);
 	}
 	call = SRF_PERCALL_SETUP();

@@ -12,7 +12,7 @@
 /* What a step did. */
 typedef struct MeterStep
 {
-	bool		skipped;		/* locked by somebody else, or backing off */
+	bool		skipped;		/* locked by another, backing off, or gone */
 	bool		failed;
 	bool		more;			/* call again */
 	bool		has_watermark;

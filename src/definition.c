@@ -138,6 +138,26 @@ array_elements(Datum array, const char *what, char ***elements)
 	return count;
 }
 
+/* What a weighted meter takes its values from: the value, or an attribute. */
+static void
+check_value_from(const char *value_from)
+{
+	static const char *const columns_without[] = {
+		"", "arrival", "source", "id", "time", "resource", "account", "entity",
+		"action", "offering", "attributes"
+	};
+	int			i;
+
+	for (i = 0; i < (int) lengthof(columns_without); i++)
+	{
+		if (strcmp(value_from, columns_without[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("values cannot be taken from \"%s\"", value_from),
+					 errhint("value_from is value, or a key of attributes that is a number.")));
+	}
+}
+
 /* Actions in two lists that exclude each other. */
 static void
 check_disjoint(char **a, int na, const char *awhat,
@@ -296,6 +316,7 @@ check_definition(Datum *values, char *nulls)
 				 errhint("Leave it out, or null, for all entities.")));
 	aggregate = parse_aggregate(TextDatumGetCString(values[ARG_AGGREGATE]));
 	(void) parse_clock(TextDatumGetCString(values[ARG_CLOCK]));
+	check_value_from(TextDatumGetCString(values[ARG_VALUE_FROM]));
 	check_actions(values);
 	check_dimensions(values[ARG_DIMENSIONS]);
 
@@ -568,8 +589,8 @@ make_spec(MeterDefinition *definition, const char *aggregate,
 }
 
 /*
- * Load a meter, and lock it if asked to.  NULL if it is locked by somebody
- * else and that is to be skipped; an error if there is none.
+ * Load a meter, and lock it if asked to.  An error if there is none, or NULL,
+ * as the lock says.
  */
 MeterDefinition *
 meter_load(const char *stream, const char *name, MeterLock lock)
@@ -598,12 +619,12 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 				 "(SELECT s.identity_window FROM meter.stream s WHERE s.name = stream) "
 				 "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
 				 columns,
-				 lock == METER_LOCK_WAIT ? "FOR UPDATE" :
-				 lock == METER_LOCK_SKIP ? "FOR UPDATE SKIP LOCKED" : ""),
+				 lock == METER_LOCK_NONE ? "" :
+				 lock == METER_LOCK_SKIP ? "FOR UPDATE SKIP LOCKED" : "FOR UPDATE"),
 		SPI_OK_SELECT, 3, types, values, NULL);
 	if (SPI_processed == 0)
 	{
-		if (lock == METER_LOCK_SKIP)
+		if (lock == METER_LOCK_SKIP || lock == METER_LOCK_WAIT_OR_GONE)
 			definition = NULL;
 		else
 			ereport(ERROR,

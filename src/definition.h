@@ -71,7 +71,8 @@ typedef enum MeterLock
 {
 	METER_LOCK_NONE,
 	METER_LOCK_WAIT,
-	METER_LOCK_SKIP
+	METER_LOCK_WAIT_OR_GONE,	/* NULL if there is none */
+	METER_LOCK_SKIP				/* NULL if locked, or there is none */
 } MeterLock;
 
 /* Which meter. */

@@ -15,8 +15,8 @@
 #include "spi.h"
 
 /* A key of attributes that must be a number: NULL where it is none. */
-static void
-append_number_attribute(StringInfo sql, const char *key)
+void
+meter_append_number_attribute(StringInfo sql, const char *key)
 {
 	const char *literal = quote_literal_cstr(key);
 
@@ -116,7 +116,7 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 	else if (strcmp(definition->value_from, "value") == 0)
 		appendStringInfoString(sql, "e.value");
 	else
-		append_number_attribute(sql, definition->value_from);
+		meter_append_number_attribute(sql, definition->value_from);
 	appendStringInfo(sql,
 					 " AS value, NULL::timestamptz AS alive, e.arrival, "
 					 "coalesce(e.source, '') AS source, e.id, "

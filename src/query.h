@@ -28,6 +28,7 @@ extern void meter_append_events(StringInfo sql,
 								const MeterScope *scope);
 extern char *meter_earliest_event(const MeterDefinition *definition);
 extern char *meter_late_rows(const MeterDefinition *definition, int64 safe);
+extern void meter_append_number_attribute(StringInfo sql, const char *key);
 extern void meter_append_action_filter(StringInfo sql,
 									   const MeterDefinition *definition);
 extern void meter_append_upsert_state(StringInfo sql,

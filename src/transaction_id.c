@@ -260,6 +260,10 @@ meter_transaction_id(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("period_start must be finite")));
 
+	if (PG_GETARG_INT32(6) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("revision must not be negative")));
 	ndimensions = dimensions_from_jsonb(PG_GETARG_JSONB_P(4), &dimensions);
 	meter_naming_begin(&naming, attr_from_arg(fcinfo, 0),
 					   attr_from_arg(fcinfo, 1), attr_from_arg(fcinfo, 2));

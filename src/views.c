@@ -110,7 +110,10 @@ append_anomaly(StringInfo sql, const char *stream, const char *identity_window)
 					 quote_literal_cstr(identity_window));
 }
 
-/* A branch for a meter: starts while open, stops while closed, no account. */
+/*
+ * A branch for a meter: starts while open, stops while closed, no account,
+ * and values that are none.
+ */
 static void
 append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 {
@@ -137,6 +140,22 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 					 "FROM %s.resource_state r WHERE r.meter = %s AND r.account IS NULL "
 					 "AND r.unnamed_since IS NOT NULL",
 					 meter, schema, meter);
+	if (definition->aggregate == METER_WEIGHTED &&
+		strcmp(definition->value_from, "value") != 0)
+	{
+		const char *key = quote_literal_cstr(definition->value_from);
+
+		appendStringInfo(sql,
+						 " UNION ALL "
+						 "SELECT 'not a number', %s::text, e.resource, e.\"time\", e.arrival, "
+						 "format('attribute %%I says %%s, which changes nothing', %s, e.attributes -> %s) "
+						 "FROM %s.event e WHERE e.attributes ->> %s IS NOT NULL AND ",
+						 meter, key, key, schema, key);
+		meter_append_action_filter(sql, definition);
+		appendStringInfoString(sql, " AND ");
+		meter_append_number_attribute(sql, definition->value_from);
+		appendStringInfoString(sql, " IS NULL");
+	}
 }
 
 /* The identity window of a stream, as text. */
@@ -189,7 +208,7 @@ meter_rebuild_views(const char *stream)
 				  SPI_OK_UTILITY);
 	meter_execute(anomaly.data, SPI_OK_UTILITY);
 	meter_execute(psprintf("COMMENT ON VIEW %s.anomaly IS "
-						   "'what was odd, by class: too late (held; stops first), in the future, conflicting duplicate, duplicate start, orphan stop, unknown account'",
+						   "'what was odd, by class: too late (held; stops first), in the future, conflicting duplicate, duplicate start, orphan stop, unknown account, not a number'",
 						   quote_identifier(stream)),
 				  SPI_OK_UTILITY);
 	meter_session_end(&session);
