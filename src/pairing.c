@@ -34,6 +34,24 @@ arena_put(MeterEvents *events, MeterAttr attr)
 	}
 }
 
+/* Does a record in the arena hold these attributes? */
+static bool
+record_equals(const MeterEvents *events, uint32 offset, const MeterAttr *attrs)
+{
+	const char *record = events->arena + offset;
+	int32		i;
+
+	for (i = 0; i <= events->natts; i++)
+	{
+		MeterAttr	attr;
+
+		record = meter_event_attr(record, &attr);
+		if (!meter_attr_equal(attr, attrs[i]))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Add an event with its natts + 1 attributes (NULL: none is set).  False if
  * there are more events, or more bytes of attributes, than can be held.
@@ -44,6 +62,7 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 {
 	uint64		need = 0;
 	bool		any = false;
+	bool		reuse;
 	MeterEvent *event;
 	int32		i;
 
@@ -64,7 +83,9 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 		need += sizeof(int32) + Max(attrs[i].len, 0);
 		any = any || !MeterAttrIsNull(attrs[i]);
 	}
-	if (any)
+	reuse = any && events->last_record != 0 &&
+		record_equals(events, events->last_record, attrs);
+	if (any && !reuse)
 	{
 		/* offset 0 means that there is no record */
 		uint64		size = (uint64) Max(events->arena_used, 1) + need;
@@ -88,9 +109,17 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 	event = &events->events[events->nevents++];
 	event->time = time;
 	event->kind = (uint8) kind;
-	event->attrs = any ? events->arena_used : 0;
-	for (i = 0; any && i <= events->natts; i++)
-		arena_put(events, attrs[i]);
+	event->attrs = 0;
+	if (!any)
+		return true;
+	if (!reuse)
+	{
+		/* many events in a row say the same: it is kept once */
+		events->last_record = events->arena_used;
+		for (i = 0; i <= events->natts; i++)
+			arena_put(events, attrs[i]);
+	}
+	event->attrs = events->last_record;
 	return true;
 }
 

@@ -40,6 +40,7 @@ typedef struct MeterEvents
 	int32		maxevents;
 	bool		sorted;			/* by time, so far */
 	MeterEvent *events;
+	uint32		last_record;	/* the record added last, or 0 */
 	uint32		arena_used;
 	uint32		arena_size;
 	char	   *arena;

@@ -105,14 +105,14 @@ CREATE AGGREGATE meter.timeline("time" timestamptz, active boolean) (
 COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean) IS 'timeline of a resource''s events in any order: active is true for a start, false for a stop, NULL for a change; rows without a time do not count; NULL without rows; 22008 for infinite times, 54000 for more events than a group can hold';
 
 CREATE AGGREGATE meter.timeline("time" timestamptz, active boolean, label text) (
-	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 512,
+	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 1024,
 	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
 	FINALFUNC = meter.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean, text) IS 'timeline of a resource''s events in any order: a start or a change sets the label, NULL keeps the one before; otherwise as without labels';
 
 CREATE AGGREGATE meter.timeline("time" timestamptz, active boolean, label text, value numeric) (
-	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 512,
+	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 1024,
 	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
 	FINALFUNC = meter.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
@@ -147,7 +147,7 @@ CREATE FUNCTION meter.levels_timeline(internal) RETURNS meter.timeline
 COMMENT ON FUNCTION meter.levels_timeline(internal) IS 'result of meter.levels';
 
 CREATE AGGREGATE meter.levels("time" timestamptz, delta numeric) (
-	SFUNC = meter.levels_accum, STYPE = internal, SSPACE = 512,
+	SFUNC = meter.levels_accum, STYPE = internal, SSPACE = 1024,
 	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
 	FINALFUNC = meter.levels_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
