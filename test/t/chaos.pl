@@ -1,0 +1,378 @@
+# Promise: exactly once, whatever happens. While many sessions write, give up, prepare, hold their transactions open and send again what they
+# sent, while workers and people settle, and while the server is killed, the ledger is what the rules say of the rows that are in the log.
+#
+# Writers work on 24 resources with a clock of their own (meter.now, which the conductor moves on). At random points, and in the end,
+# meter.verify is empty and the ledger is what the oracle computes in plain SQL.
+#
+#   METER_SEED=n              the same choices again (what meets what depends on the machine all the same)
+#   METER_CHAOS_SECONDS=n     for how long, 45 s by default
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use MeterTest;
+use POSIX ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $seed     = seed();
+my $duration = $ENV{METER_CHAOS_SECONDS} || 45;
+my $writers  = 5;
+my $begin    = seconds('2024-03-05T00:00:00Z');
+
+my $node = PostgreSQL::Test::Cluster->new('chaos');
+$node->init;
+my $clock_conf = $node->data_dir . '/clock.conf';
+my $work       = $node->basedir;
+$node->append_conf('postgresql.conf', <<"CONF");
+shared_preload_libraries = 'meter'
+meter.naptime = 1s
+max_prepared_transactions = 20
+max_connections = 60
+restart_after_crash = on
+fsync = off
+jit = off
+timezone = 'UTC'
+include_if_exists = '$clock_conf'
+CONF
+
+sub one_of { return $_[ rand @_ ]; }
+sub chance { return rand() < $_[0]; }
+
+# --- the clock: a file that the server includes ---------------------------------------------------------------------------
+
+my $now = $begin;
+
+sub set_clock
+{
+	my ($batch_rows) = @_;
+	open my $file, '>', "$clock_conf.new" or die $!;
+	printf $file "meter.now = '%s'\nmeter.batch_rows = %d\n", stamp($now), $batch_rows;
+	close $file;
+	rename "$clock_conf.new", $clock_conf or die $!;
+	return;
+}
+
+sub read_clock
+{
+	return seconds((slurp_file($clock_conf) =~ /now = '(.*)'/)[0]);
+}
+
+# --- sessions ---------------------------------------------------------------------------------------------------------------
+
+# What a session may be told when the server dies, when it is asked for what is refused, or when it gave up itself.
+my $expected = qr/
+	connection\ to\ server|server\ closed|terminat|database\ system|the\ server\ running|socket|WARNING|HINT|DETAIL|CONTEXT|NOTICE
+	| current\ transaction\ is\ aborted|given\ up|canceling\ statement|could\ not\ serialize
+	| prepared\ transaction\ with\ identifier|^\s*$|LINE\ 1|^\S*\s*\^|before\ or\ while|abnormally|SSL|meter\ "late"\ of\ stream\ "cloud"\ does\ not\ exist|could\ not\ (send|receive)|Is\ the\ server/x;
+my $refused = qr/permission denied for (table|view)|cannot insert into "cloud\.event_\d"|cannot insert a non-DEFAULT value/;
+
+# Runs a script in a session of its own; what comes back unexpected is kept for the end.
+sub session
+{
+	my ($who, $sql, $may) = @_;
+	my $base = "$work/session_$who";
+	open my $file, '>', "$base.sql" or die $!;
+	print $file $sql;
+	close $file;
+	my $connect = $node->connstr('postgres');
+	my $status = system("psql -X -q -A -t -d \"$connect\" -f $base.sql >$base.out 2>$base.err");
+	my @odd = grep { !/$expected/ && !($may && /$may/) } split /\n/, slurp_file("$base.err");
+	append_to_file("$work/odd", join("\n", @odd, "-- in $who:", $sql, '')) if @odd;
+	return $status == 0 ? slurp_file("$base.out") : undef;
+}
+
+# --- what is written --------------------------------------------------------------------------------------------------------
+
+my @columns = qw(source id time resource account entity action offering value attributes);
+my @sent;
+
+sub event_row
+{
+	my $clock = read_clock();
+	return one_of(@sent) if @sent && chance(0.08);		# once more, as it was
+	my $how  = rand();
+	my $back = $how < 0.15 ? -rand(2 * 3600) : $how < 0.60 ? rand(3600) : $how < 0.90 ? rand(10 * 3600)
+	  : $how < 0.98 ? rand(4 * 86400) : 10 * 86400 + rand(10 * 86400);
+	my $time = int($clock - $back);
+	$time -= $time % 3600 if chance(0.1);
+	$time -= $time % 60   if chance(0.6);
+	my $with_id = chance(0.5);
+	my $row = [
+		($with_id || chance(0.2) ? one_of('s1', 's2') : undef), ($with_id ? 'e' . int(rand(40)) : undef), stamp($time), 'r' . int(rand(24)),
+		(chance(0.5) ? one_of('A', 'B', 'C') : undef), one_of('vm', 'vm', 'vm', 'disk', undef),
+		one_of(('start') x 5, ('stop') x 5, ('resize') x 3, 'ping'), (chance(0.4) ? one_of('s', 'm', 'l') : undef),
+		(chance(0.4) ? one_of('1', '2.5', '0', '40') : undef), (chance(0.3) ? one_of('{"zone": "z1"}', '{"zone": "z2"}') : undef) ];
+	@$row[ 4, 5, 6, 7, 8 ] = (undef, undef, 'void', undef, undef) if $with_id && chance(0.04);
+	push @sent, $row;
+	shift @sent if @sent > 30;
+	return $row;
+}
+
+sub event_values
+{
+	return join(', ', map { '(' . join(', ', map { literal($_) } @{ event_row() }) . ')' } 1 .. 1 + int(rand(one_of(2, 8, 20))));
+}
+
+my $list = join(', ', map { qq("$_") } @columns);
+
+# One way for rows to reach the log.
+sub write_rows
+{
+	my $how = rand();
+	return "INSERT INTO cloud.event ($list) VALUES " . event_values() . ";\n" if $how < 0.6;
+	return "COPY cloud.event ($list) FROM STDIN;\n"
+	  . join('', map { join("\t", map { defined $_ ? $_ : '\N' } @{ event_row() }) . "\n" } 1 .. 1 + int(rand(30))) . "\\.\n" if $how < 0.75;
+	return "INSERT INTO through_view ($list) VALUES " . event_values() . ";\n"    if $how < 0.80;
+	return "INSERT INTO through_rule ($list) VALUES " . event_values() . ";\n"    if $how < 0.85;
+	return "INSERT INTO through_trigger ($list) VALUES " . event_values() . ";\n" if $how < 0.92;
+	return "DO \$do\$BEGIN BEGIN INSERT INTO cloud.event ($list) VALUES " . event_values() . "; RAISE EXCEPTION 'given up'; EXCEPTION WHEN raise_exception THEN NULL; END; "
+	  . 'INSERT INTO cloud.event (' . $list . ') VALUES ' . event_values() . "; END\$do\$;\n";
+}
+
+sub pause
+{
+	return sprintf("SELECT FROM pg_sleep(%.2f);\n", one_of(0, 0, rand(0.2), rand(0.5), rand(3)));
+}
+
+# What a producer may not do: an arrival of its own, or a segment.
+sub refused_write
+{
+	return one_of(
+		"INSERT INTO cloud.event_0 (arrival, \"time\", resource, action) VALUES (1, now(), 'refused', 'start');\n",
+		"INSERT INTO cloud.event (arrival, \"time\", resource, action) OVERRIDING SYSTEM VALUE VALUES (1, now(), 'refused', 'start');\n",
+		"INSERT INTO cloud.event (arrival, \"time\", resource, action) VALUES (1, now(), 'refused', 'start');\n",
+		"COPY cloud.event (arrival, \"time\", resource, action) FROM STDIN;\n1\t2024-03-05 00:00Z\trefused\tstart\n\\.\n",
+		"RESET SESSION AUTHORIZATION;\nINSERT INTO cloud.event_0 (arrival, \"time\", resource, action) VALUES (1, now(), 'refused', 'start');\n");
+}
+
+my $prepared = 0;
+
+sub transaction
+{
+	my ($who) = @_;
+	my $script = "SET SESSION AUTHORIZATION producer;\n";
+	$script .= "SET synchronous_commit = off;\n" if chance(0.3);
+	return $script . write_rows() if chance(0.35);
+	return $script . refused_write() if chance(0.1);
+	$script .= "BEGIN;\n" . (chance(0.2) ? pause() : '') . write_rows() . pause();
+	if (chance(0.4))
+	{
+		$script .= "SAVEPOINT s;\n" . write_rows() . pause() . one_of("ROLLBACK TO s;\n", "RELEASE s;\n", "ROLLBACK TO s;\n" . write_rows() . "RELEASE s;\n");
+	}
+	$script .= write_rows() if chance(0.5);
+	return $script . one_of(("COMMIT;\n") x 5, ("ROLLBACK;\n") x 2, ("PREPARE TRANSACTION 'p_${who}_${\ ++$prepared}_$$';\n") x 2);
+}
+
+# --- who settles, and who gets in the way -----------------------------------------------------------------------------------
+
+sub settle_somehow
+{
+	return one_of(
+		"SELECT * FROM meter.advance('cloud');\n",
+		"CALL meter.run('cloud');\n",
+		"CALL meter.run();\n",
+		"BEGIN;\nSELECT * FROM meter.advance('cloud');\n" . pause() . one_of("COMMIT;\n", "ROLLBACK;\n"),
+		"BEGIN ISOLATION LEVEL " . one_of('REPEATABLE READ', 'SERIALIZABLE') . ";\nSELECT count(*) FROM cloud.event;\n" . pause() . "SELECT * FROM meter.advance('cloud');\nCOMMIT;\n",
+		"BEGIN;\n" . write_rows() . "SELECT * FROM meter.advance('cloud');\n" . one_of("COMMIT;\n", "ROLLBACK;\n"),
+		"SET statement_timeout = '" . int(rand(60) + 1) . "ms';\nSELECT * FROM meter.advance('cloud');\n",
+		chance(0.7) ? () : "SELECT * FROM meter.release('cloud', '" . one_of('hourly', 'late') . "', (SELECT array_agg(arrival) FROM (SELECT arrival FROM cloud.held ORDER BY random() LIMIT 2) h));\n",
+		chance(0.7) ? () : "UPDATE meter.meter SET \"position\" = 0, position_watermark = NULL WHERE name = '" . one_of('hourly', 'late') . "';\n",
+		one_of('VACUUM', 'ANALYZE', 'VACUUM FREEZE') . " cloud.event;\n",
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'meter%' AND backend_type NOT LIKE '%launcher%';\n");
+}
+
+sub resolve_prepared
+{
+	my ($all) = @_;
+	my $gids = session('gids', "SELECT gid FROM pg_prepared_xacts;\n") // return;
+	my $script = join('', map { one_of('COMMIT', 'COMMIT', 'ROLLBACK') . " PREPARED '$_';\n" } grep { $all || chance(0.5) } split /\n/, $gids);
+	session('resolver', $script) if $script;
+	return;
+}
+
+# Starts the server after it was killed, as soon as what is left of it has gone.
+sub restart_killed
+{
+	my $tries = 10 * $PostgreSQL::Test::Utils::timeout_default;
+	while (--$tries > 0 && !$node->start(fail_ok => 1))
+	{
+		sleep(0.1);
+		$node->stop('immediate', fail_ok => 1);
+	}
+	return;
+}
+
+# --- what must be true ------------------------------------------------------------------------------------------------------
+
+my %meters = (
+	hourly => [ "starts => '{start}', stops => '{stop}', changes => '{resize}'", "lateness => '20 minutes', max_lateness => '5 days'" ],
+	zones  => [
+		"aggregate => 'weighted', entity => 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{zone}', period => '6 hours', unit => '7 seconds', timezone => 'Asia/Kolkata'",
+		"clock => 'event', lateness => '1 hour', max_lateness => NULL" ],
+	late => [
+		"starts => '{start}', stops => '{stop}', dimensions => '{}', rounding => 'down', precision => '5 minutes', since => '" . stamp($begin + 6 * 3600) . "'",
+		"lateness => '0', max_lateness => '1 day'" ]);
+
+sub create_meter
+{
+	my ($name) = @_;
+	(my $what = join(', ', @{ $meters{$name} })) =~ s/precision =>/"precision" =>/;
+	return "SELECT FROM meter.create_meter('cloud', '$name', $what);\n";
+}
+
+sub check_script
+{
+	my $script = "BEGIN ISOLATION LEVEL REPEATABLE READ;\n";
+	foreach my $name (sort keys %meters)
+	{
+		(my $define = $meters{$name}[0]) =~ s/precision =>/"precision" =>/;
+		$script .= "SELECT '$name', oracle.differences('cloud', '$name', oracle.define($define)) FROM meter.meter WHERE name = '$name';\n";
+	}
+	$script .= <<'SQL';
+SELECT 'verify', count(*) FROM meter.verify('cloud');
+SELECT 'errors', coalesce(string_agg(last_error, '; '), '') FROM meter.status;
+SELECT 'revisions', count(*) FROM (SELECT FROM cloud.usage GROUP BY meter, period_start, resource, account, dimensions HAVING max(revision) <> count(*) - 1 OR min(revision) <> 0) q;
+SELECT 'settlements', count(*) FROM (SELECT meter, settlement FROM cloud.usage EXCEPT SELECT meter, settlement FROM cloud.settlement) q;
+SELECT 'gaps', count(*) FROM (SELECT meter FROM cloud.settlement GROUP BY meter HAVING count(*) <> max(settlement)) q;
+SELECT 'refused', count(*) FROM cloud.event WHERE resource = 'refused';
+SELECT 'held in time', count(*) FROM cloud.held h JOIN meter.meter m ON m.name = h.meter WHERE h."time" >= m.watermark - m.max_lateness;
+COMMIT;
+SQL
+	return $script;
+}
+
+sub check
+{
+	my ($when) = @_;
+	my $answer = session("check", check_script());
+	return if !defined $answer || $answer !~ /held in time/;
+	my %said = map { my ($name, $text) = split /\|/, $_, 2; ($name => $text // '') } split /\n/, $answer;
+	subtest "$when, at " . stamp($now) => sub {
+		foreach my $name (sort keys %said)
+		{
+			is($said{$name}, exists $meters{$name} || $name eq 'errors' ? '' : '0', $name);
+		}
+		cmp_ok(scalar(keys %said), '>=', 9, 'all was asked');
+	};
+	return 1;
+}
+
+# --- the run ----------------------------------------------------------------------------------------------------------------
+
+set_clock(1000000);
+$node->start;
+session('setup', <<"SQL") // die slurp_file("$work/odd");
+\\set ON_ERROR_STOP 1
+CREATE EXTENSION meter;
+@{[ slurp_file("$FindBin::RealBin/../oracle.sql") ]}
+@{[ slurp_file("$FindBin::RealBin/../oracle_identity.sql") ]}
+SELECT FROM meter.create_stream('cloud', '6 hours');
+@{[ create_meter('hourly') ]} @{[ create_meter('zones') ]}
+CREATE ROLE producer;
+GRANT USAGE ON SCHEMA cloud TO producer;
+GRANT INSERT ($list), SELECT ON cloud.event TO producer;
+CREATE VIEW through_view AS SELECT $list FROM cloud.event;
+CREATE TABLE through_rule AS SELECT $list FROM cloud.event;
+CREATE RULE log AS ON INSERT TO through_rule DO INSTEAD INSERT INTO cloud.event ($list) VALUES (@{[ join(', ', map { qq(new."$_") } @columns) ]});
+CREATE TABLE through_trigger AS SELECT $list FROM cloud.event;
+CREATE FUNCTION log_it() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN
+	INSERT INTO cloud.event ($list) VALUES (@{[ join(', ', map { qq(new."$_") } @columns) ]}); RETURN NULL; END \$\$;
+CREATE TRIGGER log AFTER INSERT ON through_trigger FOR EACH ROW EXECUTE FUNCTION log_it();
+GRANT INSERT ON through_view, through_rule, through_trigger TO producer;
+SQL
+
+# Each child makes its own choices from the seed until it is told to stop.
+my @children;
+my $end = time() + $duration;
+
+sub child
+{
+	my ($number, $turn) = @_;
+	my $pid = fork() // die "fork: $!";
+	if ($pid)
+	{
+		push @children, $pid;
+		return;
+	}
+	srand($seed + $number);
+	while (time() < $end && !-e "$work/stop")
+	{
+		$turn->($number);
+	}
+	POSIX::_exit(0);
+}
+
+child($_, sub { session("writer$_[0]", transaction($_[0]), $refused) // sleep(0.1) }) foreach 1 .. $writers;
+child(101, sub { session('settler', settle_somehow()) // sleep(0.1); sleep(rand(0.5)) });
+child(102, sub { resolve_prepared(); sleep(rand(2)) });
+
+srand($seed);
+my ($kills, $crashes, $checks) = (0, 0, 0);
+my $next_kill  = time() + 3 + rand($duration / 5);
+my $next_check = time() + $duration / 4;
+my $late_meter = 0;
+
+while (time() < $end)
+{
+	sleep(0.3);
+	$now += 60 * int(rand(80));
+	set_clock(one_of((1000000) x 4, 200, 7));
+	system('pg_ctl', 'reload', '-s', '-D', $node->data_dir) if -e $node->data_dir . '/postmaster.pid';
+
+	if (!$late_meter && time() > $end - $duration / 2)
+	{
+		$late_meter = 1 if defined session('create', "\\set ON_ERROR_STOP 1\n" . create_meter('late'));
+	}
+	if (time() > $next_check)
+	{
+		$checks++ if check("in between ($checks)");
+		$next_check = time() + $duration / 5;
+	}
+	if (time() > $next_kill)
+	{
+		if (chance(0.6))
+		{
+			note('the server is killed');
+			$kills++;
+			$node->kill9;
+			restart_killed();
+		}
+		else
+		{
+			note('a backend is killed');
+			my $pids = session('victims', "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type <> 'walwriter';\n");
+			my $victim = defined $pids ? one_of(split /\n/, $pids) : undef;
+			$crashes++ if defined $victim && kill('KILL', $victim);
+		}
+		$next_kill = time() + 2 + rand(8);
+	}
+}
+
+append_to_file("$work/stop", '');
+waitpid($_, 0) foreach @children;
+ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is there in the end');
+$node->safe_psql('postgres', create_meter('late')) unless $late_meter;
+resolve_prepared(1);
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '0', 'all prepared transactions are resolved');
+
+# The worker works off what is left.
+set_clock(1000000);
+$node->reload;
+ok($node->poll_query_until('postgres', <<"SQL"), 'the worker settles what is left');
+SELECT bool_and(late_backlog = 0 AND (meter = 'zones' OR watermark >= date_trunc('hour', '@{[ stamp($now) ]}'::timestamptz - interval '20 minutes')))
+	AND bool_and(last_error IS NULL) FROM meter.status
+SQL
+ok(check('in the end'), 'the end is looked at');
+is($node->safe_psql('postgres', "SELECT sum(meter.resettle('cloud', name, NULL)) FROM meter.meter"), '0', 'settling all of it anew changes nothing');
+my ($events, $rows, $adjustments, $held, $voids) = split /\|/, $node->safe_psql('postgres', <<'SQL');
+SELECT (SELECT count(*) FROM cloud.event), count(*), count(*) FILTER (WHERE revision > 0), (SELECT count(*) FROM cloud.held), (SELECT count(*) FROM cloud.voided) FROM cloud.usage
+SQL
+diag("$events events, $rows usage rows of which $adjustments adjustments, $held held, $voids taken back; $kills kills, $crashes crashes, $checks checks in between");
+cmp_ok($events, '>', 10 * $duration, 'much was written');
+cmp_ok($adjustments, '>', 0, 'some of it late');
+is(-e "$work/odd" ? slurp_file("$work/odd") : '', '', 'and nobody was told anything odd');
+$node->stop;
+done_testing();
