@@ -41,12 +41,14 @@ FROM meter.meter AS m
 LEFT JOIN meter.active_stream AS a ON a.name OPERATOR(pg_catalog.=) m.stream
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(DISTINCT pg_catalog.format('%s, %s, since %s',
-               COALESCE('pid ' OPERATOR(pg_catalog.||) l.pid::text, 'prepared transaction'),
-               COALESCE(s.usename::text, 'unknown user'),
-               COALESCE(s.xact_start::text, 'unknown time'))) AS blocked_by
+               COALESCE('pid ' OPERATOR(pg_catalog.||) l.pid::text, pg_catalog.format('prepared transaction "%s"', p.gid)),
+               COALESCE(s.usename, p.owner, 'unknown user'),
+               COALESCE(COALESCE(s.xact_start, p.prepared)::text, 'unknown time'))) AS blocked_by
     FROM pg_catalog.pg_locks AS l
     LEFT JOIN pg_catalog.pg_stat_activity AS s ON s.pid OPERATOR(pg_catalog.=) l.pid
+    LEFT JOIN pg_catalog.pg_prepared_xacts AS p ON l.pid IS NULL AND p.transaction OPERATOR(pg_catalog.=) l.transactionid
     WHERE l.virtualtransaction OPERATOR(pg_catalog.=) ANY (m.note_writers)
+      AND (l.pid IS NOT NULL OR p.gid IS NOT NULL)
 ) AS b ON m.note_bound IS NOT NULL
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname::text OPERATOR(pg_catalog.=) m.stream
 WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
