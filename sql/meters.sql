@@ -140,5 +140,16 @@ SELECT meter.create_meter('cloud', 'disk', entity => 'disk', starts => '{create}
 	dimensions => '{zone,offering}', lateness => '0', since => '2024-03-05 10:00');
 SELECT meter, watermark, usage_rows, adjustments FROM meter.advance('cloud', 'disk');
 SELECT * FROM meter.verify('cloud');
+
+-- Numbers of two units add up to nothing: another unit needs another name. Another period does not.
+SELECT meter.drop_meter('cloud', 'disk');
+SELECT meter.create_meter('cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', unit => '1 second');
+SELECT meter.create_meter('cloud', 'disk', aggregate => 'weighted', entity => 'disk', starts => '{create}', stops => '{delete}');
+SELECT meter.create_meter('cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
+	dimensions => '{zone,offering}', period => '1 day', lateness => '0');
+SET meter.now = '2024-03-06 00:00';
+SELECT meter, watermark, usage_rows, adjustments FROM meter.advance('cloud', 'disk');
+SELECT meter, period_start, quantity, revision FROM cloud.usage_total WHERE meter = 'disk' ORDER BY period_start;
+SELECT * FROM meter.verify('cloud', 'disk');
 SET client_min_messages = warning;
 SELECT meter.drop_stream('cloud', delete_data => true);

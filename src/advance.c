@@ -236,11 +236,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	if (write_states)
 	{
 		appendStringInfoString(&sql, ", states AS (");
-		meter_append_upsert_state(&sql, definition,
-								  psprintf("SELECT resource, meter.settle_state(timeline) AS state, "
-										   "meter.settle_period_begin(%s, earliest) AS unnamed_since "
-										   "FROM timelines ORDER BY resource",
-										   definition->spec));
+		meter_append_upsert_state(&sql, definition, NULL);
 		appendStringInfoChar(&sql, ')');
 	}
 	initStringInfo(&difference);
@@ -447,9 +443,7 @@ settle_periods(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 					 "AND s.resource = b.resource OFFSET 0) r"
 					 ") x GROUP BY x.resource), states AS (",
 					 schema, meter);
-	meter_append_upsert_state(&sql, definition,
-							  psprintf("SELECT resource, meter.settle_state(timeline) AS state, "
-									   "%s AS unnamed_since FROM timelines ORDER BY resource", from));
+	meter_append_upsert_state(&sql, definition, from);
 	appendStringInfo(&sql,
 					 "), wanted AS (SELECT t.resource, meter.settle_rows(%s, t.resource, "
 					 "t.timeline, %s, %s) AS \"row\" FROM timelines t UNION ALL "
@@ -495,16 +489,18 @@ count_settlement(MeterDefinition *definition, const MeterDefinition *before,
 	definition->settlement++;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_execute(psprintf("INSERT INTO %s.settlement (meter, settlement, watermark_before, "
-						   "watermark, position_before, \"position\", usage_rows, recorded_at) "
+						   "watermark, position_before, \"position\", usage_rows, aggregate, unit, recorded_at) "
 						   "VALUES (%s, " INT64_FORMAT ", %s, %s, " INT64_FORMAT ", "
-						   INT64_FORMAT ", " INT64_FORMAT ", now())",
+						   INT64_FORMAT ", " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', now())",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   definition->settlement,
 						   before->has_watermark ?
 						   meter_timestamp_literal(before->watermark) : "NULL",
 						   meter_timestamp_literal(definition->watermark),
-						   before->position, definition->position, usage_rows),
+						   before->position, definition->position, usage_rows,
+						   meter_aggregate_name(definition->aggregate),
+						   definition->unit),
 				  SPI_OK_INSERT);
 	meter_session_end(&session);
 	Async_Notify("meter", psprintf("%s.%s", definition->stream,

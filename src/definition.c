@@ -86,6 +86,13 @@ parse_aggregate(const char *name)
 	return METER_WEIGHTED;
 }
 
+/* The word for an aggregate. */
+const char *
+meter_aggregate_name(MeterAggregate aggregate)
+{
+	return aggregate == METER_DURATION ? "duration" : "weighted";
+}
+
 /* Look up a clock. */
 static MeterClock
 parse_clock(const char *name)
@@ -424,6 +431,31 @@ meter_note_ledger(const char *stream, const char *name)
 	meter_session_end(&session);
 }
 
+/*
+ * What the ledger has under a meter's name must be in the same unit: numbers
+ * of two would add up to nothing.  Within a session.
+ */
+static void
+check_unit(const MeterDefinition *definition)
+{
+	const char *aggregate = meter_aggregate_name(definition->aggregate);
+
+	meter_execute(psprintf("SELECT aggregate, unit::text FROM %s.settlement "
+						   "WHERE meter = %s AND (aggregate <> '%s' OR unit <> '"
+						   INT64_FORMAT " microseconds'::interval) "
+						   "ORDER BY settlement DESC LIMIT 1",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   aggregate, definition->unit), SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the ledger has usage of meter \"%s\" by aggregate %s in units of \"%s\"",
+						definition->name, meter_result_text(0, 1),
+						meter_result_text(0, 2)),
+				 errhint("Use the same aggregate and unit, or another name for the meter.")));
+}
+
 /* Let a new meter begin at its since, or where the log does. */
 static void
 begin_progress(MeterDefinition *definition)
@@ -436,6 +468,7 @@ begin_progress(MeterDefinition *definition)
 
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
+	check_unit(definition);
 	/* what a meter of that name has left */
 	meter_execute(psprintf("DELETE FROM %s.resource_state WHERE meter = %s",
 						   quote_identifier(definition->stream),
@@ -716,6 +749,19 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 			  DatumGetCString(row[NARGS + 8]), DatumGetCString(row[NARGS + 9]),
 			  DatumGetCString(row[ARG_ROUNDING]), zone);
 	return definition;
+}
+
+/*
+ * Load and lock a meter for its stream's owner, who is to be the caller, to
+ * write usage by hand.
+ */
+MeterDefinition *
+meter_load_to_write(const char *stream, const char *name)
+{
+	meter_check_stream_permission(stream);
+	if (!meter_stream_is_active(stream))
+		meter_not_active(stream);
+	return meter_load(stream, name, METER_LOCK_WAIT);
 }
 
 /* The meters of one stream, or one meter (NULL: all), of active streams or any. */

@@ -84,6 +84,9 @@ typedef struct MeterRef
 
 extern MeterDefinition *meter_load(const char *stream, const char *name,
 								   MeterLock lock);
+extern MeterDefinition *meter_load_to_write(const char *stream,
+											const char *name);
+extern const char *meter_aggregate_name(MeterAggregate aggregate);
 extern List *meter_list_meters(const char *stream, const char *name,
 							   bool active_only);
 extern void meter_note_ledger(const char *stream, const char *name);

@@ -34,10 +34,7 @@ meter_release(PG_FUNCTION_ARGS)
 	bool		isnull;
 
 	PreventCommandIfReadOnly("meter.release()");
-	meter_check_stream_permission(stream);
-	if (!meter_stream_is_active(stream))
-		meter_not_active(stream);
-	definition = meter_load(stream, meter, METER_LOCK_WAIT);
+	definition = meter_load_to_write(stream, meter);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);

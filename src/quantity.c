@@ -51,13 +51,12 @@ meter_attr_from_numeric(Numeric number)
 	MeterAttr	attr;
 	char	   *text;
 
+	text = DatumGetCString(DirectFunctionCall1(numeric_out,
+											   NumericGetDatum(number)));
 	if (numeric_is_nan(number) || numeric_is_inf(number))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("a value must be finite, not %s",
-						numeric_is_nan(number) ? "NaN" : "Infinity")));
-	text = DatumGetCString(DirectFunctionCall1(numeric_out,
-											   NumericGetDatum(number)));
+				 errmsg("a value must be finite, not %s", text)));
 	attr.data = text;
 	attr.len = meter_decimal_trim(text, (int) strlen(text));
 	return attr;

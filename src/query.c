@@ -200,12 +200,14 @@ meter_late_rows(const MeterDefinition *definition, int64 safe)
 }
 
 /*
- * Write the states that `from` gives (resource, state, unnamed_since: the
- * first period billed to nobody, should the account still be unknown).
+ * Write the states in which `timelines` (resource, timeline) end.  Should the
+ * account still be unknown, what is billed to nobody begins with the period
+ * at `unnamed_since`, or if that is NULL with that of the resource's earliest
+ * event (a column of `timelines`).
  */
 void
 meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
-						  const char *from)
+						  const char *unnamed_since)
 {
 	appendStringInfo(sql,
 					 "INSERT INTO %s.resource_state AS r (meter, resource, active, account, "
@@ -213,7 +215,8 @@ meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
 					 "SELECT %s, n.resource, (n.state).active, (n.state).account, "
 					 "(n.state).dimensions, (n.state).value, (n.state).since, (n.state).alive, "
 					 "CASE WHEN (n.state).account IS NULL THEN n.unnamed_since END "
-					 "FROM (%s) n "
+					 "FROM (SELECT resource, meter.settle_state(timeline) AS state, "
+					 "%s AS unnamed_since FROM timelines ORDER BY resource) n "
 					 "ON CONFLICT (meter, resource) DO UPDATE SET "
 					 "active = excluded.active, account = excluded.account, "
 					 "dimensions = excluded.dimensions, value = excluded.value, "
@@ -221,7 +224,10 @@ meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
 					 "unnamed_since = CASE WHEN excluded.account IS NULL THEN "
 					 "least(r.unnamed_since, excluded.unnamed_since) END",
 					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name), from);
+					 quote_literal_cstr(definition->name),
+					 unnamed_since ? unnamed_since :
+					 psprintf("meter.settle_period_begin(%s, earliest)",
+							  definition->spec));
 }
 
 /*

@@ -33,7 +33,7 @@ extern void meter_append_action_filter(StringInfo sql,
 									   const MeterDefinition *definition);
 extern void meter_append_upsert_state(StringInfo sql,
 									  const MeterDefinition *definition,
-									  const char *from);
+									  const char *unnamed_since);
 extern void meter_append_difference(StringInfo sql,
 									const MeterDefinition *definition,
 									const char *timelines, const char *end,

@@ -95,7 +95,8 @@ static const char *const shape =
 "('settlement','watermark_before','timestamp with time zone'),"
 "('settlement','watermark','timestamp with time zone'),"
 "('settlement','position_before','bigint'),('settlement','position','bigint'),"
-"('settlement','usage_rows','bigint'),"
+"('settlement','usage_rows','bigint'),('settlement','aggregate','text'),"
+"('settlement','unit','interval'),"
 "('settlement','recorded_at','timestamp with time zone')";
 
 /* The triggers that guard a stream: table (or segments of a log), name. */
@@ -488,6 +489,8 @@ create_tables(const char *stream)
 				 "position_before bigint NOT NULL, "
 				 "\"position\" bigint NOT NULL, "
 				 "usage_rows bigint NOT NULL, "
+				 "aggregate text NOT NULL, "
+				 "unit interval NOT NULL, "
 				 "recorded_at timestamptz NOT NULL DEFAULT now(), "
 				 "PRIMARY KEY (meter, settlement))", schema),
 		SPI_OK_UTILITY);

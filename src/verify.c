@@ -176,10 +176,7 @@ meter_resettle(PG_FUNCTION_ARGS)
 	int64		written;
 
 	PreventCommandIfReadOnly("meter.resettle()");
-	meter_check_stream_permission(stream);
-	if (!meter_stream_is_active(stream))
-		meter_not_active(stream);
-	definition = meter_load(stream, meter, METER_LOCK_WAIT);
+	definition = meter_load_to_write(stream, meter);
 	if (!settled_window(definition, range_arg(fcinfo, 2), &from, &end))
 		PG_RETURN_INT64(0);
 
@@ -190,11 +187,7 @@ meter_resettle(PG_FUNCTION_ARGS)
 	initStringInfo(&sql);
 	append_timelines(&sql, definition, from);
 	appendStringInfoString(&sql, ", states AS (");
-	meter_append_upsert_state(&sql, definition,
-							  psprintf("SELECT resource, meter.settle_state(timeline) AS state, "
-									   "meter.settle_period_begin(%s, earliest) AS unnamed_since "
-									   "FROM timelines ORDER BY resource",
-									   definition->spec));
+	meter_append_upsert_state(&sql, definition, NULL);
 	appendStringInfoString(&sql, ") ");
 	initStringInfo(&difference);
 	meter_append_difference(&difference, definition, "timelines", end_literal,
