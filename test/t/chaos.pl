@@ -75,7 +75,7 @@ sub session
 	my ($who, $sql, $may) = @_;
 	my $base = "$work/session_$who";
 	open my $file, '>', "$base.sql" or die $!;
-	print $file $sql;
+	print $file "\\set VERBOSITY terse\n$sql";
 	close $file;
 	my $connect = $node->connstr('postgres');
 	my $status = system("psql -X -q -A -t -d \"$connect\" -f $base.sql >$base.out 2>$base.err");
