@@ -755,8 +755,7 @@ meters_asked_for(char *stream, char *meter)
 	}
 	if (allowed == NIL && refs != NIL)
 		ereport(NOTICE,
-				(errmsg("no meter is advanced: none of the %d there are is in a stream of yours",
-						list_length(refs))));
+				(errmsg("no meter is advanced: no stream that has one is yours")));
 	return allowed;
 }
 

@@ -107,15 +107,21 @@ meter_explain(PG_FUNCTION_ARGS)
 	appendStringInfo(&sql,
 					 ", timeline AS MATERIALIZED (SELECT meter.settle_timeline(e.kind, e.at, e.account, "
 					 "e.dimensions, e.value, e.alive) AS timeline FROM events e), "
-					 "spans AS MATERIALIZED (SELECT s.* FROM timeline t, "
-					 "meter.settle_spans(%s, t.timeline, false, %s, %s) s), "
+					 /* spans that touch are one run, told from the next by a number */
+					 "runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
+					 "(SELECT s.*, CASE WHEN s.span_begin = lag(s.span_end) OVER (ORDER BY s.span_begin) "
+					 "THEN 0 ELSE 1 END AS gap FROM timeline t, "
+					 "meter.settle_spans(%s, t.timeline, false, '-infinity', %s) s) s), "
+					 "spans AS MATERIALIZED (SELECT * FROM runs WHERE span_end > %s), "
+					 "since AS (SELECT min(r.span_begin) AS at FROM runs r "
+					 "WHERE r.run IN (SELECT s.run FROM spans s)), "
 					 "billed AS MATERIALIZED (SELECT s.*, greatest(s.span_begin, %s) AS cut_begin, "
 					 "least(s.span_end, %s) AS cut_end FROM timeline t, "
 					 "meter.settle_spans(%s, t.timeline, true, %s, %s) s), "
 					 "total AS (SELECT coalesce((SELECT (r).quantity FROM (SELECT meter.settle_rows(%s, "
 					 "%s, t.timeline, %s, %s) AS r FROM timeline t) s "
 					 "WHERE (r).account = %s AND (r).dimensions = %s::jsonb), 0) AS quantity) ",
-					 definition->spec, begin_literal, end_literal,
+					 definition->spec, end_literal, begin_literal,
 					 begin_literal, end_literal,
 					 definition->spec, begin_literal, end_literal,
 					 definition->spec, quote_literal_cstr(row.resource),
@@ -148,13 +154,14 @@ meter_explain(PG_FUNCTION_ARGS)
 					 quote_literal_cstr(row.account),
 					 quote_literal_cstr(row.dimensions));
 
-	/* the events from the first span that meets the period to its end */
+	/* the events of what ran in the period, and the one that names who pays */
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
-					 "e.account, NULL, e.value, NULL, "
+					 "e.account, NULL, v.value, NULL, "
 					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' ELSE 'changes' END, e.arrival "
 					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
-					 "WHERE v.at < %s AND v.at >= coalesce((SELECT min(span_begin) FROM spans), %s) ",
+					 "WHERE (v.at < %s AND v.at >= coalesce((SELECT at FROM since), %s)) "
+					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') ",
 					 quote_identifier(stream), end_literal, begin_literal);
 
 	/* the spans as they are, then as they are billed */

@@ -360,7 +360,7 @@ create_log(const char *schema, const Log *log)
 			SPI_OK_UTILITY);
 		meter_execute(
 			psprintf("CREATE INDEX %s_%d_arrival ON %s.%s_%d "
-					 "USING brin (arrival) WITH (pages_per_range = 32, autosummarize = on)",
+					 "USING brin (arrival) WITH (pages_per_range = 32)",
 					 log->name, segment, schema, log->name, segment),
 			SPI_OK_UTILITY);
 		meter_execute(

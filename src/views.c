@@ -41,25 +41,26 @@ append_live_usage(StringInfo sql, const MeterDefinition *definition)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	MeterScope	scope = {0};
+	const char *from;
+	const char *to;
 	char	   *window = psprintf("meter.live_window(%s, %s)",
 								  quote_literal_cstr(definition->stream),
 								  meter);
 
-	scope.from = psprintf("(SELECT lower(%s))", window);
-	scope.to = psprintf("(SELECT upper(%s))", window);
+	from = psprintf("(SELECT lower(%s))", window);
+	to = psprintf("(SELECT upper(%s))", window);
 	appendStringInfo(sql,
 					 " UNION ALL "
 					 "SELECT %s::text, (u.row).account, u.resource, (u.row).dimensions, "
 					 "(u.row).period_start, (u.row).quantity, false "
 					 "FROM (SELECT t.resource, meter.settle_rows(%s, t.resource, t.timeline, "
-					 "%s, %s) AS \"row\" FROM (WITH ",
-					 meter, definition->spec, scope.from, scope.to);
-	meter_append_events(sql, definition, &scope);
+					 "%s, %s) AS \"row\" FROM ("
+					 "SELECT x.resource, meter.settle_timeline(x.kind, x.at, x.account, "
+					 "x.dimensions, x.value, x.alive) AS timeline FROM (",
+					 meter, definition->spec, from, to);
+	meter_append_events_in_view(sql, definition, from, to);
 	appendStringInfo(sql,
-					 " SELECT x.resource, meter.settle_timeline(x.kind, x.at, x.account, "
-					 "x.dimensions, x.value, x.alive) AS timeline FROM ("
-					 "SELECT * FROM events UNION ALL SELECT r.resource, "
+					 " UNION ALL SELECT r.resource, "
 					 "CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\", "
 					 "r.since, r.account, r.dimensions, r.value, r.alive, NULL "
 					 "FROM %s.resource_state r WHERE r.meter = %s"
@@ -87,8 +88,10 @@ append_anomaly(StringInfo sql, const char *stream, const char *identity_window)
 					 "h.action, h.held_at, %s::text, h.meter, h.arrival) AS detail "
 					 "FROM (SELECT h.*, e.resource, e.action FROM %s.held h "
 					 "JOIN %s.event e ON e.arrival = h.arrival WHERE h.log = 'event' "
+					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.resource = e.resource "
+					 "AND v.source = coalesce(e.source, '') AND v.id = e.id) "
 					 "ORDER BY h.reason <> 'stop, too late', h.arrival) h ",
-					 schema, quote_literal_cstr(stream), schema, schema);
+					 schema, quote_literal_cstr(stream), schema, schema, schema);
 	appendStringInfo(sql,
 					 "UNION ALL "
 					 "SELECT 'in the future', NULL, e.resource, e.\"time\", e.arrival, "
@@ -119,7 +122,6 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	MeterScope	scope = {0};
 
 	appendStringInfo(sql,
 					 " UNION ALL "
@@ -127,16 +129,16 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 					 "i.resource, i.at, i.arrival, "
 					 "CASE WHEN i.starts THEN 'it was running already' ELSE 'it was not running' END "
 					 "FROM (SELECT s.*, coalesce(lag(s.starts) OVER (PARTITION BY s.resource ORDER BY s.at), false) AS was_open "
-					 "FROM (WITH ", meter);
-	meter_append_events(sql, definition, &scope);
+					 "FROM (SELECT v.resource, v.at, bool_or(v.kind = 's') AS starts, "
+					 "min(v.arrival) AS arrival FROM (", meter);
+	meter_append_events_in_view(sql, definition, NULL, NULL);
 	appendStringInfo(sql,
-					 " SELECT v.resource, v.at, bool_or(v.kind = 's') AS starts, min(v.arrival) AS arrival "
-					 "FROM events v WHERE v.kind <> 'c' GROUP BY v.resource, v.at "
+					 ") v WHERE v.kind <> 'c' GROUP BY v.resource, v.at "
 					 "HAVING bool_and(v.kind = 's') OR bool_and(v.kind = 'p')) s) i "
 					 "WHERE i.starts = i.was_open "
 					 "UNION ALL "
 					 "SELECT 'unknown account', %s::text, r.resource, r.unnamed_since, NULL, "
-					 "'billed to nobody from then on, until an event names the account' "
+					 "'no event has named its account: what it uses is billed to nobody' "
 					 "FROM %s.resource_state r WHERE r.meter = %s AND r.account IS NULL "
 					 "AND r.unnamed_since IS NOT NULL",
 					 meter, schema, meter);
