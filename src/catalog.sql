@@ -10,7 +10,7 @@ COMMENT ON TABLE meter.stream IS 'streams: each a schema of that name with logs 
 COMMENT ON COLUMN meter.stream.identity_window IS 'rows with the same source and id within this time of each other are copies';
 
 CREATE TABLE meter.meter (
-    stream         text COLLATE "C" NOT NULL REFERENCES meter.stream,
+    stream         text COLLATE "C" NOT NULL,        -- no foreign key: pg_restore -j would load this before meter.stream
     name           text COLLATE "C" NOT NULL,
     -- the definition: never changed, since usage is a function of it
     aggregate      text NOT NULL,

@@ -380,6 +380,10 @@ insert_definition(const char *stream, const char *name, Datum *values,
 	/* one at a time makes a meter of this stream: no race for the name */
 	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR NO KEY UPDATE",
 						 SPI_OK_SELECT, 1, (Oid *) column_types, values, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("stream \"%s\" does not exist", stream)));
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 AND name = $2",
 						 SPI_OK_SELECT, 2, (Oid *) column_types, values, NULL);
 	if (SPI_processed > 0)

@@ -625,6 +625,8 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 
 	/* the catalog first, as whoever settles does: no deadlock */
 	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR UPDATE",
+						 SPI_OK_SELECT, 1, types, values, NULL);
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1",
@@ -710,7 +712,9 @@ meter_resume(PG_FUNCTION_ARGS)
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL WHERE stream = $1",
+	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL, "
+						 "note_bound = NULL, note_writers = NULL, note_server = NULL, "
+						 "note_watermark = NULL WHERE stream = $1",
 						 SPI_OK_UPDATE, 1, types, values, NULL);
 	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1) "
 						 "ON CONFLICT (name) DO NOTHING",
