@@ -274,17 +274,24 @@ hold_late_rows(const MeterDefinition *definition, int64 safe)
 	const char *meter = quote_literal_cstr(definition->name);
 	char	   *late = meter_late_rows(definition, safe);
 
-	if (definition->has_max_lateness &&
-		!TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
-		meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
-							   "SELECT %s, 'event', e.arrival, e.\"time\", "
-							   "CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END FROM %s "
-							   "AND e.action <> 'void' AND e.\"time\" < %s "
-							   "ON CONFLICT DO NOTHING", schema, meter,
-							   meter_text_array_literal(definition->stops), late,
-							   meter_timestamp_literal(later_by(definition->position_watermark,
-																-definition->max_lateness))),
-					  SPI_OK_INSERT);
+	if (!definition->has_max_lateness ||
+		TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
+		return;
+	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
+						   "SELECT %s, 'event', e.arrival, e.\"time\", "
+						   "CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END FROM %s "
+						   "AND e.action <> 'void' AND e.\"time\" < %s "
+						   "ON CONFLICT DO NOTHING", schema, meter,
+						   meter_text_array_literal(definition->stops), late,
+						   meter_timestamp_literal(later_by(definition->position_watermark,
+															-definition->max_lateness))),
+				  SPI_OK_INSERT);
+	if (SPI_processed > 0)
+		ereport(NOTICE,
+				(errmsg("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " rows that came later than its max_lateness",
+						definition->name, definition->stream, SPI_processed),
+				 errhint("View %s.anomaly lists them; meter.release() lets them count.",
+						 schema)));
 }
 
 /*

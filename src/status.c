@@ -59,11 +59,13 @@ meter_live_window(PG_FUNCTION_ARGS)
 								 &lower, &upper, false));
 }
 
-PG_FUNCTION_INFO_V1(meter_late_backlog);
-
-/* late_backlog(stream, meter) */
-Datum
-meter_late_backlog(PG_FUNCTION_ARGS)
+/*
+ * Count rows of a stream's table or log for a meter; NULL for who may not
+ * read the stream.
+ */
+static Datum
+count_for_owner(FunctionCallInfo fcinfo,
+				char *(*source) (const MeterDefinition *definition))
 {
 	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
@@ -82,9 +84,43 @@ meter_late_backlog(PG_FUNCTION_ARGS)
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
-	meter_execute(psprintf("SELECT count(*) FROM %s",
-						   meter_late_rows(definition, -1)), SPI_OK_SELECT);
+	meter_execute(psprintf("SELECT count(*) FROM %s", source(definition)),
+				  SPI_OK_SELECT);
 	count = DatumGetInt64(meter_result(0, 1, &isnull));
 	meter_session_end(&session);
 	PG_RETURN_INT64(count);
+}
+
+/* Late rows that have not been looked at. */
+static char *
+late_rows(const MeterDefinition *definition)
+{
+	return meter_late_rows(definition, -1);
+}
+
+/* Rows that are held. */
+static char *
+held_rows(const MeterDefinition *definition)
+{
+	return psprintf("%s.held WHERE meter = %s",
+					quote_identifier(definition->stream),
+					quote_literal_cstr(definition->name));
+}
+
+PG_FUNCTION_INFO_V1(meter_late_backlog);
+
+/* late_backlog(stream, meter) */
+Datum
+meter_late_backlog(PG_FUNCTION_ARGS)
+{
+	return count_for_owner(fcinfo, late_rows);
+}
+
+PG_FUNCTION_INFO_V1(meter_held_rows);
+
+/* held_rows(stream, meter) */
+Datum
+meter_held_rows(PG_FUNCTION_ARGS)
+{
+	return count_for_owner(fcinfo, held_rows);
 }

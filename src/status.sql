@@ -15,6 +15,13 @@ AS 'MODULE_PATHNAME', 'meter_late_backlog';
 COMMENT ON FUNCTION meter.late_backlog(text, text) IS
 'rows of settled periods that arrived but have not been looked at yet; null for who may not read the stream';
 
+CREATE FUNCTION meter.held_rows(stream text, meter text)
+RETURNS bigint
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_held_rows';
+COMMENT ON FUNCTION meter.held_rows(text, text) IS
+'rows that came later than a meter''s max_lateness and wait for meter.release; null for who may not read the stream';
+
 CREATE FUNCTION meter.clock_now()
 RETURNS timestamptz
 LANGUAGE C STABLE PARALLEL RESTRICTED
@@ -29,6 +36,7 @@ SELECT m.stream,
        m.watermark,
        CASE WHEN m.watermark IS NOT NULL THEN pg_catalog.justify_hours(meter.clock_now() OPERATOR(pg_catalog.-) m.watermark) END AS lag,
        meter.late_backlog(m.stream, m.name) AS late_backlog,
+       meter.held_rows(m.stream, m.name) AS held,
        m."position",
        m.settlement,
        m.settled_at,
@@ -58,4 +66,5 @@ COMMENT ON VIEW meter.status IS
 'a row a meter: how far it is settled, and what stands in the way; for members of the stream''s owner and of pg_read_all_stats';
 COMMENT ON COLUMN meter.status.lag IS 'time between the watermark and now';
 COMMENT ON COLUMN meter.status.late_backlog IS 'rows of settled periods that have not been looked at yet; null for who may not read the stream';
+COMMENT ON COLUMN meter.status.held IS 'rows that came too late and wait for meter.release; null for who may not read the stream';
 COMMENT ON COLUMN meter.status.blocked_by IS 'the transactions that late rows wait for: they may have drawn an arrival and not committed it';
