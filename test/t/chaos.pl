@@ -64,7 +64,7 @@ sub read_clock
 
 # What a session may be told when the server dies, when it is asked for what is refused, or when it gave up itself.
 my $expected = qr/
-	connection\ to\ server|server\ closed|terminat|database\ system|the\ server\ running|socket|WARNING|HINT|DETAIL|CONTEXT|NOTICE
+	connection\ to\ server|server\ closed|terminat|database\ system|the\ server\ running|socket|WARNING|HINT|DETAIL|CONTEXT|SQL\ statement|NOTICE
 	| current\ transaction\ is\ aborted|given\ up|canceling\ statement|could\ not\ serialize
 	| prepared\ transaction\ with\ identifier|^\s*$|LINE\ 1|^\S*\s*\^|before\ or\ while|abnormally|SSL|meter\ "late"\ of\ stream\ "cloud"\ does\ not\ exist|could\ not\ (send|receive)|Is\ the\ server/x;
 my $refused = qr/permission denied for (table|view)|cannot insert into "cloud\.event_\d"|cannot insert a non-DEFAULT value/;
