@@ -79,11 +79,25 @@ meter_session_end(MeterSession *session)
 	SetUserIdAndSecContext(session->user, session->security_context);
 }
 
+/* Statements see what the active snapshot sees, not what one of their own does. */
+static bool one_snapshot = false;
+
+/*
+ * From here on, statements see one state of things, or again each its own.
+ * They can only read then.  Whoever switches this on sees to it that an error
+ * switches it off.
+ */
+void
+meter_one_snapshot(bool on)
+{
+	one_snapshot = on;
+}
+
 /* Run a statement that must end with the given SPI code. */
 void
 meter_execute(const char *sql, int expected)
 {
-	int			code = SPI_execute(sql, false, 0);
+	int			code = SPI_execute(sql, one_snapshot, 0);
 
 	if (code != expected)
 		elog(ERROR, "unexpected SPI result %s of: %s",
@@ -96,7 +110,7 @@ meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
 					 Datum *values, const char *nulls)
 {
 	int			code = SPI_execute_with_args(sql, nargs, types, values, nulls,
-											 false, 0);
+											 one_snapshot, 0);
 
 	if (code != expected)
 		elog(ERROR, "unexpected SPI result %s of: %s",

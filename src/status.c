@@ -33,15 +33,24 @@ meter_live_window(PG_FUNCTION_ARGS)
 {
 	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	MeterDefinition *definition;
+	MeterDefinition *volatile definition = NULL;
 	RangeBound	lower = {0, false, true, true};
 	RangeBound	upper = {0, false, false, false};
 	TimestampTz end = meter_now();
 
-	if (meter_list_meters(stream, meter, false) == NIL)
-		PG_RETURN_NULL();
-	definition = meter_load(stream, meter, METER_LOCK_NONE);
-	if (!definition->has_watermark)
+	/* where the query that asks sees the ledger end, not where it is by now */
+	meter_one_snapshot(true);
+	PG_TRY();
+	{
+		if (meter_list_meters(stream, meter, false) != NIL)
+			definition = meter_load(stream, meter, METER_LOCK_NONE);
+	}
+	PG_FINALLY();
+	{
+		meter_one_snapshot(false);
+	}
+	PG_END_TRY();
+	if (definition == NULL || !definition->has_watermark)
 		PG_RETURN_NULL();
 	if (definition->clock == METER_CLOCK_EVENT)
 	{

@@ -7,10 +7,12 @@
  */
 #include "meter.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
+#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
 #include "advance.h"
@@ -145,16 +147,29 @@ meter_verify(PG_FUNCTION_ARGS)
 
 	meter_check_stream_permission(stream);
 	meter_return_begin(fcinfo);
-	if (meter != NULL)
-		(void) meter_load(stream, meter, METER_LOCK_NONE);	/* is it there? */
-	foreach(cell, meter_list_meters(stream, meter, false))
+	/* whoever settles meanwhile must not make a difference */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	meter_one_snapshot(true);
+	PG_TRY();
 	{
-		MeterRef   *ref = lfirst(cell);
+		if (meter != NULL)
+			(void) meter_load(stream, meter, METER_LOCK_NONE);	/* is it there? */
+		foreach(cell, meter_list_meters(stream, meter, false))
+		{
+			MeterRef   *ref = lfirst(cell);
 
-		verify_meter(fcinfo,
-					 meter_load(ref->stream, ref->meter, METER_LOCK_NONE),
-					 range_arg(fcinfo, 2));
+			verify_meter(fcinfo,
+						 meter_load(ref->stream, ref->meter, METER_LOCK_NONE),
+						 range_arg(fcinfo, 2));
+		}
 	}
+	PG_FINALLY();
+	{
+		meter_one_snapshot(false);
+	}
+	PG_END_TRY();
+	PopActiveSnapshot();
 	return (Datum) 0;
 }
 
