@@ -288,8 +288,11 @@ hold_late_rows(const MeterDefinition *definition, int64 safe)
 				  SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		ereport(NOTICE,
-				(errmsg("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " rows that came later than its max_lateness",
-						definition->name, definition->stream, SPI_processed),
+				(errmsg_plural("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " row that came later than its max_lateness",
+							   "meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " rows that came later than its max_lateness",
+							   (unsigned long) SPI_processed,
+							   definition->name, definition->stream,
+							   SPI_processed),
 				 errhint("View %s.anomaly lists them; meter.release() lets them count.",
 						 schema)));
 }
