@@ -203,7 +203,10 @@ meter_resettle(PG_FUNCTION_ARGS)
 	append_timelines(&sql, definition, from);
 	appendStringInfoString(&sql, ", states AS (");
 	meter_append_upsert_state(&sql, definition, NULL);
-	appendStringInfoString(&sql, ") ");
+	/* nothing is left of what has no event any more */
+	appendStringInfo(&sql, "), gone AS (DELETE FROM %s.resource_state r WHERE r.meter = %s "
+					 "AND NOT EXISTS (SELECT FROM timelines t WHERE t.resource = r.resource)) ",
+					 quote_identifier(stream), quote_literal_cstr(meter));
 	initStringInfo(&difference);
 	meter_append_difference(&difference, definition, "timelines", end_literal,
 							meter_ledger_of_range(definition,
