@@ -93,7 +93,7 @@ $listener->query_safe('LISTEN meter');
 my ($reads, $fruitful) = (0, 0);
 my $tries = $PostgreSQL::Test::Utils::timeout_default;
 my $start = time();
-while (($after{vm} // 0) < 80 && time() < $start + $tries)
+while (($after{vm} // 0) < 40 && time() < $start + $tries)
 {
 	$reads++;
 	$fruitful += consume('vm') + consume('other') > 0 ? 1 : 0;
@@ -101,7 +101,7 @@ while (($after{vm} // 0) < 80 && time() < $start + $tries)
 my $heard = $listener->query('SELECT 1');
 append_to_file("$work/stop", '');
 waitpid($_, 0) foreach @children;
-cmp_ok($after{vm}, '>=', 80, "there were settlements to read ($reads reads, $fruitful with rows)");
+cmp_ok($after{vm}, '>=', 40, "there were settlements to read ($reads reads, $fruitful with rows)");
 cmp_ok($fruitful, '>', 5, 'and they were read one after the other');
 like($heard, qr/Asynchronous notification "meter" with payload "cloud\.vm"/, 'a listener hears of them');
 $listener->quit;
