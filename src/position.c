@@ -32,6 +32,8 @@ static const char *const writers_query =
 "SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l "
 "WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted "
 "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+/* N/0: it has committed already, its locks are all that is left */
+"AND l.virtualtransaction NOT LIKE '%%/0' "
 "AND l.pid IS DISTINCT FROM pg_backend_pid() %s"
 "AND l.relation IN ("
 "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "

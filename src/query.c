@@ -55,6 +55,13 @@ meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 	"ROW(" alias ".account, " alias ".entity, " alias ".action, " \
 	alias ".offering, " alias ".attributes)::text COLLATE \"C\""
 
+/* Time since the next lesser copy of a row that has an id. */
+#define SINCE_COPY(alias) \
+	alias ".\"time\" - lag(" alias ".\"time\") OVER (PARTITION BY " \
+	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
+	alias ".\"time\", coalesce(" alias ".value, '-Infinity'), CASE WHEN " \
+	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival) AS since_copy"
+
 /* Not a row that is held for the meter. */
 static void
 append_not_held(StringInfo sql, const MeterDefinition *definition,
@@ -129,9 +136,7 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql, "raw AS MATERIALIZED (SELECT ");
 	append_columns(sql, definition);
 	appendStringInfo(sql,
-					 ", coalesce(e.source, '') AS source, e.id, "
-					 "coalesce(e.value, '-Infinity') AS raw_value, "
-					 "CASE WHEN e.id IS NOT NULL THEN " CONTENT("e") " END AS content "
+					 ", coalesce(e.source, '') AS source, e.id "
 					 "FROM %s%s.event e WHERE %s",
 					 scope->touched ? psprintf("%s t, ", scope->touched) : "",
 					 schema,
@@ -142,17 +147,16 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 	if (scope->from != NULL)
 		appendStringInfo(sql, " AND e.\"time\" >= %s", scope->from);
 
+	/* if any lesser copy lies within the window, the one next to it does */
 	appendStringInfo(sql,
-					 "), copies AS MATERIALIZED (SELECT r.arrival FROM raw r, %s.event c "
-					 "WHERE r.id IS NOT NULL AND c.id = r.id AND c.resource = r.resource "
-					 "AND coalesce(c.source, '') = r.source AND c.action <> 'void' "
-					 "AND c.\"time\" <= r.at AND c.\"time\" >= r.at - %s "
-					 "AND ROW(c.\"time\", coalesce(c.value, '-Infinity'), " CONTENT("c")
-					 ", c.arrival) < ROW(r.at, r.raw_value, r.content, r.arrival) AND ",
-					 schema, window);
+					 "), copies AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
+					 SINCE_COPY("c") " FROM %s.event c WHERE c.id IS NOT NULL AND c.action <> 'void' "
+					 "AND EXISTS (SELECT FROM raw r WHERE r.id = c.id AND r.resource = c.resource "
+					 "AND r.source = coalesce(c.source, '')) AND ", schema);
 	append_scope(sql, definition, scope, "c");
 	if (scope->from != NULL)
 		appendStringInfo(sql, " AND c.\"time\" >= %s - %s", scope->from, window);
+	appendStringInfo(sql, ") c WHERE c.since_copy <= %s", window);
 
 	appendStringInfoString(sql,
 						   "), events AS (SELECT r.resource, r.kind, r.at, r.account, "
@@ -184,11 +188,8 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql, "SELECT ");
 	append_columns(sql, definition);
 	appendStringInfo(sql,
-					 " FROM (SELECT l.*, l.\"time\" - lag(l.\"time\") OVER ("
-					 "PARTITION BY l.resource, coalesce(l.source, ''), l.id "
-					 "ORDER BY l.\"time\", coalesce(l.value, '-Infinity'), "
-					 "CASE WHEN l.id IS NOT NULL THEN " CONTENT("l") " END, l.arrival) AS since_copy "
-					 "FROM %s.event l WHERE l.action <> 'void' AND ", schema);
+					 " FROM (SELECT l.*, " SINCE_COPY("l")
+					 " FROM %s.event l WHERE l.action <> 'void' AND ", schema);
 	append_not_held(sql, definition, "l");
 	if (from != NULL)
 		appendStringInfo(sql, " AND l.\"time\" >= %s - %s AND l.\"time\" < %s",
