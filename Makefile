@@ -34,7 +34,7 @@ EXTRA_CLEAN = meter--$(EXTVERSION).sql.tmp
 
 PG_CFLAGS = -Wall -Wextra
 # Warnings are about this code: the server's headers have some of their own.
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CPPFLAGS = -DMETER_VERSION='"$(EXTVERSION)"' -isystem $(shell $(PG_CONFIG) --includedir-server)
 
 # The server: 15 where it is, then whichever Debian package has headers here, then the PATH's.
 DEBIAN_PGXS := $(wildcard $(foreach v,15 18 17 16 14,/usr/lib/postgresql/$(v)/lib/pgxs))

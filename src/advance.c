@@ -134,7 +134,7 @@ first_watermark(MeterDefinition *definition)
 {
 	TimestampTz first;
 
-	query_row(meter_earliest_event(definition));
+	query_row(meter_earliest_instant(definition));
 	if (!row_instant(1, &first) || first > meter_now())
 		return false;
 	definition->has_watermark = true;
@@ -162,8 +162,8 @@ count_periods(const MeterDefinition *definition, TimestampTz from,
  * From when on rows count that are later than the position is safe for: what
  * is older may have to be held.  NULL: all count.
  */
-static const char *
-late_from(const MeterDefinition *definition)
+const char *
+meter_late_from(const MeterDefinition *definition)
 {
 	if (!definition->has_max_lateness || !definition->has_watermark)
 		return NULL;
@@ -203,7 +203,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 
 	scope.to = meter_timestamp_literal(horizon);
 	scope.touched = "touched";
-	scope.late_from = late_from(definition);
+	scope.late_from = meter_late_from(definition);
 	scope.safe = safe;
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
@@ -252,8 +252,8 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 }
 
 /* Note rows that were taken back, of what arrived between two positions. */
-static void
-note_voids(const MeterDefinition *definition, int64 safe)
+void
+meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
 {
 	const char *schema = quote_identifier(definition->stream);
 
@@ -261,8 +261,8 @@ note_voids(const MeterDefinition *definition, int64 safe)
 						   "SELECT DISTINCT e.resource, coalesce(e.source, ''), e.id FROM %s.event e "
 						   "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
 						   " AND e.action = 'void' AND e.id IS NOT NULL "
-						   "ON CONFLICT DO NOTHING", schema, schema,
-						   definition->position, safe),
+						   "ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING", schema, schema,
+						   after, upto),
 				  SPI_OK_INSERT);
 }
 
@@ -322,7 +322,7 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			upto = row_count(2);
 		if (nrows > 0)
 		{
-			note_voids(definition, upto);
+			meter_note_voids(definition, definition->position, upto);
 			hold_late_rows(definition, upto);
 			late = meter_late_rows(definition, upto);
 			step->adjustments +=
@@ -343,7 +343,7 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 	}
 	/* before the first period there is nothing late but what is taken back */
 	else if (safe > definition->position)
-		note_voids(definition, safe);
+		meter_note_voids(definition, definition->position, safe);
 
 	definition->position = upto;
 	/* what is after `upto` drew its arrival after the note before this one */
@@ -435,7 +435,7 @@ settle_periods(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 
 	scope.from = from;
 	scope.to = to;
-	scope.late_from = late_from(definition);
+	scope.late_from = meter_late_from(definition);
 	scope.safe = definition->position;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
@@ -499,9 +499,9 @@ count_settlement(MeterDefinition *definition, const MeterDefinition *before,
 	definition->settlement++;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_execute(psprintf("INSERT INTO %s.settlement (meter, settlement, watermark_before, "
-						   "watermark, position_before, \"position\", usage_rows, aggregate, unit, recorded_at) "
+						   "watermark, position_before, \"position\", usage_rows, aggregate, unit, period, timezone, recorded_at) "
 						   "VALUES (%s, " INT64_FORMAT ", %s, %s, " INT64_FORMAT ", "
-						   INT64_FORMAT ", " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', now())",
+						   INT64_FORMAT ", " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', (%s)[4]::interval, (%s)[8], now())",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   definition->settlement,
@@ -510,7 +510,8 @@ count_settlement(MeterDefinition *definition, const MeterDefinition *before,
 						   meter_timestamp_literal(definition->watermark),
 						   before->position, definition->position, usage_rows,
 						   meter_aggregate_name(definition->aggregate),
-						   definition->unit),
+						   definition->unit, definition->spec,
+						   definition->spec),
 				  SPI_OK_INSERT);
 	meter_session_end(&session);
 	Async_Notify("meter", psprintf("%s.%s", definition->stream,
@@ -643,30 +644,44 @@ static void
 record_failure(const char *stream, const char *meter, const char *message,
 			   MeterStep *step)
 {
-	MeterDefinition *definition = meter_load(stream, meter, METER_LOCK_SKIP);
 	MeterSession session;
 	Oid			types[4] = {TEXTOID, TEXTOID, TEXTOID, INT4OID};
 	Datum		values[4];
+	int			failures;
 	int			wait = RETRY_LAST_SECONDS;
+	bool		isnull;
 
-	if (definition == NULL)
-		return;
-	step->has_watermark = definition->has_watermark;
-	step->watermark = definition->watermark;
-	if (definition->failures < 8)
-		wait = Min(RETRY_FIRST_SECONDS << definition->failures,
-				   RETRY_LAST_SECONDS);
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(meter);
 	values[2] = CStringGetTextDatum(message);
-	values[3] = Int32GetDatum(wait);
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET failures = failures + 1, "
-						 "last_error = $3, last_error_at = clock_timestamp(), "
-						 "retry_at = clock_timestamp() + make_interval(secs => $4) "
-						 "WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 4, types, values, NULL);
+	/* nothing of the definition: what is wrong may be there */
+	meter_execute_params("SELECT failures, watermark FROM meter.meter "
+						 "WHERE stream = $1 AND name = $2 FOR UPDATE SKIP LOCKED",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	if (SPI_processed == 1)
+	{
+		failures = DatumGetInt32(meter_result(0, 1, &isnull));
+		step->has_watermark = row_instant(2, &step->watermark);
+		if (failures < 8)
+			wait = Min(RETRY_FIRST_SECONDS << failures, RETRY_LAST_SECONDS);
+		values[3] = Int32GetDatum(wait);
+		meter_execute_params("UPDATE meter.meter SET failures = failures + 1, "
+							 "last_error = $3, last_error_at = clock_timestamp(), "
+							 "retry_at = clock_timestamp() + make_interval(secs => $4) "
+							 "WHERE stream = $1 AND name = $2",
+							 SPI_OK_UPDATE, 4, types, values, NULL);
+	}
 	meter_session_end(&session);
+}
+
+/* Was the session told to stop?  A trigger can raise the same code. */
+static bool
+is_cancel(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		error->filename != NULL &&
+		strcmp(error->filename, "postgres.c") == 0;
 }
 
 /*
@@ -710,7 +725,7 @@ meter_step(const char *stream, const char *meter, bool skip_locked,
 	if (error != NULL)
 	{
 		/* being told to stop is no failure of the meter */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		if (is_cancel(error))
 			ReThrowError(error);
 		memset(step, 0, sizeof(*step));
 		step->failed = true;

@@ -24,6 +24,9 @@ typedef struct MeterStep
 
 extern void meter_step(const char *stream, const char *meter,
 					   bool skip_locked, MeterStep *step);
+extern const char *meter_late_from(const MeterDefinition *definition);
+extern void meter_note_voids(const MeterDefinition *definition, int64 after,
+							 int64 upto);
 extern int64 meter_recompute(MeterDefinition *definition, const char *touched,
 							 int64 safe, TimestampTz horizon,
 							 bool write_states);

@@ -458,6 +458,26 @@ check_unit(const MeterDefinition *definition)
 						definition->name, meter_result_text(0, 1),
 						meter_result_text(0, 2)),
 				 errhint("Use the same aggregate and unit, or another name for the meter.")));
+
+	if (TIMESTAMP_IS_NOBEGIN(definition->since))
+		return;
+	meter_execute(psprintf("SELECT FROM %s.settlement s WHERE s.meter = %s "
+						   "AND (s.period <> (%s)[4]::interval OR s.timezone <> (%s)[8]) "
+						   "AND EXISTS (SELECT FROM %s.usage u WHERE u.meter = %s "
+						   "AND u.period_start < %s) LIMIT 1",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   definition->spec, definition->spec,
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   meter_timestamp_literal(definition->since)),
+				  SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the ledger has usage of meter \"%s\" from before since in other periods",
+						definition->name),
+				 errhint("A period of it may reach beyond since. Leave since out, so that all of it is settled anew, or use another name for the meter.")));
 }
 
 /* Let a new meter begin at its since, or where the log does. */
@@ -480,7 +500,7 @@ begin_progress(MeterDefinition *definition)
 				  SPI_OK_DELETE);
 	if (TIMESTAMP_IS_NOBEGIN(begin))
 	{
-		meter_execute(meter_earliest_event(definition), SPI_OK_SELECT);
+		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);
 		values[0] = meter_result(0, 1, &isnull);
 		if (!isnull && DatumGetTimestampTz(values[0]) <= meter_now())
 			begin = meter_grid_period_begin(&definition->grid,
@@ -562,10 +582,15 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("meter.drop_meter()");
 	meter_check_stream_permission(stream);
-	(void) meter_load(stream, name, METER_LOCK_WAIT);
-
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(name);
+	/* one at a time changes which meters there are, and so the views */
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR NO KEY UPDATE",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_session_end(&session);
+	(void) meter_load(stream, name, METER_LOCK_WAIT);
+
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1 AND name = $2",
 						 SPI_OK_DELETE, 2, types, values, NULL);

@@ -45,7 +45,7 @@ check_now(char **newval, void **extra,
 												ObjectIdGetDatum(InvalidOid),
 												Int32GetDatum(-1));
 
-		instant = malloc(sizeof(TimestampTz));
+		instant = meter_guc_alloc(sizeof(TimestampTz));
 		if (instant != NULL)
 			*instant = DatumGetTimestampTz(value);
 		*extra = instant;

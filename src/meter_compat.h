@@ -31,6 +31,13 @@ typedef void (*shmem_request_hook_type) (void);
 #include "varatt.h"
 #endif
 
+/* 16: what settings keep is freed by their own function */
+#if PG_VERSION_NUM >= 160000
+#define meter_guc_alloc(size) guc_malloc(LOG, size)
+#else
+#define meter_guc_alloc(size) malloc(size)
+#endif
+
 /* 16: making a range can fail softly */
 #if PG_VERSION_NUM >= 160000
 #define meter_make_range(typcache, lower, upper) \

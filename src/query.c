@@ -21,7 +21,7 @@ meter_append_number_attribute(StringInfo sql, const char *key)
 	const char *literal = quote_literal_cstr(key);
 
 	appendStringInfo(sql,
-					 "CASE WHEN e.attributes ->> %s ~ '^\\s*[-+]?[0-9]{1,255}([.][0-9]{1,255})?([eE][-+]?[0-9]{1,2})?\\s*$' "
+					 "CASE WHEN e.attributes ->> %s ~ '^[[:space:]]*[-+]?[0-9]{1,255}([.][0-9]{1,255})?([eE][-+]?[0-9]{1,2})?[[:space:]]*$' "
 					 "THEN (e.attributes ->> %s)::numeric END",
 					 literal, literal);
 }
@@ -206,19 +206,23 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The instant of a meter's earliest event, or what may be one.
+ * A query of the instant where a meter begins: that of its earliest event,
+ * or of the earliest usage that one of its name has in the ledger.
  */
 char *
-meter_earliest_event(const MeterDefinition *definition)
+meter_earliest_instant(const MeterDefinition *definition)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT min(e.\"time\") FROM %s.event e WHERE ",
+	appendStringInfo(&sql, "SELECT least((SELECT min(e.\"time\") FROM %s.event e WHERE ",
 					 quote_identifier(definition->stream));
 	meter_append_action_filter(&sql, definition);
 	appendStringInfoString(&sql, " AND ");
 	append_not_held(&sql, definition, "e");
+	appendStringInfo(&sql, "), (SELECT min(u.period_start) FROM %s.usage u WHERE u.meter = %s))",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name));
 	return sql.data;
 }
 

@@ -29,7 +29,7 @@ extern void meter_append_events(StringInfo sql,
 extern void meter_append_events_in_view(StringInfo sql,
 										const MeterDefinition *definition,
 										const char *from, const char *to);
-extern char *meter_earliest_event(const MeterDefinition *definition);
+extern char *meter_earliest_instant(const MeterDefinition *definition);
 extern char *meter_late_rows(const MeterDefinition *definition, int64 safe);
 extern void meter_append_number_attribute(StringInfo sql, const char *key);
 extern void meter_append_action_filter(StringInfo sql,

@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -303,6 +304,14 @@ read_result(bytea *result)
 	}
 	if (at != end)
 		malformed("has a state that is too long");
+
+	/* anybody may call with anything: no text that is none */
+	for (i = 0; i <= timeline->natts; i++)
+		pg_verifymbstr(timeline->state.attrs[i].data,
+					   Max(timeline->state.attrs[i].len, 0), false);
+	for (i = 0; i < timeline->nkeys * timeline->natts; i++)
+		pg_verifymbstr(timeline->keys[i].data,
+					   Max(timeline->keys[i].len, 0), false);
 	return timeline;
 }
 
@@ -662,6 +671,7 @@ next_quantity(Rows *rows, int32 *key, Numeric *quantity)
 {
 	for (;;)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (!rows->in_period)
 		{
 			if (!meter_cut_next(&rows->cutter))

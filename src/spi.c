@@ -75,7 +75,8 @@ meter_session_end(MeterSession *session)
 {
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "could not disconnect from SPI");
-	AtEOXact_GUC(true, session->guc_level);
+	/* also what a trigger of the owner's may have set */
+	AtEOXact_GUC(false, session->guc_level);
 	SetUserIdAndSecContext(session->user, session->security_context);
 }
 

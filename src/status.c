@@ -4,11 +4,13 @@
  */
 #include "meter.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
+#include "utils/resowner.h"
 #include "utils/typcache.h"
 
 #include "definition.h"
@@ -63,14 +65,14 @@ meter_live_window(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	lower.val = TimestampTzGetDatum(definition->watermark);
 	upper.val = TimestampTzGetDatum(end);
-	PG_RETURN_RANGE_P(make_range(lookup_type_cache(TSTZRANGEOID,
-												   TYPECACHE_RANGE_INFO),
-								 &lower, &upper, false));
+	PG_RETURN_RANGE_P(meter_make_range(lookup_type_cache(TSTZRANGEOID,
+														 TYPECACHE_RANGE_INFO),
+									   &lower, &upper));
 }
 
 /*
  * Count rows of a stream's table or log for a meter; NULL for who may not
- * read the stream.
+ * read the stream, and where that fails.
  */
 static Datum
 count_for_owner(FunctionCallInfo fcinfo,
@@ -79,24 +81,57 @@ count_for_owner(FunctionCallInfo fcinfo,
 	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	Oid			schema = get_namespace_oid(stream, true);
-	MeterDefinition *definition;
-	MeterSession session;
-	bool		isnull;
-	int64		count;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile int64 count = 0;
+	volatile bool failed = false;
 
 	if (!OidIsValid(schema) || !meter_schema_ownercheck(schema, GetUserId()) ||
 		meter_list_meters(stream, meter, false) == NIL)
 		PG_RETURN_NULL();
-	definition = meter_load(stream, meter, METER_LOCK_NONE);
-	if (!definition->has_watermark)
-		PG_RETURN_INT64(0);
 
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_check_stream(stream);
-	meter_execute(psprintf("SELECT count(*) FROM %s", source(definition)),
-				  SPI_OK_SELECT);
-	count = DatumGetInt64(meter_result(0, 1, &isnull));
-	meter_session_end(&session);
+	/* one stream that is broken must not hide the others */
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		MeterDefinition *definition = meter_load(stream, meter,
+												 METER_LOCK_NONE);
+
+		if (definition->has_watermark)
+		{
+			MeterSession session;
+			bool		isnull;
+
+			meter_session_begin(&session, meter_stream_owner(stream));
+			meter_check_stream(stream);
+			meter_execute(psprintf("SELECT count(*) FROM %s",
+								   source(definition)), SPI_OK_SELECT);
+			count = DatumGetInt64(meter_result(0, 1, &isnull));
+			meter_session_end(&session);
+		}
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+		failed = true;
+	}
+	PG_END_TRY();
+
+	if (failed)
+		PG_RETURN_NULL();
 	PG_RETURN_INT64(count);
 }
 

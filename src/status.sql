@@ -29,7 +29,7 @@ AS 'MODULE_PATHNAME', 'meter_clock_now';
 COMMENT ON FUNCTION meter.clock_now() IS
 'what time it is for meter: the start of the transaction, or in tests what the setting meter.now says';
 
-CREATE VIEW meter.status AS
+CREATE VIEW meter.status WITH (security_barrier) AS
 SELECT m.stream,
        m.name AS meter,
        a.name IS NOT NULL AS active,

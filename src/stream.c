@@ -96,7 +96,8 @@ static const char *const shape =
 "('settlement','watermark','timestamp with time zone'),"
 "('settlement','position_before','bigint'),('settlement','position','bigint'),"
 "('settlement','usage_rows','bigint'),('settlement','aggregate','text'),"
-"('settlement','unit','interval'),"
+"('settlement','unit','interval'),('settlement','period','interval'),"
+"('settlement','timezone','text'),"
 "('settlement','recorded_at','timestamp with time zone')";
 
 /* The triggers that guard a stream: table (or segments of a log), name. */
@@ -491,6 +492,8 @@ create_tables(const char *stream)
 				 "usage_rows bigint NOT NULL, "
 				 "aggregate text NOT NULL, "
 				 "unit interval NOT NULL, "
+				 "period interval NOT NULL, "
+				 "timezone text NOT NULL, "
 				 "recorded_at timestamptz NOT NULL DEFAULT now(), "
 				 "PRIMARY KEY (meter, settlement))", schema),
 		SPI_OK_UTILITY);
@@ -699,6 +702,10 @@ meter_resume(PG_FUNCTION_ARGS)
 	meter_check_stream_permission(stream);
 
 	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR NO KEY UPDATE",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
+						 SPI_OK_SELECT, 1, types, values, NULL);
 	meter_execute_params("SELECT coalesce(max(\"position\"), 0) FROM meter.meter WHERE stream = $1",
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	position = DatumGetInt64(meter_result(0, 1, &isnull));

@@ -76,11 +76,13 @@ range_arg(FunctionCallInfo fcinfo, int argument)
  */
 static void
 append_timelines(StringInfo sql, const MeterDefinition *definition,
-				 TimestampTz from)
+				 TimestampTz from, const char *late_from)
 {
 	MeterScope	scope = {0};
 
 	scope.to = meter_timestamp_literal(definition->watermark);
+	scope.late_from = late_from;
+	scope.safe = definition->position;
 	scope.voids_from_log = true;
 	appendStringInfoString(sql, "WITH ");
 	meter_append_events(sql, definition, &scope);
@@ -111,7 +113,7 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	from_literal = meter_timestamp_literal(from);
 	end_literal = meter_timestamp_literal(end);
 	initStringInfo(&sql);
-	append_timelines(&sql, definition, from);
+	append_timelines(&sql, definition, from, NULL);
 	appendStringInfo(&sql,
 					 " SELECT %s::text, d.account, d.resource, d.dimensions, d.period_start, "
 					 "trim_scale(d.ledger), trim_scale(d.expected) FROM ("
@@ -198,9 +200,11 @@ meter_resettle(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
+	meter_note_voids(definition, -1, PG_INT64_MAX);
 	end_literal = meter_timestamp_literal(end);
 	initStringInfo(&sql);
-	append_timelines(&sql, definition, from);
+	/* what may yet have to be held does not count */
+	append_timelines(&sql, definition, from, meter_late_from(definition));
 	appendStringInfoString(&sql, ", states AS (");
 	meter_append_upsert_state(&sql, definition, NULL);
 	/* nothing is left of what has no event any more */
