@@ -251,17 +251,21 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	return SPI_processed;
 }
 
-/* Note rows that were taken back, of what arrived between two positions. */
+/*
+ * Note rows that were taken back, of what arrived between two positions.
+ * Each meter has its own notes: steps of two must not wait for each other.
+ */
 void
 meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
 {
 	const char *schema = quote_identifier(definition->stream);
 
-	meter_execute(psprintf("INSERT INTO %s.voided (resource, source, id) "
-						   "SELECT DISTINCT e.resource, coalesce(e.source, ''), e.id FROM %s.event e "
+	meter_execute(psprintf("INSERT INTO %s.voided (meter, resource, source, id) "
+						   "SELECT DISTINCT %s, e.resource, coalesce(e.source, ''), e.id FROM %s.event e "
 						   "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
 						   " AND e.action = 'void' AND e.id IS NOT NULL "
-						   "ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING", schema, schema,
+						   "ORDER BY 2, 3, 4 ON CONFLICT DO NOTHING", schema,
+						   quote_literal_cstr(definition->name), schema,
 						   after, upto),
 				  SPI_OK_INSERT);
 }

@@ -168,8 +168,9 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 						 "AND v.resource = r.resource AND coalesce(v.source, '') = r.source "
 						 "AND v.id = r.id))", schema);
 	else
-		appendStringInfo(sql, "%s.voided v WHERE v.resource = r.resource "
-						 "AND v.source = r.source AND v.id = r.id))", schema);
+		appendStringInfo(sql, "%s.voided v WHERE v.meter = %s AND v.resource = r.resource "
+						 "AND v.source = r.source AND v.id = r.id))", schema,
+						 quote_literal_cstr(definition->name));
 }
 
 /*
@@ -200,9 +201,10 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, " AND e.\"time\" >= %s", from);
 	appendStringInfo(sql,
 					 " AND (e.id IS NULL OR coalesce(e.since_copy > %s, true)) "
-					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.resource = e.resource "
+					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.meter = %s "
+					 "AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
-					 window, schema);
+					 window, schema, quote_literal_cstr(definition->name));
 }
 
 /*

@@ -90,7 +90,7 @@ static const char *const shape =
 "('held','meter','text'),('held','log','text'),('held','arrival','bigint'),"
 "('held','time','timestamp with time zone'),"
 "('held','held_at','timestamp with time zone'),('held','reason','text'),"
-"('voided','resource','text'),('voided','source','text'),('voided','id','text'),"
+"('voided','meter','text'),('voided','resource','text'),('voided','source','text'),('voided','id','text'),"
 "('settlement','meter','text'),('settlement','settlement','bigint'),"
 "('settlement','watermark_before','timestamp with time zone'),"
 "('settlement','watermark','timestamp with time zone'),"
@@ -476,10 +476,11 @@ create_tables(const char *stream)
 		SPI_OK_UTILITY);
 	meter_execute(
 		psprintf("CREATE TABLE %s.voided ("
+				 "meter text COLLATE \"C\" NOT NULL, "
 				 "resource text COLLATE \"C\" NOT NULL, "
 				 "source text COLLATE \"C\" NOT NULL, "
 				 "id text COLLATE \"C\" NOT NULL, "
-				 "PRIMARY KEY (resource, source, id))", schema),
+				 "PRIMARY KEY (meter, resource, source, id))", schema),
 		SPI_OK_UTILITY);
 	meter_execute(
 		psprintf("CREATE TABLE %s.settlement ("
@@ -518,7 +519,7 @@ comment_tables(const char *stream)
 		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
-		{"TABLE %s.voided", "rows that were taken back by action void, by source and id; derived, kept by the engine"},
+		{"TABLE %s.voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
 		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
 		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
 	};

@@ -88,7 +88,7 @@ append_anomaly(StringInfo sql, const char *stream, const char *identity_window)
 					 "h.action, h.held_at, %s::text, h.meter, h.arrival) AS detail "
 					 "FROM (SELECT h.*, e.resource, e.action FROM %s.held h "
 					 "JOIN %s.event e ON e.arrival = h.arrival WHERE h.log = 'event' "
-					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.resource = e.resource "
+					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.meter = h.meter AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id) "
 					 "ORDER BY h.reason <> 'stop, too late', h.arrival) h ",
 					 schema, quote_literal_cstr(stream), schema, schema, schema);
