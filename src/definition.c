@@ -378,8 +378,7 @@ insert_definition(const char *stream, const char *name, Datum *values,
 
 	meter_session_begin(&session, meter_extension_owner());
 	/* one at a time makes a meter of this stream: no race for the name */
-	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR NO KEY UPDATE",
-						 SPI_OK_SELECT, 1, (Oid *) column_types, values, NULL);
+	meter_lock_stream(stream);
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -586,8 +585,7 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	values[1] = CStringGetTextDatum(name);
 	/* one at a time changes which meters there are, and so the views */
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR NO KEY UPDATE",
-						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_lock_stream(stream);
 	meter_session_end(&session);
 	(void) meter_load(stream, name, METER_LOCK_WAIT);
 

@@ -165,6 +165,20 @@ meter_stream_is_active(const char *stream)
 	return active;
 }
 
+/*
+ * Lock a stream: one at a time changes it, or which meters it has.  The
+ * first of all locks, in a session of the extension's owner.
+ */
+void
+meter_lock_stream(const char *stream)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+
+	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR UPDATE",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+}
+
 /* Raise that a stream is not worked on. */
 void
 meter_not_active(const char *stream)
@@ -629,8 +643,7 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 
 	/* the catalog first, as whoever settles does: no deadlock */
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR UPDATE",
-						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_lock_stream(stream);
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1",
@@ -703,8 +716,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	meter_check_stream_permission(stream);
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR NO KEY UPDATE",
-						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_lock_stream(stream);
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	meter_execute_params("SELECT coalesce(max(\"position\"), 0) FROM meter.meter WHERE stream = $1",
