@@ -21,6 +21,7 @@ SQL_PARTS = \
 	src/stream.sql \
 	src/definition.sql \
 	src/settle.sql \
+	src/measure.sql \
 	src/advance.sql \
 	src/held.sql \
 	src/verify.sql \

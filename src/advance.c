@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "measure.h"
 #include "position.h"
 #include "query.h"
 #include "spi.h"
@@ -70,8 +71,8 @@ row_instant(int column, TimestampTz *instant)
 }
 
 /* Later by so many microseconds, within what a timestamp can be. */
-static TimestampTz
-later_by(TimestampTz instant, int64 usec)
+TimestampTz
+meter_later_by(TimestampTz instant, int64 usec)
 {
 	if (instant < MIN_TIMESTAMP + Max(-usec, 0))
 		return MIN_TIMESTAMP;
@@ -117,20 +118,22 @@ clock_target(MeterDefinition *definition, int64 safe, TimestampTz *target)
 	if (definition->clock == METER_CLOCK_EVENT)
 	{
 		move_event_clock(definition, safe);
+		if (METER_OF_MEASURES(definition->aggregate))
+			meter_move_measure_clock(definition);
 		if (!definition->has_event_clock)
 			return false;
-		*target = later_by(definition->event_clock, -definition->lateness);
+		*target = meter_later_by(definition->event_clock, -definition->lateness);
 	}
 	else
-		*target = later_by(meter_now(), -definition->lateness);
+		*target = meter_later_by(meter_now(), -definition->lateness);
 	*target = Min(*target, definition->until);
 	*target = meter_grid_period_begin(&definition->grid, *target);
 	return true;
 }
 
 /* The first event of a meter, not one of the future, gives it a watermark. */
-static bool
-first_watermark(MeterDefinition *definition)
+bool
+meter_first_watermark(MeterDefinition *definition)
 {
 	TimestampTz first;
 
@@ -146,8 +149,8 @@ first_watermark(MeterDefinition *definition)
 }
 
 /* About how many periods there are between two instants. */
-static double
-count_periods(const MeterDefinition *definition, TimestampTz from,
+double
+meter_count_periods(const MeterDefinition *definition, TimestampTz from,
 			  TimestampTz to)
 {
 	const MeterGrid *grid = &definition->grid;
@@ -167,7 +170,7 @@ meter_late_from(const MeterDefinition *definition)
 {
 	if (!definition->has_max_lateness || !definition->has_watermark)
 		return NULL;
-	return meter_timestamp_literal(later_by(definition->watermark,
+	return meter_timestamp_literal(meter_later_by(definition->watermark,
 											-definition->max_lateness));
 }
 
@@ -198,7 +201,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	first = meter_grid_period_begin(&definition->grid,
 									Max(first, definition->since));
 	few = first >= definition->watermark ||
-		count_periods(definition, first, definition->watermark) *
+		meter_count_periods(definition, first, definition->watermark) *
 		ntouched <= FEW_PROBES;
 
 	scope.to = meter_timestamp_literal(horizon);
@@ -271,8 +274,8 @@ meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
 }
 
 /* Hold rows that came too late, of what arrived between two positions. */
-static void
-hold_late_rows(const MeterDefinition *definition, int64 safe)
+void
+meter_hold_late_rows(const MeterDefinition *definition, int64 safe)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
@@ -287,9 +290,18 @@ hold_late_rows(const MeterDefinition *definition, int64 safe)
 						   "AND e.action <> 'void' AND e.\"time\" < %s "
 						   "ON CONFLICT DO NOTHING", schema, meter,
 						   meter_text_array_literal(definition->stops), late,
-						   meter_timestamp_literal(later_by(definition->position_watermark,
+						   meter_timestamp_literal(meter_later_by(definition->position_watermark,
 															-definition->max_lateness))),
 				  SPI_OK_INSERT);
+	meter_tell_held(definition);
+}
+
+/* Say how many rows the last statement held. */
+void
+meter_tell_held(const MeterDefinition *definition)
+{
+	const char *schema = quote_identifier(definition->stream);
+
 	if (SPI_processed > 0)
 		ereport(NOTICE,
 				(errmsg_plural("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " row that came later than its max_lateness",
@@ -327,7 +339,7 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 		if (nrows > 0)
 		{
 			meter_note_voids(definition, definition->position, upto);
-			hold_late_rows(definition, upto);
+			meter_hold_late_rows(definition, upto);
 			late = meter_late_rows(definition, upto);
 			step->adjustments +=
 				meter_recompute(definition,
@@ -392,11 +404,13 @@ settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
 static TimestampTz
 bound_step(MeterDefinition *definition, TimestampTz target)
 {
-	double		periods = count_periods(definition, definition->watermark,
+	double		periods = meter_count_periods(definition, definition->watermark,
 										target);
 	double		rows;
 	StringInfoData sql;
 
+	if (METER_OF_MEASURES(definition->aggregate))
+		return meter_measure_bound(definition, target);
 	if (periods <= 1)
 		return target;
 	initStringInfo(&sql);
@@ -503,16 +517,22 @@ count_settlement(MeterDefinition *definition, const MeterDefinition *before,
 	definition->settlement++;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_execute(psprintf("INSERT INTO %s.settlement (meter, settlement, watermark_before, "
-						   "watermark, position_before, \"position\", usage_rows, aggregate, unit, period, timezone, recorded_at) "
+						   "watermark, position_before, \"position\", measure_position_before, measure_position, usage_rows, aggregate, unit, period, timezone, recorded_at) "
 						   "VALUES (%s, " INT64_FORMAT ", %s, %s, " INT64_FORMAT ", "
-						   INT64_FORMAT ", " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', (%s)[4]::interval, (%s)[8], now())",
+						   INT64_FORMAT ", %s, " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', (%s)[4]::interval, (%s)[8], now())",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   definition->settlement,
 						   before->has_watermark ?
 						   meter_timestamp_literal(before->watermark) : "NULL",
 						   meter_timestamp_literal(definition->watermark),
-						   before->position, definition->position, usage_rows,
+						   before->position, definition->position,
+						   METER_OF_MEASURES(definition->aggregate) ?
+						   psprintf(INT64_FORMAT ", " INT64_FORMAT,
+									before->measures.position,
+									definition->measures.position) :
+						   "NULL, NULL",
+						   usage_rows,
 						   meter_aggregate_name(definition->aggregate),
 						   definition->unit, definition->spec,
 						   definition->spec),
@@ -564,6 +584,8 @@ store_progress(const MeterDefinition *definition, bool wrote_usage)
 						 "WHERE stream = $1 AND name = $2",
 						 SPI_OK_UPDATE, 13, types, values, nulls);
 	meter_session_end(&session);
+	if (METER_OF_MEASURES(definition->aggregate))
+		meter_store_measure_progress(definition);
 }
 
 /* Usage was written otherwise than by a step: count it, and store that. */
@@ -587,7 +609,8 @@ progress_differs(const MeterDefinition *a, const MeterDefinition *b)
 		a->has_event_clock != b->has_event_clock ||
 		a->event_clock != b->event_clock ||
 		a->clock_position != b->clock_position ||
-		a->settlement != b->settlement || a->failures != 0;
+		a->settlement != b->settlement || a->failures != 0 ||
+		meter_measure_progress_differs(a, b);
 }
 
 /* The step itself; errors are the caller's. */
@@ -600,6 +623,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	MeterSession session;
 	TimestampTz target;
 	TimestampTz noted_at;
+	TimestampTz measures_noted_at = DT_NOBEGIN;
 	int64		safe;
 	bool		caught_up;
 
@@ -612,12 +636,17 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	}
 	before = *definition;
 	safe = meter_safe_position(definition, &noted_at);
+	if (METER_OF_MEASURES(definition->aggregate))
+		definition->measures.safe =
+			meter_safe_measure_position(definition, &measures_noted_at);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
-	caught_up = settle_late(definition, safe, noted_at, step);
-	if ((definition->has_watermark || first_watermark(definition)) &&
+	caught_up = METER_OF_MEASURES(definition->aggregate) ?
+		meter_measure_late(definition, safe, noted_at, measures_noted_at, step) :
+		settle_late(definition, safe, noted_at, step);
+	if ((definition->has_watermark || meter_first_watermark(definition)) &&
 		clock_target(definition, safe, &target) &&
 		target > definition->watermark &&
 		/* the state at the very beginning comes from late rows as well */
@@ -625,8 +654,13 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	{
 		TimestampTz end = bound_step(definition, target);
 
-		settle_named(definition, definition->position, end, step);
-		settle_periods(definition, end, step);
+		if (METER_OF_MEASURES(definition->aggregate))
+			meter_measure_settle(definition, end, step);
+		else
+		{
+			settle_named(definition, definition->position, end, step);
+			settle_periods(definition, end, step);
+		}
 		step->more = end < target;
 	}
 	meter_session_end(&session);

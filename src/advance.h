@@ -24,6 +24,13 @@ typedef struct MeterStep
 
 extern void meter_step(const char *stream, const char *meter,
 					   bool skip_locked, MeterStep *step);
+extern TimestampTz meter_later_by(TimestampTz instant, int64 usec);
+extern double meter_count_periods(const MeterDefinition *definition,
+								  TimestampTz from, TimestampTz to);
+extern bool meter_first_watermark(MeterDefinition *definition);
+extern void meter_hold_late_rows(const MeterDefinition *definition,
+								 int64 safe);
+extern void meter_tell_held(const MeterDefinition *definition);
 extern const char *meter_late_from(const MeterDefinition *definition);
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,
 							 int64 upto);

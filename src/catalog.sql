@@ -41,6 +41,14 @@ CREATE TABLE meter.meter (
     note_watermark timestamptz,
     event_clock    timestamptz,
     clock_position bigint NOT NULL DEFAULT 0,
+    -- the same of the measure log, for meters of measures
+    measure_position bigint NOT NULL DEFAULT 0,
+    measure_position_watermark timestamptz,
+    measure_note_bound bigint,
+    measure_note_writers text[] COLLATE "C",
+    measure_note_server timestamptz,
+    measure_note_watermark timestamptz,
+    measure_clock_position bigint NOT NULL DEFAULT 0,
     settlement     bigint NOT NULL DEFAULT 0,
     settled_at     timestamptz,
     ledger_until   timestamptz,
@@ -57,6 +65,7 @@ COMMENT ON COLUMN meter.meter."position" IS 'arrivals up to it have been looked 
 COMMENT ON COLUMN meter.meter.position_watermark IS 'the watermark when the position was noted: rows after it drew their arrival later, and are held if they are older than this by more than max_lateness; null: nothing is held';
 COMMENT ON COLUMN meter.meter.note_bound IS 'arrivals up to it are final once none of note_writers (virtual transaction IDs, of the server that started at note_server) is left';
 COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time of an event up to clock_position';
+COMMENT ON COLUMN meter.meter.measure_position IS 'for meters of measures: arrivals of measures up to it have been looked at; the columns after it are about the measure log what those of like names are about the event log';
 COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settle that wrote usage; gap-free, in commit order';
 COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed: up to it settles look for them';
 COMMENT ON COLUMN meter.meter.retry_at IS 'after a failure: workers leave the meter alone until then';

@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 
 #include "arguments.h"
+#include "measure.h"
 #include "quantity.h"
 #include "query.h"
 #include "spi.h"
@@ -75,22 +76,33 @@ not_recognized(const char *what, const char *value, const char *choices)
 			 errhint("It can be %s.", choices)));
 }
 
+/* The words for aggregates, in the order of MeterAggregate. */
+static const char *const aggregate_names[] = {
+	"duration", "weighted", "sum", "count", "min", "max", "latest", "unique",
+	"counter"
+};
+
 /* Look up an aggregate. */
 static MeterAggregate
 parse_aggregate(const char *name)
 {
-	if (strcmp(name, "duration") == 0)
-		return METER_DURATION;
-	if (strcmp(name, "weighted") != 0)
-		not_recognized("aggregate", name, "duration or weighted");
-	return METER_WEIGHTED;
+	int			i;
+
+	for (i = 0; i < (int) lengthof(aggregate_names); i++)
+	{
+		if (strcmp(name, aggregate_names[i]) == 0)
+			return (MeterAggregate) i;
+	}
+	not_recognized("aggregate", name,
+				   "duration or weighted, of events, or sum, count, min, max, latest, unique or counter, of measures");
+	return METER_DURATION;
 }
 
 /* The word for an aggregate. */
 const char *
 meter_aggregate_name(MeterAggregate aggregate)
 {
-	return aggregate == METER_DURATION ? "duration" : "weighted";
+	return aggregate_names[aggregate];
 }
 
 /* Look up a clock. */
@@ -145,9 +157,9 @@ array_elements(Datum array, const char *what, char ***elements)
 	return count;
 }
 
-/* What a weighted meter takes its values from: the value, or an attribute. */
+/* What a meter takes its values from: the value, or an attribute. */
 static void
-check_value_from(const char *value_from)
+check_value_from(const char *value_from, MeterAggregate aggregate)
 {
 	static const char *const columns_without[] = {
 		"", "arrival", "source", "id", "time", "resource", "account", "entity",
@@ -155,6 +167,11 @@ check_value_from(const char *value_from)
 	};
 	int			i;
 
+	if (METER_OF_MEASURES(aggregate))
+	{
+		meter_check_measure_value(value_from, aggregate);
+		return;
+	}
 	for (i = 0; i < (int) lengthof(columns_without); i++)
 	{
 		if (strcmp(value_from, columns_without[i]) == 0)
@@ -231,12 +248,15 @@ check_actions(const Datum *values)
 
 /* Check the dimensions: columns that say something of usage, or attributes. */
 static void
-check_dimensions(Datum dimensions)
+check_dimensions(Datum dimensions, MeterAggregate aggregate)
 {
 	static const char *const unusable[] = {
 		"arrival", "id", "time", "resource", "account", "action", "value",
-		"attributes"
+		"attributes", "start_time", "end_time"
 	};
+	/* these are no columns of events */
+	int			nunusable = (int) lengthof(unusable) -
+		(METER_OF_MEASURES(aggregate) ? 0 : 2);
 	char	  **names;
 	int			count = array_elements(dimensions, "dimensions", &names);
 	int			i;
@@ -249,16 +269,73 @@ check_dimensions(Datum dimensions)
 						count)));
 	for (i = 0; i < count; i++)
 	{
-		for (j = 0; j < (int) lengthof(unusable); j++)
+		for (j = 0; j < nunusable; j++)
 		{
 			if (strcmp(names[i], unusable[j]) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("column \"%s\" cannot be a dimension",
 								names[i]),
+						 METER_OF_MEASURES(aggregate) ?
+						 errhint("A dimension can be source, entity or any key of attributes.") :
 						 errhint("A dimension can be source, entity, offering or any key of attributes.")));
 		}
 	}
+}
+
+/*
+ * Arguments that say how events are paired, rounded and counted mean nothing
+ * to a meter of measures, whose quantities are in the measures' own units.
+ */
+static void
+check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
+{
+	static const int lists[] = {ARG_STARTS, ARG_STOPS, ARG_CHANGES};
+	static const char *const names[] = {"starts", "stops", "changes"};
+	const char *what = NULL;
+	const char *hint = NULL;
+	char	  **actions;
+	int			i;
+
+	for (i = 0; i < (int) lengthof(lists); i++)
+	{
+		if (array_elements(values[lists[i]], names[i], &actions) > 0)
+		{
+			what = names[i];
+			hint = "Measures are quantities that somebody has measured: no action starts or stops them.";
+		}
+	}
+	if (nulls[ARG_ROUNDING] == ' ' &&
+		strcmp(TextDatumGetCString(values[ARG_ROUNDING]), "none") != 0)
+	{
+		what = "rounding";
+		hint = "Quantities are exact. Leave it out, or none.";
+	}
+	if (meter_interval_usec(DatumGetIntervalP(values[ARG_UNIT]),
+							"unit") != METER_MINUTE)
+	{
+		what = "unit";
+		hint = "Quantities are in the unit of the measures. Leave it out.";
+	}
+	if (DatumGetIntervalP(values[ARG_PRECISION])->month != 0 ||
+		meter_interval_usec(DatumGetIntervalP(values[ARG_PRECISION]),
+							"precision") != METER_MINUTE)
+	{
+		what = "precision";
+		hint = "Measures are cut to the microsecond. Leave it out.";
+	}
+	if (what != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s means nothing to aggregate %s", what,
+						meter_aggregate_name(aggregate)),
+				 errhint("%s", hint)));
+
+	/* any period will do */
+	values[ARG_PRECISION] = DirectFunctionCall3(interval_in,
+												CStringGetDatum("1 second"),
+												ObjectIdGetDatum(InvalidOid),
+												Int32GetDatum(-1));
 }
 
 /* An interval that must not be negative. */
@@ -323,9 +400,12 @@ check_definition(Datum *values, char *nulls)
 				 errhint("Leave it out, or null, for all entities.")));
 	aggregate = parse_aggregate(TextDatumGetCString(values[ARG_AGGREGATE]));
 	(void) parse_clock(TextDatumGetCString(values[ARG_CLOCK]));
-	check_value_from(TextDatumGetCString(values[ARG_VALUE_FROM]));
-	check_actions(values);
-	check_dimensions(values[ARG_DIMENSIONS]);
+	check_value_from(TextDatumGetCString(values[ARG_VALUE_FROM]), aggregate);
+	if (METER_OF_MEASURES(aggregate))
+		check_not_of_events(aggregate, values, nulls);
+	else
+		check_actions(values);
+	check_dimensions(values[ARG_DIMENSIONS], aggregate);
 
 	if (nulls[ARG_ROUNDING] != ' ')
 	{
@@ -360,7 +440,8 @@ check_definition(Datum *values, char *nulls)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("since must be before until")));
 
-	if (!meter_unit_is_finite(unit, rounding == METER_ROUND_NONE ? 1 :
+	if (!METER_OF_MEASURES(aggregate) &&
+		!meter_unit_is_finite(unit, rounding == METER_ROUND_NONE ? 1 :
 							  Min(grid.unit, 15 * METER_MINUTE)))
 		ereport(NOTICE,
 				(errmsg("some quantities in this unit have no finite decimal and are rounded at the 12th digit"),
@@ -497,6 +578,7 @@ begin_progress(MeterDefinition *definition)
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
+	meter_forget_measures(definition->stream, definition->name);
 	if (TIMESTAMP_IS_NOBEGIN(begin))
 	{
 		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);
@@ -512,8 +594,10 @@ begin_progress(MeterDefinition *definition)
 
 	if (TIMESTAMP_IS_NOBEGIN(definition->since))
 		ereport(NOTICE,
-				(errmsg("meter \"%s\" starts at %s, the period of the earliest event",
-						definition->name, timestamptz_to_str(begin))));
+				(errmsg("meter \"%s\" starts at %s, the period of the earliest %s",
+						definition->name, timestamptz_to_str(begin),
+						METER_OF_MEASURES(definition->aggregate) ?
+						"measure" : "event")));
 	values[0] = CStringGetTextDatum(definition->stream);
 	values[1] = CStringGetTextDatum(definition->name);
 	values[2] = TimestampTzGetDatum(begin);
@@ -598,6 +682,7 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	meter_execute(psprintf("DELETE FROM %s.resource_state WHERE meter = %s",
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_DELETE);
+	meter_forget_measures(stream, name);
 	meter_session_end(&session);
 	meter_rebuild_views(stream);
 	PG_RETURN_VOID();
@@ -660,8 +745,8 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 	MeterSession session;
 	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[3];
-	Datum		row[NARGS + 16];
-	bool		isnull[NARGS + 16];
+	Datum		row[NARGS + 23];
+	bool		isnull[NARGS + 23];
 	int			column;
 	char	   *zone;
 
@@ -676,7 +761,10 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 				 "coalesce(retry_at > $3, false), ledger_until, period::text, "
 				 "\"precision\"::text, note_bound, note_writers, note_server, "
 				 "position_watermark, note_watermark, "
-				 "(SELECT s.identity_window FROM meter.stream s WHERE s.name = stream) "
+				 "(SELECT s.identity_window FROM meter.stream s WHERE s.name = stream), "
+				 "measure_position, measure_position_watermark, "
+				 "measure_note_bound, measure_note_writers, measure_note_server, "
+				 "measure_note_watermark, measure_clock_position "
 				 "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
 				 columns,
 				 lock == METER_LOCK_NONE ? "" :
@@ -692,11 +780,11 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 					 errmsg("meter \"%s\" of stream \"%s\" does not exist",
 							name, stream)));
 	}
-	for (column = 0; definition != NULL && column < NARGS + 16; column++)
+	for (column = 0; definition != NULL && column < NARGS + 23; column++)
 	{
 		Oid			type = column < NARGS ? column_types[column] :
 			column == NARGS + 8 || column == NARGS + 9 ? TEXTOID :
-			column == NARGS + 11 ? TEXTARRAYOID :
+			column == NARGS + 11 || column == NARGS + 19 ? TEXTARRAYOID :
 			column == NARGS + 15 ? INTERVALOID : INT8OID;
 
 		row[column] = copy_result(context, column + 1, type, &isnull[column]);
@@ -772,6 +860,21 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 		definition->note_writers = row[NARGS + 11];
 		definition->note_server = DatumGetTimestampTz(row[NARGS + 12]);
 	}
+	definition->measures.position = DatumGetInt64(row[NARGS + 16]);
+	definition->measures.position_watermark = isnull[NARGS + 17] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[NARGS + 17]);
+	definition->measures.has_note = !isnull[NARGS + 18];
+	if (definition->measures.has_note)
+	{
+		definition->measures.note_bound = DatumGetInt64(row[NARGS + 18]);
+		definition->measures.note_writers = row[NARGS + 19];
+		definition->measures.note_server = DatumGetTimestampTz(row[NARGS + 20]);
+	}
+	definition->measures.note_watermark = isnull[NARGS + 21] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[NARGS + 21]);
+	definition->measures.clock_position = DatumGetInt64(row[NARGS + 22]);
+	definition->period = DatumGetCString(row[NARGS + 8]);
+	definition->timezone = zone;
 	make_spec(definition, DatumGetCString(row[ARG_AGGREGATE]),
 			  DatumGetCString(row[NARGS + 8]), DatumGetCString(row[NARGS + 9]),
 			  DatumGetCString(row[ARG_ROUNDING]), zone);

@@ -13,14 +13,43 @@
 typedef enum MeterAggregate
 {
 	METER_DURATION,
-	METER_WEIGHTED
+	METER_WEIGHTED,
+	METER_SUM,
+	METER_COUNT,
+	METER_MIN,
+	METER_MAX,
+	METER_LATEST,
+	METER_UNIQUE,
+	METER_COUNTER
 } MeterAggregate;
+
+/* Is usage made of measures, not of events? */
+#define METER_OF_MEASURES(aggregate)	((aggregate) >= METER_SUM)
+
+/* Does a quantity of 0 make a usage row? */
+#define METER_KEEPS_ZERO(aggregate) \
+	((aggregate) == METER_MIN || (aggregate) == METER_MAX || \
+	 (aggregate) == METER_LATEST)
 
 typedef enum MeterClock
 {
 	METER_CLOCK_WALL,
 	METER_CLOCK_EVENT
 } MeterClock;
+
+/* How far a log has been looked at: see position.c. */
+typedef struct MeterLogProgress
+{
+	int64		position;
+	TimestampTz position_watermark; /* DT_NOBEGIN: nothing is held */
+	bool		has_note;
+	int64		note_bound;
+	Datum		note_writers;	/* text[] */
+	TimestampTz note_server;
+	TimestampTz note_watermark; /* DT_NOBEGIN: none */
+	int64		clock_position;
+	int64		safe;			/* of this step; not stored */
+} MeterLogProgress;
 
 /* A meter as the catalog has it.  Arrays are text[]. */
 typedef struct MeterDefinition
@@ -35,6 +64,8 @@ typedef struct MeterDefinition
 	Datum		dimensions;
 	int			ndimensions;
 	char	  **dimension_names;	/* in the order they were given */
+	char	   *period;			/* as text */
+	char	   *timezone;
 	MeterGrid	grid;			/* zone, precision, period */
 	MeterRounding rounding;
 	int64		unit;
@@ -61,6 +92,8 @@ typedef struct MeterDefinition
 	bool		has_event_clock;
 	TimestampTz event_clock;
 	int64		clock_position;
+	MeterLogProgress measures;	/* of a meter of measures: their log */
+	TimestampTz first_straddler;	/* of this step; DT_NOEND: none */
 	int64		settlement;
 	TimestampTz ledger_until;	/* DT_NOBEGIN: the ledger had nothing */
 	int			failures;

@@ -14,6 +14,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "definition.h"
+#include "measure.h"
 #include "query.h"
 #include "spi.h"
 #include "stream.h"
@@ -87,6 +88,14 @@ meter_explain(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
+	if (METER_OF_MEASURES(definition->aggregate))
+	{
+		meter_explain_measures(fcinfo, definition, uuid, row.account,
+							   row.resource, row.dimensions, row.period_start,
+							   row.settlement);
+		meter_session_end(&session);
+		return (Datum) 0;
+	}
 	begin_literal = meter_timestamp_literal(row.period_start);
 	end_literal = meter_timestamp_literal(end);
 	watermark = meter_timestamp_literal(definition->has_watermark ?

@@ -13,6 +13,7 @@
 #include "utils/fmgroids.h"
 
 #include "advance.h"
+#include "measure.h"
 #include "query.h"
 #include "spi.h"
 #include "stream.h"
@@ -40,7 +41,7 @@ meter_release(PG_FUNCTION_ARGS)
 	meter_check_stream(stream);
 	meter_session_bulk();
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH gone AS (DELETE FROM %s.held WHERE meter = %s AND log = 'event'",
+	appendStringInfo(&sql, "WITH gone AS (DELETE FROM %s.held WHERE meter = %s",
 					 quote_identifier(stream), quote_literal_cstr(meter));
 	if (!PG_ARGISNULL(2))
 	{
@@ -57,7 +58,12 @@ meter_release(PG_FUNCTION_ARGS)
 	count = DatumGetInt64(meter_result(0, 1, &isnull));
 	released = meter_result_text(0, 2);
 
-	if (count > 0 && definition->has_watermark)
+	if (count > 0 && definition->has_watermark &&
+		METER_OF_MEASURES(definition->aggregate))
+		written = meter_measure_recompute(definition,
+										  meter_released_measures(definition, released),
+										  definition->watermark, true);
+	else if (count > 0 && definition->has_watermark)
 		written = meter_recompute(definition,
 								  psprintf("SELECT e.resource, min(e.\"time\") AS first FROM %s.event e "
 										   "WHERE e.arrival = ANY (%s::bigint[]) AND e.\"time\" < %s "

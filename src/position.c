@@ -37,22 +37,24 @@ static const char *const writers_query =
 "AND l.pid IS DISTINCT FROM pg_backend_pid() %s"
 "AND l.relation IN ("
 "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-"WHERE n.nspname = $1::name AND c.relname = 'event' "
+"WHERE n.nspname = $1::name AND c.relname = $2::name "
 "UNION ALL "
 "SELECT i.inhrelid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent "
 "JOIN pg_namespace n ON n.oid = c.relnamespace "
-"WHERE n.nspname = $1::name AND c.relname = 'event')";
+"WHERE n.nspname = $1::name AND c.relname = $2::name)";
 
 /*
  * The last arrival that was drawn.  The sequence must be as it was made, or
  * arrivals say nothing about the order of things.
  */
 static int64
-last_arrival(const MeterDefinition *definition)
+last_arrival(const MeterDefinition *definition, const char *log,
+			 int64 position)
 {
 	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(definition->stream)};
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(definition->stream),
+	CStringGetTextDatum(log)};
 	bool		isnull;
 	int64		last;
 
@@ -60,27 +62,27 @@ last_arrival(const MeterDefinition *definition)
 	meter_execute_params("SELECT s.seqcache = 1 AND NOT s.seqcycle AND s.seqincrement = 1 "
 						 "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
 						 "JOIN pg_namespace n ON n.oid = c.relnamespace "
-						 "WHERE n.nspname = $1::name AND c.relname = 'event_arrival_seq'",
-						 SPI_OK_SELECT, 1, types, values, NULL);
+						 "WHERE n.nspname = $1::name AND c.relname = $2 || '_arrival_seq'",
+						 SPI_OK_SELECT, 2, types, values, NULL);
 	if (SPI_processed != 1 || !DatumGetBool(meter_result(0, 1, &isnull)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sequence \"%s.event_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
-						definition->stream),
+				 errmsg("sequence \"%s.%s_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
+						definition->stream, log),
 				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
 	meter_execute(psprintf("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END "
-						   "FROM %s.event_arrival_seq",
-						   quote_identifier(definition->stream)),
+						   "FROM %s.%s_arrival_seq",
+						   quote_identifier(definition->stream), log),
 				  SPI_OK_SELECT);
 	last = DatumGetInt64(meter_result(0, 1, &isnull));
 	meter_session_end(&session);
 
-	if (last < definition->position)
+	if (last < position)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("arrivals of stream \"%s\" went back: the last is " INT64_FORMAT
 						", but " INT64_FORMAT " have been looked at",
-						definition->stream, last, definition->position),
+						definition->stream, last, position),
 				 errhint("meter.resume('%s') moves the sequence on; then meter.resettle() repairs what was missed.",
 						 definition->stream)));
 	return last;
@@ -104,18 +106,20 @@ server_start(void)
 
 /* Look up writers; `condition` limits the rows l of pg_locks. */
 static Datum
-find_writers(const MeterDefinition *definition, const char *condition)
+find_writers(const MeterDefinition *definition, const char *log,
+			 const char *condition)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(definition->stream)};
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(definition->stream),
+	CStringGetTextDatum(log)};
 	Datum		writers;
 	bool		isnull;
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params(psprintf(writers_query, condition),
-						 SPI_OK_SELECT, 1, types, values, NULL);
+						 SPI_OK_SELECT, 2, types, values, NULL);
 	writers = meter_result(0, 1, &isnull);
 	MemoryContextSwitchTo(context);
 	writers = PointerGetDatum(DatumGetArrayTypePCopy(writers));
@@ -152,17 +156,18 @@ is_empty(Datum writers)
 }
 
 /*
- * Up to which arrival statements from now on see all rows there will ever be;
- * at least the position that was reached before.  *noted_at is the watermark
- * when that was noted.  Notes change in the definition and are stored with it.
+ * Up to which arrival of a log statements from now on see all rows there will
+ * ever be; at least the position that was reached before.  *noted_at is the
+ * watermark when that was noted.
  */
-int64
-meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
+static int64
+safe_position(const MeterDefinition *definition, const char *log,
+			  MeterLogProgress *progress, TimestampTz *noted_at)
 {
-	int64		last = last_arrival(definition);
-	int64		safe = definition->position;
+	int64		last = last_arrival(definition, log, progress->position);
+	int64		safe = progress->position;
 
-	*noted_at = definition->position_watermark;
+	*noted_at = progress->position_watermark;
 
 	/*
 	 * One snapshot for the whole transaction may be older than the end of a
@@ -171,24 +176,24 @@ meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
 	if (IsolationUsesXactSnapshot())
 		return safe;
 
-	if (definition->has_note)
+	if (progress->has_note)
 	{
 		TimestampTz start = server_start();
 
-		if (definition->note_server != start)
+		if (progress->note_server != start)
 		{
-			definition->note_writers = find_writers(definition,
-													"AND l.pid IS NULL ");
-			definition->note_server = start;
+			progress->note_writers = find_writers(definition, log,
+												  "AND l.pid IS NULL ");
+			progress->note_server = start;
 		}
-		if (any_left(definition->note_writers))
+		if (any_left(progress->note_writers))
 			return safe;
-		if (definition->note_bound > safe)
+		if (progress->note_bound > safe)
 		{
-			safe = definition->note_bound;
-			*noted_at = definition->note_watermark;
+			safe = progress->note_bound;
+			*noted_at = progress->note_watermark;
 		}
-		definition->has_note = false;
+		progress->has_note = false;
 	}
 
 	/* rows to come draw their arrivals from now on */
@@ -197,18 +202,53 @@ meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
 
 	if (last > safe)
 	{
-		definition->note_bound = last;
-		definition->note_writers = find_writers(definition, "");
-		definition->note_server = server_start();
-		definition->note_watermark = definition->has_watermark ?
+		progress->note_bound = last;
+		progress->note_writers = find_writers(definition, log, "");
+		progress->note_server = server_start();
+		progress->note_watermark = definition->has_watermark ?
 			definition->watermark : DT_NOBEGIN;
-		if (is_empty(definition->note_writers))
+		if (is_empty(progress->note_writers))
 		{
 			safe = last;
-			*noted_at = definition->note_watermark;
+			*noted_at = progress->note_watermark;
 		}
 		else
-			definition->has_note = true;
+			progress->has_note = true;
 	}
 	return safe;
+}
+
+/*
+ * The safe position in the event log.  Notes change in the definition and are
+ * stored with it.
+ */
+int64
+meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
+{
+	MeterLogProgress progress;
+	int64		safe;
+
+	progress.position = definition->position;
+	progress.position_watermark = definition->position_watermark;
+	progress.has_note = definition->has_note;
+	progress.note_bound = definition->note_bound;
+	progress.note_writers = definition->note_writers;
+	progress.note_server = definition->note_server;
+	progress.note_watermark = definition->note_watermark;
+	safe = safe_position(definition, "event", &progress, noted_at);
+	definition->has_note = progress.has_note;
+	definition->note_bound = progress.note_bound;
+	definition->note_writers = progress.note_writers;
+	definition->note_server = progress.note_server;
+	definition->note_watermark = progress.note_watermark;
+	return safe;
+}
+
+/* The same in the measure log. */
+int64
+meter_safe_measure_position(MeterDefinition *definition,
+							TimestampTz *noted_at)
+{
+	return safe_position(definition, "measure", &definition->measures,
+						 noted_at);
 }

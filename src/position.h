@@ -9,5 +9,7 @@
 
 extern int64 meter_safe_position(MeterDefinition *definition,
 								 TimestampTz *noted_at);
+extern int64 meter_safe_measure_position(MeterDefinition *definition,
+										 TimestampTz *noted_at);
 
 #endif							/* METER_POSITION_H */

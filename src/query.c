@@ -12,6 +12,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "measure.h"
 #include "spi.h"
 
 /* A key of attributes that must be a number: NULL where it is none. */
@@ -41,6 +42,13 @@ append_dimension(StringInfo sql, const char *name)
 void
 meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 {
+	if (METER_OF_MEASURES(definition->aggregate))
+	{
+		/* what says who owns a resource, whatever happened to it */
+		appendStringInfoString(sql, "e.account <> '' AND e.action <> 'void' "
+							   "AND NOT starts_with(e.action, 'reconciled:')");
+		return;
+	}
 	appendStringInfo(sql, "(e.action = ANY (%s) OR e.action = ANY (%s) OR e.action = ANY (%s))",
 					 meter_text_array_literal(definition->starts),
 					 meter_text_array_literal(definition->stops),
@@ -216,6 +224,11 @@ meter_earliest_instant(const MeterDefinition *definition)
 {
 	StringInfoData sql;
 
+	if (METER_OF_MEASURES(definition->aggregate))
+		return psprintf("SELECT least((%s), (SELECT min(u.period_start) FROM %s.usage u WHERE u.meter = %s))",
+						meter_earliest_measure(definition),
+						quote_identifier(definition->stream),
+						quote_literal_cstr(definition->name));
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT least((SELECT min(e.\"time\") FROM %s.event e WHERE ",
 					 quote_identifier(definition->stream));
@@ -363,10 +376,13 @@ meter_append_insert_difference(StringInfo sql,
 					 "FROM (SELECT x.resource, x.account, x.dimensions, x.period_start, "
 					 "trim_scale(sum(x.quantity)) AS quantity, sum(x.revisions)::integer AS revision "
 					 "FROM (%s) x (resource, account, dimensions, period_start, quantity, revisions) "
-					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0) d ORDER BY 1",
+					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d ORDER BY 1",
 					 quote_identifier(definition->stream),
 					 quote_literal_cstr(definition->stream),
 					 quote_literal_cstr(definition->name),
 					 quote_literal_cstr(definition->name),
-					 settlement, difference);
+					 settlement, difference,
+					 /* a first row of 0 is one */
+					 METER_KEEPS_ZERO(definition->aggregate) ?
+					 " OR sum(x.revisions) = 0" : "");
 }

@@ -134,6 +134,32 @@ meter_result_text(uint64 row, int column)
 						column);
 }
 
+/* Begin to read the rows of a query that may be many. */
+Portal
+meter_cursor_open(const char *sql)
+{
+	return SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL,
+									 one_snapshot, 0);
+}
+
+/* Read so many of them as a result; false: there are no more. */
+bool
+meter_cursor_fetch(Portal cursor, long count)
+{
+	/* the rows of before are not needed any more */
+	if (SPI_tuptable != NULL)
+		SPI_freetuptable(SPI_tuptable);
+	SPI_cursor_fetch(cursor, true, count);
+	return SPI_processed > 0;
+}
+
+/* It is read. */
+void
+meter_cursor_close(Portal cursor)
+{
+	SPI_cursor_close(cursor);
+}
+
 /*
  * Give the rows of the last result out as those of a set-returning function,
  * whose declared columns they have.

@@ -28,6 +28,9 @@ extern void meter_execute_params(const char *sql, int expected, int nargs,
 								 const char *nulls);
 extern Datum meter_result(uint64 row, int column, bool *isnull);
 extern char *meter_result_text(uint64 row, int column);
+extern Portal meter_cursor_open(const char *sql);
+extern bool meter_cursor_fetch(Portal cursor, long count);
+extern void meter_cursor_close(Portal cursor);
 extern void meter_return_begin(FunctionCallInfo fcinfo);
 extern void meter_return_result(FunctionCallInfo fcinfo);
 extern Oid	meter_extension_owner(void);

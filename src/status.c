@@ -14,6 +14,7 @@
 #include "utils/typcache.h"
 
 #include "definition.h"
+#include "measure.h"
 #include "query.h"
 #include "spi.h"
 #include "stream.h"
@@ -139,6 +140,10 @@ count_for_owner(FunctionCallInfo fcinfo,
 static char *
 late_rows(const MeterDefinition *definition)
 {
+	if (METER_OF_MEASURES(definition->aggregate))
+		return psprintf("(SELECT FROM %s UNION ALL SELECT FROM %s) l",
+						meter_late_rows(definition, -1),
+						meter_late_measures(definition, -1));
 	return meter_late_rows(definition, -1);
 }
 

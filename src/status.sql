@@ -55,9 +55,10 @@ LEFT JOIN LATERAL (
     FROM pg_catalog.pg_locks AS l
     LEFT JOIN pg_catalog.pg_stat_activity AS s ON s.pid OPERATOR(pg_catalog.=) l.pid
     LEFT JOIN pg_catalog.pg_prepared_xacts AS p ON l.pid IS NULL AND p.transaction OPERATOR(pg_catalog.=) l.transactionid
-    WHERE l.virtualtransaction OPERATOR(pg_catalog.=) ANY (m.note_writers)
+    WHERE (l.virtualtransaction OPERATOR(pg_catalog.=) ANY (m.note_writers)
+           OR l.virtualtransaction OPERATOR(pg_catalog.=) ANY (m.measure_note_writers))
       AND (l.pid IS NOT NULL OR p.gid IS NOT NULL)
-) AS b ON m.note_bound IS NOT NULL
+) AS b ON m.note_bound IS NOT NULL OR m.measure_note_bound IS NOT NULL
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname::text OPERATOR(pg_catalog.=) m.stream
 WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
    OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')

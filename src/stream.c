@@ -19,6 +19,7 @@
 #include "utils/syscache.h"
 
 #include "definition.h"
+#include "measure.h"
 #include "quantity.h"
 #include "spi.h"
 #include "views.h"
@@ -95,6 +96,12 @@ static const char *const shape =
 "('settlement','watermark_before','timestamp with time zone'),"
 "('settlement','watermark','timestamp with time zone'),"
 "('settlement','position_before','bigint'),('settlement','position','bigint'),"
+"('settlement','measure_position_before','bigint'),('settlement','measure_position','bigint'),"
+"('measure_key','meter','text'),('measure_key','period_start','timestamp with time zone'),"
+"('measure_key','block','bigint'),('measure_key','keys','bytea'),"
+"('counter_state','meter','text'),('counter_state','resource','text'),"
+"('counter_state','dimensions','text[]'),('counter_state','time','timestamp with time zone'),"
+"('counter_state','value','numeric'),"
 "('settlement','usage_rows','bigint'),('settlement','aggregate','text'),"
 "('settlement','unit','interval'),('settlement','period','interval'),"
 "('settlement','timezone','text'),"
@@ -504,6 +511,8 @@ create_tables(const char *stream)
 				 "watermark timestamptz NOT NULL, "
 				 "position_before bigint NOT NULL, "
 				 "\"position\" bigint NOT NULL, "
+				 "measure_position_before bigint, "
+				 "measure_position bigint, "
 				 "usage_rows bigint NOT NULL, "
 				 "aggregate text NOT NULL, "
 				 "unit interval NOT NULL, "
@@ -512,6 +521,7 @@ create_tables(const char *stream)
 				 "recorded_at timestamptz NOT NULL DEFAULT now(), "
 				 "PRIMARY KEY (meter, settlement))", schema),
 		SPI_OK_UTILITY);
+	meter_create_measure_tables(schema);
 }
 
 /* What each object of a stream is for, for who looks at it with psql. */
@@ -529,12 +539,14 @@ comment_tables(const char *stream)
 		{"TABLE %s.measure", "measure log: quantities used by resources between two instants, append-only"},
 		{"TABLE %s.usage", "the ledger: usage rows, append-only; revision 0 is the first usage of a key, later ones are adjustments"},
 		{"COLUMN %s.usage.transaction_id", "computed from what the row is about by meter.transaction_id(): writing it twice is impossible"},
-		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; of an adjustment the difference"},
+		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; for meters of measures what they add up to, in their own unit; of an adjustment the difference"},
 		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
 		{"TABLE %s.voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
 		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
+		{"TABLE %s.measure_key", "hashes of source and id of the measures that a meter has looked at, by period and block of arrivals: where copies may be; derived, kept by the engine"},
+		{"TABLE %s.counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
 		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
 	};
 	int			i;
@@ -707,7 +719,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	MeterSession session;
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(stream)};
-	int64		position;
+	int64		positions[lengthof(logs)];
 	ListCell   *cell;
 	bool		isnull;
 	int			i;
@@ -719,22 +731,27 @@ meter_resume(PG_FUNCTION_ARGS)
 	meter_lock_stream(stream);
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
 						 SPI_OK_SELECT, 1, types, values, NULL);
-	meter_execute_params("SELECT coalesce(max(\"position\"), 0) FROM meter.meter WHERE stream = $1",
+	meter_execute_params("SELECT coalesce(max(\"position\"), 0), coalesce(max(measure_position), 0) "
+						 "FROM meter.meter WHERE stream = $1",
 						 SPI_OK_SELECT, 1, types, values, NULL);
-	position = DatumGetInt64(meter_result(0, 1, &isnull));
+	for (i = 0; i < (int) lengthof(logs); i++)
+		positions[i] = DatumGetInt64(meter_result(0, i + 1, &isnull));
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	check_guards(stream);
 	for (i = 0; i < (int) lengthof(logs); i++)
-		advance_sequence(stream, logs[i].name, position);
+		advance_sequence(stream, logs[i].name, positions[i]);
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL, "
 						 "note_bound = NULL, note_writers = NULL, note_server = NULL, "
-						 "note_watermark = NULL WHERE stream = $1",
+						 "note_watermark = NULL, "
+						 "measure_note_bound = NULL, measure_note_writers = NULL, "
+						 "measure_note_server = NULL, measure_note_watermark = NULL "
+						 "WHERE stream = $1",
 						 SPI_OK_UPDATE, 1, types, values, NULL);
 	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1) "
 						 "ON CONFLICT (name) DO NOTHING",

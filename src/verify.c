@@ -16,6 +16,7 @@
 #include "utils/typcache.h"
 
 #include "advance.h"
+#include "measure.h"
 #include "query.h"
 #include "spi.h"
 #include "stream.h"
@@ -104,6 +105,9 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	TimestampTz end;
 	const char *from_literal;
 	const char *end_literal;
+	char	   *ledger;
+	bool		measures;
+	bool		keeps_zero = METER_KEEPS_ZERO(definition->aggregate);
 
 	if (!settled_window(definition, during, &from, &end))
 		return;
@@ -113,24 +117,42 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	from_literal = meter_timestamp_literal(from);
 	end_literal = meter_timestamp_literal(end);
 	initStringInfo(&sql);
-	append_timelines(&sql, definition, from, NULL);
+	measures = METER_OF_MEASURES(definition->aggregate);
+	ledger = meter_ledger_of_range(definition, from_literal, end_literal);
+	if (measures)
+	{
+		appendStringInfoString(&sql, "WITH ");
+		meter_append_measures_of_all(&sql, definition, from_literal,
+									 end_literal, NULL);
+	}
+	else
+		append_timelines(&sql, definition, from, NULL);
 	appendStringInfo(&sql,
 					 " SELECT %s::text, d.account, d.resource, d.dimensions, d.period_start, "
 					 "trim_scale(d.ledger), trim_scale(d.expected) FROM ("
 					 "SELECT x.resource, x.account, x.dimensions, x.period_start, "
-					 "- coalesce(sum(x.quantity) FILTER (WHERE x.revisions > 0), 0) AS ledger, "
+					 "- %s(x.quantity) FILTER (WHERE x.revisions > 0)%s AS ledger, "
 					 "coalesce(sum(x.quantity) FILTER (WHERE x.revisions = 0), 0) AS expected FROM (",
-					 quote_literal_cstr(definition->name));
-	meter_append_difference(&sql, definition, "timelines", end_literal,
-							meter_ledger_of_range(definition, from_literal,
-												  end_literal));
+					 quote_literal_cstr(definition->name),
+					 /* of a first row of 0 that is missing: nothing */
+					 keeps_zero ? "sum" : "coalesce(sum",
+					 keeps_zero ? "" : ", 0)");
+	if (measures)
+		appendStringInfoString(&sql, meter_measure_difference(ledger));
+	else
+		meter_append_difference(&sql, definition, "timelines", end_literal,
+								ledger);
 	appendStringInfo(&sql,
 					 ") x (resource, account, dimensions, period_start, quantity, revisions) "
-					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0) d "
+					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d "
 					 /* late rows that have not been looked at yet are no fault */
-					 "WHERE NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) "
-					 "ORDER BY 5, 3, 2, 4",
+					 "WHERE NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
+					 keeps_zero ? " OR sum(x.revisions) = 0" : "",
 					 meter_late_rows(definition, -1));
+	if (measures)
+		appendStringInfo(&sql, "AND NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
+						 meter_late_measures(definition, -1));
+	appendStringInfoString(&sql, "ORDER BY 5, 3, 2, 4");
 	meter_execute(sql.data, SPI_OK_SELECT);
 	meter_return_result(fcinfo);
 	meter_session_end(&session);
@@ -203,6 +225,14 @@ meter_resettle(PG_FUNCTION_ARGS)
 	meter_note_voids(definition, -1, PG_INT64_MAX);
 	end_literal = meter_timestamp_literal(end);
 	initStringInfo(&sql);
+	if (METER_OF_MEASURES(definition->aggregate))
+	{
+		written = meter_measure_resettle(definition, from, end);
+		meter_session_end(&session);
+		if (written > 0)
+			meter_store_settlement(definition, written);
+		PG_RETURN_INT64(written);
+	}
 	/* what may yet have to be held does not count */
 	append_timelines(&sql, definition, from, meter_late_from(definition));
 	appendStringInfoString(&sql, ", states AS (");

@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 
 #include "definition.h"
+#include "measure.h"
 #include "query.h"
 #include "spi.h"
 #include "stream.h"
@@ -49,6 +50,14 @@ append_live_usage(StringInfo sql, const MeterDefinition *definition)
 
 	from = psprintf("(SELECT lower(%s))", window);
 	to = psprintf("(SELECT upper(%s))", window);
+	if (METER_OF_MEASURES(definition->aggregate))
+	{
+		appendStringInfo(sql, " UNION ALL SELECT %s::text, u.account, u.resource, "
+						 "u.dimensions, u.period_start, u.quantity, false FROM (", meter);
+		meter_append_measures_in_view(sql, definition, from, to);
+		appendStringInfoString(sql, ") u");
+		return;
+	}
 	appendStringInfo(sql,
 					 " UNION ALL "
 					 "SELECT %s::text, (u.row).account, u.resource, (u.row).dimensions, "
@@ -123,6 +132,11 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 
+	if (METER_OF_MEASURES(definition->aggregate))
+	{
+		meter_append_measure_meter_anomaly(sql, definition);
+		return;
+	}
 	appendStringInfo(sql,
 					 " UNION ALL "
 					 "SELECT CASE WHEN i.starts THEN 'duplicate start' ELSE 'orphan stop' END, %s::text, "
@@ -193,6 +207,7 @@ meter_rebuild_views(const char *stream)
 	append_current_usage(&usage, stream);
 	initStringInfo(&anomaly);
 	append_anomaly(&anomaly, stream, identity_window(stream));
+	meter_append_measure_anomaly(&anomaly, stream, identity_window(stream));
 	foreach(cell, refs)
 	{
 		MeterRef   *ref = lfirst(cell);

@@ -1,0 +1,31 @@
+/*
+ * identity_keys.h
+ *	  Which measures may have copies.
+ */
+#ifndef METER_IDENTITY_KEYS_H
+#define METER_IDENTITY_KEYS_H
+
+#include "meter.h"
+
+#include "definition.h"
+
+/* Rows that may have copies, as conditions on the log. */
+typedef struct MeterSuspects
+{
+	int64		count;
+	char	   *hashes;			/* bigint[] literal */
+	char	   *blocks;			/* bigint[] literal; NULL: anywhere */
+} MeterSuspects;
+
+/* A block of arrivals is so many bits of them. */
+#define METER_KEY_BLOCK_BITS	13
+
+extern void meter_note_measure_keys(const MeterDefinition *definition,
+									int64 after, int64 upto);
+extern void meter_prune_measure_keys(const MeterDefinition *definition);
+extern void meter_find_suspects(const MeterDefinition *definition,
+								TimestampTz from, TimestampTz to,
+								TimestampTz first_straddler,
+								MeterSuspects *suspects);
+
+#endif							/* METER_IDENTITY_KEYS_H */
