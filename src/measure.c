@@ -829,8 +829,7 @@ meter_append_measures_in_view(StringInfo sql,
 /*
  * The measures e behind the usage of "touched" that meter_append_measures()
  * asked for before: arrival, start_time, end_time, account as it is or empty,
- * payer, dimensions, quantity and explanation.  Readings of counters before
- * the period are not shown, but for the last.
+ * payer, dimensions, part_begin, part_end, quantity and explanation.
  */
 void
 meter_append_measures_behind(StringInfo sql,
@@ -840,34 +839,32 @@ meter_append_measures_behind(StringInfo sql,
 	bool		sum = definition->aggregate == METER_SUM;
 
 	appendStringInfo(sql,
-					 "SELECT b.arrival, b.start_time, b.end_time, b.account, b.payer, %s AS dimensions, b.quantity, b.explanation "
+					 "SELECT b.arrival, b.start_time, b.end_time, b.account, b.payer, %s AS dimensions, b.part_begin, b.part_end, b.quantity, b.explanation "
 					 "FROM (SELECT e.arrival, e.start_time, e.end_time, coalesce(e.account, '') AS account",
 					 jsonb_of(definition, "b"));
 	append_dimensions(sql, definition);
 	if (sum)
-		appendStringInfo(sql, ", p.account AS payer, trim_scale(sum(p.quantity)) AS quantity, "
-						 "CASE WHEN e.start_time >= t.begin_at AND e.end_time <= %s AND count(*) = 1 THEN 'whole' "
-						 "ELSE format('the part of %%s from %%s to %%s: trunc(%%s * time up to there / %%s s), at the end less at the beginning', "
-						 "CASE WHEN count(*) = 1 THEN 'it' ELSE 'it that this account owns' END, "
-						 "greatest(e.start_time, t.begin_at), least(e.end_time, %s), v.value, "
-						 "trim_scale(extract(epoch FROM e.end_time - e.start_time))) END AS explanation "
-						 "FROM (SELECT e.*, t.begin_at ", scope->to, scope->to);
+		appendStringInfoString(sql, ", p.account AS payer, p.part_begin, p.part_end, trim_scale(p.quantity) AS quantity, "
+							   "CASE WHEN p.part_begin = e.start_time AND p.part_end = e.end_time THEN 'all of it' "
+							   "ELSE format('from %s to %s: trunc(%s * %s / %s, %s) - trunc(%s * %s / %s, %s)', "
+							   "p.part_begin, p.part_end, e.spread, "
+							   "trim_scale(extract(epoch FROM p.part_end - e.start_time)), e.seconds, scale(e.spread), e.spread, "
+							   "trim_scale(extract(epoch FROM p.part_begin - e.start_time)), e.seconds, scale(e.spread)) END AS explanation ");
 	else
 		appendStringInfo(sql, ", CASE WHEN e.account <> '' THEN e.account ELSE " OWNER_AT("e.start_time")
-						 " END AS payer, NULL::numeric AS quantity, "
-						 "CASE WHEN e.start_time < t.begin_at THEN 'the reading before' ELSE format('says %%s', %s) END AS explanation "
-						 "FROM (SELECT e.*, t.begin_at ", value_of(definition));
+						 " END AS payer, e.start_time AS part_begin, e.end_time AS part_end, NULL::numeric AS quantity, "
+						 "CASE WHEN e.start_time < e.begin_at THEN format('says %%s: the reading before', e.spread) "
+						 "ELSE format('says %%s', coalesce(e.spread::text, 'nothing')) END AS explanation ");
+	appendStringInfo(sql, "FROM (SELECT e.*, t.begin_at, %s AS spread, trim_scale(extract(epoch FROM e.end_time - e.start_time)) AS seconds ",
+					 value_of(definition));
 	append_rows(sql, definition, scope);
 	if (definition->aggregate == METER_COUNTER)
-		appendStringInfo(sql, " AND e.start_time >= coalesce((SELECT max(i.start_time) FROM instants i "
-						 "WHERE i.start_time < t.begin_at), t.begin_at)");
-	appendStringInfoString(sql, ") e CROSS JOIN LATERAL (SELECT e.begin_at) t LEFT JOIN owners o ON o.resource = e.resource");
+		appendStringInfoString(sql, " AND e.start_time >= coalesce((SELECT max(i.start_time) FROM instants i "
+							   "WHERE i.start_time < t.begin_at), t.begin_at)");
+	appendStringInfoString(sql, ") e LEFT JOIN owners o ON o.resource = e.resource");
 	if (sum)
-		appendStringInfo(sql, " CROSS JOIN LATERAL (SELECT %s AS value) v "
-						 "CROSS JOIN LATERAL meter.measure_parts(%s, %s, e.start_time, e.end_time, v.value, "
-						 "e.account, o.since, o.accounts, e.begin_at, %s) p "
-						 "GROUP BY e.arrival, e.start_time, e.end_time, e.account, e.source, e.entity, e.attributes, p.account, t.begin_at, v.value",
-						 value_of(definition),
+		appendStringInfo(sql, " CROSS JOIN LATERAL meter.measure_parts(%s, %s, e.start_time, e.end_time, e.spread, "
+						 "e.account, o.since, o.accounts, e.begin_at, %s) p",
 						 quote_literal_cstr(definition->period),
 						 quote_literal_cstr(definition->timezone), scope->to);
 	appendStringInfoString(sql, ") b");

@@ -17,7 +17,7 @@ COMMENT ON FUNCTION meter.measure_period_end(text, text, timestamptz) IS
 CREATE FUNCTION meter.measure_parts(
     period text, timezone text, start_time timestamptz, end_time timestamptz, value numeric, account text,
     owned_since timestamptz[], owners text[], begin_at timestamptz, end_at timestamptz,
-    OUT period_start timestamptz, OUT account text, OUT quantity numeric)
+    OUT period_start timestamptz, OUT account text, OUT part_begin timestamptz, OUT part_end timestamptz, OUT quantity numeric)
 RETURNS SETOF record
 LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20 ROWS 2
 AS 'MODULE_PATHNAME', 'meter_measure_parts';

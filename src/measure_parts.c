@@ -307,8 +307,8 @@ meter_measure_parts(PG_FUNCTION_ARGS)
 	TimestampTz period_begin;
 	TimestampTz to;
 	int			owner;
-	Datum		values[3];
-	bool		nulls[3] = {false, false, false};
+	Datum		values[5];
+	bool		nulls[5] = {false, false, false, false, false};
 
 	if (SRF_IS_FIRSTCALL())
 	{
@@ -386,7 +386,9 @@ meter_measure_parts(PG_FUNCTION_ARGS)
 	values[0] = TimestampTzGetDatum(period_begin);
 	values[1] = owner < 0 ? CStringGetTextDatum("") :
 		parts->owners.names[owner];
-	values[2] = NumericGetDatum(spread_part(&parts->spread, parts->at, to));
+	values[2] = TimestampTzGetDatum(parts->at);
+	values[3] = TimestampTzGetDatum(to);
+	values[4] = NumericGetDatum(spread_part(&parts->spread, parts->at, to));
 	parts->at = to;
 	parts->at_instant = false;
 	SRF_RETURN_NEXT(call,

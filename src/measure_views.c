@@ -164,8 +164,10 @@ meter_explain_measures(FunctionCallInfo fcinfo, MeterDefinition *definition,
 					 "UNION ALL SELECT 3, 'measure', b.start_time, b.end_time, b.arrival, m.source, m.id, NULL, "
 					 "m.account, NULL, m.value, b.quantity, b.explanation, b.arrival "
 					 "FROM behind b JOIN %s.measure m ON m.arrival = b.arrival "
-					 "WHERE b.payer = %s AND b.dimensions = %s::jsonb ",
-					 schema, who, key);
+					 "WHERE b.payer = %s AND b.dimensions = %s::jsonb%s ",
+					 schema, who, key,
+					 definition->aggregate == METER_COUNTER ?
+					 psprintf(" OR (b.start_time < %s AND b.dimensions = %s::jsonb)", begin, key) : "");
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 5, 'total', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, "
 					 "coalesce((SELECT trim_scale(w.quantity) FROM wanted w WHERE w.account = %s "
