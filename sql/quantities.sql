@@ -71,8 +71,8 @@ SET meter.now = '2024-03-05 13:00Z';
 SELECT * FROM meter.advance('net');
 SELECT hour, resource, account, quantity FROM pg_temp.usage('bytes');
 SELECT * FROM meter.verify('net');
-SELECT part, "time", until, value, quantity, regexp_replace(explanation, 'recorded at .*:', 'recorded at …:') AS explanation
-FROM net.usage u, meter.explain('net', u.transaction_id) WHERE u.resource = 'thirds' AND u.period_start = '2024-03-05 12:00Z';
+SELECT part, "time", until, value, e.quantity, regexp_replace(explanation, 'recorded at .*:', 'recorded at …:') AS explanation
+FROM net.usage u, meter.explain('net', u.transaction_id) e WHERE u.resource = 'thirds' AND u.period_start = '2024-03-05 12:00Z';
 
 -- an end before its start is refused at the door
 INSERT INTO net.measure (start_time, end_time, resource, value) VALUES ('2024-03-05 11:00Z', '2024-03-05 10:00Z', 'r', 1);
@@ -98,8 +98,8 @@ SELECT usage_rows, adjustments, late_rows FROM meter.advance('net', 'owned');
 INSERT INTO net.event ("time", resource, account, action) VALUES ('2024-03-05 10:15Z', 'ip1', 'E', 'transfer');
 SELECT usage_rows, adjustments, late_rows FROM meter.advance('net', 'owned');
 SELECT * FROM pg_temp.usage('owned') WHERE revision > 0 OR account IN ('D', 'E');
-SELECT part, "time", until, arrival, action, account, value, quantity, regexp_replace(explanation, 'recorded at .*', 'recorded at …') AS explanation
-FROM net.usage u, meter.explain('net', u.transaction_id) WHERE u.meter = 'owned' AND u.account = 'A' AND u.revision = 1;
+SELECT part, "time", until, arrival, action, e.account, value, e.quantity, regexp_replace(explanation, 'recorded at .*', 'recorded at …') AS explanation
+FROM net.usage u, meter.explain('net', u.transaction_id) e WHERE u.meter = 'owned' AND u.account = 'A' AND u.revision = 1;
 SELECT * FROM meter.verify('net');
 
 -- ---------------------------------------------------------------- copies, and rows that are taken back
@@ -131,6 +131,8 @@ SELECT * FROM meter.verify('net');
 -- ---------------------------------------------------------------- too late
 SELECT meter.create_meter('net', 'strict', entity => 'strict', aggregate => 'sum', dimensions => '{}', lateness => '0', max_lateness => '1 hour', since => '2024-03-05 10:00Z');
 INSERT INTO net.measure (start_time, end_time, resource, entity, account, value) VALUES ('2024-03-05 12:00Z', '2024-03-05 12:30Z', 'r', 'strict', 'A', 1);
+SELECT usage_rows, adjustments, late_rows FROM meter.advance('net', 'strict');
+-- what arrives from now on was drawn when 13:00 was settled
 SELECT usage_rows, adjustments, late_rows FROM meter.advance('net', 'strict');
 INSERT INTO net.measure (start_time, end_time, resource, entity, account, value) VALUES
 	('2024-03-05 10:00Z', '2024-03-05 12:00Z', 'r', 'strict', 'A', 20), ('2024-03-05 12:10Z', '2024-03-05 12:20Z', 'r', 'strict', 'A', 3);

@@ -534,6 +534,9 @@ check_unit(const MeterDefinition *definition)
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 METER_OF_MEASURES(parse_aggregate(meter_result_text(0, 1))) ?
+				 errmsg("the ledger has usage of meter \"%s\" by aggregate %s",
+						definition->name, meter_result_text(0, 1)) :
 				 errmsg("the ledger has usage of meter \"%s\" by aggregate %s in units of \"%s\"",
 						definition->name, meter_result_text(0, 1),
 						meter_result_text(0, 2)),
