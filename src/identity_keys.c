@@ -320,8 +320,7 @@ walk_chunks(const MeterDefinition *definition, KeyTable *table, ChunkUse use,
 					found = true;
 			}
 			if (found)
-				appendStringInfo(blocks, "%s" INT64_FORMAT,
-								 blocks->len > 1 ? "," : "",
+				appendStringInfo(blocks, "," INT64_FORMAT,
 								 DatumGetInt64(meter_result(row, 2, &isnull)));
 		}
 		MemoryContextSwitchTo(before);
@@ -403,6 +402,7 @@ meter_find_suspects(const MeterDefinition *definition, TimestampTz from,
 				  SPI_OK_SELECT);
 	nkeys = DatumGetInt64(meter_result(0, 1, &isnull));
 	suspects->count = 0;
+	suspects->nblocks = 0;
 	suspects->hashes = suspects->blocks = NULL;
 	if (nkeys == 0)
 		return;
@@ -410,7 +410,6 @@ meter_find_suspects(const MeterDefinition *definition, TimestampTz from,
 	initStringInfo(&hashes);
 	appendStringInfoChar(&hashes, '{');
 	initStringInfo(&blocks);
-	appendStringInfoChar(&blocks, '{');
 	table.npasses = (int) (nkeys * 2 / MOST_SLOTS) + 1;
 	for (table.pass = 0; table.pass < table.npasses; table.pass++)
 	{
@@ -454,9 +453,15 @@ meter_find_suspects(const MeterDefinition *definition, TimestampTz from,
 		return;
 	appendStringInfoString(&hashes, "}'::bigint[]");
 	suspects->hashes = psprintf("'%s", hashes.data);
-	if (!anywhere)
-	{
-		appendStringInfoString(&blocks, "}'::bigint[]");
-		suspects->blocks = psprintf("'%s", blocks.data);
-	}
+	suspects->nblocks = PG_INT64_MAX;
+	if (anywhere)
+		return;
+	/* a block has a chunk for each period */
+	meter_execute(psprintf("SELECT count(DISTINCT b), array_agg(DISTINCT b) FROM unnest('{%s}'::bigint[]) b",
+						   blocks.len > 0 ? blocks.data + 1 : ""),
+				  SPI_OK_SELECT);
+	suspects->nblocks = DatumGetInt64(meter_result(0, 1, &isnull));
+	suspects->blocks = psprintf("%s::bigint[]",
+								quote_literal_cstr(suspects->nblocks > 0 ?
+												   meter_result_text(0, 2) : "{}"));
 }

@@ -14,7 +14,8 @@ typedef struct MeterSuspects
 {
 	int64		count;
 	char	   *hashes;			/* bigint[] literal */
-	char	   *blocks;			/* bigint[] literal; NULL: anywhere */
+	int64		nblocks;		/* where they are */
+	char	   *blocks;			/* bigint[] literal */
 } MeterSuspects;
 
 /* A block of arrivals is so many bits of them. */

@@ -26,13 +26,20 @@
 	"ROW(" alias ".account, " alias ".entity, " alias ".value, " \
 	alias ".attributes)::text COLLATE \"C\""
 
-/* Time since the next lesser copy of a measure that has an id. */
-#define SINCE_COPY(alias) \
-	alias ".start_time - lag(" alias ".start_time) OVER (PARTITION BY " \
+/*
+ * Time since the next lesser copy of a measure that has an id; `first` may be
+ * what copies have in common in a form that is quick to compare.
+ */
+#define SINCE_COPY(alias, first) \
+	alias ".start_time - lag(" alias ".start_time) OVER (PARTITION BY " first \
 	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
 	alias ".start_time, " alias ".end_time, coalesce(" alias ".value, '-Infinity'), " \
 	"CASE WHEN " alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " \
 	alias ".arrival) AS since_copy"
+
+/* A hash of what copies have in common. */
+#define KEY_OF(alias) \
+	"meter.measure_key(" alias ".resource, coalesce(" alias ".source, ''), " alias ".id)"
 
 /* A column of the measure log that value_from may name, for unique only. */
 static bool
@@ -140,6 +147,20 @@ period_end(const MeterDefinition *definition, const char *at)
 					quote_literal_cstr(definition->timezone), at);
 }
 
+/* A key of attributes that must be a number: NULL where it is none. */
+void
+meter_append_measure_number(StringInfo sql, const char *key)
+{
+	const char *literal = quote_literal_cstr(key);
+
+	appendStringInfo(sql,
+					 "CASE jsonb_typeof(e.attributes -> %s) WHEN 'number' THEN (e.attributes -> %s)::numeric "
+					 "WHEN 'string' THEN CASE WHEN length(e.attributes ->> %s) <= 300 AND e.attributes ->> %s "
+					 "~ '^[[:space:]]*[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,2})?[[:space:]]*$' "
+					 "THEN (e.attributes ->> %s)::numeric END END",
+					 literal, literal, literal, literal, literal);
+}
+
 /* The value of a row e: a number, or for unique a text or a number. */
 static void
 append_value(StringInfo sql, const MeterDefinition *definition)
@@ -150,7 +171,7 @@ append_value(StringInfo sql, const MeterDefinition *definition)
 	if (strcmp(from, "value") == 0)
 		appendStringInfoString(sql, "e.value");
 	else if (definition->aggregate != METER_UNIQUE)
-		meter_append_number_attribute(sql, from);
+		meter_append_measure_number(sql, from);
 	else if (is_text_column(from))
 		appendStringInfo(sql, "e.%s", from);
 	else
@@ -378,10 +399,24 @@ append_sources(StringInfo sql, const MeterDefinition *definition,
 	if (scope->copies != NULL)
 	{
 		/* if any lesser copy lies within the window, the one next to it does */
-		appendStringInfo(sql, "%smeasure_copies AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
-						 SINCE_COPY("c") " FROM %s.measure c WHERE c.id IS NOT NULL AND %s",
-						 scope->copies_with ? scope->copies_with : "",
-						 quote_identifier(definition->stream), scope->copies);
+		if (scope->suspects == NULL)
+		{
+			/* where nothing is met twice, nothing has to be compared */
+			appendStringInfo(sql, "suspects AS MATERIALIZED (SELECT " KEY_OF("c") " AS key FROM %s.measure c "
+							 "WHERE c.id IS NOT NULL AND %s",
+							 quote_identifier(definition->stream), scope->copies);
+			append_scope(sql, definition, scope, "c");
+			appendStringInfoString(sql, " GROUP BY 1 HAVING count(*) > 1), ");
+		}
+		else
+			appendStringInfo(sql, "suspects AS MATERIALIZED (SELECT unnest(%s) AS key), ",
+							 scope->suspects);
+		appendStringInfo(sql, "measure_copies AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
+						 SINCE_COPY("c", "s.key, ") " FROM %s c JOIN suspects s ON s.key = " KEY_OF("c")
+						 " WHERE c.id IS NOT NULL AND %s",
+						 scope->copies_from ? scope->copies_from :
+						 psprintf("%s.measure", quote_identifier(definition->stream)),
+						 scope->copies);
 		append_scope(sql, definition, scope, "c");
 		appendStringInfo(sql, ") c WHERE c.since_copy <= '" INT64_FORMAT " microseconds'::interval), ",
 						 definition->identity_window);
@@ -736,7 +771,7 @@ append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
 						 "WHERE b.start_time < %s AND b.end_time > %s))",
 						 from, schema, from, from);
 	appendStringInfo(sql,
-					 "FROM (SELECT l.*, " SINCE_COPY("l") " FROM %s.measure l WHERE l.start_time < %s "
+					 "FROM (SELECT l.*, " SINCE_COPY("l", "") " FROM %s.measure l WHERE l.start_time < %s "
 					 "AND l.start_time >= %s - '" INT64_FORMAT " microseconds'::interval AND ",
 					 schema, to, first, definition->identity_window);
 	append_not_held(sql, definition, "l");

@@ -27,13 +27,16 @@ typedef struct MeterMeasureScope
 	bool		voids_from_log; /* and not from what the engine noted */
 	const char *copies;			/* condition on rows c that may be copies;
 								 * NULL: there are none */
-	const char *copies_with;	/* CTEs that it needs, or NULL */
+	const char *copies_from;	/* where to find these rows; NULL: the log */
+	const char *suspects;		/* bigint[] literal of hashes that may be met
+								 * twice; NULL: look for them */
 	bool		any_held;
 	bool		any_voided;
 } MeterMeasureScope;
 
 extern void meter_check_measure_value(const char *value_from,
 									  MeterAggregate aggregate);
+extern void meter_append_measure_number(StringInfo sql, const char *key);
 extern void meter_create_measure_tables(const char *schema);
 extern void meter_forget_measures(const char *stream, const char *meter);
 extern char *meter_earliest_measure(const MeterDefinition *definition);

@@ -19,6 +19,9 @@
 /* Ledger rows are looked up one by one up to so many periods of resources. */
 #define FEW_PROBES	100000
 
+/* So many blocks of arrivals are read by themselves, more by reading the log. */
+#define FEW_BLOCKS	500
+
 /* A count in the only row of the last result. */
 static int64
 count_in(int column)
@@ -386,18 +389,21 @@ meter_measure_settle(MeterDefinition *definition, TimestampTz end,
 		TimestampTz first = Min(definition->watermark,
 								definition->first_straddler);
 
-		scope.copies_with =
-			psprintf("suspects AS MATERIALIZED (SELECT unnest(%s) AS key), ",
-					 suspects.hashes);
+		scope.suspects = suspects.hashes;
 		scope.copies =
-			psprintf("c.start_time >= %s AND %s "
-					 "meter.measure_key(c.resource, coalesce(c.source, ''), c.id) IN (SELECT key FROM suspects)",
+			psprintf("c.start_time >= %s",
 					 meter_timestamp_literal(meter_later_by(first,
-															-definition->identity_window)),
-					 suspects.blocks == NULL ? "" :
-					 psprintf("(c.arrival > " INT64_FORMAT " OR c.arrival >> %d = ANY (%s)) AND",
-							  definition->measures.position,
-							  METER_KEY_BLOCK_BITS, suspects.blocks));
+															-definition->identity_window)));
+		if (suspects.nblocks <= FEW_BLOCKS)
+			/* found by the index on arrivals, one block after the other */
+			scope.copies_from =
+				psprintf("(SELECT m.* FROM unnest(%s) b CROSS JOIN LATERAL "
+						 "(SELECT * FROM %s.measure l WHERE l.arrival >= b << %d AND l.arrival < (b + 1) << %d "
+						 "AND l.arrival <= " INT64_FORMAT " OFFSET 0) m "
+						 "UNION ALL SELECT m.* FROM %s.measure m WHERE m.arrival > " INT64_FORMAT ")",
+						 suspects.blocks, schema, METER_KEY_BLOCK_BITS,
+						 METER_KEY_BLOCK_BITS, definition->measures.position,
+						 schema, definition->measures.position);
 	}
 
 	initStringInfo(&sql);

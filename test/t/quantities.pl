@@ -178,8 +178,8 @@ SKIP:
 CREATE TABLE raw (day text, ms bigint, device text, port text, in_packets bigint, in_bytes numeric, out_packets bigint, out_bytes numeric, in_ratio text, out_ratio text);
 COPY raw FROM PROGRAM 'xz -dc "$file" | tar -xOf - | grep -v ^SaveTime' (FORMAT csv, ENCODING 'UTF8');
 CREATE TABLE feed AS SELECT * FROM (SELECT to_timestamp(lag(ms) OVER (PARTITION BY port ORDER BY ms) / 1000.0) AS start_time,
-	to_timestamp(ms / 1000.0) AS end_time, port AS resource, device AS account, in_bytes, out_bytes FROM raw) f WHERE start_time IS NOT NULL;
-CREATE TABLE batch AS SELECT 'leaf-1' AS source, row_number() OVER (ORDER BY resource, start_time)::text AS id, f.*, copy, floor(random() * 10)::int AS batch
+	to_timestamp(ms / 1000.0) AS end_time, port AS resource, device AS account, in_bytes, out_bytes, port || ms AS id FROM raw) f WHERE start_time IS NOT NULL;
+CREATE TABLE batch AS SELECT 'leaf-1' AS source, f.*, copy, floor(random() * 10)::int AS batch
 	FROM feed f, generate_series(1, 2) copy;
 SQL
 	my $script = '';
