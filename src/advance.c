@@ -643,6 +643,8 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
+	if (METER_OF_MEASURES(definition->aggregate))
+		meter_session_memory();
 	caught_up = METER_OF_MEASURES(definition->aggregate) ?
 		meter_measure_late(definition, safe, noted_at, measures_noted_at, step) :
 		settle_late(definition, safe, noted_at, step);

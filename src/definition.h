@@ -94,6 +94,7 @@ typedef struct MeterDefinition
 	int64		clock_position;
 	MeterLogProgress measures;	/* of a meter of measures: their log */
 	TimestampTz first_straddler;	/* of this step; DT_NOEND: none */
+	bool		all_simple;		/* of this step */
 	int64		settlement;
 	TimestampTz ledger_until;	/* DT_NOBEGIN: the ledger had nothing */
 	int			failures;

@@ -24,7 +24,6 @@
 
 #include "measure.h"
 #include "spi.h"
-#include "stream.h"
 
 /* Arrivals whose hashes are gathered at a time: some 10 MB. */
 #define ARRIVALS_AT_ONCE	(INT64CONST(1) << 20)
@@ -126,11 +125,11 @@ meter_note_measure_keys(const MeterDefinition *definition, int64 after,
 	int			i;
 	bool		isnull;
 
-	/* segment by segment: between them lie 2^32 arrivals that never were */
+	/* segment by segment: between them lie arrivals that never were */
 	meter_execute(psprintf("SELECT min(e.arrival), max(e.arrival) FROM %s.measure e "
 						   "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
-						   " AND e.id IS NOT NULL GROUP BY e.arrival >> %d",
-						   schema, after, upto, METER_SEGMENT_BITS),
+						   " AND e.id IS NOT NULL GROUP BY e.tableoid",
+						   schema, after, upto),
 				  SPI_OK_SELECT);
 	nranges = (int) SPI_processed;
 	ranges = palloc(Max(nranges, 1) * sizeof(*ranges));

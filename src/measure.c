@@ -350,6 +350,16 @@ simple_condition(const MeterDefinition *definition,
 					from, end);
 }
 
+/* The condition under which a row e does, of the periods from an instant on. */
+char *
+meter_complex_condition(const MeterDefinition *definition, const char *from)
+{
+	MeterMeasureScope scope = {0};
+
+	scope.from = from;
+	return simple_condition(definition, &scope, false);
+}
+
 /*
  * A meter as the event log sees it that says who owns what: all events that
  * name an account.
@@ -553,6 +563,7 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoChar(sql, ' ');
 	append_rows(sql, definition, scope);
 	appendStringInfo(sql, " AND %s)",
+					 scope->all_simple ? "false" :
 					 simple_condition(definition, scope, false));
 	append_owners(sql, definition, scope, "complex");
 

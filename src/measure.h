@@ -30,6 +30,7 @@ typedef struct MeterMeasureScope
 	const char *copies_from;	/* where to find these rows; NULL: the log */
 	const char *suspects;		/* bigint[] literal of hashes that may be met
 								 * twice; NULL: look for them */
+	bool		all_simple;		/* none has to be cut, all say who pays */
 	bool		any_held;
 	bool		any_voided;
 } MeterMeasureScope;
@@ -40,6 +41,8 @@ extern void meter_append_measure_number(StringInfo sql, const char *key);
 extern void meter_create_measure_tables(const char *schema);
 extern void meter_forget_measures(const char *stream, const char *meter);
 extern char *meter_earliest_measure(const MeterDefinition *definition);
+extern char *meter_complex_condition(const MeterDefinition *definition,
+									 const char *from);
 extern char *meter_late_measures(const MeterDefinition *definition,
 								 int64 safe);
 extern char *meter_period_of(const MeterDefinition *definition,

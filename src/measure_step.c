@@ -318,23 +318,28 @@ settle_named(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 												 false);
 }
 
-/* The measures of a span of time: how many, and the first that began before. */
+/*
+ * The measures of a span of time: how many, the first that began before, and
+ * whether all of them lie within a period and say who pays.
+ */
 static int64
 count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
-		  TimestampTz *first_straddler)
+		  TimestampTz *first_straddler, bool *all_simple)
 {
 	const char *begin = meter_timestamp_literal(from);
 	bool		sum = definition->aggregate == METER_SUM;
 
-	meter_execute(psprintf("SELECT count(*), min(start_time) FILTER (WHERE start_time < %s) "
-						   "FROM %s.measure WHERE start_time < %s AND %s",
-						   begin, quote_identifier(definition->stream),
+	meter_execute(psprintf("SELECT count(*), min(e.start_time) FILTER (WHERE e.start_time < %s), "
+						   "count(*) FILTER (WHERE %s) "
+						   "FROM %s.measure e WHERE e.start_time < %s AND %s",
+						   begin, meter_complex_condition(definition, begin), quote_identifier(definition->stream),
 						   meter_timestamp_literal(to),
-						   sum ? psprintf("end_time > %s", begin) :
-						   psprintf("start_time >= %s", begin)),
+						   sum ? psprintf("(e.end_time > %s OR e.start_time >= %s)", begin, begin) :
+						   psprintf("e.start_time >= %s", begin)),
 				  SPI_OK_SELECT);
 	if (!instant_in(2, first_straddler))
 		*first_straddler = DT_NOEND;
+	*all_simple = count_in(3) == 0;
 	return count_in(1);
 }
 
@@ -344,7 +349,8 @@ meter_measure_bound(MeterDefinition *definition, TimestampTz target)
 {
 	TimestampTz watermark = definition->watermark;
 	double		rows = count_due(definition, watermark, target,
-								 &definition->first_straddler);
+								 &definition->first_straddler,
+								 &definition->all_simple);
 
 	if (rows > meter_batch_rows)
 	{
@@ -382,6 +388,8 @@ meter_measure_settle(MeterDefinition *definition, TimestampTz end,
 	scope.named_to = to;
 	scope.carried = true;
 	scope.late_from = meter_late_from(definition);
+	/* one that comes while we look is late */
+	scope.all_simple = definition->all_simple;
 	meter_find_suspects(definition, definition->watermark, end,
 						definition->first_straddler, &suspects);
 	if (suspects.count > 0)

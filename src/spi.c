@@ -69,6 +69,17 @@ meter_session_bulk(void)
 	set_locally("enable_nestloop", "off");
 }
 
+/*
+ * From here to the end of the session queries may sort and hash with as much
+ * memory as other maintenance: one of them runs at a time.
+ */
+void
+meter_session_memory(void)
+{
+	if (maintenance_work_mem > work_mem)
+		set_locally("work_mem", psprintf("%dkB", maintenance_work_mem));
+}
+
 /* End it; results of its queries are gone. */
 void
 meter_session_end(MeterSession *session)

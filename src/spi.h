@@ -20,6 +20,7 @@ typedef struct MeterSession
 
 extern void meter_session_begin(MeterSession *session, Oid role);
 extern void meter_session_bulk(void);
+extern void meter_session_memory(void);
 extern void meter_session_end(MeterSession *session);
 extern void meter_one_snapshot(bool on);
 extern void meter_execute(const char *sql, int expected);
