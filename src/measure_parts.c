@@ -380,8 +380,9 @@ meter_measure_parts(PG_FUNCTION_ARGS)
 	owner = owner_at(&parts->owners, parts->at);
 	if (owner >= 0 && owner + 1 < parts->owners.count)
 		to = Min(to, DatumGetTimestampTz(parts->owners.since[owner + 1]));
-	/* or none at all */
-	to = Max(to, parts->at);
+	/* of no length, or in a period that ends after time itself */
+	if (to <= parts->at)
+		to = Max(parts->end, parts->at);
 
 	values[0] = TimestampTzGetDatum(period_begin);
 	values[1] = owner < 0 ? CStringGetTextDatum("") :

@@ -319,28 +319,42 @@ settle_named(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 }
 
 /*
- * The measures of a span of time: how many, the first that began before, and
- * whether all of them lie within a period and say who pays.
+ * The measures of a span of time: about how many parts they have, the first
+ * that began before, and whether all of them lie within a period and say who
+ * pays.
  */
-static int64
+static double
 count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
 		  TimestampTz *first_straddler, bool *all_simple)
 {
 	const char *begin = meter_timestamp_literal(from);
+	const char *end = meter_timestamp_literal(to);
+	const char *complex = meter_complex_condition(definition, begin);
 	bool		sum = definition->aggregate == METER_SUM;
+	double		parts;
+	bool		isnull;
 
 	meter_execute(psprintf("SELECT count(*), min(e.start_time) FILTER (WHERE e.start_time < %s), "
-						   "count(*) FILTER (WHERE %s) "
+						   "count(*) FILTER (WHERE %s), "
+						   "sum(date_part('epoch', least(e.end_time, %s) - greatest(e.start_time, %s))) FILTER (WHERE %s) "
 						   "FROM %s.measure e WHERE e.start_time < %s AND %s",
-						   begin, meter_complex_condition(definition, begin), quote_identifier(definition->stream),
-						   meter_timestamp_literal(to),
+						   begin, complex, end, begin, complex,
+						   quote_identifier(definition->stream), end,
 						   sum ? psprintf("(e.end_time > %s OR e.start_time >= %s)", begin, begin) :
 						   psprintf("e.start_time >= %s", begin)),
 				  SPI_OK_SELECT);
 	if (!instant_in(2, first_straddler))
 		*first_straddler = DT_NOEND;
 	*all_simple = count_in(3) == 0;
-	return count_in(1);
+	parts = count_in(1);
+	if (sum && !*all_simple)
+	{
+		double		seconds = DatumGetFloat8(meter_result(0, 4, &isnull));
+
+		parts += seconds * USECS_PER_SEC / (to - from) *
+			meter_count_periods(definition, from, to);
+	}
+	return parts;
 }
 
 /* As much of what is due as one step takes: ends with a period. */
