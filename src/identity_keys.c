@@ -28,8 +28,8 @@
 /* Arrivals whose hashes are gathered at a time: some 10 MB. */
 #define ARRIVALS_AT_ONCE	(INT64CONST(1) << 20)
 
-/* Hashes compared at a time: a table of at most 72 MB. */
-#define MOST_SLOTS	(INT64CONST(1) << 23)
+/* Hashes compared at a time: a table of 72 MB. */
+#define MOST_KEYS	(INT64CONST(1) << 21)
 
 /* Chunks of hashes read at a time. */
 #define CHUNKS_AT_ONCE	64
@@ -409,7 +409,7 @@ meter_find_suspects(const MeterDefinition *definition, TimestampTz from,
 	initStringInfo(&hashes);
 	appendStringInfoChar(&hashes, '{');
 	initStringInfo(&blocks);
-	table.npasses = (int) (nkeys * 2 / MOST_SLOTS) + 1;
+	table.npasses = (int) (nkeys / MOST_KEYS) + 1;
 	for (table.pass = 0; table.pass < table.npasses; table.pass++)
 	{
 		int64		before = suspects->count;
