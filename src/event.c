@@ -59,11 +59,10 @@ int			meter_on_bad_event = METER_BAD_EVENT_ERROR;
 struct varlena *
 meter_event_pack(const MeterUsageEvent *event)
 {
-	size_t		size = meter_event_size(event);
-	struct varlena *value = palloc(VARHDRSZ + size);
+	struct varlena *value = palloc(VARHDRSZ + meter_event_bound(event));
 
-	meter_event_write(event, (uint8 *) VARDATA(value));
-	SET_VARSIZE(value, VARHDRSZ + size);
+	SET_VARSIZE(value, VARHDRSZ +
+				meter_event_write(event, (uint8 *) VARDATA(value)));
 	return value;
 }
 
