@@ -19,6 +19,7 @@ SQL_PARTS = \
 	src/transaction_id.sql \
 	src/catalog.sql \
 	src/stream.sql \
+	src/segment.sql \
 	src/definition.sql \
 	src/settle.sql \
 	src/advance.sql \
