@@ -203,6 +203,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 
 	scope.to = meter_timestamp_literal(horizon);
 	scope.touched = "touched";
+	scope.sealed = meter_sealed_for(definition, ntouched);
 	scope.late_from = meter_late_from(definition);
 	scope.safe = safe;
 	initStringInfo(&sql);
@@ -311,17 +312,20 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			MeterStep *step)
 {
 	int64		nrows;
+	int64		nvoids;
 	int64		upto = safe;
 	char	   *late;
+	char	   *touched;
 
 	if (safe > definition->position && definition->has_watermark)
 	{
 		/* as many rows as a step takes tell that there may be more */
-		query_row(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
-						   "ORDER BY arrival LIMIT %d) e",
+		query_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE action = 'void') "
+						   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
 						   meter_late_rows(definition, safe),
 						   meter_batch_rows));
 		nrows = row_count(1);
+		nvoids = row_count(3);
 		if (nrows >= meter_batch_rows)
 			upto = row_count(2);
 		if (nrows > 0)
@@ -329,18 +333,24 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			meter_note_voids(definition, definition->position, upto);
 			hold_late_rows(definition, upto);
 			late = meter_late_rows(definition, upto);
+			touched = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
+							   late);
+			if (nvoids > 0)
+				touched = psprintf("%s UNION ALL SELECT b.resource, b.\"time\" FROM %s b "
+								   "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
+								   "FROM %s AND e.action = 'void') v "
+								   "ON b.resource = v.resource AND b.id = v.id "
+								   "AND coalesce(b.source, '') = v.source",
+								   touched,
+								   meter_rows_of_resources(definition,
+														   psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", late),
+														   meter_sealed_for(definition, nvoids),
+														   meter_timestamp_literal(definition->watermark)),
+								   late);
 			step->adjustments +=
 				meter_recompute(definition,
-								psprintf("SELECT resource, min(at) AS first FROM ("
-										 "SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void' "
-										 "UNION ALL SELECT b.resource, b.\"time\" FROM %s.event b "
-										 "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
-										 "FROM %s AND e.action = 'void') v "
-										 "ON b.resource = v.resource AND b.id = v.id "
-										 "AND coalesce(b.source, '') = v.source WHERE b.\"time\" < %s"
-										 ") l GROUP BY resource",
-										 late, quote_identifier(definition->stream), late,
-										 meter_timestamp_literal(definition->watermark)),
+								psprintf("SELECT resource, min(at) AS first FROM (%s) l GROUP BY resource",
+										 touched),
 								upto, definition->watermark, true);
 			step->late_rows = nrows;
 		}

@@ -65,7 +65,7 @@ typedef struct Segment
 	bool		has_index;
 	bool		has_check;
 	bool		check_is_valid;
-	char	   *numbers;			/* if sealed: a query of rows and times */
+	char	   *numbers;		/* a query of rows and times, once counted */
 } Segment;
 
 /* Make a segment of a log, apart from it, and attach it: that waits for nobody. */
@@ -139,7 +139,8 @@ list_segments(const char *stream, const Log *log)
 		"AND x.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = 'resource') "
 		"AND x.indkey[1] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = $3)), "
 		"(SELECT k.convalidated FROM pg_constraint k WHERE k.conrelid = s.oid AND k.conname = 'times_of_segment'), "
-		"format('VALUES (%s::bigint, %L::timestamptz, %L::timestamptz)', g.rows, g.least_time, g.greatest_time) "
+		"CASE WHEN g.rows IS NOT NULL THEN "
+		"format('VALUES (%s::bigint, %L::timestamptz, %L::timestamptz)', g.rows, g.least_time, g.greatest_time) END "
 		"FROM (SELECT c.oid, c.relname, i.xmin, "
 		"substring(c.relname FROM '_([0-9]+)$')::bigint AS number "
 		"FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
@@ -291,7 +292,10 @@ close_segment(const char *stream, const Log *log, const Segment *segment)
 	return true;
 }
 
-/* Add the constraint that tells what times a closed segment has. */
+/*
+ * Count what a closed segment has, and add the constraint that tells the
+ * planner what times.
+ */
 static void
 add_check(const char *stream, const Log *log, const Segment *segment)
 {
@@ -315,7 +319,7 @@ add_check(const char *stream, const Log *log, const Segment *segment)
 				  SPI_OK_SELECT);
 	numbers = meter_result_text(0, 1);
 	constraint = meter_result_text(0, 2);
-	if (strcmp(meter_result_text(0, 3), "t") == 0)
+	if (!segment->has_check && strcmp(meter_result_text(0, 3), "t") == 0)
 		meter_execute(psprintf("ALTER TABLE %s ADD CONSTRAINT times_of_segment CHECK (%s) NOT VALID",
 							   segment->name, constraint), SPI_OK_UTILITY);
 	numbers = MemoryContextStrdup(context, numbers);
@@ -331,10 +335,10 @@ static void
 seal(const char *stream, const Log *log, const Segment *segment)
 {
 	MeterSession session;
-	bool		last = segment->has_index && segment->has_check &&
-		segment->check_is_valid;
+	bool		last = segment->has_index && segment->check_is_valid;
 
-	if (segment->has_index && !segment->has_check)
+	if (segment->has_index &&
+		(!segment->has_check || segment->numbers == NULL))
 	{
 		add_check(stream, log, segment);
 		return;
@@ -353,8 +357,7 @@ seal(const char *stream, const Log *log, const Segment *segment)
 	else if (!segment->check_is_valid)
 		meter_execute(psprintf("ALTER TABLE %s VALIDATE CONSTRAINT times_of_segment",
 							   segment->name), SPI_OK_UTILITY);
-	else
-		/* the next vacuum is the last one */
+	else						/* the next vacuum is the last one */
 		meter_execute(psprintf("ALTER TABLE %s SET (autovacuum_freeze_min_age = 0, "
 							   "autovacuum_vacuum_insert_threshold = 0, "
 							   "autovacuum_vacuum_insert_scale_factor = 0)",
