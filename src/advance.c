@@ -203,6 +203,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 
 	scope.to = meter_timestamp_literal(horizon);
 	scope.touched = "touched";
+	scope.sealed = meter_sealed_for(definition, ntouched);
 	scope.late_from = meter_late_from(definition);
 	scope.safe = safe;
 	initStringInfo(&sql);
@@ -311,17 +312,20 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			MeterStep *step)
 {
 	int64		nrows;
+	int64		nvoids;
 	int64		upto = safe;
 	char	   *late;
+	char	   *touched;
 
 	if (safe > definition->position && definition->has_watermark)
 	{
 		/* as many rows as a step takes tell that there may be more */
-		query_row(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
-						   "ORDER BY arrival LIMIT %d) e",
+		query_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE action = 'void') "
+						   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
 						   meter_late_rows(definition, safe),
 						   meter_batch_rows));
 		nrows = row_count(1);
+		nvoids = row_count(3);
 		if (nrows >= meter_batch_rows)
 			upto = row_count(2);
 		if (nrows > 0)
@@ -329,18 +333,24 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			meter_note_voids(definition, definition->position, upto);
 			hold_late_rows(definition, upto);
 			late = meter_late_rows(definition, upto);
+			touched = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
+							   late);
+			if (nvoids > 0)
+				touched = psprintf("%s UNION ALL SELECT b.resource, b.\"time\" FROM %s b "
+								   "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
+								   "FROM %s AND e.action = 'void') v "
+								   "ON b.resource = v.resource AND b.id = v.id "
+								   "AND coalesce(b.source, '') = v.source",
+								   touched,
+								   meter_rows_of_resources(definition,
+														   psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", late),
+														   meter_sealed_for(definition, nvoids),
+														   meter_timestamp_literal(definition->watermark)),
+								   late);
 			step->adjustments +=
 				meter_recompute(definition,
-								psprintf("SELECT resource, min(at) AS first FROM ("
-										 "SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void' "
-										 "UNION ALL SELECT b.resource, b.\"time\" FROM %s.event b "
-										 "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
-										 "FROM %s AND e.action = 'void') v "
-										 "ON b.resource = v.resource AND b.id = v.id "
-										 "AND coalesce(b.source, '') = v.source WHERE b.\"time\" < %s"
-										 ") l GROUP BY resource",
-										 late, quote_identifier(definition->stream), late,
-										 meter_timestamp_literal(definition->watermark)),
+								psprintf("SELECT resource, min(at) AS first FROM (%s) l GROUP BY resource",
+										 touched),
 								upto, definition->watermark, true);
 			step->late_rows = nrows;
 		}
@@ -458,30 +468,49 @@ settle_periods(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 					 ") x GROUP BY x.resource), states AS (",
 					 schema, meter);
 	meter_append_upsert_state(&sql, definition, from);
+	/* what runs throughout has each period whole: no timeline is needed */
 	appendStringInfo(&sql,
-					 "), wanted AS (SELECT t.resource, meter.settle_rows(%s, t.resource, "
-					 "t.timeline, %s, %s) AS \"row\" FROM timelines t UNION ALL "
-					 "SELECT r.resource, meter.settle_open_rows(%s, r.resource, r.account, "
-					 "r.dimensions, r.value, %s, %s) FROM %s.resource_state r "
-					 "WHERE r.meter = %s AND r.active "
-					 "AND NOT EXISTS (SELECT FROM busy b WHERE b.resource = r.resource)) ",
-					 definition->spec, from, to,
-					 definition->spec, from, to, schema, meter);
+					 "), wanted AS (SELECT (w.row).transaction_id, w.resource, (w.row).account, "
+					 "(w.row).dimensions, (w.row).period_start, (w.row).quantity FROM ("
+					 "SELECT t.resource, meter.settle_rows(%s, t.resource, t.timeline, %s, %s) AS \"row\" "
+					 "FROM timelines t) w UNION ALL "
+					 "SELECT meter.settle_transaction_id(%s, r.resource, r.account, r.dimensions, p.period_start), "
+					 "r.resource, coalesce(r.account, ''), meter.settle_dimensions(%s, r.dimensions), "
+					 "p.period_start, %s FROM %s.resource_state r CROSS JOIN ",
+					 definition->spec, from, to, definition->spec,
+					 definition->spec,
+					 definition->aggregate == METER_DURATION ? "p.quantity" :
+					 psprintf("meter.settle_quantity(%s, r.value, p.period_start)",
+							  definition->spec),
+					 schema);
+	if (meter_grid_period_end(&definition->grid, definition->watermark) >= end)
+		/* one row the planner can do without */
+		appendStringInfo(&sql, "(SELECT %s AS period_start, meter.settle_quantity(%s, NULL, %s) AS quantity) p",
+						 from, definition->spec, from);
+	else
+		appendStringInfo(&sql, "(SELECT s.period_start, meter.settle_quantity(%s, NULL, s.period_start) AS quantity "
+						 "FROM meter.settle_periods(%s, %s, %s) s (period_start) OFFSET 0) p",
+						 definition->spec, definition->spec, from, to);
+	appendStringInfo(&sql,
+					 " WHERE r.meter = %s AND r.active AND NOT EXISTS (SELECT FROM busy b WHERE b.resource = r.resource)%s) ",
+					 meter,
+					 definition->aggregate == METER_DURATION ? "" :
+					 psprintf(" AND meter.settle_quantity(%s, r.value, p.period_start) <> 0",
+							  definition->spec));
 	if (definition->watermark > definition->ledger_until)
 		/* the ledger has nothing from here on: no difference to look for */
 		appendStringInfo(&sql,
 						 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
 						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
-						 "SELECT w.transaction_id, %s, (w.row).account, w.resource, "
-						 "(w.row).dimensions, (w.row).period_start, (w.row).quantity, 0, "
-						 INT64_FORMAT ", now() FROM (SELECT (w.row).transaction_id, w.resource, w.row "
-						 "FROM wanted w ORDER BY 1) w",
+						 "SELECT w.transaction_id, %s, w.account, w.resource, w.dimensions, "
+						 "w.period_start, w.quantity, 0, " INT64_FORMAT ", now() "
+						 "FROM wanted w ORDER BY 1",
 						 schema, meter, definition->settlement + 1);
 	else
 		meter_append_insert_difference(&sql, definition,
 									   definition->settlement + 1,
-									   psprintf("SELECT w.resource, (w.row).account, (w.row).dimensions, "
-												"(w.row).period_start, (w.row).quantity, 0 FROM wanted w "
+									   psprintf("SELECT w.resource, w.account, w.dimensions, "
+												"w.period_start, w.quantity, 0 FROM wanted w "
 												"UNION ALL %s",
 												meter_ledger_of_range(definition, from, to)));
 	meter_execute(sql.data, SPI_OK_INSERT);

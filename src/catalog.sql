@@ -66,5 +66,28 @@ CREATE TABLE meter.active_stream (
 );
 COMMENT ON TABLE meter.active_stream IS 'streams that are worked on; not carried by pg_dump, so that a restored database does nothing before meter.resume()';
 
+CREATE TABLE meter.segment (
+    stream        text COLLATE "C" NOT NULL,
+    log           text COLLATE "C" NOT NULL,
+    segment       bigint NOT NULL,
+    started_at    timestamptz,
+    note_writers  text[] COLLATE "C",
+    note_server   timestamptz,
+    closed        boolean NOT NULL DEFAULT false,
+    rows          bigint,
+    first_arrival bigint,
+    last_arrival  bigint,
+    least_time    timestamptz,
+    greatest_time timestamptz,
+    sealed_at     timestamptz,
+    PRIMARY KEY (stream, log, segment)
+);
+COMMENT ON TABLE meter.segment IS 'segments of logs that took writes: see meter.log_segments';
+COMMENT ON COLUMN meter.segment.note_writers IS 'virtual transaction IDs, of the server that started at note_server, of who may still write to a segment that was rolled';
+COMMENT ON COLUMN meter.segment.closed IS 'nobody can write to it any more';
+COMMENT ON COLUMN meter.segment.rows IS 'of a sealed segment: rows, arrivals and times it holds';
+COMMENT ON COLUMN meter.segment.sealed_at IS 'when it had got its indexes and constraint; null: not yet';
+
 SELECT pg_catalog.pg_extension_config_dump('meter.stream', '');
+SELECT pg_catalog.pg_extension_config_dump('meter.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.meter', '');

@@ -97,6 +97,7 @@ meter_explain(PG_FUNCTION_ARGS)
 	measure = definition->aggregate == METER_DURATION ? "1" : "coalesce(s.value, 0)";
 	scope.to = watermark;
 	scope.touched = "touched";
+	scope.sealed = meter_sealed_for(definition, 1);
 	scope.late_from = NULL;
 	scope.voids_from_log = true;
 

@@ -20,6 +20,7 @@
 
 #include "definition.h"
 #include "quantity.h"
+#include "segment.h"
 #include "spi.h"
 #include "views.h"
 #include "worker.h"
@@ -177,6 +178,36 @@ meter_lock_stream(const char *stream)
 
 	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR UPDATE",
 						 SPI_OK_SELECT, 1, types, values, NULL);
+}
+
+/* The active streams, of all owners or of those whom the caller is a member of. */
+List *
+meter_active_streams(bool own)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	List	   *all = NIL;
+	List	   *streams = NIL;
+	ListCell   *cell;
+	uint64		i;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute("SELECT name FROM meter.active_stream ORDER BY name",
+				  SPI_OK_SELECT);
+	MemoryContextSwitchTo(context);
+	for (i = 0; i < SPI_processed; i++)
+		all = lappend(all, meter_result_text(i, 1));
+	meter_session_end(&session);
+
+	foreach(cell, all)
+	{
+		Oid			schema = get_namespace_oid(lfirst(cell), true);
+
+		if (!own || (OidIsValid(schema) &&
+					 meter_schema_ownercheck(schema, GetUserId())))
+			streams = lappend(streams, lfirst(cell));
+	}
+	return streams;
 }
 
 /* Raise that a stream is not worked on. */
@@ -343,12 +374,12 @@ check_name(const char *stream)
 }
 
 /*
- * Make a log: its parent, which gives out arrivals, and the first segments,
- * made apart and attached, which waits for nobody.
+ * Make a log: its parent, which gives out arrivals, and the first segments.
  */
 static void
-create_log(const char *schema, const Log *log)
+create_log(const char *stream, const Log *log)
 {
+	const char *schema = quote_identifier(stream);
 	int			segment;
 
 	meter_execute(
@@ -360,30 +391,8 @@ create_log(const char *schema, const Log *log)
 				 "PARTITION BY RANGE (arrival)",
 				 schema, log->name, log->columns, log->checks),
 		SPI_OK_UTILITY);
-	for (segment = 0; segment < 3; segment++)
-	{
-		meter_execute(
-			psprintf("CREATE TABLE %s.%s_%d (LIKE %s.%s INCLUDING CONSTRAINTS)",
-					 schema, log->name, segment, schema, log->name),
-			SPI_OK_UTILITY);
-		meter_execute(
-			psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s_%d "
-					 "FOR VALUES FROM (" INT64_FORMAT ") TO (" INT64_FORMAT ")",
-					 schema, log->name, schema, log->name, segment,
-					 (int64) segment << METER_SEGMENT_BITS,
-					 (int64) (segment + 1) << METER_SEGMENT_BITS),
-			SPI_OK_UTILITY);
-		meter_execute(
-			psprintf("CREATE INDEX %s_%d_arrival ON %s.%s_%d "
-					 "USING brin (arrival) WITH (pages_per_range = 32)",
-					 log->name, segment, schema, log->name, segment),
-			SPI_OK_UTILITY);
-		meter_execute(
-			psprintf("CREATE TRIGGER guard_segment BEFORE INSERT OR TRUNCATE ON %s.%s_%d "
-					 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
-					 schema, log->name, segment, schema),
-			SPI_OK_UTILITY);
-	}
+	for (segment = 0; segment <= METER_SEGMENTS_AHEAD; segment++)
+		meter_create_segment(stream, log->name, segment);
 	meter_execute(
 		psprintf("CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s.%s "
 				 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
@@ -421,7 +430,7 @@ create_tables(const char *stream)
 		SPI_OK_UTILITY);
 
 	for (i = 0; i < (int) lengthof(logs); i++)
-		create_log(schema, &logs[i]);
+		create_log(stream, &logs[i]);
 
 	meter_execute(
 		psprintf("CREATE TABLE %s.usage ("
@@ -648,6 +657,8 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1",
 						 SPI_OK_DELETE, 1, types, values, NULL);
+	meter_execute_params("DELETE FROM meter.segment WHERE stream = $1",
+						 SPI_OK_DELETE, 1, types, values, NULL);
 	meter_execute_params("DELETE FROM meter.stream WHERE name = $1",
 						 SPI_OK_DELETE, 1, types, values, NULL);
 	meter_session_end(&session);
@@ -735,6 +746,10 @@ meter_resume(PG_FUNCTION_ARGS)
 	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL, "
 						 "note_bound = NULL, note_writers = NULL, note_server = NULL, "
 						 "note_watermark = NULL WHERE stream = $1",
+						 SPI_OK_UPDATE, 1, types, values, NULL);
+	/* who wrote to which segment is not known any more */
+	meter_execute_params("UPDATE meter.segment SET note_writers = NULL, note_server = NULL, "
+						 "closed = closed AND sealed_at IS NOT NULL WHERE stream = $1",
 						 SPI_OK_UPDATE, 1, types, values, NULL);
 	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1) "
 						 "ON CONFLICT (name) DO NOTHING",

@@ -10,6 +10,8 @@
  * does.  So those wait for a step at most, find the worker gone when it is
  * their turn, and never meet it half-way with locks in another order.
  *
+ * Then segments of logs are rolled and sealed, each step a transaction, too.
+ *
  * Meters take turns, step by step, so that one with a backlog does not keep
  * the others waiting; and a turn is limited in time, so that a database does
  * not either.
@@ -42,6 +44,8 @@
 
 #include "advance.h"
 #include "meter_compat.h"
+#include "segment.h"
+#include "stream.h"
 #include "turn.h"
 #include "worker.h"
 #include "worker_slot.h"
@@ -374,6 +378,57 @@ step_round(Turn *turn, List *meters)
 	return more;
 }
 
+/* Lists the active streams; arg is the List of their names to fill. */
+static void
+list_streams(Turn *turn, void *arg)
+{
+	List	  **streams = arg;
+
+	MemoryContextSwitchTo(turn->turn_context);
+	*streams = meter_active_streams(false);
+}
+
+/* A stream, and whether the last step found something to do there */
+typedef struct StreamTurn
+{
+	char	   *stream;
+	bool		more;
+} StreamTurn;
+
+/* Makes one step of rolling and sealing; arg is a StreamTurn. */
+static void
+step_stream(Turn *turn pg_attribute_unused(), void *arg)
+{
+	StreamTurn *stream = arg;
+
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("maintaining the segments of stream \"%s\"",
+									stream->stream));
+	stream->more = meter_maintain_stream(stream->stream);
+}
+
+/* Rolls and seals segments where that is due, each step committed. */
+static void
+maintain_streams(Turn *turn)
+{
+	List	   *streams = NIL;
+	ListCell   *cell;
+
+	if (!may_go_on(turn) || !run_transaction(turn, list_streams, &streams))
+		return;
+	foreach(cell, streams)
+	{
+		StreamTurn	stream = {lfirst(cell), true};
+
+		while (stream.more && may_go_on(turn))
+		{
+			stream.more = false;
+			if (!run_transaction(turn, step_stream, &stream))
+				turn->total.errors++;
+		}
+	}
+}
+
 /*
  * Advances the meters of this database until nothing is due.  A wake brings
  * meters that were made meanwhile.
@@ -398,6 +453,8 @@ take_turn(Turn *turn)
 			more = run_transaction(turn, list_meters, &meters);
 		}
 	}
+
+	maintain_streams(turn);
 
 	if (!turn->over)
 		stop_turn(turn,
