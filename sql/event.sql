@@ -111,7 +111,7 @@ SELECT meter.timeline(event, '{a}', '{b}') FROM event WHERE false;
 
 -- --- what is refused, and what is said then
 
-SELECT refused(e) FROM unnest(ARRAY['', ' ', 'x', '[]', '"a"', '{', '{}', '{"time"}', '{"time":}', '{"time":1,}', '{"a":1 "b":2}', '{"a":1}}', '{a:1}', '{''a'':1}', '{"a":1', '{"a":tru}', '{"a":"b', '{"a":[1,2',
+SELECT refused(e) FROM unnest(ARRAY['', ' ', 'x', E'\uFEFF{}', '[]', '"a"', '{', '{}', '{"time"}', '{"time":}', '{"time":1,}', '{"a":1 "b":2}', '{"a":1}}', '{a:1}', '{''a'':1}', '{"a":1', '{"a":tru}', '{"a":"b', '{"a":[1,2',
 	'{"a":[1,]}', '{"a":01}', '{"a":1.}', '{"a":.5}', '{"a":+1}', '{"a":0x10}', '{"a":NaN}', '{"a":-Infinity}', '{"a":1e999999}', '{"a":"\x"}', '{"a":"\u12"}', '{"a":"\u0000"}', '{"a":"\ud800"}', '{"a":"\ud800\u0041"}', '{"a":"\udc00"}',
 	E'{"a":"\t"}', '{"a":1,"b":2,"a":3}', '{"a":{"b":1,"b":2}}', '{"a":' || repeat('[', 100) || repeat(']', 100) || '}']) e;
 -- what fields take

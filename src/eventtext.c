@@ -628,6 +628,9 @@ meter_event_from_text(const char *text, size_t length,
 		meter_edn_skip_space(&reader);
 	else
 		meter_json_skip_space(&reader);
+	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+		meter_fail(&reader, text,
+				   "the text begins with a byte order mark, which is no part of an event");
 	if (!reader.failed && (reader.at == reader.end || *reader.at != '{'))
 		meter_fail_expected(&reader, reader.at,
 							"an event, which is a map in JSON or EDN");
