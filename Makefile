@@ -6,7 +6,7 @@ EXTENSION = meter
 MODULE_big = meter
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 # The pure core: what compiles with palloc and nothing else of the server, and is tested as plain programs, too.
-CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventtext.c grid.c instant.c json.c jsontext.c levels.c packed.c pairing.c ranges.c \
+CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventjson.c eventtext.c grid.c instant.c json.c jsontext.c levels.c packed.c pairing.c ranges.c \
 	rounding.c sha256.c textform.c))
 PGFILEDESC = "meter - usage metering"
 

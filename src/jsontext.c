@@ -324,6 +324,21 @@ meter_fail_key(MeterProblem *problem, size_t position, MeterAttr key,
 
 /* --- reading ------------------------------------------------------------ */
 
+/* Begin to read a text. */
+void
+meter_reader_init(MeterReader *reader, const char *text, size_t length,
+				  MeterProblem *problem)
+{
+	memset(reader, 0, sizeof(*reader));
+	reader->text = text;
+	reader->at = text;
+	reader->end = text + length;
+	reader->key = METER_NULL_ATTR;
+	reader->problem = problem;
+	problem->position = 0;
+	problem->reason[0] = '\0';
+}
+
 /* Go into a map or a list. */
 bool
 meter_read_enter(MeterReader *reader)

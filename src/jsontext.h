@@ -39,6 +39,9 @@ typedef struct MeterReader
 /* Maps and lists in each other. */
 #define METER_MAX_DEPTH		64
 
+extern void meter_reader_init(MeterReader *reader, const char *text,
+							  size_t length, MeterProblem *problem);
+
 extern void meter_fail(MeterReader *reader, const char *at,
 					   const char *format,...)
 #ifdef __GNUC__
@@ -135,7 +138,20 @@ extern bool meter_members_unique(MeterReader *reader,
 extern size_t meter_utf8_length(const char *at, const char *end);
 extern bool meter_text_is_valid(const char *text, size_t length);
 
-/* What is wrong with a number or an instant, or NULL. */
+static inline bool
+meter_text_is(MeterAttr text, const char *other)
+{
+	return (size_t) text.len == strlen(other) &&
+		memcmp(text.data, other, text.len) == 0;
+}
+
+static inline bool
+meter_attr_same(MeterAttr a, MeterAttr b)
+{
+	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+/* What is wrong with a number, or NULL. */
 extern const char *meter_number_parse(const char *text, size_t length,
 									  MeterAttr *number, bool *integer);
 
