@@ -42,18 +42,18 @@ typedef struct MeterReader
 extern void meter_reader_init(MeterReader *reader, const char *text,
 							  size_t length, MeterProblem *problem);
 
-extern void meter_fail(MeterReader *reader, const char *at,
-					   const char *format,...)
 #ifdef __GNUC__
-			__attribute__((format(printf, 3, 4)))
+#define METER_PRINTF(format_number, first_argument) \
+	__attribute__((format(printf, format_number, first_argument)))
+#else
+#define METER_PRINTF(format_number, first_argument)
 #endif
-;
+
+extern void meter_fail(MeterReader *reader, const char *at,
+					   const char *format,...) METER_PRINTF(3, 4);
 extern void meter_fail_key(MeterProblem *problem, size_t position,
 						   MeterAttr key, const char *format,...)
-#ifdef __GNUC__
-			__attribute__((format(printf, 4, 5)))
-#endif
-;
+			METER_PRINTF(4, 5);
 extern void meter_fail_expected(MeterReader *reader, const char *at,
 								const char *expected);
 extern MeterAttr meter_clip(const char *from, size_t length);
