@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "clock.h"
 #include "position.h"
 #include "query.h"
 #include "spi.h"
@@ -69,65 +70,6 @@ row_instant(int column, TimestampTz *instant)
 	return !isnull;
 }
 
-/* Later by so many microseconds, within what a timestamp can be. */
-static TimestampTz
-later_by(TimestampTz instant, int64 usec)
-{
-	if (instant < MIN_TIMESTAMP + Max(-usec, 0))
-		return MIN_TIMESTAMP;
-	return instant + usec;
-}
-
-/*
- * Move the event clock on to the greatest time that is not in the future.
- * Events of the future are looked at again, so it never passes them by.
- */
-static void
-move_event_clock(MeterDefinition *definition, int64 safe)
-{
-	TimestampTz greatest;
-	const char *now = meter_timestamp_literal(meter_now());
-	int64		future;
-
-	/* nothing came since, and nobody is about to commit something */
-	if (definition->clock_position >= safe && !definition->has_note &&
-		!IsolationUsesXactSnapshot())
-		return;
-
-	query_row(psprintf("SELECT max(\"time\") FILTER (WHERE \"time\" <= %s), "
-					   "min(arrival) FILTER (WHERE \"time\" > %s) "
-					   "FROM %s.event WHERE arrival > " INT64_FORMAT,
-					   now, now, quote_identifier(definition->stream),
-					   definition->clock_position));
-	if (row_instant(1, &greatest) &&
-		(!definition->has_event_clock || greatest > definition->event_clock))
-	{
-		definition->has_event_clock = true;
-		definition->event_clock = greatest;
-	}
-	future = row_count(2);
-	definition->clock_position = Max(definition->clock_position,
-									 future > 0 ? Min(future - 1, safe) : safe);
-}
-
-/* Where the clock lets the watermark go; false: nowhere yet. */
-static bool
-clock_target(MeterDefinition *definition, int64 safe, TimestampTz *target)
-{
-	if (definition->clock == METER_CLOCK_EVENT)
-	{
-		move_event_clock(definition, safe);
-		if (!definition->has_event_clock)
-			return false;
-		*target = later_by(definition->event_clock, -definition->lateness);
-	}
-	else
-		*target = later_by(meter_now(), -definition->lateness);
-	*target = Min(*target, definition->until);
-	*target = meter_grid_period_begin(&definition->grid, *target);
-	return true;
-}
-
 /* The first event of a meter, not one of the future, gives it a watermark. */
 static bool
 first_watermark(MeterDefinition *definition)
@@ -167,8 +109,8 @@ meter_late_from(const MeterDefinition *definition)
 {
 	if (!definition->has_max_lateness || !definition->has_watermark)
 		return NULL;
-	return meter_timestamp_literal(later_by(definition->watermark,
-											-definition->max_lateness));
+	return meter_timestamp_literal(meter_later_by(definition->watermark,
+												  -definition->max_lateness));
 }
 
 /*
@@ -288,8 +230,8 @@ hold_late_rows(const MeterDefinition *definition, int64 safe)
 						   "AND e.action <> 'void' AND e.\"time\" < %s "
 						   "ON CONFLICT DO NOTHING", schema, meter,
 						   meter_text_array_literal(definition->stops), late,
-						   meter_timestamp_literal(later_by(definition->position_watermark,
-															-definition->max_lateness))),
+						   meter_timestamp_literal(meter_later_by(definition->position_watermark,
+																  -definition->max_lateness))),
 				  SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		ereport(NOTICE,
@@ -647,7 +589,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	meter_session_bulk();
 	caught_up = settle_late(definition, safe, noted_at, step);
 	if ((definition->has_watermark || first_watermark(definition)) &&
-		clock_target(definition, safe, &target) &&
+		meter_clock_target(definition, safe, &target) &&
 		target > definition->watermark &&
 		/* the state at the very beginning comes from late rows as well */
 		(caught_up || definition->settlement > 0))
