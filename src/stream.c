@@ -92,6 +92,7 @@ static const char *const shape =
 "('held','time','timestamp with time zone'),"
 "('held','held_at','timestamp with time zone'),('held','reason','text'),"
 "('voided','meter','text'),('voided','resource','text'),('voided','source','text'),('voided','id','text'),"
+"('future','meter','text'),('future','time','timestamp with time zone'),"
 "('settlement','meter','text'),('settlement','settlement','bigint'),"
 "('settlement','watermark_before','timestamp with time zone'),"
 "('settlement','watermark','timestamp with time zone'),"
@@ -506,6 +507,12 @@ create_tables(const char *stream)
 				 "PRIMARY KEY (meter, resource, source, id))", schema),
 		SPI_OK_UTILITY);
 	meter_execute(
+		psprintf("CREATE TABLE %s.future ("
+				 "meter text COLLATE \"C\" NOT NULL, "
+				 "\"time\" timestamptz NOT NULL, "
+				 "PRIMARY KEY (meter, \"time\"))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
 		psprintf("CREATE TABLE %s.settlement ("
 				 "meter text COLLATE \"C\" NOT NULL, "
 				 "settlement bigint NOT NULL, "
@@ -543,6 +550,7 @@ comment_tables(const char *stream)
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
 		{"TABLE %s.voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
+		{"TABLE %s.future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},
 		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
 		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
 	};
