@@ -27,6 +27,7 @@ SQL_PARTS = \
 	src/verify.sql \
 	src/explain.sql \
 	src/status.sql \
+	src/source.sql \
 	src/worker.sql \
 	src/privileges.sql
 

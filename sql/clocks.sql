@@ -67,3 +67,30 @@ SELECT meter.create_meter('random', 'm', starts => '{start}', stops => '{stop}',
 DO 'BEGIN PERFORM meter.advance(''random''); END';
 SELECT event_clock = (SELECT max("time") FROM random.event WHERE "time" <= current_setting('meter.now')::timestamptz) AS same FROM meter.meter WHERE stream = 'random';
 SELECT meter.drop_stream('random', true);
+
+-- Events of the future are logged, listed beyond five minutes, and billed when the watermark gets there: with each clock.
+SELECT meter.create_stream('three');
+SELECT meter.create_meter('three', clock, starts => '{start}', stops => '{stop}', clock => clock, lateness => '0') FROM unnest('{wall,event,source}'::text[]) clock;
+SET meter.now = '2024-05-01 10:30';
+INSERT INTO three.event ("time", resource, account, action) VALUES ('2024-05-01 09:00', 'vm1', 'a', 'start'), ('2024-05-01 10:00', 'vm1', NULL, 'stop'),
+	('2024-05-01 10:34', 'vm2', 'a', 'start'), ('2024-05-01 12:15', 'vm3', 'a', 'start'), ('2024-05-01 12:45', 'vm3', NULL, 'stop');
+SELECT meter.heartbeat('three', 's');
+SELECT meter, watermark, usage_rows FROM meter.advance('three');
+SELECT class, meter, resource, "time", detail FROM three.anomaly WHERE class = 'in the future' ORDER BY 4;
+-- not in what is live either
+SELECT meter, resource, period_start, quantity, settled FROM three.current_usage ORDER BY 1, 2, 3;
+SET meter.now = '2024-05-01 12:30';
+SELECT meter.heartbeat('three', 's');
+SELECT meter, watermark, usage_rows FROM meter.advance('three');
+SELECT class, meter, resource, "time" FROM three.anomaly WHERE class = 'in the future' ORDER BY 4;
+SELECT meter, resource, period_start, quantity, settled FROM three.current_usage WHERE period_start >= '2024-05-01 10:00' ORDER BY 1, 2, 3;
+SET meter.now = '2024-05-01 13:00';
+INSERT INTO three.event ("time", resource, action) VALUES ('2024-05-01 13:00', 'clock', 'tick');
+SELECT meter.heartbeat('three', 's');
+CALL meter.run('three');
+SELECT meter, resource, sum(quantity) FROM three.usage GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT meter, late_backlog, held FROM meter.status WHERE stream = 'three' ORDER BY 1;
+SELECT * FROM meter.verify('three');
+SELECT meter.create_meter('three', 'm', starts => '{start}', stops => '{stop}', clock => 'sundial');
+SELECT meter.drop_stream('three', true);
+SELECT meter.drop_stream('cloud', true);

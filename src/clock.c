@@ -7,6 +7,7 @@
 #include "access/xact.h"
 #include "utils/builtins.h"
 
+#include "source.h"
 #include "spi.h"
 
 /* Later by so many microseconds, within what a timestamp can be. */
@@ -92,16 +93,19 @@ move_event_clock(MeterDefinition *definition, int64 safe)
 bool
 meter_clock_target(MeterDefinition *definition, int64 safe, TimestampTz *target)
 {
+	TimestampTz clock = meter_now();
+
 	if (definition->clock == METER_CLOCK_EVENT)
 	{
 		move_event_clock(definition, safe);
 		if (!definition->has_event_clock)
 			return false;
-		*target = meter_later_by(Min(definition->event_clock, meter_now()),
-								 -definition->lateness);
+		clock = definition->event_clock;
 	}
-	else
-		*target = meter_later_by(meter_now(), -definition->lateness);
+	else if (definition->clock == METER_CLOCK_SOURCE &&
+			 !meter_source_clock(definition->stream, false, &clock))
+		return false;
+	*target = meter_later_by(Min(clock, meter_now()), -definition->lateness);
 	*target = Min(*target, definition->until);
 	*target = meter_grid_period_begin(&definition->grid, *target);
 	return true;

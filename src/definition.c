@@ -99,9 +99,11 @@ parse_clock(const char *name)
 {
 	if (strcmp(name, "wall") == 0)
 		return METER_CLOCK_WALL;
-	if (strcmp(name, "event") != 0)
-		not_recognized("clock", name, "wall or event");
-	return METER_CLOCK_EVENT;
+	if (strcmp(name, "event") == 0)
+		return METER_CLOCK_EVENT;
+	if (strcmp(name, "source") != 0)
+		not_recognized("clock", name, "wall, event or source");
+	return METER_CLOCK_SOURCE;
 }
 
 /* The elements of a text[], none of which may be null or empty. */

@@ -15,6 +15,7 @@
 
 #include "definition.h"
 #include "query.h"
+#include "source.h"
 #include "spi.h"
 #include "stream.h"
 
@@ -39,13 +40,18 @@ meter_live_window(PG_FUNCTION_ARGS)
 	RangeBound	lower = {0, false, true, true};
 	RangeBound	upper = {0, false, false, false};
 	TimestampTz end = meter_now();
+	TimestampTz clock = 0;
+	volatile bool has_clock = false;
 
 	/* where the query that asks sees the ledger end, not where it is by now */
 	meter_one_snapshot(true);
 	PG_TRY();
 	{
 		if (meter_list_meters(stream, meter, false) != NIL)
+		{
 			definition = meter_load(stream, meter, METER_LOCK_NONE);
+			has_clock = meter_source_clock(stream, true, &clock);
+		}
 	}
 	PG_FINALLY();
 	{
@@ -58,7 +64,13 @@ meter_live_window(PG_FUNCTION_ARGS)
 	{
 		if (!definition->has_event_clock)
 			PG_RETURN_NULL();
-		end = definition->event_clock;
+		end = Min(end, definition->event_clock);
+	}
+	else if (definition->clock == METER_CLOCK_SOURCE)
+	{
+		if (!has_clock)
+			PG_RETURN_NULL();
+		end = Min(end, clock);
 	}
 	end = Min(end, definition->until);
 	if (end <= definition->watermark)

@@ -21,6 +21,7 @@
 #include "definition.h"
 #include "quantity.h"
 #include "segment.h"
+#include "source.h"
 #include "spi.h"
 #include "views.h"
 #include "worker.h"
@@ -572,6 +573,7 @@ insert_stream(const char *stream, Datum identity_window)
 	Oid			types[2] = {TEXTOID, INTERVALOID};
 	Datum		values[2] = {CStringGetTextDatum(stream), identity_window};
 
+	meter_sources_forget(stream);
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("INSERT INTO meter.stream (name, identity_window) VALUES ($1, $2)",
 						 SPI_OK_INSERT, 2, types, values, NULL);
@@ -670,6 +672,7 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 	meter_execute_params("DELETE FROM meter.stream WHERE name = $1",
 						 SPI_OK_DELETE, 1, types, values, NULL);
 	meter_session_end(&session);
+	meter_sources_forget(stream);
 
 	if (OidIsValid(get_namespace_oid(stream, true)))
 	{
@@ -728,6 +731,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 	int64		position;
 	ListCell   *cell;
+	bool		restored;
 	bool		isnull;
 	int			i;
 
@@ -762,7 +766,10 @@ meter_resume(PG_FUNCTION_ARGS)
 	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1) "
 						 "ON CONFLICT (name) DO NOTHING",
 						 SPI_OK_INSERT, 1, types, values, NULL);
+	restored = SPI_processed > 0;
 	meter_session_end(&session);
+	if (restored)
+		meter_sources_expect(stream);
 	foreach(cell, meter_list_meters(stream, NULL, false))
 		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
 	meter_rebuild_views(stream);
