@@ -39,6 +39,8 @@
 #define RETRY_FIRST_SECONDS	10
 #define RETRY_LAST_SECONDS	3600
 
+volatile sig_atomic_t meter_step_expired = false;
+
 /* Run a query whose one row has int8 and timestamptz columns. */
 static void
 query_row(const char *sql)
@@ -659,6 +661,14 @@ is_cancel(const ErrorData *error)
 		strcmp(error->filename, "postgres.c") == 0;
 }
 
+/* Say why a step was canceled that took too long. */
+static void
+describe_expiry(ErrorData *error)
+{
+	error->message = pstrdup("canceled, since it took longer than \"meter.step_timeout\"");
+	error->hint = pstrdup("Look for what takes so long, such as a trigger on a table of the stream; where it is the step itself, raise the setting, or lower \"meter.batch_rows\".");
+}
+
 /*
  * One bounded step of one meter, in a subtransaction of the caller's
  * transaction.  An error is caught and recorded on the meter.
@@ -700,8 +710,10 @@ meter_step(const char *stream, const char *meter, bool skip_locked,
 	if (error != NULL)
 	{
 		/* being told to stop is no failure of the meter */
-		if (is_cancel(error))
+		if (is_cancel(error) && !meter_step_expired)
 			ReThrowError(error);
+		if (is_cancel(error))
+			describe_expiry(error);
 		memset(step, 0, sizeof(*step));
 		step->failed = true;
 		record_failure(stream, meter, error->message, step);
