@@ -8,7 +8,9 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rangetypes.h"
 #include "utils/resowner.h"
 #include "utils/typcache.h"
@@ -28,9 +30,35 @@ meter_clock_now(PG_FUNCTION_ARGS pg_attribute_unused())
 	PG_RETURN_TIMESTAMPTZ(meter_now());
 }
 
+/*
+ * Whoever may read current_usage may know up to where it is settled.  In the
+ * view this runs as whoever asks, through views of others, too, and a view
+ * over the view is where a tenant's rights end: so it is enough to have been
+ * let into the schema.
+ */
+static void
+check_may_know(const char *stream)
+{
+	Oid			schema = get_namespace_oid(stream, true);
+	Oid			view;
+
+	if (!OidIsValid(schema))
+		return;					/* there is nothing to know */
+	view = get_relname_relid("current_usage", schema);
+	if (meter_schema_aclcheck(schema, GetUserId(), ACL_USAGE) == ACLCHECK_OK ||
+		(OidIsValid(view) &&
+		 pg_class_aclcheck(view, GetUserId(), ACL_SELECT) == ACLCHECK_OK))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for the usage of stream \"%s\"",
+					stream),
+			 errhint("Grant USAGE on its schema to who reads its usage through a view of your own.")));
+}
+
 PG_FUNCTION_INFO_V1(meter_live_window);
 
-/* live_window(stream, meter): whoever may read the view may know it */
+/* live_window(stream, meter) */
 Datum
 meter_live_window(PG_FUNCTION_ARGS)
 {
@@ -42,6 +70,8 @@ meter_live_window(PG_FUNCTION_ARGS)
 	TimestampTz end = meter_now();
 	TimestampTz clock = 0;
 	volatile bool has_clock = false;
+
+	check_may_know(stream);
 
 	/* where the query that asks sees the ledger end, not where it is by now */
 	meter_one_snapshot(true);

@@ -6,7 +6,7 @@ RETURNS tstzrange
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'meter_live_window';
 COMMENT ON FUNCTION meter.live_window(text, text) IS
-'what of a meter is not settled yet: from its watermark to now by its clock, and no further than until; null if there is nothing';
+'what of a meter is not settled yet: from its watermark to now by its clock, and no further than until; null if there is nothing; raises 42501 for who has neither USAGE on the stream''s schema nor SELECT on its current_usage';
 
 CREATE FUNCTION meter.late_backlog(stream text, meter text)
 RETURNS bigint
