@@ -29,6 +29,7 @@ SQL_PARTS = \
 	src/status.sql \
 	src/source.sql \
 	src/worker.sql \
+	src/schedule.sql \
 	src/privileges.sql
 
 DATA_built = meter--$(EXTVERSION).sql
