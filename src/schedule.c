@@ -76,7 +76,10 @@ cron_is_loaded(void)
 	return false;
 }
 
-/* What to do in the database that has the jobs, for the hint. */
+/*
+ * What to do in the database that has the jobs, for the hint.  It may have a
+ * stream of the same name, and jobs are known by theirs.
+ */
 static char *
 statements_elsewhere(const Job *jobs, const char *database)
 {
@@ -88,7 +91,7 @@ statements_elsewhere(const Job *jobs, const char *database)
 	{
 		if (jobs[i].schedule != NULL)
 			appendStringInfo(&text, "\nSELECT cron.schedule_in_database(%s, %s, %s, %s);",
-							 quote_literal_cstr(jobs[i].name),
+							 quote_literal_cstr(psprintf("%s in %s", jobs[i].name, database)),
 							 quote_literal_cstr(jobs[i].schedule),
 							 quote_literal_cstr(jobs[i].command),
 							 quote_literal_cstr(database));
