@@ -61,8 +61,9 @@ LEFT JOIN LATERAL (
       AND (l.pid IS NOT NULL OR p.gid IS NOT NULL)
 ) AS b ON m.note_bound IS NOT NULL
 LEFT JOIN LATERAL (
-    SELECT (pg_catalog.array_agg(pg_catalog.format('%s, %s', s.source, s.place) ORDER BY s.clock NULLS FIRST, s.source)
-               FILTER (WHERE NOT s.idle))[1] AS held_back_by,
+    SELECT COALESCE((pg_catalog.array_agg(pg_catalog.format('%s, %s', s.source, s.place) ORDER BY s.clock NULLS FIRST, s.source)
+                        FILTER (WHERE NOT s.idle))[1],
+                    CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 0 THEN 'no source was heard of yet' ELSE 'all sources are idle' END) AS held_back_by,
            pg_catalog.array_agg(pg_catalog.format('%s, %s, silent since %s', s.source, s.place, s.heard_at)
                ORDER BY s.source) FILTER (WHERE s.idle) AS idle_sources
     FROM (SELECT s.source, s.clock, s.heard_at, COALESCE('at ' OPERATOR(pg_catalog.||) s.clock::text, 'not heard yet') AS place,
@@ -78,6 +79,6 @@ COMMENT ON VIEW meter.status IS
 COMMENT ON COLUMN meter.status.lag IS 'time between the watermark and now';
 COMMENT ON COLUMN meter.status.late_backlog IS 'rows of settled periods that have not been looked at yet; null for who may not read the stream';
 COMMENT ON COLUMN meter.status.held IS 'rows that came too late and wait for meter.release; null for who may not read the stream';
-COMMENT ON COLUMN meter.status.held_back_by IS 'for clock source: the source whose clock is the least, and where that is';
+COMMENT ON COLUMN meter.status.held_back_by IS 'for clock source: the source whose clock is the least, and where that is, or that there is none';
 COMMENT ON COLUMN meter.status.idle_sources IS 'for clock source: sources that were silent for longer than their idle limit and hold nothing back';
 COMMENT ON COLUMN meter.status.blocked_by IS 'the transactions that late rows wait for: they may have drawn an arrival and not committed it';
