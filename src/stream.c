@@ -753,6 +753,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	for (i = 0; i < (int) lengthof(logs); i++)
 		advance_sequence(stream, logs[i].name, position);
 	meter_session_end(&session);
+	meter_complete_segments(stream);
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL, "
