@@ -96,6 +96,23 @@ ALTER TABLE cloud.event DETACH PARTITION cloud.event_before;
 DROP TABLE cloud.event_before;
 ALTER TABLE cloud.event DROP seconds;
 
+-- A session that kept arrivals for later could write to a segment that was sealed.
+ALTER SEQUENCE cloud.event_arrival_seq CACHE 10;
+INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', 'vm-13', 'start');
+SELECT meter.roll('cloud');
+ALTER SEQUENCE cloud.event_arrival_seq CACHE 1;
+
+-- A stream that cannot be maintained does not keep others waiting.
+SELECT meter.create_stream('alps');
+DROP TABLE alps.event_2;
+CREATE TABLE alps.event_2 ();
+SELECT meter.maintain_step('alps');
+DO $$ BEGIN WHILE meter.maintain_step() LOOP END LOOP; END $$;
+DROP TABLE alps.event_2;
+SET client_min_messages = warning;
+SELECT meter.drop_stream('alps', delete_data => true);
+RESET client_min_messages;
+
 -- A dump may have a sequence that went on after the tables were read.
 SELECT setval('cloud.event_arrival_seq', 8::bigint << 32, false);
 INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', 'vm-13', 'stop');

@@ -272,6 +272,7 @@ roll(const char *stream, const Log *log, int64 newest)
 	MeterSession session;
 
 	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_sequence(stream, log->name);
 	meter_execute(psprintf("SELECT setval(%s::regclass, " INT64_FORMAT ", false)",
 						   quote_literal_cstr(psprintf("%s.%s_arrival_seq",
 													   quote_identifier(stream),
@@ -520,10 +521,11 @@ lock_free_stream(const char *stream)
 /*
  * One step of rolling and sealing the logs of a stream, in a subtransaction:
  * true if something was done, so that there may be more.  Somebody in the way
- * is not waited for.
+ * is not waited for.  With `warn` an error is told of in a warning, so that
+ * it does not keep other streams waiting.
  */
 bool
-meter_maintain_stream(const char *stream)
+meter_maintain_stream(const char *stream, bool warn)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -560,10 +562,20 @@ meter_maintain_stream(const char *stream)
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
 		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-			ReThrowError(error);
-		ereport(DEBUG1,
-				(errmsg_internal("a segment of stream \"%s\" is in use: %s",
-								 stream, error->message)));
+		{
+			if (!warn || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+				ReThrowError(error);
+			ereport(WARNING,
+					(errcode(error->sqlerrcode),
+					 errmsg("segments of stream \"%s\" could not be maintained: %s",
+							stream, error->message),
+					 error->detail ? errdetail_internal("%s", error->detail) : 0,
+					 error->hint ? errhint("%s", error->hint) : 0));
+		}
+		else
+			ereport(DEBUG1,
+					(errmsg_internal("a segment of stream \"%s\" is in use: %s",
+									 stream, error->message)));
 		FreeErrorData(error);
 		done = false;
 	}
@@ -711,7 +723,7 @@ meter_maintain_step(PG_FUNCTION_ARGS)
 	else
 		streams = meter_active_streams(true);
 	foreach(cell, streams)
-		done |= meter_maintain_stream(lfirst(cell));
+		done |= meter_maintain_stream(lfirst(cell), PG_ARGISNULL(0));
 	PG_RETURN_BOOL(done);
 }
 

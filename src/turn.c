@@ -438,7 +438,7 @@ step_stream(Turn *turn pg_attribute_unused(), void *arg)
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("maintaining the segments of stream \"%s\"",
 									stream->stream));
-	stream->more = meter_maintain_stream(stream->stream);
+	stream->more = meter_maintain_stream(stream->stream, false);
 }
 
 /* Rolls and seals segments where that is due, each step committed. */
