@@ -29,7 +29,9 @@ SQL_PARTS = \
 	src/verify.sql \
 	src/explain.sql \
 	src/status.sql \
+	src/source.sql \
 	src/worker.sql \
+	src/schedule.sql \
 	src/privileges.sql
 
 DATA_built = meter--$(EXTVERSION).sql

@@ -62,13 +62,11 @@ CALL meter.run('cloud');
 SELECT log, segment, state FROM meter.log_segments('cloud') WHERE state IN ('open', 'sealed') ORDER BY 1, 2;
 SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'cloud.measure_0'::regclass AND conname = 'times_of_segment';
 
--- Into a segment that others do not see yet nobody is sent.
+-- A statement finds place in the segments that were there for everybody when it began: no log is rolled beyond those.
 BEGIN;
 INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', 'vm-12', 'start');
 SELECT meter.roll('cloud');
 INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', 'vm-13', 'start');
-SELECT meter.roll('cloud');
-INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', 'vm-14', 'start');
 SELECT meter.roll('cloud');
 ROLLBACK;
 -- Arrivals are not taken back, and need not be.
@@ -76,6 +74,51 @@ INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', '
 CALL meter.run('cloud');
 SELECT segment, state, rows FROM meter.log_segments('cloud') WHERE log = 'event' AND state <> 'ahead';
 SELECT * FROM meter.verify('cloud');
+
+-- One snapshot for all may not see what a writer that has ended wrote: nothing is sealed by it.
+SELECT meter.roll('cloud');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT meter.maintain_step('cloud');
+SELECT segment, state FROM meter.log_segments('cloud') WHERE log = 'event' AND state IN ('rolled', 'open');
+COMMIT;
+
+-- An index of such a name that is another one, a column that is computed, and a table of the owner's are no obstacle.
+CREATE INDEX event_4_resource ON cloud.event_4 (account);
+ALTER TABLE cloud.event ADD seconds numeric GENERATED ALWAYS AS (extract(epoch FROM "time" AT TIME ZONE 'UTC')) STORED;
+CREATE TABLE cloud.event_before (LIKE cloud.event INCLUDING CONSTRAINTS INCLUDING GENERATED);
+ALTER TABLE cloud.event ATTACH PARTITION cloud.event_before FOR VALUES FROM (-1000) TO (0);
+INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', 'vm-13', 'start');
+CALL meter.run('cloud');
+SELECT meter.roll('cloud');
+CALL meter.run('cloud');
+SELECT segment, state, rows FROM meter.log_segments('cloud') WHERE log = 'event';
+ALTER TABLE cloud.event DETACH PARTITION cloud.event_before;
+DROP TABLE cloud.event_before;
+ALTER TABLE cloud.event DROP seconds;
+
+-- A session that kept arrivals for later could write to a segment that was sealed.
+ALTER SEQUENCE cloud.event_arrival_seq CACHE 10;
+INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', 'vm-13', 'start');
+SELECT meter.roll('cloud');
+ALTER SEQUENCE cloud.event_arrival_seq CACHE 1;
+
+-- A stream that cannot be maintained does not keep others waiting.
+SELECT meter.create_stream('alps');
+DROP TABLE alps.event_2;
+CREATE TABLE alps.event_2 ();
+SELECT meter.maintain_step('alps');
+DO $$ BEGIN WHILE meter.maintain_step() LOOP END LOOP; END $$;
+DROP TABLE alps.event_2;
+SET client_min_messages = warning;
+SELECT meter.drop_stream('alps', delete_data => true);
+RESET client_min_messages;
+
+-- A dump may have a sequence that went on after the tables were read.
+SELECT setval('cloud.event_arrival_seq', 8::bigint << 32, false);
+INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', 'vm-13', 'stop');
+SELECT meter.resume('cloud');
+INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-06 04:00', 'vm-13', 'stop');
+SELECT max(segment) FROM meter.log_segments('cloud') WHERE log = 'event';
 
 -- Whose it is not.
 CREATE ROLE regress_meter_other;

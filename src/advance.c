@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "clock.h"
 #include "position.h"
 #include "query.h"
 #include "spi.h"
@@ -37,6 +38,8 @@
 /* After failures a meter is left alone for 10 s, then twice as long, ... */
 #define RETRY_FIRST_SECONDS	10
 #define RETRY_LAST_SECONDS	3600
+
+volatile sig_atomic_t meter_step_expired = false;
 
 /* Run a query whose one row has int8 and timestamptz columns. */
 static void
@@ -67,65 +70,6 @@ row_instant(int column, TimestampTz *instant)
 	if (!isnull)
 		*instant = DatumGetTimestampTz(value);
 	return !isnull;
-}
-
-/* Later by so many microseconds, within what a timestamp can be. */
-static TimestampTz
-later_by(TimestampTz instant, int64 usec)
-{
-	if (instant < MIN_TIMESTAMP + Max(-usec, 0))
-		return MIN_TIMESTAMP;
-	return instant + usec;
-}
-
-/*
- * Move the event clock on to the greatest time that is not in the future.
- * Events of the future are looked at again, so it never passes them by.
- */
-static void
-move_event_clock(MeterDefinition *definition, int64 safe)
-{
-	TimestampTz greatest;
-	const char *now = meter_timestamp_literal(meter_now());
-	int64		future;
-
-	/* nothing came since, and nobody is about to commit something */
-	if (definition->clock_position >= safe && !definition->has_note &&
-		!IsolationUsesXactSnapshot())
-		return;
-
-	query_row(psprintf("SELECT max(\"time\") FILTER (WHERE \"time\" <= %s), "
-					   "min(arrival) FILTER (WHERE \"time\" > %s) "
-					   "FROM %s.event WHERE arrival > " INT64_FORMAT,
-					   now, now, quote_identifier(definition->stream),
-					   definition->clock_position));
-	if (row_instant(1, &greatest) &&
-		(!definition->has_event_clock || greatest > definition->event_clock))
-	{
-		definition->has_event_clock = true;
-		definition->event_clock = greatest;
-	}
-	future = row_count(2);
-	definition->clock_position = Max(definition->clock_position,
-									 future > 0 ? Min(future - 1, safe) : safe);
-}
-
-/* Where the clock lets the watermark go; false: nowhere yet. */
-static bool
-clock_target(MeterDefinition *definition, int64 safe, TimestampTz *target)
-{
-	if (definition->clock == METER_CLOCK_EVENT)
-	{
-		move_event_clock(definition, safe);
-		if (!definition->has_event_clock)
-			return false;
-		*target = later_by(definition->event_clock, -definition->lateness);
-	}
-	else
-		*target = later_by(meter_now(), -definition->lateness);
-	*target = Min(*target, definition->until);
-	*target = meter_grid_period_begin(&definition->grid, *target);
-	return true;
 }
 
 /* The first event of a meter, not one of the future, gives it a watermark. */
@@ -167,8 +111,8 @@ meter_late_from(const MeterDefinition *definition)
 {
 	if (!definition->has_max_lateness || !definition->has_watermark)
 		return NULL;
-	return meter_timestamp_literal(later_by(definition->watermark,
-											-definition->max_lateness));
+	return meter_timestamp_literal(meter_later_by(definition->watermark,
+												  -definition->max_lateness));
 }
 
 /*
@@ -288,8 +232,8 @@ hold_late_rows(const MeterDefinition *definition, int64 safe)
 						   "AND e.action <> 'void' AND e.\"time\" < %s "
 						   "ON CONFLICT DO NOTHING", schema, meter,
 						   meter_text_array_literal(definition->stops), late,
-						   meter_timestamp_literal(later_by(definition->position_watermark,
-															-definition->max_lateness))),
+						   meter_timestamp_literal(meter_later_by(definition->position_watermark,
+																  -definition->max_lateness))),
 				  SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		ereport(NOTICE,
@@ -647,7 +591,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	meter_session_bulk();
 	caught_up = settle_late(definition, safe, noted_at, step);
 	if ((definition->has_watermark || first_watermark(definition)) &&
-		clock_target(definition, safe, &target) &&
+		meter_clock_target(definition, safe, &target) &&
 		target > definition->watermark &&
 		/* the state at the very beginning comes from late rows as well */
 		(caught_up || definition->settlement > 0))
@@ -717,6 +661,14 @@ is_cancel(const ErrorData *error)
 		strcmp(error->filename, "postgres.c") == 0;
 }
 
+/* Say why a step was canceled that took too long. */
+static void
+describe_expiry(ErrorData *error)
+{
+	error->message = pstrdup("canceled, since it took longer than \"meter.step_timeout\"");
+	error->hint = pstrdup("Look for what takes so long, such as a trigger on a table of the stream; where it is the step itself, raise the setting, or lower \"meter.batch_rows\".");
+}
+
 /*
  * One bounded step of one meter, in a subtransaction of the caller's
  * transaction.  An error is caught and recorded on the meter.
@@ -758,8 +710,10 @@ meter_step(const char *stream, const char *meter, bool skip_locked,
 	if (error != NULL)
 	{
 		/* being told to stop is no failure of the meter */
-		if (is_cancel(error))
+		if (is_cancel(error) && !meter_step_expired)
 			ReThrowError(error);
+		if (is_cancel(error))
+			describe_expiry(error);
 		memset(step, 0, sizeof(*step));
 		step->failed = true;
 		record_failure(stream, meter, error->message, step);

@@ -61,6 +61,19 @@ COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settle that wrot
 COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed: up to it settles look for them';
 COMMENT ON COLUMN meter.meter.retry_at IS 'after a failure: workers leave the meter alone until then';
 
+CREATE TABLE meter.source (
+    stream     text COLLATE "C" NOT NULL,            -- no foreign key, as above
+    source     text COLLATE "C" NOT NULL,
+    clock      timestamptz,
+    idle_limit interval DEFAULT '1 hour',
+    heard_at   timestamptz NOT NULL,
+    PRIMARY KEY (stream, source)
+);
+COMMENT ON TABLE meter.source IS 'sources of a stream: up to where each has told what happened; written by meter.heartbeat, reconciliation and meter.set_source';
+COMMENT ON COLUMN meter.source.clock IS 'all up to it is in the log, the source said; never moves back; null if it has not said anything yet';
+COMMENT ON COLUMN meter.source.idle_limit IS 'silent for longer than that it holds nothing back; null: there is no limit';
+COMMENT ON COLUMN meter.source.heard_at IS 'when its clock moved last, or it was first waited for';
+
 CREATE TABLE meter.active_stream (
     name text COLLATE "C" PRIMARY KEY REFERENCES meter.stream ON DELETE CASCADE
 );
@@ -91,3 +104,4 @@ COMMENT ON COLUMN meter.segment.sealed_at IS 'when it had got its indexes and co
 SELECT pg_catalog.pg_extension_config_dump('meter.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.meter', '');
+SELECT pg_catalog.pg_extension_config_dump('meter.source', '');

@@ -85,6 +85,15 @@ meter_now(void)
 	return GetCurrentTransactionStartTimestamp();
 }
 
+/* The same at this moment: what others say of the time is not of the future. */
+TimestampTz
+meter_time_of_day(void)
+{
+	if (now_override != NULL)
+		return *now_override;
+	return GetCurrentTimestamp();
+}
+
 /* Called by the server when it loads the library. */
 void
 _PG_init(void)

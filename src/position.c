@@ -46,30 +46,42 @@ static const char *const writers_query =
 #define OTHERS "AND l.pid IS DISTINCT FROM pg_backend_pid()"
 
 /*
- * The last arrival that was drawn.  The sequence must be as it was made, or
- * arrivals say nothing about the order of things.
+ * A log's sequence must be as it was made, or arrivals say nothing about the
+ * order of things: a session that keeps some for later is none that writes.
+ * Within a session.
  */
+void
+meter_check_sequence(const char *stream, const char *log)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(log);
+	meter_execute_params("SELECT s.seqcache = 1 AND NOT s.seqcycle AND s.seqincrement = 1 "
+						 "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
+						 "JOIN pg_namespace n ON n.oid = c.relnamespace "
+						 "WHERE n.nspname = $1::name AND c.relname = ($2 || '_arrival_seq')::name",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	if (SPI_processed != 1 || !DatumGetBool(meter_result(0, 1, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sequence \"%s.%s_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
+						stream, log),
+				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
+}
+
+/* The last arrival that was drawn. */
 static int64
 last_arrival(const MeterDefinition *definition)
 {
 	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(definition->stream)};
 	bool		isnull;
 	int64		last;
 
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
-	meter_execute_params("SELECT s.seqcache = 1 AND NOT s.seqcycle AND s.seqincrement = 1 "
-						 "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
-						 "JOIN pg_namespace n ON n.oid = c.relnamespace "
-						 "WHERE n.nspname = $1::name AND c.relname = 'event_arrival_seq'",
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	if (SPI_processed != 1 || !DatumGetBool(meter_result(0, 1, &isnull)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sequence \"%s.event_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
-						definition->stream),
-				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
+	meter_check_sequence(definition->stream, "event");
 	meter_execute(psprintf("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END "
 						   "FROM %s.event_arrival_seq",
 						   quote_identifier(definition->stream)),

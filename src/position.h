@@ -13,6 +13,7 @@
 extern Datum meter_find_writers(const char *stream, const char *log,
 								const char *condition);
 extern bool meter_any_left(Datum writers);
+extern void meter_check_sequence(const char *stream, const char *log);
 extern TimestampTz meter_server_start(void);
 extern int64 meter_safe_position(MeterDefinition *definition,
 								 TimestampTz *noted_at);

@@ -75,7 +75,7 @@ meter_create_segment(const char *stream, const char *log, int64 segment)
 	const char *schema = quote_identifier(stream);
 	char	   *name = psprintf("%s.%s_" INT64_FORMAT, schema, log, segment);
 
-	meter_execute(psprintf("CREATE TABLE %s (LIKE %s.%s INCLUDING CONSTRAINTS)",
+	meter_execute(psprintf("CREATE TABLE %s (LIKE %s.%s INCLUDING CONSTRAINTS INCLUDING GENERATED)",
 						   name, schema, log), SPI_OK_UTILITY);
 	meter_execute(psprintf("CREATE INDEX %s_" INT64_FORMAT "_arrival ON %s "
 						   "USING brin (arrival) WITH (pages_per_range = 32)",
@@ -146,7 +146,9 @@ list_segments(const char *stream, const Log *log)
 		"FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
 		"JOIN pg_class p ON p.oid = i.inhparent AND p.relname = $2::name "
 		"JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
-		"WHERE NOT i.inhdetachpending) s "
+		/* what else an owner attached is none of ours */
+		"WHERE NOT i.inhdetachpending AND c.relnamespace = n.oid "
+		"AND c.relname ~ ('^' || $2 || '_[0-9]{1,10}$')) s "
 		"LEFT JOIN meter.segment g ON g.stream = $1 AND g.log = $2 AND g.segment = s.number "
 		"ORDER BY s.number",
 		SPI_OK_SELECT, 3, types, values, NULL);
@@ -176,6 +178,22 @@ list_segments(const char *stream, const Log *log)
 	}
 	meter_session_end(&session);
 	return segments;
+}
+
+/* One of them, or NULL. */
+static Segment *
+find_segment(List *segments, int64 number)
+{
+	ListCell   *cell;
+
+	foreach(cell, segments)
+	{
+		Segment    *segment = lfirst(cell);
+
+		if (segment->number == number)
+			return segment;
+	}
+	return NULL;
 }
 
 /* Write something of a segment's row in the catalog: "column = expression, …". */
@@ -218,31 +236,43 @@ note_writers(const char *stream, const Log *log, int64 segment,
 }
 
 /*
- * Roll: whoever draws an arrival from now on writes to the next segment.
- * That it is there must have been committed, or writers find no place.
+ * A statement finds place in the segments that were there for everybody when
+ * it began, however many arrivals it draws.  So a log is not rolled into the
+ * last segment of those, and not twice while one statement lasts: whoever
+ * wrote before the last roll must have ended, and all segments ahead must have
+ * been there by this one.
  */
+static bool
+ahead_are_there(List *segments, int64 newest)
+{
+	int			i;
+
+	for (i = 1; i <= METER_SEGMENTS_AHEAD; i++)
+	{
+		Segment    *segment = find_segment(segments, newest + i);
+
+		if (segment == NULL || segment->ours)
+			return false;
+	}
+	return true;
+}
+
+static bool
+previous_is_closed(List *segments, int64 newest)
+{
+	Segment    *previous = find_segment(segments, newest - 1);
+
+	return previous == NULL || previous->closed || previous->sealed;
+}
+
+/* Roll: whoever draws an arrival from now on writes to the next segment. */
 static void
-roll(const char *stream, const Log *log, List *segments, int64 newest)
+roll(const char *stream, const Log *log, int64 newest)
 {
 	MeterSession session;
-	Segment    *next = NULL;
-	ListCell   *cell;
-
-	foreach(cell, segments)
-	{
-		Segment    *segment = lfirst(cell);
-
-		if (segment->number == newest + 1)
-			next = segment;
-	}
-	if (next == NULL || next->ours)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("log \"%s.%s\" cannot be rolled: its next segment is not there yet for everybody",
-						stream, log->name),
-				 errhint("Commit first; each transaction makes one segment more.")));
 
 	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_sequence(stream, log->name);
 	meter_execute(psprintf("SELECT setval(%s::regclass, " INT64_FORMAT ", false)",
 						   quote_literal_cstr(psprintf("%s.%s_arrival_seq",
 													   quote_identifier(stream),
@@ -346,9 +376,9 @@ seal(const char *stream, const Log *log, const Segment *segment)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	if (!segment->has_index)
 	{
-		meter_execute(psprintf("CREATE INDEX IF NOT EXISTS %s_" INT64_FORMAT "_resource ON %s (resource, %s)",
-							   log->name, segment->number, segment->name,
-							   log->key), SPI_OK_UTILITY);
+		/* the server names it: whatever has a name of ours may be another one */
+		meter_execute(psprintf("CREATE INDEX ON %s (resource, %s)",
+							   segment->name, log->key), SPI_OK_UTILITY);
 		meter_execute(psprintf("CREATE INDEX IF NOT EXISTS %s_" INT64_FORMAT "_time ON %s "
 							   "USING brin (%s) WITH (pages_per_range = 32)",
 							   log->name, segment->number, segment->name,
@@ -378,12 +408,12 @@ roll_is_due(const Segment *newest, int64 drawn)
 		 meter_segment_age * USECS_PER_MINUTE);
 }
 
-/* The segments that should be there ahead of the newest: make one. */
+/* The segments that should be there, up to those ahead of the newest: make one. */
 static bool
 make_ahead(const char *stream, const Log *log, List *segments, int64 newest)
 {
 	MeterSession session;
-	int64		last = newest;
+	int64		last = -1;
 	ListCell   *cell;
 
 	foreach(cell, segments)
@@ -394,6 +424,22 @@ make_ahead(const char *stream, const Log *log, List *segments, int64 newest)
 	meter_create_segment(stream, log->name, last + 1);
 	meter_session_end(&session);
 	return true;
+}
+
+/* Make all that are missing: a dump can have a sequence later than its tables. */
+void
+meter_complete_segments(const char *stream)
+{
+	int			i;
+
+	for (i = 0; i < (int) lengthof(logs); i++)
+	{
+		int64		drawn;
+		int64		newest = newest_segment(stream, logs[i].name, &drawn);
+
+		while (make_ahead(stream, &logs[i], list_segments(stream, &logs[i]), newest))
+			CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /* One step of what is due for a log: true if something was done. */
@@ -418,12 +464,18 @@ maintain_log(const char *stream, const Log *log)
 						  "meter.clock_now()", 0, 0);
 			return true;
 		}
-		if (segment->number == newest && roll_is_due(segment, drawn))
+		if (segment->number == newest && roll_is_due(segment, drawn) &&
+			ahead_are_there(segments, newest) &&
+			previous_is_closed(segments, newest))
 		{
-			roll(stream, log, segments, newest);
+			roll(stream, log, newest);
 			return true;
 		}
 	}
+
+	/* one snapshot for all may not see what a writer that has ended wrote */
+	if (IsolationUsesXactSnapshot())
+		return false;
 	foreach(cell, segments)
 	{
 		Segment    *segment = lfirst(cell);
@@ -469,10 +521,11 @@ lock_free_stream(const char *stream)
 /*
  * One step of rolling and sealing the logs of a stream, in a subtransaction:
  * true if something was done, so that there may be more.  Somebody in the way
- * is not waited for.
+ * is not waited for.  With `warn` an error is told of in a warning, so that
+ * it does not keep other streams waiting.
  */
 bool
-meter_maintain_stream(const char *stream)
+meter_maintain_stream(const char *stream, bool warn)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -509,10 +562,20 @@ meter_maintain_stream(const char *stream)
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
 		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-			ReThrowError(error);
-		ereport(DEBUG1,
-				(errmsg_internal("a segment of stream \"%s\" is in use: %s",
-								 stream, error->message)));
+		{
+			if (!warn || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+				ReThrowError(error);
+			ereport(WARNING,
+					(errcode(error->sqlerrcode),
+					 errmsg("segments of stream \"%s\" could not be maintained: %s",
+							stream, error->message),
+					 error->detail ? errdetail_internal("%s", error->detail) : 0,
+					 error->hint ? errhint("%s", error->hint) : 0));
+		}
+		else
+			ereport(DEBUG1,
+					(errmsg_internal("a segment of stream \"%s\" is in use: %s",
+									 stream, error->message)));
 		FreeErrorData(error);
 		done = false;
 	}
@@ -571,6 +634,36 @@ meter_sealed_until(const char *stream, const char *log, double *rows,
 	return until;
 }
 
+/* See to it that a log can be rolled, or say why not. */
+static void
+prepare_roll(const char *stream, const Log *log, int64 newest)
+{
+	List	   *segments = list_segments(stream, log);
+	Segment    *previous = find_segment(segments, newest - 1);
+
+	if (!ahead_are_there(segments, newest))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("log \"%s.%s\" cannot be rolled: its next segments are not there yet for everybody",
+						stream, log->name),
+				 errhint("Commit first; CALL meter.run('%s') makes those that are missing.",
+						 stream)));
+	if (previous_is_closed(segments, newest))
+		return;
+	if (!IsolationUsesXactSnapshot())
+	{
+		if (!previous->has_note)
+			note_writers(stream, log, previous->number, "");
+		if (close_segment(stream, log, previous))
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("log \"%s.%s\" cannot be rolled again: who wrote to it before it was rolled last has not ended",
+					stream, log->name),
+			 errhint("Try again later; pg_locks shows who holds RowExclusiveLock on the log.")));
+}
+
 PG_FUNCTION_INFO_V1(meter_roll);
 
 /* roll(stream): the number of logs that were rolled */
@@ -594,12 +687,13 @@ meter_roll(PG_FUNCTION_ARGS)
 	{
 		int64		drawn;
 		int64		newest = newest_segment(stream, logs[i].name, &drawn);
-		List	   *segments = list_segments(stream, &logs[i]);
 
 		if (drawn == 0)
 			continue;
-		roll(stream, &logs[i], segments, newest);
-		(void) make_ahead(stream, &logs[i], segments, newest + 1);
+		prepare_roll(stream, &logs[i], newest);
+		roll(stream, &logs[i], newest);
+		(void) make_ahead(stream, &logs[i], list_segments(stream, &logs[i]),
+						  newest + 1);
 		rolled++;
 	}
 	meter_worker_wake();
@@ -629,7 +723,7 @@ meter_maintain_step(PG_FUNCTION_ARGS)
 	else
 		streams = meter_active_streams(true);
 	foreach(cell, streams)
-		done |= meter_maintain_stream(lfirst(cell));
+		done |= meter_maintain_stream(lfirst(cell), PG_ARGISNULL(0));
 	PG_RETURN_BOOL(done);
 }
 

@@ -20,6 +20,7 @@ extern void meter_create_segment(const char *stream, const char *log,
 								 int64 segment);
 extern int64 meter_sealed_until(const char *stream, const char *log,
 								double *rows, int *segments);
-extern bool meter_maintain_stream(const char *stream);
+extern void meter_complete_segments(const char *stream);
+extern bool meter_maintain_stream(const char *stream, bool warn);
 
 #endif							/* METER_SEGMENT_H */

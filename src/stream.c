@@ -21,6 +21,7 @@
 #include "definition.h"
 #include "quantity.h"
 #include "segment.h"
+#include "source.h"
 #include "spi.h"
 #include "views.h"
 #include "worker.h"
@@ -92,6 +93,7 @@ static const char *const shape =
 "('held','time','timestamp with time zone'),"
 "('held','held_at','timestamp with time zone'),('held','reason','text'),"
 "('voided','meter','text'),('voided','resource','text'),('voided','source','text'),('voided','id','text'),"
+"('future','meter','text'),('future','time','timestamp with time zone'),"
 "('settlement','meter','text'),('settlement','settlement','bigint'),"
 "('settlement','watermark_before','timestamp with time zone'),"
 "('settlement','watermark','timestamp with time zone'),"
@@ -506,6 +508,12 @@ create_tables(const char *stream)
 				 "PRIMARY KEY (meter, resource, source, id))", schema),
 		SPI_OK_UTILITY);
 	meter_execute(
+		psprintf("CREATE TABLE %s.future ("
+				 "meter text COLLATE \"C\" NOT NULL, "
+				 "\"time\" timestamptz NOT NULL, "
+				 "PRIMARY KEY (meter, \"time\"))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
 		psprintf("CREATE TABLE %s.settlement ("
 				 "meter text COLLATE \"C\" NOT NULL, "
 				 "settlement bigint NOT NULL, "
@@ -543,6 +551,7 @@ comment_tables(const char *stream)
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
 		{"TABLE %s.voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
+		{"TABLE %s.future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},
 		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
 		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
 	};
@@ -564,6 +573,7 @@ insert_stream(const char *stream, Datum identity_window)
 	Oid			types[2] = {TEXTOID, INTERVALOID};
 	Datum		values[2] = {CStringGetTextDatum(stream), identity_window};
 
+	meter_sources_forget(stream);
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("INSERT INTO meter.stream (name, identity_window) VALUES ($1, $2)",
 						 SPI_OK_INSERT, 2, types, values, NULL);
@@ -662,6 +672,7 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 	meter_execute_params("DELETE FROM meter.stream WHERE name = $1",
 						 SPI_OK_DELETE, 1, types, values, NULL);
 	meter_session_end(&session);
+	meter_sources_forget(stream);
 
 	if (OidIsValid(get_namespace_oid(stream, true)))
 	{
@@ -720,6 +731,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 	int64		position;
 	ListCell   *cell;
+	bool		restored;
 	bool		isnull;
 	int			i;
 
@@ -741,6 +753,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	for (i = 0; i < (int) lengthof(logs); i++)
 		advance_sequence(stream, logs[i].name, position);
 	meter_session_end(&session);
+	meter_complete_segments(stream);
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL, "
@@ -754,7 +767,10 @@ meter_resume(PG_FUNCTION_ARGS)
 	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1) "
 						 "ON CONFLICT (name) DO NOTHING",
 						 SPI_OK_INSERT, 1, types, values, NULL);
+	restored = SPI_processed > 0;
 	meter_session_end(&session);
+	if (restored)
+		meter_sources_expect(stream);
 	foreach(cell, meter_list_meters(stream, NULL, false))
 		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
 	meter_rebuild_views(stream);
