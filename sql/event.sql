@@ -57,6 +57,9 @@ SELECT '{"specversion":"1.0","id":"A234-1234-1234","source":"/cloud/geneva","typ
 	"comexampleextension1":"value","datacontenttype":"application/json","dataschema":"https://example.com/s","data":{"account":"geneva-jug","value":4,"cores":2}}'::meter.event;
 SELECT '{"specversion":"1.0","id":"1","source":"s","type":"com.example.vm.create","subject":"region-1","time":"2018-04-05T17:31:00Z","cores":1,
 	"data":{"resource":"vm-1","action":"create","time":"2018-04-05T17:30:00Z","id":7,"source":"agent","type":"vm","cores":2}}'::meter.event;
+-- what is in both is taken from data
+SELECT '{"z":0,"specversion":"1.0","b":0,"id":"1","a":0,"source":"s","y":"kept","type":"t","subject":"r","time":"2018-04-05T17:31:00Z","c":"kept","account":"envelope","offering":"envelope",
+	"data":{"z":1,"b":1,"account":"data","a":1,"x":1,"attributes":{"w":1}}}'::meter.event;
 
 -- --- accessors
 

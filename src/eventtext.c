@@ -194,24 +194,18 @@ add_attribute(Mapping *mapping, MeterAttr name, const MeterMember *member)
 	return true;
 }
 
-/* Is there an attribute of that name? */
+/* Is there an attribute of that name among the first n, which are sorted? */
 static bool
-has_attribute(const Mapping *mapping, MeterAttr name)
+has_attribute(const Mapping *mapping, int n, MeterAttr name)
 {
 	MeterWriter key;
-	bool		found = false;
-	int			i;
+	bool		found;
 
 	meter_writer_init(&key, name.len + 2);
 	meter_put_string(&key, name.data, name.len);
-	for (i = 0; i < mapping->parts.n && !found; i++)
-	{
-		const MeterPart *part = &mapping->parts.parts[i];
-
-		found = part->key_length == key.used - 2 &&
-			memcmp(mapping->attributes.text + part->key, key.text + 1,
-				   part->key_length) == 0;
-	}
+	found = !key.too_long &&
+		meter_parts_have(&mapping->parts, n, &mapping->attributes,
+						 key.text + 1, key.used - 2);
 	pfree(key.text);
 	return found;
 }
@@ -240,28 +234,41 @@ add_attributes(Mapping *mapping, const MeterMembers *members)
 	return true;
 }
 
-/* Put the attributes in order. */
+/* Put the attributes in order, of which none may be there twice. */
 static bool
-finish_attributes(Mapping *mapping)
+sort_attributes(Mapping *mapping)
 {
-	MeterWriter *writer = &mapping->attributes;
 	const MeterPart *twice;
 
 	if (mapping->parts.n == 0)
 		return true;
-	twice = meter_parts_sort(&mapping->parts, writer);
+	twice = meter_parts_sort(&mapping->parts, &mapping->attributes);
 	if (twice != NULL)
 	{
-		MeterAttr	key = {writer->text + twice->key,
+		MeterAttr	key = {mapping->attributes.text + twice->key,
 		(int32) twice->key_length};
 
 		mapping->reader->key = key;
 		meter_fail(mapping->reader, twice->at, "it is there twice");
 		return false;
 	}
-	meter_put_char(writer, '}');
-	mapping->event->fields[METER_ATTRIBUTES].data = writer->text;
-	mapping->event->fields[METER_ATTRIBUTES].len = (int32) writer->used;
+	return true;
+}
+
+/* Hand the attributes to the event. */
+static bool
+finish_attributes(Mapping *mapping)
+{
+	MeterWriter *writer = &mapping->attributes;
+
+	if (!sort_attributes(mapping))
+		return false;
+	if (mapping->parts.n > 0)
+	{
+		meter_put_char(writer, '}');
+		mapping->event->fields[METER_ATTRIBUTES].data = writer->text;
+		mapping->event->fields[METER_ATTRIBUTES].len = (int32) writer->used;
+	}
 	return true;
 }
 
@@ -432,6 +439,7 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 	MeterUsageEvent *event = mapping->event;
 	const MeterMember *data = find_member(members, "data");
 	MeterMembers inner;
+	int			from_data;		/* attributes, which come first */
 	int			i;
 
 	if (specversion->kind != METER_JSON_STRING ||
@@ -449,8 +457,10 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 							   "expected a string that is not empty");
 	}
 	if (data != NULL && (!read_members(mapping, data, &inner) ||
-						 !map_data(mapping, &inner)))
+						 !map_data(mapping, &inner) ||
+						 !sort_attributes(mapping)))
 		return false;
+	from_data = mapping->parts.n;
 
 	for (i = 0; i < members->n; i++)
 	{
@@ -476,7 +486,7 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 					return false;
 			}
 			else if (!meter_text_is(member->key, "data") &&
-					 !has_attribute(mapping, member->key) &&
+					 !has_attribute(mapping, from_data, member->key) &&
 					 !add_attribute(mapping, member->key, member))
 				return false;
 			continue;

@@ -731,6 +731,31 @@ merge_parts(const char *text, const MeterPart *a, int na,
 	memcpy(to + na, b, nb * sizeof(MeterPart));
 }
 
+/* Is there a part of that key?  They are in order. */
+bool
+meter_parts_have(const MeterParts *parts, int n, const MeterWriter *writer,
+				 const char *key, size_t length)
+{
+	int			low = 0;
+	int			high = n;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+		const MeterPart *part = &parts->parts[middle];
+		int			cmp = memcmp(writer->text + part->key, key,
+								 Min(part->key_length, length));
+
+		if (cmp == 0 && part->key_length == length)
+			return true;
+		if (cmp < 0 || (cmp == 0 && part->key_length < length))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
 /*
  * Put the parts, which stand one behind the other with a comma in between at
  * the end of what is written, into their order.  NULL, or the latter of two
@@ -773,14 +798,24 @@ meter_parts_sort(MeterParts *parts, MeterWriter *writer)
 	copy = palloc(writer->used - begin);
 	for (i = 0; i < parts->n; i++)
 	{
-		size_t		length = from[i].to - from[i].from;
+		MeterPart  *part = &from[i];
+		size_t		length = part->to - part->from;
 
 		if (i > 0)
 			copy[used++] = ',';
-		memcpy(copy + used, writer->text + from[i].from, length);
+		memcpy(copy + used, writer->text + part->from, length);
+		part->key = begin + used + (part->key - part->from);
+		part->from = begin + used;
+		part->to = part->from + length;
 		used += length;
 	}
 	memcpy(writer->text + begin, copy, used);
 	pfree(copy);
+	if (from != parts->parts)
+	{
+		parts->parts = from;
+		parts->size = parts->n;
+	}
+	parts->sorted = true;
 	return NULL;
 }

@@ -121,6 +121,9 @@ typedef struct MeterParts
 extern void meter_parts_init(MeterParts *parts);
 extern void meter_parts_add(MeterParts *parts, const MeterWriter *writer,
 							MeterPart part);
+extern bool meter_parts_have(const MeterParts *parts, int n,
+							 const MeterWriter *writer,
+							 const char *key, size_t length);
 extern const MeterPart *meter_parts_sort(MeterParts *parts,
 										 MeterWriter *writer);
 
