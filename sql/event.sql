@@ -112,6 +112,33 @@ SELECT meter.timeline(event, '{create}', NULL) FROM event;
 SELECT meter.timeline(event, '{a}', '{b,a}') FROM event;
 SELECT meter.timeline(event, '{a}', '{b}') FROM event WHERE false;
 
+-- in any order, and by parallel workers
+CREATE TABLE many AS SELECT format('{"time":"2024-03-05T%s:%s:00Z","resource":"r%s","action":"%s","offering":"o%s"}', to_char(i * 7 % 24, 'FM00'), to_char(i * 11 % 60, 'FM00'), i % 5,
+	(ARRAY['create', 'resize', 'destroy'])[1 + i * 13 % 3], i % 3)::meter.event AS event FROM generate_series(1, 3000) i;
+ANALYZE many;
+CREATE TEMP TABLE serially AS SELECT event ->> 'resource' AS resource, meter.timeline(event, '{create}', '{destroy}' ORDER BY event DESC) AS line FROM many GROUP BY 1;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+CREATE FUNCTION plan_has(query text, what text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+		IF line LIKE '%' || what || '%' THEN RETURN true; END IF;
+	END LOOP;
+	RETURN false;
+END
+$$;
+SELECT plan_has($$SELECT meter.timeline(event, '{create}', '{destroy}') FROM many GROUP BY event ->> 'resource'$$, 'Partial') AS in_parallel;
+CREATE TABLE in_parallel AS SELECT event ->> 'resource' AS resource, meter.timeline(event, '{create}', '{destroy}') AS line FROM many GROUP BY 1;
+SELECT count(*) FROM serially JOIN in_parallel USING (resource, line);
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+DROP TABLE many, in_parallel;
+DROP FUNCTION plan_has;
+
 -- --- what is refused, and what is said then
 
 SELECT refused(e) FROM unnest(ARRAY['', ' ', 'x', E'\uFEFF{}', '[]', '"a"', '{', '{}', '{"time"}', '{"time":}', '{"time":1,}', '{"a":1 "b":2}', '{"a":1}}', '{a:1}', '{''a'':1}', '{"a":1', '{"a":tru}', '{"a":"b', '{"a":[1,2',
