@@ -342,42 +342,79 @@ settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
 										 false);
 }
 
-/* As much of what is due as one step takes: ends with a period. */
+/* The time that is due is looked at in so many pieces. */
+#define PIECES	256
+
+/*
+ * As much of what is due as one step takes: ends with a period.  What runs
+ * gives a row a period, and so does what starts meanwhile, from there on.
+ */
 static TimestampTz
 bound_step(MeterDefinition *definition, TimestampTz target)
 {
+	const char *schema = quote_identifier(definition->stream);
 	double		periods = count_periods(definition, definition->watermark,
 										target);
-	double		rows;
+	double		begin = (double) definition->watermark / USECS_PER_SEC;
+	double		length = (double) (target - definition->watermark) / PIECES;
+	double		events[PIECES] = {0};
+	double		starts[PIECES] = {0};
+	double		stops[PIECES] = {0};
+	double		running;
+	double		rows = 0;
 	StringInfoData sql;
+	TimestampTz end;
+	bool		isnull;
+	uint64		i;
+	int			piece;
 
 	if (periods <= 1)
 		return target;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT (SELECT count(*) FROM %s.resource_state "
-					 "WHERE meter = %s AND active), (SELECT count(*) FROM %s.event e WHERE ",
-					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name),
-					 quote_identifier(definition->stream));
+	appendStringInfo(&sql, "SELECT least(width_bucket(date_part('epoch', e.\"time\" - '2000-01-01 00:00+00'::timestamptz), "
+					 "%.17g, %.17g, %d), %d), count(*), count(*) FILTER (WHERE e.action = ANY (%s)), "
+					 "count(*) FILTER (WHERE e.action = ANY (%s)) FROM %s.event e WHERE ",
+					 begin, begin + length * PIECES / USECS_PER_SEC, PIECES,
+					 PIECES, meter_text_array_literal(definition->starts),
+					 meter_text_array_literal(definition->stops), schema);
 	meter_append_action_filter(&sql, definition);
-	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s)",
+	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s GROUP BY 1",
 					 meter_timestamp_literal(definition->watermark),
 					 meter_timestamp_literal(target));
-	query_row(sql.data);
-	rows = row_count(1) * periods + row_count(2);
-	if (rows > meter_batch_rows)
+	meter_execute(sql.data, SPI_OK_SELECT);
+	for (i = 0; i < SPI_processed; i++)
 	{
-		int64		span = (int64) ((target - definition->watermark) *
-									(meter_batch_rows / rows));
-		TimestampTz end = meter_grid_period_begin(&definition->grid,
-												  definition->watermark + span);
-
-		if (end <= definition->watermark)
-			end = meter_grid_period_end(&definition->grid,
-										definition->watermark);
-		target = Min(target, end);
+		piece = Max(DatumGetInt32(meter_result(i, 1, &isnull)) - 1, 0);
+		events[piece] = DatumGetInt64(meter_result(i, 2, &isnull));
+		starts[piece] = DatumGetInt64(meter_result(i, 3, &isnull));
+		stops[piece] = DatumGetInt64(meter_result(i, 4, &isnull));
 	}
-	return target;
+
+	query_row(psprintf("SELECT count(*) FROM %s.resource_state WHERE meter = %s AND active",
+					   schema, quote_literal_cstr(definition->name)));
+	running = row_count(1);
+	for (piece = 0; piece < PIECES; piece++)
+	{
+		double		more = events[piece] +
+			(running + starts[piece]) * periods / PIECES;
+
+		if (rows + more > meter_batch_rows)
+			break;
+		rows += more;
+		running = Max(running + starts[piece] - stops[piece], 0);
+	}
+	if (piece == PIECES)
+		return target;
+
+	/* the first piece alone may be too much */
+	end = definition->watermark +
+		(int64) (length * (piece > 0 ? piece :
+						   meter_batch_rows /
+						   (events[0] + (running + starts[0]) * periods / PIECES)));
+	end = meter_grid_period_begin(&definition->grid, end);
+	if (end <= definition->watermark)
+		end = meter_grid_period_end(&definition->grid, definition->watermark);
+	return Min(target, end);
 }
 
 /* Settle the periods from the watermark to `end`, all resources at once. */
