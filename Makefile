@@ -6,7 +6,8 @@ EXTENSION = meter
 MODULE_big = meter
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 # The pure core: what compiles with palloc and nothing else of the server, and is tested as plain programs, too.
-CORE = $(wildcard $(addprefix src/,codec.c decimal.c grid.c levels.c packed.c pairing.c ranges.c rounding.c textform.c))
+CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventjson.c eventtext.c grid.c instant.c json.c jsontext.c levels.c packed.c pairing.c ranges.c \
+	rounding.c sha256.c textform.c))
 PGFILEDESC = "meter - usage metering"
 
 # The version stands in meter.control and nowhere else.
@@ -16,9 +17,11 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" meter.contro
 SQL_PARTS = \
 	src/header.sql \
 	src/timeline.sql \
+	src/event.sql \
 	src/transaction_id.sql \
 	src/catalog.sql \
 	src/stream.sql \
+	src/segment.sql \
 	src/definition.sql \
 	src/settle.sql \
 	src/measure.sql \
@@ -27,7 +30,9 @@ SQL_PARTS = \
 	src/verify.sql \
 	src/explain.sql \
 	src/status.sql \
+	src/source.sql \
 	src/worker.sql \
+	src/schedule.sql \
 	src/privileges.sql
 
 DATA_built = meter--$(EXTVERSION).sql

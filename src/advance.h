@@ -7,6 +7,8 @@
 
 #include "meter.h"
 
+#include <signal.h>
+
 #include "definition.h"
 
 /* What a step did. */
@@ -22,9 +24,11 @@ typedef struct MeterStep
 	int64		late_rows;
 } MeterStep;
 
+/* Set by a signal: the step under way took longer than it may. */
+extern volatile sig_atomic_t meter_step_expired;
+
 extern void meter_step(const char *stream, const char *meter,
 					   bool skip_locked, MeterStep *step);
-extern TimestampTz meter_later_by(TimestampTz instant, int64 usec);
 extern double meter_count_periods(const MeterDefinition *definition,
 								  TimestampTz from, TimestampTz to);
 extern bool meter_first_watermark(MeterDefinition *definition);

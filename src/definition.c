@@ -111,9 +111,11 @@ parse_clock(const char *name)
 {
 	if (strcmp(name, "wall") == 0)
 		return METER_CLOCK_WALL;
-	if (strcmp(name, "event") != 0)
-		not_recognized("clock", name, "wall or event");
-	return METER_CLOCK_EVENT;
+	if (strcmp(name, "event") == 0)
+		return METER_CLOCK_EVENT;
+	if (strcmp(name, "source") != 0)
+		not_recognized("clock", name, "wall, event or source");
+	return METER_CLOCK_SOURCE;
 }
 
 /* The elements of a text[], none of which may be null or empty. */
@@ -582,6 +584,10 @@ begin_progress(MeterDefinition *definition)
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
 	meter_forget_measures(definition->stream, definition->name);
+	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name)),
+				  SPI_OK_DELETE);
 	if (TIMESTAMP_IS_NOBEGIN(begin))
 	{
 		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);
@@ -686,6 +692,9 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_DELETE);
 	meter_forget_measures(stream, name);
+	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
+						   quote_identifier(stream), quote_literal_cstr(name)),
+				  SPI_OK_DELETE);
 	meter_session_end(&session);
 	meter_rebuild_views(stream);
 	PG_RETURN_VOID();

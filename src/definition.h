@@ -34,7 +34,8 @@ typedef enum MeterAggregate
 typedef enum MeterClock
 {
 	METER_CLOCK_WALL,
-	METER_CLOCK_EVENT
+	METER_CLOCK_EVENT,
+	METER_CLOCK_SOURCE
 } MeterClock;
 
 /* How far a log has been looked at: see position.c. */

@@ -83,7 +83,8 @@ extern int64 meter_measure_recompute(MeterDefinition *definition,
 									 const char *touched,
 									 TimestampTz horizon,
 									 bool write_states);
-extern void meter_move_measure_clock(MeterDefinition *definition);
+extern bool meter_latest_measure(MeterDefinition *definition,
+								 TimestampTz *latest);
 extern void meter_measure_settle(MeterDefinition *definition, TimestampTz end,
 								 MeterStep *step);
 extern TimestampTz meter_measure_bound(MeterDefinition *definition,

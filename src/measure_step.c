@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
+#include "clock.h"
 #include "identity_keys.h"
 #include "query.h"
 #include "spi.h"
@@ -254,37 +255,39 @@ meter_released_measures(const MeterDefinition *definition,
 }
 
 /*
- * Move the event clock on by measures: to the latest end that is not in the
- * future.
+ * The latest end, not one of the future, of measures that came since this was
+ * asked the last time; false: there is none.  Those of the future are
+ * remembered apart, as those of events (see clock.c).
  */
-void
-meter_move_measure_clock(MeterDefinition *definition)
+bool
+meter_latest_measure(MeterDefinition *definition, TimestampTz *latest)
 {
 	MeterLogProgress *measures = &definition->measures;
+	const char *schema = quote_identifier(definition->stream);
 	const char *now = meter_timestamp_literal(meter_now());
-	TimestampTz greatest;
-	int64		future;
+	bool		found;
 
 	/* nothing came since, and nobody is about to commit something */
 	if (measures->clock_position >= measures->safe && !measures->has_note &&
 		!IsolationUsesXactSnapshot())
-		return;
+		return false;
 
 	meter_execute(psprintf("SELECT max(end_time) FILTER (WHERE end_time <= %s), "
-						   "min(arrival) FILTER (WHERE end_time > %s) "
+						   "count(*) FILTER (WHERE end_time > %s) "
 						   "FROM %s.measure WHERE arrival > " INT64_FORMAT,
-						   now, now, quote_identifier(definition->stream),
-						   measures->clock_position), SPI_OK_SELECT);
-	if (instant_in(1, &greatest) &&
-		(!definition->has_event_clock || greatest > definition->event_clock))
-	{
-		definition->has_event_clock = true;
-		definition->event_clock = greatest;
-	}
-	future = count_in(2);
-	measures->clock_position = Max(measures->clock_position,
-								   future > 0 ? Min(future - 1, measures->safe) :
-								   measures->safe);
+						   now, now, schema, measures->clock_position),
+				  SPI_OK_SELECT);
+	found = instant_in(1, latest);
+	if (count_in(2) > 0)
+		meter_execute(psprintf("INSERT INTO %s.future (meter, \"time\") "
+							   "SELECT DISTINCT %s, end_time FROM %s.measure "
+							   "WHERE arrival > " INT64_FORMAT " AND end_time > %s "
+							   "ORDER BY 2 ON CONFLICT DO NOTHING",
+							   schema, quote_literal_cstr(definition->name),
+							   schema, measures->clock_position, now),
+					  SPI_OK_INSERT);
+	measures->clock_position = Max(measures->clock_position, measures->safe);
+	return found;
 }
 
 /*

@@ -12,6 +12,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "event.h"
+#include "segment.h"
 #include "worker.h"
 
 METER_MODULE_MAGIC;
@@ -19,6 +21,12 @@ METER_MODULE_MAGIC;
 PGDLLEXPORT void _PG_init(void);
 
 int			meter_batch_rows = 1000000;
+
+static const struct config_enum_entry on_bad_event_options[] = {
+	{"error", METER_BAD_EVENT_ERROR, false},
+	{"divert", METER_BAD_EVENT_DIVERT, false},
+	{NULL, 0, false}
+};
 
 /* meter.now: empty, or the instant that tests want it to be */
 static char *now_setting = NULL;
@@ -77,6 +85,15 @@ meter_now(void)
 	return GetCurrentTransactionStartTimestamp();
 }
 
+/* The same at this moment: what others say of the time is not of the future. */
+TimestampTz
+meter_time_of_day(void)
+{
+	if (now_override != NULL)
+		return *now_override;
+	return GetCurrentTimestamp();
+}
+
 /* Called by the server when it loads the library. */
 void
 _PG_init(void)
@@ -88,6 +105,20 @@ _PG_init(void)
 							1000000, 1, INT_MAX,
 							PGC_USERSET, 0,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.segment_rows",
+							"Rows after which a log gets a new segment; 0: never.",
+							"The newest segment has no index by resource: late rows read all of it.",
+							&meter_segment_rows,
+							1000000, 0, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.segment_age",
+							"Time after which a log gets a new segment; 0: never.",
+							"A segment that is empty is kept.",
+							&meter_segment_age,
+							30 * 24 * 60, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
 	DefineCustomStringVariable("meter.now",
 							   "What time it is for meter; empty: what time it is.",
 							   "For tests only: watermarks never move back.",
@@ -95,6 +126,13 @@ _PG_init(void)
 							   "",
 							   PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
 							   check_now, assign_now, NULL);
+	DefineCustomEnumVariable("meter.on_bad_event",
+							 "What becomes of input that is no event: error, or divert.",
+							 "Diverted, it becomes a bad event, which only the inbox of a stream takes, and keeps in its table \"rejected\".",
+							 &meter_on_bad_event,
+							 METER_BAD_EVENT_ERROR, on_bad_event_options,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	meter_worker_init();
 	MarkGUCPrefixReserved("meter");
 }

@@ -38,6 +38,15 @@ typedef void (*shmem_request_hook_type) (void);
 #define meter_guc_alloc(size) malloc(size)
 #endif
 
+/* 16: input functions can fail softly */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#define meter_ereturn(context, result, ...) ereturn(context, result, __VA_ARGS__)
+#else
+#define meter_ereturn(context, result, ...) \
+	do { (void) (context); ereport(ERROR, __VA_ARGS__); } while (0)
+#endif
+
 /* 16: making a range can fail softly */
 #if PG_VERSION_NUM >= 160000
 #define meter_make_range(typcache, lower, upper) \
@@ -55,6 +64,8 @@ typedef void (*shmem_request_hook_type) (void);
 #define meter_schema_ownercheck(oid, role) pg_namespace_ownercheck(oid, role)
 #define meter_database_aclcheck(oid, role, mode) \
 	pg_database_aclcheck(oid, role, mode)
+#define meter_schema_aclcheck(oid, role, mode) \
+	pg_namespace_aclcheck(oid, role, mode)
 #else
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
@@ -63,6 +74,8 @@ typedef void (*shmem_request_hook_type) (void);
 	object_ownercheck(NamespaceRelationId, oid, role)
 #define meter_database_aclcheck(oid, role, mode) \
 	object_aclcheck(DatabaseRelationId, oid, role, mode)
+#define meter_schema_aclcheck(oid, role, mode) \
+	object_aclcheck(NamespaceRelationId, oid, role, mode)
 #endif
 
 /* 17: waits of extensions have names */
@@ -70,6 +83,11 @@ typedef void (*shmem_request_hook_type) (void);
 #define METER_WAIT_EVENT(name) WaitEventExtensionNew(name)
 #else
 #define METER_WAIT_EVENT(name) PG_WAIT_EXTENSION
+#endif
+
+/* 18: what never returns is marked before the declaration */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
 #endif
 
 /* 18: a module says more of itself */
