@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 
 #include "query.h"
+#include "segment.h"
 #include "spi.h"
 
 /* What a measure says beyond its key and times, in an order of its own. */
@@ -293,6 +294,50 @@ scope_from(const MeterMeasureScope *scope)
 	return scope->touched ? "t.begin_at" : scope->from;
 }
 
+/* About how many rows of a scan take as long as a look into an index. */
+#define ROWS_A_PROBE	30
+
+/*
+ * Up to which arrival to look for the measures of so many resources one by
+ * one: 0 if to read everything is faster.
+ */
+int64
+meter_sealed_measures_for(const MeterDefinition *definition,
+						  double nresources)
+{
+	double		rows;
+	int			segments;
+	int64		sealed = meter_sealed_until(definition->stream, "measure",
+											&rows, &segments);
+
+	return nresources * segments * ROWS_A_PROBE < rows ? sealed : 0;
+}
+
+/* Where the measures of a scope are. */
+static char *
+scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope)
+{
+	return scope->sealed > 0 ? "measure_log" :
+		psprintf("%s.measure", quote_identifier(definition->stream));
+}
+
+/* "measure_log": those of "touched", looked up in sealed segments. */
+static void
+append_log(StringInfo sql, const MeterDefinition *definition,
+		   const MeterMeasureScope *scope)
+{
+	const char *schema = quote_identifier(definition->stream);
+
+	appendStringInfo(sql,
+					 "measure_log AS MATERIALIZED (SELECT e.* FROM touched t CROSS JOIN LATERAL ("
+					 "SELECT * FROM %s.measure m WHERE m.arrival < " INT64_FORMAT
+					 " AND m.resource = t.resource AND m.start_time < %s OFFSET 0) e UNION ALL "
+					 "SELECT e.* FROM touched t, %s.measure e WHERE e.arrival >= " INT64_FORMAT
+					 " AND e.resource = t.resource AND e.start_time < %s), ",
+					 schema, scope->sealed, scope->to, schema, scope->sealed,
+					 scope->to);
+}
+
 /*
  * FROM and WHERE of the measures e that count for a meter and are about a
  * scope.  For counters all that came before are.
@@ -304,8 +349,9 @@ append_rows(StringInfo sql, const MeterDefinition *definition,
 	const char *schema = quote_identifier(definition->stream);
 	const char *from = scope_from(scope);
 
-	appendStringInfo(sql, "FROM %s%s.measure e WHERE %s",
-					 scope->touched ? "touched t, " : "", schema,
+	appendStringInfo(sql, "FROM %s%s e WHERE %s",
+					 scope->touched ? "touched t, " : "",
+					 scope_log(definition, scope),
 					 scope->touched ? "e.resource = t.resource" : "true");
 	append_scope(sql, definition, scope, "e");
 	if (definition->aggregate == METER_SUM && from != NULL)
@@ -406,15 +452,17 @@ append_sources(StringInfo sql, const MeterDefinition *definition,
 		meter_append_owner_events(sql, definition, &events);
 		appendStringInfoString(sql, ", ");
 	}
+	if (scope->sealed > 0)
+		append_log(sql, definition, scope);
 	if (scope->copies != NULL)
 	{
 		/* if any lesser copy lies within the window, the one next to it does */
 		if (scope->suspects == NULL)
 		{
 			/* where nothing is met twice, nothing has to be compared */
-			appendStringInfo(sql, "suspects AS MATERIALIZED (SELECT " KEY_OF("c") " AS key FROM %s.measure c "
+			appendStringInfo(sql, "suspects AS MATERIALIZED (SELECT " KEY_OF("c") " AS key FROM %s c "
 							 "WHERE c.id IS NOT NULL AND %s",
-							 quote_identifier(definition->stream), scope->copies);
+							 scope_log(definition, scope), scope->copies);
 			append_scope(sql, definition, scope, "c");
 			appendStringInfoString(sql, " GROUP BY 1 HAVING count(*) > 1), ");
 		}
@@ -425,8 +473,7 @@ append_sources(StringInfo sql, const MeterDefinition *definition,
 						 SINCE_COPY("c", "s.key, ") " FROM %s c JOIN suspects s ON s.key = " KEY_OF("c")
 						 " WHERE c.id IS NOT NULL AND %s",
 						 scope->copies_from ? scope->copies_from :
-						 psprintf("%s.measure", quote_identifier(definition->stream)),
-						 scope->copies);
+						 scope_log(definition, scope), scope->copies);
 		append_scope(sql, definition, scope, "c");
 		appendStringInfo(sql, ") c WHERE c.since_copy <= '" INT64_FORMAT " microseconds'::interval), ",
 						 definition->identity_window);

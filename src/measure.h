@@ -21,6 +21,8 @@ typedef struct MeterMeasureScope
 	const char *named_to;		/* events before then say who owns what */
 	bool		touched;		/* only of the resources in "touched", each
 								 * from its begin_at on */
+	int64		sealed;			/* look those up one by one among arrivals
+								 * before this; 0: read everything */
 	bool		carried;		/* what was before `from` is in the states */
 	const char *late_from;		/* rows that arrived after the positions count
 								 * from then on only */
@@ -48,6 +50,8 @@ extern char *meter_late_measures(const MeterDefinition *definition,
 extern char *meter_period_of(const MeterDefinition *definition,
 										const char *at);
 
+extern int64 meter_sealed_measures_for(const MeterDefinition *definition,
+									   double nresources);
 extern void meter_look_up_scope(const MeterDefinition *definition,
 								MeterMeasureScope *scope);
 extern void meter_append_owner_events(StringInfo sql,

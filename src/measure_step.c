@@ -198,6 +198,7 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 	appendStringInfo(&sql, "WITH asked AS MATERIALIZED (%s), ", touched);
 	events.to = meter_timestamp_literal(horizon);
 	events.touched = "asked";
+	events.sealed = meter_sealed_for(definition, ntouched);
 	events.late_from = meter_late_from(definition);
 	events.safe = definition->position;
 	meter_append_owner_events(&sql, definition, &events);
@@ -222,6 +223,7 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 	meter_look_up_scope(definition, &scope);
 	scope.to = end;
 	scope.touched = true;
+	scope.sealed = meter_sealed_measures_for(definition, ntouched);
 	scope.late_from = meter_late_from(definition);
 	scope.copies = "c.resource IN (SELECT resource FROM touched)";
 	meter_append_measures(&sql, definition, &scope);

@@ -120,12 +120,14 @@ meter_explain_measures(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	events.to = meter_timestamp_literal(definition->has_watermark ?
 										definition->watermark : period_end);
 	events.touched = "touched";
+	events.sealed = meter_sealed_for(definition, 1);
 	events.voids_from_log = true;
 	meter_append_owner_events(&sql, definition, &events);
 	appendStringInfoString(&sql, ", ");
 	meter_look_up_scope(definition, &scope);
 	scope.to = end;
 	scope.touched = true;
+	scope.sealed = meter_sealed_measures_for(definition, 1);
 	scope.voids_from_log = true;
 	scope.copies = "c.resource IN (SELECT resource FROM touched)";
 	meter_append_measures(&sql, definition, &scope);

@@ -116,6 +116,7 @@ sub world
 	my %asked = map { $_ => 1 } grep { $_ == $rounds || rand() < 3 / $rounds } 1 .. $rounds;
 
 	my $late_meter = one_of(1, 1, $rounds);
+	my $rolls = one_of(0, 1);		# rows and their copies lie in different segments
 	$script .= 'SET meter.batch_rows = ' . one_of(1000000, 1000000, 1, 7) . ";\n";
 	my $latest = 0;
 	foreach my $round (1 .. $rounds)
@@ -131,6 +132,7 @@ sub world
 		my $now = $round == $rounds ? $hours * (1 + rand()) : $hours * $round / $rounds + (rand() < 0.3 ? -$hours / 3 : 0);
 		my $instant = "'$begin'::timestamptz + interval '" . int($now * 60) . " minutes'";
 		$script .= "SELECT set_config('meter.now', ($instant)::text, false) IS NULL;\n";
+		$script .= "SELECT meter.roll('$stream');\n" if $rolls && rand() < 0.5;
 		my $step = $round < $rounds && !$asked{$round} && rand() < 0.5;
 		$script .= $step ? "SELECT FROM meter.advance('$stream');\n" : "CALL meter.run('$stream');\n";
 		$script .= "SELECT 'world $w round $round verify', count(*) FROM meter.verify('$stream');\n";
