@@ -114,36 +114,60 @@ meter_measure_keys_final(PG_FUNCTION_ARGS)
 /* The hash of a row e of the measure log. */
 #define ROW_KEY	"meter.measure_key(e.resource, coalesce(e.source, ''), e.id)"
 
-/* Note the hashes of the rows that arrived between two positions. */
-void
-meter_note_measure_keys(const MeterDefinition *definition, int64 after,
-						int64 upto)
+/*
+ * Look over what arrived between two positions: the arrivals of rows that have
+ * an id, segment by segment, since between these lie arrivals that never were;
+ * and whether a condition holds for any row e.
+ */
+MeterKeyRange *
+meter_new_measures(const MeterDefinition *definition, int64 after, int64 upto,
+				   const char *late, int *nranges, bool *any_late)
 {
-	const char *schema = quote_identifier(definition->stream);
-	int64		(*ranges)[2];
-	int			nranges;
-	int			i;
+	MemoryContext context = CurrentMemoryContext;
+	MeterKeyRange *ranges;
+	uint64		row;
 	bool		isnull;
 
-	/* segment by segment: between them lie arrivals that never were */
-	meter_execute(psprintf("SELECT min(e.arrival), max(e.arrival) FROM %s.measure e "
-						   "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
-						   " AND e.id IS NOT NULL GROUP BY e.tableoid",
-						   schema, after, upto),
-				  SPI_OK_SELECT);
-	nranges = (int) SPI_processed;
-	ranges = palloc(Max(nranges, 1) * sizeof(*ranges));
-	for (i = 0; i < nranges; i++)
+	meter_execute(psprintf("SELECT min(e.arrival) FILTER (WHERE e.id IS NOT NULL), "
+						   "max(e.arrival) FILTER (WHERE e.id IS NOT NULL), bool_or(%s) "
+						   "FROM %s.measure e WHERE e.arrival > " INT64_FORMAT
+						   " AND e.arrival <= " INT64_FORMAT " GROUP BY e.tableoid",
+						   late, quote_identifier(definition->stream), after,
+						   upto), SPI_OK_SELECT);
+	ranges = MemoryContextAlloc(context,
+								Max(SPI_processed, 1) * sizeof(MeterKeyRange));
+	*nranges = 0;
+	*any_late = false;
+	for (row = 0; row < SPI_processed; row++)
 	{
-		ranges[i][0] = DatumGetInt64(meter_result(i, 1, &isnull));
-		ranges[i][1] = DatumGetInt64(meter_result(i, 2, &isnull));
+		Datum		value = meter_result(row, 1, &isnull);
+
+		if (!isnull)
+		{
+			ranges[*nranges].first = DatumGetInt64(value);
+			ranges[*nranges].last = DatumGetInt64(meter_result(row, 2, &isnull));
+			(*nranges)++;
+		}
+		value = meter_result(row, 3, &isnull);
+		*any_late |= !isnull && DatumGetBool(value);
 	}
+	return ranges;
+}
+
+/* Note the hashes of the rows in these ranges, as far as `upto`. */
+void
+meter_note_measure_keys(const MeterDefinition *definition,
+						const MeterKeyRange *ranges, int nranges, int64 upto)
+{
+	const char *schema = quote_identifier(definition->stream);
+	int			i;
+
 	for (i = 0; i < nranges; i++)
 	{
+		int64		last = Min(ranges[i].last, upto);
 		int64		from;
 
-		for (from = ranges[i][0]; from <= ranges[i][1];
-			 from += ARRIVALS_AT_ONCE)
+		for (from = ranges[i].first; from <= last; from += ARRIVALS_AT_ONCE)
 			meter_execute(psprintf("INSERT INTO %s.measure_key (meter, period_start, block, keys) "
 								   "SELECT %s, %s, e.arrival >> %d, meter.measure_keys(" ROW_KEY ") "
 								   "FROM %s.measure e WHERE e.arrival >= " INT64_FORMAT
@@ -152,11 +176,9 @@ meter_note_measure_keys(const MeterDefinition *definition, int64 after,
 								   quote_literal_cstr(definition->name),
 								   meter_period_of(definition, "e.start_time"),
 								   METER_KEY_BLOCK_BITS, schema, from,
-								   Min(from + ARRIVALS_AT_ONCE - 1,
-									   ranges[i][1])),
+								   Min(from + ARRIVALS_AT_ONCE - 1, last)),
 						  SPI_OK_INSERT);
 	}
-	pfree(ranges);
 }
 
 /* The first period whose hashes a settle from an instant on needs. */

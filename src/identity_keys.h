@@ -21,8 +21,20 @@ typedef struct MeterSuspects
 /* A block of arrivals is so many bits of them. */
 #define METER_KEY_BLOCK_BITS	13
 
+/* Arrivals of a segment among which there are measures with an id. */
+typedef struct MeterKeyRange
+{
+	int64		first;
+	int64		last;
+} MeterKeyRange;
+
+extern MeterKeyRange *meter_new_measures(const MeterDefinition *definition,
+										 int64 after, int64 upto,
+										 const char *late, int *nranges,
+										 bool *any_late);
 extern void meter_note_measure_keys(const MeterDefinition *definition,
-									int64 after, int64 upto);
+									const MeterKeyRange *ranges, int nranges,
+									int64 upto);
 extern void meter_prune_measure_keys(const MeterDefinition *definition);
 extern void meter_find_suspects(const MeterDefinition *definition,
 								TimestampTz from, TimestampTz to,

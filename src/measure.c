@@ -233,12 +233,14 @@ array_of(const MeterDefinition *definition, const char *alias)
 }
 
 /* The same as the ledger has them. */
-static char *
+static const char *
 jsonb_of(const MeterDefinition *definition, const char *alias)
 {
 	StringInfoData sql;
 	int			i;
 
+	if (definition->ndimensions == 0)
+		return "'{}'::jsonb";
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "jsonb_build_object(");
 	for (i = 0; i < definition->ndimensions; i++)
@@ -627,7 +629,12 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition,
 	append_dimensions(sql, definition);
 	appendStringInfoChar(sql, ' ');
 	append_rows(sql, definition, scope);
-	appendStringInfo(sql, " AND %s UNION ALL SELECT c.resource, ",
+	appendStringInfoString(sql, " AND (");
+	/* up to the position it is known that they are, which is quick to see */
+	if (scope->all_simple)
+		appendStringInfo(sql, "e.arrival <= " INT64_FORMAT " OR ",
+						 definition->measures.position);
+	appendStringInfo(sql, "(%s)) UNION ALL SELECT c.resource, ",
 					 simple_condition(definition, scope, true));
 	if (sum)
 		/* not by LATERAL: that is a nested loop, which is said to cost a lot */

@@ -107,14 +107,26 @@ meter_measure_late(MeterDefinition *definition, int64 safe,
 	}
 	if (measures->safe > measures->position)
 	{
-		meter_execute(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
-							   "ORDER BY arrival LIMIT %d) e",
-							   meter_late_measures(definition, measures->safe),
-							   meter_batch_rows), SPI_OK_SELECT);
-		nmeasures = count_in(1);
-		if (nmeasures >= meter_batch_rows)
-			measures_upto = count_in(2);
-		meter_note_measure_keys(definition, measures->position, measures_upto);
+		MeterKeyRange *ranges;
+		int			nranges;
+		bool		any_late;
+
+		/* mostly nothing is late, and then one look over them does */
+		ranges = meter_new_measures(definition, measures->position,
+									measures->safe,
+									psprintf("e.start_time < %s", watermark),
+									&nranges, &any_late);
+		if (any_late)
+		{
+			meter_execute(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
+								   "ORDER BY arrival LIMIT %d) e",
+								   meter_late_measures(definition, measures->safe),
+								   meter_batch_rows), SPI_OK_SELECT);
+			nmeasures = count_in(1);
+			if (nmeasures >= meter_batch_rows)
+				measures_upto = count_in(2);
+		}
+		meter_note_measure_keys(definition, ranges, nranges, measures_upto);
 	}
 
 	initStringInfo(&touched);
