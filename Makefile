@@ -11,7 +11,8 @@ PROTO_H = $(PROTO:.proto=.pb-c.h)
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c) $(PROTO_C)))
 SHLIB_LINK = -lprotobuf-c
 # The pure core: what compiles with palloc and nothing else of the server, and is tested as plain programs, too.
-CORE = $(wildcard $(addprefix src/,codec.c decimal.c grid.c levels.c messages.c packed.c pairing.c ranges.c rounding.c textform.c wire.c))
+CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventtext.c grid.c instant.c json.c jsontext.c levels.c messages.c packed.c pairing.c ranges.c \
+	rounding.c textform.c wire.c))
 PGFILEDESC = "meter - usage metering"
 
 # The version stands in meter.control and nowhere else.
@@ -21,6 +22,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" meter.contro
 SQL_PARTS = \
 	src/header.sql \
 	src/timeline.sql \
+	src/event.sql \
 	src/transaction_id.sql \
 	src/protobuf.sql \
 	src/catalog.sql \

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "event.h"
 #include "worker.h"
 
 METER_MODULE_MAGIC;
@@ -19,6 +20,12 @@ METER_MODULE_MAGIC;
 PGDLLEXPORT void _PG_init(void);
 
 int			meter_batch_rows = 1000000;
+
+static const struct config_enum_entry on_bad_event_options[] = {
+	{"error", METER_BAD_EVENT_ERROR, false},
+	{"divert", METER_BAD_EVENT_DIVERT, false},
+	{NULL, 0, false}
+};
 
 /* meter.now: empty, or the instant that tests want it to be */
 static char *now_setting = NULL;
@@ -95,6 +102,13 @@ _PG_init(void)
 							   "",
 							   PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
 							   check_now, assign_now, NULL);
+	DefineCustomEnumVariable("meter.on_bad_event",
+							 "What becomes of input that is no event: error, or divert.",
+							 "Diverted, it becomes a bad event, which only the inbox of a stream takes, and keeps in its table \"rejected\".",
+							 &meter_on_bad_event,
+							 METER_BAD_EVENT_ERROR, on_bad_event_options,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	meter_worker_init();
 	MarkGUCPrefixReserved("meter");
 }

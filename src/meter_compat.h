@@ -38,6 +38,14 @@ typedef void (*shmem_request_hook_type) (void);
 #define meter_guc_alloc(size) malloc(size)
 #endif
 
+/* 16: input functions can fail softly */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#define meter_ereturn(context, result, ...) ereturn(context, result, __VA_ARGS__)
+#else
+#define meter_ereturn(context, result, ...) ereport(ERROR, __VA_ARGS__)
+#endif
+
 /* 16: making a range can fail softly */
 #if PG_VERSION_NUM >= 160000
 #define meter_make_range(typcache, lower, upper) \

@@ -1,0 +1,242 @@
+/*
+ * eventform.c
+ *	  Usage events, packed: how they are stored and compared.
+ *
+ * A packed event is
+ *
+ *	flags		one byte: bit 7 says that it is an event; the others, from bit
+ *				0, which of the fields from METER_ACCOUNT on there are
+ *	time		8 bytes, most significant first, its sign bit turned over
+ *	fields		resource, action and those there are, each its length (a
+ *				varint: seven bits a byte, least first) and its bytes
+ *
+ * Everything in it has one spelling, so equal events are equal bytes.
+ */
+#include "eventform.h"
+
+#include "decimal.h"
+#include "jsontext.h"
+
+#define FLAG_EVENT		0x80
+#define HEADER_SIZE		9
+
+const char *const meter_field_names[METER_NFIELDS] = {
+	"resource", "action", "account", "entity", "offering", "value", "source",
+	"id", "attributes"
+};
+
+/* An event of which nothing is known. */
+void
+meter_event_init(MeterUsageEvent *event)
+{
+	int			i;
+
+	event->time = METER_END;
+	for (i = 0; i < METER_NFIELDS; i++)
+		event->fields[i] = METER_NULL_ATTR;
+}
+
+static MeterAttr
+name_attr(const char *name)
+{
+	return (MeterAttr) {name, (int32) strlen(name)};
+}
+
+/* May this be stored as an event?  Attributes are as their makers left them. */
+bool
+meter_event_check(const MeterUsageEvent *event, MeterProblem *problem)
+{
+	int			i;
+
+	if (event->time == METER_END)
+	{
+		meter_fail_key(problem, 0, name_attr("time"), "is missing");
+		return false;
+	}
+	if (event->time < METER_FIRST || event->time >= METER_LIMIT)
+	{
+		meter_fail_key(problem, 0, name_attr("time"), "is out of range");
+		return false;
+	}
+	for (i = 0; i < METER_NFIELDS; i++)
+	{
+		MeterAttr	field = event->fields[i];
+
+		if (i < METER_ACCOUNT && field.len <= 0)
+		{
+			meter_fail_key(problem, 0, name_attr(meter_field_names[i]),
+						   field.len < 0 ? "is missing" : "must not be empty");
+			return false;
+		}
+		if (i == METER_VALUE && field.len >= 0 &&
+			!meter_decimal_is_canonical(field.data, field.len))
+		{
+			meter_fail_key(problem, 0, name_attr(meter_field_names[i]),
+						   "expected a number");
+			return false;
+		}
+		if (i != METER_ATTRIBUTES && field.len > 0 &&
+			!meter_text_is_valid(field.data, field.len))
+		{
+			meter_fail_key(problem, 0, name_attr(meter_field_names[i]),
+						   "expected text in UTF-8 without zero bytes");
+			return false;
+		}
+	}
+	if (meter_event_size(event) > METER_MAX_EVENT)
+	{
+		meter_fail_key(problem, 0, METER_NULL_ATTR,
+					   "the event is longer than %d MB",
+					   METER_MAX_EVENT / 1024 / 1024);
+		return false;
+	}
+	return true;
+}
+
+static int
+compare_bytes(MeterAttr a, MeterAttr b)
+{
+	int			cmp = memcmp(a.data, b.data, Min(a.len, b.len));
+
+	if (cmp != 0)
+		return cmp;
+	return a.len < b.len ? -1 : a.len > b.len;
+}
+
+/*
+ * Order events: by time, then by their fields in the order of MeterField,
+ * texts as bytes, values as numbers, what is left out first.
+ */
+int
+meter_event_cmp(const MeterUsageEvent *a, const MeterUsageEvent *b)
+{
+	int			i;
+
+	if (a->time != b->time)
+		return a->time < b->time ? -1 : 1;
+	for (i = 0; i < METER_NFIELDS; i++)
+	{
+		MeterAttr	x = a->fields[i];
+		MeterAttr	y = b->fields[i];
+		int			cmp;
+
+		if (x.len < 0 || y.len < 0)
+			cmp = (x.len >= 0) - (y.len >= 0);
+		else if (i == METER_VALUE)
+			cmp = meter_decimal_cmp(x.data, x.len, y.data, y.len);
+		else
+			cmp = compare_bytes(x, y);
+		if (cmp != 0)
+			return cmp < 0 ? -1 : 1;
+	}
+	return 0;
+}
+
+/* --- packed ------------------------------------------------------------- */
+
+static inline size_t
+varint_size(uint32 value)
+{
+	size_t		size = 1;
+
+	for (; value >= 0x80; value >>= 7)
+		size++;
+	return size;
+}
+
+/* Bytes that an event takes packed. */
+size_t
+meter_event_size(const MeterUsageEvent *event)
+{
+	size_t		size = HEADER_SIZE;
+	int			i;
+
+	for (i = 0; i < METER_NFIELDS; i++)
+	{
+		int32		length = event->fields[i].len;
+
+		if (length >= 0)
+			size += varint_size(length) + length;
+	}
+	return size;
+}
+
+/* Write an event to as many bytes as it takes; their number. */
+size_t
+meter_event_write(const MeterUsageEvent *event, uint8 *bytes)
+{
+	uint64		time = (uint64) event->time ^ (UINT64_C(1) << 63);
+	uint8	   *to = bytes + HEADER_SIZE;
+	uint8		flags = FLAG_EVENT;
+	int			i;
+
+	for (i = 0; i < 8; i++)
+		bytes[1 + i] = (uint8) (time >> (56 - 8 * i));
+	for (i = 0; i < METER_NFIELDS; i++)
+	{
+		MeterAttr	field = event->fields[i];
+		uint32		length = (uint32) field.len;
+
+		if (field.len < 0)
+			continue;
+		if (i >= METER_ACCOUNT)
+			flags |= (uint8) (1 << (i - METER_ACCOUNT));
+		for (; length >= 0x80; length >>= 7)
+			*to++ = (uint8) (length | 0x80);
+		*to++ = (uint8) length;
+		memcpy(to, field.data, field.len);
+		to += field.len;
+	}
+	bytes[0] = flags;
+	return to - bytes;
+}
+
+/* The time of an event that has been found to be one. */
+int64
+meter_event_read_time(const uint8 *bytes)
+{
+	uint64		time = 0;
+	int			i;
+
+	for (i = 0; i < 8; i++)
+		time = time << 8 | bytes[1 + i];
+	return (int64) (time ^ (UINT64_C(1) << 63));
+}
+
+/*
+ * Read a packed event, of which the texts remain where they are.  False if
+ * the bytes are no event.
+ */
+bool
+meter_event_read(const uint8 *bytes, size_t length, MeterUsageEvent *event)
+{
+	const uint8 *at = bytes + HEADER_SIZE;
+	const uint8 *end = bytes + length;
+	int			i;
+
+	if (length < HEADER_SIZE || (bytes[0] & FLAG_EVENT) == 0)
+		return false;
+	event->time = meter_event_read_time(bytes);
+	for (i = 0; i < METER_NFIELDS; i++)
+	{
+		uint32		size = 0;
+		int			shift = 0;
+
+		event->fields[i] = METER_NULL_ATTR;
+		if (i >= METER_ACCOUNT && (bytes[0] >> (i - METER_ACCOUNT) & 1) == 0)
+			continue;
+		do
+		{
+			if (at == end || shift > 21)
+				return false;
+			size |= (uint32) (*at & 0x7f) << shift;
+			shift += 7;
+		} while (*at++ & 0x80);
+		if (size > (size_t) (end - at))
+			return false;
+		event->fields[i].data = (const char *) at;
+		event->fields[i].len = (int32) size;
+		at += size;
+	}
+	return at == end;
+}
