@@ -8,14 +8,25 @@
 #include "protobuf.h"
 
 #include "funcapi.h"
+#include "libpq/pqformat.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
+#include "event.h"
 #include "spi.h"
 #include "usage.pb-c.h"
 #include "wire_descriptor.h"
 
+PG_FUNCTION_INFO_V1(meter_event_recv);
+PG_FUNCTION_INFO_V1(meter_event_send);
+PG_FUNCTION_INFO_V1(meter_event_from_protobuf);
+PG_FUNCTION_INFO_V1(meter_event_to_protobuf);
+PG_FUNCTION_INFO_V1(meter_events_from_protobuf_stream);
+PG_FUNCTION_INFO_V1(meter_events_from_protobuf_batch);
+PG_FUNCTION_INFO_V1(meter_events_to_protobuf_stream);
+PG_FUNCTION_INFO_V1(meter_events_to_protobuf_batch);
 PG_FUNCTION_INFO_V1(meter_measures_from_protobuf_stream);
 PG_FUNCTION_INFO_V1(meter_measure_to_protobuf);
 PG_FUNCTION_INFO_V1(meter_protobuf_delimited);
@@ -114,6 +125,211 @@ meter_protobuf_delimited(PG_FUNCTION_ARGS)
 	memcpy(VARDATA(bytes), prefix, prefixlen);
 	memcpy(VARDATA(bytes) + prefixlen, message, length);
 	PG_RETURN_BYTEA_P(bytes);
+}
+
+/* --- events ------------------------------------------------------------- */
+
+/* Read a message of a stream, or all there is, as an event. */
+static Datum
+read_event(const uint8 *bytes, size_t begin, size_t end)
+{
+	MeterUsageEvent event;
+	MeterWireError error;
+
+	if (!meter_read_usage_event(meter_protobuf(METER_USAGE_EVENT), bytes,
+								begin, end, &event, &error))
+		refuse(METER_USAGE_EVENT, &error);
+	return PointerGetDatum(meter_event_pack(&event));
+}
+
+/* Event from a message UsageEvent, as COPY BINARY and clients send it. */
+Datum
+meter_event_recv(PG_FUNCTION_ARGS)
+{
+	StringInfo	message = (StringInfo) PG_GETARG_POINTER(0);
+	size_t		length = message->len - message->cursor;
+	const uint8 *bytes = (const uint8 *) pq_getmsgbytes(message, (int) length);
+	MeterUsageEvent event;
+	MeterWireError error;
+	char	   *raw;
+
+	if (likely(meter_read_usage_event(meter_protobuf(METER_USAGE_EVENT),
+									  bytes, 0, length, &event, &error)))
+		return PointerGetDatum(meter_event_pack(&event));
+	raw = meter_on_bad_event == METER_BAD_EVENT_DIVERT ?
+		meter_protobuf_hex(bytes, length) : NULL;
+	return meter_event_refuse(fcinfo, ERRCODE_INVALID_BINARY_REPRESENTATION,
+							  raw, raw == NULL ? 0 : strlen(raw),
+							  meter_protobuf_reason(METER_USAGE_EVENT, &error));
+}
+
+/* event_from_protobuf(message) */
+Datum
+meter_event_from_protobuf(PG_FUNCTION_ARGS)
+{
+	size_t		length;
+	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
+
+	return read_event(bytes, 0, length);
+}
+
+/* An event as a message, whose texts are copies. */
+static void
+fill_message(Meter__UsageEvent *message, Datum value)
+{
+	const ProtobufCMessageDescriptor *descriptor = &meter__usage_event__descriptor;
+	MeterUsageEvent event;
+	int			i;
+
+	meter_event_unpack(PG_DETOAST_DATUM_PACKED(value), &event);
+	meter__usage_event__init(message);
+	if (pg_add_s64_overflow(event.time, METER_UNIX_EPOCH, &message->time))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("time of the event is out of range for a UsageEvent")));
+	for (i = 0; i < METER_NFIELDS; i++)
+	{
+		MeterAttr	field = event.fields[meter_event_field_order[i]];
+
+		if (!MeterAttrIsNull(field))
+			*(char **) ((char *) message + descriptor->fields[i + 1].offset) =
+				pnstrdup(field.data, field.len);
+	}
+}
+
+/* event_to_protobuf(event), and what clients get that ask for binary. */
+Datum
+meter_event_to_protobuf(PG_FUNCTION_ARGS)
+{
+	Meter__UsageEvent message;
+
+	fill_message(&message, PG_GETARG_DATUM(0));
+	PG_RETURN_BYTEA_P(pack(&message.base));
+}
+
+Datum
+meter_event_send(PG_FUNCTION_ARGS)
+{
+	return meter_event_to_protobuf(fcinfo);
+}
+
+/* Give out an event, and forget it. */
+static void
+return_event(ReturnSetInfo *info, Datum event)
+{
+	bool		isnull = false;
+
+	tuplestore_putvalues(info->setResult, info->setDesc, &event, &isnull);
+	pfree(DatumGetPointer(event));
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* events_from_protobuf_stream(stream) */
+Datum
+meter_events_from_protobuf_stream(PG_FUNCTION_ARGS)
+{
+	size_t		length;
+	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	MeterWireReader reader;
+	MeterWireValue message;
+	MeterWireStep step;
+
+	meter_return_begin(fcinfo);
+	meter_wire_begin(&reader, meter_protobuf(METER_USAGE_EVENT), bytes, 0,
+					 length);
+	while ((step = meter_wire_next_delimited(&reader, &message)) == METER_WIRE_FIELD)
+		return_event(info, read_event(bytes, message.offset,
+									  message.offset + message.length));
+	if (step == METER_WIRE_WRONG)
+		refuse(METER_USAGE_EVENT, &reader.error);
+	PG_RETURN_NULL();
+}
+
+/* events_from_protobuf_batch(batch) */
+Datum
+meter_events_from_protobuf_batch(PG_FUNCTION_ARGS)
+{
+	size_t		length;
+	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	MeterWireReader reader;
+	MeterWireValue value;
+	MeterWireStep step;
+	int			field;
+
+	meter_return_begin(fcinfo);
+	meter_wire_begin(&reader, meter_protobuf(METER_USAGE_BATCH), bytes, 0,
+					 length);
+	while ((step = meter_wire_next(&reader, &field, &value)) == METER_WIRE_FIELD)
+	{
+		if (field == METER_BATCH_EVENT)
+			return_event(info, read_event(bytes, value.offset,
+										  value.offset + value.length));
+	}
+	if (step == METER_WIRE_WRONG)
+		refuse(METER_USAGE_BATCH, &reader.error);
+	PG_RETURN_NULL();
+}
+
+/* The messages that the events of an array are. */
+static Meter__UsageEvent **
+array_messages(FunctionCallInfo fcinfo, int *n)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	Meter__UsageEvent **messages;
+	Datum	   *events;
+	bool	   *nulls;
+	int			i;
+
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT,
+					  &events, &nulls, n);
+	messages = palloc(*n * sizeof(Meter__UsageEvent *));
+	for (i = 0; i < *n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("event %d is null", i + 1)));
+		messages[i] = palloc(sizeof(Meter__UsageEvent));
+		fill_message(messages[i], events[i]);
+	}
+	return messages;
+}
+
+/* events_to_protobuf_stream(VARIADIC events) */
+Datum
+meter_events_to_protobuf_stream(PG_FUNCTION_ARGS)
+{
+	int			n;
+	Meter__UsageEvent **messages = array_messages(fcinfo, &n);
+	StringInfoData stream;
+	int			i;
+
+	pq_begintypsend(&stream);
+	for (i = 0; i < n; i++)
+	{
+		bytea	   *bytes = pack(&messages[i]->base);
+		size_t		length = VARSIZE(bytes) - VARHDRSZ;
+		uint8		prefix[10];
+
+		pq_sendbytes(&stream, (char *) prefix,
+					 meter_wire_length(length, prefix));
+		pq_sendbytes(&stream, VARDATA(bytes), (int) length);
+	}
+	PG_RETURN_BYTEA_P(pq_endtypsend(&stream));
+}
+
+/* events_to_protobuf_batch(VARIADIC events) */
+Datum
+meter_events_to_protobuf_batch(PG_FUNCTION_ARGS)
+{
+	Meter__UsageBatch batch = METER__USAGE_BATCH__INIT;
+	int			n;
+
+	batch.event = array_messages(fcinfo, &n);
+	batch.n_event = n;
+	PG_RETURN_BYTEA_P(pack(&batch.base));
 }
 
 /* --- measures ----------------------------------------------------------- */

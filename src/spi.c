@@ -159,6 +159,7 @@ meter_return_begin(FunctionCallInfo fcinfo)
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext before;
 	TupleDesc	descriptor;
+	Oid			type;
 
 	if (info == NULL || !IsA(info, ReturnSetInfo) ||
 		!(info->allowedModes & SFRM_Materialize))
@@ -166,8 +167,17 @@ meter_return_begin(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("set-valued function called in context that cannot accept a set")));
 	before = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	switch (get_call_result_type(fcinfo, &type, &descriptor))
+	{
+		case TYPEFUNC_COMPOSITE:
+			break;
+		case TYPEFUNC_SCALAR:
+			descriptor = CreateTemplateTupleDesc(1);
+			TupleDescInitEntry(descriptor, 1, NULL, type, -1, 0);
+			break;
+		default:
+			elog(ERROR, "return type must be known");
+	}
 	info->returnMode = SFRM_Materialize;
 	info->setDesc = CreateTupleDescCopy(descriptor);
 	info->setResult = tuplestore_begin_heap(true, false, work_mem);
