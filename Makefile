@@ -27,6 +27,7 @@ SQL_PARTS = \
 	src/protobuf.sql \
 	src/catalog.sql \
 	src/stream.sql \
+	src/inbox.sql \
 	src/definition.sql \
 	src/settle.sql \
 	src/advance.sql \

@@ -13,6 +13,7 @@
 #include "utils/guc.h"
 
 #include "event.h"
+#include "inbox.h"
 #include "worker.h"
 
 METER_MODULE_MAGIC;
@@ -109,6 +110,7 @@ _PG_init(void)
 							 METER_BAD_EVENT_ERROR, on_bad_event_options,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	meter_inbox_init();
 	meter_worker_init();
 	MarkGUCPrefixReserved("meter");
 }

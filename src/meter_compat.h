@@ -63,6 +63,8 @@ typedef void (*shmem_request_hook_type) (void);
 #define meter_schema_ownercheck(oid, role) pg_namespace_ownercheck(oid, role)
 #define meter_database_aclcheck(oid, role, mode) \
 	pg_database_aclcheck(oid, role, mode)
+#define meter_schema_aclcheck(oid, role, mode) \
+	pg_namespace_aclcheck(oid, role, mode)
 #else
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
@@ -71,6 +73,8 @@ typedef void (*shmem_request_hook_type) (void);
 	object_ownercheck(NamespaceRelationId, oid, role)
 #define meter_database_aclcheck(oid, role, mode) \
 	object_aclcheck(DatabaseRelationId, oid, role, mode)
+#define meter_schema_aclcheck(oid, role, mode) \
+	object_aclcheck(NamespaceRelationId, oid, role, mode)
 #endif
 
 /* 17: waits of extensions have names */

@@ -19,6 +19,7 @@
 #include "utils/syscache.h"
 
 #include "definition.h"
+#include "inbox.h"
 #include "quantity.h"
 #include "spi.h"
 #include "views.h"
@@ -98,7 +99,9 @@ static const char *const shape =
 "('settlement','usage_rows','bigint'),('settlement','aggregate','text'),"
 "('settlement','unit','interval'),('settlement','period','interval'),"
 "('settlement','timezone','text'),"
-"('settlement','recorded_at','timestamp with time zone')";
+"('settlement','recorded_at','timestamp with time zone'),"
+"('rejected','rejection','bigint'),('rejected','received_at','timestamp with time zone'),"
+"('rejected','sender','text'),('rejected','raw','text'),('rejected','reason','text')";
 
 /* The triggers that guard a stream: table (or segments of a log), name. */
 static const char *const guards =
@@ -391,6 +394,20 @@ create_log(const char *schema, const Log *log)
 		SPI_OK_UTILITY);
 }
 
+/* Make the table of what came to the doors and could not be logged. */
+static void
+create_rejected(const char *schema)
+{
+	meter_execute(
+		psprintf("CREATE TABLE %s.rejected ("
+				 "rejection bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+				 "received_at timestamptz NOT NULL DEFAULT now(), "
+				 "sender text COLLATE \"C\" NOT NULL, "
+				 "raw text, "
+				 "reason text NOT NULL)", schema),
+		SPI_OK_UTILITY);
+}
+
 /* Make all tables of a stream in a schema that is empty. */
 static void
 create_tables(const char *stream)
@@ -512,6 +529,7 @@ create_tables(const char *stream)
 				 "recorded_at timestamptz NOT NULL DEFAULT now(), "
 				 "PRIMARY KEY (meter, settlement))", schema),
 		SPI_OK_UTILITY);
+	create_rejected(schema);
 }
 
 /* What each object of a stream is for, for who looks at it with psql. */
@@ -535,6 +553,9 @@ comment_tables(const char *stream)
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
 		{"TABLE %s.voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
 		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
+		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
+		{"COLUMN %s.rejected.sender", "the session user"},
+		{"COLUMN %s.rejected.raw", "as it came: text, or of protobuf the bytes in hexadecimal"},
 		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
 	};
 	int			i;
@@ -622,6 +643,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 
 	insert_stream(stream, PG_GETARG_DATUM(1));
 	meter_rebuild_views(stream);
+	meter_make_inbox(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }
@@ -660,7 +682,8 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 								   quote_identifier(stream)),
 						  SPI_OK_UTILITY);
 		else
-			meter_execute(psprintf("DROP VIEW IF EXISTS %s.current_usage, %s.anomaly",
+			meter_execute(psprintf("DROP VIEW IF EXISTS %s.current_usage, %s.anomaly, %s.inbox",
+								   quote_identifier(stream),
 								   quote_identifier(stream),
 								   quote_identifier(stream)),
 						  SPI_OK_UTILITY);
@@ -743,6 +766,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	foreach(cell, meter_list_meters(stream, NULL, false))
 		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
 	meter_rebuild_views(stream);
+	meter_make_inbox(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }
