@@ -25,7 +25,7 @@ extern int	meter_on_bad_event;
 /* An event as a value; it must have passed meter_event_check(). */
 extern struct varlena *meter_event_pack(const MeterUsageEvent *event);
 
-/* What a value says, detoasted before; texts point into it. */
+/* What a value says, detoasted before; texts point into it, or into the struct. */
 extern void meter_event_unpack(const struct varlena *value,
 							   MeterUsageEvent *event);
 

@@ -7,8 +7,9 @@
  *	flags		one byte: bit 7 says that it is an event; the others, from bit
  *				0, which of the fields from METER_ACCOUNT on there are
  *	time		8 bytes, most significant first, its sign bit turned over
- *	fields		resource, action and those there are, each its length (a
- *				varint: seven bits a byte, least first) and its bytes
+ *	fields		resource, action and those there are, each its length + 1 (a
+ *				varint: seven bits a byte, least first) and its bytes; or 0
+ *				and the 16 bytes of a UUID, which is one in small letters
  *
  * Everything in it has one spelling, so equal events are equal bytes.
  */
@@ -134,6 +135,72 @@ meter_event_cmp(const MeterUsageEvent *a, const MeterUsageEvent *b)
 
 /* --- packed ------------------------------------------------------------- */
 
+/* The value of each digit of a UUID as text; 99 elsewhere. */
+static inline uint8
+hex_value(char digit)
+{
+	if (digit >= '0' && digit <= '9')
+		return (uint8) (digit - '0');
+	if (digit >= 'a' && digit <= 'f')
+		return (uint8) (digit - 'a' + 10);
+	return 99;
+}
+
+static inline bool
+is_dash(int i)
+{
+	return i == 8 || i == 13 || i == 18 || i == 23;
+}
+
+/* Is this a UUID as it is canonically written? */
+static bool
+is_uuid(MeterAttr text)
+{
+	int			i;
+
+	if (text.len != METER_UUID_SIZE)
+		return false;
+	for (i = 0; i < METER_UUID_SIZE; i++)
+	{
+		if (is_dash(i) ? text.data[i] != '-' : hex_value(text.data[i]) == 99)
+			return false;
+	}
+	return true;
+}
+
+/* Write a UUID as 16 bytes. */
+static void
+pack_uuid(const char *text, uint8 *to)
+{
+	int			i = 0;
+	int			n;
+
+	for (n = 0; n < 16; n++)
+	{
+		if (is_dash(i))
+			i++;
+		to[n] = (uint8) (hex_value(text[i]) << 4 | hex_value(text[i + 1]));
+		i += 2;
+	}
+}
+
+/* Write 16 bytes as a UUID. */
+static void
+unpack_uuid(const uint8 *bytes, char *to)
+{
+	static const char digits[] = "0123456789abcdef";
+	int			i = 0;
+	int			n;
+
+	for (n = 0; n < 16; n++)
+	{
+		if (is_dash(i))
+			to[i++] = '-';
+		to[i++] = digits[bytes[n] >> 4];
+		to[i++] = digits[bytes[n] & 15];
+	}
+}
+
 static inline size_t
 varint_size(uint32 value)
 {
@@ -153,10 +220,12 @@ meter_event_size(const MeterUsageEvent *event)
 
 	for (i = 0; i < METER_NFIELDS; i++)
 	{
-		int32		length = event->fields[i].len;
+		MeterAttr	field = event->fields[i];
 
-		if (length >= 0)
-			size += varint_size(length) + length;
+		if (is_uuid(field))
+			size += 1 + 16;
+		else if (field.len >= 0)
+			size += varint_size((uint32) field.len + 1) + field.len;
 	}
 	return size;
 }
@@ -175,12 +244,19 @@ meter_event_write(const MeterUsageEvent *event, uint8 *bytes)
 	for (i = 0; i < METER_NFIELDS; i++)
 	{
 		MeterAttr	field = event->fields[i];
-		uint32		length = (uint32) field.len;
+		uint32		length = (uint32) field.len + 1;
 
 		if (field.len < 0)
 			continue;
 		if (i >= METER_ACCOUNT)
 			flags |= (uint8) (1 << (i - METER_ACCOUNT));
+		if (is_uuid(field))
+		{
+			*to++ = 0;
+			pack_uuid(field.data, to);
+			to += 16;
+			continue;
+		}
 		for (; length >= 0x80; length >>= 7)
 			*to++ = (uint8) (length | 0x80);
 		*to++ = (uint8) length;
@@ -204,8 +280,8 @@ meter_event_read_time(const uint8 *bytes)
 }
 
 /*
- * Read a packed event, of which the texts remain where they are.  False if
- * the bytes are no event.
+ * Read a packed event, of which the texts remain where they are, but for
+ * UUIDs.  False if the bytes are no event.
  */
 bool
 meter_event_read(const uint8 *bytes, size_t length, MeterUsageEvent *event)
@@ -232,6 +308,17 @@ meter_event_read(const uint8 *bytes, size_t length, MeterUsageEvent *event)
 			size |= (uint32) (*at & 0x7f) << shift;
 			shift += 7;
 		} while (*at++ & 0x80);
+		if (size == 0)
+		{
+			if (end - at < 16 || i == METER_ATTRIBUTES)
+				return false;
+			unpack_uuid(at, event->uuids[i]);
+			event->fields[i].data = event->uuids[i];
+			event->fields[i].len = METER_UUID_SIZE;
+			at += 16;
+			continue;
+		}
+		size--;
 		if (size > (size_t) (end - at))
 			return false;
 		event->fields[i].data = (const char *) at;

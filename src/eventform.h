@@ -22,11 +22,18 @@ typedef enum MeterField
 	METER_NFIELDS
 } MeterField;
 
-/* All texts are UTF-8, whatever the server's encoding. */
+#define METER_UUID_SIZE		36
+
+/*
+ * All texts are UTF-8, whatever the server's encoding.  UUIDs of an event
+ * that was read from its packed form stand in the struct itself, which is
+ * therefore not to be copied.
+ */
 typedef struct MeterUsageEvent
 {
 	int64		time;
 	MeterAttr	fields[METER_NFIELDS];
+	char		uuids[METER_ATTRIBUTES][METER_UUID_SIZE];
 } MeterUsageEvent;
 
 /* Why something is no event. */

@@ -51,6 +51,8 @@ extern void meter_fail_key(MeterProblem *problem, size_t position,
 			__attribute__((format(printf, 4, 5)))
 #endif
 ;
+extern void meter_fail_expected(MeterReader *reader, const char *at,
+								const char *expected);
 extern MeterAttr meter_clip(const char *from, size_t length);
 
 /* A member of the map that is looked at. */
@@ -94,12 +96,13 @@ extern bool meter_edn_read_map(MeterReader *reader, MeterMembers *members);
 extern void meter_json_skip_space(MeterReader *reader);
 extern void meter_edn_skip_space(MeterReader *reader);
 
-/* The members of a map, or the elements of a set, as they are written. */
+/* A member of a map, or an element of a set, as it is written. */
 typedef struct MeterPart
 {
 	size_t		from;
 	size_t		to;
-	size_t		key_length;		/* as written, between its quotes */
+	size_t		key;			/* what it is ordered by, and its length */
+	size_t		key_length;
 	const char *at;				/* in the text that is read */
 } MeterPart;
 
@@ -117,6 +120,13 @@ extern void meter_parts_add(MeterParts *parts, const MeterWriter *writer,
 							MeterPart part);
 extern const MeterPart *meter_parts_sort(MeterParts *parts,
 										 MeterWriter *writer);
+
+/* What the readers of both syntaxes do alike. */
+extern bool meter_read_enter(MeterReader *reader);
+extern bool meter_read_hex(MeterReader *reader, uint32 *code_unit);
+extern void meter_read_escaped(MeterReader *reader, MeterWriter *writer);
+extern bool meter_members_unique(MeterReader *reader,
+								 const MeterMembers *members);
 
 extern size_t meter_utf8_length(const char *at, const char *end);
 extern bool meter_text_is_valid(const char *text, size_t length);

@@ -43,7 +43,8 @@ typedef void (*shmem_request_hook_type) (void);
 #include "nodes/miscnodes.h"
 #define meter_ereturn(context, result, ...) ereturn(context, result, __VA_ARGS__)
 #else
-#define meter_ereturn(context, result, ...) ereport(ERROR, __VA_ARGS__)
+#define meter_ereturn(context, result, ...) \
+	do { (void) (context); ereport(ERROR, __VA_ARGS__); } while (0)
 #endif
 
 /* 16: making a range can fail softly */
