@@ -135,15 +135,17 @@ meter_event_cmp(const MeterUsageEvent *a, const MeterUsageEvent *b)
 
 /* --- packed ------------------------------------------------------------- */
 
-/* The value of each digit of a UUID as text; 99 elsewhere. */
+/* The value of each digit of a UUID as text, plus 1; 0 elsewhere. */
+static const uint8 hex_digits[256] = {
+	['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6,
+	['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12,
+	['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16
+};
+
 static inline uint8
 hex_value(char digit)
 {
-	if (digit >= '0' && digit <= '9')
-		return (uint8) (digit - '0');
-	if (digit >= 'a' && digit <= 'f')
-		return (uint8) (digit - 'a' + 10);
-	return 99;
+	return (uint8) (hex_digits[(uint8) digit] - 1);
 }
 
 static inline bool
@@ -153,16 +155,17 @@ is_dash(int i)
 }
 
 /* Is this a UUID as it is canonically written? */
-static bool
+static inline bool
 is_uuid(MeterAttr text)
 {
 	int			i;
 
-	if (text.len != METER_UUID_SIZE)
+	if (text.len != METER_UUID_SIZE || text.data[8] != '-' ||
+		text.data[13] != '-' || text.data[18] != '-' || text.data[23] != '-')
 		return false;
 	for (i = 0; i < METER_UUID_SIZE; i++)
 	{
-		if (is_dash(i) ? text.data[i] != '-' : hex_value(text.data[i]) == 99)
+		if (hex_digits[(uint8) text.data[i]] == 0 && !is_dash(i))
 			return false;
 	}
 	return true;
