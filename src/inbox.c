@@ -242,8 +242,10 @@ check_stored(void)
 		if (pending > 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg(INT64_FORMAT " rows inserted into \"%s.inbox\" were not stored",
-							pending, meter_intake_stream(collected->intake)),
+					 errmsg_plural(INT64_FORMAT " row inserted into \"%s.inbox\" was not stored",
+								   INT64_FORMAT " rows inserted into \"%s.inbox\" were not stored",
+								   (unsigned long) pending, pending,
+								   meter_intake_stream(collected->intake)),
 					 errdetail("Its trigger \"store\" is missing or disabled."),
 					 errhint("meter.resume('%s') makes it again.",
 							 meter_intake_stream(collected->intake))));

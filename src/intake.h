@@ -21,7 +21,6 @@ extern void meter_intake_reject(MeterIntake *intake, const char *raw,
 								size_t length, const char *reason);
 extern void meter_intake_flush(MeterIntake *intake);
 extern int64 meter_intake_pending(const MeterIntake *intake);
-extern int64 meter_intake_logged(const MeterIntake *intake);
 extern int64 meter_intake_end(MeterIntake *intake);
 extern const char *meter_intake_stream(const MeterIntake *intake);
 extern void meter_intake_forget(MeterIntake *intake);

@@ -54,17 +54,20 @@ meter_protobuf(MeterProtobuf message)
 	return &messages[message];
 }
 
-/* What is wrong with a message, as a sentence's end. */
+/* What is wrong with a message. */
 char *
 meter_protobuf_reason(MeterProtobuf message, const MeterWireError *error)
 {
+	MeterAttr	utf8 = {error->problem, (int32) strlen(error->problem)};
+	char	   *problem = TextDatumGetCString(meter_event_text(utf8));
+
 	if (error->field == NULL)
 		return psprintf("protobuf message %s: %s %s, at byte %zu",
 						meter_protobuf(message)->name, error->subject,
-						error->problem, error->offset);
+						problem, error->offset);
 	return psprintf("protobuf message %s: field \"%s\" %s, at byte %zu",
-					meter_protobuf(message)->name, error->field,
-					error->problem, error->offset);
+					meter_protobuf(message)->name, error->field, problem,
+					error->offset);
 }
 
 /* Raise it. */
