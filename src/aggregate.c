@@ -233,6 +233,18 @@ add_event(EventState *state, MemoryContext context, MeterKind kind,
 	MemoryContextSwitchTo(oldcontext);
 }
 
+/* Add an event with a label and a value, both of which may be NULL. */
+static inline void
+collect_event(EventState *state, FunctionCallInfo fcinfo, MeterKind kind,
+			  int64 time, const MeterAttr *attrs)
+{
+	if (!state->unpacked && MeterAttrIsNull(attrs[0]) &&
+		MeterAttrIsNull(attrs[1]) && meter_packs(time))
+		add_packed(state, fcinfo, meter_pack(time, kind));
+	else
+		add_event(state, meter_aggregate_context(fcinfo), kind, time, attrs);
+}
+
 /* Refuse infinite times. */
 int64
 meter_check_time(TimestampTz time)
@@ -291,11 +303,23 @@ meter_events_accum(PG_FUNCTION_ARGS)
 			attrs[1] = meter_attr_from_numeric(PG_GETARG_NUMERIC(4));
 	}
 
-	if (!state->unpacked && attrs[0].len < 0 && attrs[1].len < 0 &&
-		meter_packs(time))
-		add_packed(state, fcinfo, meter_pack(time, kind));
-	else
-		add_event(state, meter_aggregate_context(fcinfo), kind, time, attrs);
+	collect_event(state, fcinfo, kind, time, attrs);
+	PG_RETURN_POINTER(state);
+}
+
+/*
+ * For transitions of timelines in other files: add an event with a label and
+ * a value to the state that is argument 0, or to a new one.
+ */
+Datum
+meter_events_collect(FunctionCallInfo fcinfo, MeterKind kind, int64 time,
+					 const MeterAttr *attrs)
+{
+	EventState *state = PG_ARGISNULL(0) ?
+	make_state(meter_aggregate_context(fcinfo), NULL) :
+	(EventState *) PG_GETARG_POINTER(0);
+
+	collect_event(state, fcinfo, kind, time, attrs);
 	PG_RETURN_POINTER(state);
 }
 

@@ -7,6 +7,10 @@
 
 #include "meter.h"
 
+#include "pairing.h"
+
+extern Datum meter_events_collect(FunctionCallInfo fcinfo, MeterKind kind,
+								  int64 time, const MeterAttr *attrs);
 extern MemoryContext meter_aggregate_context(FunctionCallInfo fcinfo);
 extern int64 meter_check_time(TimestampTz time);
 extern void meter_check_partial(bool good);

@@ -268,7 +268,7 @@ get_number(MeterReader *reader, MeterMember *member)
 		problem = "ratios have no exact decimal: expected a number, such as 4 or -1.5";
 	if (problem != NULL)
 	{
-		meter_fail(reader, word.data, "%s", problem);
+		meter_fail_number(reader, word.data, word.len, problem);
 		return false;
 	}
 	if (suffix == 'M')
@@ -320,7 +320,8 @@ get_tagged(MeterReader *reader, MeterAttr *text)
 	if (is_word(tag, "##NaN") || is_word(tag, "##Inf") ||
 		is_word(tag, "##-Inf"))
 	{
-		meter_fail(reader, tag.data, "a number must be finite");
+		meter_fail_number(reader, tag.data, tag.len,
+						  "a number must be finite");
 		return false;
 	}
 	if (!inst && !is_word(tag, "#uuid"))
@@ -518,7 +519,7 @@ put_map(MeterReader *reader, MeterWriter *writer)
 	reader->at++;
 	twice = meter_parts_sort(&parts, writer);
 	if (twice != NULL)
-		meter_fail(reader, twice->at, "a key is there twice in one map");
+		meter_fail_twice(reader, writer, twice, "map");
 	meter_put_char(writer, '}');
 	reader->depth--;
 }
@@ -567,7 +568,7 @@ put_list(MeterReader *reader, MeterWriter *writer, char closing, bool set)
 		const MeterPart *twice = meter_parts_sort(&parts, writer);
 
 		if (twice != NULL)
-			meter_fail(reader, twice->at, "an element is there twice in one set");
+			meter_fail_twice(reader, writer, twice, "set");
 	}
 	meter_put_char(writer, ']');
 	reader->depth--;

@@ -162,27 +162,32 @@ server_takes_utf8(void)
 		GetDatabaseEncoding() == PG_SQL_ASCII;
 }
 
-/* A text of the server, terminated, in UTF-8. */
-static char *
-from_server(char *text)
+/* A text of the server in UTF-8. */
+MeterAttr
+meter_event_from_server(const char *text, size_t length)
 {
-	if (server_takes_utf8())
-		return text;
-	return pg_server_to_any(text, (int) strlen(text), PG_UTF8);
+	MeterAttr	converted = {text, (int32) length};
+
+	if (!server_takes_utf8() && length > 0)
+	{
+		converted.data = pg_server_to_any(text, (int) length, PG_UTF8);
+		if (converted.data != text)
+			converted.len = (int32) strlen(converted.data);
+	}
+	return converted;
 }
 
-/* A text of an event as one of the server. */
-static const char *
-to_server(MeterAttr text, size_t *length)
+/* A text of an event in the server's encoding. */
+MeterAttr
+meter_event_to_server(MeterAttr text)
 {
-	const char *converted = text.data;
+	MeterAttr	converted = text;
 
-	*length = text.len;
-	if (!server_takes_utf8())
+	if (!server_takes_utf8() && text.len > 0)
 	{
-		converted = pg_any_to_server(text.data, text.len, PG_UTF8);
-		if (converted != text.data)
-			*length = strlen(converted);
+		converted.data = pg_any_to_server(text.data, text.len, PG_UTF8);
+		if (converted.data != text.data)
+			converted.len = (int32) strlen(converted.data);
 	}
 	return converted;
 }
@@ -191,19 +196,18 @@ to_server(MeterAttr text, size_t *length)
 static char *
 to_server_cstring(MeterAttr text)
 {
-	size_t		length;
-	const char *converted = to_server(text, &length);
+	MeterAttr	converted = meter_event_to_server(text);
 
-	return pnstrdup(converted, length);
+	return pnstrdup(converted.data, converted.len);
 }
 
 Datum
 meter_event_text(MeterAttr text)
 {
-	size_t		length;
-	const char *converted = to_server(text, &length);
+	MeterAttr	converted = meter_event_to_server(text);
 
-	return PointerGetDatum(cstring_to_text_with_len(converted, length));
+	return PointerGetDatum(cstring_to_text_with_len(converted.data,
+													converted.len));
 }
 
 /* A canonical JSON text as a jsonb. */
@@ -249,15 +253,14 @@ meter_event_in(PG_FUNCTION_ARGS)
 {
 	char	   *raw = PG_GETARG_CSTRING(0);
 	size_t		raw_length = strlen(raw);
-	char	   *text = from_server(raw);
-	size_t		length = text == raw ? raw_length : strlen(text);
+	MeterAttr	text = meter_event_from_server(raw, raw_length);
 	MeterUsageEvent event;
 	MeterProblem problem;
 
-	if (!meter_event_from_text(text, length, &event, &problem))
+	if (!meter_event_from_text(text.data, text.len, &event, &problem))
 		return meter_event_refuse(fcinfo, ERRCODE_INVALID_TEXT_REPRESENTATION,
 								  raw, raw_length,
-								  describe_problem(text, &problem));
+								  describe_problem(text.data, &problem));
 	PG_RETURN_POINTER(meter_event_pack(&event));
 }
 
@@ -287,15 +290,15 @@ meter_event_from_jsonb(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *json = PG_GETARG_JSONB_P(0);
 	char	   *raw = JsonbToCString(NULL, &json->root, VARSIZE(json));
-	char	   *text = from_server(raw);
+	MeterAttr	text = meter_event_from_server(raw, strlen(raw));
 	MeterUsageEvent event;
 	MeterProblem problem;
 
-	if (!meter_event_from_text(text, strlen(text), &event, &problem))
+	if (!meter_event_from_text(text.data, text.len, &event, &problem))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("jsonb is no event"),
-				 errdetail("%s", describe_problem(text, &problem))));
+				 errdetail("%s", describe_problem(text.data, &problem))));
 	PG_RETURN_POINTER(meter_event_pack(&event));
 }
 
@@ -315,18 +318,26 @@ meter_event_to_jsonb(PG_FUNCTION_ARGS)
 
 /* --- what can be asked of one ------------------------------------------- */
 
+static inline bool
+is_name(MeterAttr text, const char *name)
+{
+	return (size_t) text.len == strlen(name) &&
+		memcmp(text.data, name, text.len) == 0;
+}
+
 /* event ->> name: a field or an attribute as text, NULL where there is none. */
 Datum
 meter_event_get(PG_FUNCTION_ARGS)
 {
 	MeterUsageEvent event;
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	MeterAttr	wanted;
+	text	   *name = PG_GETARG_TEXT_PP(1);
+	MeterAttr	wanted = meter_event_from_server(VARDATA_ANY(name),
+												 VARSIZE_ANY_EXHDR(name));
 	MeterAttr	value;
 	int			i;
 
 	get_event(fcinfo, 0, &event);
-	if (strcmp(name, "time") == 0)
+	if (is_name(wanted, "time"))
 	{
 		char	   *instant = palloc(METER_INSTANT_SIZE);
 
@@ -336,7 +347,7 @@ meter_event_get(PG_FUNCTION_ARGS)
 	}
 	for (i = 0; i < METER_NFIELDS; i++)
 	{
-		if (strcmp(name, meter_field_names[i]) == 0)
+		if (is_name(wanted, meter_field_names[i]))
 		{
 			if (MeterAttrIsNull(event.fields[i]))
 				PG_RETURN_NULL();
@@ -344,8 +355,6 @@ meter_event_get(PG_FUNCTION_ARGS)
 		}
 	}
 
-	wanted.data = from_server(name);
-	wanted.len = (int32) strlen(wanted.data);
 	if (!meter_attributes_find(event.fields[METER_ATTRIBUTES], wanted, &value))
 		PG_RETURN_NULL();
 	value = meter_json_text(value);

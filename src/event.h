@@ -44,7 +44,9 @@ extern Datum meter_event_refuse(FunctionCallInfo fcinfo, int errcode,
 								const char *raw, size_t length,
 								const char *reason);
 
-/* Texts of an event as values of the server, in its encoding. */
+/* Texts of an event in the server's encoding, and as its values. */
+extern MeterAttr meter_event_to_server(MeterAttr text);
+extern MeterAttr meter_event_from_server(const char *text, size_t length);
 extern Datum meter_event_text(MeterAttr text);
 extern Datum meter_event_jsonb(MeterAttr json);
 

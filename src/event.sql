@@ -156,3 +156,16 @@ CREATE OPERATOR CLASS meter.event_ops DEFAULT FOR TYPE meter.event USING hash AS
 	FUNCTION 2 meter.event_hash_extended(meter.event, bigint);
 COMMENT ON OPERATOR CLASS meter.event_ops USING hash IS 'equality of events, so that they can be grouped, joined and told apart';
 COMMENT ON OPERATOR FAMILY meter.event_ops USING hash IS 'equality of events';
+
+-- --- events to timelines ----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION meter.events_accum(internal, meter.event, text[], text[]) RETURNS internal
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 4 AS 'MODULE_PATHNAME', 'meter_events_accum_event';
+COMMENT ON FUNCTION meter.events_accum(internal, meter.event, text[], text[]) IS 'transition of meter.timeline over events';
+
+CREATE AGGREGATE meter.timeline(event meter.event, starts text[], stops text[]) (
+	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 1024,
+	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
+	FINALFUNC = meter.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.timeline(meter.event, text[], text[]) IS 'timeline of a resource''s events in any order: actions in starts start, those in stops stop, all others change; the label is the offering, the value the value; voids do not count, and copies are not looked for; NULL without events; 22023 for an action in both lists, otherwise as meter.timeline(timestamptz, boolean, text, numeric)';

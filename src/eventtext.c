@@ -547,15 +547,28 @@ begin_reading(MeterReader *reader, const char *text, size_t length,
 	problem->reason[0] = '\0';
 }
 
+/* Is this null, true or false? */
+static bool
+is_json_word(const char *at, const char *end)
+{
+	MeterAttr	word = {at, 0};
+
+	while (at + word.len < end && at[word.len] >= 'a' && at[word.len] <= 'z')
+		word.len++;
+	return is_text(word, "null") || is_text(word, "true") ||
+		is_text(word, "false");
+}
+
 /*
  * Is this EDN?  What begins with a comment is, and a map whose first key is
- * no string, or one without a colon behind it.
+ * no string, or one without a colon behind it, or with a keyword.
  */
 static bool
 looks_like_edn(const char *text, size_t length)
 {
 	MeterProblem problem;
 	MeterReader reader;
+	const char *behind;
 
 	begin_reading(&reader, text, length, &problem);
 	meter_json_skip_space(&reader);
@@ -577,9 +590,16 @@ looks_like_edn(const char *text, size_t length)
 	if (reader.at == reader.end)
 		return false;
 	reader.at++;
+	behind = reader.at;
 	meter_json_skip_space(&reader);
-	return reader.at < reader.end && *reader.at != ':' &&
-		*reader.at != ',' && *reader.at != '}';
+	if (reader.at == reader.end || *reader.at == '}')
+		return false;
+	if (*reader.at != ':')
+		return true;
+	return reader.at > behind && reader.end - reader.at > 1 &&
+		((reader.at[1] >= 'a' && reader.at[1] <= 'z') ||
+		 (reader.at[1] >= 'A' && reader.at[1] <= 'Z')) &&
+		!is_json_word(reader.at + 1, reader.end);
 }
 
 /* Read an event.  False, and what is wrong, if the text is none. */

@@ -134,7 +134,7 @@ get_word(MeterReader *reader, MeterMember *member)
 			return true;
 		if (length > 1 && *from == '-' && (from[1] == 'I' || from[1] == 'i'))
 			problem = "a number must be finite";
-		meter_fail(reader, from, "%s", problem);
+		meter_fail_number(reader, from, length, problem);
 		return false;
 	}
 	if (length == 4 && memcmp(from, "null", 4) == 0)
@@ -146,7 +146,8 @@ get_word(MeterReader *reader, MeterMember *member)
 	{
 		if ((length == 3 && memcmp(from, "NaN", 3) == 0) ||
 			(length == 8 && memcmp(from, "Infinity", 8) == 0))
-			meter_fail(reader, from, "a number must be finite");
+			meter_fail_number(reader, from, length,
+							  "a number must be finite");
 		else
 			meter_fail_expected(reader, from, "a value");
 		return false;
@@ -250,7 +251,7 @@ put_map(MeterReader *reader, MeterWriter *writer)
 		return;
 	twice = meter_parts_sort(&parts, writer);
 	if (twice != NULL)
-		meter_fail(reader, twice->at, "a key is there twice in one map");
+		meter_fail_twice(reader, writer, twice, "map");
 	meter_put_char(writer, '}');
 	reader->depth--;
 }

@@ -286,6 +286,30 @@ meter_fail_expected(MeterReader *reader, const char *at,
 				   (int) i, found.data);
 }
 
+/* Say what is wrong with a number, and show it. */
+void
+meter_fail_number(MeterReader *reader, const char *at, size_t length,
+				  const char *problem)
+{
+	MeterAttr	found = meter_clip(at, length);
+
+	meter_fail(reader, at, "%s, found \"%.*s%s\"", problem,
+			   (int) found.len, found.data,
+			   (size_t) found.len < length ? "..." : "");
+}
+
+/* Say that something nested is there twice. */
+void
+meter_fail_twice(MeterReader *reader, const MeterWriter *writer,
+				 const MeterPart *part, const char *where)
+{
+	MeterAttr	key = meter_clip(writer->text + part->key, part->key_length);
+
+	meter_fail(reader, part->at, "\"%.*s%s\" is there twice in one %s",
+			   (int) key.len, key.data,
+			   (size_t) key.len < part->key_length ? "..." : "", where);
+}
+
 /* Say what is wrong with a key's value. */
 void
 meter_fail_key(MeterProblem *problem, size_t position, MeterAttr key,
@@ -467,7 +491,7 @@ meter_members_unique(MeterReader *reader, const MeterMembers *members)
 	if (twice != NULL)
 	{
 		reader->key = twice->key;
-		meter_fail(reader, reader->text + twice->key_at, "is there twice");
+		meter_fail(reader, reader->text + twice->key_at, "it is there twice");
 	}
 	return twice == NULL;
 }

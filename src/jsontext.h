@@ -125,6 +125,10 @@ extern const MeterPart *meter_parts_sort(MeterParts *parts,
 extern bool meter_read_enter(MeterReader *reader);
 extern bool meter_read_hex(MeterReader *reader, uint32 *code_unit);
 extern void meter_read_escaped(MeterReader *reader, MeterWriter *writer);
+extern void meter_fail_number(MeterReader *reader, const char *at,
+							  size_t length, const char *problem);
+extern void meter_fail_twice(MeterReader *reader, const MeterWriter *writer,
+							 const MeterPart *part, const char *where);
 extern bool meter_members_unique(MeterReader *reader,
 								 const MeterMembers *members);
 
