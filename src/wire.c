@@ -47,6 +47,9 @@ wrong(MeterWireReader *reader, size_t offset, const MeterWireField *field,
 	return METER_WIRE_WRONG;
 }
 
+/* Tags and lengths have 32 bits, and no more bytes than that takes. */
+#define MAX_SHORT_VARINT	5
+
 /* Read a number; NULL, or what is wrong with it. */
 static inline const char *
 read_varint(MeterWireReader *reader, uint64 *value)
@@ -81,10 +84,13 @@ static const char *
 read_length(MeterWireReader *reader, MeterWireValue *value)
 {
 	uint64		length;
+	size_t		start = reader->at;
 	const char *problem = read_varint(reader, &length);
 
 	if (problem != NULL)
 		return problem;
+	if (reader->at - start > MAX_SHORT_VARINT)
+		return "has a length of more than 32 bits";
 	if (length > reader->end - reader->at)
 		return "is longer than what remains";
 	value->offset = reader->at;
@@ -201,6 +207,8 @@ meter_wire_next(MeterWireReader *reader, int *field, MeterWireValue *value)
 		int			found;
 
 		problem = read_varint(reader, &tag);
+		if (problem == NULL && reader->at - start > MAX_SHORT_VARINT)
+			problem = "is longer than 32 bits";
 		if (problem != NULL)
 			return wrong(reader, start, NULL, "a tag", problem);
 		type = (int) (tag & 7);
