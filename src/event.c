@@ -13,6 +13,7 @@
  */
 #include "meter.h"
 
+#include "catalog/namespace.h"
 #include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
@@ -53,17 +54,94 @@ PG_FUNCTION_INFO_V1(meter_event_attributes);
 
 int			meter_on_bad_event = METER_BAD_EVENT_ERROR;
 
+/* --- encodings ---------------------------------------------------------- */
+
+/* Is UTF-8 taken as it is?  SQL_ASCII takes all bytes. */
+static inline bool
+server_takes_utf8(void)
+{
+	return GetDatabaseEncoding() == PG_UTF8 ||
+		GetDatabaseEncoding() == PG_SQL_ASCII;
+}
+
+/* Has the server's encoding all the characters of an event? */
+static bool
+fits_server(const MeterUsageEvent *event)
+{
+	size_t		length;
+	char	   *text;
+	char	   *converted;
+	Oid			conversion;
+
+	if (server_takes_utf8())
+		return true;
+	text = meter_event_to_text(event, &length);
+	converted = palloc_extended(length * MAX_CONVERSION_GROWTH + 1,
+								MCXT_ALLOC_HUGE);
+	conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+	return OidIsValid(conversion) &&
+		pg_do_encoding_conversion_buf(conversion, PG_UTF8,
+									  GetDatabaseEncoding(),
+									  (unsigned char *) text, (int) length,
+									  (unsigned char *) converted,
+									  (int) (length * MAX_CONVERSION_GROWTH + 1),
+									  true) == (int) length;
+}
+
+/* A text of the server in UTF-8. */
+MeterAttr
+meter_event_from_server(const char *text, size_t length)
+{
+	MeterAttr	converted = {text, (int32) length};
+
+	if (!server_takes_utf8() && length > 0)
+	{
+		converted.data = pg_server_to_any(text, (int) length, PG_UTF8);
+		if (converted.data != text)
+			converted.len = (int32) strlen(converted.data);
+	}
+	return converted;
+}
+
+/* A text of an event in the server's encoding. */
+MeterAttr
+meter_event_to_server(MeterAttr text)
+{
+	MeterAttr	converted = text;
+
+	if (!server_takes_utf8() && text.len > 0)
+	{
+		converted.data = pg_any_to_server(text.data, text.len, PG_UTF8);
+		if (converted.data != text.data)
+			converted.len = (int32) strlen(converted.data);
+	}
+	return converted;
+}
+
+/* The same, terminated. */
+static char *
+to_server_cstring(MeterAttr text)
+{
+	MeterAttr	converted = meter_event_to_server(text);
+
+	return pnstrdup(converted.data, converted.len);
+}
+
 /* --- values ------------------------------------------------------------- */
 
 /* An event as a value; it must have passed meter_event_check(). */
 struct varlena *
 meter_event_pack(const MeterUsageEvent *event)
 {
-	size_t		size = meter_event_size(event);
-	struct varlena *value = palloc(VARHDRSZ + size);
+	struct varlena *value = palloc(VARHDRSZ + meter_event_bound(event));
 
-	meter_event_write(event, (uint8 *) VARDATA(value));
-	SET_VARSIZE(value, VARHDRSZ + size);
+	if (!fits_server(event))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("event has a character that is not in the encoding \"%s\" of this database",
+						GetDatabaseEncodingName())));
+	SET_VARSIZE(value, VARHDRSZ +
+				meter_event_write(event, (uint8 *) VARDATA(value)));
 	return value;
 }
 
@@ -154,53 +232,6 @@ get_event(FunctionCallInfo fcinfo, int n, MeterUsageEvent *event)
 	meter_event_unpack(PG_GETARG_VARLENA_PP(n), event);
 }
 
-/* Is UTF-8 taken as it is?  SQL_ASCII takes all bytes. */
-static inline bool
-server_takes_utf8(void)
-{
-	return GetDatabaseEncoding() == PG_UTF8 ||
-		GetDatabaseEncoding() == PG_SQL_ASCII;
-}
-
-/* A text of the server in UTF-8. */
-MeterAttr
-meter_event_from_server(const char *text, size_t length)
-{
-	MeterAttr	converted = {text, (int32) length};
-
-	if (!server_takes_utf8() && length > 0)
-	{
-		converted.data = pg_server_to_any(text, (int) length, PG_UTF8);
-		if (converted.data != text)
-			converted.len = (int32) strlen(converted.data);
-	}
-	return converted;
-}
-
-/* A text of an event in the server's encoding. */
-MeterAttr
-meter_event_to_server(MeterAttr text)
-{
-	MeterAttr	converted = text;
-
-	if (!server_takes_utf8() && text.len > 0)
-	{
-		converted.data = pg_any_to_server(text.data, text.len, PG_UTF8);
-		if (converted.data != text.data)
-			converted.len = (int32) strlen(converted.data);
-	}
-	return converted;
-}
-
-/* The same, terminated. */
-static char *
-to_server_cstring(MeterAttr text)
-{
-	MeterAttr	converted = meter_event_to_server(text);
-
-	return pnstrdup(converted.data, converted.len);
-}
-
 Datum
 meter_event_text(MeterAttr text)
 {
@@ -261,6 +292,11 @@ meter_event_in(PG_FUNCTION_ARGS)
 		return meter_event_refuse(fcinfo, ERRCODE_INVALID_TEXT_REPRESENTATION,
 								  raw, raw_length,
 								  describe_problem(text.data, &problem));
+	if (!fits_server(&event))
+		return meter_event_refuse(fcinfo, ERRCODE_UNTRANSLATABLE_CHARACTER,
+								  raw, raw_length,
+								  psprintf("It has a character that is not in the encoding \"%s\" of this database.",
+										   GetDatabaseEncodingName()));
 	PG_RETURN_POINTER(meter_event_pack(&event));
 }
 

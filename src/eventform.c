@@ -20,6 +20,7 @@
 
 #define FLAG_EVENT		0x80
 #define HEADER_SIZE		9
+#define VARINT_MAX		4		/* bytes: lengths are below 2^28 */
 
 const char *const meter_field_names[METER_NFIELDS] = {
 	"resource", "action", "account", "entity", "offering", "value", "source",
@@ -84,7 +85,7 @@ meter_event_check(const MeterUsageEvent *event, MeterProblem *problem)
 			return false;
 		}
 	}
-	if (meter_event_size(event) > METER_MAX_EVENT)
+	if (meter_event_bound(event) > METER_MAX_EVENT)
 	{
 		meter_fail_key(problem, 0, METER_NULL_ATTR,
 					   "the event is longer than %d MB",
@@ -204,36 +205,22 @@ unpack_uuid(const uint8 *bytes, char *to)
 	}
 }
 
-static inline size_t
-varint_size(uint32 value)
-{
-	size_t		size = 1;
-
-	for (; value >= 0x80; value >>= 7)
-		size++;
-	return size;
-}
-
-/* Bytes that an event takes packed. */
+/* Bytes that an event takes packed, at most. */
 size_t
-meter_event_size(const MeterUsageEvent *event)
+meter_event_bound(const MeterUsageEvent *event)
 {
 	size_t		size = HEADER_SIZE;
 	int			i;
 
 	for (i = 0; i < METER_NFIELDS; i++)
 	{
-		MeterAttr	field = event->fields[i];
-
-		if (is_uuid(field))
-			size += 1 + 16;
-		else if (field.len >= 0)
-			size += varint_size((uint32) field.len + 1) + field.len;
+		if (!MeterAttrIsNull(event->fields[i]))
+			size += VARINT_MAX + (size_t) event->fields[i].len;
 	}
 	return size;
 }
 
-/* Write an event to as many bytes as it takes; their number. */
+/* Write an event to no more bytes than its bound; their number. */
 size_t
 meter_event_write(const MeterUsageEvent *event, uint8 *bytes)
 {

@@ -54,7 +54,7 @@ extern bool meter_event_check(const MeterUsageEvent *event,
 extern int	meter_event_cmp(const MeterUsageEvent *a,
 							const MeterUsageEvent *b);
 
-extern size_t meter_event_size(const MeterUsageEvent *event);
+extern size_t meter_event_bound(const MeterUsageEvent *event);
 extern size_t meter_event_write(const MeterUsageEvent *event, uint8 *bytes);
 extern bool meter_event_read(const uint8 *bytes, size_t length,
 							 MeterUsageEvent *event);

@@ -37,6 +37,12 @@ is_text(MeterAttr text, const char *other)
 		memcmp(text.data, other, text.len) == 0;
 }
 
+static inline bool
+is_same(MeterAttr a, MeterAttr b)
+{
+	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
 static MeterAttr
 name_attr(const char *name)
 {
@@ -651,7 +657,7 @@ meter_event_from_text(const char *text, size_t length,
 			return fail_missing(&mapping, meter_field_names[i],
 								"it is required, and missing");
 	}
-	if (meter_event_size(event) > METER_MAX_EVENT)
+	if (meter_event_bound(event) > METER_MAX_EVENT)
 	{
 		reader.key = METER_NULL_ATTR;
 		meter_fail(&reader, text, "the event is longer than %d MB",
@@ -753,7 +759,7 @@ meter_event_to_text(const MeterUsageEvent *event, size_t *length)
 	char		instant[METER_INSTANT_SIZE];
 	int			i;
 
-	meter_writer_init(&writer, meter_event_size(event) + 128);
+	meter_writer_init(&writer, meter_event_bound(event) + 128);
 	meter_put(&writer, "{\"time\":\"", 9);
 	meter_put(&writer, instant, meter_instant_write(event->time, instant));
 	meter_put_char(&writer, '"');
@@ -880,20 +886,33 @@ meter_attributes_next(MeterAttr attributes, int32 *at, MeterAttr *key,
 bool
 meter_attributes_find(MeterAttr attributes, MeterAttr name, MeterAttr *value)
 {
-	MeterWriter wanted;
 	MeterAttr	key;
+	MeterAttr	written = name;
 	int32		at = 0;
-	bool		found = false;
+	int32		i;
 
 	if (MeterAttrIsNull(attributes))
 		return false;
-	meter_writer_init(&wanted, name.len + 2);
-	meter_put_string(&wanted, name.data, name.len);
-	while (!found && next_attribute(attributes, &at, &key, value))
-		found = (size_t) key.len == wanted.used - 2 &&
-			memcmp(key.data, wanted.text + 1, key.len) == 0;
-	pfree(wanted.text);
-	return found;
+	for (i = 0; i < name.len; i++)
+	{
+		if ((uint8) name.data[i] < 0x20 || name.data[i] == '"' ||
+			name.data[i] == '\\')
+		{
+			MeterWriter writer;
+
+			meter_writer_init(&writer, name.len + 2);
+			meter_put_string(&writer, name.data, name.len);
+			written.data = writer.text + 1;
+			written.len = (int32) writer.used - 2;
+			break;
+		}
+	}
+	while (next_attribute(attributes, &at, &key, value))
+	{
+		if (is_same(key, written))
+			return true;
+	}
+	return false;
 }
 
 /* A value as text: a string without its quotes, NULL for null. */

@@ -15,6 +15,7 @@
 
 #include "decimal.h"
 #include "grid.h"
+#include "instant.h"
 
 /* Nothing longer can be a value of PostgreSQL. */
 #define MAX_TEXT	((size_t) 0x3fffffff - 64)
@@ -62,63 +63,13 @@ put_char(Writer *writer, char byte)
 	put_bytes(writer, &byte, 1);
 }
 
-/* An integer of at least so many digits. */
-static void
-put_digits(Writer *writer, int64 value, int digits)
-{
-	char		reversed[24];
-	int			n = 0;
-
-	do
-	{
-		reversed[n++] = (char) ('0' + value % 10);
-		value /= 10;
-	} while (value > 0);
-	while (n < digits)
-		reversed[n++] = '0';
-	while (n > 0)
-		put_char(writer, reversed[--n]);
-}
-
 /* An instant, in UTC; years before 1 as the server shows them. */
 static void
 put_instant(Writer *writer, int64 instant)
 {
-	int64		rest = instant % METER_DAY;
-	int64		day = instant / METER_DAY;
-	int32		year;
-	int32		month;
-	int32		mday;
-	int64		fraction;
+	char		text[METER_INSTANT_SIZE];
 
-	if (rest < 0)
-	{
-		rest += METER_DAY;
-		day--;
-	}
-	meter_day_to_date((int32) day, &year, &month, &mday);
-	put_digits(writer, year > 0 ? year : 1 - (int64) year, 4);
-	put_char(writer, '-');
-	put_digits(writer, month, 2);
-	put_char(writer, '-');
-	put_digits(writer, mday, 2);
-	put_char(writer, 'T');
-	put_digits(writer, rest / METER_HOUR, 2);
-	put_char(writer, ':');
-	put_digits(writer, rest / METER_MINUTE % 60, 2);
-	put_char(writer, ':');
-	put_digits(writer, rest / METER_SECOND % 60, 2);
-	fraction = rest % METER_SECOND;
-	if (fraction > 0)
-	{
-		put_char(writer, '.');
-		put_digits(writer, fraction, 6);
-		while (!writer->too_long && writer->text[writer->used - 1] == '0')
-			writer->used--;
-	}
-	put_char(writer, 'Z');
-	if (year <= 0)
-		put_bytes(writer, " BC", 3);
+	put_bytes(writer, text, meter_instant_write(instant, text));
 }
 
 /* A label between quotes. */
