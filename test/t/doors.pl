@@ -167,5 +167,28 @@ is($trip->{text}, $many, 'and as text');
 is($trip->{inbox}, $many, 'and through the inbox, in order');
 is($trip->{stream}, $many < 100000 ? $many : 100000, 'and in streams');
 
+# The producer of demo/, sending all of it twice: billed once.
+my $root = "$FindBin::RealBin/../..";
+chomp(my $include = `pg_config --includedir`);
+system_or_bail('protoc-c', "--proto_path=$root/src", "--c_out=$dir", 'usage.proto');
+system_or_bail('cc', '-Wall', '-Wextra', '-Werror', "-I$dir", "-I$include", '-o', "$dir/producer", "$root/demo/producer.c", "$dir/usage.pb-c.c", '-lprotobuf-c', '-lpq');
+$node->safe_psql('postgres', "SELECT meter.create_stream('demo')");
+command_like([ "$dir/producer", $node->connstr('postgres'), 'demo' ], qr/^events: 6\nmeasures: 3$/, 'the producer sends') foreach (1, 2);
+my $produced = answers($node, <<'SQL');
+SET client_min_messages = error;
+SELECT FROM meter.create_meter('demo', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
+SET meter.now = '2024-03-05 04:00Z';
+CALL meter.run('demo');
+SELECT 'rows', count(*) FROM demo.event;
+SELECT 'minutes', string_agg(resource || ' ' || quantity, ', ' ORDER BY resource) FROM (SELECT resource, sum(quantity) AS quantity FROM demo.usage GROUP BY 1) u;
+SELECT 'verify', count(*) FROM meter.verify('demo');
+SELECT 'measures', count(*), count(DISTINCT (source, id)), sum(DISTINCT value) FROM demo.measure;
+SQL
+is($produced->{rows}, 12, 'what was sent twice was logged twice');
+is($produced->{minutes}, 'vm-1 60, vm-2 61, vm-3 61', 'and billed once');
+is($produced->{verify}, 0, 'verify is empty');
+is($produced->{measures}, "6\t3\t62914560", 'measures have their content as their id');
+command_fails_like([ "$dir/producer", $node->connstr('postgres'), 'nowhere' ], qr/schema "nowhere" does not exist/, 'the producer says what is wrong');
+
 $node->stop;
 done_testing();
