@@ -18,7 +18,7 @@ timed() {
 # once SQL: the answer.
 once() { psql -XqAt -v ON_ERROR_STOP=1 -c "SET client_min_messages = warning" -c "$1"; }
 
-dir=$SCRATCH/$name
+dir=$SCRATCH/ingest           # the server's, which can read and write there
 say "ingest: $LINES lines, such as"
 once "CREATE UNLOGGED TABLE lines AS SELECT format('{\"time\":\"%s\",\"resource\":\"%s\",\"action\":\"%s\",\"account\":\"account-%s\",\"entity\":\"vm\",\"offering\":\"m%s\",\"source\":\"cloudstack\",\"id\":\"%s\",\"template\":\"ubuntu-16.04\",\"zone\":\"ch-gva-%s\",\"version\":1}',
 	to_char('2024-03-05 00:00Z'::timestamptz + i * interval '13 ms', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), md5((i % 100000)::text)::uuid,
@@ -50,12 +50,12 @@ once "CREATE UNLOGGED TABLE stream AS SELECT string_agg(meter.protobuf_delimited
 	'2024-03-05 00:01Z'::timestamptz + i / 1000 * interval '1 s', i % 3)), '') AS bytes FROM generate_series(1, $LINES) i"
 once "COPY (SELECT encode(bytes, 'hex') FROM stream) TO STDOUT" |
 	as_user perl -e 'local $/ = \65536; while (read(STDIN, my $hex, 65536)) { chomp $hex; $hex =~ s/\n//g; print pack("H*", $hex) }' |
-	as_user tee "$name/measures" >/dev/null
-as_user protoc-c --proto_path=tree/src --c_out="$name" usage.proto
+	as_user tee ingest/measures >/dev/null
+as_user protoc-c --proto_path=tree/src --c_out=ingest usage.proto
 read -ra core < <(make -s -C "$SCRATCH/tree" core)
-as_user gcc -std=gnu11 -O2 -w -DMETER_STANDALONE -I"$SCRATCH/tree/src" -I"$name" -o "$name/decode" "$SCRATCH/tree/bench/decode.c" \
-	"$SCRATCH/tree/test/unit/standalone/palloc.c" "${core[@]/#/$SCRATCH/tree/}" "$name/usage.pb-c.c" -lprotobuf-c
-read -r decoded unpacked < <(as_user "$name/decode" "$name/measures")
+as_user gcc -std=gnu11 -O2 -w -DMETER_STANDALONE -I"$SCRATCH/tree/src" -Iingest -o ingest/decode "$SCRATCH/tree/bench/decode.c" \
+	"$SCRATCH/tree/test/unit/standalone/palloc.c" "${core[@]/#/$SCRATCH/tree/}" ingest/usage.pb-c.c -lprotobuf-c
+read -r decoded unpacked < <(as_user ingest/decode ingest/measures)
 selects=() ingests=() copies=()
 once "SELECT meter.create_stream('measured'); CREATE TABLE bytes (bytes bytea); ALTER TABLE bytes ALTER bytes SET STORAGE external; INSERT INTO bytes SELECT bytes || '' FROM stream" >/dev/null
 for ((round = 1; round <= 3; round++)); do

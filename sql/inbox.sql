@@ -110,6 +110,26 @@ END $$;
 INSERT INTO cloud.inbox SELECT also(n, n % 3 = 0) FROM generate_series(1, 9) n;
 SELECT resource, count(*), count(DISTINCT action) FROM cloud.event WHERE resource IN ('inner', 'outer') GROUP BY 1 ORDER BY 1;
 
+-- So do triggers that the owner has on the log, in the middle of a block and at its end.
+CREATE FUNCTION echo() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO cloud.inbox VALUES (jsonb_build_object('time', NEW."time", 'resource', 'echo', 'action', NEW.action)::meter.event);
+	RETURN NULL;
+END $$;
+CREATE TRIGGER echo AFTER INSERT ON cloud.event FOR EACH ROW WHEN (NEW.resource = 'voice') EXECUTE FUNCTION echo();
+INSERT INTO cloud.inbox SELECT jsonb_build_object('time', '2020-01-01T00:00:00Z', 'resource', 'voice', 'action', i)::meter.event FROM generate_series(1, 1500) i;
+SELECT resource, count(*), count(DISTINCT action) FROM cloud.event WHERE resource IN ('voice', 'echo') GROUP BY 1 ORDER BY 1;
+DROP TRIGGER echo ON cloud.event;
+-- One that waits for the end of the transaction would run as whoever sent the event: it is refused.
+CREATE CONSTRAINT TRIGGER echo AFTER INSERT ON cloud.event DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION echo();
+INSERT INTO cloud.inbox VALUES ('{"time":"2020-01-01T00:00:00Z","resource":"voice","action":"late"}');
+DROP TRIGGER echo ON cloud.event;
+-- Columns that the owner adds are no matter, and statements that are kept notice.
+ALTER TABLE cloud.event ADD COLUMN note text DEFAULT 'none';
+INSERT INTO cloud.inbox VALUES ('{"time":"2020-01-01T00:00:00Z","resource":"noted","action":"start"}');
+SELECT resource, note FROM cloud.event WHERE resource = 'noted';
+ALTER TABLE cloud.event DROP COLUMN note;
+
 -- What is rolled back was never there.
 BEGIN;
 SAVEPOINT s;
@@ -225,6 +245,11 @@ INSERT INTO bill.inbox SELECT event FROM batch LIMIT 1;
 SELECT count(*) FROM bill.event;
 
 SET client_min_messages = warning;
+SELECT meter.drop_stream('bill', true);
+SELECT meter.create_stream('bill');
+INSERT INTO bill.inbox SELECT event FROM batch LIMIT 1;
+SELECT count(*) FROM bill.event;
+
 SELECT meter.drop_stream(name, true) FROM meter.stream ORDER BY name;
 DROP OWNED BY regress_producer, regress_stranger;
 DROP ROLE regress_producer, regress_stranger;

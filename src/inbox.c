@@ -46,6 +46,7 @@ typedef struct Collected
 {
 	Oid			view;
 	SubTransactionId subid;
+	bool		busy;			/* it is inserting, and takes no more */
 	MeterIntake *intake;
 	struct Collected *next;
 } Collected;
@@ -120,7 +121,11 @@ check_trigger(FunctionCallInfo fcinfo, TriggerEvent timing, bool row,
 	return trigger;
 }
 
-/* What was collected for a view in this subtransaction; NULL if nothing. */
+/*
+ * What was collected for a view in this subtransaction; NULL if nothing.  A
+ * trigger of the log may insert into the inbox again while that is inserting:
+ * such rows are collected apart.
+ */
 static Collected *
 find_collected(Oid view)
 {
@@ -130,7 +135,8 @@ find_collected(Oid view)
 	for (collected = all_collected; collected != NULL;
 		 collected = collected->next)
 	{
-		if (collected->view == view && collected->subid == subid)
+		if (collected->view == view && collected->subid == subid &&
+			!collected->busy)
 			return collected;
 	}
 	return NULL;
@@ -155,6 +161,7 @@ begin_collecting(Relation view)
 	collected = MemoryContextAlloc(TopTransactionContext, sizeof(Collected));
 	collected->view = RelationGetRelid(view);
 	collected->subid = GetCurrentSubTransactionId();
+	collected->busy = false;
 	collected->intake = meter_intake_begin(inbox_stream(view),
 										   TopTransactionContext);
 	collected->next = all_collected;
@@ -171,15 +178,17 @@ meter_inbox_collect(PG_FUNCTION_ARGS)
 	Collected  *collected = find_collected(RelationGetRelid(trigger->tg_relation));
 	Datum		event;
 	bool		isnull;
+	bool		logged;
 
 	if (collected == NULL)
 		collected = begin_collecting(trigger->tg_relation);
 	event = heap_getattr(trigger->tg_trigtuple, 1,
 						 RelationGetDescr(trigger->tg_relation), &isnull);
-	if (!meter_intake_event(collected->intake, isnull ? NULL :
-							PG_DETOAST_DATUM_PACKED(event)))
-		PG_RETURN_POINTER(NULL);
-	PG_RETURN_POINTER(trigger->tg_trigtuple);
+	collected->busy = true;
+	logged = meter_intake_event(collected->intake, isnull ? NULL :
+								PG_DETOAST_DATUM_PACKED(event));
+	collected->busy = false;
+	PG_RETURN_POINTER(logged ? trigger->tg_trigtuple : NULL);
 }
 
 /* Take something collected off the list. */
@@ -204,9 +213,8 @@ meter_inbox_store(PG_FUNCTION_ARGS)
 
 	while ((collected = find_collected(RelationGetRelid(trigger->tg_relation))) != NULL)
 	{
-		MeterIntake *intake = collected->intake;
-
-		(void) meter_intake_end(intake);
+		collected->busy = true;
+		(void) meter_intake_end(collected->intake);
 		unlink_collected(collected);
 	}
 	PG_RETURN_POINTER(NULL);

@@ -27,16 +27,16 @@ sub varint
 	while ($n >= 128) { $bytes .= chr($n % 128 + 128); $n = int($n / 128) }
 	return $bytes . chr($n);
 }
-sub number { my ($field, $n)    = @_; return varint($field * 8) . varint($n) }
-sub text   { my ($field, $text) = @_; return varint($field * 8 + 2) . varint(length $text) . $text }
+sub field_number { my ($field, $n)    = @_; return varint($field * 8) . varint($n) }
+sub field_text   { my ($field, $text) = @_; return varint($field * 8 + 2) . varint(length $text) . $text }
 sub delimited { my ($message) = @_; return varint(length $message) . $message }
 
-my $event = number(1, 1481557712 * 1000000) . text(2, '7a070a3d-66ff-4658-ab08-fe3cecd7c70f') . text(3, 'create') . text(4, 'cloudstack')
-  . text(6, 'geneva-jug') . text(7, 'vm') . text(8, 'medium') . text(10, '{"version": 1, "template": "ubuntu-16.04"}');
+my $event = field_number(1, 1481557712 * 1000000) . field_text(2, '7a070a3d-66ff-4658-ab08-fe3cecd7c70f') . field_text(3, 'create') . field_text(4, 'cloudstack')
+  . field_text(6, 'geneva-jug') . field_text(7, 'vm') . field_text(8, 'medium') . field_text(10, '{"version": 1, "template": "ubuntu-16.04"}');
 # in another order, with a field of a later version
-my $event2 = text(10, '{"template":"ubuntu-16.04","version":1}') . text(8, 'medium') . text(77, 'what?') . text(3, 'create')
-  . text(2, '7a070a3d-66ff-4658-ab08-fe3cecd7c70f') . text(4, 'cloudstack') . text(6, 'geneva-jug') . text(7, 'vm') . number(1, 1481557712 * 1000000);
-my $measure = number(1, 1) . number(2, 0xC0000201) . number(3, 10485760) . number(4, 1481557680) . number(5, 1481557740);
+my $event2 = field_text(10, '{"template":"ubuntu-16.04","version":1}') . field_text(8, 'medium') . field_text(77, 'what?') . field_text(3, 'create')
+  . field_text(2, '7a070a3d-66ff-4658-ab08-fe3cecd7c70f') . field_text(4, 'cloudstack') . field_text(6, 'geneva-jug') . field_text(7, 'vm') . field_number(1, 1481557712 * 1000000);
+my $measure = field_number(1, 1) . field_number(2, 0xC0000201) . field_number(3, 10485760) . field_number(4, 1481557680) . field_number(5, 1481557740);
 
 # What COPY BINARY wants: a signature, rows of one field, an end.
 sub copy_binary { return "PGCOPY\n\377\r\n\0" . pack('NN', 0, 0) . join('', map { pack('nN', 1, length $_) . $_ } @_) . pack('n', 0xffff) }
@@ -65,7 +65,7 @@ my %doors  = (
 	'meter.ingest, JSON and EDN'    => 'SELECT FROM meter.ingest(\'cloud\', ' . literal($json) . ', ' . literal($edn) . ');',
 	'meter.ingest, protobuf'        => "SELECT FROM meter.ingest('cloud', meter.event_from_protobuf(" . $hex->($event) . '));',
 	'meter.ingest, a stream'        => "SELECT FROM meter.ingest('cloud', VARIADIC ARRAY(SELECT meter.events_from_protobuf_stream(" . $hex->(delimited($event) . delimited($event2)) . ')));',
-	'meter.ingest_protobuf'         => "SELECT FROM meter.ingest_protobuf('cloud', " . $hex->(text(1, $event) . text(1, $event2)) . ');',
+	'meter.ingest_protobuf'         => "SELECT FROM meter.ingest_protobuf('cloud', " . $hex->(field_text(1, $event) . field_text(1, $event2)) . ');',
 	'columns'                       => q{INSERT INTO cloud.event ("time", resource, action, account, entity, offering, source, attributes) VALUES
 		('2016-12-12T15:48:32.000-00:00', '7a070a3d-66ff-4658-ab08-fe3cecd7c70f', 'create', 'geneva-jug', 'vm', 'medium', 'cloudstack', '{"template": "ubuntu-16.04", "version": 1}');});
 foreach my $door (sort keys %doors)
@@ -101,8 +101,8 @@ SELECT 'copied', string_agg(DISTINCT event::text, ' '), count(*) FROM back;
 SQL
 is($out->{$_}, $canonical, "out as $_, and in again") foreach ('json', 'jsonb', 'protobuf');
 is($out->{copied}, "$canonical\t2", 'copied out and in, as text and binary');
-my $sent = number(1, 1481557712 * 1000000) . text(2, '7a070a3d-66ff-4658-ab08-fe3cecd7c70f') . text(3, 'create') . text(4, 'cloudstack')
-  . text(6, 'geneva-jug') . text(7, 'vm') . text(8, 'medium') . text(10, '{"template":"ubuntu-16.04","version":1}');
+my $sent = field_number(1, 1481557712 * 1000000) . field_text(2, '7a070a3d-66ff-4658-ab08-fe3cecd7c70f') . field_text(3, 'create') . field_text(4, 'cloudstack')
+  . field_text(6, 'geneva-jug') . field_text(7, 'vm') . field_text(8, 'medium') . field_text(10, '{"template":"ubuntu-16.04","version":1}');
 is($out->{bytes}, unpack('H*', $sent), 'the message is what protobuf says it is');
 is(slurp_file("$dir/out.binary"), copy_binary($sent), 'and COPY sends it as it is');
 is(slurp_file("$dir/out.text"), "$canonical\n", 'COPY as text sends one line');
