@@ -11,8 +11,8 @@ PROTO_H = $(PROTO:.proto=.pb-c.h)
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c) $(PROTO_C)))
 SHLIB_LINK = -lprotobuf-c
 # The pure core: what compiles with palloc and nothing else of the server, and is tested as plain programs, too.
-CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventtext.c grid.c instant.c json.c jsontext.c levels.c messages.c packed.c pairing.c ranges.c \
-	rounding.c textform.c wire.c))
+CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventjson.c eventtext.c grid.c instant.c json.c jsontext.c levels.c messages.c packed.c pairing.c ranges.c \
+	rounding.c sha256.c textform.c wire.c))
 PGFILEDESC = "meter - usage metering"
 
 # The version stands in meter.control and nowhere else.
@@ -28,6 +28,7 @@ SQL_PARTS = \
 	src/catalog.sql \
 	src/stream.sql \
 	src/inbox.sql \
+	src/segment.sql \
 	src/definition.sql \
 	src/settle.sql \
 	src/advance.sql \
@@ -35,7 +36,9 @@ SQL_PARTS = \
 	src/verify.sql \
 	src/explain.sql \
 	src/status.sql \
+	src/source.sql \
 	src/worker.sql \
+	src/schedule.sql \
 	src/privileges.sql
 
 DATA_built = meter--$(EXTVERSION).sql

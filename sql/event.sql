@@ -57,6 +57,9 @@ SELECT '{"specversion":"1.0","id":"A234-1234-1234","source":"/cloud/geneva","typ
 	"comexampleextension1":"value","datacontenttype":"application/json","dataschema":"https://example.com/s","data":{"account":"geneva-jug","value":4,"cores":2}}'::meter.event;
 SELECT '{"specversion":"1.0","id":"1","source":"s","type":"com.example.vm.create","subject":"region-1","time":"2018-04-05T17:31:00Z","cores":1,
 	"data":{"resource":"vm-1","action":"create","time":"2018-04-05T17:30:00Z","id":7,"source":"agent","type":"vm","cores":2}}'::meter.event;
+-- what is in both is taken from data
+SELECT '{"z":0,"specversion":"1.0","b":0,"id":"1","a":0,"source":"s","y":"kept","type":"t","subject":"r","time":"2018-04-05T17:31:00Z","c":"kept","account":"envelope","offering":"envelope",
+	"data":{"z":1,"b":1,"account":"data","a":1,"x":1,"attributes":{"w":1}}}'::meter.event;
 
 -- --- accessors
 
@@ -109,9 +112,36 @@ SELECT meter.timeline(event, '{create}', NULL) FROM event;
 SELECT meter.timeline(event, '{a}', '{b,a}') FROM event;
 SELECT meter.timeline(event, '{a}', '{b}') FROM event WHERE false;
 
+-- in any order, and by parallel workers
+CREATE TABLE many AS SELECT format('{"time":"2024-03-05T%s:%s:00Z","resource":"r%s","action":"%s","offering":"o%s"}', to_char(i * 7 % 24, 'FM00'), to_char(i * 11 % 60, 'FM00'), i % 5,
+	(ARRAY['create', 'resize', 'destroy'])[1 + i * 13 % 3], i % 3)::meter.event AS event FROM generate_series(1, 3000) i;
+ANALYZE many;
+CREATE TEMP TABLE serially AS SELECT event ->> 'resource' AS resource, meter.timeline(event, '{create}', '{destroy}' ORDER BY event DESC) AS line FROM many GROUP BY 1;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+CREATE FUNCTION plan_has(query text, what text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+		IF line LIKE '%' || what || '%' THEN RETURN true; END IF;
+	END LOOP;
+	RETURN false;
+END
+$$;
+SELECT plan_has($$SELECT meter.timeline(event, '{create}', '{destroy}') FROM many GROUP BY event ->> 'resource'$$, 'Partial') AS in_parallel;
+CREATE TABLE in_parallel AS SELECT event ->> 'resource' AS resource, meter.timeline(event, '{create}', '{destroy}') AS line FROM many GROUP BY 1;
+SELECT count(*) FROM serially JOIN in_parallel USING (resource, line);
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+DROP TABLE many, in_parallel;
+DROP FUNCTION plan_has;
+
 -- --- what is refused, and what is said then
 
-SELECT refused(e) FROM unnest(ARRAY['', ' ', 'x', '[]', '"a"', '{', '{}', '{"time"}', '{"time":}', '{"time":1,}', '{"a":1 "b":2}', '{"a":1}}', '{a:1}', '{''a'':1}', '{"a":1', '{"a":tru}', '{"a":"b', '{"a":[1,2',
+SELECT refused(e) FROM unnest(ARRAY['', ' ', 'x', E'\uFEFF{}', '[]', '"a"', '{', '{}', '{"time"}', '{"time":}', '{"time":1,}', '{"a":1 "b":2}', '{"a":1}}', '{a:1}', '{''a'':1}', '{"a":1', '{"a":tru}', '{"a":"b', '{"a":[1,2',
 	'{"a":[1,]}', '{"a":01}', '{"a":1.}', '{"a":.5}', '{"a":+1}', '{"a":0x10}', '{"a":NaN}', '{"a":-Infinity}', '{"a":1e999999}', '{"a":"\x"}', '{"a":"\u12"}', '{"a":"\u0000"}', '{"a":"\ud800"}', '{"a":"\ud800\u0041"}', '{"a":"\udc00"}',
 	E'{"a":"\t"}', '{"a":1,"b":2,"a":3}', '{"a":{"b":1,"b":2}}', '{"a":' || repeat('[', 100) || repeat(']', 100) || '}']) e;
 -- what fields take

@@ -49,6 +49,22 @@ CALL meter.run('cloud');
 SELECT x.part, x."time", x.until, x.value, x.quantity, x.explanation FROM cloud.usage u, meter.explain('cloud', u.transaction_id) x
 WHERE u.meter = 'gb' AND u.resource = 'disk1' AND x.part IN ('event', 'span', 'billed', 'total');
 
+-- A period in which nothing ran: the stop that decided that, and those that did nothing.
+INSERT INTO cloud.event (source, id, "time", resource, account, action, offering) VALUES
+	('api', '10', '2024-03-05 08:00:00', 'vm3', 'c', 'start', 'm'), ('api', '12', '2024-03-05 08:30:00', 'vm3', NULL, 'start', NULL);
+CALL meter.run('cloud');
+INSERT INTO cloud.event (source, id, "time", resource, action) VALUES
+	('api', '11', '2024-03-05 09:10:00', 'vm3', 'stop'), ('api', '13', '2024-03-05 09:40:00', 'vm3', 'resize'), ('api', '14', '2024-03-05 10:20:00', 'vm3', 'stop');
+CALL meter.run('cloud');
+SELECT part, "time", until, id, action, quantity, explanation FROM why('vm3', '2024-03-05 10:00', 'm', 1);
+-- A second start did nothing.
+SELECT part, "time", until, id, action, quantity, explanation FROM why('vm3', '2024-03-05 08:00', 'm', 0);
+-- Something ran in a part of the period: what came before that in it is there, too.
+INSERT INTO cloud.event (source, id, "time", resource, action) VALUES
+	('api', '15', '2024-03-05 10:40:00', 'vm3', 'start'), ('api', '16', '2024-03-05 10:50:00', 'vm3', 'stop'), ('api', '17', '2024-03-05 10:50:00', 'vm3', 'start');
+CALL meter.run('cloud');
+SELECT part, "time", until, id, action, quantity, explanation FROM why('vm3', '2024-03-05 10:00', 'm', 2);
+
 -- What is not there, or not one's own.
 SELECT * FROM meter.explain('cloud', '00000000-0000-0000-0000-000000000000');
 SELECT * FROM meter.explain('nonesuch', '00000000-0000-0000-0000-000000000000');

@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "clock.h"
 #include "position.h"
 #include "query.h"
 #include "spi.h"
@@ -37,6 +38,8 @@
 /* After failures a meter is left alone for 10 s, then twice as long, ... */
 #define RETRY_FIRST_SECONDS	10
 #define RETRY_LAST_SECONDS	3600
+
+volatile sig_atomic_t meter_step_expired = false;
 
 /* Run a query whose one row has int8 and timestamptz columns. */
 static void
@@ -67,65 +70,6 @@ row_instant(int column, TimestampTz *instant)
 	if (!isnull)
 		*instant = DatumGetTimestampTz(value);
 	return !isnull;
-}
-
-/* Later by so many microseconds, within what a timestamp can be. */
-static TimestampTz
-later_by(TimestampTz instant, int64 usec)
-{
-	if (instant < MIN_TIMESTAMP + Max(-usec, 0))
-		return MIN_TIMESTAMP;
-	return instant + usec;
-}
-
-/*
- * Move the event clock on to the greatest time that is not in the future.
- * Events of the future are looked at again, so it never passes them by.
- */
-static void
-move_event_clock(MeterDefinition *definition, int64 safe)
-{
-	TimestampTz greatest;
-	const char *now = meter_timestamp_literal(meter_now());
-	int64		future;
-
-	/* nothing came since, and nobody is about to commit something */
-	if (definition->clock_position >= safe && !definition->has_note &&
-		!IsolationUsesXactSnapshot())
-		return;
-
-	query_row(psprintf("SELECT max(\"time\") FILTER (WHERE \"time\" <= %s), "
-					   "min(arrival) FILTER (WHERE \"time\" > %s) "
-					   "FROM %s.event WHERE arrival > " INT64_FORMAT,
-					   now, now, quote_identifier(definition->stream),
-					   definition->clock_position));
-	if (row_instant(1, &greatest) &&
-		(!definition->has_event_clock || greatest > definition->event_clock))
-	{
-		definition->has_event_clock = true;
-		definition->event_clock = greatest;
-	}
-	future = row_count(2);
-	definition->clock_position = Max(definition->clock_position,
-									 future > 0 ? Min(future - 1, safe) : safe);
-}
-
-/* Where the clock lets the watermark go; false: nowhere yet. */
-static bool
-clock_target(MeterDefinition *definition, int64 safe, TimestampTz *target)
-{
-	if (definition->clock == METER_CLOCK_EVENT)
-	{
-		move_event_clock(definition, safe);
-		if (!definition->has_event_clock)
-			return false;
-		*target = later_by(definition->event_clock, -definition->lateness);
-	}
-	else
-		*target = later_by(meter_now(), -definition->lateness);
-	*target = Min(*target, definition->until);
-	*target = meter_grid_period_begin(&definition->grid, *target);
-	return true;
 }
 
 /* The first event of a meter, not one of the future, gives it a watermark. */
@@ -167,8 +111,8 @@ meter_late_from(const MeterDefinition *definition)
 {
 	if (!definition->has_max_lateness || !definition->has_watermark)
 		return NULL;
-	return meter_timestamp_literal(later_by(definition->watermark,
-											-definition->max_lateness));
+	return meter_timestamp_literal(meter_later_by(definition->watermark,
+												  -definition->max_lateness));
 }
 
 /*
@@ -203,6 +147,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 
 	scope.to = meter_timestamp_literal(horizon);
 	scope.touched = "touched";
+	scope.sealed = meter_sealed_for(definition, ntouched);
 	scope.late_from = meter_late_from(definition);
 	scope.safe = safe;
 	initStringInfo(&sql);
@@ -287,8 +232,8 @@ hold_late_rows(const MeterDefinition *definition, int64 safe)
 						   "AND e.action <> 'void' AND e.\"time\" < %s "
 						   "ON CONFLICT DO NOTHING", schema, meter,
 						   meter_text_array_literal(definition->stops), late,
-						   meter_timestamp_literal(later_by(definition->position_watermark,
-															-definition->max_lateness))),
+						   meter_timestamp_literal(meter_later_by(definition->position_watermark,
+																  -definition->max_lateness))),
 				  SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		ereport(NOTICE,
@@ -311,17 +256,20 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			MeterStep *step)
 {
 	int64		nrows;
+	int64		nvoids;
 	int64		upto = safe;
 	char	   *late;
+	char	   *touched;
 
 	if (safe > definition->position && definition->has_watermark)
 	{
 		/* as many rows as a step takes tell that there may be more */
-		query_row(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
-						   "ORDER BY arrival LIMIT %d) e",
+		query_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE action = 'void') "
+						   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
 						   meter_late_rows(definition, safe),
 						   meter_batch_rows));
 		nrows = row_count(1);
+		nvoids = row_count(3);
 		if (nrows >= meter_batch_rows)
 			upto = row_count(2);
 		if (nrows > 0)
@@ -329,18 +277,24 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			meter_note_voids(definition, definition->position, upto);
 			hold_late_rows(definition, upto);
 			late = meter_late_rows(definition, upto);
+			touched = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
+							   late);
+			if (nvoids > 0)
+				touched = psprintf("%s UNION ALL SELECT b.resource, b.\"time\" FROM %s b "
+								   "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
+								   "FROM %s AND e.action = 'void') v "
+								   "ON b.resource = v.resource AND b.id = v.id "
+								   "AND coalesce(b.source, '') = v.source",
+								   touched,
+								   meter_rows_of_resources(definition,
+														   psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", late),
+														   meter_sealed_for(definition, nvoids),
+														   meter_timestamp_literal(definition->watermark)),
+								   late);
 			step->adjustments +=
 				meter_recompute(definition,
-								psprintf("SELECT resource, min(at) AS first FROM ("
-										 "SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void' "
-										 "UNION ALL SELECT b.resource, b.\"time\" FROM %s.event b "
-										 "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
-										 "FROM %s AND e.action = 'void') v "
-										 "ON b.resource = v.resource AND b.id = v.id "
-										 "AND coalesce(b.source, '') = v.source WHERE b.\"time\" < %s"
-										 ") l GROUP BY resource",
-										 late, quote_identifier(definition->stream), late,
-										 meter_timestamp_literal(definition->watermark)),
+								psprintf("SELECT resource, min(at) AS first FROM (%s) l GROUP BY resource",
+										 touched),
 								upto, definition->watermark, true);
 			step->late_rows = nrows;
 		}
@@ -388,42 +342,79 @@ settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
 										 false);
 }
 
-/* As much of what is due as one step takes: ends with a period. */
+/* The time that is due is looked at in so many pieces. */
+#define PIECES	256
+
+/*
+ * As much of what is due as one step takes: ends with a period.  What runs
+ * gives a row a period, and so does what starts meanwhile, from there on.
+ */
 static TimestampTz
 bound_step(MeterDefinition *definition, TimestampTz target)
 {
+	const char *schema = quote_identifier(definition->stream);
 	double		periods = count_periods(definition, definition->watermark,
 										target);
-	double		rows;
+	double		begin = (double) definition->watermark / USECS_PER_SEC;
+	double		length = (double) (target - definition->watermark) / PIECES;
+	double		events[PIECES] = {0};
+	double		starts[PIECES] = {0};
+	double		stops[PIECES] = {0};
+	double		running;
+	double		rows = 0;
 	StringInfoData sql;
+	TimestampTz end;
+	bool		isnull;
+	uint64		i;
+	int			piece;
 
 	if (periods <= 1)
 		return target;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT (SELECT count(*) FROM %s.resource_state "
-					 "WHERE meter = %s AND active), (SELECT count(*) FROM %s.event e WHERE ",
-					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name),
-					 quote_identifier(definition->stream));
+	appendStringInfo(&sql, "SELECT least(width_bucket(date_part('epoch', e.\"time\" - '2000-01-01 00:00+00'::timestamptz), "
+					 "%.17g, %.17g, %d), %d), count(*), count(*) FILTER (WHERE e.action = ANY (%s)), "
+					 "count(*) FILTER (WHERE e.action = ANY (%s)) FROM %s.event e WHERE ",
+					 begin, begin + length * PIECES / USECS_PER_SEC, PIECES,
+					 PIECES, meter_text_array_literal(definition->starts),
+					 meter_text_array_literal(definition->stops), schema);
 	meter_append_action_filter(&sql, definition);
-	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s)",
+	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s GROUP BY 1",
 					 meter_timestamp_literal(definition->watermark),
 					 meter_timestamp_literal(target));
-	query_row(sql.data);
-	rows = row_count(1) * periods + row_count(2);
-	if (rows > meter_batch_rows)
+	meter_execute(sql.data, SPI_OK_SELECT);
+	for (i = 0; i < SPI_processed; i++)
 	{
-		int64		span = (int64) ((target - definition->watermark) *
-									(meter_batch_rows / rows));
-		TimestampTz end = meter_grid_period_begin(&definition->grid,
-												  definition->watermark + span);
-
-		if (end <= definition->watermark)
-			end = meter_grid_period_end(&definition->grid,
-										definition->watermark);
-		target = Min(target, end);
+		piece = Max(DatumGetInt32(meter_result(i, 1, &isnull)) - 1, 0);
+		events[piece] = DatumGetInt64(meter_result(i, 2, &isnull));
+		starts[piece] = DatumGetInt64(meter_result(i, 3, &isnull));
+		stops[piece] = DatumGetInt64(meter_result(i, 4, &isnull));
 	}
-	return target;
+
+	query_row(psprintf("SELECT count(*) FROM %s.resource_state WHERE meter = %s AND active",
+					   schema, quote_literal_cstr(definition->name)));
+	running = row_count(1);
+	for (piece = 0; piece < PIECES; piece++)
+	{
+		double		more = events[piece] +
+			(running + starts[piece]) * periods / PIECES;
+
+		if (rows + more > meter_batch_rows)
+			break;
+		rows += more;
+		running = Max(running + starts[piece] - stops[piece], 0);
+	}
+	if (piece == PIECES)
+		return target;
+
+	/* the first piece alone may be too much */
+	end = definition->watermark +
+		(int64) (length * (piece > 0 ? piece :
+						   meter_batch_rows /
+						   (events[0] + (running + starts[0]) * periods / PIECES)));
+	end = meter_grid_period_begin(&definition->grid, end);
+	if (end <= definition->watermark)
+		end = meter_grid_period_end(&definition->grid, definition->watermark);
+	return Min(target, end);
 }
 
 /* Settle the periods from the watermark to `end`, all resources at once. */
@@ -458,30 +449,49 @@ settle_periods(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 					 ") x GROUP BY x.resource), states AS (",
 					 schema, meter);
 	meter_append_upsert_state(&sql, definition, from);
+	/* what runs throughout has each period whole: no timeline is needed */
 	appendStringInfo(&sql,
-					 "), wanted AS (SELECT t.resource, meter.settle_rows(%s, t.resource, "
-					 "t.timeline, %s, %s) AS \"row\" FROM timelines t UNION ALL "
-					 "SELECT r.resource, meter.settle_open_rows(%s, r.resource, r.account, "
-					 "r.dimensions, r.value, %s, %s) FROM %s.resource_state r "
-					 "WHERE r.meter = %s AND r.active "
-					 "AND NOT EXISTS (SELECT FROM busy b WHERE b.resource = r.resource)) ",
-					 definition->spec, from, to,
-					 definition->spec, from, to, schema, meter);
+					 "), wanted AS (SELECT (w.row).transaction_id, w.resource, (w.row).account, "
+					 "(w.row).dimensions, (w.row).period_start, (w.row).quantity FROM ("
+					 "SELECT t.resource, meter.settle_rows(%s, t.resource, t.timeline, %s, %s) AS \"row\" "
+					 "FROM timelines t) w UNION ALL "
+					 "SELECT meter.settle_transaction_id(%s, r.resource, r.account, r.dimensions, p.period_start), "
+					 "r.resource, coalesce(r.account, ''), meter.settle_dimensions(%s, r.dimensions), "
+					 "p.period_start, %s FROM %s.resource_state r CROSS JOIN ",
+					 definition->spec, from, to, definition->spec,
+					 definition->spec,
+					 definition->aggregate == METER_DURATION ? "p.quantity" :
+					 psprintf("meter.settle_quantity(%s, r.value, p.period_start)",
+							  definition->spec),
+					 schema);
+	if (meter_grid_period_end(&definition->grid, definition->watermark) >= end)
+		/* one row the planner can do without */
+		appendStringInfo(&sql, "(SELECT %s AS period_start, meter.settle_quantity(%s, NULL, %s) AS quantity) p",
+						 from, definition->spec, from);
+	else
+		appendStringInfo(&sql, "(SELECT s.period_start, meter.settle_quantity(%s, NULL, s.period_start) AS quantity "
+						 "FROM meter.settle_periods(%s, %s, %s) s (period_start) OFFSET 0) p",
+						 definition->spec, definition->spec, from, to);
+	appendStringInfo(&sql,
+					 " WHERE r.meter = %s AND r.active AND NOT EXISTS (SELECT FROM busy b WHERE b.resource = r.resource)%s) ",
+					 meter,
+					 definition->aggregate == METER_DURATION ? "" :
+					 psprintf(" AND meter.settle_quantity(%s, r.value, p.period_start) <> 0",
+							  definition->spec));
 	if (definition->watermark > definition->ledger_until)
 		/* the ledger has nothing from here on: no difference to look for */
 		appendStringInfo(&sql,
 						 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
 						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
-						 "SELECT w.transaction_id, %s, (w.row).account, w.resource, "
-						 "(w.row).dimensions, (w.row).period_start, (w.row).quantity, 0, "
-						 INT64_FORMAT ", now() FROM (SELECT (w.row).transaction_id, w.resource, w.row "
-						 "FROM wanted w ORDER BY 1) w",
+						 "SELECT w.transaction_id, %s, w.account, w.resource, w.dimensions, "
+						 "w.period_start, w.quantity, 0, " INT64_FORMAT ", now() "
+						 "FROM wanted w ORDER BY 1",
 						 schema, meter, definition->settlement + 1);
 	else
 		meter_append_insert_difference(&sql, definition,
 									   definition->settlement + 1,
-									   psprintf("SELECT w.resource, (w.row).account, (w.row).dimensions, "
-												"(w.row).period_start, (w.row).quantity, 0 FROM wanted w "
+									   psprintf("SELECT w.resource, w.account, w.dimensions, "
+												"w.period_start, w.quantity, 0 FROM wanted w "
 												"UNION ALL %s",
 												meter_ledger_of_range(definition, from, to)));
 	meter_execute(sql.data, SPI_OK_INSERT);
@@ -618,7 +628,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	meter_session_bulk();
 	caught_up = settle_late(definition, safe, noted_at, step);
 	if ((definition->has_watermark || first_watermark(definition)) &&
-		clock_target(definition, safe, &target) &&
+		meter_clock_target(definition, safe, &target) &&
 		target > definition->watermark &&
 		/* the state at the very beginning comes from late rows as well */
 		(caught_up || definition->settlement > 0))
@@ -688,6 +698,14 @@ is_cancel(const ErrorData *error)
 		strcmp(error->filename, "postgres.c") == 0;
 }
 
+/* Say why a step was canceled that took too long. */
+static void
+describe_expiry(ErrorData *error)
+{
+	error->message = pstrdup("canceled, since it took longer than \"meter.step_timeout\"");
+	error->hint = pstrdup("Look for what takes so long, such as a trigger on a table of the stream; where it is the step itself, raise the setting, or lower \"meter.batch_rows\".");
+}
+
 /*
  * One bounded step of one meter, in a subtransaction of the caller's
  * transaction.  An error is caught and recorded on the meter.
@@ -729,8 +747,10 @@ meter_step(const char *stream, const char *meter, bool skip_locked,
 	if (error != NULL)
 	{
 		/* being told to stop is no failure of the meter */
-		if (is_cancel(error))
+		if (is_cancel(error) && !meter_step_expired)
 			ReThrowError(error);
+		if (is_cancel(error))
+			describe_expiry(error);
 		memset(step, 0, sizeof(*step));
 		step->failed = true;
 		record_failure(stream, meter, error->message, step);

@@ -7,6 +7,8 @@
 
 #include "meter.h"
 
+#include <signal.h>
+
 #include "definition.h"
 
 /* What a step did. */
@@ -21,6 +23,9 @@ typedef struct MeterStep
 	int64		adjustments;
 	int64		late_rows;
 } MeterStep;
+
+/* Set by a signal: the step under way took longer than it may. */
+extern volatile sig_atomic_t meter_step_expired;
 
 extern void meter_step(const char *stream, const char *meter,
 					   bool skip_locked, MeterStep *step);

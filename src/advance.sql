@@ -33,7 +33,12 @@ BEGIN
         COMMIT;
         EXIT WHEN again IS NOT TRUE;
     END LOOP;
+    LOOP
+        SELECT meter.maintain_step(run.stream) INTO again;
+        COMMIT;
+        EXIT WHEN again IS NOT TRUE;
+    END LOOP;
 END
 $run$;
 COMMENT ON PROCEDURE meter.run(text) IS
-'advance the meters of a stream, or of all the caller''s (null), step by step, each committed, until nothing is due: for pg_cron, or by hand; cannot be called within a transaction block';
+'advance the meters of a stream, or of all the caller''s (null), step by step, each committed, until nothing is due, then roll and seal segments of their logs: for pg_cron, or by hand; cannot be called within a transaction block';

@@ -61,10 +61,47 @@ COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settle that wrot
 COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed: up to it settles look for them';
 COMMENT ON COLUMN meter.meter.retry_at IS 'after a failure: workers leave the meter alone until then';
 
+CREATE TABLE meter.source (
+    stream     text COLLATE "C" NOT NULL,            -- no foreign key, as above
+    source     text COLLATE "C" NOT NULL,
+    clock      timestamptz,
+    idle_limit interval DEFAULT '1 hour',
+    heard_at   timestamptz NOT NULL,
+    PRIMARY KEY (stream, source)
+);
+COMMENT ON TABLE meter.source IS 'sources of a stream: up to where each has told what happened; written by meter.heartbeat, reconciliation and meter.set_source';
+COMMENT ON COLUMN meter.source.clock IS 'all up to it is in the log, the source said; never moves back; null if it has not said anything yet';
+COMMENT ON COLUMN meter.source.idle_limit IS 'silent for longer than that it holds nothing back; null: there is no limit';
+COMMENT ON COLUMN meter.source.heard_at IS 'when its clock moved last, or it was first waited for';
+
 CREATE TABLE meter.active_stream (
     name text COLLATE "C" PRIMARY KEY REFERENCES meter.stream ON DELETE CASCADE
 );
 COMMENT ON TABLE meter.active_stream IS 'streams that are worked on; not carried by pg_dump, so that a restored database does nothing before meter.resume()';
 
+CREATE TABLE meter.segment (
+    stream        text COLLATE "C" NOT NULL,
+    log           text COLLATE "C" NOT NULL,
+    segment       bigint NOT NULL,
+    started_at    timestamptz,
+    note_writers  text[] COLLATE "C",
+    note_server   timestamptz,
+    closed        boolean NOT NULL DEFAULT false,
+    rows          bigint,
+    first_arrival bigint,
+    last_arrival  bigint,
+    least_time    timestamptz,
+    greatest_time timestamptz,
+    sealed_at     timestamptz,
+    PRIMARY KEY (stream, log, segment)
+);
+COMMENT ON TABLE meter.segment IS 'segments of logs that took writes: see meter.log_segments';
+COMMENT ON COLUMN meter.segment.note_writers IS 'virtual transaction IDs, of the server that started at note_server, of who may still write to a segment that was rolled';
+COMMENT ON COLUMN meter.segment.closed IS 'nobody can write to it any more';
+COMMENT ON COLUMN meter.segment.rows IS 'of a sealed segment: rows, arrivals and times it holds';
+COMMENT ON COLUMN meter.segment.sealed_at IS 'when it had got its indexes and constraint; null: not yet';
+
 SELECT pg_catalog.pg_extension_config_dump('meter.stream', '');
+SELECT pg_catalog.pg_extension_config_dump('meter.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.meter', '');
+SELECT pg_catalog.pg_extension_config_dump('meter.source', '');

@@ -99,9 +99,11 @@ parse_clock(const char *name)
 {
 	if (strcmp(name, "wall") == 0)
 		return METER_CLOCK_WALL;
-	if (strcmp(name, "event") != 0)
-		not_recognized("clock", name, "wall or event");
-	return METER_CLOCK_EVENT;
+	if (strcmp(name, "event") == 0)
+		return METER_CLOCK_EVENT;
+	if (strcmp(name, "source") != 0)
+		not_recognized("clock", name, "wall, event or source");
+	return METER_CLOCK_SOURCE;
 }
 
 /* The elements of a text[], none of which may be null or empty. */
@@ -497,6 +499,10 @@ begin_progress(MeterDefinition *definition)
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
+	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name)),
+				  SPI_OK_DELETE);
 	if (TIMESTAMP_IS_NOBEGIN(begin))
 	{
 		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);
@@ -596,6 +602,9 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_execute(psprintf("DELETE FROM %s.resource_state WHERE meter = %s",
+						   quote_identifier(stream), quote_literal_cstr(name)),
+				  SPI_OK_DELETE);
+	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_DELETE);
 	meter_session_end(&session);

@@ -19,7 +19,8 @@ typedef enum MeterAggregate
 typedef enum MeterClock
 {
 	METER_CLOCK_WALL,
-	METER_CLOCK_EVENT
+	METER_CLOCK_EVENT,
+	METER_CLOCK_SOURCE
 } MeterClock;
 
 /* A meter as the catalog has it.  Arrays are text[]. */

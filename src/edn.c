@@ -156,13 +156,6 @@ get_word(MeterReader *reader)
 	return (MeterAttr) {from, (int32) (reader->at - from)};
 }
 
-static bool
-is_word(MeterAttr word, const char *text)
-{
-	return (size_t) word.len == strlen(text) &&
-		memcmp(word.data, text, word.len) == 0;
-}
-
 /* Read a keyword, its colon being next; its name is the text. */
 static bool
 get_keyword(MeterReader *reader, MeterAttr *text)
@@ -214,7 +207,7 @@ get_character(MeterReader *reader, MeterAttr *text)
 	}
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 	{
-		if (is_word(word, names[i].name))
+		if (meter_text_is(word, names[i].name))
 		{
 			text->data = names[i].text;
 			text->len = 1;
@@ -315,16 +308,16 @@ get_tagged(MeterReader *reader, MeterAttr *text)
 	const char *from;
 	const char *problem = NULL;
 	MeterAttr	string;
-	bool		inst = is_word(tag, "#inst");
+	bool		inst = meter_text_is(tag, "#inst");
 
-	if (is_word(tag, "##NaN") || is_word(tag, "##Inf") ||
-		is_word(tag, "##-Inf"))
+	if (meter_text_is(tag, "##NaN") || meter_text_is(tag, "##Inf") ||
+		meter_text_is(tag, "##-Inf"))
 	{
 		meter_fail_number(reader, tag.data, tag.len,
 						  "a number must be finite");
 		return false;
 	}
-	if (!inst && !is_word(tag, "#uuid"))
+	if (!inst && !meter_text_is(tag, "#uuid"))
 	{
 		MeterAttr	clipped = meter_clip(tag.data, tag.len);
 
@@ -398,13 +391,13 @@ get_scalar(MeterReader *reader, MeterMember *member)
 
 	word = get_word(reader);
 	member->value = word;
-	if (is_word(word, "nil"))
+	if (meter_text_is(word, "nil"))
 	{
 		member->kind = METER_JSON_NULL;
 		member->value.data = "null";
 		member->value.len = 4;
 	}
-	else if (is_word(word, "true") || is_word(word, "false"))
+	else if (meter_text_is(word, "true") || meter_text_is(word, "false"))
 		member->kind = METER_JSON_BOOLEAN;
 	else if (word.len == 0)
 	{

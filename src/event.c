@@ -22,6 +22,7 @@
 
 #include "event.h"
 #include "instant.h"
+#include "jsontext.h"
 #include "quantity.h"
 
 PG_FUNCTION_INFO_V1(meter_event_in);
@@ -232,6 +233,7 @@ get_event(FunctionCallInfo fcinfo, int n, MeterUsageEvent *event)
 	meter_event_unpack(PG_GETARG_VARLENA_PP(n), event);
 }
 
+/* A text of an event as a value of the server. */
 Datum
 meter_event_text(MeterAttr text)
 {
@@ -354,13 +356,6 @@ meter_event_to_jsonb(PG_FUNCTION_ARGS)
 
 /* --- what can be asked of one ------------------------------------------- */
 
-static inline bool
-is_name(MeterAttr text, const char *name)
-{
-	return (size_t) text.len == strlen(name) &&
-		memcmp(text.data, name, text.len) == 0;
-}
-
 /* event ->> name: a field or an attribute as text, NULL where there is none. */
 Datum
 meter_event_get(PG_FUNCTION_ARGS)
@@ -373,7 +368,7 @@ meter_event_get(PG_FUNCTION_ARGS)
 	int			i;
 
 	get_event(fcinfo, 0, &event);
-	if (is_name(wanted, "time"))
+	if (meter_text_is(wanted, "time"))
 	{
 		char	   *instant = palloc(METER_INSTANT_SIZE);
 
@@ -383,7 +378,7 @@ meter_event_get(PG_FUNCTION_ARGS)
 	}
 	for (i = 0; i < METER_NFIELDS; i++)
 	{
-		if (is_name(wanted, meter_field_names[i]))
+		if (meter_text_is(wanted, meter_field_names[i]))
 		{
 			if (MeterAttrIsNull(event.fields[i]))
 				PG_RETURN_NULL();
@@ -421,42 +416,49 @@ get_field(FunctionCallInfo fcinfo, MeterField field)
 	return meter_event_text(event.fields[field]);
 }
 
+/* The resource of an event. */
 Datum
 meter_event_resource(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_RESOURCE);
 }
 
+/* The action of an event. */
 Datum
 meter_event_action(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_ACTION);
 }
 
+/* The account of an event; NULL where it names none, as below. */
 Datum
 meter_event_account(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_ACCOUNT);
 }
 
+/* The entity of an event. */
 Datum
 meter_event_entity(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_ENTITY);
 }
 
+/* The offering of an event. */
 Datum
 meter_event_offering(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_OFFERING);
 }
 
+/* The source of an event. */
 Datum
 meter_event_source(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_SOURCE);
 }
 
+/* The id of an event. */
 Datum
 meter_event_id(PG_FUNCTION_ARGS)
 {
@@ -507,42 +509,49 @@ compare(FunctionCallInfo fcinfo)
 	return cmp;
 }
 
+/* event = event */
 Datum
 meter_event_eq(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(compare(fcinfo) == 0);
 }
 
+/* event <> event */
 Datum
 meter_event_ne(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(compare(fcinfo) != 0);
 }
 
+/* event < event */
 Datum
 meter_event_lt(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(compare(fcinfo) < 0);
 }
 
+/* event <= event */
 Datum
 meter_event_le(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(compare(fcinfo) <= 0);
 }
 
+/* event > event */
 Datum
 meter_event_gt(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(compare(fcinfo) > 0);
 }
 
+/* event >= event */
 Datum
 meter_event_ge(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(compare(fcinfo) >= 0);
 }
 
+/* Order of two events, for indexes and sorts. */
 Datum
 meter_event_compare(PG_FUNCTION_ARGS)
 {

@@ -1,12 +1,11 @@
 /*
  * eventtext.c
- *	  Usage events as text: JSON, EDN and CloudEvents in, canonical JSON out.
+ *	  Usage events from text: JSON, EDN and CloudEvents.
  *
  * Whatever the syntax, a map is read into its members, and these say what the
  * event is: known keys are its fields, all others its attributes.  In a
  * CloudEvent the members of "data" come first, and the envelope fills in.
  */
-#include "decimal.h"
 #include "instant.h"
 #include "jsontext.h"
 
@@ -29,19 +28,6 @@ typedef struct Mapping
 	MeterWriter attributes;
 	MeterParts	parts;			/* of the attributes */
 } Mapping;
-
-static inline bool
-is_text(MeterAttr text, const char *other)
-{
-	return (size_t) text.len == strlen(other) &&
-		memcmp(text.data, other, text.len) == 0;
-}
-
-static inline bool
-is_same(MeterAttr a, MeterAttr b)
-{
-	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
-}
 
 static MeterAttr
 name_attr(const char *name)
@@ -71,7 +57,7 @@ look_up_key(MeterAttr key)
 	{
 		/* two bytes tell most apart */
 		if (key.len >= 2 && key.data[0] == keys[i].name[0] &&
-			key.data[1] == keys[i].name[1] && is_text(key, keys[i].name))
+			key.data[1] == keys[i].name[1] && meter_text_is(key, keys[i].name))
 			return keys[i].meaning;
 	}
 	return KEY_ATTRIBUTE;
@@ -137,9 +123,9 @@ set_value(Mapping *mapping, const MeterMember *member)
 		if (problem == NULL)
 			return true;
 		*value = METER_NULL_ATTR;
-		if (is_text(member->value, "NaN") ||
-			is_text(member->value, "Infinity") ||
-			is_text(member->value, "-Infinity"))
+		if (meter_text_is(member->value, "NaN") ||
+			meter_text_is(member->value, "Infinity") ||
+			meter_text_is(member->value, "-Infinity"))
 			problem = "a value must be finite";
 	}
 	return fail_member(mapping, member, problem);
@@ -208,24 +194,18 @@ add_attribute(Mapping *mapping, MeterAttr name, const MeterMember *member)
 	return true;
 }
 
-/* Is there an attribute of that name? */
+/* Is there an attribute of that name among the first n, which are sorted? */
 static bool
-has_attribute(const Mapping *mapping, MeterAttr name)
+has_attribute(const Mapping *mapping, int n, MeterAttr name)
 {
 	MeterWriter key;
-	bool		found = false;
-	int			i;
+	bool		found;
 
 	meter_writer_init(&key, name.len + 2);
 	meter_put_string(&key, name.data, name.len);
-	for (i = 0; i < mapping->parts.n && !found; i++)
-	{
-		const MeterPart *part = &mapping->parts.parts[i];
-
-		found = part->key_length == key.used - 2 &&
-			memcmp(mapping->attributes.text + part->key, key.text + 1,
-				   part->key_length) == 0;
-	}
+	found = !key.too_long &&
+		meter_parts_have(&mapping->parts, n, &mapping->attributes,
+						 key.text + 1, key.used - 2);
 	pfree(key.text);
 	return found;
 }
@@ -254,28 +234,41 @@ add_attributes(Mapping *mapping, const MeterMembers *members)
 	return true;
 }
 
-/* Put the attributes in order. */
+/* Put the attributes in order, of which none may be there twice. */
 static bool
-finish_attributes(Mapping *mapping)
+sort_attributes(Mapping *mapping)
 {
-	MeterWriter *writer = &mapping->attributes;
 	const MeterPart *twice;
 
 	if (mapping->parts.n == 0)
 		return true;
-	twice = meter_parts_sort(&mapping->parts, writer);
+	twice = meter_parts_sort(&mapping->parts, &mapping->attributes);
 	if (twice != NULL)
 	{
-		MeterAttr	key = {writer->text + twice->key,
+		MeterAttr	key = {mapping->attributes.text + twice->key,
 		(int32) twice->key_length};
 
 		mapping->reader->key = key;
 		meter_fail(mapping->reader, twice->at, "it is there twice");
 		return false;
 	}
-	meter_put_char(writer, '}');
-	mapping->event->fields[METER_ATTRIBUTES].data = writer->text;
-	mapping->event->fields[METER_ATTRIBUTES].len = (int32) writer->used;
+	return true;
+}
+
+/* Hand the attributes to the event. */
+static bool
+finish_attributes(Mapping *mapping)
+{
+	MeterWriter *writer = &mapping->attributes;
+
+	if (!sort_attributes(mapping))
+		return false;
+	if (mapping->parts.n > 0)
+	{
+		meter_put_char(writer, '}');
+		mapping->event->fields[METER_ATTRIBUTES].data = writer->text;
+		mapping->event->fields[METER_ATTRIBUTES].len = (int32) writer->used;
+	}
 	return true;
 }
 
@@ -333,7 +326,7 @@ map_members(Mapping *mapping, const MeterMembers *members)
 		if (meaning == KEY_TYPE)
 		{
 			if (member->kind != METER_JSON_STRING ||
-				!is_text(member->value, "usage"))
+				!meter_text_is(member->value, "usage"))
 				return fail_member(mapping, member, "expected \"usage\"");
 		}
 		else if (meaning == METER_ATTRIBUTES)
@@ -421,7 +414,7 @@ find_member(const MeterMembers *members, const char *name)
 
 	for (i = 0; i < members->n; i++)
 	{
-		if (is_text(members->members[i].key, name) &&
+		if (meter_text_is(members->members[i].key, name) &&
 			members->members[i].kind != METER_JSON_NULL)
 			return &members->members[i];
 	}
@@ -446,10 +439,11 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 	MeterUsageEvent *event = mapping->event;
 	const MeterMember *data = find_member(members, "data");
 	MeterMembers inner;
+	int			from_data;		/* attributes, which come first */
 	int			i;
 
 	if (specversion->kind != METER_JSON_STRING ||
-		!is_text(specversion->value, "1.0"))
+		!meter_text_is(specversion->value, "1.0"))
 		return fail_member(mapping, specversion, "expected \"1.0\"");
 	for (i = 0; i < 3; i++)
 	{
@@ -463,8 +457,10 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 							   "expected a string that is not empty");
 	}
 	if (data != NULL && (!read_members(mapping, data, &inner) ||
-						 !map_data(mapping, &inner)))
+						 !map_data(mapping, &inner) ||
+						 !sort_attributes(mapping)))
 		return false;
+	from_data = mapping->parts.n;
 
 	for (i = 0; i < members->n; i++)
 	{
@@ -472,15 +468,15 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 		int			meaning = look_up_key(member->key);
 
 		if (meaning == KEY_SPECVERSION || member == data ||
-			is_text(member->key, "datacontenttype"))
+			meter_text_is(member->key, "datacontenttype"))
 			continue;
-		if (is_text(member->key, "data_base64"))
+		if (meter_text_is(member->key, "data_base64"))
 			return fail_member(mapping, member,
 							   "binary data cannot be read: expected JSON in \"data\"");
 		if (meaning == KEY_ATTRIBUTE)
 		{
 			/* the subject is the resource, unless data says otherwise */
-			if (is_text(member->key, "subject") &&
+			if (meter_text_is(member->key, "subject") &&
 				member->kind != METER_JSON_NULL &&
 				MeterAttrIsNull(event->fields[METER_RESOURCE]) &&
 				find_member(members, "resource") == NULL &&
@@ -489,8 +485,8 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 				if (!set_text(mapping, METER_RESOURCE, member))
 					return false;
 			}
-			else if (!is_text(member->key, "data") &&
-					 !has_attribute(mapping, member->key) &&
+			else if (!meter_text_is(member->key, "data") &&
+					 !has_attribute(mapping, from_data, member->key) &&
 					 !add_attribute(mapping, member->key, member))
 				return false;
 			continue;
@@ -539,20 +535,6 @@ begin_mapping(Mapping *mapping, MeterReader *reader, MeterReadMap read_map,
 	meter_event_init(event);
 }
 
-static void
-begin_reading(MeterReader *reader, const char *text, size_t length,
-			  MeterProblem *problem)
-{
-	memset(reader, 0, sizeof(*reader));
-	reader->text = text;
-	reader->at = text;
-	reader->end = text + length;
-	reader->key = METER_NULL_ATTR;
-	reader->problem = problem;
-	problem->position = 0;
-	problem->reason[0] = '\0';
-}
-
 /* Is this null, true or false? */
 static bool
 is_json_word(const char *at, const char *end)
@@ -561,8 +543,8 @@ is_json_word(const char *at, const char *end)
 
 	while (at + word.len < end && at[word.len] >= 'a' && at[word.len] <= 'z')
 		word.len++;
-	return is_text(word, "null") || is_text(word, "true") ||
-		is_text(word, "false");
+	return meter_text_is(word, "null") || meter_text_is(word, "true") ||
+		meter_text_is(word, "false");
 }
 
 /*
@@ -576,7 +558,7 @@ looks_like_edn(const char *text, size_t length)
 	MeterReader reader;
 	const char *behind;
 
-	begin_reading(&reader, text, length, &problem);
+	meter_reader_init(&reader, text, length, &problem);
 	meter_json_skip_space(&reader);
 	if (reader.at == reader.end)
 		return false;
@@ -620,7 +602,7 @@ meter_event_from_text(const char *text, size_t length,
 	const MeterMember *specversion;
 	int			i;
 
-	begin_reading(&reader, text, length, problem);
+	meter_reader_init(&reader, text, length, problem);
 	begin_mapping(&mapping, &reader,
 				  edn ? meter_edn_read_map : meter_json_read_map, event);
 	meter_members_init(&members);
@@ -628,6 +610,9 @@ meter_event_from_text(const char *text, size_t length,
 		meter_edn_skip_space(&reader);
 	else
 		meter_json_skip_space(&reader);
+	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+		meter_fail(&reader, text,
+				   "the text begins with a byte order mark, which is no part of an event");
 	if (!reader.failed && (reader.at == reader.end || *reader.at != '{'))
 		meter_fail_expected(&reader, reader.at,
 							"an event, which is a map in JSON or EDN");
@@ -677,7 +662,7 @@ meter_attributes_from_json(const char *text, size_t length,
 	Mapping		mapping;
 	MeterUsageEvent event;
 
-	begin_reading(&reader, text, length, problem);
+	meter_reader_init(&reader, text, length, problem);
 	begin_mapping(&mapping, &reader, meter_json_read_map, &event);
 	meter_members_init(&members);
 	meter_json_skip_space(&reader);
@@ -716,7 +701,7 @@ meter_attributes_from_texts(const MeterAttr *keys, const MeterAttr *values,
 	int			i;
 
 	/* places in a text of n bytes that nobody reads */
-	begin_reading(&reader, (const char *) keys, (size_t) n, problem);
+	meter_reader_init(&reader, (const char *) keys, (size_t) n, problem);
 	begin_mapping(&mapping, &reader, meter_json_read_map, &event);
 	for (i = 0; i < n; i++)
 	{
@@ -747,181 +732,4 @@ meter_attributes_from_texts(const MeterAttr *keys, const MeterAttr *values,
 		return false;
 	*attributes = event.fields[METER_ATTRIBUTES];
 	return true;
-}
-
-/* --- events to text ----------------------------------------------------- */
-
-/* The canonical text of an event, terminated by a zero byte. */
-char *
-meter_event_to_text(const MeterUsageEvent *event, size_t *length)
-{
-	MeterWriter writer;
-	char		instant[METER_INSTANT_SIZE];
-	int			i;
-
-	meter_writer_init(&writer, meter_event_bound(event) + 128);
-	meter_put(&writer, "{\"time\":\"", 9);
-	meter_put(&writer, instant, meter_instant_write(event->time, instant));
-	meter_put_char(&writer, '"');
-	for (i = 0; i < METER_ATTRIBUTES; i++)
-	{
-		MeterAttr	field = event->fields[i];
-
-		if (MeterAttrIsNull(field))
-			continue;
-		meter_put(&writer, ",\"", 2);
-		meter_put(&writer, meter_field_names[i],
-				  strlen(meter_field_names[i]));
-		meter_put(&writer, "\":", 2);
-		if (i == METER_VALUE)
-			meter_put(&writer, field.data, field.len);
-		else
-			meter_put_string(&writer, field.data, field.len);
-	}
-	if (!MeterAttrIsNull(event->fields[METER_ATTRIBUTES]))
-	{
-		/* without its opening brace */
-		meter_put_char(&writer, ',');
-		meter_put(&writer, event->fields[METER_ATTRIBUTES].data + 1,
-				  event->fields[METER_ATTRIBUTES].len - 1);
-	}
-	else
-		meter_put_char(&writer, '}');
-	meter_put_char(&writer, '\0');
-	*length = writer.used - 1;
-	return writer.text;
-}
-
-/* Where a value of canonical JSON ends. */
-static const char *
-skip_value(const char *at, const char *end)
-{
-	int			depth = 0;
-
-	while (at < end)
-	{
-		char		byte = *at;
-
-		if (byte == '"')
-		{
-			for (at++; at < end && *at != '"'; at++)
-			{
-				if (*at == '\\')
-					at++;
-			}
-		}
-		else if (byte == '{' || byte == '[')
-			depth++;
-		else if (depth == 0 && (byte == ',' || byte == '}' || byte == ':'))
-			break;
-		else if (byte == '}' || byte == ']')
-			depth--;
-		at++;
-	}
-	return Min(at, end);
-}
-
-/* The text that a canonical string, without its quotes, stands for. */
-static MeterAttr
-read_string(MeterAttr written)
-{
-	MeterProblem problem;
-	MeterReader reader;
-	MeterWriter writer;
-
-	if (memchr(written.data, '\\', written.len) == NULL)
-		return written;
-	begin_reading(&reader, written.data, written.len, &problem);
-	meter_writer_init(&writer, written.len);
-	while (reader.at < reader.end)
-	{
-		if (*reader.at++ == '\\')
-			meter_read_escaped(&reader, &writer);
-		else
-			meter_put_char(&writer, reader.at[-1]);
-	}
-	return (MeterAttr) {writer.text, (int32) writer.used};
-}
-
-/* The next attribute, as it is written; *at is 0 for the first. */
-static bool
-next_attribute(MeterAttr attributes, int32 *at, MeterAttr *key,
-			   MeterAttr *value)
-{
-	const char *end = attributes.data + attributes.len;
-	const char *from = attributes.data + *at + 1;
-	const char *colon;
-	const char *to;
-
-	if (*at + 1 >= attributes.len)
-		return false;
-	colon = skip_value(from, end);
-	if (colon == end)
-		return false;
-	to = skip_value(colon + 1, end);
-	key->data = from + 1;
-	key->len = (int32) (colon - from) - 2;
-	value->data = colon + 1;
-	value->len = (int32) (to - colon) - 1;
-	*at = (int32) (to - attributes.data);
-	return key->len >= 0;
-}
-
-/*
- * The next attribute: its name, and its value as canonical JSON.  *at is 0
- * for the first; false behind the last.
- */
-bool
-meter_attributes_next(MeterAttr attributes, int32 *at, MeterAttr *key,
-					  MeterAttr *value)
-{
-	if (MeterAttrIsNull(attributes) ||
-		!next_attribute(attributes, at, key, value))
-		return false;
-	*key = read_string(*key);
-	return true;
-}
-
-/* The value, as canonical JSON, of the attribute of that name. */
-bool
-meter_attributes_find(MeterAttr attributes, MeterAttr name, MeterAttr *value)
-{
-	MeterAttr	key;
-	MeterAttr	written = name;
-	int32		at = 0;
-	int32		i;
-
-	if (MeterAttrIsNull(attributes))
-		return false;
-	for (i = 0; i < name.len; i++)
-	{
-		if ((uint8) name.data[i] < 0x20 || name.data[i] == '"' ||
-			name.data[i] == '\\')
-		{
-			MeterWriter writer;
-
-			meter_writer_init(&writer, name.len + 2);
-			meter_put_string(&writer, name.data, name.len);
-			written.data = writer.text + 1;
-			written.len = (int32) writer.used - 2;
-			break;
-		}
-	}
-	while (next_attribute(attributes, &at, &key, value))
-	{
-		if (is_same(key, written))
-			return true;
-	}
-	return false;
-}
-
-/* A value as text: a string without its quotes, NULL for null. */
-MeterAttr
-meter_json_text(MeterAttr value)
-{
-	if (value.len >= 2 && value.data[0] == '"')
-		return read_string((MeterAttr) {value.data + 1, value.len - 2});
-	if (is_text(value, "null"))
-		return METER_NULL_ATTR;
-	return value;
 }

@@ -77,6 +77,8 @@ meter_explain(PG_FUNCTION_ARGS)
 	const char *watermark;
 	const char *key;
 	const char *measure;
+	static const char *const was_open =
+		"EXISTS (SELECT FROM runs r WHERE r.span_begin < v.at AND r.span_end >= v.at)";
 
 	meter_check_stream_permission(stream);
 	meter_return_begin(fcinfo);
@@ -97,6 +99,7 @@ meter_explain(PG_FUNCTION_ARGS)
 	measure = definition->aggregate == METER_DURATION ? "1" : "coalesce(s.value, 0)";
 	scope.to = watermark;
 	scope.touched = "touched";
+	scope.sealed = meter_sealed_for(definition, 1);
 	scope.late_from = NULL;
 	scope.voids_from_log = true;
 
@@ -113,8 +116,9 @@ meter_explain(PG_FUNCTION_ARGS)
 					 "THEN 0 ELSE 1 END AS gap FROM timeline t, "
 					 "meter.settle_spans(%s, t.timeline, false, '-infinity', %s) s) s), "
 					 "spans AS MATERIALIZED (SELECT * FROM runs WHERE span_end > %s), "
-					 "since AS (SELECT min(r.span_begin) AS at FROM runs r "
-					 "WHERE r.run IN (SELECT s.run FROM spans s)), "
+					 /* where what ran in the period began; if nothing did, where the last run ended */
+					 "since AS (SELECT coalesce(min(r.span_begin) FILTER (WHERE r.run IN (SELECT s.run FROM spans s)), "
+					 "max(r.span_end)) AS at FROM runs r), "
 					 "billed AS MATERIALIZED (SELECT s.*, greatest(s.span_begin, %s) AS cut_begin, "
 					 "least(s.span_end, %s) AS cut_end FROM timeline t, "
 					 "meter.settle_spans(%s, t.timeline, true, %s, %s) s), "
@@ -158,11 +162,17 @@ meter_explain(PG_FUNCTION_ARGS)
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, v.value, NULL, "
-					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' ELSE 'changes' END, e.arrival "
+					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' ELSE 'changes' END || "
+					 "CASE WHEN v.kind IN ('s', 'p') AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
+					 "AND w.kind IN ('s', 'p') AND w.kind <> v.kind) "
+					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN 's' THEN 'stop' ELSE 'start' END) "
+					 "WHEN v.kind = 's' AND %s THEN ', but it was running already' "
+					 "WHEN v.kind = 'p' AND NOT %s THEN ', but it was not running' ELSE '' END, e.arrival "
 					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
-					 "WHERE (v.at < %s AND v.at >= coalesce((SELECT at FROM since), %s)) "
+					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
 					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') ",
-					 quote_identifier(stream), end_literal, begin_literal);
+					 was_open, was_open, quote_identifier(stream), end_literal,
+					 begin_literal);
 
 	/* the spans as they are, then as they are billed */
 	appendStringInfoString(&sql,
@@ -172,12 +182,15 @@ meter_explain(PG_FUNCTION_ARGS)
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 4, 'billed', s.cut_begin, s.cut_end, NULL, NULL, NULL, NULL, s.account, "
 					 "s.dimensions, s.value, trim_scale(round(extract(epoch FROM s.cut_end - s.cut_begin) * %s * 1000000 / " INT64_FORMAT ", 12)), "
-					 "format('%%s s, rounded %%s in units of %%s%%s, by a unit of %%s s%%s', "
-					 "trim_scale(extract(epoch FROM s.cut_end - s.cut_begin)), (%s)[6], (%s)[5], "
+					 "format('%%s s, %%s%%s, divided by %%s s%%s%%s', "
+					 "trim_scale(extract(epoch FROM s.cut_end - s.cut_begin)), "
+					 "CASE (%s)[6] WHEN 'none' THEN 'not rounded' ELSE format('rounded %%s in units of %%s', (%s)[6], (%s)[5]) END, "
 					 "CASE WHEN s.cut_begin > s.span_begin OR s.cut_end < s.span_end THEN ', cut to the period' ELSE '' END, "
-					 "trim_scale(" INT64_FORMAT " / 1000000.0), CASE WHEN %s THEN '' ELSE ': another key''s' END), NULL FROM billed s ",
+					 "trim_scale(" INT64_FORMAT " / 1000000.0), %s, CASE WHEN %s THEN '' ELSE ': another key''s' END), NULL FROM billed s ",
 					 measure, definition->unit, definition->spec,
-					 definition->spec, definition->unit, key);
+					 definition->spec, definition->spec, definition->unit,
+					 definition->aggregate == METER_DURATION ? "''" : "', times the value'",
+					 key);
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 5, 'total', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, t.quantity, "
 					 "'what the rows of this key in the ledger add up to', NULL FROM total t ",

@@ -221,7 +221,7 @@ meter_clip(const char *from, size_t length)
 	return clipped;
 }
 
-static void
+static void METER_PRINTF(4, 0)
 set_problem(MeterProblem *problem, size_t position, MeterAttr key,
 			const char *format, va_list args)
 {
@@ -323,6 +323,21 @@ meter_fail_key(MeterProblem *problem, size_t position, MeterAttr key,
 }
 
 /* --- reading ------------------------------------------------------------ */
+
+/* Begin to read a text. */
+void
+meter_reader_init(MeterReader *reader, const char *text, size_t length,
+				  MeterProblem *problem)
+{
+	memset(reader, 0, sizeof(*reader));
+	reader->text = text;
+	reader->at = text;
+	reader->end = text + length;
+	reader->key = METER_NULL_ATTR;
+	reader->problem = problem;
+	problem->position = 0;
+	problem->reason[0] = '\0';
+}
 
 /* Go into a map or a list. */
 bool
@@ -716,6 +731,31 @@ merge_parts(const char *text, const MeterPart *a, int na,
 	memcpy(to + na, b, nb * sizeof(MeterPart));
 }
 
+/* Is there a part of that key?  They are in order. */
+bool
+meter_parts_have(const MeterParts *parts, int n, const MeterWriter *writer,
+				 const char *key, size_t length)
+{
+	int			low = 0;
+	int			high = n;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+		const MeterPart *part = &parts->parts[middle];
+		int			cmp = memcmp(writer->text + part->key, key,
+								 Min(part->key_length, length));
+
+		if (cmp == 0 && part->key_length == length)
+			return true;
+		if (cmp < 0 || (cmp == 0 && part->key_length < length))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
 /*
  * Put the parts, which stand one behind the other with a comma in between at
  * the end of what is written, into their order.  NULL, or the latter of two
@@ -758,14 +798,24 @@ meter_parts_sort(MeterParts *parts, MeterWriter *writer)
 	copy = palloc(writer->used - begin);
 	for (i = 0; i < parts->n; i++)
 	{
-		size_t		length = from[i].to - from[i].from;
+		MeterPart  *part = &from[i];
+		size_t		length = part->to - part->from;
 
 		if (i > 0)
 			copy[used++] = ',';
-		memcpy(copy + used, writer->text + from[i].from, length);
+		memcpy(copy + used, writer->text + part->from, length);
+		part->key = begin + used + (part->key - part->from);
+		part->from = begin + used;
+		part->to = part->from + length;
 		used += length;
 	}
 	memcpy(writer->text + begin, copy, used);
 	pfree(copy);
+	if (from != parts->parts)
+	{
+		parts->parts = from;
+		parts->size = parts->n;
+	}
+	parts->sorted = true;
 	return NULL;
 }

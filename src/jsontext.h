@@ -39,18 +39,21 @@ typedef struct MeterReader
 /* Maps and lists in each other. */
 #define METER_MAX_DEPTH		64
 
-extern void meter_fail(MeterReader *reader, const char *at,
-					   const char *format,...)
+extern void meter_reader_init(MeterReader *reader, const char *text,
+							  size_t length, MeterProblem *problem);
+
 #ifdef __GNUC__
-			__attribute__((format(printf, 3, 4)))
+#define METER_PRINTF(format_number, first_argument) \
+	__attribute__((format(printf, format_number, first_argument)))
+#else
+#define METER_PRINTF(format_number, first_argument)
 #endif
-;
+
+extern void meter_fail(MeterReader *reader, const char *at,
+					   const char *format,...) METER_PRINTF(3, 4);
 extern void meter_fail_key(MeterProblem *problem, size_t position,
 						   MeterAttr key, const char *format,...)
-#ifdef __GNUC__
-			__attribute__((format(printf, 4, 5)))
-#endif
-;
+			METER_PRINTF(4, 5);
 extern void meter_fail_expected(MeterReader *reader, const char *at,
 								const char *expected);
 extern MeterAttr meter_clip(const char *from, size_t length);
@@ -118,6 +121,9 @@ typedef struct MeterParts
 extern void meter_parts_init(MeterParts *parts);
 extern void meter_parts_add(MeterParts *parts, const MeterWriter *writer,
 							MeterPart part);
+extern bool meter_parts_have(const MeterParts *parts, int n,
+							 const MeterWriter *writer,
+							 const char *key, size_t length);
 extern const MeterPart *meter_parts_sort(MeterParts *parts,
 										 MeterWriter *writer);
 
@@ -135,7 +141,20 @@ extern bool meter_members_unique(MeterReader *reader,
 extern size_t meter_utf8_length(const char *at, const char *end);
 extern bool meter_text_is_valid(const char *text, size_t length);
 
-/* What is wrong with a number or an instant, or NULL. */
+static inline bool
+meter_text_is(MeterAttr text, const char *other)
+{
+	return (size_t) text.len == strlen(other) &&
+		memcmp(text.data, other, text.len) == 0;
+}
+
+static inline bool
+meter_attr_same(MeterAttr a, MeterAttr b)
+{
+	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+/* What is wrong with a number, or NULL. */
 extern const char *meter_number_parse(const char *text, size_t length,
 									  MeterAttr *number, bool *integer);
 

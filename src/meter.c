@@ -14,6 +14,7 @@
 
 #include "event.h"
 #include "inbox.h"
+#include "segment.h"
 #include "worker.h"
 
 METER_MODULE_MAGIC;
@@ -85,6 +86,15 @@ meter_now(void)
 	return GetCurrentTransactionStartTimestamp();
 }
 
+/* The same at this moment: what others say of the time is not of the future. */
+TimestampTz
+meter_time_of_day(void)
+{
+	if (now_override != NULL)
+		return *now_override;
+	return GetCurrentTimestamp();
+}
+
 /* Called by the server when it loads the library. */
 void
 _PG_init(void)
@@ -95,6 +105,20 @@ _PG_init(void)
 							&meter_batch_rows,
 							1000000, 1, INT_MAX,
 							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.segment_rows",
+							"Rows after which a log gets a new segment; 0: never.",
+							"The newest segment has no index by resource: late rows read all of it.",
+							&meter_segment_rows,
+							1000000, 0, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.segment_age",
+							"Time after which a log gets a new segment; 0: never.",
+							"A segment that is empty is kept.",
+							&meter_segment_age,
+							30 * 24 * 60, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MIN,
 							NULL, NULL, NULL);
 	DefineCustomStringVariable("meter.now",
 							   "What time it is for meter; empty: what time it is.",

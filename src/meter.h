@@ -14,5 +14,6 @@
 extern int	meter_batch_rows;
 
 extern TimestampTz meter_now(void);
+extern TimestampTz meter_time_of_day(void);
 
 #endif							/* METER_H */

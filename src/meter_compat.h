@@ -85,6 +85,11 @@ typedef void (*shmem_request_hook_type) (void);
 #define METER_WAIT_EVENT(name) PG_WAIT_EXTENSION
 #endif
 
+/* 18: what never returns is marked before the declaration */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 18: a module says more of itself */
 #if PG_VERSION_NUM >= 180000
 #define METER_MODULE_MAGIC \

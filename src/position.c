@@ -27,47 +27,61 @@
 #include "spi.h"
 #include "stream.h"
 
-/* Writers of a log, our own transaction not among them: it sees its rows. */
+/* Writers of a log. */
 static const char *const writers_query =
 "SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l "
 "WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted "
 "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
 /* N/0: it has committed already, its locks are all that is left */
-"AND l.virtualtransaction NOT LIKE '%%/0' "
-"AND l.pid IS DISTINCT FROM pg_backend_pid() %s"
+"AND l.virtualtransaction NOT LIKE '%%/0' %s "
 "AND l.relation IN ("
 "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-"WHERE n.nspname = $1::name AND c.relname = 'event' "
+"WHERE n.nspname = $1::name AND c.relname = $2::name "
 "UNION ALL "
 "SELECT i.inhrelid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent "
 "JOIN pg_namespace n ON n.oid = c.relnamespace "
-"WHERE n.nspname = $1::name AND c.relname = 'event')";
+"WHERE n.nspname = $1::name AND c.relname = $2::name)";
+
+/* Our own transaction sees its rows. */
+#define OTHERS "AND l.pid IS DISTINCT FROM pg_backend_pid()"
 
 /*
- * The last arrival that was drawn.  The sequence must be as it was made, or
- * arrivals say nothing about the order of things.
+ * A log's sequence must be as it was made, or arrivals say nothing about the
+ * order of things: a session that keeps some for later is none that writes.
+ * Within a session.
  */
+void
+meter_check_sequence(const char *stream, const char *log)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(log);
+	meter_execute_params("SELECT s.seqcache = 1 AND NOT s.seqcycle AND s.seqincrement = 1 "
+						 "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
+						 "JOIN pg_namespace n ON n.oid = c.relnamespace "
+						 "WHERE n.nspname = $1::name AND c.relname = ($2 || '_arrival_seq')::name",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	if (SPI_processed != 1 || !DatumGetBool(meter_result(0, 1, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sequence \"%s.%s_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
+						stream, log),
+				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
+}
+
+/* The last arrival that was drawn. */
 static int64
 last_arrival(const MeterDefinition *definition)
 {
 	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(definition->stream)};
 	bool		isnull;
 	int64		last;
 
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
-	meter_execute_params("SELECT s.seqcache = 1 AND NOT s.seqcycle AND s.seqincrement = 1 "
-						 "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
-						 "JOIN pg_namespace n ON n.oid = c.relnamespace "
-						 "WHERE n.nspname = $1::name AND c.relname = 'event_arrival_seq'",
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	if (SPI_processed != 1 || !DatumGetBool(meter_result(0, 1, &isnull)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sequence \"%s.event_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
-						definition->stream),
-				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
+	meter_check_sequence(definition->stream, "event");
 	meter_execute(psprintf("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END "
 						   "FROM %s.event_arrival_seq",
 						   quote_identifier(definition->stream)),
@@ -87,8 +101,8 @@ last_arrival(const MeterDefinition *definition)
 }
 
 /* Since when virtual transaction IDs are what they are. */
-static TimestampTz
-server_start(void)
+TimestampTz
+meter_server_start(void)
 {
 	MeterSession session;
 	TimestampTz start;
@@ -102,20 +116,23 @@ server_start(void)
 	return isnull ? PgStartTime : start;
 }
 
-/* Look up writers; `condition` limits the rows l of pg_locks. */
-static Datum
-find_writers(const MeterDefinition *definition, const char *condition)
+/*
+ * Look up the transactions that write to a log of a stream, as a text[];
+ * `condition` limits the rows l of pg_locks.
+ */
+Datum
+meter_find_writers(const char *stream, const char *log, const char *condition)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(definition->stream)};
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(stream), CStringGetTextDatum(log)};
 	Datum		writers;
 	bool		isnull;
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params(psprintf(writers_query, condition),
-						 SPI_OK_SELECT, 1, types, values, NULL);
+						 SPI_OK_SELECT, 2, types, values, NULL);
 	writers = meter_result(0, 1, &isnull);
 	MemoryContextSwitchTo(context);
 	writers = PointerGetDatum(DatumGetArrayTypePCopy(writers));
@@ -124,8 +141,8 @@ find_writers(const MeterDefinition *definition, const char *condition)
 }
 
 /* Is any of these transactions still there? */
-static bool
-any_left(Datum writers)
+bool
+meter_any_left(Datum writers)
 {
 	MeterSession session;
 	Oid			types[1] = {TEXTARRAYOID};
@@ -173,15 +190,16 @@ meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
 
 	if (definition->has_note)
 	{
-		TimestampTz start = server_start();
+		TimestampTz start = meter_server_start();
 
 		if (definition->note_server != start)
 		{
-			definition->note_writers = find_writers(definition,
-													"AND l.pid IS NULL ");
+			definition->note_writers =
+				meter_find_writers(definition->stream, "event",
+								   METER_PREPARED_WRITERS);
 			definition->note_server = start;
 		}
-		if (any_left(definition->note_writers))
+		if (meter_any_left(definition->note_writers))
 			return safe;
 		if (definition->note_bound > safe)
 		{
@@ -198,8 +216,9 @@ meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
 	if (last > safe)
 	{
 		definition->note_bound = last;
-		definition->note_writers = find_writers(definition, "");
-		definition->note_server = server_start();
+		definition->note_writers =
+			meter_find_writers(definition->stream, "event", OTHERS);
+		definition->note_server = meter_server_start();
 		definition->note_watermark = definition->has_watermark ?
 			definition->watermark : DT_NOBEGIN;
 		if (is_empty(definition->note_writers))

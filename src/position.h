@@ -7,6 +7,14 @@
 
 #include "definition.h"
 
+/* After a restart no others can be left of those that wrote before it. */
+#define METER_PREPARED_WRITERS	"AND l.pid IS NULL"
+
+extern Datum meter_find_writers(const char *stream, const char *log,
+								const char *condition);
+extern bool meter_any_left(Datum writers);
+extern void meter_check_sequence(const char *stream, const char *log);
+extern TimestampTz meter_server_start(void);
 extern int64 meter_safe_position(MeterDefinition *definition,
 								 TimestampTz *noted_at);
 

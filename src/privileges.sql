@@ -10,7 +10,7 @@ GRANT USAGE ON SCHEMA meter TO PUBLIC;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA meter TO PUBLIC;
 
 -- These show each role what it may see.
-GRANT SELECT ON meter.status, meter.worker_status TO PUBLIC;
+GRANT SELECT ON meter.status, meter.source_status, meter.worker_status TO PUBLIC;
 
 -- For administration.
 REVOKE EXECUTE ON FUNCTION meter.worker_wake() FROM PUBLIC;

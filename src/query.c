@@ -12,6 +12,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "segment.h"
 #include "spi.h"
 
 /* A key of attributes that must be a number: NULL where it is none. */
@@ -119,6 +120,49 @@ append_columns(StringInfo sql, const MeterDefinition *definition)
 }
 
 /*
+ * Rows of the event log of the resources in a list (resource), before an
+ * instant (NULL: all), as a subquery.  Among arrivals before `sealed` they
+ * are looked up one resource at a time, the others are met in a scan.
+ */
+char *
+meter_rows_of_resources(const MeterDefinition *definition,
+						const char *resources, int64 sealed, const char *to)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *before = to == NULL ? "" :
+		psprintf(" AND e.\"time\" < %s", to);
+	char	   *scan = psprintf("SELECT e.* FROM %s t, %s.event e "
+								"WHERE e.resource = t.resource%s",
+								resources, schema, before);
+
+	if (sealed == 0)
+		return psprintf("(%s)", scan);
+	return psprintf("(SELECT e.* FROM %s t CROSS JOIN LATERAL ("
+					"SELECT * FROM %s.event e WHERE e.arrival < " INT64_FORMAT
+					" AND e.resource = t.resource%s OFFSET 0) e "
+					"UNION ALL %s AND e.arrival >= " INT64_FORMAT ")",
+					resources, schema, sealed, before, scan, sealed);
+}
+
+/* About how many rows of a scan take as long as a look into an index. */
+#define ROWS_A_PROBE	30
+
+/*
+ * Up to which arrival to look for so many resources one by one: 0 if to read
+ * everything is faster.
+ */
+int64
+meter_sealed_for(const MeterDefinition *definition, double nresources)
+{
+	double		rows;
+	int			segments;
+	int64		sealed = meter_sealed_until(definition->stream, "event",
+											&rows, &segments);
+
+	return nresources * segments * ROWS_A_PROBE < rows ? sealed : 0;
+}
+
+/*
  * The events of a meter as a list of CTEs, the last of which, "events", has
  * the columns that meter.settle_timeline() takes, and arrival.  Identity is
  * settled among all rows of the log, before the meter's filters: of copies
@@ -130,17 +174,19 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 					const MeterScope *scope)
 {
 	const char *schema = quote_identifier(definition->stream);
+	const char *log = scope->touched ? "log" : psprintf("%s.event", schema);
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
 								  definition->identity_window);
 
+	if (scope->touched != NULL)
+		appendStringInfo(sql, "log AS MATERIALIZED (SELECT * FROM %s l), ",
+						 meter_rows_of_resources(definition, scope->touched,
+												 scope->sealed, scope->to));
 	appendStringInfoString(sql, "raw AS MATERIALIZED (SELECT ");
 	append_columns(sql, definition);
 	appendStringInfo(sql,
-					 ", coalesce(e.source, '') AS source, e.id "
-					 "FROM %s%s.event e WHERE %s",
-					 scope->touched ? psprintf("%s t, ", scope->touched) : "",
-					 schema,
-					 scope->touched ? "e.resource = t.resource AND " : "");
+					 ", coalesce(e.source, '') AS source, e.id FROM %s e WHERE ",
+					 log);
 	meter_append_action_filter(sql, definition);
 	appendStringInfoString(sql, " AND ");
 	append_scope(sql, definition, scope, "e");
@@ -150,9 +196,9 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 	/* if any lesser copy lies within the window, the one next to it does */
 	appendStringInfo(sql,
 					 "), copies AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
-					 SINCE_COPY("c") " FROM %s.event c WHERE c.id IS NOT NULL AND c.action <> 'void' "
+					 SINCE_COPY("c") " FROM %s c WHERE c.id IS NOT NULL AND c.action <> 'void' "
 					 "AND EXISTS (SELECT FROM raw r WHERE r.id = c.id AND r.resource = c.resource "
-					 "AND r.source = coalesce(c.source, '')) AND ", schema);
+					 "AND r.source = coalesce(c.source, '')) AND ", log);
 	append_scope(sql, definition, scope, "c");
 	if (scope->from != NULL)
 		appendStringInfo(sql, " AND c.\"time\" >= %s - %s", scope->from, window);

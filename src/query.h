@@ -17,6 +17,8 @@ typedef struct MeterScope
 	const char *from;			/* events from then on */
 	const char *to;				/* rows before then */
 	const char *touched;		/* CTE: events of its resources only */
+	int64		sealed;			/* look those up one by one among arrivals
+								 * before this */
 	const char *late_from;		/* rows that arrived after `safe` count from
 								 * then on only */
 	int64		safe;
@@ -26,6 +28,11 @@ typedef struct MeterScope
 extern void meter_append_events(StringInfo sql,
 								const MeterDefinition *definition,
 								const MeterScope *scope);
+extern char *meter_rows_of_resources(const MeterDefinition *definition,
+									 const char *resources, int64 sealed,
+									 const char *to);
+extern int64 meter_sealed_for(const MeterDefinition *definition,
+							  double nresources);
 extern void meter_append_events_in_view(StringInfo sql,
 										const MeterDefinition *definition,
 										const char *from, const char *to);

@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -405,7 +406,6 @@ typedef struct Spec
 	MeterAttr  *names;			/* in the meter's order */
 	int		   *order;			/* positions in byte order of the names */
 	Described	rows;			/* settle_rows() */
-	Described	open_rows;		/* settle_open_rows() */
 	KnownDimensions known[KNOWN_DIMENSIONS];
 } Spec;
 
@@ -606,11 +606,10 @@ make_jsonb(const Spec *spec, const MeterAttr *attrs)
 	return JsonbPGetDatum(JsonbValueToJsonb(result));
 }
 
-/* The dimensions of a key as jsonb, which may be shared: leave it alone. */
+/* Dimensions as jsonb, which may be shared: leave it alone. */
 static Datum
-dimensions_to_jsonb(Spec *spec, const MeterTimeline *timeline, int32 key)
+dimensions_to_jsonb(Spec *spec, const MeterAttr *attrs)
 {
-	const MeterAttr *attrs = timeline->keys + (size_t) key * timeline->natts + 1;
 	KnownDimensions *known;
 	MemoryContext before;
 	uint32		hash = 0;
@@ -790,8 +789,9 @@ next_row(FunctionCallInfo fcinfo)
 	before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
 	more = next_quantity(rows, &key, &quantity);
 	if (more && rows->dimensions[key] == 0)
-		rows->dimensions[key] = dimensions_to_jsonb(rows->spec,
-													rows->timeline, key);
+		rows->dimensions[key] =
+			dimensions_to_jsonb(rows->spec, rows->timeline->keys +
+								(size_t) key * rows->timeline->natts + 1);
 	MemoryContextSwitchTo(before);
 	if (!more)
 		SRF_RETURN_DONE(call);
@@ -845,44 +845,123 @@ meter_settle_rows(PG_FUNCTION_ARGS)
 	return next_row(fcinfo);
 }
 
-PG_FUNCTION_INFO_V1(meter_settle_open_rows);
-
-/*
- * settle_open_rows(spec, resource, account, dimensions, value, begin, end):
- * usage in [begin, end) of a resource that runs all the time
- */
-Datum
-meter_settle_open_rows(PG_FUNCTION_ARGS)
+/* Dimensions in the meter's order, as many as the spec has. */
+static MeterAttr *
+dimension_attrs(const Spec *spec, ArrayType *dimensions)
 {
-	if (SRF_IS_FIRSTCALL())
-	{
-		FuncCallContext *call;
-		MemoryContext before;
-		Spec	   *spec;
-		MeterTimelineBuilder builder;
-		MeterAttr  *attrs;
-		int32		natts;
+	MeterAttr  *attrs;
+	Datum	   *datums;
+	bool	   *nulls;
+	int			count;
+	int			i;
 
-		if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3) ||
-			PG_ARGISNULL(5) || PG_ARGISNULL(6))
+	deconstruct_array(dimensions, TEXTOID, -1, false, TYPALIGN_INT,
+					  &datums, &nulls, &count);
+	if (count != spec->ndimensions)
+		malformed("does not have the spec's number of dimensions");
+	attrs = palloc(Max(count, 1) * sizeof(MeterAttr));
+	for (i = 0; i < count; i++)
+	{
+		text	   *value = nulls[i] ? NULL : DatumGetTextPP(datums[i]);
+
+		attrs[i].data = value ? VARDATA_ANY(value) : NULL;
+		attrs[i].len = value ? (int32) VARSIZE_ANY_EXHDR(value) : -1;
+	}
+	return attrs;
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_transaction_id);
+
+/* settle_transaction_id(spec, resource, account, dimensions, period_start) */
+Datum
+meter_settle_transaction_id(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *name = palloc(sizeof(pg_uuid_t));
+	Spec	   *spec;
+	MeterNaming naming;
+	MeterAttr	account = {"", 0};
+	MeterAttr	resource;
+	MeterAttr  *attrs;
+	MeterDimension *dimensions;
+	text	   *value;
+	int			i;
+
+	for (i = 0; i < 5; i++)
+	{
+		if (PG_ARGISNULL(i) && i != 2)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("only account and value may be null")));
-		spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
-		call = SRF_FIRSTCALL_INIT();
-		before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
-		attrs = row_attrs(fcinfo, 2, PG_GETARG_ARRAYTYPE_P_COPY(3), 4, &natts);
-		attrs = copy_attrs(CurrentMemoryContext, attrs, natts + 1);
-		meter_build_begin(&builder, natts);
-		meter_build_span(&builder, METER_BEGIN, METER_END,
-						 meter_build_label(&builder, attrs));
-		call->user_fctx = begin_rows(fcinfo, spec, &spec->open_rows,
-									 builder.timeline,
-									 PG_GETARG_TIMESTAMPTZ(5),
-									 PG_GETARG_TIMESTAMPTZ(6));
-		MemoryContextSwitchTo(before);
+					 errmsg("only account may be null")));
 	}
-	return next_row(fcinfo);
+	spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+	value = PG_GETARG_TEXT_PP(1);
+	resource.data = VARDATA_ANY(value);
+	resource.len = VARSIZE_ANY_EXHDR(value);
+	if (!PG_ARGISNULL(2))
+	{
+		value = PG_GETARG_TEXT_PP(2);
+		account.data = VARDATA_ANY(value);
+		account.len = VARSIZE_ANY_EXHDR(value);
+	}
+	attrs = dimension_attrs(spec, PG_GETARG_ARRAYTYPE_P(3));
+	dimensions = palloc(Max(spec->ndimensions, 1) * sizeof(MeterDimension));
+	for (i = 0; i < spec->ndimensions; i++)
+	{
+		dimensions[i].name = spec->names[spec->order[i]];
+		dimensions[i].value = attrs[spec->order[i]];
+	}
+	meter_naming_begin(&naming, spec->stream, spec->meter, resource);
+	meter_name_usage(&naming, account, spec->ndimensions, dimensions,
+					 PG_GETARG_TIMESTAMPTZ(4), 0, name);
+	PG_RETURN_UUID_P(name);
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_dimensions);
+
+/* settle_dimensions(spec, dimensions): as usage rows show them */
+Datum
+meter_settle_dimensions(PG_FUNCTION_ARGS)
+{
+	Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+
+	Datum		shared = dimensions_to_jsonb(spec,
+											 dimension_attrs(spec,
+															 PG_GETARG_ARRAYTYPE_P(1)));
+
+	PG_RETURN_DATUM(datumCopy(shared, false, -1));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_quantity);
+
+/*
+ * settle_quantity(spec, value, period_start): of a resource that runs, with
+ * that value, all of the period; however it is rounded, that is all of it
+ */
+Datum
+meter_settle_quantity(PG_FUNCTION_ARGS)
+{
+	Spec	   *spec;
+	TimestampTz begin;
+	int64		length;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+	begin = PG_GETARG_TIMESTAMPTZ(2);
+	if (TIMESTAMP_NOT_FINITE(begin))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("period_start must be finite")));
+	length = meter_grid_period_end(&spec->grid, begin) - begin;
+	if (spec->aggregate == METER_DURATION)
+		PG_RETURN_NUMERIC(meter_quantity(length, spec->unit));
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	PG_RETURN_NUMERIC(meter_quantity_weighted(
+		DatumGetNumeric(DirectFunctionCall2(numeric_mul,
+											PG_GETARG_DATUM(1),
+											NumericGetDatum(int64_to_numeric(length)))),
+		spec->unit));
 }
 
 /* Where settle_periods() is. */
@@ -1022,7 +1101,8 @@ meter_settle_spans(PG_FUNCTION_ARGS)
 			values[2] = CStringGetTextDatum("");
 			nulls[2] = false;
 		}
-		values[3] = dimensions_to_jsonb(spans->spec, spans->timeline, key);
+		values[3] = dimensions_to_jsonb(spans->spec, spans->timeline->keys +
+										(size_t) key * spans->timeline->natts + 1);
 		nulls[4] = MeterAttrIsNull(value);
 		if (!nulls[4])
 			values[4] = NumericGetDatum(meter_numeric_from_attr(value));

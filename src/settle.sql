@@ -47,13 +47,26 @@ AS 'MODULE_PATHNAME', 'meter_settle_rows';
 COMMENT ON FUNCTION meter.settle_rows(text[], text, bytea, timestamptz, timestamptz) IS
 'internal: the usage rows of a resource in [begin_at, end_at) from a result of meter.settle_timeline(); spec: stream, meter, aggregate, period, precision, rounding, unit in microseconds, time zone, dimensions';
 
-CREATE FUNCTION meter.settle_open_rows(
-    spec text[], resource text, account text, dimensions text[], value numeric, begin_at timestamptz, end_at timestamptz)
-RETURNS SETOF meter.settle_row
-LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20 ROWS 1
-AS 'MODULE_PATHNAME', 'meter_settle_open_rows';
-COMMENT ON FUNCTION meter.settle_open_rows(text[], text, text, text[], numeric, timestamptz, timestamptz) IS
-'internal: the usage rows of a resource that runs throughout [begin_at, end_at) with these attributes';
+CREATE FUNCTION meter.settle_transaction_id(spec text[], resource text, account text, dimensions text[], period_start timestamptz)
+RETURNS uuid
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_settle_transaction_id';
+COMMENT ON FUNCTION meter.settle_transaction_id(text[], text, text, text[], timestamptz) IS
+'internal: the name of the first usage row of a key, its dimensions in the meter''s order; account null: nobody';
+
+CREATE FUNCTION meter.settle_dimensions(spec text[], dimensions text[])
+RETURNS jsonb
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_settle_dimensions';
+COMMENT ON FUNCTION meter.settle_dimensions(text[], text[]) IS
+'internal: dimensions in the meter''s order as usage rows have them';
+
+CREATE FUNCTION meter.settle_quantity(spec text[], value numeric, period_start timestamptz)
+RETURNS numeric
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_settle_quantity';
+COMMENT ON FUNCTION meter.settle_quantity(text[], numeric, timestamptz) IS
+'internal: the quantity of a period throughout which a resource runs, for a weighted meter with that value (null: null)';
 
 CREATE FUNCTION meter.settle_periods(spec text[], begin_at timestamptz, end_at timestamptz)
 RETURNS SETOF timestamptz

@@ -8,13 +8,16 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rangetypes.h"
 #include "utils/resowner.h"
 #include "utils/typcache.h"
 
 #include "definition.h"
 #include "query.h"
+#include "source.h"
 #include "spi.h"
 #include "stream.h"
 
@@ -27,9 +30,35 @@ meter_clock_now(PG_FUNCTION_ARGS pg_attribute_unused())
 	PG_RETURN_TIMESTAMPTZ(meter_now());
 }
 
+/*
+ * Whoever may read current_usage may know up to where it is settled.  In the
+ * view this runs as whoever asks, through views of others, too, and a view
+ * over the view is where a tenant's rights end: so it is enough to have been
+ * let into the schema.
+ */
+static void
+check_may_know(const char *stream)
+{
+	Oid			schema = get_namespace_oid(stream, true);
+	Oid			view;
+
+	if (!OidIsValid(schema))
+		return;					/* there is nothing to know */
+	view = get_relname_relid("current_usage", schema);
+	if (meter_schema_aclcheck(schema, GetUserId(), ACL_USAGE) == ACLCHECK_OK ||
+		(OidIsValid(view) &&
+		 pg_class_aclcheck(view, GetUserId(), ACL_SELECT) == ACLCHECK_OK))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for the usage of stream \"%s\"",
+					stream),
+			 errhint("Grant USAGE on its schema to who reads its usage through a view of your own.")));
+}
+
 PG_FUNCTION_INFO_V1(meter_live_window);
 
-/* live_window(stream, meter): whoever may read the view may know it */
+/* live_window(stream, meter) */
 Datum
 meter_live_window(PG_FUNCTION_ARGS)
 {
@@ -39,13 +68,20 @@ meter_live_window(PG_FUNCTION_ARGS)
 	RangeBound	lower = {0, false, true, true};
 	RangeBound	upper = {0, false, false, false};
 	TimestampTz end = meter_now();
+	TimestampTz clock = 0;
+	volatile bool has_clock = false;
+
+	check_may_know(stream);
 
 	/* where the query that asks sees the ledger end, not where it is by now */
 	meter_one_snapshot(true);
 	PG_TRY();
 	{
 		if (meter_list_meters(stream, meter, false) != NIL)
+		{
 			definition = meter_load(stream, meter, METER_LOCK_NONE);
+			has_clock = meter_source_clock(stream, true, &clock);
+		}
 	}
 	PG_FINALLY();
 	{
@@ -58,7 +94,13 @@ meter_live_window(PG_FUNCTION_ARGS)
 	{
 		if (!definition->has_event_clock)
 			PG_RETURN_NULL();
-		end = definition->event_clock;
+		end = Min(end, definition->event_clock);
+	}
+	else if (definition->clock == METER_CLOCK_SOURCE)
+	{
+		if (!has_clock)
+			PG_RETURN_NULL();
+		end = Min(end, clock);
 	}
 	end = Min(end, definition->until);
 	if (end <= definition->watermark)

@@ -6,7 +6,7 @@ RETURNS tstzrange
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'meter_live_window';
 COMMENT ON FUNCTION meter.live_window(text, text) IS
-'what of a meter is not settled yet: from its watermark to now by its clock, and no further than until; null if there is nothing';
+'what of a meter is not settled yet: from its watermark to now by its clock, and no further than until; null if there is nothing; raises 42501 for who has neither USAGE on the stream''s schema nor SELECT on its current_usage';
 
 CREATE FUNCTION meter.late_backlog(stream text, meter text)
 RETURNS bigint
@@ -44,7 +44,9 @@ SELECT m.stream,
        m.last_error,
        m.last_error_at,
        m.retry_at,
-       b.blocked_by
+       b.blocked_by,
+       h.held_back_by,
+       h.idle_sources
 FROM meter.meter AS m
 LEFT JOIN meter.active_stream AS a ON a.name OPERATOR(pg_catalog.=) m.stream
 LEFT JOIN LATERAL (
@@ -58,6 +60,16 @@ LEFT JOIN LATERAL (
     WHERE l.virtualtransaction OPERATOR(pg_catalog.=) ANY (m.note_writers)
       AND (l.pid IS NOT NULL OR p.gid IS NOT NULL)
 ) AS b ON m.note_bound IS NOT NULL
+LEFT JOIN LATERAL (
+    SELECT COALESCE((pg_catalog.array_agg(pg_catalog.format('%s, %s', s.source, s.place) ORDER BY s.clock NULLS FIRST, s.source)
+                        FILTER (WHERE NOT s.idle))[1],
+                    CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 0 THEN 'no source was heard of yet' ELSE 'all sources are idle' END) AS held_back_by,
+           pg_catalog.array_agg(pg_catalog.format('%s, %s, silent since %s', s.source, s.place, s.heard_at)
+               ORDER BY s.source) FILTER (WHERE s.idle) AS idle_sources
+    FROM (SELECT s.source, s.clock, s.heard_at, COALESCE('at ' OPERATOR(pg_catalog.||) s.clock::text, 'not heard yet') AS place,
+                 COALESCE((meter.clock_now() OPERATOR(pg_catalog.-) s.heard_at) OPERATOR(pg_catalog.>) s.idle_limit, false) AS idle
+          FROM meter.source AS s WHERE s.stream OPERATOR(pg_catalog.=) m.stream) AS s
+) AS h ON m.clock OPERATOR(pg_catalog.=) 'source'
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname::text OPERATOR(pg_catalog.=) m.stream
 WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
    OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
@@ -67,4 +79,6 @@ COMMENT ON VIEW meter.status IS
 COMMENT ON COLUMN meter.status.lag IS 'time between the watermark and now';
 COMMENT ON COLUMN meter.status.late_backlog IS 'rows of settled periods that have not been looked at yet; null for who may not read the stream';
 COMMENT ON COLUMN meter.status.held IS 'rows that came too late and wait for meter.release; null for who may not read the stream';
+COMMENT ON COLUMN meter.status.held_back_by IS 'for clock source: the source whose clock is the least, and where that is, or that there is none';
+COMMENT ON COLUMN meter.status.idle_sources IS 'for clock source: sources that were silent for longer than their idle limit and hold nothing back';
 COMMENT ON COLUMN meter.status.blocked_by IS 'the transactions that late rows wait for: they may have drawn an arrival and not committed it';

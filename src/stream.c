@@ -21,6 +21,8 @@
 #include "definition.h"
 #include "inbox.h"
 #include "quantity.h"
+#include "segment.h"
+#include "source.h"
 #include "spi.h"
 #include "views.h"
 #include "worker.h"
@@ -92,6 +94,7 @@ static const char *const shape =
 "('held','time','timestamp with time zone'),"
 "('held','held_at','timestamp with time zone'),('held','reason','text'),"
 "('voided','meter','text'),('voided','resource','text'),('voided','source','text'),('voided','id','text'),"
+"('future','meter','text'),('future','time','timestamp with time zone'),"
 "('settlement','meter','text'),('settlement','settlement','bigint'),"
 "('settlement','watermark_before','timestamp with time zone'),"
 "('settlement','watermark','timestamp with time zone'),"
@@ -180,6 +183,36 @@ meter_lock_stream(const char *stream)
 
 	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR UPDATE",
 						 SPI_OK_SELECT, 1, types, values, NULL);
+}
+
+/* The active streams, of all owners or of those whom the caller is a member of. */
+List *
+meter_active_streams(bool own)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	List	   *all = NIL;
+	List	   *streams = NIL;
+	ListCell   *cell;
+	uint64		i;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute("SELECT name FROM meter.active_stream ORDER BY name",
+				  SPI_OK_SELECT);
+	MemoryContextSwitchTo(context);
+	for (i = 0; i < SPI_processed; i++)
+		all = lappend(all, meter_result_text(i, 1));
+	meter_session_end(&session);
+
+	foreach(cell, all)
+	{
+		Oid			schema = get_namespace_oid(lfirst(cell), true);
+
+		if (!own || (OidIsValid(schema) &&
+					 meter_schema_ownercheck(schema, GetUserId())))
+			streams = lappend(streams, lfirst(cell));
+	}
+	return streams;
 }
 
 /* Raise that a stream is not worked on. */
@@ -346,12 +379,12 @@ check_name(const char *stream)
 }
 
 /*
- * Make a log: its parent, which gives out arrivals, and the first segments,
- * made apart and attached, which waits for nobody.
+ * Make a log: its parent, which gives out arrivals, and the first segments.
  */
 static void
-create_log(const char *schema, const Log *log)
+create_log(const char *stream, const Log *log)
 {
+	const char *schema = quote_identifier(stream);
 	int			segment;
 
 	meter_execute(
@@ -363,30 +396,8 @@ create_log(const char *schema, const Log *log)
 				 "PARTITION BY RANGE (arrival)",
 				 schema, log->name, log->columns, log->checks),
 		SPI_OK_UTILITY);
-	for (segment = 0; segment < 3; segment++)
-	{
-		meter_execute(
-			psprintf("CREATE TABLE %s.%s_%d (LIKE %s.%s INCLUDING CONSTRAINTS)",
-					 schema, log->name, segment, schema, log->name),
-			SPI_OK_UTILITY);
-		meter_execute(
-			psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s_%d "
-					 "FOR VALUES FROM (" INT64_FORMAT ") TO (" INT64_FORMAT ")",
-					 schema, log->name, schema, log->name, segment,
-					 (int64) segment << METER_SEGMENT_BITS,
-					 (int64) (segment + 1) << METER_SEGMENT_BITS),
-			SPI_OK_UTILITY);
-		meter_execute(
-			psprintf("CREATE INDEX %s_%d_arrival ON %s.%s_%d "
-					 "USING brin (arrival) WITH (pages_per_range = 32)",
-					 log->name, segment, schema, log->name, segment),
-			SPI_OK_UTILITY);
-		meter_execute(
-			psprintf("CREATE TRIGGER guard_segment BEFORE INSERT OR TRUNCATE ON %s.%s_%d "
-					 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
-					 schema, log->name, segment, schema),
-			SPI_OK_UTILITY);
-	}
+	for (segment = 0; segment <= METER_SEGMENTS_AHEAD; segment++)
+		meter_create_segment(stream, log->name, segment);
 	meter_execute(
 		psprintf("CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s.%s "
 				 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
@@ -438,7 +449,7 @@ create_tables(const char *stream)
 		SPI_OK_UTILITY);
 
 	for (i = 0; i < (int) lengthof(logs); i++)
-		create_log(schema, &logs[i]);
+		create_log(stream, &logs[i]);
 
 	meter_execute(
 		psprintf("CREATE TABLE %s.usage ("
@@ -514,6 +525,12 @@ create_tables(const char *stream)
 				 "PRIMARY KEY (meter, resource, source, id))", schema),
 		SPI_OK_UTILITY);
 	meter_execute(
+		psprintf("CREATE TABLE %s.future ("
+				 "meter text COLLATE \"C\" NOT NULL, "
+				 "\"time\" timestamptz NOT NULL, "
+				 "PRIMARY KEY (meter, \"time\"))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
 		psprintf("CREATE TABLE %s.settlement ("
 				 "meter text COLLATE \"C\" NOT NULL, "
 				 "settlement bigint NOT NULL, "
@@ -552,6 +569,7 @@ comment_tables(const char *stream)
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
 		{"TABLE %s.voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
+		{"TABLE %s.future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},
 		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
 		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
 		{"COLUMN %s.rejected.sender", "the session user"},
@@ -576,6 +594,7 @@ insert_stream(const char *stream, Datum identity_window)
 	Oid			types[2] = {TEXTOID, INTERVALOID};
 	Datum		values[2] = {CStringGetTextDatum(stream), identity_window};
 
+	meter_sources_forget(stream);
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("INSERT INTO meter.stream (name, identity_window) VALUES ($1, $2)",
 						 SPI_OK_INSERT, 2, types, values, NULL);
@@ -670,9 +689,12 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1",
 						 SPI_OK_DELETE, 1, types, values, NULL);
+	meter_execute_params("DELETE FROM meter.segment WHERE stream = $1",
+						 SPI_OK_DELETE, 1, types, values, NULL);
 	meter_execute_params("DELETE FROM meter.stream WHERE name = $1",
 						 SPI_OK_DELETE, 1, types, values, NULL);
 	meter_session_end(&session);
+	meter_sources_forget(stream);
 
 	if (OidIsValid(get_namespace_oid(stream, true)))
 	{
@@ -732,6 +754,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 	int64		position;
 	ListCell   *cell;
+	bool		restored;
 	bool		isnull;
 	int			i;
 
@@ -753,16 +776,24 @@ meter_resume(PG_FUNCTION_ARGS)
 	for (i = 0; i < (int) lengthof(logs); i++)
 		advance_sequence(stream, logs[i].name, position);
 	meter_session_end(&session);
+	meter_complete_segments(stream);
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL, "
 						 "note_bound = NULL, note_writers = NULL, note_server = NULL, "
 						 "note_watermark = NULL WHERE stream = $1",
 						 SPI_OK_UPDATE, 1, types, values, NULL);
+	/* who wrote to which segment is not known any more */
+	meter_execute_params("UPDATE meter.segment SET note_writers = NULL, note_server = NULL, "
+						 "closed = closed AND sealed_at IS NOT NULL WHERE stream = $1",
+						 SPI_OK_UPDATE, 1, types, values, NULL);
 	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1) "
 						 "ON CONFLICT (name) DO NOTHING",
 						 SPI_OK_INSERT, 1, types, values, NULL);
+	restored = SPI_processed > 0;
 	meter_session_end(&session);
+	if (restored)
+		meter_sources_expect(stream);
 	foreach(cell, meter_list_meters(stream, NULL, false))
 		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
 	meter_rebuild_views(stream);

@@ -7,15 +7,13 @@
 
 #include "meter.h"
 
-/* Segment k of a log holds arrivals [k << bits, (k + 1) << bits). */
-#define METER_SEGMENT_BITS	32
-
 extern Oid	meter_stream_owner(const char *stream);
 extern void meter_check_stream_permission(const char *stream);
 extern void meter_check_stream(const char *stream);
 extern void meter_lock_stream(const char *stream);
-extern void meter_not_active(const char *stream) pg_attribute_noreturn();
+pg_noreturn extern void meter_not_active(const char *stream);
 extern bool meter_stream_is_active(const char *stream);
+extern List *meter_active_streams(bool own);
 extern char *meter_text_arg(FunctionCallInfo fcinfo, int argument,
 							const char *what);
 

@@ -12,12 +12,12 @@
 #include "transaction_id.h"
 
 #include "catalog/pg_collation.h"
-#include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "mb/pg_wchar.h"
+
+#include "sha256.h"
 
 #define RESOURCE_HASH_BITS	42
 #define ROW_HASH_BITS		44
@@ -77,17 +77,10 @@ append_attr(StringInfo buffer, MeterAttr attr)
 static uint64
 hash_front(const StringInfoData *buffer, int bits)
 {
-	/* one context a call: its life is tied to a resource owner */
-	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	uint8		digest[METER_SHA256_LENGTH];
 	uint64		front;
 
-	if (pg_cryptohash_init(context) < 0 ||
-		pg_cryptohash_update(context, (const uint8 *) buffer->data,
-							 buffer->len) < 0 ||
-		pg_cryptohash_final(context, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not compute SHA-256");
-	pg_cryptohash_free(context);
+	meter_sha256((const uint8 *) buffer->data, buffer->len, digest);
 	memcpy(&front, digest, sizeof(front));
 	return pg_ntoh64(front) >> (64 - bits);
 }

@@ -10,9 +10,12 @@
  * does.  So those wait for a step at most, find the worker gone when it is
  * their turn, and never meet it half-way with locks in another order.
  *
+ * Then segments of logs are rolled and sealed, each step a transaction, too.
+ *
  * Meters take turns, step by step, so that one with a backlog does not keep
  * the others waiting; and a turn is limited in time, so that a database does
- * not either.
+ * not either.  So is a step, since what an owner's triggers do is nobody's
+ * business but the owner's: a worker that one of them holds up is everybody's.
  *
  * What lasts for the turn lives in one memory context, what a step allocates
  * in another one, which is reset after each step.
@@ -38,10 +41,13 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "advance.h"
 #include "meter_compat.h"
+#include "segment.h"
+#include "stream.h"
 #include "turn.h"
 #include "worker.h"
 #include "worker_slot.h"
@@ -73,6 +79,7 @@ typedef void (*TurnBody) (Turn *turn, void *arg);
 
 static Turn turn_of_process;
 static volatile sig_atomic_t told_to_stop = false;
+static TimeoutId step_timeout;
 
 /* SIGTERM ends the turn after the step, or the step where it can be ended. */
 static void
@@ -202,6 +209,34 @@ enter_database(Turn *turn)
 	return true;
 }
 
+/* Ends a step that takes too long, as a person would who cancels it. */
+static void
+expire_step(void)
+{
+	meter_step_expired = true;
+	QueryCancelPending = true;
+	InterruptPending = true;
+}
+
+/* Limits the time of the step that begins. */
+static void
+start_step_clock(void)
+{
+	meter_step_expired = false;
+	if (meter_step_timeout > 0)
+		enable_timeout_after(step_timeout, meter_step_timeout);
+}
+
+/* The step is over: if it expired in its last instant, nothing is canceled. */
+static void
+stop_step_clock(void)
+{
+	disable_timeout(step_timeout, false);
+	if (meter_step_expired)
+		QueryCancelPending = false;
+	meter_step_expired = false;
+}
+
 /*
  * Runs something in a transaction of its own, in the step's context.  An
  * error is logged and recorded; false then.
@@ -241,6 +276,7 @@ run_transaction(Turn *turn, TurnBody body, void *arg)
 	}
 	PG_END_TRY();
 
+	stop_step_clock();
 	MemoryContextSwitchTo(turn->turn_context);
 	MemoryContextReset(turn->step_context);
 	pgstat_report_stat(true);
@@ -295,7 +331,9 @@ step_meter(Turn *turn, void *arg)
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("advancing meter \"%s\" of stream \"%s\"",
 									ref->meter, ref->stream));
+	start_step_clock();
 	meter_step(ref->stream, ref->meter, true, &step);
+	stop_step_clock();
 	error_context_stack = callback.previous;
 
 	meter->more = step.more && !step.skipped && !step.failed;
@@ -374,6 +412,57 @@ step_round(Turn *turn, List *meters)
 	return more;
 }
 
+/* Lists the active streams; arg is the List of their names to fill. */
+static void
+list_streams(Turn *turn, void *arg)
+{
+	List	  **streams = arg;
+
+	MemoryContextSwitchTo(turn->turn_context);
+	*streams = meter_active_streams(false);
+}
+
+/* A stream, and whether the last step found something to do there */
+typedef struct StreamTurn
+{
+	char	   *stream;
+	bool		more;
+} StreamTurn;
+
+/* Makes one step of rolling and sealing; arg is a StreamTurn. */
+static void
+step_stream(Turn *turn pg_attribute_unused(), void *arg)
+{
+	StreamTurn *stream = arg;
+
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("maintaining the segments of stream \"%s\"",
+									stream->stream));
+	stream->more = meter_maintain_stream(stream->stream, false);
+}
+
+/* Rolls and seals segments where that is due, each step committed. */
+static void
+maintain_streams(Turn *turn)
+{
+	List	   *streams = NIL;
+	ListCell   *cell;
+
+	if (!may_go_on(turn) || !run_transaction(turn, list_streams, &streams))
+		return;
+	foreach(cell, streams)
+	{
+		StreamTurn	stream = {lfirst(cell), true};
+
+		while (stream.more && may_go_on(turn))
+		{
+			stream.more = false;
+			if (!run_transaction(turn, step_stream, &stream))
+				turn->total.errors++;
+		}
+	}
+}
+
 /*
  * Advances the meters of this database until nothing is due.  A wake brings
  * meters that were made meanwhile.
@@ -398,6 +487,8 @@ take_turn(Turn *turn)
 			more = run_transaction(turn, list_meters, &meters);
 		}
 	}
+
+	maintain_streams(turn);
 
 	if (!turn->over)
 		stop_turn(turn,
@@ -434,6 +525,7 @@ meter_worker_main(Datum arg pg_attribute_unused())
 											  InvalidOid, 0);
 	pgstat_report_appname("meter worker");
 	set_session();
+	step_timeout = RegisterTimeout(USER_TIMEOUT, expire_step);
 	turn->turn_context = AllocSetContextCreate(TopMemoryContext,
 											   "meter turn",
 											   ALLOCSET_DEFAULT_SIZES);

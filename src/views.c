@@ -96,7 +96,7 @@ append_anomaly(StringInfo sql, const char *stream, const char *identity_window)
 					 "UNION ALL "
 					 "SELECT 'in the future', NULL, e.resource, e.\"time\", e.arrival, "
 					 "format('%%s: counts when the watermark gets there', e.action) "
-					 "FROM %s.event e WHERE e.\"time\" > now() + '5 minutes'::interval ",
+					 "FROM %s.event e WHERE e.\"time\" > meter.clock_now() + '5 minutes'::interval ",
 					 schema);
 	appendStringInfo(sql,
 					 "UNION ALL "

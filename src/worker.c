@@ -35,6 +35,7 @@
 bool		meter_enabled = true;
 int			meter_naptime = 60;
 int			meter_max_workers = 3;
+int			meter_step_timeout = 10 * 60 * 1000;
 
 static bool wake_at_commit = false;
 
@@ -71,6 +72,14 @@ define_settings(void)
 							3, 1, WORKERS_LIMIT,
 							PGC_SIGHUP,
 							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.step_timeout",
+							"Greatest time that a worker spends on one step of a meter.",
+							"A step that takes longer is a failure of its meter; 0 turns the limit off.",
+							&meter_step_timeout,
+							10 * 60 * 1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 }
 

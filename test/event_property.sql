@@ -37,14 +37,14 @@ END
 $$;
 
 -- the same in EDN, its keys as keywords where they can be
-CREATE FUNCTION pg_temp.edn(json jsonb) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.edn(doc jsonb) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-	CASE jsonb_typeof(json)
+	CASE jsonb_typeof(doc)
 		WHEN 'null' THEN RETURN 'nil';
-		WHEN 'array' THEN RETURN '[' || coalesce((SELECT string_agg(pg_temp.edn(value), ' ') FROM jsonb_array_elements(json)), '') || ']';
+		WHEN 'array' THEN RETURN '[' || coalesce((SELECT string_agg(pg_temp.edn(value), ' ') FROM jsonb_array_elements(doc)), '') || ']';
 		WHEN 'object' THEN RETURN '{' || coalesce((SELECT string_agg(CASE WHEN key ~ '^[a-z]+$' THEN ':' || key ELSE to_json(key)::text END || ' ' || pg_temp.edn(value), ', ')
-			FROM jsonb_each(json)), '') || '}';
-		ELSE RETURN json::text;
+			FROM jsonb_each(doc)), '') || '}';
+		ELSE RETURN doc::text;
 	END CASE;
 END
 $$;
@@ -56,30 +56,30 @@ SELECT n, jsonb_strip_nulls(jsonb_build_object(
 	'account', CASE WHEN random() < 0.5 THEN pg_temp.some_text() END, 'entity', CASE WHEN random() < 0.5 THEN pg_temp.some_text() END,
 	'offering', CASE WHEN random() < 0.5 THEN pg_temp.some_text() END, 'value', CASE WHEN random() < 0.5 THEN pg_temp.some_number() END,
 	'source', CASE WHEN random() < 0.5 THEN pg_temp.some_text() END, 'id', CASE WHEN random() < 0.5 THEN pg_temp.some_text() END))
-	|| coalesce((SELECT jsonb_object_agg(pg_temp.pick('template', 'version', '', 'b c', E'q"\\\n', 'ä') || i % 3, pg_temp.some_json(0)) FROM generate_series(1, floor(random() * 5 + n * 0)::int) i), '{}') AS json
+	|| coalesce((SELECT jsonb_object_agg(pg_temp.pick('template', 'version', '', 'b c', E'q"\\\n', 'ä') || i % 3, pg_temp.some_json(0)) FROM generate_series(1, floor(random() * 5 + n * 0)::int) i), '{}') AS doc
 FROM (SELECT n, timestamp '1990-01-01' + floor(random() * 20) * interval '1000 days' + CASE WHEN random() < 0.5 THEN floor(random() * 5) * interval '1 hour'
 	ELSE random() * interval '1000 days' END AS at FROM generate_series(1, :events) n) x;
-CREATE TEMP TABLE event AS SELECT n, json, json::meter.event AS event FROM world;
+CREATE TEMP TABLE event AS SELECT n, doc, doc::meter.event AS event FROM world;
 ANALYZE event;
 
-SELECT 'jsonb and back', count(*) FROM event WHERE event::jsonb IS DISTINCT FROM json;
-SELECT 'text is JSON that says the same', count(*) FROM event WHERE event::text::jsonb IS DISTINCT FROM json;
+SELECT 'jsonb and back', count(*) FROM event WHERE event::jsonb IS DISTINCT FROM doc;
+SELECT 'text is JSON that says the same', count(*) FROM event WHERE event::text::jsonb IS DISTINCT FROM doc;
 SELECT 'text and back', count(*) FROM event WHERE event::text::meter.event IS DISTINCT FROM event;
-SELECT 'the text of jsonb', count(*) FROM event WHERE json::text::meter.event IS DISTINCT FROM event;
-SELECT 'EDN', count(*) FROM event WHERE pg_temp.edn(json)::meter.event IS DISTINCT FROM event;
+SELECT 'the text of jsonb', count(*) FROM event WHERE doc::text::meter.event IS DISTINCT FROM event;
+SELECT 'EDN', count(*) FROM event WHERE pg_temp.edn(doc)::meter.event IS DISTINCT FROM event;
 SELECT 'equal, and nothing else', count(*) FROM event WHERE NOT event = event OR event <> event OR event < event OR event > event OR NOT event <= event OR NOT event >= event;
-SELECT 'one hash', count(*) FROM event WHERE meter.event_hash(event) <> meter.event_hash(pg_temp.edn(json)::meter.event);
-SELECT 'every field and attribute', count(*) FROM event, jsonb_each(json) WHERE CASE jsonb_typeof(value) WHEN 'array' THEN (event ->> key)::jsonb IS DISTINCT FROM value
-	WHEN 'object' THEN (event ->> key)::jsonb IS DISTINCT FROM value ELSE (event ->> key) IS DISTINCT FROM (json ->> key) END;
+SELECT 'one hash', count(*) FROM event WHERE meter.event_hash(event) <> meter.event_hash(pg_temp.edn(doc)::meter.event);
+SELECT 'every field and attribute', count(*) FROM event, jsonb_each(doc) WHERE CASE jsonb_typeof(value) WHEN 'array' THEN (event ->> key)::jsonb IS DISTINCT FROM value
+	WHEN 'object' THEN (event ->> key)::jsonb IS DISTINCT FROM value ELSE (event ->> key) IS DISTINCT FROM (doc ->> key) END;
 SELECT 'accessors', count(*) FROM event WHERE (meter.event_time(event), meter.event_resource(event), meter.event_action(event), meter.event_account(event), meter.event_entity(event),
-	meter.event_offering(event), meter.event_value(event), meter.event_source(event), meter.event_id(event)) IS DISTINCT FROM ((json ->> 'time')::timestamptz, json ->> 'resource', json ->> 'action',
-	json ->> 'account', json ->> 'entity', json ->> 'offering', (json ->> 'value')::numeric, json ->> 'source', json ->> 'id');
+	meter.event_offering(event), meter.event_value(event), meter.event_source(event), meter.event_id(event)) IS DISTINCT FROM ((doc ->> 'time')::timestamptz, doc ->> 'resource', doc ->> 'action',
+	doc ->> 'account', doc ->> 'entity', doc ->> 'offering', (doc ->> 'value')::numeric, doc ->> 'source', doc ->> 'id');
 SELECT 'attributes', count(*) FROM event WHERE coalesce(meter.event_attributes(event), '{}')
-	IS DISTINCT FROM json - '{time,resource,action,account,entity,offering,value,source,id}'::text[];
-SELECT 'order', count(*) FROM (SELECT rank() OVER (ORDER BY event) AS by_event, rank() OVER (ORDER BY (json ->> 'time')::timestamptz, json ->> 'resource' COLLATE "C", json ->> 'action' COLLATE "C",
-	json ->> 'account' COLLATE "C" NULLS FIRST, json ->> 'entity' COLLATE "C" NULLS FIRST, json ->> 'offering' COLLATE "C" NULLS FIRST, (json ->> 'value')::numeric NULLS FIRST,
-	json ->> 'source' COLLATE "C" NULLS FIRST, json ->> 'id' COLLATE "C" NULLS FIRST, event ->> 'attributes' COLLATE "C" NULLS FIRST) AS by_columns FROM event) x WHERE by_event <> by_columns;
-SELECT 'timelines', count(*) FROM (SELECT meter.timeline(event, '{create,start}', '{stop}') AS by_event, meter.timeline((json ->> 'time')::timestamptz,
-	CASE json ->> 'action' WHEN 'resize' THEN NULL WHEN 'stop' THEN false ELSE true END, json ->> 'offering', (json ->> 'value')::numeric) FILTER (WHERE json ->> 'action' <> 'void') AS by_columns
-	FROM event GROUP BY json ->> 'resource') x WHERE by_event IS DISTINCT FROM by_columns;
+	IS DISTINCT FROM doc - '{time,resource,action,account,entity,offering,value,source,id}'::text[];
+SELECT 'order', count(*) FROM (SELECT rank() OVER (ORDER BY event) AS by_event, rank() OVER (ORDER BY (doc ->> 'time')::timestamptz, doc ->> 'resource' COLLATE "C", doc ->> 'action' COLLATE "C",
+	doc ->> 'account' COLLATE "C" NULLS FIRST, doc ->> 'entity' COLLATE "C" NULLS FIRST, doc ->> 'offering' COLLATE "C" NULLS FIRST, (doc ->> 'value')::numeric NULLS FIRST,
+	doc ->> 'source' COLLATE "C" NULLS FIRST, doc ->> 'id' COLLATE "C" NULLS FIRST, event ->> 'attributes' COLLATE "C" NULLS FIRST) AS by_columns FROM event) x WHERE by_event <> by_columns;
+SELECT 'timelines', count(*) FROM (SELECT meter.timeline(event, '{create,start}', '{stop}') AS by_event, meter.timeline((doc ->> 'time')::timestamptz,
+	CASE doc ->> 'action' WHEN 'resize' THEN NULL WHEN 'stop' THEN false ELSE true END, doc ->> 'offering', (doc ->> 'value')::numeric) FILTER (WHERE doc ->> 'action' <> 'void') AS by_columns
+	FROM event GROUP BY doc ->> 'resource') x WHERE by_event IS DISTINCT FROM by_columns;
 DROP TABLE world, event;

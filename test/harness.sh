@@ -126,12 +126,13 @@ _install_packages() (
 
 # need_postgres demo|check: a compiler and a PostgreSQL with its headers. PG_CONFIG, where set, chooses the PostgreSQL.
 need_postgres() {
-	local packages=(build-essential) major
+	local packages=(build-essential) major=
 
 	if [ -z "${PG_CONFIG:-}" ]; then
 		PG_CONFIG=$(_find_pg_config)
 	fi
 	if [ -z "$PG_CONFIG" ]; then
+		major=15
 		packages+=(postgresql-15 postgresql-server-dev-15)
 	elif [[ $PG_CONFIG == /usr/lib/postgresql/*/bin/pg_config ]]; then
 		major=${PG_CONFIG#/usr/lib/postgresql/}
@@ -145,6 +146,9 @@ need_postgres() {
 		packages+=(libprotobuf-c-dev protobuf-c-compiler)
 	fi
 	need_packages "${packages[@]}"
+	if [ "$1" = check ] && [ -n "$major" ]; then
+		(need_packages "postgresql-$major-cron") || warn "without pg_cron its test is skipped"
+	fi
 
 	[ -n "$PG_CONFIG" ] || PG_CONFIG=$(_find_pg_config)
 	[ -n "$PG_CONFIG" ] || die "no PostgreSQL with its headers found; set PG_CONFIG to its pg_config"

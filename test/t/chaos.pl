@@ -29,6 +29,7 @@ my $work       = $node->basedir;
 $node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'meter'
 meter.naptime = 1s
+meter.segment_rows = 300
 max_prepared_transactions = 20
 max_connections = 60
 restart_after_crash = on
@@ -372,6 +373,7 @@ SQL
 diag("$events events, $rows usage rows of which $adjustments adjustments, $held held, $voids taken back; $kills kills, $crashes crashes, $checks checks in between");
 cmp_ok($events, '>', 10 * $duration, 'much was written');
 cmp_ok($adjustments, '>', 0, 'some of it late');
+cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM meter.log_segments('cloud') WHERE state = 'sealed'"), '>', 3, 'into segments that were rolled and sealed meanwhile');
 is(-e "$work/odd" ? slurp_file("$work/odd") : '', '', 'and nobody was told anything odd');
 $node->stop;
 done_testing();

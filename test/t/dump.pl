@@ -25,11 +25,14 @@ INSERT INTO cloud.event ("time", resource, account, entity, action, offering, va
 	FROM generate_series(1, 60) n;
 SET meter.now = '2024-03-05 12:00Z';
 CALL meter.run('cloud');
+SELECT FROM meter.heartbeat('cloud', 'api', '2024-03-05 11:00Z');
+SELECT FROM meter.set_source('cloud', 'spare', NULL);
 INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-05 11:17Z', 'r1', 'stop'), ('2024-03-05 12:10Z', 'r2', 'start');
 SELECT 'ledger', ($ledger);
 SELECT 'rows', count(*) FROM cloud.usage;
 SELECT 'meters', string_agg(m::text, ' ' ORDER BY name) FROM meter.meter m;
 SELECT 'streams', string_agg(s::text, ' ' ORDER BY name) FROM meter.stream s;
+SELECT 'sources', string_agg(s::text, ' ' ORDER BY source) FROM meter.source s;
 SQL
 cmp_ok($before->{rows}, '>', 20, 'there is a ledger to dump');
 
@@ -41,6 +44,7 @@ my $restored = answers($node, <<"SQL", 'restored');
 SELECT 'ledger', ($ledger);
 SELECT 'meters', string_agg(m::text, ' ' ORDER BY name) FROM meter.meter m;
 SELECT 'streams', string_agg(s::text, ' ' ORDER BY name) FROM meter.stream s;
+SELECT 'sources', string_agg(s::text, ' ' ORDER BY source) FROM meter.source s;
 SELECT 'active', count(*) FROM meter.active_stream;
 SELECT 'status', bool_or(active) FROM meter.status WHERE stream = 'cloud';
 SET meter.now = '2024-03-05 14:00Z';
@@ -48,7 +52,7 @@ SELECT 'advance all', count(*) FROM meter.advance();
 CALL meter.run();
 SELECT 'untouched', ($ledger);
 SQL
-is($restored->{$_}, $before->{$_}, "restored: the same $_") foreach ('ledger', 'meters', 'streams');
+is($restored->{$_}, $before->{$_}, "restored: the same $_") foreach ('ledger', 'meters', 'streams', 'sources');
 is($restored->{active}, 0,   'no stream is active');
 is($restored->{status}, 'f', 'and meter.status says so');
 is($restored->{'advance all'}, 0, 'advance finds nothing to do');

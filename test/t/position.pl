@@ -184,14 +184,14 @@ subtest 'an arrival of one\'s own' => sub {
 		[ 'COPY with arrival in its list', qq(COPY $stream.event (arrival, "time", resource, action) FROM STDIN;\n1\t2024-03-05 11:10Z\tx\tstart\n\\.\n), qr/permission denied for table event/ ],
 		[ 'INSERT with an arrival', qq(INSERT INTO $stream.event (arrival, "time", resource, action) OVERRIDING SYSTEM VALUE VALUES (1, $row)), qr/permission denied for table event/ ],
 		[ 'nextval', "SELECT nextval('$stream.event_arrival_seq')", qr/permission denied for sequence/ ],
-		[ 'a segment', qq(INSERT INTO $stream.event_0 (arrival, "time", resource, action) VALUES (1, $row)), qr/permission denied for table event_0/ ],
+		[ 'a segment', qq(INSERT INTO $stream.event_0 (arrival, "time", resource, action) OVERRIDING SYSTEM VALUE VALUES (1, $row)), qr/permission denied for table event_0/ ],
 		[ 'UPDATE', "UPDATE $stream.event SET arrival = DEFAULT", qr/permission denied for table event/ ])
 	{
 		my ($what, $sql, $error) = @$_;
 		my ($status, $stdout, $stderr) = $node->psql('postgres', "SET SESSION AUTHORIZATION producer;\n$sql");
 		like($stderr, $error, "$what is refused to a producer");
 	}
-	my ($status, $stdout, $stderr) = $node->psql('postgres', qq(INSERT INTO $stream.event_0 (arrival, "time", resource, action) VALUES (1, $row)));
+	my ($status, $stdout, $stderr) = $node->psql('postgres', qq(INSERT INTO $stream.event_0 (arrival, "time", resource, action) OVERRIDING SYSTEM VALUE VALUES (1, $row)));
 	like($stderr, qr/cannot insert into "$stream\.event_0", a segment of a log/, 'a segment is refused to its owner, too');
 	$node->safe_psql('postgres', qq(SET SESSION AUTHORIZATION producer;\nCOPY $stream.event ("time", resource, account, action) FROM STDIN;\n2024-03-05 11:10Z\tvm2\ta\tstart\n\\.\n));
 	is(advance($stream), '0|1|1', 'COPY without it is fine');

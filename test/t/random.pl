@@ -91,7 +91,7 @@ sub world
 			unit       => one_of('1 minute', '1 second', '1 hour', '7 seconds', '1024 seconds'),
 			timezone   => $timezone,
 			since      => undef);
-		my %how = (clock => one_of('wall', 'event'), lateness => one_of('0', '5 minutes', '90 minutes'));
+		my %how = (clock => one_of('wall', 'event', 'source'), lateness => one_of('0', '5 minutes', '90 minutes'));
 		my $since = rand() < 0.3 ? "oracle.slice_begin('$begin'::timestamptz + interval '" . int(rand($hours / 2)) . " hours', '$period', '$timezone')" : 'NULL';
 		my $define = join(', ', meter_arguments(\%meter), "since => $since");
 		push @meters,
@@ -152,6 +152,9 @@ sub world
 		my $now = "'$begin'::timestamptz + interval '%d minutes'";
 		$latest = max($latest, int($ahead * 60));
 		$script .= 'SELECT set_config(\'meter.now\', (' . sprintf($now, $ahead * 60) . ")::text, false) IS NULL;\n";
+		# two sources say what they like, in the end both that they are where now is
+		$script .= "SELECT FROM meter.heartbeat('$stream', '$_', meter.clock_now() - interval '" . ($round == $rounds ? 0 : int(rand(600))) . " minutes');\n"
+		  foreach 'one', 'two';
 		# a single step may leave rows unread; verify knows, the oracle does not
 		my $step = $round < $rounds && !$asked{$round} && rand() < 0.5;
 		$script .= $step ? "SELECT FROM meter.advance('$stream');\n" : "CALL meter.run('$stream');\n";
@@ -210,7 +213,7 @@ BEGIN
 		RETURN format('the watermark %s is after now, %s', s.watermark, latest_now);
 	END IF;
 	IF clock IS NOT NULL THEN
-		EXECUTE format('SELECT CASE $1 WHEN ''wall'' THEN $2 ELSE max("time") END, bool_or(oracle.slice_begin("time", $3, $4) = $5)
+		EXECUTE format('SELECT CASE WHEN $1 <> ''event'' THEN $2 ELSE max("time") END, bool_or(oracle.slice_begin("time", $3, $4) = $5)
 			FROM %I.event WHERE "time" <= $2', stream)
 			INTO clock_now, began USING clock, latest_now, definition.period, definition.timezone, s.watermark;
 		due := oracle.slice_begin(clock_now - lateness, definition.period, definition.timezone);

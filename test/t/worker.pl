@@ -234,6 +234,60 @@ subtest 'a failing meter does not stop the others' => sub {
 	ledger_is($node, 'failing', 48, 'its ledger is right then', 'bad');
 };
 
+subtest 'a step that takes too long fails, and the others go on' => sub {
+	create_database($node, 'slow', 24, 'sleepy', 'vm');
+	wait_settled($node, 'slow', 24, $_) foreach qw(sleepy vm);
+	configure($node, "meter.step_timeout = '300ms'");
+	# the first in the order of names would keep the second waiting
+	$node->safe_psql('slow', <<'SQL');
+SELECT meter.drop_meter('cloud', 'sleepy');
+SELECT meter.create_stream('asleep');
+SELECT meter.create_meter('asleep', 'sleepy', starts => '{start}', stops => '{stop}', lateness => '0');
+CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(86400); RETURN NULL; END$$;
+CREATE TRIGGER sleep BEFORE INSERT ON asleep.usage FOR EACH STATEMENT EXECUTE FUNCTION sleep();
+INSERT INTO asleep.event ("time", resource, account, action) VALUES ('2024-01-01 00:00Z', 'vm', 'a', 'start');
+SQL
+	$node->safe_psql('slow', events(24, 48));
+	ok($node->poll_query_until('slow', "SELECT last_error ~ 'meter.step_timeout' AND retry_at > now() FROM meter.status WHERE meter = 'sleepy'"),
+		'the meter that sleeps has its error');
+	ok(wait_settled($node, 'slow', 48), 'the other one is settled');
+	ledger_is($node, 'slow', 48, 'its ledger is right');
+	configure($node, "meter.step_timeout = 0");
+	$node->safe_psql('slow', 'UPDATE meter.meter SET retry_at = now(), failures = 0');
+	$node->poll_query_until('slow', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND backend_type = 'meter worker'");
+	$node->safe_psql('slow', 'SELECT pg_sleep(1)');
+	is($node->safe_psql('slow', "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND backend_type = 'meter worker'"), '1',
+		'without a limit it sleeps on');
+	$node->safe_psql('slow', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND backend_type = 'meter worker'");
+	ok(wait_worker($node, 'slow', "last_error ~ 'user request'"), 'a person can cancel it');
+	is($node->safe_psql('slow', "SELECT failures FROM meter.status WHERE meter = 'sleepy'"), '0', 'which is no failure of the meter');
+	$node->safe_psql('slow', 'DROP TRIGGER sleep ON asleep.usage');
+	$node->safe_psql('slow', 'SELECT meter.worker_wake()');
+	ok($node->poll_query_until('slow', "SELECT watermark > '2024-01-02' AND last_error IS NULL FROM meter.status WHERE meter = 'sleepy'"),
+		'it goes on once the reason is gone');
+	configure($node, "meter.step_timeout = '10min'");
+	$node->safe_psql('postgres', 'DROP DATABASE slow WITH (FORCE)');
+};
+
+subtest 'a heartbeat that closes a period wakes the worker' => sub {
+	$node->safe_psql('postgres', 'CREATE DATABASE beating');
+	$node->safe_psql('beating', "CREATE EXTENSION meter; SELECT meter.create_stream('cloud'); " . events(0, 24)
+		. "; SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}', clock => 'source', lateness => '0'); "
+		. "SELECT meter.heartbeat('cloud', 'a', @{[hour(5)]})");
+	ok(wait_settled($node, 'beating', 5), 'settled up to the clock of its source');
+	configure($node, "meter.naptime = '1h'");
+	$node->safe_psql('beating', 'SELECT meter.worker_wake()');
+	wait_worker($node, 'beating', "state = 'waiting' AND next_due > now() + interval '10 minutes'");
+	my $turns = "SELECT p.turns FROM meter.worker_processes() p JOIN pg_database d ON d.oid = p.database WHERE d.datname = 'beating'";
+	my $before = $node->safe_psql('postgres', $turns);
+	$node->safe_psql('beating', "SELECT meter.heartbeat('cloud', 'a', @{[hour(5)]} + interval '30 minutes')");
+	$node->safe_psql('beating', "SELECT meter.heartbeat('cloud', 'a', @{[hour(24)]})");
+	ok(wait_settled($node, 'beating', 24), 'settled without waiting for a nap to end');
+	ledger_is($node, 'beating', 24, 'its ledger is right');
+	is($node->safe_psql('postgres', $turns) - $before, 1, 'one that closes none wakes nobody');
+	configure($node, "meter.naptime = '1s'");
+};
+
 subtest 'meter.enabled turns the worker off and on' => sub {
 	step_rows(50);
 	create_database($node, 'switched', 1000, 'vm');

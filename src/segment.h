@@ -1,0 +1,26 @@
+/*
+ * segment.h
+ *	  Segments of a stream's logs.
+ */
+#ifndef METER_SEGMENT_H
+#define METER_SEGMENT_H
+
+#include "meter.h"
+
+/* Segment k of a log holds arrivals [k << bits, (k + 1) << bits). */
+#define METER_SEGMENT_BITS	32
+
+/* So many segments after the newest are there before they are needed. */
+#define METER_SEGMENTS_AHEAD	2
+
+extern int	meter_segment_rows;
+extern int	meter_segment_age;
+
+extern void meter_create_segment(const char *stream, const char *log,
+								 int64 segment);
+extern int64 meter_sealed_until(const char *stream, const char *log,
+								double *rows, int *segments);
+extern void meter_complete_segments(const char *stream);
+extern bool meter_maintain_stream(const char *stream, bool warn);
+
+#endif							/* METER_SEGMENT_H */
