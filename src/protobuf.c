@@ -71,7 +71,7 @@ meter_protobuf_reason(MeterProtobuf message, const MeterWireError *error)
 }
 
 /* Raise it. */
-static void
+pg_noreturn static void
 refuse(MeterProtobuf message, const MeterWireError *error)
 {
 	ereport(ERROR,
