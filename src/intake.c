@@ -45,34 +45,44 @@ typedef enum Target
 
 #define MAX_COLUMNS	10
 
+typedef struct Column
+{
+	const char *name;
+	Oid			type;
+} Column;
+
 typedef struct TargetTable
 {
 	const char *name;
-	const char *columns;
 	int			ncolumns;
-	Oid			types[MAX_COLUMNS];
+	Column		columns[MAX_COLUMNS];
 } TargetTable;
 
+/* Fields of an event as in MeterField, after its time. */
 static const TargetTable tables[TARGETS] = {
 	{
-		"event",
-		"\"time\", resource, action, account, entity, offering, value, source, id, attributes",
-		10,
-		{TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-		NUMERICOID, TEXTOID, TEXTOID, JSONBOID}
+		"event", 10,
+		{
+			{"time", TIMESTAMPTZOID}, {"resource", TEXTOID},
+			{"action", TEXTOID}, {"account", TEXTOID}, {"entity", TEXTOID},
+			{"offering", TEXTOID}, {"value", NUMERICOID},
+			{"source", TEXTOID}, {"id", TEXTOID}, {"attributes", JSONBOID}
+		}
 	},
 	{
-		"measure",
-		"source, id, start_time, end_time, resource, value, attributes",
-		7,
-		{TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
-		NUMERICOID, JSONBOID}
+		"measure", 7,
+		{
+			{"source", TEXTOID}, {"id", TEXTOID},
+			{"start_time", TIMESTAMPTZOID}, {"end_time", TIMESTAMPTZOID},
+			{"resource", TEXTOID}, {"value", NUMERICOID},
+			{"attributes", JSONBOID}
+		}
 	},
 	{
-		"rejected",
-		"sender, raw, reason",
-		3,
-		{TEXTOID, TEXTOID, TEXTOID}
+		"rejected", 3,
+		{
+			{"sender", TEXTOID}, {"raw", TEXTOID}, {"reason", TEXTOID}
+		}
 	}
 };
 
@@ -164,21 +174,12 @@ add_row(MeterIntake *intake, Target target, Datum *values, bool *nulls)
 		{
 			const TargetTable *table = &tables[target];
 			TupleDesc	descriptor = CreateTemplateTupleDesc(table->ncolumns);
-			char	   *names = psprintf("%s, ", table->columns);
 			int			i;
 
 			for (i = 0; i < table->ncolumns; i++)
-			{
-				char	   *end = strstr(names, ", ");
-				bool		quoted = names[0] == '"';
-
-				*end = '\0';
-				if (quoted)
-					end[-1] = '\0';
 				TupleDescInitEntry(descriptor, (AttrNumber) (i + 1),
-								   names + quoted, table->types[i], -1, 0);
-				names = end + 2;
-			}
+								   table->columns[i].name,
+								   table->columns[i].type, -1, 0);
 			block->descriptor = descriptor;
 		}
 		block->rows = tuplestore_begin_heap(false, false, work_mem);
@@ -404,6 +405,22 @@ check_table(const char *stream, const char *name, Oid owner)
 				 errhint("Give all tables of the stream to one role with ALTER TABLE ... OWNER TO.")));
 }
 
+/* The statement that inserts a block into a table. */
+static char *
+insert_statement(const char *stream, const TargetTable *table)
+{
+	StringInfoData columns;
+	int			i;
+
+	initStringInfo(&columns);
+	for (i = 0; i < table->ncolumns; i++)
+		appendStringInfo(&columns, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(table->columns[i].name));
+	return psprintf("INSERT INTO %s.%s (%s) SELECT %s FROM block",
+					quote_identifier(stream), table->name, columns.data,
+					columns.data);
+}
+
 /* Insert what is collected. */
 void
 meter_intake_flush(MeterIntake *intake)
@@ -425,10 +442,7 @@ meter_intake_flush(MeterIntake *intake)
 			continue;
 		check_table(intake->stream, table->name, owner);
 		meter_insert_rows(&find_plan(intake->stream, target)->plan,
-						  psprintf("INSERT INTO %s.%s (%s) SELECT %s FROM block",
-								   quote_identifier(intake->stream),
-								   table->name, table->columns,
-								   table->columns),
+						  insert_statement(intake->stream, table),
 						  "block", block->descriptor, block->rows,
 						  block->nrows);
 		tuplestore_end(block->rows);
