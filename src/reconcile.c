@@ -697,7 +697,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 			check_stops(definition, source, &target, &found, rows,
 						allow_empty, !PG_ARGISNULL(4),
 						PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4));
-			meter_execute(psprintf("INSERT INTO %s.compared (meter, source, at) VALUES (%s, %s, %s)",
+			meter_execute(psprintf("INSERT INTO %s.compared (meter, source, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
 								   schema, quote_literal_cstr(definition->name),
 								   target.source, target.at), SPI_OK_INSERT);
 		}
