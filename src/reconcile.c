@@ -39,6 +39,8 @@ typedef struct Target
 	const char *at;
 	TimestampTz instant;
 	const char *tolerance;
+	const char *unread;			/* query: resources with rows from before the
+								 * watermark that no step has read; or NULL */
 } Target;
 
 /* What a comparison with one meter found in the target. */
@@ -298,8 +300,10 @@ compare(const MeterDefinition *definition, const char *touched,
 					 "(SELECT count(*) FROM wanted WHERE kind = 'change' AND %s), %s",
 					 !carried || target == NULL ? "0" :
 					 psprintf("(SELECT count(*) FROM %s.resource_state r WHERE r.meter = %s AND r.active "
-							  "AND r.source = %s AND NOT EXISTS (SELECT FROM touched t WHERE t.resource = r.resource))",
-							  schema, meter, target->source),
+							  "AND r.source = %s AND NOT EXISTS (SELECT FROM touched t WHERE t.resource = r.resource)%s)",
+							  schema, meter, target->source,
+							  target->unread == NULL ? "" :
+							  psprintf(" AND r.resource NOT IN (%s)", target->unread)),
 					 target ? psprintf("source = %s AND at = %s", target->source, target->at) : "false",
 					 target ? psprintf("source = %s AND at = %s", target->source, target->at) : "false",
 					 target ? psprintf("source = %s AND at = %s", target->source, target->at) : "false",
@@ -588,6 +592,55 @@ return_corrections(FunctionCallInfo fcinfo)
 	}
 }
 
+/* Compare a meter with the snapshot that is being reconciled. */
+static void
+compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+			   Target *target, bool dry_run, Found *found)
+{
+	StringInfoData touched;
+	char	   *unread;
+	Found		rest;
+	bool		isnull;
+
+	initStringInfo(&touched);
+	target->unread = NULL;
+	if (!definition->has_watermark || target->instant < definition->watermark)
+	{
+		append_all_suspects(&touched, definition, target);
+		compare(definition, touched.data, target->at, false, target, false, 0,
+				dry_run, found);
+		return_corrections(fcinfo);
+		return;
+	}
+
+	/* the states know nothing yet of what came late and is not read */
+	unread = psprintf("SELECT DISTINCT e.resource FROM %s AND (e.action = 'void' OR e.\"time\" < %s)",
+					  meter_late_rows(definition, -1),
+					  meter_timestamp_literal(definition->watermark));
+	meter_execute(psprintf("SELECT count(*) FROM (%s) l", unread),
+				  SPI_OK_SELECT);
+	if (DatumGetInt64(meter_result(0, 1, &isnull)) > 0)
+		target->unread = unread;
+	append_suspects(&touched, definition, target);
+	/* after a while, few of many are under suspicion */
+	compare(definition,
+			target->unread == NULL ? touched.data :
+			psprintf("SELECT s.resource FROM (%s) s WHERE s.resource NOT IN (%s)",
+					 touched.data, unread),
+			target->at, true, target, true, 0, dry_run, found);
+	return_corrections(fcinfo);
+	if (target->unread != NULL)
+	{
+		compare(definition, unread, target->at, false, target, true, 0,
+				dry_run, &rest);
+		return_corrections(fcinfo);
+		found->running += rest.running;
+		found->starts += rest.starts;
+		found->stops += rest.stops;
+		found->changes += rest.changes;
+	}
+}
+
 /* Lock the meters of a stream that snapshots speak of. */
 static List *
 lock_meters(const char *stream)
@@ -678,20 +731,9 @@ meter_reconcile(PG_FUNCTION_ARGS)
 	foreach(cell, definitions)
 	{
 		MeterDefinition *definition = lfirst(cell);
-		bool		carried = definition->has_watermark &&
-			target.instant >= definition->watermark;
-		StringInfoData touched;
 		Found		found;
 
-		initStringInfo(&touched);
-		if (carried)
-			append_suspects(&touched, definition, &target);
-		else
-			append_all_suspects(&touched, definition, &target);
-		/* after a while, few of many are under suspicion */
-		compare(definition, touched.data, target.at, carried, &target,
-				carried, 0, dry_run, &found);
-		return_corrections(fcinfo);
+		compare_target(fcinfo, definition, &target, dry_run, &found);
 		if (!dry_run)
 		{
 			check_stops(definition, source, &target, &found, rows,
