@@ -67,6 +67,12 @@ CALL meter.run('cloud');
 SELECT string_agg(hour || ' ' || minutes, ', ' ORDER BY hour) FROM bill WHERE resource = 'vm4';
 SELECT * FROM meter.verify('cloud');
 
+-- Who holds what is another source's is told so.
+SET client_min_messages = notice;
+INSERT INTO cloud.inventory (source, at, resource, entity) VALUES ('lausanne', '2024-03-05 14:00', 'vm9', 'vm');
+SELECT * FROM meter.reconcile('cloud', 'lausanne', '2024-03-05 14:00');
+SET client_min_messages = warning;
+
 -- A snapshot that comes out of order, between two that were reconciled.
 INSERT INTO cloud.event (source, "time", resource, account, entity, action, offering) VALUES ('basel', '2024-03-05 10:00', 'vm6', 'a', 'vm', 'start', 's');
 SELECT resource, correction FROM meter.reconcile('cloud', 'basel', '2024-03-05 13:00', allow_empty => true);

@@ -51,6 +51,7 @@ typedef struct Found
 	int64		stops;
 	int64		changes;
 	int64		statements;		/* of all snapshots */
+	int64		foreign;		/* are another source's */
 } Found;
 
 /* Which rows e of the inventory speak of a meter. */
@@ -116,13 +117,13 @@ append_suspects(StringInfo sql, const MeterDefinition *definition,
 					 "AND r.source = %s AND NOT EXISTS (SELECT FROM %s AND e.resource = r.resource) "
 					 "UNION SELECT e.resource FROM (SELECT e.* FROM %s) e "
 					 "LEFT JOIN %s.resource_state r ON r.meter = %s AND r.resource = e.resource "
-					 "WHERE r.resource IS NULL OR (coalesce(r.source, %s) = %s AND (NOT r.active "
+					 "WHERE r.resource IS NULL OR coalesce(r.source, %s) <> %s OR (NOT r.active "
 					 "OR e.since - %s > r.since OR ",
 					 schema, meter, target->source, snapshot.data,
 					 snapshot.data, schema, meter, target->source,
 					 target->source, target->tolerance);
 	append_differs(sql, definition);
-	appendStringInfo(sql, ")) UNION SELECT e.resource FROM %s.event e WHERE "
+	appendStringInfo(sql, ") UNION SELECT e.resource FROM %s.event e WHERE "
 					 "((e.\"time\" >= %s AND e.\"time\" <= %s) OR "
 					 "(e.\"time\" > %s AND " METER_IS_STATEMENT("e") ")) AND ",
 					 schema, meter_timestamp_literal(definition->watermark),
@@ -226,6 +227,8 @@ compare(const MeterDefinition *definition, const char *touched,
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	const char *watermark = meter_timestamp_literal(definition->watermark);
+	const char *of_target = target == NULL ? "false" :
+		psprintf("source = %s AND at = %s", target->source, target->at);
 	MeterScope	scope = {0};
 	StringInfoData sql;
 	bool		isnull;
@@ -279,7 +282,8 @@ compare(const MeterDefinition *definition, const char *touched,
 					 meter, schema, schema);
 	append_concerned(&sql, definition);
 	/* looked up one by one */
-	appendStringInfoString(&sql, " OFFSET 0) ORDER BY p.at DESC LIMIT 1) b ON true WHERE f.effect <> 'agrees')");
+	appendStringInfoString(&sql, " OFFSET 0) ORDER BY p.at DESC LIMIT 1) b ON true "
+						   "WHERE f.effect NOT IN ('agrees', 'foreign'))");
 	if (!dry_run)
 		appendStringInfo(&sql,
 						 ", logged AS (INSERT INTO %s.event (source, id, \"time\", resource, account, entity, "
@@ -294,21 +298,20 @@ compare(const MeterDefinition *definition, const char *touched,
 						 schema, meter, schema);
 	appendStringInfo(&sql,
 					 " SELECT NULL::text AS resource, NULL::text AS problem, NULL::text AS correction, "
-					 "NULL::timestamptz AS \"time\", %s + (SELECT count(*) FROM spoken WHERE was_active AND %s), "
+					 "NULL::timestamptz AS \"time\", %s + (SELECT count(*) FROM spoken WHERE was_active AND effect <> 'foreign' AND %s), "
 					 "(SELECT count(*) FROM wanted WHERE kind = 'start' AND effect <> 'evidence' AND %s), "
 					 "(SELECT count(*) FROM wanted WHERE kind = 'stop' AND effect <> 'evidence' AND %s), "
-					 "(SELECT count(*) FROM wanted WHERE kind = 'change' AND %s), %s",
+					 "(SELECT count(*) FROM wanted WHERE kind = 'change' AND %s), %s, "
+					 "(SELECT count(*) FROM spoken WHERE effect = 'foreign' AND %s)",
 					 !carried || target == NULL ? "0" :
 					 psprintf("(SELECT count(*) FROM %s.resource_state r WHERE r.meter = %s AND r.active "
 							  "AND r.source = %s AND NOT EXISTS (SELECT FROM touched t WHERE t.resource = r.resource)%s)",
 							  schema, meter, target->source,
 							  target->unread == NULL ? "" :
 							  psprintf(" AND r.resource NOT IN (%s)", target->unread)),
-					 target ? psprintf("source = %s AND at = %s", target->source, target->at) : "false",
-					 target ? psprintf("source = %s AND at = %s", target->source, target->at) : "false",
-					 target ? psprintf("source = %s AND at = %s", target->source, target->at) : "false",
-					 target ? psprintf("source = %s AND at = %s", target->source, target->at) : "false",
-					 dry_run ? "(SELECT count(*) FROM wanted)" : "(SELECT count(*) FROM logged)");
+					 of_target, of_target, of_target, of_target,
+					 dry_run ? "(SELECT count(*) FROM wanted)" : "(SELECT count(*) FROM logged)",
+					 of_target);
 	if (target != NULL)
 		appendStringInfo(&sql,
 						 " UNION ALL (SELECT w.resource, " PROBLEM " || "
@@ -317,7 +320,7 @@ compare(const MeterDefinition *definition, const char *touched,
 	if (target != NULL)
 	{
 		appendStringInfoString(&sql, CORRECTION);
-		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0 FROM wanted w "
+		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0, 0 FROM wanted w "
 							   "ORDER BY w.at, w.resource)");
 	}
 	meter_execute(sql.data, SPI_OK_SELECT);
@@ -326,6 +329,7 @@ compare(const MeterDefinition *definition, const char *touched,
 	found->stops = DatumGetInt64(meter_result(0, 7, &isnull));
 	found->changes = DatumGetInt64(meter_result(0, 8, &isnull));
 	found->statements = DatumGetInt64(meter_result(0, 9, &isnull));
+	found->foreign = DatumGetInt64(meter_result(0, 10, &isnull));
 }
 
 /* Are there snapshots at all?  Most streams have none. */
@@ -645,6 +649,7 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 		found->starts += rest.starts;
 		found->stops += rest.stops;
 		found->changes += rest.changes;
+		found->foreign += rest.foreign;
 	}
 }
 
@@ -750,6 +755,13 @@ meter_reconcile(PG_FUNCTION_ARGS)
 								   schema, quote_literal_cstr(definition->name),
 								   target.source, target.at), SPI_OK_INSERT);
 		}
+		if (found.foreign > 0)
+			ereport(NOTICE,
+					(errmsg_plural("meter \"%s\" leaves " INT64_FORMAT " row of the snapshot alone, of a resource that belongs to another source",
+								   "meter \"%s\" leaves " INT64_FORMAT " rows of the snapshot alone, of resources that belong to other sources",
+								   (unsigned long) found.foreign,
+								   definition->name, found.foreign),
+					 errhint("A resource belongs to the source of its last event: events and snapshots must name the same.")));
 		all.running += found.running;
 		all.starts += found.starts;
 		all.stops += found.stops;

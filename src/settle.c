@@ -521,14 +521,16 @@ meter_settle_findings_final(PG_FUNCTION_ARGS)
 		Datum		values[8];
 		bool		nulls[8] = {false, false, false, false, false, false, false, false};
 
-		if (statement->standing != METER_CANDIDATE || !statement->spoke ||
-			(statement->effect == METER_AGREES && !statement->was_open))
+		if (statement->standing != METER_CANDIDATE ||
+			(statement->spoke ? statement->effect == METER_AGREES &&
+			 !statement->was_open : !statement->held))
 			continue;
 		values[0] = attr_to_text(collected->events.sources[statement->source - 1],
 								 &nulls[0]);
 		values[1] = TimestampTzGetDatum(statement->time);
 		values[2] = BoolGetDatum(statement->was_open);
-		values[3] = CStringGetTextDatum(effects[statement->effect]);
+		values[3] = CStringGetTextDatum(statement->spoke ?
+										effects[statement->effect] : "foreign");
 		values[4] = finding_instant(statement->from, &nulls[4]);
 		values[5] = finding_instant(statement->to, &nulls[5]);
 		if (statement->effect <= METER_EVIDENCE)

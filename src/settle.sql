@@ -38,7 +38,7 @@ CREATE TYPE meter.finding AS (
     source text, at timestamptz, was_active boolean, effect text, effect_from timestamptz, effect_to timestamptz,
     alive timestamptz, absent timestamptz);
 COMMENT ON TYPE meter.finding IS
-'what a snapshot finds of one resource: did it run before, and does the snapshot agree, change its attributes, end its run at effect_from, open one there, cut a gap up to effect_to, or bear on a later statement (evidence); alive, absent: what other snapshots showed that matters for it';
+'what a snapshot finds of one resource: did it run before, and does the snapshot agree, change its attributes, end its run at effect_from, open one there, cut a gap up to effect_to, or bear on a later statement (evidence), or hold what belongs to another source (foreign); alive, absent: what other snapshots showed that matters for it';
 
 CREATE FUNCTION meter.settle_findings_final(internal)
 RETURNS meter.finding[]

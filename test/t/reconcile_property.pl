@@ -97,7 +97,8 @@ sub world
 			$t += int(rand(one_of(600, 3600, 9000)));
 			$t -= $t % 1800 if rand() < 0.2;
 			$t = $events[-1]{t} if $t < $events[-1]{t};
-			$t++ if rand() < 0.9;
+			# who stops and starts at one instant goes on, or never began: events alone cannot say which
+			$t++ if $honest || rand() < 0.9;
 		}
 	}
 
