@@ -5,7 +5,7 @@
 # there is a snapshot of what truly ran, with since. The data lie in $METER_DATA/google-tasks; without them the test skips itself.
 #
 #   METER_SEED=n     drops the same events again
-#   METER_SHARE=n    so many percent of the tasks; 10 if not said
+#   METER_SHARE=n    so many percent of the tasks; 3 if not said
 use strict;
 use warnings;
 use FindBin;
@@ -17,7 +17,7 @@ my @files = glob(($ENV{METER_DATA} // '') . '/google-tasks/part-*.csv.gz');
 plan skip_all => 'no trace: METER_DATA does not lead to google-tasks' unless @files && -r $files[0];
 
 my $seed  = seed();
-my $share = $ENV{METER_SHARE} // 10;
+my $share = $ENV{METER_SHARE} // 3;
 my $node  = start_server('reconcile_trace');
 my $load  = join("\n", map {
 	qq(COPY raw (microseconds, missing, job, task, machine, type, "user", class, priority, cpu, memory, disk, different) FROM PROGRAM 'gzip -dc "$_"' (FORMAT csv);)
