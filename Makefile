@@ -12,7 +12,7 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c) $(PROTO_C)))
 SHLIB_LINK = -lprotobuf-c
 # The pure core: what compiles with palloc and nothing else of the server, and is tested as plain programs, too.
 CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventjson.c eventtext.c grid.c instant.c json.c jsontext.c levels.c messages.c packed.c pairing.c ranges.c \
-	rounding.c sha256.c textform.c wire.c))
+	rounding.c sha256.c statement.c textform.c wire.c))
 PGFILEDESC = "meter - usage metering"
 
 # The version stands in meter.control and nowhere else.
@@ -33,6 +33,7 @@ SQL_PARTS = \
 	src/settle.sql \
 	src/advance.sql \
 	src/held.sql \
+	src/reconcile.sql \
 	src/verify.sql \
 	src/explain.sql \
 	src/status.sql \

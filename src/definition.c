@@ -503,6 +503,10 @@ begin_progress(MeterDefinition *definition)
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
+	meter_execute(psprintf("DELETE FROM %s.compared WHERE meter = %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name)),
+				  SPI_OK_DELETE);
 	if (TIMESTAMP_IS_NOBEGIN(begin))
 	{
 		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);

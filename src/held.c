@@ -14,6 +14,7 @@
 
 #include "advance.h"
 #include "query.h"
+#include "reconcile.h"
 #include "spi.h"
 #include "stream.h"
 
@@ -57,6 +58,16 @@ meter_release(PG_FUNCTION_ARGS)
 	count = DatumGetInt64(meter_result(0, 1, &isnull));
 	released = meter_result_text(0, 2);
 
+	if (count > 0)
+		(void) meter_compare_touched(definition,
+									 psprintf("SELECT DISTINCT e.resource FROM %s.event e "
+											  "WHERE e.arrival = ANY (%s::bigint[])",
+											  quote_identifier(stream),
+											  quote_literal_cstr(released)),
+									 psprintf("(SELECT min(e.\"time\") FROM %s.event e "
+											  "WHERE e.arrival = ANY (%s::bigint[]))",
+											  quote_identifier(stream),
+											  quote_literal_cstr(released)));
 	if (count > 0 && definition->has_watermark)
 		written = meter_recompute(definition,
 								  psprintf("SELECT e.resource, min(e.\"time\") AS first FROM %s.event e "

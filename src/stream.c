@@ -90,6 +90,23 @@ static const char *const shape =
 "('resource_state','since','timestamp with time zone'),"
 "('resource_state','alive','timestamp with time zone'),"
 "('resource_state','unnamed_since','timestamp with time zone'),"
+"('resource_state','absent','timestamp with time zone'),"
+"('resource_state','source','text'),"
+"('resource_state','straddles','timestamp with time zone'),"
+"('inventory','source','text'),('inventory','at','timestamp with time zone'),"
+"('inventory','resource','text'),('inventory','account','text'),"
+"('inventory','entity','text'),('inventory','offering','text'),"
+"('inventory','value','numeric'),"
+"('inventory','since','timestamp with time zone'),"
+"('inventory','meter','text'),('inventory','attributes','jsonb'),"
+"('snapshot','source','text'),('snapshot','at','timestamp with time zone'),"
+"('snapshot','reconciled_at','timestamp with time zone'),"
+"('snapshot','rows','bigint'),('snapshot','content','numeric'),"
+"('snapshot','tolerance','interval'),('snapshot','running','bigint'),"
+"('snapshot','starts','bigint'),('snapshot','stops','bigint'),"
+"('snapshot','changes','bigint'),('snapshot','pruned','boolean'),"
+"('compared','meter','text'),('compared','source','text'),"
+"('compared','at','timestamp with time zone'),"
 "('held','meter','text'),('held','log','text'),('held','arrival','bigint'),"
 "('held','time','timestamp with time zone'),"
 "('held','held_at','timestamp with time zone'),('held','reason','text'),"
@@ -419,6 +436,62 @@ create_rejected(const char *schema)
 		SPI_OK_UTILITY);
 }
 
+/* Make the tables of snapshots. */
+static void
+create_snapshot_tables(const char *schema)
+{
+	meter_execute(
+		psprintf("CREATE TABLE %s.inventory ("
+				 "source text COLLATE \"C\" NOT NULL, "
+				 "at timestamptz NOT NULL, "
+				 "resource text COLLATE \"C\" NOT NULL, "
+				 "account text COLLATE \"C\", "
+				 "entity text COLLATE \"C\", "
+				 "offering text COLLATE \"C\", "
+				 "value numeric, "
+				 "since timestamptz, "
+				 "meter text COLLATE \"C\", "
+				 "attributes jsonb, "
+				 "CONSTRAINT time_is_finite CHECK (isfinite(at) AND isfinite(since)), "
+				 "CONSTRAINT value_is_finite "
+				 "CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity'))",
+				 schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE INDEX inventory_snapshot ON %s.inventory (source, at, resource)",
+				 schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.snapshot ("
+				 "source text COLLATE \"C\" NOT NULL, "
+				 "at timestamptz NOT NULL, "
+				 "reconciled_at timestamptz NOT NULL DEFAULT now(), "
+				 "rows bigint NOT NULL, "
+				 "content numeric NOT NULL, "
+				 "tolerance interval NOT NULL, "
+				 "running bigint NOT NULL, "
+				 "starts bigint NOT NULL, "
+				 "stops bigint NOT NULL, "
+				 "changes bigint NOT NULL, "
+				 "pruned boolean NOT NULL DEFAULT false, "
+				 "PRIMARY KEY (source, at))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.compared ("
+				 "meter text COLLATE \"C\" NOT NULL, "
+				 "source text COLLATE \"C\" NOT NULL, "
+				 "at timestamptz NOT NULL, "
+				 "PRIMARY KEY (meter, source, at))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE VIEW %s.source_quality AS "
+				 "SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
+				 "changes AS lost_changes, pg_catalog.round(1 - (starts + stops + changes)::numeric "
+				 "/ nullif(running + starts, 0), 6) AS agreement "
+				 "FROM %s.snapshot", schema, schema),
+		SPI_OK_UTILITY);
+}
+
 /* Make all tables of a stream in a schema that is empty. */
 static void
 create_tables(const char *stream)
@@ -496,6 +569,9 @@ create_tables(const char *stream)
 				 "since timestamptz, "
 				 "alive timestamptz, "
 				 "unnamed_since timestamptz, "
+				 "absent timestamptz, "
+				 "source text COLLATE \"C\", "
+				 "straddles timestamptz, "
 				 "PRIMARY KEY (meter, resource))", schema),
 		SPI_OK_UTILITY);
 	meter_execute(
@@ -547,6 +623,7 @@ create_tables(const char *stream)
 				 "PRIMARY KEY (meter, settlement))", schema),
 		SPI_OK_UTILITY);
 	create_rejected(schema);
+	create_snapshot_tables(schema);
 }
 
 /* What each object of a stream is for, for who looks at it with psql. */
@@ -574,6 +651,12 @@ comment_tables(const char *stream)
 		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
 		{"COLUMN %s.rejected.sender", "the session user"},
 		{"COLUMN %s.rejected.raw", "as it came: text, or of protobuf the bytes in hexadecimal"},
+		{"TABLE %s.inventory", "snapshots of what exists, each row a resource that ran at an instant as a source has it; COPY one in, then call meter.reconcile()"},
+		{"COLUMN %s.inventory.since", "since when it has been running; null: not known"},
+		{"COLUMN %s.inventory.meter", "the one meter it runs for; null: all duration and weighted meters over its entity"},
+		{"TABLE %s.snapshot", "the snapshots that were reconciled: when, their rows and a hash of them, how many resources ran, and how many statements of each kind were logged then; pruned: the rows of inventory are gone"},
+		{"VIEW %s.source_quality", "how good each source is, snapshot by snapshot: how many resources ran, for how many a start, a stop or a change had been lost, and the part of them that was right"},
+		{"TABLE %s.compared", "the snapshots that each meter has been compared with; derived, kept by the engine"},
 		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
 	};
 	int			i;

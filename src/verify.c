@@ -76,20 +76,30 @@ range_arg(FunctionCallInfo fcinfo, int argument)
  */
 static void
 append_timelines(StringInfo sql, const MeterDefinition *definition,
-				 TimestampTz from, const char *late_from)
+				 TimestampTz from, const char *late_from, bool straddling)
 {
 	MeterScope	scope = {0};
 
 	scope.to = meter_timestamp_literal(definition->watermark);
+	scope.straddling = straddling ? "straddling" : NULL;
 	scope.late_from = late_from;
 	scope.safe = definition->position;
 	scope.voids_from_log = true;
 	appendStringInfoString(sql, "WITH ");
+	if (straddling)
+	{
+		appendStringInfoString(sql, "straddling AS MATERIALIZED (");
+		meter_append_straddling(sql, definition, NULL, scope.to);
+		appendStringInfoString(sql, "), ");
+	}
 	meter_append_events(sql, definition, &scope);
+	appendStringInfoString(sql, ", timelines AS MATERIALIZED (SELECT e.resource, ");
+	if (straddling)
+		meter_append_before(sql, definition, scope.to);
 	appendStringInfo(sql,
-					 ", timelines AS MATERIALIZED (SELECT e.resource, "
-					 "meter.settle_timeline(e.kind, e.at, e.account, e.dimensions, e.value, e.alive) AS timeline, "
-					 "min(e.at) AS earliest, %s AS begin_at FROM events e GROUP BY e.resource)",
+					 METER_TIMELINE("e") " AS timeline, "
+					 "min(least(e.at, meter.statement_instant(e.statement, 'since'))) AS earliest, "
+					 "%s AS begin_at FROM events e GROUP BY e.resource)",
 					 meter_timestamp_literal(from));
 }
 
@@ -113,7 +123,8 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	from_literal = meter_timestamp_literal(from);
 	end_literal = meter_timestamp_literal(end);
 	initStringInfo(&sql);
-	append_timelines(&sql, definition, from, NULL);
+	append_timelines(&sql, definition, from, NULL,
+					 meter_may_straddle(definition, definition->watermark));
 	appendStringInfo(&sql,
 					 " SELECT %s::text, d.account, d.resource, d.dimensions, d.period_start, "
 					 "trim_scale(d.ledger), trim_scale(d.expected) FROM ("
@@ -190,6 +201,7 @@ meter_resettle(PG_FUNCTION_ARGS)
 	TimestampTz from;
 	TimestampTz end;
 	const char *end_literal;
+	bool		straddling;
 	int64		written;
 
 	PreventCommandIfReadOnly("meter.resettle()");
@@ -204,9 +216,11 @@ meter_resettle(PG_FUNCTION_ARGS)
 	end_literal = meter_timestamp_literal(end);
 	initStringInfo(&sql);
 	/* what may yet have to be held does not count */
-	append_timelines(&sql, definition, from, meter_late_from(definition));
+	straddling = meter_may_straddle(definition, definition->watermark);
+	append_timelines(&sql, definition, from, meter_late_from(definition),
+					 straddling);
 	appendStringInfoString(&sql, ", states AS (");
-	meter_append_upsert_state(&sql, definition, NULL);
+	meter_append_upsert_state(&sql, definition, NULL, straddling);
 	/* nothing is left of what has no event any more */
 	appendStringInfo(&sql, "), gone AS (DELETE FROM %s.resource_state r WHERE r.meter = %s "
 					 "AND NOT EXISTS (SELECT FROM timelines t WHERE t.resource = r.resource)) ",
