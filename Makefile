@@ -36,6 +36,7 @@ SQL_PARTS = \
 	src/reconcile.sql \
 	src/verify.sql \
 	src/explain.sql \
+	src/expire.sql \
 	src/status.sql \
 	src/source.sql \
 	src/worker.sql \

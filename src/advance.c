@@ -130,8 +130,9 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	StringInfoData difference;
 	MeterScope	scope = {0};
 	const char *end = meter_timestamp_literal(definition->watermark);
-	const char *since = TIMESTAMP_IS_NOBEGIN(definition->since) ? NULL :
-		meter_timestamp_literal(definition->since);
+	TimestampTz begin = Max(definition->since, definition->floor);
+	const char *since = TIMESTAMP_IS_NOBEGIN(begin) ? NULL :
+		meter_timestamp_literal(begin);
 	bool		straddling = meter_may_straddle(definition,
 												definition->watermark);
 	TimestampTz first;
@@ -142,7 +143,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	ntouched = row_count(1);
 	if (!row_instant(2, &first))
 		return 0;
-	first = Max(first, definition->since);
+	first = Max(first, begin);
 	few = first >= definition->watermark ||
 		(!TIMESTAMP_NOT_FINITE(first) &&
 		 count_periods(definition,
@@ -198,8 +199,13 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 					 "SELECT v.resource, " METER_EVENT_COLUMNS("v") ", t.first, t.begin_at "
 					 "FROM events v JOIN touched t ON t.resource = v.resource UNION ALL "
 					 "SELECT t.resource, 'x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, NULL, NULL, NULL, "
-					 "t.first, t.begin_at FROM touched t) e GROUP BY e.resource) n)",
-					 definition->ndimensions);
+					 "t.first, t.begin_at FROM touched t%s) e GROUP BY e.resource) n)",
+					 definition->ndimensions,
+					 TIMESTAMP_IS_NOBEGIN(definition->floor) ? "" :
+					 psprintf(" WHERE NOT EXISTS (SELECT FROM %s.floor_state f "
+							  "WHERE f.meter = %s AND f.resource = t.resource)",
+							  quote_identifier(definition->stream),
+							  quote_literal_cstr(definition->name)));
 	if (write_states)
 	{
 		appendStringInfoString(&sql, ", states AS (");
@@ -244,9 +250,15 @@ hold_late_rows(const MeterDefinition *definition, int64 safe)
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	char	   *late = meter_late_rows(definition, safe);
+	/* what was before the floor is forgotten */
+	TimestampTz limit = definition->floor;
 
-	if (!definition->has_max_lateness ||
-		TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
+	if (TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
+		return;
+	if (definition->has_max_lateness)
+		limit = Max(limit, meter_later_by(definition->position_watermark,
+										  -definition->max_lateness));
+	if (TIMESTAMP_IS_NOBEGIN(limit))
 		return;
 	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
 						   "SELECT %s, 'event', e.arrival, e.\"time\", "
@@ -254,8 +266,7 @@ hold_late_rows(const MeterDefinition *definition, int64 safe)
 						   "AND e.action <> 'void' AND e.action NOT LIKE 'reconciled:%%' AND e.\"time\" < %s "
 						   "ON CONFLICT DO NOTHING", schema, meter,
 						   meter_text_array_literal(definition->stops), late,
-						   meter_timestamp_literal(meter_later_by(definition->position_watermark,
-																  -definition->max_lateness))),
+						   meter_timestamp_literal(limit)),
 				  SPI_OK_INSERT);
 	if (SPI_processed > 0)
 		ereport(NOTICE,

@@ -160,6 +160,15 @@ append_columns(StringInfo sql, const MeterDefinition *definition)
 						   "e.arrival");
 }
 
+/* What is asked of the whole log begins at its floor. */
+static void
+append_from_floor(StringInfo sql, const MeterDefinition *definition)
+{
+	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+		appendStringInfo(sql, " AND e.\"time\" >= %s",
+						 meter_timestamp_literal(definition->floor));
+}
+
 /* The rows of a scope that are events to a meter, or those beyond its `to`. */
 static void
 append_raw(StringInfo sql, const MeterDefinition *definition,
@@ -179,6 +188,8 @@ append_raw(StringInfo sql, const MeterDefinition *definition,
 	append_scope(sql, definition, scope, "e");
 	if (scope->from != NULL)
 		appendStringInfo(sql, " AND e.\"time\" >= %s", scope->from);
+	else
+		append_from_floor(sql, definition);
 }
 
 /*
@@ -281,6 +292,16 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, "%s.voided v WHERE v.meter = %s AND v.resource = r.resource "
 						 "AND v.source = r.source AND v.id = r.id))", schema,
 						 quote_literal_cstr(definition->name));
+	/* in place of what lay before the floor */
+	if (scope->from == NULL && !TIMESTAMP_IS_NOBEGIN(definition->floor))
+	{
+		sql->len--;
+		appendStringInfo(sql, " UNION ALL SELECT r.resource, " METER_CARRIED
+						 ", NULL FROM %s%s.floor_state r WHERE r.meter = %s%s)",
+						 scope->touched ? psprintf("%s t, ", scope->touched) : "",
+						 schema, quote_literal_cstr(definition->name),
+						 scope->touched ? " AND r.resource = t.resource" : "");
+	}
 }
 
 /*
@@ -309,6 +330,8 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 	meter_append_action_filter(sql, definition);
 	if (from != NULL)
 		appendStringInfo(sql, " AND e.\"time\" >= %s", from);
+	else
+		append_from_floor(sql, definition);
 	appendStringInfo(sql,
 					 " AND (e.id IS NULL OR coalesce(e.since_copy > %s, true)) "
 					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.meter = %s "

@@ -107,6 +107,9 @@ static const char *const shape =
 "('snapshot','changes','bigint'),('snapshot','pruned','boolean'),"
 "('compared','meter','text'),('compared','source','text'),"
 "('compared','at','timestamp with time zone'),"
+"('floor','meter','text'),('floor','time','timestamp with time zone'),('floor','definition','text'),"
+"('floor_state','meter','text'),('floor_state','resource','text'),"
+"('expired','log','text'),('expired','segment','bigint'),('expired','last_arrival','bigint'),"
 "('held','meter','text'),('held','log','text'),('held','arrival','bigint'),"
 "('held','time','timestamp with time zone'),"
 "('held','held_at','timestamp with time zone'),('held','reason','text'),"
@@ -330,13 +333,14 @@ meter_check_stream(const char *stream)
 
 	/* a segment that is detached would look as if its events never were */
 	meter_execute_params(
-		"SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
+		psprintf("SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
 		"JOIN pg_class p ON p.relname = l.log "
 		"JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
 		"LEFT JOIN (SELECT i.inhparent, substring(c.relname FROM '_([0-9]+)$')::bigint AS k "
 		"FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
 		"WHERE NOT i.inhdetachpending) s ON s.inhparent = p.oid "
-		"GROUP BY l.log HAVING count(s.k) <> coalesce(max(s.k), 0) + 1",
+		"GROUP BY l.log HAVING count(s.k) + (SELECT count(*) FROM %s.expired x WHERE x.log = l.log) "
+		"<> coalesce(max(s.k), 0) + 1", quote_identifier(stream)),
 		SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)
 		ereport(ERROR,
@@ -583,6 +587,28 @@ create_tables(const char *stream)
 				 "(meter, resource) WHERE account IS NULL", schema),
 		SPI_OK_UTILITY);
 	meter_execute(
+		psprintf("CREATE TABLE %s.floor_state (LIKE %s.resource_state INCLUDING INDEXES)",
+				 schema, schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.floor ("
+				 "meter text COLLATE \"C\" PRIMARY KEY, "
+				 "\"time\" timestamptz NOT NULL, "
+				 "definition text NOT NULL)", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.expired ("
+				 "log text COLLATE \"C\" NOT NULL, "
+				 "segment bigint NOT NULL, "
+				 "rows bigint NOT NULL, "
+				 "first_arrival bigint, "
+				 "last_arrival bigint, "
+				 "least_time timestamptz, "
+				 "greatest_time timestamptz, "
+				 "expired_at timestamptz NOT NULL DEFAULT now(), "
+				 "PRIMARY KEY (log, segment))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
 		psprintf("CREATE TABLE %s.held ("
 				 "meter text COLLATE \"C\" NOT NULL, "
 				 "log text COLLATE \"C\" NOT NULL, "
@@ -644,6 +670,9 @@ comment_tables(const char *stream)
 		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; of an adjustment the difference"},
 		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
+		{"TABLE %s.floor", "by meter, the instant before which the log is not whole any more, and the definition that floor_state was made by; see meter.expire()"},
+		{"TABLE %s.floor_state", "what was known of each resource at the floor; in place of what the log had before it"},
+		{"TABLE %s.expired", "segments that meter.expire() dropped: their rows, arrivals and times"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
 		{"TABLE %s.voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
 		{"TABLE %s.future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},

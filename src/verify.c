@@ -28,7 +28,7 @@ static bool
 settled_window(MeterDefinition *definition, RangeType *during,
 			   TimestampTz *from, TimestampTz *end)
 {
-	*from = definition->since;
+	*from = Max(definition->since, definition->floor);
 	if (!definition->has_watermark)
 		return false;
 	*end = definition->watermark;

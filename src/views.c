@@ -130,9 +130,10 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 					 "SELECT CASE WHEN i.starts THEN 'duplicate start' ELSE 'orphan stop' END, %s::text, "
 					 "i.resource, i.at, i.arrival, "
 					 "CASE WHEN i.starts THEN 'it was running already' ELSE 'it was not running' END "
-					 "FROM (SELECT s.*, coalesce(lag(s.starts) OVER (PARTITION BY s.resource ORDER BY s.at), false) AS was_open "
+					 "FROM (SELECT s.*, coalesce(lag(s.starts) OVER (PARTITION BY s.resource ORDER BY s.at), "
+					 "(SELECT f.active FROM %s.floor_state f WHERE f.meter = %s AND f.resource = s.resource), false) AS was_open "
 					 "FROM (SELECT v.resource, v.at, bool_or(v.kind = 's') AS starts, "
-					 "min(v.arrival) AS arrival FROM (", meter);
+					 "min(v.arrival) AS arrival FROM (", meter, schema, meter);
 	meter_append_events_in_view(sql, definition, NULL, NULL);
 	appendStringInfo(sql,
 					 ") v WHERE v.kind IN ('s', 'p') GROUP BY v.resource, v.at "
