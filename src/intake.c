@@ -87,18 +87,18 @@ static const TargetTable tables[TARGETS] = {
 };
 
 /* Rows for one table. */
-typedef struct Block
+typedef struct RowBlock
 {
 	TupleDesc	descriptor;
 	Tuplestorestate *rows;		/* NULL: none */
 	int64		nrows;
-} Block;
+} RowBlock;
 
 struct MeterIntake
 {
 	MemoryContext context;
 	char	   *stream;
-	Block		blocks[TARGETS];
+	RowBlock		blocks[TARGETS];
 	Size		bytes;			/* of what is pending, about */
 	int64		logged;
 	int64		diverted;
@@ -164,7 +164,7 @@ meter_intake_forget(MeterIntake *intake)
 static void
 add_row(MeterIntake *intake, Target target, Datum *values, bool *nulls)
 {
-	Block	   *block = &intake->blocks[target];
+	RowBlock	   *block = &intake->blocks[target];
 
 	if (block->rows == NULL)
 	{
@@ -436,7 +436,7 @@ meter_intake_flush(MeterIntake *intake)
 	for (target = 0; target < TARGETS; target++)
 	{
 		const TargetTable *table = &tables[target];
-		Block	   *block = &intake->blocks[target];
+		RowBlock	   *block = &intake->blocks[target];
 
 		if (block->nrows == 0)
 			continue;
