@@ -4,10 +4,15 @@
 
 EXTENSION = meter
 MODULE_big = meter
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+# What protoc-c makes of the .proto belongs to the library, whether it is there yet or not.
+PROTO = $(wildcard src/*.proto)
+PROTO_C = $(PROTO:.proto=.pb-c.c)
+PROTO_H = $(PROTO:.proto=.pb-c.h)
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c) $(PROTO_C)))
+SHLIB_LINK = -lprotobuf-c
 # The pure core: what compiles with palloc and nothing else of the server, and is tested as plain programs, too.
-CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventjson.c eventtext.c grid.c instant.c json.c jsontext.c levels.c packed.c pairing.c ranges.c \
-	rounding.c sha256.c textform.c))
+CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventjson.c eventtext.c grid.c instant.c json.c jsontext.c levels.c messages.c packed.c pairing.c ranges.c \
+	rounding.c sha256.c statement.c textform.c wire.c))
 PGFILEDESC = "meter - usage metering"
 
 # The version stands in meter.control and nowhere else.
@@ -19,16 +24,20 @@ SQL_PARTS = \
 	src/timeline.sql \
 	src/event.sql \
 	src/transaction_id.sql \
+	src/protobuf.sql \
 	src/catalog.sql \
 	src/stream.sql \
+	src/inbox.sql \
 	src/segment.sql \
 	src/definition.sql \
 	src/settle.sql \
 	src/measure.sql \
 	src/advance.sql \
 	src/held.sql \
+	src/reconcile.sql \
 	src/verify.sql \
 	src/explain.sql \
+	src/expire.sql \
 	src/status.sql \
 	src/source.sql \
 	src/worker.sql \
@@ -36,7 +45,7 @@ SQL_PARTS = \
 	src/privileges.sql
 
 DATA_built = meter--$(EXTVERSION).sql
-EXTRA_CLEAN = meter--$(EXTVERSION).sql.tmp
+EXTRA_CLEAN = meter--$(EXTVERSION).sql.tmp $(PROTO_C) $(PROTO_H)
 
 PG_CFLAGS = -Wall -Wextra
 # Warnings are about this code: the server's headers have some of their own.
@@ -129,6 +138,16 @@ endif
 # PostgreSQL's own dependency tracking, which its packages switch off: whoever includes a header that changed is rebuilt.
 override autodepend = yes
 include $(PGXS)
+
+# One run makes both files. They are not ours to mend, so their warnings are nobody's.
+PROTOC_C ?= protoc-c
+%.pb-c.c %.pb-c.h: %.proto
+	@command -v $(PROTOC_C) >/dev/null || { \
+		echo "no protoc-c, which makes C of $<: apt-get install protobuf-c-compiler libprotobuf-c-dev, or set PROTOC_C" >&2; \
+		exit 1; }
+	$(PROTOC_C) --proto_path=$(<D) --c_out=$(@D) $(<F)
+$(PROTO_C:.c=.o): CFLAGS += -w
+$(OBJS): | $(PROTO_H)
 
 # Bitcode is as old as its object file.
 $(OBJS:.o=.bc): %.bc: %.o

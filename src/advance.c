@@ -30,6 +30,7 @@
 #include "measure.h"
 #include "position.h"
 #include "query.h"
+#include "reconcile.h"
 #include "spi.h"
 #include "stream.h"
 
@@ -130,8 +131,11 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	StringInfoData difference;
 	MeterScope	scope = {0};
 	const char *end = meter_timestamp_literal(definition->watermark);
-	const char *since = TIMESTAMP_IS_NOBEGIN(definition->since) ? NULL :
-		meter_timestamp_literal(definition->since);
+	TimestampTz begin = Max(definition->since, definition->floor);
+	const char *since = TIMESTAMP_IS_NOBEGIN(begin) ? NULL :
+		meter_timestamp_literal(begin);
+	bool		straddling = meter_may_straddle(definition,
+												definition->watermark);
 	TimestampTz first;
 	int64		ntouched;
 	bool		few;
@@ -140,49 +144,73 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	ntouched = row_count(1);
 	if (!row_instant(2, &first))
 		return 0;
-	first = meter_grid_period_begin(&definition->grid,
-									Max(first, definition->since));
+	first = Max(first, begin);
 	few = first >= definition->watermark ||
-		meter_count_periods(definition, first, definition->watermark) *
-		ntouched <= FEW_PROBES;
+		(!TIMESTAMP_NOT_FINITE(first) &&
+		 meter_count_periods(definition,
+							 meter_grid_period_begin(&definition->grid, first),
+							 definition->watermark) * ntouched <= FEW_PROBES);
 
 	scope.to = meter_timestamp_literal(horizon);
 	scope.touched = "touched";
 	scope.sealed = meter_sealed_for(definition, ntouched);
+	scope.straddling = straddling ? "straddling" : NULL;
 	scope.late_from = meter_late_from(definition);
 	scope.safe = safe;
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "WITH touched AS MATERIALIZED (SELECT t.resource, "
+					 "WITH touched AS MATERIALIZED (SELECT t.resource, t.first, "
 					 "%smeter.settle_period_begin(%s, t.first)%s AS begin_at FROM (%s) t), ",
 					 since ? "greatest(" : "", definition->spec,
 					 since ? psprintf(", %s)", since) : "",
 					 touched);
+	if (straddling)
+	{
+		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
+		meter_append_straddling(&sql, definition, "touched", end);
+		appendStringInfoString(&sql, "), ");
+	}
 	meter_append_events(&sql, definition, &scope);
 
 	/*
 	 * A row at or before the first that names an account may be why that is
-	 * the first: then all of the resource is affected.  A resource of which
-	 * no event is left has a timeline without a run.
+	 * the first: then all of the resource is affected.  A row before a
+	 * statement may change what that makes of all it reaches back to.  A
+	 * resource of which no event is left has a timeline without a run.
 	 */
 	appendStringInfo(&sql,
-					 ", timelines AS MATERIALIZED (SELECT e.resource, "
-					 "meter.settle_timeline(e.kind, e.at, e.account, e.dimensions, e.value, e.alive) AS timeline, "
-					 "min(e.at) AS earliest, CASE WHEN min(e.begin_at) <= "
-					 "coalesce(min(e.at) FILTER (WHERE e.account <> ''), 'infinity') "
-					 "THEN least(min(e.begin_at), %smeter.settle_period_begin(%s, min(e.at))%s) "
-					 "ELSE min(e.begin_at) END AS begin_at FROM ("
-					 "SELECT v.resource, v.kind, v.at, v.account, v.dimensions, v.value, v.alive, t.begin_at "
-					 "FROM events v JOIN touched t ON t.resource = v.resource UNION ALL "
-					 "SELECT t.resource, 'x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, t.begin_at "
-					 "FROM touched t) e GROUP BY e.resource)",
+					 ", timelines AS MATERIALIZED (SELECT n.resource, n.timeline, %sn.earliest, "
+					 "%sCASE WHEN n.begin_at <= coalesce(n.named, 'infinity') "
+					 "THEN least(n.begin_at, meter.settle_period_begin(%s, n.earliest)) "
+					 "WHEN n.reach IS NOT NULL "
+					 "THEN least(n.begin_at, meter.settle_period_begin(%s, greatest(n.reach, n.earliest))) "
+					 "ELSE n.begin_at END%s AS begin_at "
+					 "FROM (SELECT e.resource, " METER_TIMELINE("e") " AS timeline, ",
+					 straddling ? "n.before, n.began, n.straddles, " : "",
 					 since ? "greatest(" : "", definition->spec,
-					 since ? psprintf(", %s)", since) : "",
-					 definition->ndimensions);
+					 definition->spec,
+					 since ? psprintf(", %s)", since) : "");
+	if (straddling)
+		meter_append_before(&sql, definition, end);
+	appendStringInfo(&sql,
+					 "min(e.begin_at) AS begin_at, min(e.at) FILTER (WHERE e.account <> '') AS named, "
+					 "min(least(e.at, meter.statement_instant(e.statement, 'since'))) AS earliest, "
+					 "min(" METER_REACH("e.statement", "e.at", "e.kind = 'g'")
+					 ") FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= e.first) AS reach FROM ("
+					 "SELECT v.resource, " METER_EVENT_COLUMNS("v") ", t.first, t.begin_at "
+					 "FROM events v JOIN touched t ON t.resource = v.resource UNION ALL "
+					 "SELECT t.resource, 'x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, NULL, NULL, NULL, "
+					 "t.first, t.begin_at FROM touched t%s) e GROUP BY e.resource) n)",
+					 definition->ndimensions,
+					 TIMESTAMP_IS_NOBEGIN(definition->floor) ? "" :
+					 psprintf(" WHERE NOT EXISTS (SELECT FROM %s.floor_state f "
+							  "WHERE f.meter = %s AND f.resource = t.resource)",
+							  quote_identifier(definition->stream),
+							  quote_literal_cstr(definition->name)));
 	if (write_states)
 	{
 		appendStringInfoString(&sql, ", states AS (");
-		meter_append_upsert_state(&sql, definition, NULL);
+		meter_append_upsert_state(&sql, definition, NULL, straddling);
 		appendStringInfoChar(&sql, ')');
 	}
 	initStringInfo(&difference);
@@ -223,18 +251,23 @@ meter_hold_late_rows(const MeterDefinition *definition, int64 safe)
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	char	   *late = meter_late_rows(definition, safe);
+	/* what was before the floor is forgotten */
+	TimestampTz limit = definition->floor;
 
-	if (!definition->has_max_lateness ||
-		TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
+	if (TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
+		return;
+	if (definition->has_max_lateness)
+		limit = Max(limit, meter_later_by(definition->position_watermark,
+										  -definition->max_lateness));
+	if (TIMESTAMP_IS_NOBEGIN(limit))
 		return;
 	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
 						   "SELECT %s, 'event', e.arrival, e.\"time\", "
 						   "CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END FROM %s "
-						   "AND e.action <> 'void' AND e.\"time\" < %s "
+						   "AND e.action <> 'void' AND e.action NOT LIKE 'reconciled:%%' AND e.\"time\" < %s "
 						   "ON CONFLICT DO NOTHING", schema, meter,
 						   meter_text_array_literal(definition->stops), late,
-						   meter_timestamp_literal(meter_later_by(definition->position_watermark,
-																  -definition->max_lateness))),
+						   meter_timestamp_literal(limit)),
 				  SPI_OK_INSERT);
 	meter_tell_held(definition);
 }
@@ -290,7 +323,9 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			touched = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
 							   late);
 			if (nvoids > 0)
-				touched = psprintf("%s UNION ALL SELECT b.resource, b.\"time\" FROM %s b "
+				touched = psprintf("%s UNION ALL SELECT b.resource, CASE WHEN " METER_IS_STATEMENT("b") " THEN "
+								   METER_REACH("b.attributes", "b.\"time\"", "b.action = 'reconciled:stop'")
+								   " ELSE b.\"time\" END FROM %s b "
 								   "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
 								   "FROM %s AND e.action = 'void') v "
 								   "ON b.resource = v.resource AND b.id = v.id "
@@ -299,6 +334,7 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 								   meter_rows_of_resources(definition,
 														   psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", late),
 														   meter_sealed_for(definition, nvoids),
+														   meter_may_straddle(definition, definition->watermark) ? NULL :
 														   meter_timestamp_literal(definition->watermark)),
 								   late);
 			step->adjustments +=
@@ -437,30 +473,40 @@ settle_periods(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 	const char *meter = quote_literal_cstr(definition->name);
 	const char *from = meter_timestamp_literal(definition->watermark);
 	const char *to = meter_timestamp_literal(end);
+	bool		straddling = meter_may_straddle(definition, end);
 	MeterScope	scope = {0};
 	StringInfoData sql;
 
 	scope.from = from;
 	scope.to = to;
+	scope.straddling = straddling ? "straddling" : NULL;
 	scope.late_from = meter_late_from(definition);
 	scope.safe = definition->position;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
+	if (straddling)
+	{
+		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
+		meter_append_straddling(&sql, definition, NULL, to);
+		appendStringInfoString(&sql, "), ");
+	}
 	meter_append_events(&sql, definition, &scope);
 	/* what happened to nothing since goes another way, see below */
 	appendStringInfo(&sql,
 					 ", busy AS MATERIALIZED (SELECT DISTINCT resource FROM events), "
-					 "timelines AS MATERIALIZED (SELECT x.resource, "
-					 "meter.settle_timeline(x.kind, x.at, x.account, x.dimensions, x.value, x.alive) AS timeline FROM ("
+					 "timelines AS MATERIALIZED (SELECT e.resource, ");
+	if (straddling)
+		meter_append_before(&sql, definition, to);
+	appendStringInfo(&sql,
+					 METER_TIMELINE("e") " AS timeline FROM ("
 					 "SELECT * FROM events UNION ALL "
-					 "SELECT r.resource, CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\", "
-					 "r.since, r.account, r.dimensions, r.value, r.alive, NULL FROM busy b "
+					 "SELECT r.resource, " METER_CARRIED ", NULL FROM busy b "
 					 /* looked up one by one: the dead cost nothing */
 					 "CROSS JOIN LATERAL (SELECT * FROM %s.resource_state s WHERE s.meter = %s "
 					 "AND s.resource = b.resource OFFSET 0) r"
-					 ") x GROUP BY x.resource), states AS (",
+					 ") e GROUP BY e.resource), states AS (",
 					 schema, meter);
-	meter_append_upsert_state(&sql, definition, from);
+	meter_append_upsert_state(&sql, definition, from, straddling);
 	/* what runs throughout has each period whole: no timeline is needed */
 	appendStringInfo(&sql,
 					 "), wanted AS (SELECT (w.row).transaction_id, w.resource, (w.row).account, "
@@ -652,10 +698,19 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	meter_check_stream(stream);
 	meter_session_bulk();
 	if (METER_OF_MEASURES(definition->aggregate))
+	{
 		meter_session_memory();
-	caught_up = METER_OF_MEASURES(definition->aggregate) ?
-		meter_measure_late(definition, safe, noted_at, measures_noted_at, step) :
-		settle_late(definition, safe, noted_at, step);
+		caught_up = meter_measure_late(definition, safe, noted_at,
+									   measures_noted_at, step);
+	}
+	else
+	{
+		caught_up = settle_late(definition, safe, noted_at, step);
+		/* what snapshots have to say of that is late as well, for the next step */
+		step->more = meter_compare_new(definition);
+		step->more |= meter_compare_arrived(definition, before.position,
+											definition->position);
+	}
 	if ((definition->has_watermark || meter_first_watermark(definition)) &&
 		meter_clock_target(definition, safe, &target) &&
 		target > definition->watermark &&
@@ -671,7 +726,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 			settle_named(definition, definition->position, end, step);
 			settle_periods(definition, end, step);
 		}
-		step->more = end < target;
+		step->more |= end < target;
 	}
 	meter_session_end(&session);
 	if (!caught_up)

@@ -45,7 +45,7 @@ read_new_events(MeterDefinition *definition, int64 safe)
 
 	meter_execute(psprintf("SELECT max(\"time\") FILTER (WHERE \"time\" <= %s), "
 						   "coalesce(bool_or(\"time\" > %s), false) "
-						   "FROM %s.event WHERE arrival > " INT64_FORMAT,
+						   "FROM %s.event WHERE action NOT LIKE 'reconciled:%%' AND arrival > " INT64_FORMAT,
 						   now, now, schema, definition->clock_position),
 				  SPI_OK_SELECT);
 	value = meter_result(0, 1, &isnull);

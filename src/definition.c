@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 
 #include "arguments.h"
+#include "expire.h"
 #include "measure.h"
 #include "quantity.h"
 #include "query.h"
@@ -588,7 +589,16 @@ begin_progress(MeterDefinition *definition)
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
-	if (TIMESTAMP_IS_NOBEGIN(begin))
+	meter_execute(psprintf("DELETE FROM %s.compared WHERE meter = %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name)),
+				  SPI_OK_DELETE);
+	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+	{
+		meter_begin_at_floor(definition);
+		begin = Max(begin, definition->floor);
+	}
+	else if (TIMESTAMP_IS_NOBEGIN(begin))
 	{
 		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);
 		values[0] = meter_result(0, 1, &isnull);
@@ -603,10 +613,13 @@ begin_progress(MeterDefinition *definition)
 
 	if (TIMESTAMP_IS_NOBEGIN(definition->since))
 		ereport(NOTICE,
-				(errmsg("meter \"%s\" starts at %s, the period of the earliest %s",
-						definition->name, timestamptz_to_str(begin),
+				(errmsg("meter \"%s\" starts at %s, %s", definition->name,
+						timestamptz_to_str(begin),
+						!TIMESTAMP_IS_NOBEGIN(definition->floor) ?
+						"where the log's floor is" :
 						METER_OF_MEASURES(definition->aggregate) ?
-						"measure" : "event")));
+						"the period of the earliest measure" :
+						"the period of the earliest event")));
 	values[0] = CStringGetTextDatum(definition->stream);
 	values[1] = CStringGetTextDatum(definition->name);
 	values[2] = TimestampTzGetDatum(begin);
@@ -848,6 +861,8 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 		DatumGetTimestampTz(row[ARG_SINCE]);
 	definition->until = isnull[ARG_UNTIL] ? DT_NOEND :
 		DatumGetTimestampTz(row[ARG_UNTIL]);
+
+	definition->floor = meter_stream_floor(stream);
 
 	definition->has_watermark = !isnull[NARGS];
 	definition->watermark = isnull[NARGS] ? 0 : DatumGetTimestampTz(row[NARGS]);

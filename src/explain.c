@@ -115,10 +115,17 @@ meter_explain(PG_FUNCTION_ARGS)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource), ",
 					 quote_literal_cstr(row.resource));
+	if (definition->has_watermark &&
+		meter_may_straddle(definition, definition->watermark))
+	{
+		scope.straddling = "straddling";
+		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
+		meter_append_straddling(&sql, definition, "touched", watermark);
+		appendStringInfoString(&sql, "), ");
+	}
 	meter_append_events(&sql, definition, &scope);
 	appendStringInfo(&sql,
-					 ", timeline AS MATERIALIZED (SELECT meter.settle_timeline(e.kind, e.at, e.account, "
-					 "e.dimensions, e.value, e.alive) AS timeline FROM events e), "
+					 ", timeline AS MATERIALIZED (SELECT " METER_TIMELINE("e") " AS timeline FROM events e), "
 					 /* spans that touch are one run, told from the next by a number */
 					 "runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
 					 "(SELECT s.*, CASE WHEN s.span_begin = lag(s.span_end) OVER (ORDER BY s.span_begin) "
@@ -171,7 +178,8 @@ meter_explain(PG_FUNCTION_ARGS)
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, v.value, NULL, "
-					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' ELSE 'changes' END || "
+					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' WHEN 'c' THEN 'changes' "
+					 "ELSE meter.statement_text(e.action, e.source, e.\"time\", e.attributes) END || "
 					 "CASE WHEN v.kind IN ('s', 'p') AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
 					 "AND w.kind IN ('s', 'p') AND w.kind <> v.kind) "
 					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN 's' THEN 'stop' ELSE 'start' END) "
@@ -179,9 +187,12 @@ meter_explain(PG_FUNCTION_ARGS)
 					 "WHEN v.kind = 'p' AND NOT %s THEN ', but it was not running' ELSE '' END, e.arrival "
 					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
 					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
-					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') ",
+					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') "
+					 /* what a later snapshot says of the period */
+					 "OR (v.kind IN ('g', 'h') AND v.at >= %s AND "
+					 METER_REACH("v.statement", "v.at", "v.kind = 'g'") " < %s) ",
 					 was_open, was_open, quote_identifier(stream), end_literal,
-					 begin_literal);
+					 begin_literal, end_literal, end_literal);
 
 	/* the spans as they are, then as they are billed */
 	appendStringInfoString(&sql,
@@ -214,7 +225,8 @@ meter_explain(PG_FUNCTION_ARGS)
 					 "format('arrived after the period was settled up to %%s', s.watermark_before), e.arrival "
 					 "FROM %s.settlement s JOIN %s.event e ON e.arrival > s.position_before "
 					 "AND e.arrival <= s.\"position\" AND e.resource = %s "
-					 "AND (e.\"time\" < s.watermark_before OR e.action = 'void') "
+					 "AND (e.\"time\" < s.watermark_before OR e.action = 'void' OR (" METER_IS_STATEMENT("e") " AND "
+					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'") " < s.watermark_before)) "
 					 "WHERE s.meter = %s AND s.settlement = " INT64_FORMAT " AND s.watermark_before >= %s",
 					 quote_identifier(stream), quote_identifier(stream),
 					 quote_literal_cstr(row.resource),

@@ -15,8 +15,32 @@
 #include "advance.h"
 #include "measure.h"
 #include "query.h"
+#include "reconcile.h"
 #include "spi.h"
 #include "stream.h"
+
+/* Rows asked for by arrival must not lie before the floor.  Within a session. */
+static void
+check_release(const MeterDefinition *definition, const char *arrivals)
+{
+	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(definition->floor))
+		return;
+	meter_execute(psprintf("SELECT arrival, \"time\" FROM %s.held WHERE meter = %s "
+						   "AND log = 'event' AND arrival = ANY (%s::bigint[]) "
+						   "AND \"time\" < %s ORDER BY 1 LIMIT 1",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   quote_literal_cstr(arrivals),
+						   meter_timestamp_literal(definition->floor)),
+				  SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("arrival %s of \"%s\" cannot count any more: its time lies before the log's floor",
+						meter_result_text(0, 1), meter_result_text(0, 2)),
+				 errdetail("What the log had before %s was expired, and its usage stays as it is.",
+						   timestamptz_to_str(definition->floor))));
+}
 
 PG_FUNCTION_INFO_V1(meter_release);
 
@@ -40,6 +64,8 @@ meter_release(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
+	check_release(definition, PG_ARGISNULL(2) ? NULL :
+						OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(2)));
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "WITH gone AS (DELETE FROM %s.held WHERE meter = %s",
 					 quote_identifier(stream), quote_literal_cstr(meter));
@@ -53,11 +79,24 @@ meter_release(PG_FUNCTION_ARGS)
 		appendStringInfo(&sql, " AND arrival = ANY (%s::bigint[])",
 						 quote_literal_cstr(text));
 	}
+	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+		appendStringInfo(&sql, " AND \"time\" >= %s",
+						 meter_timestamp_literal(definition->floor));
 	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
 	meter_execute(sql.data, SPI_OK_SELECT);
 	count = DatumGetInt64(meter_result(0, 1, &isnull));
 	released = meter_result_text(0, 2);
 
+	if (count > 0 && !METER_OF_MEASURES(definition->aggregate))
+		(void) meter_compare_touched(definition,
+									 psprintf("SELECT DISTINCT e.resource FROM %s.event e "
+											  "WHERE e.arrival = ANY (%s::bigint[])",
+											  quote_identifier(stream),
+											  quote_literal_cstr(released)),
+									 psprintf("(SELECT min(e.\"time\") FROM %s.event e "
+											  "WHERE e.arrival = ANY (%s::bigint[]))",
+											  quote_identifier(stream),
+											  quote_literal_cstr(released)));
 	if (count > 0 && definition->has_watermark &&
 		METER_OF_MEASURES(definition->aggregate))
 		written = meter_measure_recompute(definition,

@@ -13,6 +13,7 @@
 #include "utils/guc.h"
 
 #include "event.h"
+#include "inbox.h"
 #include "segment.h"
 #include "worker.h"
 
@@ -133,6 +134,7 @@ _PG_init(void)
 							 METER_BAD_EVENT_ERROR, on_bad_event_options,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	meter_inbox_init();
 	meter_worker_init();
 	MarkGUCPrefixReserved("meter");
 }

@@ -11,6 +11,7 @@
 #include "pairing.h"
 
 #include "decimal.h"
+#include "statement.h"
 
 /* Begin to collect events with so many text attributes. */
 void
@@ -53,6 +54,55 @@ record_equals(const MeterEvents *events, uint32 offset, const MeterAttr *attrs)
 }
 
 /*
+ * Put natts + 1 attributes (NULL: none is set) into the arena, as a record
+ * that is kept once where many in a row say the same.  False if that is more
+ * than can be held.
+ */
+bool
+meter_events_record(MeterEvents *events, const MeterAttr *attrs,
+					uint32 *record)
+{
+	uint64		need = 0;
+	uint64		size;
+	bool		any = false;
+	int32		i;
+
+	for (i = 0; attrs != NULL && i <= events->natts; i++)
+	{
+		need += sizeof(int32) + Max(attrs[i].len, 0);
+		any = any || !MeterAttrIsNull(attrs[i]);
+	}
+	*record = 0;
+	if (!any)
+		return true;
+	if (events->last_record != 0 &&
+		record_equals(events, events->last_record, attrs))
+	{
+		*record = events->last_record;
+		return true;
+	}
+
+	/* offset 0 means that there is no record */
+	size = (uint64) Max(events->arena_used, 1) + need;
+	if (size > METER_MAX_ARENA)
+		return false;
+	if (size > events->arena_size)
+	{
+		events->arena_size = (uint32) Max(size, 2 * events->arena_size);
+		if (events->arena == NULL)
+			events->arena = palloc(events->arena_size);
+		else
+			events->arena = repalloc(events->arena, events->arena_size);
+	}
+	events->arena_used = Max(events->arena_used, 1);
+	events->last_record = events->arena_used;
+	for (i = 0; i <= events->natts; i++)
+		arena_put(events, attrs[i]);
+	*record = events->last_record;
+	return true;
+}
+
+/*
  * Add an event with its natts + 1 attributes (NULL: none is set).  False if
  * there are more events, or more bytes of attributes, than can be held.
  */
@@ -60,11 +110,8 @@ bool
 meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 				 const MeterAttr *attrs)
 {
-	uint64		need = 0;
-	bool		any = false;
-	bool		reuse;
 	MeterEvent *event;
-	int32		i;
+	uint32		record;
 
 	if (events->nevents == events->maxevents)
 	{
@@ -77,31 +124,8 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 			events->events = repalloc(events->events,
 									  events->maxevents * sizeof(MeterEvent));
 	}
-
-	for (i = 0; attrs != NULL && i <= events->natts; i++)
-	{
-		need += sizeof(int32) + Max(attrs[i].len, 0);
-		any = any || !MeterAttrIsNull(attrs[i]);
-	}
-	reuse = any && events->last_record != 0 &&
-		record_equals(events, events->last_record, attrs);
-	if (any && !reuse)
-	{
-		/* offset 0 means that there is no record */
-		uint64		size = (uint64) Max(events->arena_used, 1) + need;
-
-		if (size > METER_MAX_ARENA)
-			return false;
-		if (size > events->arena_size)
-		{
-			events->arena_size = (uint32) Max(size, 2 * events->arena_size);
-			if (events->arena == NULL)
-				events->arena = palloc(events->arena_size);
-			else
-				events->arena = repalloc(events->arena, events->arena_size);
-		}
-		events->arena_used = Max(events->arena_used, 1);
-	}
+	if (!meter_events_record(events, attrs, &record))
+		return false;
 
 	if (events->nevents > 0 &&
 		events->events[events->nevents - 1].time > time)
@@ -109,18 +133,40 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 	event = &events->events[events->nevents++];
 	event->time = time;
 	event->kind = (uint8) kind;
-	event->attrs = 0;
-	if (!any)
-		return true;
-	if (!reuse)
-	{
-		/* many events in a row say the same: it is kept once */
-		events->last_record = events->arena_used;
-		for (i = 0; i <= events->natts; i++)
-			arena_put(events, attrs[i]);
-	}
-	event->attrs = events->last_record;
+	event->attrs = record;
+	event->source = 0;
 	return true;
+}
+
+/* The number of a source, from 1, its name kept; 0 if there are too many. */
+uint16
+meter_events_source(MeterEvents *events, MeterAttr source)
+{
+	char	   *name;
+	int32		i;
+
+	for (i = 0; i < events->nsources; i++)
+	{
+		if (meter_attr_equal(events->sources[i], source))
+			return (uint16) (i + 1);
+	}
+	if (events->nsources == METER_MAX_SOURCES)
+		return 0;
+	if (events->nsources == events->maxsources)
+	{
+		events->maxsources = Max(2, events->maxsources * 2);
+		if (events->sources == NULL)
+			events->sources = palloc(events->maxsources * sizeof(MeterAttr));
+		else
+			events->sources = repalloc(events->sources,
+									   events->maxsources * sizeof(MeterAttr));
+	}
+	name = palloc(Max(source.len, 1));
+	if (source.len > 0)
+		memcpy(name, source.data, source.len);
+	events->sources[events->nsources].data = name;
+	events->sources[events->nsources].len = source.len;
+	return (uint16) ++events->nsources;
 }
 
 /* Read the next attribute of a record in the arena; where the one after is. */
@@ -164,8 +210,8 @@ value_cmp(MeterAttr a, MeterAttr b)
 }
 
 /* Order two records of attributes: the texts in turn, then the value. */
-static int
-record_cmp(const MeterEvents *events, uint32 a, uint32 b)
+int
+meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b)
 {
 	const char *arecord = events->arena + a;
 	const char *brecord = events->arena + b;
@@ -189,6 +235,25 @@ record_cmp(const MeterEvents *events, uint32 a, uint32 b)
 			return cmp;
 	}
 	return 0;
+}
+
+/* Does a record name an attribute that is not like these? */
+bool
+meter_record_differs(const MeterEvents *events, uint32 record,
+					 const MeterAttr *attrs)
+{
+	const char *at = events->arena + record;
+	int32		i;
+
+	for (i = 0; record != 0 && i <= events->natts; i++)
+	{
+		MeterAttr	attr;
+
+		at = meter_event_attr(at, &attr);
+		if (!MeterAttrIsNull(attr) && !meter_attr_equal(attr, attrs[i]))
+			return true;
+	}
+	return false;
 }
 
 #define SORT_NAME	sort_events
@@ -431,18 +496,9 @@ meter_timeline_value(const MeterTimeline *timeline, int32 label)
 	return value < 0 ? METER_NULL_ATTR : timeline->values[value];
 }
 
-/* The state while pairing goes through the instants. */
-typedef struct Walk
-{
-	const MeterEvents *events;
-	MeterState	state;
-	bool		named;			/* the first attribute is */
-	MeterAttr	first_name;		/* the name that came first */
-} Walk;
-
 /* Let the attributes that an event names take effect. */
-static void
-apply_record(Walk *walk, uint32 attrs)
+void
+meter_walk_apply(MeterWalk *walk, uint32 attrs)
 {
 	const char *record = walk->events->arena + attrs;
 	int32		natts = walk->events->natts;
@@ -468,7 +524,7 @@ apply_record(Walk *walk, uint32 attrs)
 
 /* Let all events of a kind in [from, to) take effect, least first. */
 static void
-apply_kind(Walk *walk, MeterKind kind, int32 from, int32 to, int32 count)
+apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 {
 	const MeterEvents *events = walk->events;
 	uint32	   *order;
@@ -479,7 +535,7 @@ apply_kind(Walk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 	{
 		for (i = from; events->events[i].kind != kind;)
 			i++;
-		apply_record(walk, events->events[i].attrs);
+		meter_walk_apply(walk, events->events[i].attrs);
 		return;
 	}
 
@@ -497,7 +553,7 @@ apply_kind(Walk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 			int32		parent = (child - 1) / 2;
 			uint32		swap = order[parent];
 
-			if (record_cmp(events, swap, order[child]) <= 0)
+			if (meter_record_cmp(events, swap, order[child]) <= 0)
 				break;
 			order[parent] = order[child];
 			order[child] = swap;
@@ -508,7 +564,7 @@ apply_kind(Walk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 	{
 		int32		parent = 0;
 
-		apply_record(walk, order[0]);
+		meter_walk_apply(walk, order[0]);
 		order[0] = order[--n];
 		for (;;)
 		{
@@ -518,9 +574,10 @@ apply_kind(Walk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 			if (child >= n)
 				break;
 			if (child + 1 < n &&
-				record_cmp(events, order[child + 1], order[child]) < 0)
+				meter_record_cmp(events, order[child + 1],
+								 order[child]) < 0)
 				child++;
-			if (record_cmp(events, order[parent], order[child]) <= 0)
+			if (meter_record_cmp(events, order[parent], order[child]) <= 0)
 				break;
 			swap = order[parent];
 			order[parent] = order[child];
@@ -533,7 +590,7 @@ apply_kind(Walk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 
 /* Stops name what nothing has named yet: the least name at this instant. */
 static void
-apply_stops(Walk *walk, int32 from, int32 to)
+apply_stops(MeterWalk *walk, int32 from, int32 to)
 {
 	const MeterEvents *events = walk->events;
 	MeterAttr	least = METER_NULL_ATTR;
@@ -591,88 +648,160 @@ look_back(const MeterTimeline *timeline, MeterAttr name)
 	return builder.timeline;
 }
 
+/* The sources of the events of an instant: the greatest has the resource. */
+static void
+apply_sources(MeterWalk *walk, int32 from, int32 to)
+{
+	const MeterEvents *events = walk->events;
+	MeterAttr	greatest = METER_NULL_ATTR;
+	int32		i;
+
+	for (i = from; i < to; i++)
+	{
+		if (events->events[i].source != 0)
+		{
+			MeterAttr	source = events->sources[events->events[i].source - 1];
+
+			if (meter_attr_cmp(greatest, source) < 0)
+				greatest = source;
+		}
+	}
+	if (!MeterAttrIsNull(greatest))
+		walk->state.source = greatest;
+}
+
+/* Let the events [from, to), which are of one instant, take effect. */
+static void
+apply_instant(MeterWalk *walk, int32 from, int32 to)
+{
+	const MeterEvents *events = walk->events;
+	int64		now = events->events[from].time;
+	bool		was_open = walk->state.open;
+	int32		count[3] = {0, 0, 0};
+	int32		new_label;
+	int32		i;
+
+	for (i = from; i < to; i++)
+		count[events->events[i].kind]++;
+	if (count[METER_START] > 0)
+		apply_kind(walk, METER_START, from, to, count[METER_START]);
+	if (count[METER_CHANGE] > 0)
+		apply_kind(walk, METER_CHANGE, from, to, count[METER_CHANGE]);
+	if (count[METER_STOP] > 0 && !walk->named)
+		apply_stops(walk, from, to);
+	if (events->nsources > 0)
+		apply_sources(walk, from, to);
+
+	if (count[METER_START] > 0 && count[METER_STOP] == 0)
+		walk->state.open = true;
+	else if (count[METER_STOP] > 0 && count[METER_START] == 0)
+		walk->state.open = false;
+
+	/* a restart is a run of its own to whoever says since when it has run */
+	if (walk->state.open &&
+		(!was_open || (count[METER_START] > 0 && count[METER_STOP] > 0)))
+	{
+		walk->state.since = now;
+		walk->nmoments = 0;
+	}
+	if (walk->state.open &&
+		(count[METER_START] > 0 || count[METER_CHANGE] > 0))
+	{
+		walk->state.alive = now;
+		meter_walk_moment(walk, now, -1);
+	}
+	if (!walk->state.open && count[METER_STOP] > 0)
+	{
+		walk->state.absent = now;
+		walk->absent_witness = -1;
+	}
+
+	new_label = walk->state.open ?
+		meter_build_label(&walk->builder, walk->state.attrs) : -1;
+	if (new_label != walk->label)
+	{
+		if (walk->label >= 0)
+			meter_build_span(&walk->builder, walk->begin, now, walk->label);
+		walk->begin = now;
+		walk->label = new_label;
+	}
+}
+
+/* Begin with what is carried, or with nothing. */
+static void
+begin_walk(MeterWalk *walk, MeterEvents *events, const MeterState *carried,
+		   MeterLookBack look)
+{
+	int32		natts = events->natts;
+	int32		i;
+
+	memset(walk, 0, sizeof(*walk));
+	meter_build_begin(&walk->builder, natts);
+	walk->events = events;
+	walk->begin = METER_BEGIN;
+	walk->label = -1;
+	walk->absent_witness = -1;
+	walk->snapshot_absent = METER_BEGIN;
+	walk->state.absent = METER_BEGIN;
+	walk->state.source = METER_NULL_ATTR;
+	if (carried != NULL)
+		walk->state = *carried;
+	walk->state.attrs = palloc((natts + 1) * sizeof(MeterAttr));
+	for (i = 0; i <= natts; i++)
+		walk->state.attrs[i] = carried ? carried->attrs[i] : METER_NULL_ATTR;
+	walk->named = look == METER_LOOK_BACK_NONE ||
+		!MeterAttrIsNull(walk->state.attrs[0]);
+	if (walk->state.open)
+	{
+		walk->label = meter_build_label(&walk->builder, walk->state.attrs);
+		meter_walk_moment(walk, walk->state.since, -1);
+		meter_walk_moment(walk, walk->state.alive, -1);
+	}
+	if (events->nstatements > 0)
+		meter_walk_known(walk);
+}
+
 /*
- * The timeline of a set of events, which are put in order of time.  With a
- * carried state a run that is open in it goes back to -infinity.  The bytes
- * of the result's attributes are those of the events and of the carried
- * state, which must outlive it.
+ * The timeline of a set of events, which are put in order of time, and of
+ * statements, which are told what came of them.  With a carried state a run
+ * that is open in it goes back to -infinity.  The bytes of the result's
+ * attributes are those of the events and of the carried state, which must
+ * outlive it.
  */
 MeterTimeline *
 meter_pair(MeterEvents *events, const MeterState *carried,
 		   MeterLookBack look)
 {
-	MeterTimelineBuilder builder;
 	MeterTimeline *timeline;
-	Walk		walk;
-	int32		natts = events->natts;
-	int64		begin = METER_BEGIN;
-	int32		label = -1;
+	MeterWalk	walk;
 	bool		unnamed_spans = false;
+	int32		statement = 0;
 	int32		from;
 	int32		to;
 	int32		i;
 
 	meter_events_sort(events);
-	meter_build_begin(&builder, natts);
-	timeline = builder.timeline;
-	memset(&walk, 0, sizeof(walk));
-	walk.events = events;
-	walk.state.attrs = palloc((natts + 1) * sizeof(MeterAttr));
-	for (i = 0; i <= natts; i++)
-		walk.state.attrs[i] = carried ? carried->attrs[i] : METER_NULL_ATTR;
-	if (carried != NULL)
-	{
-		walk.state.open = carried->open;
-		walk.state.since = carried->since;
-		walk.state.alive = carried->alive;
-	}
-	walk.named = look == METER_LOOK_BACK_NONE ||
-		!MeterAttrIsNull(walk.state.attrs[0]);
-	if (walk.state.open)
-		label = meter_build_label(&builder, walk.state.attrs);
+	meter_statements_sort(events);
+	begin_walk(&walk, events, carried, look);
+	timeline = walk.builder.timeline;
 
 	for (from = 0; from < events->nevents; from = to)
 	{
 		int64		now = events->events[from].time;
-		bool		was_open = walk.state.open;
-		int32		count[3] = {0, 0, 0};
-		int32		new_label;
 
-		for (to = from;
+		for (; statement < events->nstatements &&
+			 events->statements[statement].time < now; statement++)
+			meter_walk_state(&walk, statement);
+		for (to = from + 1;
 			 to < events->nevents && events->events[to].time == now;
 			 to++)
-			count[events->events[to].kind]++;
-
-		if (count[METER_START] > 0)
-			apply_kind(&walk, METER_START, from, to, count[METER_START]);
-		if (count[METER_CHANGE] > 0)
-			apply_kind(&walk, METER_CHANGE, from, to, count[METER_CHANGE]);
-		if (count[METER_STOP] > 0 && !walk.named)
-			apply_stops(&walk, from, to);
-
-		if (count[METER_START] > 0 && count[METER_STOP] == 0)
-			walk.state.open = true;
-		else if (count[METER_STOP] > 0 && count[METER_START] == 0)
-			walk.state.open = false;
-
-		if (walk.state.open && !was_open)
-			walk.state.since = now;
-		if (walk.state.open &&
-			(count[METER_START] > 0 || count[METER_CHANGE] > 0))
-			walk.state.alive = now;
-
-		new_label = walk.state.open ?
-			meter_build_label(&builder, walk.state.attrs) : -1;
-		if (new_label != label)
-		{
-			if (label >= 0)
-				meter_build_span(&builder, begin, now, label);
-			begin = now;
-			label = new_label;
-		}
+			;
+		apply_instant(&walk, from, to);
 	}
-	if (label >= 0)
-		meter_build_span(&builder, begin, METER_END, label);
+	for (; statement < events->nstatements; statement++)
+		meter_walk_state(&walk, statement);
+	if (walk.label >= 0)
+		meter_build_span(&walk.builder, walk.begin, METER_END, walk.label);
 
 	timeline->state = walk.state;
 	if (events->nevents > 0)

@@ -23,11 +23,15 @@ typedef struct MeterEvent
 	int64		time;
 	uint32		attrs;
 	uint8		kind;
+	uint16		source;			/* see meter_events_source(), or 0 */
 } MeterEvent;
+
+struct MeterStatement;
 
 /* So many events, and bytes of attributes, are held at most. */
 #define METER_MAX_EVENTS	(1 << 25)
 #define METER_MAX_ARENA		(UINT64_C(1) << 28)
+#define METER_MAX_SOURCES	0xffff
 
 /*
  * Events being collected.  `natts` counts the text attributes; the value (a
@@ -44,6 +48,12 @@ typedef struct MeterEvents
 	uint32		arena_used;
 	uint32		arena_size;
 	char	   *arena;
+	int32		nsources;
+	int32		maxsources;
+	MeterAttr  *sources;		/* by number - 1 */
+	int32		nstatements;	/* see statement.h */
+	int32		maxstatements;
+	struct MeterStatement *statements;
 } MeterEvents;
 
 /* What is known of a resource at an instant, before the events of it. */
@@ -52,6 +62,9 @@ typedef struct MeterState
 	bool		open;
 	int64		since;			/* start of the run, if open */
 	int64		alive;			/* last moment known alive, if open */
+	int64		absent;			/* last moment known not running, or
+								 * METER_BEGIN */
+	MeterAttr	source;			/* whose it is; NULL: nobody's yet */
 	MeterAttr  *attrs;			/* natts, then the value */
 } MeterState;
 
@@ -101,6 +114,12 @@ typedef enum MeterLookBack
 extern void meter_events_init(MeterEvents *events, int32 natts);
 extern bool meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 							 const MeterAttr *attrs);
+extern bool meter_events_record(MeterEvents *events, const MeterAttr *attrs,
+								uint32 *record);
+extern uint16 meter_events_source(MeterEvents *events, MeterAttr source);
+extern int	meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b);
+extern bool meter_record_differs(const MeterEvents *events, uint32 record,
+								 const MeterAttr *attrs);
 extern void meter_events_sort(MeterEvents *events);
 extern const char *meter_event_attr(const char *record, MeterAttr *attr);
 extern MeterTimeline *meter_pair(MeterEvents *events,

@@ -28,15 +28,29 @@ meter_append_number_attribute(StringInfo sql, const char *key)
 					 literal, literal);
 }
 
-/* A dimension: a column, or a key of attributes. */
-static void
-append_dimension(StringInfo sql, const char *name)
+/* A dimension of a row e: a column, or a key of attributes. */
+void
+meter_append_dimension(StringInfo sql, const char *name)
 {
 	if (strcmp(name, "source") == 0 || strcmp(name, "entity") == 0 ||
 		strcmp(name, "offering") == 0)
 		appendStringInfo(sql, "e.%s", name);
 	else
 		appendStringInfo(sql, "e.attributes ->> %s", quote_literal_cstr(name));
+}
+
+/* The condition under which a row e of the log is a statement to a meter. */
+void
+meter_append_statement_filter(StringInfo sql,
+							  const MeterDefinition *definition)
+{
+	appendStringInfo(sql, METER_IS_STATEMENT("e")
+					 " AND e.attributes ->> 'meter' = %s",
+					 quote_literal_cstr(definition->name));
+	/* that there is none may be said of what has no entity */
+	if (definition->entity != NULL)
+		appendStringInfo(sql, " AND (e.action = 'reconciled:stop' OR e.entity = %s)",
+						 quote_literal_cstr(definition->entity));
 }
 
 /* The condition under which a row e of the event log is one to a meter. */
@@ -50,13 +64,16 @@ meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 							   "AND NOT starts_with(e.action, 'reconciled:')");
 		return;
 	}
-	appendStringInfo(sql, "(e.action = ANY (%s) OR e.action = ANY (%s) OR e.action = ANY (%s))",
+	appendStringInfo(sql, "(((e.action = ANY (%s) OR e.action = ANY (%s) OR e.action = ANY (%s))",
 					 meter_text_array_literal(definition->starts),
 					 meter_text_array_literal(definition->stops),
 					 meter_text_array_literal(definition->changes));
 	if (definition->entity != NULL)
 		appendStringInfo(sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
+	appendStringInfoString(sql, ") OR (");
+	meter_append_statement_filter(sql, definition);
+	appendStringInfoString(sql, "))");
 }
 
 /* What a row of the log says beyond its key and time, in an order of its own. */
@@ -83,18 +100,49 @@ append_not_held(StringInfo sql, const MeterDefinition *definition,
 					 quote_literal_cstr(definition->name), alias);
 }
 
-/* The rows of the log that there are, as far as a scope goes. */
+/*
+ * The rows of the log that there are, as far as a scope goes; `to` apart,
+ * where some resources have rows beyond it.
+ */
 static void
 append_scope(StringInfo sql, const MeterDefinition *definition,
 			 const MeterScope *scope, const char *alias)
 {
 	append_not_held(sql, definition, alias);
-	if (scope->to != NULL)
+	if (scope->to != NULL && scope->straddling == NULL)
 		appendStringInfo(sql, " AND %s.\"time\" < %s", alias, scope->to);
 	if (scope->late_from != NULL)
 		appendStringInfo(sql, " AND (%s.arrival <= " INT64_FORMAT
-						 " OR %s.\"time\" >= %s)",
-						 alias, scope->safe, alias, scope->late_from);
+						 " OR %s.\"time\" >= %s OR %s.action LIKE 'reconciled:%%')",
+						 alias, scope->safe, alias, scope->late_from, alias);
+}
+
+/* The dimensions of a row e, as the state has them. */
+void
+meter_append_dimensions(StringInfo sql, const MeterDefinition *definition)
+{
+	int			i;
+
+	appendStringInfoString(sql, "ARRAY[");
+	for (i = 0; i < definition->ndimensions; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(sql, ", ");
+		meter_append_dimension(sql, definition->dimension_names[i]);
+	}
+	appendStringInfoString(sql, "]::text[]");
+}
+
+/* The value of a row e. */
+void
+meter_append_value(StringInfo sql, const MeterDefinition *definition)
+{
+	if (definition->aggregate == METER_DURATION)
+		appendStringInfoString(sql, "NULL::numeric");
+	else if (strcmp(definition->value_from, "value") == 0)
+		appendStringInfoString(sql, "e.value");
+	else
+		meter_append_number_attribute(sql, definition->value_from);
 }
 
 /*
@@ -103,28 +151,53 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 static void
 append_columns(StringInfo sql, const MeterDefinition *definition)
 {
-	int			i;
-
 	appendStringInfo(sql,
 					 "e.resource, CASE WHEN e.action = ANY (%s) THEN 's' "
-					 "WHEN e.action = ANY (%s) THEN 'p' ELSE 'c' END::\"char\" AS kind, "
-					 "e.\"time\" AS at, e.account, ARRAY[",
+					 "WHEN e.action = ANY (%s) THEN 'p' WHEN e.action = ANY (%s) THEN 'c' "
+					 "WHEN e.action = 'reconciled:stop' THEN 'g' ELSE 'h' END::\"char\" AS kind, "
+					 "e.\"time\" AS at, e.account, ",
 					 meter_text_array_literal(definition->starts),
-					 meter_text_array_literal(definition->stops));
-	for (i = 0; i < definition->ndimensions; i++)
-	{
-		if (i > 0)
-			appendStringInfoString(sql, ", ");
-		append_dimension(sql, definition->dimension_names[i]);
-	}
-	appendStringInfoString(sql, "]::text[] AS dimensions, ");
-	if (definition->aggregate == METER_DURATION)
-		appendStringInfoString(sql, "NULL::numeric");
-	else if (strcmp(definition->value_from, "value") == 0)
-		appendStringInfoString(sql, "e.value");
+					 meter_text_array_literal(definition->stops),
+					 meter_text_array_literal(definition->changes));
+	meter_append_dimensions(sql, definition);
+	appendStringInfoString(sql, " AS dimensions, ");
+	meter_append_value(sql, definition);
+	appendStringInfoString(sql, " AS value, NULL::timestamptz AS alive, NULL::timestamptz AS absent, "
+						   "coalesce(e.source, '') AS source, "
+						   "CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END AS statement, "
+						   "e.arrival");
+}
+
+/* What is asked of the whole log begins at its floor. */
+static void
+append_from_floor(StringInfo sql, const MeterDefinition *definition)
+{
+	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+		appendStringInfo(sql, " AND e.\"time\" >= %s",
+						 meter_timestamp_literal(definition->floor));
+}
+
+/* The rows of a scope that are events to a meter, or those beyond its `to`. */
+static void
+append_raw(StringInfo sql, const MeterDefinition *definition,
+		   const MeterScope *scope, const char *log, bool beyond)
+{
+	appendStringInfoString(sql, "SELECT ");
+	append_columns(sql, definition);
+	appendStringInfo(sql, ", e.id FROM %s%s e WHERE ",
+					 beyond ? psprintf("%s s, ", scope->straddling) : "", log);
+	if (beyond)
+		appendStringInfo(sql, "e.resource = s.resource AND e.\"time\" <= s.upto "
+						 "AND e.\"time\" >= %s AND ", scope->to);
+	else if (scope->straddling != NULL)
+		appendStringInfo(sql, "e.\"time\" < %s AND ", scope->to);
+	meter_append_action_filter(sql, definition);
+	appendStringInfoString(sql, " AND ");
+	append_scope(sql, definition, scope, "e");
+	if (scope->from != NULL)
+		appendStringInfo(sql, " AND e.\"time\" >= %s", scope->from);
 	else
-		meter_append_number_attribute(sql, definition->value_from);
-	appendStringInfoString(sql, " AS value, NULL::timestamptz AS alive, e.arrival");
+		append_from_floor(sql, definition);
 }
 
 /*
@@ -188,18 +261,20 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 
 	if (scope->touched != NULL)
 		appendStringInfo(sql, "log AS MATERIALIZED (SELECT * FROM %s l), ",
+						 scope->from != NULL ?
+						 psprintf("(SELECT e.* FROM %s t, %s.event e WHERE e.resource = t.resource "
+								  "AND e.\"time\" >= %s - %s)",
+								  scope->touched, schema, scope->from, window) :
 						 meter_rows_of_resources(definition, scope->touched,
-												 scope->sealed, scope->to));
-	appendStringInfoString(sql, "raw AS MATERIALIZED (SELECT ");
-	append_columns(sql, definition);
-	appendStringInfo(sql,
-					 ", coalesce(e.source, '') AS source, e.id FROM %s e WHERE ",
-					 log);
-	meter_append_action_filter(sql, definition);
-	appendStringInfoString(sql, " AND ");
-	append_scope(sql, definition, scope, "e");
-	if (scope->from != NULL)
-		appendStringInfo(sql, " AND e.\"time\" >= %s", scope->from);
+												 scope->sealed,
+												 scope->straddling ? NULL : scope->to));
+	appendStringInfoString(sql, "raw AS MATERIALIZED (");
+	append_raw(sql, definition, scope, log, false);
+	if (scope->straddling != NULL)
+	{
+		appendStringInfoString(sql, " UNION ALL ");
+		append_raw(sql, definition, scope, log, true);
+	}
 
 	/* if any lesser copy lies within the window, the one next to it does */
 	appendStringInfo(sql,
@@ -213,8 +288,8 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql, ") c WHERE c.since_copy <= %s", window);
 
 	appendStringInfoString(sql,
-						   "), events AS (SELECT r.resource, r.kind, r.at, r.account, "
-						   "r.dimensions, r.value, r.alive, r.arrival FROM raw r "
+						   "), events AS (SELECT r.resource, " METER_EVENT_COLUMNS("r")
+						   ", r.arrival FROM raw r "
 						   "WHERE NOT EXISTS (SELECT FROM copies c WHERE c.arrival = r.arrival) "
 						   "AND NOT EXISTS (SELECT FROM ");
 	if (scope->voids_from_log)
@@ -225,6 +300,16 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, "%s.voided v WHERE v.meter = %s AND v.resource = r.resource "
 						 "AND v.source = r.source AND v.id = r.id))", schema,
 						 quote_literal_cstr(definition->name));
+	/* in place of what lay before the floor */
+	if (scope->from == NULL && !TIMESTAMP_IS_NOBEGIN(definition->floor))
+	{
+		sql->len--;
+		appendStringInfo(sql, " UNION ALL SELECT r.resource, " METER_CARRIED
+						 ", NULL FROM %s%s.floor_state r WHERE r.meter = %s%s)",
+						 scope->touched ? psprintf("%s t, ", scope->touched) : "",
+						 schema, quote_literal_cstr(definition->name),
+						 scope->touched ? " AND r.resource = t.resource" : "");
+	}
 }
 
 /*
@@ -253,6 +338,8 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 	meter_append_action_filter(sql, definition);
 	if (from != NULL)
 		appendStringInfo(sql, " AND e.\"time\" >= %s", from);
+	else
+		append_from_floor(sql, definition);
 	appendStringInfo(sql,
 					 " AND (e.id IS NULL OR coalesce(e.since_copy > %s, true)) "
 					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.meter = %s "
@@ -276,7 +363,9 @@ meter_earliest_instant(const MeterDefinition *definition)
 						quote_identifier(definition->stream),
 						quote_literal_cstr(definition->name));
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT least((SELECT min(e.\"time\") FROM %s.event e WHERE ",
+	appendStringInfo(&sql, "SELECT least((SELECT min(least(e.\"time\", CASE WHEN "
+					 METER_IS_STATEMENT("e")
+					 " THEN meter.statement_instant(e.attributes, 'since') END)) FROM %s.event e WHERE ",
 					 quote_identifier(definition->stream));
 	meter_append_action_filter(&sql, definition);
 	appendStringInfoString(&sql, " AND ");
@@ -288,25 +377,86 @@ meter_earliest_instant(const MeterDefinition *definition)
 }
 
 /*
+ * May statements straddle an instant: are they later, and change what was
+ * before it?  Within a session.
+ */
+bool
+meter_may_straddle(const MeterDefinition *definition, TimestampTz instant)
+{
+	meter_execute(psprintf("SELECT FROM %s.snapshot WHERE at >= %s LIMIT 1",
+						   quote_identifier(definition->stream),
+						   meter_timestamp_literal(instant)), SPI_OK_SELECT);
+	return SPI_processed > 0;
+}
+
+/*
+ * The resources of which statements straddle an instant, and the latest that
+ * does, as a query (resource, upto).  What lies between bears on what was
+ * before the instant.
+ */
+void
+meter_append_straddling(StringInfo sql, const MeterDefinition *definition,
+						const char *touched, const char *instant)
+{
+	appendStringInfo(sql,
+					 "SELECT e.resource, max(e.\"time\") AS upto FROM %s%s.event e "
+					 "WHERE e.\"time\" >= %s AND %s",
+					 touched ? psprintf("%s t, ", touched) : "",
+					 quote_identifier(definition->stream), instant,
+					 touched ? "e.resource = t.resource AND " : "");
+	meter_append_statement_filter(sql, definition);
+	appendStringInfo(sql, " AND " METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
+					 " < %s GROUP BY e.resource", instant);
+}
+
+/*
+ * Columns of `timelines`, aggregated of events e, that tell apart what is
+ * before an instant: the timeline without the rest, whether there is any of
+ * it, and the latest statement that straddles it.
+ */
+void
+meter_append_before(StringInfo sql, const MeterDefinition *definition,
+					const char *instant)
+{
+	appendStringInfo(sql,
+					 "coalesce(" METER_TIMELINE("e") " FILTER (WHERE e.kind IN ('o', 'x') OR e.at < %s), "
+					 "(SELECT meter.settle_timeline('x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), "
+					 "NULL, NULL, NULL, NULL, NULL))) AS before, bool_or(e.kind = 'o' OR e.at < %s) AS began, "
+					 "max(e.at) FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= %s AND "
+					 METER_REACH("e.statement", "e.at", "e.kind = 'g'") " < %s) AS straddles, ",
+					 instant, definition->ndimensions, instant, instant,
+					 instant);
+}
+
+/*
  * Rows e of the log that arrived after the position, up to `safe` (all, if it
  * is negative), and may change settled periods of the meter: its events, and
- * copies of them, from before the watermark, and rows taken back.
+ * copies of them, from before the watermark, rows taken back, statements that
+ * reach back behind it, and what lies before such a statement.
  */
 char *
 meter_late_rows(const MeterDefinition *definition, int64 safe)
 {
+	const char *schema = quote_identifier(definition->stream);
+	const char *watermark = meter_timestamp_literal(definition->watermark);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "%s.event e WHERE e.arrival > " INT64_FORMAT,
-					 quote_identifier(definition->stream),
-					 definition->position);
+					 schema, definition->position);
 	if (safe >= 0)
 		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
-	appendStringInfo(&sql, " AND (e.action = 'void' OR (e.\"time\" < %s AND (e.id IS NOT NULL OR (",
-					 meter_timestamp_literal(definition->watermark));
+	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "
+					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
+					 METER_IS_STATEMENT("e") " AND "
+					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
+					 " < %s) OR EXISTS (SELECT FROM %s.resource_state r WHERE r.meter = %s "
+					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
+					 "AND (e.id IS NOT NULL OR ",
+					 watermark, schema, watermark, watermark, schema,
+					 quote_literal_cstr(definition->name));
 	meter_append_action_filter(&sql, definition);
-	appendStringInfoString(&sql, ")))) AND ");
+	appendStringInfoString(&sql, "))) AND ");
 	append_not_held(&sql, definition, "e");
 	return sql.data;
 }
@@ -315,28 +465,35 @@ meter_late_rows(const MeterDefinition *definition, int64 safe)
  * Write the states in which `timelines` (resource, timeline) end.  Should the
  * account still be unknown, what is billed to nobody begins with the period
  * at `unnamed_since`, or if that is NULL with that of the resource's earliest
- * event (a column of `timelines`).
+ * event (a column of `timelines`).  Where statements may straddle the end,
+ * `timelines` has the timeline without what is later (before), and the latest
+ * that does (straddles).
  */
 void
 meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
-						  const char *unnamed_since)
+						  const char *unnamed_since, bool straddling)
 {
 	appendStringInfo(sql,
 					 "INSERT INTO %s.resource_state AS r (meter, resource, active, account, "
-					 "dimensions, value, since, alive, unnamed_since) "
+					 "dimensions, value, since, alive, absent, source, straddles, unnamed_since) "
 					 "SELECT %s, n.resource, (n.state).active, (n.state).account, "
 					 "(n.state).dimensions, (n.state).value, (n.state).since, (n.state).alive, "
-					 "CASE WHEN (n.state).account IS NULL THEN n.unnamed_since END "
-					 "FROM (SELECT resource, meter.settle_state(timeline) AS state, "
+					 "(n.state).absent, (n.state).source, n.straddles, "
+					 "CASE WHEN (n.state).account IS NULL AND n.began THEN n.unnamed_since END "
+					 "FROM (SELECT resource, meter.settle_state(%s) AS state, %s, "
 					 "%s AS unnamed_since FROM timelines ORDER BY resource) n "
 					 "ON CONFLICT (meter, resource) DO UPDATE SET "
 					 "active = excluded.active, account = excluded.account, "
 					 "dimensions = excluded.dimensions, value = excluded.value, "
-					 "since = excluded.since, alive = excluded.alive, "
+					 "since = excluded.since, alive = excluded.alive, absent = excluded.absent, "
+					 "source = excluded.source, straddles = excluded.straddles, "
 					 "unnamed_since = CASE WHEN excluded.account IS NULL THEN "
 					 "least(r.unnamed_since, excluded.unnamed_since) END",
 					 quote_identifier(definition->stream),
 					 quote_literal_cstr(definition->name),
+					 straddling ? "before" : "timeline",
+					 straddling ? "straddles, began" :
+					 "NULL::timestamptz AS straddles, true AS began",
 					 unnamed_since ? unnamed_since :
 					 psprintf("meter.settle_period_begin(%s, earliest)",
 							  definition->spec));

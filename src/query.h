@@ -11,6 +11,29 @@
 
 #include "definition.h"
 
+/*
+ * The columns of "events" but for resource and arrival, which come first and
+ * last; what they are handed to; and the carried state r in their form.
+ */
+#define METER_EVENT_COLUMNS(x) \
+	x ".kind, " x ".at, " x ".account, " x ".dimensions, " x ".value, " \
+	x ".alive, " x ".absent, " x ".source, " x ".statement"
+#define METER_TIMELINE(x) \
+	"meter.settle_timeline(" METER_EVENT_COLUMNS(x) ")"
+#define METER_CARRIED \
+	"CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\" AS kind, r.since AS at, " \
+	"r.account, r.dimensions, r.value, r.alive, r.absent, r.source, NULL::jsonb"
+
+/* A row e of the log that says what a snapshot showed. */
+#define METER_IS_STATEMENT(e) \
+	e ".action IN ('reconciled:start', 'reconciled:stop', 'reconciled:change')"
+
+/* From when on a statement may change a timeline; its attributes, time, kind. */
+#define METER_REACH(attributes, at, is_stop) \
+	"(CASE WHEN " is_stop " OR " attributes " ? 'since' THEN " \
+	"coalesce(meter.statement_instant(" attributes ", 'alive'), '-infinity') " \
+	"ELSE " at " END)"
+
 /* Which rows of the log a query is about; expressions, or NULL: no limit. */
 typedef struct MeterScope
 {
@@ -22,6 +45,8 @@ typedef struct MeterScope
 	const char *late_from;		/* rows that arrived after `safe` count from
 								 * then on only */
 	int64		safe;
+	const char *straddling;		/* CTE: of these resources (resource, upto)
+								 * also rows from `to` up to then */
 	bool		voids_from_log; /* and not from what the engine noted */
 } MeterScope;
 
@@ -36,6 +61,21 @@ extern int64 meter_sealed_for(const MeterDefinition *definition,
 extern void meter_append_events_in_view(StringInfo sql,
 										const MeterDefinition *definition,
 										const char *from, const char *to);
+extern void meter_append_dimension(StringInfo sql, const char *name);
+extern void meter_append_dimensions(StringInfo sql,
+									const MeterDefinition *definition);
+extern void meter_append_value(StringInfo sql,
+							   const MeterDefinition *definition);
+extern bool meter_may_straddle(const MeterDefinition *definition,
+							   TimestampTz instant);
+extern void meter_append_statement_filter(StringInfo sql,
+										  const MeterDefinition *definition);
+extern void meter_append_straddling(StringInfo sql,
+									const MeterDefinition *definition,
+									const char *touched, const char *instant);
+extern void meter_append_before(StringInfo sql,
+								const MeterDefinition *definition,
+								const char *instant);
 extern char *meter_earliest_instant(const MeterDefinition *definition);
 extern char *meter_late_rows(const MeterDefinition *definition, int64 safe);
 extern void meter_append_number_attribute(StringInfo sql, const char *key);
@@ -43,7 +83,8 @@ extern void meter_append_action_filter(StringInfo sql,
 									   const MeterDefinition *definition);
 extern void meter_append_upsert_state(StringInfo sql,
 									  const MeterDefinition *definition,
-									  const char *unnamed_since);
+									  const char *unnamed_since,
+									  bool straddling);
 extern void meter_append_difference(StringInfo sql,
 									const MeterDefinition *definition,
 									const char *timelines, const char *end,

@@ -13,6 +13,13 @@
 /* So many segments after the newest are there before they are needed. */
 #define METER_SEGMENTS_AHEAD	2
 
+/* Which segment. */
+typedef struct MeterSegment
+{
+	const char *log;
+	int64		number;
+} MeterSegment;
+
 extern int	meter_segment_rows;
 extern int	meter_segment_age;
 
@@ -21,6 +28,8 @@ extern void meter_create_segment(const char *stream, const char *log,
 extern int64 meter_sealed_until(const char *stream, const char *log,
 								double *rows, int *segments);
 extern void meter_complete_segments(const char *stream);
+extern List *meter_segments_before(const char *stream, TimestampTz before,
+								   int64 position);
 extern bool meter_maintain_stream(const char *stream, bool warn);
 
 #endif							/* METER_SEGMENT_H */

@@ -21,12 +21,16 @@
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/typcache.h"
 
 #include "arguments.h"
 #include "codec.h"
 #include "definition.h"
 #include "quantity.h"
+#include "said.h"
+#include "statement.h"
 #include "timezone.h"
 #include "transaction_id.h"
 
@@ -36,6 +40,12 @@
 #define KIND_CHANGE			'c'
 #define KIND_CARRIED_OPEN	'o'
 #define KIND_CARRIED_CLOSED	'x'
+#define KIND_HELD			'h'	/* a statement: it ran */
+#define KIND_GONE			'g'	/* a statement: it did not */
+#define KIND_CANDIDATE_HELD	'H'	/* the same, but not logged */
+#define KIND_CANDIDATE_GONE	'G'
+#define KIND_KNOWN_HELD		'K'	/* the same, from before the carried state */
+#define KIND_KNOWN_GONE		'k'
 
 /* One resource being collected; lives in the aggregate's context. */
 typedef struct Collected
@@ -114,9 +124,67 @@ copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
 	return copy;
 }
 
+/* What source a row is from: its number, from 1. */
+static uint16
+row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
+{
+	MeterAttr	source = {"", 0};
+	uint16		number;
+
+	if (!PG_ARGISNULL(argument))
+	{
+		text	   *value = PG_GETARG_TEXT_PP(argument);
+
+		source.data = VARDATA_ANY(value);
+		source.len = VARSIZE_ANY_EXHDR(value);
+	}
+	number = meter_events_source(events, source);
+	if (number == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a resource has events of more than %d sources",
+						METER_MAX_SOURCES)));
+	return number;
+}
+
+/* Add a row that is what a snapshot says; false if there are too many. */
+static bool
+add_statement(FunctionCallInfo fcinfo, Collected *collected, char kind,
+			  const MeterAttr *attrs)
+{
+	MeterStatement statement;
+	Jsonb	   *said = PG_ARGISNULL(9) ? NULL : PG_GETARG_JSONB_P(9);
+
+	memset(&statement, 0, sizeof(statement));
+	statement.time = PG_GETARG_TIMESTAMPTZ(2);
+	statement.held = kind == KIND_HELD || kind == KIND_CANDIDATE_HELD ||
+		kind == KIND_KNOWN_HELD;
+	statement.standing = kind == KIND_HELD || kind == KIND_GONE ? METER_LOGGED :
+		kind == KIND_KNOWN_HELD || kind == KIND_KNOWN_GONE ? METER_KNOWN :
+		METER_CANDIDATE;
+	statement.source = row_source(fcinfo, 8, &collected->events);
+	statement.alive = statement.absent = statement.since = METER_BEGIN;
+	statement.tolerance = METER_MINUTE;
+	if (said != NULL)
+	{
+		(void) meter_statement_instant_of(said, "alive", &statement.alive);
+		(void) meter_statement_instant_of(said, "absent", &statement.absent);
+		(void) meter_statement_instant_of(said, "since", &statement.since);
+		statement.tolerance = meter_statement_tolerance(said);
+	}
+	/* whoever wrote it: it cannot know of what comes later */
+	statement.since = Min(statement.since, statement.time);
+	statement.alive = Min(statement.alive, statement.time);
+	statement.absent = Min(statement.absent, statement.time);
+	return meter_statements_add(&collected->events, &statement, attrs);
+}
+
 PG_FUNCTION_INFO_V1(meter_settle_timeline_add);
 
-/* settle_timeline(kind, at, account, dimensions, value, alive): one row more */
+/*
+ * settle_timeline(kind, at, account, dimensions, value, alive, absent, source,
+ * statement): one row more
+ */
 Datum
 meter_settle_timeline_add(PG_FUNCTION_ARGS)
 {
@@ -165,6 +233,27 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 									 kind == KIND_STOP ? METER_STOP :
 									 METER_CHANGE,
 									 PG_GETARG_TIMESTAMPTZ(2), attrs);
+			if (added)
+			{
+				uint16		source = row_source(fcinfo, 8,
+												&collected->events);
+
+				collected->events.events[collected->events.nevents - 1].source =
+					source;
+			}
+			break;
+		case KIND_HELD:
+		case KIND_GONE:
+		case KIND_CANDIDATE_HELD:
+		case KIND_CANDIDATE_GONE:
+		case KIND_KNOWN_HELD:
+		case KIND_KNOWN_GONE:
+			if (PG_ARGISNULL(2) ||
+				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("a statement must have a finite time")));
+			added = add_statement(fcinfo, collected, kind, attrs);
 			break;
 		case KIND_CARRIED_OPEN:
 		case KIND_CARRIED_CLOSED:
@@ -176,8 +265,20 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 			collected->state.open = kind == KIND_CARRIED_OPEN;
 			collected->state.since = PG_ARGISNULL(2) ? 0 :
 				PG_GETARG_TIMESTAMPTZ(2);
-			collected->state.alive = PG_ARGISNULL(6) ? 0 :
+			collected->state.alive = PG_ARGISNULL(6) ? collected->state.since :
 				PG_GETARG_TIMESTAMPTZ(6);
+			collected->state.absent = PG_ARGISNULL(7) ? METER_BEGIN :
+				PG_GETARG_TIMESTAMPTZ(7);
+			collected->state.source = METER_NULL_ATTR;
+			if (!PG_ARGISNULL(8))
+			{
+				/* which may move the list of names */
+				uint16		source = row_source(fcinfo, 8,
+												&collected->events);
+
+				collected->state.source =
+					collected->events.sources[source - 1];
+			}
 			collected->state.attrs = copy_attrs(context, attrs, natts + 1);
 			break;
 		default:
@@ -233,6 +334,9 @@ meter_settle_timeline_final(PG_FUNCTION_ARGS)
 						   sizeof(int64));
 	appendBinaryStringInfo(&buffer, (char *) &timeline->state.alive,
 						   sizeof(int64));
+	appendBinaryStringInfo(&buffer, (char *) &timeline->state.absent,
+						   sizeof(int64));
+	put_attr(&buffer, timeline->state.source);
 	for (i = 0; i <= timeline->natts; i++)
 		put_attr(&buffer, timeline->state.attrs[i]);
 	state_size = buffer.len - VARHDRSZ - sizeof(int32);
@@ -273,7 +377,7 @@ read_result(bytea *result)
 	if (length < sizeof(int32))
 		malformed("is too short");
 	memcpy(&state_size, bytes, sizeof(int32));
-	if (state_size < (int32) (1 + 2 * sizeof(int64)) ||
+	if (state_size < (int32) (1 + 3 * sizeof(int64)) ||
 		(size_t) state_size > length - sizeof(int32))
 		malformed("ends too early");
 	timeline = meter_decode(bytes + sizeof(int32) + state_size,
@@ -289,10 +393,13 @@ read_result(bytea *result)
 	at += sizeof(int64);
 	memcpy(&timeline->state.alive, at, sizeof(int64));
 	at += sizeof(int64);
+	memcpy(&timeline->state.absent, at, sizeof(int64));
+	at += sizeof(int64);
 	timeline->state.attrs = palloc((timeline->natts + 1) * sizeof(MeterAttr));
-	for (i = 0; i <= timeline->natts; i++)
+	for (i = -1; i <= timeline->natts; i++)
 	{
-		MeterAttr  *attr = &timeline->state.attrs[i];
+		MeterAttr  *attr = i < 0 ? &timeline->state.source :
+			&timeline->state.attrs[i];
 
 		if (end - at < (ptrdiff_t) sizeof(int32))
 			malformed("ends within a state");
@@ -307,6 +414,8 @@ read_result(bytea *result)
 		malformed("has a state that is too long");
 
 	/* anybody may call with anything: no text that is none */
+	pg_verifymbstr(timeline->state.source.data,
+				   Max(timeline->state.source.len, 0), false);
 	for (i = 0; i <= timeline->natts; i++)
 		pg_verifymbstr(timeline->state.attrs[i].data,
 					   Max(timeline->state.attrs[i].len, 0), false);
@@ -334,8 +443,8 @@ meter_settle_state(PG_FUNCTION_ARGS)
 	MeterTimeline *timeline = read_result(PG_GETARG_BYTEA_PP(0));
 	const MeterState *state = &timeline->state;
 	TupleDesc	descriptor;
-	Datum		values[6];
-	bool		nulls[6] = {false, false, false, false, false, false};
+	Datum		values[8];
+	bool		nulls[8] = {false, false, false, false, false, false, false, false};
 	int32		ndimensions = timeline->natts - 1;
 	Datum	   *dimensions = palloc(Max(ndimensions, 1) * sizeof(Datum));
 	bool	   *dimension_nulls = palloc(Max(ndimensions, 1) * sizeof(bool));
@@ -365,8 +474,76 @@ meter_settle_state(PG_FUNCTION_ARGS)
 	values[4] = TimestampTzGetDatum(state->since);
 	values[5] = TimestampTzGetDatum(state->alive);
 	nulls[4] = nulls[5] = !state->open;
+	values[6] = TimestampTzGetDatum(state->absent);
+	nulls[6] = state->absent == METER_BEGIN;
+	values[7] = attr_to_text(state->source, &nulls[7]);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor),
 													  values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_findings_final);
+
+/* An instant of a finding, or NULL. */
+static Datum
+finding_instant(int64 instant, bool *isnull)
+{
+	*isnull = instant == METER_BEGIN;
+	return TimestampTzGetDatum(instant);
+}
+
+/* settle_findings(): what comes of each candidate that has a say */
+Datum
+meter_settle_findings_final(PG_FUNCTION_ARGS)
+{
+	static const char *const effects[] = {
+		"agrees", "evidence", "changes", "ends", "opens", "cuts"
+	};
+	Oid			element = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
+	Collected  *collected;
+	ArrayBuildState *array;
+	TupleDesc	descriptor;
+	int32		i;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "settle_findings called in non-aggregate context");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	collected = (Collected *) PG_GETARG_POINTER(0);
+	(void) meter_pair(&collected->events,
+					  collected->carried ? &collected->state : NULL,
+					  METER_LOOK_BACK_FIRST);
+
+	descriptor = lookup_rowtype_tupdesc(element, -1);
+	array = initArrayResult(element, CurrentMemoryContext, false);
+	for (i = 0; i < collected->events.nstatements; i++)
+	{
+		const MeterStatement *statement = &collected->events.statements[i];
+		Datum		values[8];
+		bool		nulls[8] = {false, false, false, false, false, false, false, false};
+
+		if (statement->standing != METER_CANDIDATE ||
+			(statement->spoke ? statement->effect == METER_AGREES &&
+			 !statement->was_open : !statement->held))
+			continue;
+		values[0] = attr_to_text(collected->events.sources[statement->source - 1],
+								 &nulls[0]);
+		values[1] = TimestampTzGetDatum(statement->time);
+		values[2] = BoolGetDatum(statement->was_open);
+		values[3] = CStringGetTextDatum(statement->spoke ?
+										effects[statement->effect] : "foreign");
+		values[4] = finding_instant(statement->from, &nulls[4]);
+		values[5] = finding_instant(statement->to, &nulls[5]);
+		if (statement->effect <= METER_EVIDENCE)
+			nulls[4] = nulls[5] = true;
+		values[6] = finding_instant(statement->alive, &nulls[6]);
+		values[7] = finding_instant(statement->absent, &nulls[7]);
+		array = accumArrayResult(array,
+								 HeapTupleGetDatum(heap_form_tuple(descriptor,
+																   values, nulls)),
+								 false, element, CurrentMemoryContext);
+	}
+	ReleaseTupleDesc(descriptor);
+	PG_RETURN_DATUM(makeArrayResult(array, CurrentMemoryContext));
 }
 
 /* What a function returned when it was called last. */

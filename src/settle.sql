@@ -5,14 +5,15 @@ CREATE TYPE meter.settle_row AS (
 COMMENT ON TYPE meter.settle_row IS 'a usage row of one resource, as meter.settle_rows() computes it';
 
 CREATE TYPE meter.resource_state AS (
-    active boolean, account text, dimensions text[], value numeric, since timestamptz, alive timestamptz);
-COMMENT ON TYPE meter.resource_state IS 'what is known of a resource at an instant: is it active, who pays, its dimensions in the meter''s order, its value, start of the run, last moment known alive';
+    active boolean, account text, dimensions text[], value numeric, since timestamptz, alive timestamptz,
+    absent timestamptz, source text);
+COMMENT ON TYPE meter.resource_state IS 'what is known of a resource at an instant: is it active, who pays, its dimensions in the meter''s order, its value, start of the run, last moment known alive, last moment known not running, whose it is';
 
-CREATE FUNCTION meter.settle_timeline_add(internal, "char", timestamptz, text, text[], numeric, timestamptz)
+CREATE FUNCTION meter.settle_timeline_add(internal, "char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb)
 RETURNS internal
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_settle_timeline_add';
-COMMENT ON FUNCTION meter.settle_timeline_add(internal, "char", timestamptz, text, text[], numeric, timestamptz) IS
+COMMENT ON FUNCTION meter.settle_timeline_add(internal, "char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb) IS
 'internal: one row more for meter.settle_timeline()';
 
 CREATE FUNCTION meter.settle_timeline_final(internal)
@@ -22,7 +23,7 @@ AS 'MODULE_PATHNAME', 'meter_settle_timeline_final';
 COMMENT ON FUNCTION meter.settle_timeline_final(internal) IS
 'internal: result of meter.settle_timeline()';
 
-CREATE AGGREGATE meter.settle_timeline(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz) (
+CREATE AGGREGATE meter.settle_timeline(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, statement jsonb) (
     SFUNC = meter.settle_timeline_add,
     STYPE = internal,
     SSPACE = 400,
@@ -30,8 +31,39 @@ CREATE AGGREGATE meter.settle_timeline(kind "char", at timestamptz, account text
     FINALFUNC_MODIFY = SHAREABLE,
     PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.settle_timeline("char", timestamptz, text, text[], numeric, timestamptz) IS
-'internal: the timeline of one resource from its carried state (kind o: open since at, last known alive at alive; x: closed) and its events (s start, p stop, c change), with account, dimensions and value as attributes of their own; empty accounts count as left out';
+COMMENT ON AGGREGATE meter.settle_timeline("char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb) IS
+'internal: the timeline of one resource from its carried state (kind o: open since at, last known alive at alive; x: closed; absent: last known not running), its events (s start, p stop, c change) and what snapshots of a source say of it (h held, g not; statement: since, alive, absent, tolerance), with account, dimensions and value as attributes of their own; empty accounts count as left out';
+
+CREATE TYPE meter.finding AS (
+    source text, at timestamptz, was_active boolean, effect text, effect_from timestamptz, effect_to timestamptz,
+    alive timestamptz, absent timestamptz);
+COMMENT ON TYPE meter.finding IS
+'what a snapshot finds of one resource: did it run before, and does the snapshot agree, change its attributes, end its run at effect_from, open one there, cut a gap up to effect_to, or bear on a later statement (evidence), or hold what belongs to another source (foreign); alive, absent: what other snapshots showed that matters for it';
+
+CREATE FUNCTION meter.settle_findings_final(internal)
+RETURNS meter.finding[]
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_settle_findings_final';
+COMMENT ON FUNCTION meter.settle_findings_final(internal) IS
+'internal: result of meter.settle_findings()';
+
+CREATE AGGREGATE meter.settle_findings(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, statement jsonb) (
+    SFUNC = meter.settle_timeline_add,
+    STYPE = internal,
+    SSPACE = 400,
+    FINALFUNC = meter.settle_findings_final,
+    FINALFUNC_MODIFY = SHAREABLE,
+    PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE meter.settle_findings("char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb) IS
+'internal: what snapshots find of one resource that are not logged (kind H: held, G: not; K, k: the same, from before the carried state); other rows as for meter.settle_timeline(); left out are those that agree that it did not run';
+
+CREATE FUNCTION meter.statement_instant(attributes jsonb, key text)
+RETURNS timestamptz
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_statement_instant';
+COMMENT ON FUNCTION meter.statement_instant(jsonb, text) IS
+'internal: an instant that a reconciled:… row of an event log names in its attributes (since, alive, absent); null if there is none';
 
 CREATE FUNCTION meter.settle_state(timeline bytea)
 RETURNS meter.resource_state

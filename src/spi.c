@@ -129,6 +129,40 @@ meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
 			 SPI_result_code_string(code), sql);
 }
 
+/*
+ * Run an INSERT that selects from rows under a name.  It is prepared the
+ * first time, and kept.
+ */
+void
+meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
+				  TupleDesc descriptor, Tuplestorestate *rows, int64 nrows)
+{
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+	int			code;
+
+	relation->md.name = pstrdup(name);
+	relation->md.tupdesc = descriptor;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = (double) nrows;
+	relation->reldata = rows;
+	code = SPI_register_relation(relation);
+	if (code != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register rows: %s", SPI_result_code_string(code));
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	prepared = SPI_prepare(sql, 0, NULL);
+
+		if (prepared == NULL || SPI_keepplan(prepared) != 0)
+			elog(ERROR, "could not prepare: %s", sql);
+		*plan = prepared;
+	}
+	code = SPI_execute_plan(*plan, NULL, NULL, false, 0);
+	if (code != SPI_OK_INSERT)
+		elog(ERROR, "unexpected SPI result %s of: %s",
+			 SPI_result_code_string(code), sql);
+	SPI_unregister_relation(relation->md.name);
+}
+
 /* A column, from 1, of a row, from 0, of the last result. */
 Datum
 meter_result(uint64 row, int column, bool *isnull)
@@ -196,6 +230,7 @@ meter_return_begin(FunctionCallInfo fcinfo)
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext before;
 	TupleDesc	descriptor;
+	Oid			type;
 
 	if (info == NULL || !IsA(info, ReturnSetInfo) ||
 		!(info->allowedModes & SFRM_Materialize))
@@ -203,8 +238,17 @@ meter_return_begin(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("set-valued function called in context that cannot accept a set")));
 	before = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	switch (get_call_result_type(fcinfo, &type, &descriptor))
+	{
+		case TYPEFUNC_COMPOSITE:
+			break;
+		case TYPEFUNC_SCALAR:
+			descriptor = CreateTemplateTupleDesc(1);
+			TupleDescInitEntry(descriptor, 1, NULL, type, -1, 0);
+			break;
+		default:
+			elog(ERROR, "return type must be known");
+	}
 	info->returnMode = SFRM_Materialize;
 	info->setDesc = CreateTupleDescCopy(descriptor);
 	info->setResult = tuplestore_begin_heap(true, false, work_mem);

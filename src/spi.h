@@ -27,6 +27,9 @@ extern void meter_execute(const char *sql, int expected);
 extern void meter_execute_params(const char *sql, int expected, int nargs,
 								 Oid *types, Datum *values,
 								 const char *nulls);
+extern void meter_insert_rows(SPIPlanPtr *plan, const char *sql,
+							  const char *name, TupleDesc descriptor,
+							  Tuplestorestate *rows, int64 nrows);
 extern Datum meter_result(uint64 row, int column, bool *isnull);
 extern char *meter_result_text(uint64 row, int column);
 extern Portal meter_cursor_open(const char *sql);

@@ -19,6 +19,7 @@
 #include "utils/syscache.h"
 
 #include "definition.h"
+#include "inbox.h"
 #include "measure.h"
 #include "quantity.h"
 #include "segment.h"
@@ -90,6 +91,26 @@ static const char *const shape =
 "('resource_state','since','timestamp with time zone'),"
 "('resource_state','alive','timestamp with time zone'),"
 "('resource_state','unnamed_since','timestamp with time zone'),"
+"('resource_state','absent','timestamp with time zone'),"
+"('resource_state','source','text'),"
+"('resource_state','straddles','timestamp with time zone'),"
+"('inventory','source','text'),('inventory','at','timestamp with time zone'),"
+"('inventory','resource','text'),('inventory','account','text'),"
+"('inventory','entity','text'),('inventory','offering','text'),"
+"('inventory','value','numeric'),"
+"('inventory','since','timestamp with time zone'),"
+"('inventory','meter','text'),('inventory','attributes','jsonb'),"
+"('snapshot','source','text'),('snapshot','at','timestamp with time zone'),"
+"('snapshot','reconciled_at','timestamp with time zone'),"
+"('snapshot','rows','bigint'),('snapshot','content','numeric'),"
+"('snapshot','tolerance','interval'),('snapshot','running','bigint'),"
+"('snapshot','starts','bigint'),('snapshot','stops','bigint'),"
+"('snapshot','changes','bigint'),('snapshot','pruned','boolean'),"
+"('compared','meter','text'),('compared','source','text'),"
+"('compared','at','timestamp with time zone'),"
+"('floor','meter','text'),('floor','time','timestamp with time zone'),('floor','definition','text'),"
+"('floor_state','meter','text'),('floor_state','resource','text'),"
+"('expired','log','text'),('expired','segment','bigint'),('expired','last_arrival','bigint'),"
 "('held','meter','text'),('held','log','text'),('held','arrival','bigint'),"
 "('held','time','timestamp with time zone'),"
 "('held','held_at','timestamp with time zone'),('held','reason','text'),"
@@ -108,7 +129,9 @@ static const char *const shape =
 "('settlement','usage_rows','bigint'),('settlement','aggregate','text'),"
 "('settlement','unit','interval'),('settlement','period','interval'),"
 "('settlement','timezone','text'),"
-"('settlement','recorded_at','timestamp with time zone')";
+"('settlement','recorded_at','timestamp with time zone'),"
+"('rejected','rejection','bigint'),('rejected','received_at','timestamp with time zone'),"
+"('rejected','sender','text'),('rejected','raw','text'),('rejected','reason','text')";
 
 /* The triggers that guard a stream: table (or segments of a log), name. */
 static const char *const guards =
@@ -317,13 +340,14 @@ meter_check_stream(const char *stream)
 
 	/* a segment that is detached would look as if its events never were */
 	meter_execute_params(
-		"SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
+		psprintf("SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
 		"JOIN pg_class p ON p.relname = l.log "
 		"JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
 		"LEFT JOIN (SELECT i.inhparent, substring(c.relname FROM '_([0-9]+)$')::bigint AS k "
 		"FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
 		"WHERE NOT i.inhdetachpending) s ON s.inhparent = p.oid "
-		"GROUP BY l.log HAVING count(s.k) <> coalesce(max(s.k), 0) + 1",
+		"GROUP BY l.log HAVING count(s.k) + (SELECT count(*) FROM %s.expired x WHERE x.log = l.log) "
+		"<> coalesce(max(s.k), 0) + 1", quote_identifier(stream)),
 		SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)
 		ereport(ERROR,
@@ -409,6 +433,76 @@ create_log(const char *stream, const Log *log)
 		SPI_OK_UTILITY);
 }
 
+/* Make the table of what came to the doors and could not be logged. */
+static void
+create_rejected(const char *schema)
+{
+	meter_execute(
+		psprintf("CREATE TABLE %s.rejected ("
+				 "rejection bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+				 "received_at timestamptz NOT NULL DEFAULT now(), "
+				 "sender text COLLATE \"C\" NOT NULL, "
+				 "raw text, "
+				 "reason text NOT NULL)", schema),
+		SPI_OK_UTILITY);
+}
+
+/* Make the tables of snapshots. */
+static void
+create_snapshot_tables(const char *schema)
+{
+	meter_execute(
+		psprintf("CREATE TABLE %s.inventory ("
+				 "source text COLLATE \"C\" NOT NULL, "
+				 "at timestamptz NOT NULL, "
+				 "resource text COLLATE \"C\" NOT NULL, "
+				 "account text COLLATE \"C\", "
+				 "entity text COLLATE \"C\", "
+				 "offering text COLLATE \"C\", "
+				 "value numeric, "
+				 "since timestamptz, "
+				 "meter text COLLATE \"C\", "
+				 "attributes jsonb, "
+				 "CONSTRAINT time_is_finite CHECK (isfinite(at) AND isfinite(since)), "
+				 "CONSTRAINT value_is_finite "
+				 "CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity'))",
+				 schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE INDEX inventory_snapshot ON %s.inventory (source, at, resource)",
+				 schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.snapshot ("
+				 "source text COLLATE \"C\" NOT NULL, "
+				 "at timestamptz NOT NULL, "
+				 "reconciled_at timestamptz NOT NULL DEFAULT now(), "
+				 "rows bigint NOT NULL, "
+				 "content numeric NOT NULL, "
+				 "tolerance interval NOT NULL, "
+				 "running bigint NOT NULL, "
+				 "starts bigint NOT NULL, "
+				 "stops bigint NOT NULL, "
+				 "changes bigint NOT NULL, "
+				 "pruned boolean NOT NULL DEFAULT false, "
+				 "PRIMARY KEY (source, at))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.compared ("
+				 "meter text COLLATE \"C\" NOT NULL, "
+				 "source text COLLATE \"C\" NOT NULL, "
+				 "at timestamptz NOT NULL, "
+				 "PRIMARY KEY (meter, source, at))", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE VIEW %s.source_quality AS "
+				 "SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
+				 "changes AS lost_changes, pg_catalog.round(1 - (starts + stops + changes)::numeric "
+				 "/ nullif(running + starts, 0), 6) AS agreement "
+				 "FROM %s.snapshot", schema, schema),
+		SPI_OK_UTILITY);
+}
+
 /* Make all tables of a stream in a schema that is empty. */
 static void
 create_tables(const char *stream)
@@ -486,6 +580,9 @@ create_tables(const char *stream)
 				 "since timestamptz, "
 				 "alive timestamptz, "
 				 "unnamed_since timestamptz, "
+				 "absent timestamptz, "
+				 "source text COLLATE \"C\", "
+				 "straddles timestamptz, "
 				 "PRIMARY KEY (meter, resource))", schema),
 		SPI_OK_UTILITY);
 	meter_execute(
@@ -495,6 +592,28 @@ create_tables(const char *stream)
 	meter_execute(
 		psprintf("CREATE INDEX resource_state_unnamed ON %s.resource_state "
 				 "(meter, resource) WHERE account IS NULL", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.floor_state (LIKE %s.resource_state INCLUDING INDEXES)",
+				 schema, schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.floor ("
+				 "meter text COLLATE \"C\" PRIMARY KEY, "
+				 "\"time\" timestamptz NOT NULL, "
+				 "definition text NOT NULL)", schema),
+		SPI_OK_UTILITY);
+	meter_execute(
+		psprintf("CREATE TABLE %s.expired ("
+				 "log text COLLATE \"C\" NOT NULL, "
+				 "segment bigint NOT NULL, "
+				 "rows bigint NOT NULL, "
+				 "first_arrival bigint, "
+				 "last_arrival bigint, "
+				 "least_time timestamptz, "
+				 "greatest_time timestamptz, "
+				 "expired_at timestamptz NOT NULL DEFAULT now(), "
+				 "PRIMARY KEY (log, segment))", schema),
 		SPI_OK_UTILITY);
 	meter_execute(
 		psprintf("CREATE TABLE %s.held ("
@@ -539,6 +658,8 @@ create_tables(const char *stream)
 				 "PRIMARY KEY (meter, settlement))", schema),
 		SPI_OK_UTILITY);
 	meter_create_measure_tables(schema);
+	create_rejected(schema);
+	create_snapshot_tables(schema);
 }
 
 /* What each object of a stream is for, for who looks at it with psql. */
@@ -559,12 +680,24 @@ comment_tables(const char *stream)
 		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; for meters of measures what they add up to, in their own unit; of an adjustment the difference"},
 		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
+		{"TABLE %s.floor", "by meter, the instant before which the log is not whole any more, and the definition that floor_state was made by; see meter.expire()"},
+		{"TABLE %s.floor_state", "what was known of each resource at the floor; in place of what the log had before it"},
+		{"TABLE %s.expired", "segments that meter.expire() dropped: their rows, arrivals and times"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
 		{"TABLE %s.voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
 		{"TABLE %s.future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},
 		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
 		{"TABLE %s.measure_key", "hashes of source and id of the measures that a meter has looked at, by period and block of arrivals: where copies may be; derived, kept by the engine"},
 		{"TABLE %s.counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
+		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
+		{"COLUMN %s.rejected.sender", "the session user"},
+		{"COLUMN %s.rejected.raw", "as it came: text, or of protobuf the bytes in hexadecimal"},
+		{"TABLE %s.inventory", "snapshots of what exists, each row a resource that ran at an instant as a source has it; COPY one in, then call meter.reconcile()"},
+		{"COLUMN %s.inventory.since", "since when it has been running; null: not known"},
+		{"COLUMN %s.inventory.meter", "the one meter it runs for; null: all duration and weighted meters over its entity"},
+		{"TABLE %s.snapshot", "the snapshots that were reconciled: when, their rows and a hash of them, how many resources ran, and how many statements of each kind were logged then; pruned: the rows of inventory are gone"},
+		{"VIEW %s.source_quality", "how good each source is, snapshot by snapshot: how many resources ran, for how many a start, a stop or a change had been lost, and the part of them that was right"},
+		{"TABLE %s.compared", "the snapshots that each meter has been compared with; derived, kept by the engine"},
 		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
 	};
 	int			i;
@@ -653,6 +786,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 
 	insert_stream(stream, PG_GETARG_DATUM(1));
 	meter_rebuild_views(stream);
+	meter_make_inbox(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }
@@ -694,7 +828,8 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 								   quote_identifier(stream)),
 						  SPI_OK_UTILITY);
 		else
-			meter_execute(psprintf("DROP VIEW IF EXISTS %s.current_usage, %s.anomaly",
+			meter_execute(psprintf("DROP VIEW IF EXISTS %s.current_usage, %s.anomaly, %s.inbox",
+								   quote_identifier(stream),
 								   quote_identifier(stream),
 								   quote_identifier(stream)),
 						  SPI_OK_UTILITY);
@@ -791,6 +926,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	foreach(cell, meter_list_meters(stream, NULL, false))
 		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
 	meter_rebuild_views(stream);
+	meter_make_inbox(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }

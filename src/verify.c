@@ -29,7 +29,7 @@ static bool
 settled_window(MeterDefinition *definition, RangeType *during,
 			   TimestampTz *from, TimestampTz *end)
 {
-	*from = definition->since;
+	*from = Max(definition->since, definition->floor);
 	if (!definition->has_watermark)
 		return false;
 	*end = definition->watermark;
@@ -77,20 +77,30 @@ range_arg(FunctionCallInfo fcinfo, int argument)
  */
 static void
 append_timelines(StringInfo sql, const MeterDefinition *definition,
-				 TimestampTz from, const char *late_from)
+				 TimestampTz from, const char *late_from, bool straddling)
 {
 	MeterScope	scope = {0};
 
 	scope.to = meter_timestamp_literal(definition->watermark);
+	scope.straddling = straddling ? "straddling" : NULL;
 	scope.late_from = late_from;
 	scope.safe = definition->position;
 	scope.voids_from_log = true;
 	appendStringInfoString(sql, "WITH ");
+	if (straddling)
+	{
+		appendStringInfoString(sql, "straddling AS MATERIALIZED (");
+		meter_append_straddling(sql, definition, NULL, scope.to);
+		appendStringInfoString(sql, "), ");
+	}
 	meter_append_events(sql, definition, &scope);
+	appendStringInfoString(sql, ", timelines AS MATERIALIZED (SELECT e.resource, ");
+	if (straddling)
+		meter_append_before(sql, definition, scope.to);
 	appendStringInfo(sql,
-					 ", timelines AS MATERIALIZED (SELECT e.resource, "
-					 "meter.settle_timeline(e.kind, e.at, e.account, e.dimensions, e.value, e.alive) AS timeline, "
-					 "min(e.at) AS earliest, %s AS begin_at FROM events e GROUP BY e.resource)",
+					 METER_TIMELINE("e") " AS timeline, "
+					 "min(least(e.at, meter.statement_instant(e.statement, 'since'))) AS earliest, "
+					 "%s AS begin_at FROM events e GROUP BY e.resource)",
 					 meter_timestamp_literal(from));
 }
 
@@ -126,7 +136,8 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 									 end_literal, NULL);
 	}
 	else
-		append_timelines(&sql, definition, from, NULL);
+		append_timelines(&sql, definition, from, NULL,
+					 meter_may_straddle(definition, definition->watermark));
 	appendStringInfo(&sql,
 					 " SELECT %s::text, d.account, d.resource, d.dimensions, d.period_start, "
 					 "trim_scale(d.ledger), trim_scale(d.expected) FROM ("
@@ -212,6 +223,7 @@ meter_resettle(PG_FUNCTION_ARGS)
 	TimestampTz from;
 	TimestampTz end;
 	const char *end_literal;
+	bool		straddling;
 	int64		written;
 
 	PreventCommandIfReadOnly("meter.resettle()");
@@ -234,9 +246,11 @@ meter_resettle(PG_FUNCTION_ARGS)
 		PG_RETURN_INT64(written);
 	}
 	/* what may yet have to be held does not count */
-	append_timelines(&sql, definition, from, meter_late_from(definition));
+	straddling = meter_may_straddle(definition, definition->watermark);
+	append_timelines(&sql, definition, from, meter_late_from(definition),
+					 straddling);
 	appendStringInfoString(&sql, ", states AS (");
-	meter_append_upsert_state(&sql, definition, NULL);
+	meter_append_upsert_state(&sql, definition, NULL, straddling);
 	/* nothing is left of what has no event any more */
 	appendStringInfo(&sql, "), gone AS (DELETE FROM %s.resource_state r WHERE r.meter = %s "
 					 "AND NOT EXISTS (SELECT FROM timelines t WHERE t.resource = r.resource)) ",

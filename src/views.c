@@ -64,14 +64,11 @@ append_live_usage(StringInfo sql, const MeterDefinition *definition)
 					 "(u.row).period_start, (u.row).quantity, false "
 					 "FROM (SELECT t.resource, meter.settle_rows(%s, t.resource, t.timeline, "
 					 "%s, %s) AS \"row\" FROM ("
-					 "SELECT x.resource, meter.settle_timeline(x.kind, x.at, x.account, "
-					 "x.dimensions, x.value, x.alive) AS timeline FROM (",
+					 "SELECT x.resource, " METER_TIMELINE("x") " AS timeline FROM (",
 					 meter, definition->spec, from, to);
 	meter_append_events_in_view(sql, definition, from, to);
 	appendStringInfo(sql,
-					 " UNION ALL SELECT r.resource, "
-					 "CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\", "
-					 "r.since, r.account, r.dimensions, r.value, r.alive, NULL "
+					 " UNION ALL SELECT r.resource, " METER_CARRIED ", NULL "
 					 "FROM %s.resource_state r WHERE r.meter = %s"
 					 ") x GROUP BY x.resource) t) u",
 					 schema, meter);
@@ -120,6 +117,11 @@ append_anomaly(StringInfo sql, const char *stream, const char *identity_window)
 					 "WHERE c.content <> c.content_before AND c.since_other <= %s::interval",
 					 COPY_CONTENT, COPY_CONTENT, schema,
 					 quote_literal_cstr(identity_window));
+	appendStringInfo(sql,
+					 " UNION ALL "
+					 "SELECT 'reconciled', e.attributes ->> 'meter', e.resource, e.\"time\", e.arrival, "
+					 "meter.statement_text(e.action, e.source, e.\"time\", e.attributes) "
+					 "FROM %s.event e WHERE " METER_IS_STATEMENT("e"), schema);
 }
 
 /*
@@ -142,12 +144,13 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 					 "SELECT CASE WHEN i.starts THEN 'duplicate start' ELSE 'orphan stop' END, %s::text, "
 					 "i.resource, i.at, i.arrival, "
 					 "CASE WHEN i.starts THEN 'it was running already' ELSE 'it was not running' END "
-					 "FROM (SELECT s.*, coalesce(lag(s.starts) OVER (PARTITION BY s.resource ORDER BY s.at), false) AS was_open "
+					 "FROM (SELECT s.*, coalesce(lag(s.starts) OVER (PARTITION BY s.resource ORDER BY s.at), "
+					 "(SELECT f.active FROM %s.floor_state f WHERE f.meter = %s AND f.resource = s.resource), false) AS was_open "
 					 "FROM (SELECT v.resource, v.at, bool_or(v.kind = 's') AS starts, "
-					 "min(v.arrival) AS arrival FROM (", meter);
+					 "min(v.arrival) AS arrival FROM (", meter, schema, meter);
 	meter_append_events_in_view(sql, definition, NULL, NULL);
 	appendStringInfo(sql,
-					 ") v WHERE v.kind <> 'c' GROUP BY v.resource, v.at "
+					 ") v WHERE v.kind IN ('s', 'p') GROUP BY v.resource, v.at "
 					 "HAVING bool_and(v.kind = 's') OR bool_and(v.kind = 'p')) s) i "
 					 "WHERE i.starts = i.was_open "
 					 "UNION ALL "
@@ -225,7 +228,7 @@ meter_rebuild_views(const char *stream)
 				  SPI_OK_UTILITY);
 	meter_execute(anomaly.data, SPI_OK_UTILITY);
 	meter_execute(psprintf("COMMENT ON VIEW %s.anomaly IS "
-						   "'what was odd, by class: too late (held; stops first), in the future, conflicting duplicate, duplicate start, orphan stop, unknown account, not a number'",
+						   "'what was odd, by class: too late (held; stops first), in the future, conflicting duplicate, duplicate start, orphan stop, unknown account, not a number, reconciled (what snapshots found)'",
 						   quote_identifier(stream)),
 				  SPI_OK_UTILITY);
 	meter_session_end(&session);

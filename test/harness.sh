@@ -242,7 +242,7 @@ find_data() {
 # copy_tree: the clone, without what was built in it, to SCRATCH/tree.
 copy_tree() {
 	as_user mkdir tree
-	tar -C "$ROOT" --exclude='./.git' --exclude='./.deps' --exclude='./tmp_check' --exclude='*.o' --exclude='*.so' \
+	tar -C "$ROOT" --exclude='./.git' --exclude='./.deps' --exclude='./tmp_check' --exclude='*.o' --exclude='*.pb-c.[ch]' --exclude='*.so' \
 		--exclude='*.bc' -cf - . | as_user tar -C tree -xf - --no-same-owner || die "could not copy $ROOT"
 }
 

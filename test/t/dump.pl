@@ -28,6 +28,10 @@ CALL meter.run('cloud');
 SELECT FROM meter.heartbeat('cloud', 'api', '2024-03-05 11:00Z');
 SELECT FROM meter.set_source('cloud', 'spare', NULL);
 INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-05 11:17Z', 'r1', 'stop'), ('2024-03-05 12:10Z', 'r2', 'start');
+SET client_min_messages = error;
+SET meter.on_bad_event = divert;
+INSERT INTO cloud.inbox VALUES ('{"what":"ever"}');
+SELECT 'rejected', string_agg(raw, ' ') FROM cloud.rejected;
 SELECT 'ledger', ($ledger);
 SELECT 'rows', count(*) FROM cloud.usage;
 SELECT 'meters', string_agg(m::text, ' ' ORDER BY name) FROM meter.meter m;
@@ -46,6 +50,8 @@ SELECT 'meters', string_agg(m::text, ' ' ORDER BY name) FROM meter.meter m;
 SELECT 'streams', string_agg(s::text, ' ' ORDER BY name) FROM meter.stream s;
 SELECT 'sources', string_agg(s::text, ' ' ORDER BY source) FROM meter.source s;
 SELECT 'active', count(*) FROM meter.active_stream;
+SELECT 'rejected', string_agg(raw, ' ') FROM cloud.rejected;
+SELECT 'doors', string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'cloud.inbox'::regclass;
 SELECT 'status', bool_or(active) FROM meter.status WHERE stream = 'cloud';
 SET meter.now = '2024-03-05 14:00Z';
 SELECT 'advance all', count(*) FROM meter.advance();
@@ -53,6 +59,8 @@ CALL meter.run();
 SELECT 'untouched', ($ledger);
 SQL
 is($restored->{$_}, $before->{$_}, "restored: the same $_") foreach ('ledger', 'meters', 'streams', 'sources');
+is($restored->{rejected}, $before->{rejected}, 'and so is what was rejected');
+is($restored->{doors}, 'collect refuse refuse_row store', 'the inbox is there, with its triggers');
 is($restored->{active}, 0,   'no stream is active');
 is($restored->{status}, 'f', 'and meter.status says so');
 is($restored->{'advance all'}, 0, 'advance finds nothing to do');
@@ -63,7 +71,7 @@ like($stderr, qr/meter\.resume/, 'and the message says what to do');
 
 # Both go on, the restored one after being told to, with the same further events.
 my $go_on = <<"SQL";
-INSERT INTO cloud.event ("time", resource, account, action) VALUES ('2024-03-05 13:20Z', 'r3', 'a7', 'start');
+INSERT INTO cloud.inbox VALUES ('{"time":"2024-03-05T13:20:00Z","resource":"r3","account":"a7","action":"start"}');
 SET meter.now = '2024-03-05 14:00Z';
 CALL meter.run('cloud');
 SELECT 'ledger', ($ledger);
@@ -95,11 +103,15 @@ my $without = answers($node, <<"SQL");
 DROP EXTENSION meter CASCADE;
 SELECT 'ledger', ($ledger);
 SELECT 'events', count(*) FROM cloud.event;
+SELECT 'rejected', string_agg(raw, ' ') FROM cloud.rejected;
+SELECT 'inbox', to_regclass('cloud.inbox') IS NULL;
 INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-05 13:40Z', 'r3', 'stop');
 SELECT 'one more', count(*) FROM cloud.event;
 SQL
 is($without->{ledger}, $here->{ledger}, 'DROP EXTENSION … CASCADE leaves the ledger');
 is($without->{events}, 63, 'and the log');
+is($without->{rejected}, $before->{rejected}, 'and what was rejected');
+is($without->{inbox}, 't', 'and takes the inbox along');
 is($without->{'one more'}, 64, 'which still takes events');
 foreach my $statement ('UPDATE cloud.usage SET quantity = 0', 'DELETE FROM cloud.usage', 'TRUNCATE cloud.usage', 'TRUNCATE cloud.event')
 {

@@ -1,0 +1,8 @@
+-- Forgetting what a log had long ago.
+
+CREATE FUNCTION meter.expire(stream text, before timestamptz)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_expire';
+COMMENT ON FUNCTION meter.expire(text, timestamptz) IS
+'drop the oldest sealed segments of a stream''s logs whose rows all lie before an instant, which becomes the logs'' floor: how many were dropped. The floor is not later than any meter''s watermark less its max_lateness and lies where a period of each begins; what is known of each resource at it is kept, and rows that come later for what is before it are held for good. Usage stays. Also deletes snapshots that nothing needs (meter.prune_inventory). Raises 42704 if there is no such stream, 55000 if it is not active, 42501 for others than its owner';

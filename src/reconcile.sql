@@ -1,0 +1,32 @@
+-- Snapshots of what exists, compared with what the meters make of the log.
+
+CREATE FUNCTION meter.reconcile(
+    stream text, source text, at timestamptz, allow_empty boolean DEFAULT false, max_stops integer DEFAULT NULL,
+    tolerance interval DEFAULT '1 minute', dry_run boolean DEFAULT false,
+    OUT resource text, OUT problem text, OUT correction text, OUT "time" timestamptz)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_reconcile';
+COMMENT ON FUNCTION meter.reconcile(text, text, timestamptz, boolean, integer, interval, boolean) IS
+'compares the snapshot of a source at an instant, loaded into the stream''s table inventory, with what each duration and weighted meter makes of the log, and logs a statement where they differ; returns what was corrected and from when on. Doing it again changes nothing. Refused: a snapshot from the future; without rows while resources run, unless allow_empty; one that would end more than max_stops runs (by default more than 10 and 20 % of them); a resource twice, running since later than at, or for a meter there is not; other rows than were reconciled before. tolerance: by how much a start may differ from since. dry_run: nothing is logged, and no number of stops refused';
+
+CREATE FUNCTION meter.prune_inventory(stream text, before timestamptz)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_prune_inventory';
+COMMENT ON FUNCTION meter.prune_inventory(text, timestamptz) IS
+'deletes the rows of snapshots that were reconciled, are of before an instant, and with which nothing can be compared any more: older than each meter''s watermark less its max_lateness, and not the last such of their source; returns how many rows were deleted';
+
+CREATE FUNCTION meter.statement_text(action text, source text, at timestamptz, attributes jsonb)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('snapshot of %s: ', quote_ident(source)) || CASE action
+        WHEN 'reconciled:stop' THEN 'it did not run' || coalesce('; the last that held it: ' || (attributes ->> 'alive'), '')
+        ELSE 'it ran' || coalesce(' since ' || (attributes ->> 'since'), '')
+            || coalesce('; the last that held it before: ' || (attributes ->> 'alive'), '')
+            || coalesce('; the last without it: ' || (attributes ->> 'absent'), '') END
+$$;
+COMMENT ON FUNCTION meter.statement_text(text, text, timestamptz, jsonb) IS
+'internal: what a reconciled:… row of an event log says, in words';

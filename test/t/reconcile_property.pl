@@ -1,0 +1,224 @@
+# Promise: whatever is lost, late or doubled, in whatever order snapshots of two sources and events become known, settles in between
+# included, the ledger says what follows from the events and the snapshots that there are; and once the lost events arrive, with
+# snapshots that are true, what really happened.
+#
+# Worlds of resources of two sources whose clocks differ. The oracle (oracle_snapshots.sql) computes usage from the log and the
+# inventory; it does not look at what the engine made of them.
+#
+#   METER_SEED=n   the same worlds again       METER_WORLD=n   only that world       METER_RANDOM=n   so many worlds instead of 60
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use MeterTest;
+use File::Basename qw(dirname);
+use List::Util qw(shuffle max min);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $seed    = seed();
+my $node    = start_server('reconcile_property');
+my $home    = dirname($FindBin::RealBin);
+my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 60));
+
+$node->safe_psql('postgres', slurp_file("$home/oracle_identity.sql"));
+$node->safe_psql('postgres', slurp_file("$home/oracle_snapshots.sql"));
+$node->safe_psql('postgres', <<'SQL');
+-- '' where the ledger of a meter is what the oracle says at its watermark, else what differs.
+CREATE FUNCTION compare(stream text, meter text, definition oracle.meter) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	watermark timestamptz;
+	differs text;
+BEGIN
+	SELECT m.watermark INTO watermark FROM meter.meter m WHERE m.stream = compare.stream AND m.name = compare.meter;
+	IF watermark IS NULL THEN
+		RETURN '';
+	END IF;
+	DROP TABLE IF EXISTS pg_temp.counted;
+	EXECUTE format('CREATE TEMP TABLE counted AS SELECT * FROM oracle.counted(''%I.event'', ''1 day'', ''{}'') WHERE action NOT LIKE ''reconciled:%%''', stream);
+	PERFORM set_config('oracle.stream', stream, false), set_config('oracle.meter', meter, false);
+	EXECUTE format('SELECT string_agg(format(''%%s %%s %%s %%s: ledger %%s, oracle %%s'', period_start, resource, account, dimensions,
+			coalesce(l.quantity, 0), coalesce(o.quantity, 0)), ''; '' ORDER BY resource, period_start)
+		FROM (SELECT period_start, resource, account, dimensions, sum(quantity) AS quantity FROM %I.usage
+			WHERE meter = $1 GROUP BY 1, 2, 3, 4 HAVING sum(quantity) <> 0) l
+		FULL JOIN oracle.usage(''pg_temp.counted'', $2, $3) o USING (period_start, resource, account, dimensions)
+		WHERE l.quantity IS DISTINCT FROM o.quantity', stream) INTO differs USING meter, definition, watermark;
+	PERFORM set_config('oracle.stream', '', false);
+	RETURN coalesce('at ' || watermark || ': ' || left(differs, 1500), '');
+END $$;
+SQL
+
+sub one_of { return $_[ rand @_ ]; }
+
+my $begin = seconds('2024-03-05T00:00:00Z');
+
+# An instant of a world, in seconds from its begin, as a literal.
+sub at { return "'" . stamp($begin + $_[0]) . "'"; }
+
+sub world
+{
+	my ($w) = @_;
+	srand($seed + $w);
+	my $stream = "world$w";
+	my $hours  = one_of(4, 6, 10);
+	my $honest = rand() < 0.5;		# sources never change, snapshots are whole and their clocks right
+	my %skew   = (a => 0, b => $honest ? 0 : one_of(0, 30, 200, -200));
+	my @meters = map {
+		my %m = (
+			aggregate  => one_of('duration', 'duration', 'weighted'),
+			starts     => '{start}', stops => '{stop}', changes => '{change}',
+			entity     => one_of(undef, 'vm'),
+			dimensions => one_of('{offering}', '{offering}', '{}', '{zone,offering}'),
+			rounding   => one_of('none', 'none', 'up', 'down', 'nearest'),
+			unit       => '1 second');
+		{ name => $_, entity => $m{entity}, define => join(', ', meter_arguments(\%m)) };
+	} 'm1', 'm2';
+
+	# what really happens: [second, action, source, attributes] for each resource, with runs that begin and end
+	my (@events, %truth);
+	my $events = 0;
+	foreach my $r (1 .. 7)
+	{
+		my $source = one_of('a', 'b');
+		my $t = int(rand($hours * 1800));
+		my ($on, $since) = (0, undef);
+		my %is = (account => 'A', offering => 's', zone => 'z1', value => 1);
+		while ($t < $hours * 3600)
+		{
+			$source = $source eq 'a' ? 'b' : 'a' if !$honest && rand() < 0.1;
+			my $action = $on ? one_of('stop', 'stop', 'change') : 'start';
+			$is{account} = one_of('A', 'B'), $is{offering} = one_of('s', 'm') if $action ne 'stop' && rand() < 0.6;
+			$is{value} = one_of(1, 2, 5), $is{zone} = one_of('z1', 'z2') if $action eq 'change';
+			($on, $since) = (1, $t) if $action eq 'start';
+			$on = 0 if $action eq 'stop';
+			# names all that it changes, so that what is lost is missed
+			push @events, { t => $t, r => "r$r", action => $action, source => $source, %is, id => 'e' . ++$events };
+			push @{ $truth{"r$r"} }, { t => $t, on => $on, since => $since, source => $source, %is };
+			$t += int(rand(one_of(600, 3600, 9000)));
+			$t -= $t % 1800 if rand() < 0.2;
+			$t = $events[-1]{t} if $t < $events[-1]{t};
+			# who stops and starts at one instant goes on, or never began: events alone cannot say which
+			$t++ if $honest || rand() < 0.9;
+		}
+	}
+
+	# what snapshots show: the last of that which happened, with or without since
+	my @snapshots;
+	foreach my $source ('a', 'b')
+	{
+		foreach my $hour (1 .. $hours)
+		{
+			next if rand() < 0.2;
+			my $t = $hour * 3600 - (rand() < 0.5 ? 0 : int(rand(3600)));
+			my @rows;
+			foreach my $r (sort keys %truth)
+			{
+				my ($is) = grep { $_->{t} <= $t } reverse @{ $truth{$r} };
+				my $lies = !$honest && rand() < 0.1;
+				next if !$is || !($is->{source} eq $source) || ($is->{on} xor $lies) == 0;
+				my $begins = defined $is->{since} ? min($t, $is->{since} + $skew{$source}) : undef;
+				$begins = undef if !$honest && rand() < 0.4;
+				push @rows, { %$is, r => $r, since => $begins };
+			}
+			push @snapshots, { t => $t, source => $source, rows => \@rows };
+		}
+	}
+	@snapshots = values %{ { map { ("$_->{source} $_->{t}" => $_) } @snapshots } };
+
+	# who arrives when: roughly in order, or not at all; some never, or twice
+	my $loose = one_of(0.05, 0.5, 2);
+	my (@known, @lost);
+	foreach my $e (@events)
+	{
+		if (rand() < 0.25) { push @lost, $e; next; }
+		push @known, $e;
+		push @known, { %$e } if rand() < 0.1;
+	}
+	my @arrivals = map { $_->[1] } sort { $a->[0] <=> $b->[0] }
+	  map { [ $_->{t} / ($hours * 3600) + rand() * $loose, $_ ] } @known, sort { $a->{t} <=> $b->{t} or $a->{source} cmp $b->{source} } @snapshots;
+
+	my $event = sub {
+		my ($e) = @_;
+		return qq[INSERT INTO $stream.event (source, id, "time", resource, account, entity, action, offering, value, attributes) VALUES (']
+		  . join("', '", $e->{source}, $e->{id}) . "', " . at($e->{t}) . ", '$e->{r}', "
+		  . join(', ', map { literal($_) } $e->{action} eq 'stop' ? (undef, 'vm', 'stop', undef, undef, undef) :
+			  ($e->{account}, 'vm', $e->{action}, $e->{offering}, $e->{value}, qq({"zone": "$e->{zone}"}))) . ");\n";
+	};
+	my $snapshot = sub {
+		my ($s) = @_;
+		return join('', map {
+				"INSERT INTO $stream.inventory (source, at, resource, account, entity, offering, value, since, attributes) VALUES ('$s->{source}', "
+				  . at($s->{t}) . ", '$_->{r}', " . join(', ', map { literal($_) } $_->{account}, 'vm', $_->{offering}, $_->{value}) . ', '
+				  . (defined $_->{since} ? at($_->{since}) : 'NULL') . qq[, '{"zone": "$_->{zone}"}');\n]
+			} @{ $s->{rows} })
+		  . "SELECT FROM meter.reconcile('$stream', '$s->{source}', " . at($s->{t}) . ", allow_empty => true, max_stops => 1000"
+		  . ($honest ? ", tolerance => '0'" : '') . ");\n";
+	};
+
+	my $script = "SELECT FROM meter.create_stream('$stream');\n";
+	my $create = sub { return "SELECT FROM meter.create_meter('$stream', '$_[0]{name}', $_[0]{define}, lateness => '0', max_lateness => NULL);\n"; };
+	my (@names, $n);
+	my $ask = sub {
+		my ($what, @of) = @_;
+		push @names, "world $w $what";
+		$script .= "SELECT '$names[-1]', concat_ws(' ', " . join(', ', map { "nullif(compare('$stream', '$_->{name}', oracle.define($_->{define})), '')" } @of)
+		  . ", (SELECT string_agg(last_error, '; ') FROM meter.status WHERE stream = '$stream'), "
+		  . "(SELECT 'verify: ' || count(*) FROM meter.verify('$stream') HAVING count(*) > 0));\n";
+	};
+	my $run = sub { return "SET meter.now = " . at($_[0]) . ";\nCALL meter.run('$stream');\n"; };
+	$script .= $create->($meters[0]) . "SET meter.batch_rows = " . one_of(1000000, 1000000, 1, 5) . ";\n";
+	my $late_meter = int(rand(@arrivals));
+	foreach my $i (0 .. $#arrivals)
+	{
+		my $a = $arrivals[$i];
+		$script .= 'SET meter.now = ' . at($hours * 3600) . ";\n";
+		$script .= $create->($meters[1]) if $i == $late_meter;
+		$script .= $a->{rows} ? $snapshot->($a) : $event->($a);
+		if (rand() < 0.3)
+		{
+			my $now = int(rand($hours * 3600));
+			$script .= rand() < 0.3 ? 'SET meter.now = ' . at($now) . ";\nSELECT FROM meter.advance('$stream');\n" : $run->($now);
+			push @names, "world $w verify $i";
+			$script .= "SELECT '$names[-1]', coalesce((SELECT count(*) || ' ' || min(v::text) FROM meter.verify('$stream') v HAVING count(*) > 0), '');\n";
+			if (rand() < 0.25)
+			{
+				$script .= $run->($now);
+				$ask->("arrival $i", $i >= $late_meter ? @meters : $meters[0]);
+			}
+		}
+	}
+	$script .= $run->($hours * 3600);
+	$ask->('end', @meters);
+
+	# what was lost arrives
+	$script .= $event->($_) foreach shuffle @lost;
+	$script .= $run->($hours * 3600);
+	$ask->('found', @meters);
+	if ($honest)
+	{
+		# and then there is nothing that snapshots would have to add
+		push @names, "world $w truth";
+		$script .= "SELECT '$names[-1]', concat_ws(' ', " . join(', ', map { "nullif(compare_plain('$stream', '$_->{name}', oracle.define($_->{define})), '')" } @meters) . ");\n";
+	}
+	push @names, "world $w again";
+	$script .= "SELECT '$names[-1]', nullif(sum(usage_rows + adjustments + late_rows), 0) FROM meter.advance('$stream');\n";
+	push @names, "world $w resettle";
+	$script .= "SELECT '$names[-1]', nullif(sum(meter.resettle('$stream', name, NULL)), 0) FROM meter.meter WHERE stream = '$stream';\n";
+	push @names, "world $w once";
+	$script .= "SELECT '$names[-1]', string_agg(id, ' ') FROM (SELECT id FROM $stream.event WHERE action LIKE 'reconciled:%' GROUP BY source, id, resource HAVING count(*) > 1) x;\n";
+	$script .= "SELECT FROM meter.drop_stream('$stream', true);\n" unless $ENV{METER_KEEP};
+
+	my $answer = answers($node, $script);
+	subtest "world $w: " . @known . ' events, ' . @lost . ' lost, ' . @snapshots . ' snapshots' . ($honest ? ', true' : '') => sub {
+		is($answer->{$_}, '', $_) or diag("METER_SEED=$seed METER_WORLD=$w") foreach @names;
+	};
+}
+
+# The same comparison without snapshots: what the events alone say.
+$node->safe_psql('postgres', $node->safe_psql('postgres', <<'SQL'));
+SELECT replace(replace(pg_get_functiondef('compare'::regproc), 'compare', 'compare_plain'), $$set_config('oracle.stream', stream, false)$$, $$set_config('oracle.stream', '', false)$$)
+SQL
+
+world($_) foreach @numbers;
+$node->stop;
+done_testing();

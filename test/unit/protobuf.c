@@ -1,0 +1,192 @@
+/*
+ * protobuf.c
+ *	  Promises: random events and measures that protobuf-c packs are read as
+ *	  what they are, alone, in streams and in batches, whatever unknown fields
+ *	  are among them; what is cut short or damaged is refused with position
+ *	  and reason, or says something else, and nothing worse.
+ *
+ * The seed is printed; a first argument sets it.
+ */
+#include <time.h>
+
+#include "test/fuzz/protobuf.h"
+
+#define EVENTS		1000
+#define DAMAGES		40
+
+static uint64 random_state;
+
+/* A number (splitmix64). */
+static uint64
+random_number(void)
+{
+	uint64		z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+static int
+below(int limit)
+{
+	return (int) (random_number() % (uint64) limit);
+}
+
+static MeterAttr
+attr(const char *text)
+{
+	return (MeterAttr) {text, (int32) strlen(text)};
+}
+
+static void
+random_event(MeterUsageEvent *event)
+{
+	static const char *const texts[] = {"a", "start", "7a070a3d-66ff-4658-ab08-fe3cecd7c70f", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "x\"y\\z", "a longer text, of more than one hundred and twenty-seven bytes, so that its length is no longer one byte but two of them, is it not"};
+	static const char *const values[] = {"0", "1", "-2.5", "1000000000000000000000", "0.000001"};
+	static const char *const attributes[] = {"{\"a\":1}", "{\"a\":{\"b\":[1,\"x\",null,true]},\"c\":\"\xc3\xa4\"}"};
+	int			i;
+
+	meter_event_init(event);
+	event->time = (int64) (random_number() % UINT64_C(4000000000000000)) - INT64_C(2000000000000000);
+	for (i = 0; i < METER_NFIELDS; i++)
+	{
+		if (i > METER_ACTION && below(2))
+			continue;
+		if (i == METER_VALUE)
+			event->fields[i] = attr(values[below(5)]);
+		else if (i == METER_ATTRIBUTES)
+			event->fields[i] = attr(attributes[below(2)]);
+		else
+			event->fields[i] = attr(texts[below(6)]);
+	}
+}
+
+/* A copy of its own, so that a read past the end is seen. */
+static uint8 *
+copy(const uint8 *bytes, size_t length)
+{
+	return memcpy(palloc(length), bytes, length);
+}
+
+/* A field that no message has. */
+static size_t
+add_unknown(uint8 *bytes)
+{
+	static const uint8 fields[4][12] = {
+		{0xd8, 0x02, 0xff, 0x01},
+		{0xd9, 0x02, 1, 2, 3, 4, 5, 6, 7, 8},
+		{0xda, 0x02, 0x02, 'x', 'y'},
+		{0xdd, 0x02, 1, 2, 3, 4}
+	};
+	static const size_t lengths[4] = {4, 10, 5, 6};
+	int			which = below(4);
+
+	memcpy(bytes, fields[which], lengths[which]);
+	return lengths[which];
+}
+
+/* Whatever is done to the bytes, they are read without harm. */
+static void
+damage(const uint8 *bytes, size_t length)
+{
+	MeterUsageEvent event;
+	MeterIPMeasure measure;
+	size_t		i;
+	int			times;
+
+	for (i = 0; i < length; i++)
+		(void) try_event(copy(bytes, i), 0, i, &event);
+	for (times = 0; times < DAMAGES; times++)
+	{
+		uint8	   *damaged = copy(bytes, length);
+		int			hits = 1 + below(3);
+
+		while (hits-- > 0)
+			damaged[below((int) length)] ^= (uint8) (1 << below(8));
+		(void) try_event(damaged, 0, length, &event);
+		(void) try_measure(damaged, 0, length, below(2), &measure);
+		(void) try_stream(damaged, length, below(2));
+		try_batch(damaged, length);
+	}
+}
+
+static void
+one_event(void)
+{
+	MeterUsageEvent event;
+	MeterUsageEvent again;
+	uint8	   *packed;
+	uint8	   *stream;
+	size_t		length;
+	size_t		prefix;
+	size_t		i;
+
+	random_event(&event);
+	packed = pack_event(&event, &length);
+	promise(try_event(copy(packed, length), 0, length, &again) &&
+			meter_event_cmp(&event, &again) == 0, "an event is read");
+
+	stream = palloc(2 * (length + 40));
+	prefix = (size_t) meter_wire_length(length + 0, stream);
+	memcpy(stream + prefix, packed, length);
+	memcpy(stream + prefix + length, stream, prefix + length);
+	promise(try_stream(copy(stream, 2 * (prefix + length)),
+					   2 * (prefix + length), true) == 2, "a stream is read");
+	for (i = 0; i < prefix + length; i++)
+		promise(try_stream(copy(stream, prefix + length + i),
+						   prefix + length + i, true) == 1,
+				"what is cut short is not taken");
+
+	i = add_unknown(stream);
+	memcpy(stream + i, packed, length);
+	i += length;
+	i += add_unknown(stream + i);
+	promise(try_event(copy(stream, i), 0, i, &again) &&
+			meter_event_cmp(&event, &again) == 0, "unknown fields are skipped");
+	damage(packed, length);
+}
+
+static void
+one_measure(void)
+{
+	Meter__IPMeasure message = METER__IPMEASURE__INIT;
+	MeterIPMeasure measure;
+	uint8		bytes[60];
+	size_t		length;
+	size_t		i;
+
+	message.header = (uint32) random_number() >> below(32);
+	message.saddr = (uint32) random_number();
+	message.bytes = random_number() >> below(64);
+	message.start = random_number() % UINT64_C(253402300800) >> below(30);
+	message.end = message.start + (uint64) below(3600);
+	if (message.end >= UINT64_C(253402300800))
+		message.end = message.start;
+	length = meter__ipmeasure__pack(&message, bytes);
+	promise(try_measure(copy(bytes, length), 0, length, false, &measure),
+			"a measure is read");
+	promise(measure.bytes == message.bytes && measure.address == message.saddr,
+			"as what it is");
+	for (i = 0; i < length; i++)
+		promise(!try_measure(copy(bytes, i), 0, i, false, &measure),
+				"what is cut short is refused");
+	damage(bytes, length);
+}
+
+int
+main(int argc, char **argv)
+{
+	uint64		seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64) time(NULL);
+	int			i;
+
+	printf("seed %llu\n", (unsigned long long) seed);
+	random_state = seed;
+	describe_messages();
+	for (i = 0; i < EVENTS; i++)
+	{
+		one_event();
+		one_measure();
+	}
+	return 0;
+}

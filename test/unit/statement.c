@@ -1,0 +1,309 @@
+/*
+ * statement.c
+ *	  Promises: what snapshots say counts in any order; of all that they say,
+ *	  logging what is found to make a difference is enough, at once or in
+ *	  parts with events arriving in between; from the state carried at any
+ *	  instant, what follows is as from the beginning.
+ *
+ * Random histories of one resource and of the snapshots of two sources.  Where
+ * it goes from one to the other, what a statement says of snapshots before it
+ * may have been another source's business by what arrives later; that is let
+ * be.  The seed is printed.  A first argument sets it, a second one says how
+ * many histories.
+ */
+#include <stdio.h>
+#include <time.h>
+
+#include "statement.h"
+
+#define HISTORIES	20000
+#define MINUTES		60
+#define MAX_EVENTS	12
+#define MAX_SAID	12
+
+static uint64 random_state;
+static long history;
+
+/* A number below the limit (splitmix64). */
+static int
+below(int limit)
+{
+	uint64		z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return (int) ((z ^ (z >> 31)) % (uint64) limit);
+}
+
+/* Stop with what is wrong. */
+static void
+check(bool condition, const char *promise)
+{
+	if (!condition)
+	{
+		printf("history %ld: %s: no\n", history, promise);
+		exit(1);
+	}
+}
+
+typedef struct Event
+{
+	int			minute;
+	MeterKind	kind;
+	int			label;			/* -1: NULL */
+	int			source;
+} Event;
+
+typedef struct Said
+{
+	int			minute;
+	int			source;
+	bool		held;
+	int			since;			/* -1: not said */
+	int			label;
+	/* as it was logged */
+	bool		logged;
+	int64		alive;
+	int64		absent;
+} Said;
+
+static const char *const sources[] = {"a", "b"};
+static const char *const labels[] = {"s", "m", "l"};
+
+/* How snapshots take part. */
+typedef enum Part
+{
+	ALL_LOGGED,					/* all, as if logged */
+	ONLY_LOGGED,				/* those that are */
+	LOGGED_AND_CANDIDATES
+} Part;
+
+static void
+set_attrs(MeterAttr *attrs, int label)
+{
+	attrs[0] = label < 0 ? METER_NULL_ATTR : (MeterAttr) {labels[label], 1};
+	attrs[1] = METER_NULL_ATTR;
+}
+
+/* Collect them in random order; what came of them goes back to `saids`. */
+static MeterTimeline *
+timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
+			Part part, int from, int to, const MeterState *carried,
+			bool *found)
+{
+	MeterEvents *all = palloc0(sizeof(MeterEvents));
+	MeterTimeline *timeline;
+	MeterAttr	attrs[2];
+	int			total = nevents + nsaids;
+	int			first = total ? below(total) : 0;
+	int			step = below(2) ? 1 : -1;
+	int			i;
+
+	meter_events_init(all, 1);
+	for (i = 0; i < total; i++)
+	{
+		int			n = ((first + i * step) % total + total) % total;
+
+		if (n < nevents)
+		{
+			if (events[n].minute < from || events[n].minute >= to)
+				continue;
+			set_attrs(attrs, events[n].label);
+			check(meter_events_add(all, events[n].kind,
+								   events[n].minute * METER_MINUTE, attrs),
+				  "an event fits");
+			all->events[all->nevents - 1].source =
+				meter_events_source(all, (MeterAttr) {sources[events[n].source], 1});
+		}
+		else
+		{
+			const Said *said = &saids[n - nevents];
+			MeterStatement statement;
+
+			if (said->minute < from || said->minute >= to ||
+				(part == ONLY_LOGGED && !said->logged))
+				continue;
+			memset(&statement, 0, sizeof(statement));
+			statement.time = said->minute * METER_MINUTE;
+			statement.held = said->held;
+			statement.source = meter_events_source(all, (MeterAttr) {sources[said->source], 1});
+			statement.since = said->since < 0 ? METER_BEGIN :
+				said->since * METER_MINUTE;
+			statement.alive = said->logged ? said->alive : METER_BEGIN;
+			statement.absent = said->logged ? said->absent : METER_BEGIN;
+			statement.standing = part != LOGGED_AND_CANDIDATES || said->logged ?
+				METER_LOGGED : METER_CANDIDATE;
+			set_attrs(attrs, said->held ? said->label : -1);
+			check(meter_statements_add(all, &statement, attrs),
+				  "a statement fits");
+		}
+	}
+	timeline = meter_pair(all, carried, METER_LOOK_BACK_NONE);
+
+	for (i = 0; found != NULL && i < all->nstatements; i++)
+	{
+		const MeterStatement *statement = &all->statements[i];
+		int			j;
+
+		if (statement->standing != METER_CANDIDATE || !statement->spoke ||
+			statement->effect == METER_AGREES)
+			continue;
+		for (j = 0; j < nsaids; j++)
+		{
+			if (saids[j].minute * METER_MINUTE == statement->time &&
+				meter_attr_equal(all->sources[statement->source - 1],
+								 (MeterAttr) {sources[saids[j].source], 1}))
+			{
+				saids[j].logged = true;
+				saids[j].alive = statement->alive;
+				saids[j].absent = statement->absent;
+				*found = true;
+			}
+		}
+	}
+	return timeline;
+}
+
+/* The label that holds in each minute from `from` on; 0: none. */
+static void
+holds(const MeterTimeline *timeline, int from, char *minutes)
+{
+	int			minute;
+	int32		i;
+
+	memset(minutes, '-', MINUTES + 1);
+	minutes[MINUTES] = '\0';
+	for (i = 0; i < timeline->nspans; i++)
+	{
+		const MeterSpan *span = &timeline->spans[i];
+		MeterAttr	label = meter_timeline_attr(timeline, span->label, 0);
+
+		check(span->begin < span->end, "a span has a length");
+		check(i == 0 || timeline->spans[i - 1].end < span->begin ||
+			  (timeline->spans[i - 1].end == span->begin &&
+			   timeline->spans[i - 1].label != span->label),
+			  "spans are in order, and apart or different");
+		for (minute = from; minute < MINUTES; minute++)
+		{
+			if (span->begin <= minute * METER_MINUTE &&
+				minute * METER_MINUTE < span->end)
+				minutes[minute] = MeterAttrIsNull(label) ? '?' : label.data[0];
+		}
+	}
+}
+
+static void
+same(const MeterTimeline *a, const MeterTimeline *b, int from,
+	 const char *promise)
+{
+	char		in_a[MINUTES + 1];
+	char		in_b[MINUTES + 1];
+
+	holds(a, from, in_a);
+	holds(b, from, in_b);
+	if (memcmp(in_a, in_b, MINUTES) != 0)
+		printf("%s\n%s\n", in_a, in_b);
+	check(memcmp(in_a, in_b, MINUTES) == 0, promise);
+	check(a->state.open == b->state.open, promise);
+}
+
+static void
+one_history(void)
+{
+	Event		events[MAX_EVENTS];
+	Said		saids[MAX_SAID];
+	int			nevents = below(MAX_EVENTS + 1);
+	int			nsaids = below(MAX_SAID + 1);
+	bool		two = below(2);
+	int			known;
+	int			saids_known = 0;
+	int			i;
+	int			j;
+	bool		found;
+	MeterTimeline *full;
+	MeterTimeline *logged;
+	MeterTimeline *before;
+	int			cut = below(MINUTES);
+
+	for (i = 0; i < nevents; i++)
+	{
+		events[i].minute = below(MINUTES);
+		events[i].kind = (MeterKind) below(3);
+		events[i].label = below(4) - 1;
+		events[i].source = two && below(4) == 0;
+	}
+	for (i = 0; i < nsaids; i++)
+	{
+		saids[i].minute = below(MINUTES);
+		saids[i].source = two && below(2);
+		saids[i].held = below(2);
+		saids[i].since = below(2) ? below(saids[i].minute + 1) : -1;
+		saids[i].label = below(4) - 1;
+		saids[i].logged = false;
+		for (j = 0; j < i; j++)
+		{
+			if (saids[j].minute == saids[i].minute &&
+				saids[j].source == saids[i].source)
+			{
+				nsaids = i;		/* one snapshot at an instant */
+				break;
+			}
+		}
+	}
+
+	full = timeline_of(events, nevents, saids, nsaids, ALL_LOGGED, 0,
+					   MINUTES, NULL, NULL);
+	same(full, timeline_of(events, nevents, saids, nsaids, ALL_LOGGED, 0,
+						   MINUTES, NULL, NULL), 0,
+		 "the order in which they arrive makes no difference");
+
+	/* events and snapshots become known bit by bit */
+	for (known = 0; known <= nevents;)
+	{
+		saids_known += below(nsaids + 1 - saids_known);
+		if (known == nevents)
+			saids_known = nsaids;
+		do
+		{
+			found = false;
+			(void) timeline_of(events, known, saids, saids_known,
+							   LOGGED_AND_CANDIDATES, 0, MINUTES, NULL,
+							   &found);
+		} while (found && below(2));
+		if (known == nevents)
+			break;
+		known += 1 + below(nevents - known);
+	}
+	logged = timeline_of(events, nevents, saids, nsaids, ONLY_LOGGED, 0,
+						 MINUTES, NULL, NULL);
+	if (!two)
+		same(full, logged, 0, "what was found to make a difference is enough");
+	found = false;
+	(void) timeline_of(events, nevents, saids, nsaids, LOGGED_AND_CANDIDATES,
+					   0, MINUTES, NULL, &found);
+	check(!found, "once that is logged, nothing more is found");
+
+	/* carried over */
+	before = timeline_of(events, nevents, saids, nsaids, ONLY_LOGGED, 0, cut,
+						 NULL, NULL);
+	same(logged, timeline_of(events, nevents, saids, nsaids, ONLY_LOGGED, cut,
+						   MINUTES, &before->state, NULL), cut,
+		 "what follows a carried state is as from the beginning");
+}
+
+int
+main(int argc, char **argv)
+{
+	uint64		seed = argc > 1 ? strtoull(argv[1], NULL, 10) :
+		(uint64) time(NULL);
+	long		count = argc > 2 ? atol(argv[2]) : HISTORIES;
+
+	printf("seed %llu\n", (unsigned long long) seed);
+	for (history = 0; history < count; history++)
+	{
+		random_state = seed + (uint64) history * UINT64_C(1000003);
+		one_history();
+	}
+	printf("%ld histories\n", count);
+	return 0;
+}
