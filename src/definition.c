@@ -593,6 +593,13 @@ begin_progress(MeterDefinition *definition)
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
+	if (!TIMESTAMP_IS_NOBEGIN(definition->floor) &&
+		METER_OF_MEASURES(definition->aggregate))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("stream \"%s\" has been expired, and cannot have a meter of measures",
+						definition->stream),
+				 errhint("Log measures into a stream of their own.")));
 	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
 	{
 		meter_begin_at_floor(definition);

@@ -280,6 +280,18 @@ meter_expire(PG_FUNCTION_ARGS)
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
 	definitions = lock_meters(stream);
+	foreach(cell, definitions)
+	{
+		MeterDefinition *definition = lfirst(cell);
+
+		/* what their states were at the floor is not kept */
+		if (METER_OF_MEASURES(definition->aggregate))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("stream \"%s\" cannot be expired: meter \"%s\" is one of measures",
+							stream, definition->name),
+					 errhint("Log measures into a stream of their own.")));
+	}
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_end(&session);
