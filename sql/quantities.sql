@@ -221,5 +221,7 @@ SELECT * FROM meter.verify('net');
 SELECT sum(meter.resettle('net', name)) AS written FROM meter.meter WHERE stream = 'net';
 SELECT meter.drop_meter('net', 'count');
 SELECT meter.create_meter('net', 'count', aggregate => 'sum');
+-- what it is computed from must stay
+SELECT meter.expire('net', '2024-03-05 11:00Z');
 SET client_min_messages = warning;
 SELECT meter.drop_stream('net', true);
