@@ -7,6 +7,7 @@
  */
 #include "protobuf.h"
 
+#include "common/int.h"
 #include "funcapi.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
