@@ -35,6 +35,9 @@ SELECT row_number() OVER () AS line, '2011-05-01 00:00Z'::timestamptz + microsec
 FROM raw WHERE type BETWEEN 1 AND 8 AND type <> 7 AND mod(hashtextextended(job || '-' || task, 0) & 1073741823, 100) < $share;
 DROP TABLE raw;
 CREATE TABLE lost AS SELECT * FROM feed WHERE random() < 0.05;
+CREATE INDEX ON feed (resource);
+CREATE INDEX ON lost (resource);
+ANALYZE feed, lost;
 CREATE TABLE run AS
 	WITH change AS (
 		SELECT *, action = 'schedule' AND NOT coalesce(lag(action = 'schedule') OVER in_time, false) AS opens,
