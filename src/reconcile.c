@@ -258,7 +258,10 @@ compare(const MeterDefinition *definition, const char *touched,
 					 "s.at, s.account, coalesce(s.dimensions, array_fill(NULL::text, ARRAY[%d])), "
 					 "s.measured, NULL, NULL, s.source, jsonb_build_object('since', s.since, "
 					 "'tolerance', extract(epoch FROM s.tolerance)) FROM said s) x GROUP BY x.resource), ",
-					 carried ? psprintf("s.at < %s", watermark) : "false",
+					 carried ? psprintf("s.at < %s", watermark) :
+					 /* what lay before the floor is a carried state, too */
+					 !TIMESTAMP_IS_NOBEGIN(definition->floor) ?
+					 psprintf("s.at < %s", meter_timestamp_literal(definition->floor)) : "false",
 					 definition->ndimensions);
 
 	/* name what is to be logged after what it is about */

@@ -25,6 +25,7 @@ my $load  = join("\n", map {
 
 # feed: what happened; lost: the part of it that does not arrive; run: what truly ran, by window functions over the feed.
 $node->safe_psql('postgres', <<"SQL");
+SET work_mem = '64MB';
 SELECT setseed($seed / 1e9);
 CREATE TABLE raw (microseconds bigint, missing text, job text, task text, machine text, type int, "user" text, class text,
 	priority text, cpu numeric, memory numeric, disk numeric, different text);
@@ -35,6 +36,9 @@ SELECT row_number() OVER () AS line, '2011-05-01 00:00Z'::timestamptz + microsec
 FROM raw WHERE type BETWEEN 1 AND 8 AND type <> 7 AND mod(hashtextextended(job || '-' || task, 0) & 1073741823, 100) < $share;
 DROP TABLE raw;
 CREATE TABLE lost AS SELECT * FROM feed WHERE random() < 0.05;
+CREATE INDEX ON feed (resource);
+CREATE INDEX ON lost (resource);
+ANALYZE feed, lost;
 CREATE TABLE run AS
 	WITH change AS (
 		SELECT *, action = 'schedule' AND NOT coalesce(lag(action = 'schedule') OVER in_time, false) AS opens,
@@ -49,9 +53,10 @@ CREATE TABLE truth AS
 		ON r.begins < h + interval '1 hour' AND (r.ends > h OR r.ends IS NULL)
 	GROUP BY 1, 2, 3, 4 HAVING sum(extract(epoch FROM least(r.ends, h + interval '1 hour') - greatest(r.begins, h))) <> 0;
 CREATE TABLE once AS
-	SELECT resource FROM feed GROUP BY resource
-	HAVING count(*) FILTER (WHERE action = 'schedule') = 1 AND count(*) FILTER (WHERE action NOT IN ('schedule', 'update_running')) <= 1
-		AND resource IN (SELECT resource FROM run);
+	SELECT resource FROM feed WHERE resource IN (SELECT resource FROM run) GROUP BY resource
+	HAVING count(*) FILTER (WHERE action = 'schedule') = 1 AND count(*) FILTER (WHERE action NOT IN ('schedule', 'update_running')) <= 1;
+CREATE INDEX ON once (resource);
+ANALYZE run, truth, once;
 
 -- What the rules allow of a run that was the only one: where its start is lost it is known from the first snapshot on that held it, and
 -- from its beginning, since that says since when; where its stop is lost it ends at the last moment known alive.
@@ -100,9 +105,9 @@ SELECT 'lost', count(*) FROM lost WHERE "time" < '2011-05-01 11:00Z';
 SELECT 'statements', string_agg(n || ' ' || action, ', ' ORDER BY action) FROM (SELECT action, count(*) AS n FROM trace.event WHERE action LIKE 'reconciled:%' GROUP BY 1) x;
 SELECT 'above', count(*) FROM $said s LEFT JOIN truth t USING (resource, account, offering, period_start)
 	WHERE s.seconds > coalesce(t.seconds, 0) AND resource IN (SELECT resource FROM once);
-SELECT 'above, of those that ran again', count(*) || ' of ' || (SELECT count(DISTINCT resource) FROM run WHERE resource NOT IN (SELECT resource FROM once))
+SELECT 'above, of those that ran again', count(*) || ' of ' || (SELECT count(DISTINCT resource) FROM run WHERE NOT EXISTS (SELECT FROM once o WHERE o.resource = run.resource))
 	FROM (SELECT resource FROM $said s LEFT JOIN truth t USING (resource, account, offering, period_start)
-		WHERE resource NOT IN (SELECT resource FROM once) GROUP BY 1 HAVING sum(s.seconds) > sum(coalesce(t.seconds, 0))) x;
+		WHERE NOT EXISTS (SELECT FROM once o WHERE o.resource = s.resource) GROUP BY 1 HAVING sum(s.seconds) > sum(coalesce(t.seconds, 0))) x;
 SELECT 'shortfall', trim_scale((SELECT sum(seconds) FROM truth WHERE resource IN (SELECT resource FROM once))
 	- (SELECT sum(seconds) FROM $said s WHERE resource IN (SELECT resource FROM once)));
 SELECT 'allowed', trim_scale((SELECT sum(seconds) FROM truth WHERE resource IN (SELECT resource FROM once))
