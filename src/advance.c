@@ -252,7 +252,8 @@ meter_hold_late_rows(const MeterDefinition *definition, int64 safe)
 	const char *meter = quote_literal_cstr(definition->name);
 	char	   *late = meter_late_rows(definition, safe);
 	/* what was before the floor is forgotten */
-	TimestampTz limit = definition->floor;
+	TimestampTz limit = METER_OF_MEASURES(definition->aggregate) ? DT_NOBEGIN :
+		definition->floor;
 
 	if (TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
 		return;

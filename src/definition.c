@@ -593,16 +593,12 @@ begin_progress(MeterDefinition *definition)
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
-	if (!TIMESTAMP_IS_NOBEGIN(definition->floor) &&
-		METER_OF_MEASURES(definition->aggregate))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("stream \"%s\" has been expired, and cannot have a meter of measures",
-						definition->stream),
-				 errhint("Log measures into a stream of their own.")));
+	if (METER_OF_MEASURES(definition->aggregate))
+		meter_check_events_are_whole(definition);
 	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
 	{
-		meter_begin_at_floor(definition);
+		if (!METER_OF_MEASURES(definition->aggregate))
+			meter_begin_at_floor(definition);
 		begin = Max(begin, definition->floor);
 	}
 	else if (TIMESTAMP_IS_NOBEGIN(begin))
@@ -869,7 +865,9 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 	definition->until = isnull[ARG_UNTIL] ? DT_NOEND :
 		DatumGetTimestampTz(row[ARG_UNTIL]);
 
-	definition->floor = meter_stream_floor(stream);
+	definition->floor =
+		meter_stream_floor(stream, METER_OF_MEASURES(definition->aggregate) ?
+						   "measure" : "event");
 
 	definition->has_watermark = !isnull[NARGS];
 	definition->watermark = isnull[NARGS] ? 0 : DatumGetTimestampTz(row[NARGS]);

@@ -24,9 +24,9 @@
 #include "stream.h"
 #include "views.h"
 
-/* The floor of a stream's logs; DT_NOBEGIN if they are whole. */
+/* The floor of a log; DT_NOBEGIN if it is whole. */
 TimestampTz
-meter_stream_floor(const char *stream)
+meter_stream_floor(const char *stream, const char *log)
 {
 	MeterSession session;
 	Datum		value;
@@ -35,8 +35,8 @@ meter_stream_floor(const char *stream)
 	if (!OidIsValid(get_namespace_oid(stream, true)))
 		return DT_NOBEGIN;
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("SELECT max(\"time\") FROM %s.floor",
-						   quote_identifier(stream)), SPI_OK_SELECT);
+	meter_execute(psprintf("SELECT max(\"time\") FROM %s.floor WHERE log = '%s'",
+						   quote_identifier(stream), log), SPI_OK_SELECT);
 	value = meter_result(0, 1, &isnull);
 	meter_session_end(&session);
 	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
@@ -47,8 +47,8 @@ static char *
 definition_text(const MeterDefinition *definition)
 {
 	return psprintf("%s of %s: starts %s stops %s changes %s dimensions %s",
-					definition->aggregate == METER_WEIGHTED ?
-					definition->value_from : "time",
+					definition->aggregate == METER_DURATION ? "time" :
+					definition->value_from,
 					definition->entity ? quote_literal_cstr(definition->entity) : "all",
 					meter_text_array_literal(definition->starts),
 					meter_text_array_literal(definition->stops),
@@ -104,12 +104,26 @@ meter_begin_at_floor(const MeterDefinition *definition)
 						   schema, meter), SPI_OK_DELETE);
 }
 
+/*
+ * A meter of measures asks all events who owned what.  Within a session of
+ * the stream's owner.
+ */
+void
+meter_check_events_are_whole(const MeterDefinition *definition)
+{
+	if (!TIMESTAMP_IS_NOBEGIN(meter_stream_floor(definition->stream, "event")))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot tell who owned what",
+						definition->stream),
+				 errhint("Log measures, and the events that name owners, into another stream.")));
+}
+
 /* Lock the stream, then all its meters; nobody settles meanwhile. */
-static List *
-lock_meters(const char *stream)
+static void
+lock_meters(const char *stream, List **of_events, List **of_measures)
 {
 	MeterSession session;
-	List	   *definitions = NIL;
 	ListCell   *cell;
 
 	meter_session_begin(&session, meter_extension_owner());
@@ -118,11 +132,14 @@ lock_meters(const char *stream)
 	foreach(cell, meter_list_meters(stream, NULL, false))
 	{
 		MeterRef   *ref = lfirst(cell);
+		MeterDefinition *definition = meter_load(stream, ref->meter,
+												 METER_LOCK_WAIT);
 
-		definitions = lappend(definitions,
-							  meter_load(stream, ref->meter, METER_LOCK_WAIT));
+		if (METER_OF_MEASURES(definition->aggregate))
+			*of_measures = lappend(*of_measures, definition);
+		else
+			*of_events = lappend(*of_events, definition);
 	}
-	return definitions;
 }
 
 /*
@@ -160,6 +177,22 @@ find_floor(List *definitions, TimestampTz before, TimestampTz *floor)
 	return true;
 }
 
+/* Write where the floor of a meter's log is. */
+static void
+store_floor(const MeterDefinition *definition, const char *log,
+			TimestampTz floor)
+{
+	meter_execute(psprintf("INSERT INTO %s.floor (meter, log, \"time\", definition) "
+						   "VALUES (%s, '%s', %s, %s) ON CONFLICT (meter) DO UPDATE SET "
+						   "log = excluded.log, \"time\" = excluded.\"time\", "
+						   "definition = excluded.definition",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name), log,
+						   meter_timestamp_literal(floor),
+						   quote_literal_cstr(definition_text(definition))),
+				  SPI_OK_INSERT);
+}
+
 /*
  * Keep what is known of each resource just before a new floor, from what the
  * meter has looked at, and what was known at the floor before.
@@ -193,12 +226,6 @@ store_states(MeterDefinition *definition, TimestampTz floor)
 					 "absent = excluded.absent, source = excluded.source",
 					 schema, meter);
 	meter_execute(sql.data, SPI_OK_INSERT);
-	meter_execute(psprintf("INSERT INTO %s.floor (meter, \"time\", definition) VALUES (%s, %s, %s) "
-						   "ON CONFLICT (meter) DO UPDATE SET \"time\" = excluded.\"time\", "
-						   "definition = excluded.definition", schema, meter,
-						   meter_timestamp_literal(floor),
-						   quote_literal_cstr(definition_text(definition))),
-				  SPI_OK_INSERT);
 }
 
 /* Up to which arrival all meters have looked at a log. */
@@ -209,7 +236,12 @@ least_position(List *definitions)
 	ListCell   *cell;
 
 	foreach(cell, definitions)
-		least = Min(least, ((MeterDefinition *) lfirst(cell))->position);
+	{
+		MeterDefinition *definition = lfirst(cell);
+
+		least = Min(least, METER_OF_MEASURES(definition->aggregate) ?
+					definition->measures.position : definition->position);
+	}
 	return least;
 }
 
@@ -251,6 +283,64 @@ drop_segment(const char *stream, const MeterSegment *segment)
 	pfree(row);
 }
 
+/* Expire a log, which these meters read: the number of segments dropped. */
+static int64
+expire_log(const char *stream, const char *log, List *definitions,
+		   TimestampTz before)
+{
+	TimestampTz floor;
+	List	   *segments;
+	ListCell   *cell;
+	MeterSession session;
+
+	if (!find_floor(definitions, before, &floor))
+		return 0;
+	floor = Max(floor, meter_stream_floor(stream, log));
+	/* copies of what is kept may lie a window before the floor */
+	segments = meter_segments_before(stream, log, floor -
+									 ((MeterDefinition *) linitial(definitions))->identity_window,
+									 least_position(definitions));
+	if (segments == NIL)
+		return 0;
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_session_bulk();
+	foreach(cell, definitions)
+	{
+		MeterDefinition *definition = lfirst(cell);
+
+		/* usage of measures depends on none that end before it */
+		if (!METER_OF_MEASURES(definition->aggregate))
+			store_states(definition, floor);
+		store_floor(definition, log, floor);
+	}
+	meter_session_end(&session);
+	foreach(cell, segments)
+		drop_segment(stream, lfirst(cell));
+	return list_length(segments);
+}
+
+/* Is there a counter?  It needs the reading before. */
+static bool
+any_counter(List *definitions)
+{
+	ListCell   *cell;
+
+	foreach(cell, definitions)
+	{
+		MeterDefinition *definition = lfirst(cell);
+
+		if (definition->aggregate == METER_COUNTER)
+		{
+			ereport(NOTICE,
+					(errmsg("measures are not expired: meter \"%s\" of aggregate counter needs the readings before",
+							definition->name)));
+			return true;
+		}
+	}
+	return false;
+}
+
 extern Datum meter_prune_inventory(PG_FUNCTION_ARGS);
 
 PG_FUNCTION_INFO_V1(meter_expire);
@@ -260,62 +350,44 @@ Datum
 meter_expire(PG_FUNCTION_ARGS)
 {
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	TimestampTz floor;
-	List	   *definitions;
-	List	   *segments;
-	ListCell   *cell;
+	TimestampTz before;
+	List	   *of_events = NIL;
+	List	   *of_measures = NIL;
 	MeterSession session;
-	int64		window;
+	int64		dropped = 0;
 
 	PreventCommandIfReadOnly("meter.expire()");
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("before must not be null")));
-	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1)))
+	before = PG_GETARG_TIMESTAMPTZ(1);
+	if (TIMESTAMP_NOT_FINITE(before))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("before must be finite")));
 	meter_check_stream_permission(stream);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
-	definitions = lock_meters(stream);
-	foreach(cell, definitions)
-	{
-		MeterDefinition *definition = lfirst(cell);
-
-		/* what their states were at the floor is not kept */
-		if (METER_OF_MEASURES(definition->aggregate))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("stream \"%s\" cannot be expired: meter \"%s\" is one of measures",
-							stream, definition->name),
-					 errhint("Log measures into a stream of their own.")));
-	}
+	lock_meters(stream, &of_events, &of_measures);
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_end(&session);
-	if (!find_floor(definitions, PG_GETARG_TIMESTAMPTZ(1), &floor))
-		PG_RETURN_INT64(0);
-	floor = Max(floor, meter_stream_floor(stream));
 
-	/* copies of what is kept may lie a window before the floor */
-	window = definitions == NIL ? 0 :
-		((MeterDefinition *) linitial(definitions))->identity_window;
+	if (of_measures != NIL)
+	{
+		if (of_events != NIL)
+			ereport(NOTICE,
+					(errmsg("events are not expired: meter \"%s\" of measures asks all of them who owned what",
+							((MeterDefinition *) linitial(of_measures))->name)));
+		if (!any_counter(of_measures))
+			dropped = expire_log(stream, "measure", of_measures, before);
+	}
+	else if (of_events != NIL)
+		dropped = expire_log(stream, "event", of_events, before);
 	(void) DirectFunctionCall2(meter_prune_inventory, PG_GETARG_DATUM(0),
 							   PG_GETARG_DATUM(1));
-	segments = meter_segments_before(stream, floor - window,
-									 least_position(definitions));
-	if (segments == NIL)
-		PG_RETURN_INT64(0);
-
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_session_bulk();
-	foreach(cell, definitions)
-		store_states(lfirst(cell), floor);
-	meter_session_end(&session);
-	foreach(cell, segments)
-		drop_segment(stream, lfirst(cell));
-	meter_rebuild_views(stream);
-	PG_RETURN_INT64(list_length(segments));
+	if (dropped > 0)
+		meter_rebuild_views(stream);
+	PG_RETURN_INT64(dropped);
 }

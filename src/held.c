@@ -19,6 +19,10 @@
 #include "spi.h"
 #include "stream.h"
 
+/* The log that a meter's floor is of. */
+#define LOG_OF(definition) \
+	(METER_OF_MEASURES((definition)->aggregate) ? "measure" : "event")
+
 /* Rows asked for by arrival must not lie before the floor.  Within a session. */
 static void
 check_release(const MeterDefinition *definition, const char *arrivals)
@@ -26,10 +30,11 @@ check_release(const MeterDefinition *definition, const char *arrivals)
 	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(definition->floor))
 		return;
 	meter_execute(psprintf("SELECT arrival, \"time\" FROM %s.held WHERE meter = %s "
-						   "AND log = 'event' AND arrival = ANY (%s::bigint[]) "
+						   "AND log = '%s' AND arrival = ANY (%s::bigint[]) "
 						   "AND \"time\" < %s ORDER BY 1 LIMIT 1",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
+						   LOG_OF(definition),
 						   quote_literal_cstr(arrivals),
 						   meter_timestamp_literal(definition->floor)),
 				  SPI_OK_SELECT);
@@ -65,7 +70,7 @@ meter_release(PG_FUNCTION_ARGS)
 	meter_check_stream(stream);
 	meter_session_bulk();
 	check_release(definition, PG_ARGISNULL(2) ? NULL :
-						OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(2)));
+				  OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(2)));
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "WITH gone AS (DELETE FROM %s.held WHERE meter = %s",
 					 quote_identifier(stream), quote_literal_cstr(meter));
@@ -80,7 +85,8 @@ meter_release(PG_FUNCTION_ARGS)
 						 quote_literal_cstr(text));
 	}
 	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
-		appendStringInfo(&sql, " AND \"time\" >= %s",
+		appendStringInfo(&sql, " AND (log <> '%s' OR \"time\" >= %s)",
+						 LOG_OF(definition),
 						 meter_timestamp_literal(definition->floor));
 	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
 	meter_execute(sql.data, SPI_OK_SELECT);

@@ -51,16 +51,20 @@ hold_late_measures(const MeterDefinition *definition, int64 upto)
 {
 	const char *schema = quote_identifier(definition->stream);
 	TimestampTz watermark = definition->measures.position_watermark;
+	TimestampTz limit = definition->floor;
 
-	if (!definition->has_max_lateness || TIMESTAMP_IS_NOBEGIN(watermark))
+	if (TIMESTAMP_IS_NOBEGIN(watermark))
+		return;
+	if (definition->has_max_lateness)
+		limit = Max(limit, meter_later_by(watermark, -definition->max_lateness));
+	if (TIMESTAMP_IS_NOBEGIN(limit))
 		return;
 	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
 						   "SELECT %s, 'measure', e.arrival, e.start_time, 'too late' FROM %s "
 						   "AND e.start_time < %s ON CONFLICT DO NOTHING", schema,
 						   quote_literal_cstr(definition->name),
 						   meter_late_measures(definition, upto),
-						   meter_timestamp_literal(meter_later_by(watermark,
-																  -definition->max_lateness))),
+						   meter_timestamp_literal(limit)),
 				  SPI_OK_INSERT);
 	meter_tell_held(definition);
 }
@@ -192,6 +196,7 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 	const char *end = meter_timestamp_literal(definition->watermark);
 	const char *schema = quote_identifier(definition->stream);
 	TimestampTz first;
+	TimestampTz begin = Max(definition->since, definition->floor);
 	int64		ntouched;
 	bool		few;
 
@@ -201,7 +206,7 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 	if (!instant_in(2, &first))
 		return 0;
 	first = meter_grid_period_begin(&definition->grid,
-									Max(first, definition->since));
+									Max(first, begin));
 	few = first >= definition->watermark ||
 		meter_count_periods(definition, first, definition->watermark) *
 		ntouched <= FEW_PROBES;
@@ -228,8 +233,8 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 					 "touched AS MATERIALIZED (SELECT a.resource, greatest(%s, %s) AS begin_at "
 					 "FROM asked a LEFT JOIN looked_back l ON l.resource = a.resource), ",
 					 schema,
-					 TIMESTAMP_IS_NOBEGIN(definition->since) ? "NULL" :
-					 meter_timestamp_literal(definition->since),
+					 TIMESTAMP_IS_NOBEGIN(begin) ? "NULL" :
+					 meter_timestamp_literal(begin),
 					 meter_period_of(definition, "least(a.first, l.first)"));
 
 	meter_look_up_scope(definition, &scope);

@@ -665,46 +665,41 @@ prepare_roll(const char *stream, const Log *log, int64 newest)
 }
 
 /*
- * The oldest sealed segments of a stream's logs, as long as all rows of one
- * lie before an instant and arrived up to a position.
+ * The oldest sealed segments of a log, as long as all rows of one lie before
+ * an instant and arrived up to a position.
  */
 List *
-meter_segments_before(const char *stream, TimestampTz before, int64 position)
+meter_segments_before(const char *stream, const char *log, TimestampTz before,
+					  int64 position)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
 	Oid			types[4] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID};
 	Datum		values[4];
 	List	   *found = NIL;
-	int			i;
+	uint64		row;
 
 	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(log);
 	values[2] = TimestampTzGetDatum(before);
 	values[3] = Int64GetDatum(position);
-	for (i = 0; i < (int) lengthof(logs); i++)
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT segment FROM (SELECT segment, bool_and(sealed_at IS NOT NULL "
+						 "AND coalesce(greatest_time < $3, true) AND coalesce(last_arrival <= $4, true)) "
+						 "OVER (ORDER BY segment) AS all_before FROM meter.segment "
+						 "WHERE stream = $1 AND log = $2) s WHERE all_before ORDER BY segment",
+						 SPI_OK_SELECT, 4, types, values, NULL);
+	MemoryContextSwitchTo(context);
+	for (row = 0; row < SPI_processed; row++)
 	{
-		uint64		row;
+		MeterSegment *segment = palloc(sizeof(MeterSegment));
+		bool		isnull;
 
-		values[1] = CStringGetTextDatum(logs[i].name);
-		meter_session_begin(&session, meter_extension_owner());
-		meter_execute_params("SELECT segment FROM (SELECT segment, bool_and(sealed_at IS NOT NULL "
-							 "AND coalesce(greatest_time < $3, true) AND coalesce(last_arrival <= $4, true)) "
-							 "OVER (ORDER BY segment) AS all_before FROM meter.segment "
-							 "WHERE stream = $1 AND log = $2) s WHERE all_before ORDER BY segment",
-							 SPI_OK_SELECT, 4, types, values, NULL);
-		for (row = 0; row < SPI_processed; row++)
-		{
-			MemoryContext caller = MemoryContextSwitchTo(context);
-			MeterSegment *segment = palloc(sizeof(MeterSegment));
-			bool		isnull;
-
-			segment->log = logs[i].name;
-			segment->number = DatumGetInt64(meter_result(row, 1, &isnull));
-			found = lappend(found, segment);
-			MemoryContextSwitchTo(caller);
-		}
-		meter_session_end(&session);
+		segment->log = log;
+		segment->number = DatumGetInt64(meter_result(row, 1, &isnull));
+		found = lappend(found, segment);
 	}
+	meter_session_end(&session);
 	return found;
 }
 

@@ -28,8 +28,8 @@ extern void meter_create_segment(const char *stream, const char *log,
 extern int64 meter_sealed_until(const char *stream, const char *log,
 								double *rows, int *segments);
 extern void meter_complete_segments(const char *stream);
-extern List *meter_segments_before(const char *stream, TimestampTz before,
-								   int64 position);
+extern List *meter_segments_before(const char *stream, const char *log,
+								   TimestampTz before, int64 position);
 extern bool meter_maintain_stream(const char *stream, bool warn);
 
 #endif							/* METER_SEGMENT_H */

@@ -108,7 +108,7 @@ static const char *const shape =
 "('snapshot','changes','bigint'),('snapshot','pruned','boolean'),"
 "('compared','meter','text'),('compared','source','text'),"
 "('compared','at','timestamp with time zone'),"
-"('floor','meter','text'),('floor','time','timestamp with time zone'),('floor','definition','text'),"
+"('floor','meter','text'),('floor','log','text'),('floor','time','timestamp with time zone'),('floor','definition','text'),"
 "('floor_state','meter','text'),('floor_state','resource','text'),"
 "('expired','log','text'),('expired','segment','bigint'),('expired','last_arrival','bigint'),"
 "('held','meter','text'),('held','log','text'),('held','arrival','bigint'),"
@@ -600,6 +600,7 @@ create_tables(const char *stream)
 	meter_execute(
 		psprintf("CREATE TABLE %s.floor ("
 				 "meter text COLLATE \"C\" PRIMARY KEY, "
+				 "log text COLLATE \"C\" NOT NULL, "
 				 "\"time\" timestamptz NOT NULL, "
 				 "definition text NOT NULL)", schema),
 		SPI_OK_UTILITY);
@@ -680,7 +681,7 @@ comment_tables(const char *stream)
 		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; for meters of measures what they add up to, in their own unit; of an adjustment the difference"},
 		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
-		{"TABLE %s.floor", "by meter, the instant before which the log is not whole any more, and the definition that floor_state was made by; see meter.expire()"},
+		{"TABLE %s.floor", "by meter, the instant before which its log is not whole any more, and the definition that floor_state was made by; see meter.expire()"},
 		{"TABLE %s.floor_state", "what was known of each resource at the floor; in place of what the log had before it"},
 		{"TABLE %s.expired", "segments that meter.expire() dropped: their rows, arrivals and times"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
