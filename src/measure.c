@@ -148,20 +148,6 @@ period_end(const MeterDefinition *definition, const char *at)
 					quote_literal_cstr(definition->timezone), at);
 }
 
-/* A key of attributes that must be a number: NULL where it is none. */
-void
-meter_append_measure_number(StringInfo sql, const char *key)
-{
-	const char *literal = quote_literal_cstr(key);
-
-	appendStringInfo(sql,
-					 "CASE jsonb_typeof(e.attributes -> %s) WHEN 'number' THEN (e.attributes -> %s)::numeric "
-					 "WHEN 'string' THEN CASE WHEN length(e.attributes ->> %s) <= 300 AND e.attributes ->> %s "
-					 "~ '^[[:space:]]*[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,2})?[[:space:]]*$' "
-					 "THEN (e.attributes ->> %s)::numeric END END",
-					 literal, literal, literal, literal, literal);
-}
-
 /* The value of a row e: a number, or for unique a text or a number. */
 static void
 append_value(StringInfo sql, const MeterDefinition *definition)
@@ -172,7 +158,7 @@ append_value(StringInfo sql, const MeterDefinition *definition)
 	if (strcmp(from, "value") == 0)
 		appendStringInfoString(sql, "e.value");
 	else if (definition->aggregate != METER_UNIQUE)
-		meter_append_measure_number(sql, from);
+		meter_append_number_attribute(sql, from);
 	else if (is_text_column(from))
 		appendStringInfo(sql, "e.%s", from);
 	else

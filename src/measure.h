@@ -39,7 +39,6 @@ typedef struct MeterMeasureScope
 
 extern void meter_check_measure_value(const char *value_from,
 									  MeterAggregate aggregate);
-extern void meter_append_measure_number(StringInfo sql, const char *key);
 extern void meter_create_measure_tables(const char *schema);
 extern void meter_forget_measures(const char *stream, const char *meter);
 extern char *meter_earliest_measure(const MeterDefinition *definition);

@@ -83,7 +83,7 @@ meter_append_measure_meter_anomaly(StringInfo sql,
 		if (definition->entity != NULL)
 			appendStringInfo(sql, "e.entity = %s AND ",
 							 quote_literal_cstr(definition->entity));
-		meter_append_measure_number(sql, definition->value_from);
+		meter_append_number_attribute(sql, definition->value_from);
 		appendStringInfoString(sql, " IS NULL");
 	}
 }

@@ -23,9 +23,11 @@ meter_append_number_attribute(StringInfo sql, const char *key)
 	const char *literal = quote_literal_cstr(key);
 
 	appendStringInfo(sql,
-					 "CASE WHEN e.attributes ->> %s ~ '^[[:space:]]*[-+]?[0-9]{1,255}([.][0-9]{1,255})?([eE][-+]?[0-9]{1,2})?[[:space:]]*$' "
-					 "THEN (e.attributes ->> %s)::numeric END",
-					 literal, literal);
+					 "CASE jsonb_typeof(e.attributes -> %s) WHEN 'number' THEN (e.attributes -> %s)::numeric "
+					 "WHEN 'string' THEN CASE WHEN length(e.attributes ->> %s) <= 300 AND e.attributes ->> %s "
+					 "~ '^[[:space:]]*[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,2})?[[:space:]]*$' "
+					 "THEN (e.attributes ->> %s)::numeric END END",
+					 literal, literal, literal, literal, literal);
 }
 
 /* A dimension of a row e: a column, or a key of attributes. */
