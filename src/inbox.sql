@@ -26,7 +26,7 @@ RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_ingest';
 COMMENT ON FUNCTION meter.ingest(text, meter.event[]) IS
-'log events, as an INSERT into the inbox of the stream does, and return how many were logged; needs INSERT on the inbox; raises 42704 if there is none, 42939 for a reserved action (reconciled:…), which meter.on_bad_event = divert sends to <stream>.rejected as all that is bad';
+'log events, as an INSERT into the inbox of the stream does, and return how many were logged; needs INSERT on the inbox; raises 42704 if there is none, 42939 for a reserved action (reconciled:...), which meter.on_bad_event = divert sends to <stream>.rejected as all that is bad';
 
 CREATE FUNCTION meter.ingest_protobuf(stream text, batch bytea)
 RETURNS bigint

@@ -29,4 +29,4 @@ AS $$
             || coalesce('; the last without it: ' || (attributes ->> 'absent'), '') END
 $$;
 COMMENT ON FUNCTION meter.statement_text(text, text, timestamptz, jsonb) IS
-'internal: what a reconciled:… row of an event log says, in words';
+'internal: what a reconciled:* row of an event log says, in words';

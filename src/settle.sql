@@ -63,7 +63,7 @@ RETURNS timestamptz
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_statement_instant';
 COMMENT ON FUNCTION meter.statement_instant(jsonb, text) IS
-'internal: an instant that a reconciled:… row of an event log names in its attributes (since, alive, absent); null if there is none';
+'internal: an instant that a reconciled:* row of an event log names in its attributes (since, alive, absent); null if there is none';
 
 CREATE FUNCTION meter.settle_state(timeline bytea)
 RETURNS meter.resource_state
