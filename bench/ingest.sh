@@ -8,13 +8,6 @@
 LINES=${LINES:-1000000}
 ROUNDS=5
 
-median() {
-	printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
-}
-# timed SQL: milliseconds.
-timed() {
-	psql -XqAt -v ON_ERROR_STOP=1 -c '\timing on' -c "$1" | sed -n 's/^Time: \([0-9]*\)\..*/\1/p'
-}
 # once SQL: the answer.
 once() { psql -XqAt -v ON_ERROR_STOP=1 -c "SET client_min_messages = warning" -c "$1"; }
 

@@ -2,16 +2,6 @@
 # Late events over a long history: 1,000 events of 1,000 resources, two days old, with ROWS / 10 and with ROWS events in
 # the log, ten of each resource over thirty days. Segments are rolled and sealed as by default.
 
-# timed SQL…: milliseconds of the last statement.
-timed() {
-	local args=()
-	for sql in "${@:1:$#-1}"; do args+=(-c "$sql"); done
-	psql -XqAt -v ON_ERROR_STOP=1 "${args[@]}" -c '\timing on' -c "${*: -1}" | sed -n 's/^Time: \([0-9]*\)\..*/\1/p'
-}
-median() {
-	printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
-}
-
 # history STREAM EVENTS: five runs of an hour for each of EVENTS / 10 resources, in order of time, in batches that the
 # worker would meet, too.
 history() {

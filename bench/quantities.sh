@@ -5,15 +5,6 @@
 # resource, account, hour, sum(value) … GROUP BY of the same sums, into a table without an index. Both take turns, RUNS rounds, and the
 # medians count.
 
-# timed SQL…: milliseconds of the last statement.
-timed() {
-	local args=()
-	for sql in "${@:1:$#-1}"; do args+=(-c "$sql"); done
-	psql -XqAt -v ON_ERROR_STOP=1 "${args[@]}" -c '\timing on' -c "${*: -1}" | sed -n 's/^Time: \([0-9]*\)\..*/\1/p'
-}
-median() {
-	printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
-}
 # fill STREAM ID FROM TO: measures FROM to TO of each resource, in the order of time; ID is an expression.
 fill() {
 	psql -XqAt -v ON_ERROR_STOP=1 -c "INSERT INTO $1.measure (source, id, start_time, end_time, resource, account, value)

@@ -6,15 +6,6 @@
 
 RESOURCES=${RESOURCES:-1000000}
 
-# timed SQL…: milliseconds of the last statement.
-timed() {
-	local args=()
-	for sql in "${@:1:$#-1}"; do args+=(-c "$sql"); done
-	psql -XqAt -v ON_ERROR_STOP=1 "${args[@]}" -c '\timing on' -c "${*: -1}" | sed -n 's/^Time: \([0-9]*\)\..*/\1/p'
-}
-median() {
-	printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
-}
 # event VALUES: SELECT list of events i.
 insert_events() {
 	psql -XqAt -v ON_ERROR_STOP=1 -c "INSERT INTO bench.event (\"time\", resource, account, action, offering)

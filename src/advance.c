@@ -52,28 +52,6 @@ query_row(const char *sql)
 		elog(ERROR, "one row expected of: %s", sql);
 }
 
-/* A count in the row of query_row(). */
-static int64
-row_count(int column)
-{
-	bool		isnull;
-	Datum		value = meter_result(0, column, &isnull);
-
-	return isnull ? 0 : DatumGetInt64(value);
-}
-
-/* An instant in the row of query_row(); false if it is null. */
-static bool
-row_instant(int column, TimestampTz *instant)
-{
-	bool		isnull;
-	Datum		value = meter_result(0, column, &isnull);
-
-	if (!isnull)
-		*instant = DatumGetTimestampTz(value);
-	return !isnull;
-}
-
 /* The first event of a meter, not one of the future, gives it a watermark. */
 bool
 meter_first_watermark(MeterDefinition *definition)
@@ -81,7 +59,7 @@ meter_first_watermark(MeterDefinition *definition)
 	TimestampTz first;
 
 	query_row(meter_earliest_instant(definition));
-	if (!row_instant(1, &first) || first > meter_now())
+	if (!meter_result_instant(1, &first) || first > meter_now())
 		return false;
 	definition->has_watermark = true;
 	definition->watermark = meter_grid_period_begin(&definition->grid, first);
@@ -141,8 +119,8 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	bool		few;
 
 	query_row(psprintf("SELECT count(*), min(first) FROM (%s) t", touched));
-	ntouched = row_count(1);
-	if (!row_instant(2, &first))
+	ntouched = meter_result_count(1);
+	if (!meter_result_instant(2, &first))
 		return 0;
 	first = Max(first, begin);
 	few = first >= definition->watermark ||
@@ -312,10 +290,10 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 						   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
 						   meter_late_rows(definition, safe),
 						   meter_batch_rows));
-		nrows = row_count(1);
-		nvoids = row_count(3);
+		nrows = meter_result_count(1);
+		nvoids = meter_result_count(3);
 		if (nrows >= meter_batch_rows)
-			upto = row_count(2);
+			upto = meter_result_count(2);
 		if (nrows > 0)
 		{
 			meter_note_voids(definition, definition->position, upto);
@@ -374,7 +352,7 @@ settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
 	StringInfoData named;
 
 	query_row(psprintf("SELECT count(*) FROM %s", unnamed));
-	if (row_count(1) == 0)
+	if (meter_result_count(1) == 0)
 		return;
 
 	initStringInfo(&named);
@@ -441,7 +419,7 @@ bound_step(MeterDefinition *definition, TimestampTz target)
 
 	query_row(psprintf("SELECT count(*) FROM %s.resource_state WHERE meter = %s AND active",
 					   schema, quote_literal_cstr(definition->name)));
-	running = row_count(1);
+	running = meter_result_count(1);
 	for (piece = 0; piece < PIECES; piece++)
 	{
 		double		more = events[piece] +
@@ -766,7 +744,7 @@ record_failure(const char *stream, const char *meter, const char *message,
 	if (SPI_processed == 1)
 	{
 		failures = DatumGetInt32(meter_result(0, 1, &isnull));
-		step->has_watermark = row_instant(2, &step->watermark);
+		step->has_watermark = meter_result_instant(2, &step->watermark);
 		if (failures < 8)
 			wait = Min(RETRY_FIRST_SECONDS << failures, RETRY_LAST_SECONDS);
 		values[3] = Int32GetDatum(wait);

@@ -926,6 +926,33 @@ meter_load_to_write(const char *stream, const char *name)
 	return meter_load(stream, name, METER_LOCK_WAIT);
 }
 
+/*
+ * Lock a stream, then all its meters, so that nobody settles: those of events
+ * and those of measures.
+ */
+void
+meter_lock_meters(const char *stream, List **of_events, List **of_measures)
+{
+	MeterSession session;
+	ListCell   *cell;
+
+	*of_events = *of_measures = NIL;
+	meter_session_begin(&session, meter_extension_owner());
+	meter_lock_stream(stream);
+	meter_session_end(&session);
+	foreach(cell, meter_list_meters(stream, NULL, false))
+	{
+		MeterRef   *ref = lfirst(cell);
+		MeterDefinition *definition = meter_load(stream, ref->meter,
+												 METER_LOCK_WAIT);
+
+		if (METER_OF_MEASURES(definition->aggregate))
+			*of_measures = lappend(*of_measures, definition);
+		else
+			*of_events = lappend(*of_events, definition);
+	}
+}
+
 /* The meters of one stream, or one meter (NULL: all), of active streams or any. */
 List *
 meter_list_meters(const char *stream, const char *name, bool active_only)

@@ -124,6 +124,8 @@ extern MeterDefinition *meter_load(const char *stream, const char *name,
 extern MeterDefinition *meter_load_to_write(const char *stream,
 											const char *name);
 extern const char *meter_aggregate_name(MeterAggregate aggregate);
+extern void meter_lock_meters(const char *stream, List **of_events,
+							  List **of_measures);
 extern List *meter_list_meters(const char *stream, const char *name,
 							   bool active_only);
 extern void meter_note_ledger(const char *stream, const char *name);

@@ -119,29 +119,6 @@ meter_check_events_are_whole(const MeterDefinition *definition)
 				 errhint("Log measures, and the events that name owners, into another stream.")));
 }
 
-/* Lock the stream, then all its meters; nobody settles meanwhile. */
-static void
-lock_meters(const char *stream, List **of_events, List **of_measures)
-{
-	MeterSession session;
-	ListCell   *cell;
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_lock_stream(stream);
-	meter_session_end(&session);
-	foreach(cell, meter_list_meters(stream, NULL, false))
-	{
-		MeterRef   *ref = lfirst(cell);
-		MeterDefinition *definition = meter_load(stream, ref->meter,
-												 METER_LOCK_WAIT);
-
-		if (METER_OF_MEASURES(definition->aggregate))
-			*of_measures = lappend(*of_measures, definition);
-		else
-			*of_events = lappend(*of_events, definition);
-	}
-}
-
 /*
  * The latest instant up to `before` that can be a floor: no meter may still
  * change what lies before it, and periods of each begin there.
@@ -351,8 +328,8 @@ meter_expire(PG_FUNCTION_ARGS)
 {
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	TimestampTz before;
-	List	   *of_events = NIL;
-	List	   *of_measures = NIL;
+	List	   *of_events;
+	List	   *of_measures;
 	MeterSession session;
 	int64		dropped = 0;
 
@@ -369,7 +346,7 @@ meter_expire(PG_FUNCTION_ARGS)
 	meter_check_stream_permission(stream);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
-	lock_meters(stream, &of_events, &of_measures);
+	meter_lock_meters(stream, &of_events, &of_measures);
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_end(&session);

@@ -23,28 +23,6 @@
 /* So many blocks of arrivals are read by themselves, more by reading the log. */
 #define FEW_BLOCKS	500
 
-/* A count in the only row of the last result. */
-static int64
-count_in(int column)
-{
-	bool		isnull;
-	Datum		value = meter_result(0, column, &isnull);
-
-	return isnull ? 0 : DatumGetInt64(value);
-}
-
-/* An instant there; false if it is null. */
-static bool
-instant_in(int column, TimestampTz *instant)
-{
-	bool		isnull;
-	Datum		value = meter_result(0, column, &isnull);
-
-	if (!isnull)
-		*instant = DatumGetTimestampTz(value);
-	return !isnull;
-}
-
 /* Hold measures that came too late, of what arrived up to `upto`. */
 static void
 hold_late_measures(const MeterDefinition *definition, int64 upto)
@@ -105,9 +83,9 @@ meter_measure_late(MeterDefinition *definition, int64 safe,
 							   "ORDER BY arrival LIMIT %d) e",
 							   meter_late_rows(definition, safe),
 							   meter_batch_rows), SPI_OK_SELECT);
-		nevents = count_in(1);
+		nevents = meter_result_count(1);
 		if (nevents >= meter_batch_rows)
-			upto = count_in(2);
+			upto = meter_result_count(2);
 	}
 	if (measures->safe > measures->position)
 	{
@@ -126,9 +104,9 @@ meter_measure_late(MeterDefinition *definition, int64 safe,
 								   "ORDER BY arrival LIMIT %d) e",
 								   meter_late_measures(definition, measures->safe),
 								   meter_batch_rows), SPI_OK_SELECT);
-			nmeasures = count_in(1);
+			nmeasures = meter_result_count(1);
 			if (nmeasures >= meter_batch_rows)
-				measures_upto = count_in(2);
+				measures_upto = meter_result_count(2);
 		}
 		meter_note_measure_keys(definition, ranges, nranges, measures_upto);
 	}
@@ -202,8 +180,8 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 
 	meter_execute(psprintf("SELECT count(*), min(first) FROM (%s) t", touched),
 				  SPI_OK_SELECT);
-	ntouched = count_in(1);
-	if (!instant_in(2, &first))
+	ntouched = meter_result_count(1);
+	if (!meter_result_instant(2, &first))
 		return 0;
 	first = meter_grid_period_begin(&definition->grid,
 									Max(first, begin));
@@ -296,8 +274,8 @@ meter_latest_measure(MeterDefinition *definition, TimestampTz *latest)
 						   "FROM %s.measure WHERE arrival > " INT64_FORMAT,
 						   now, now, schema, measures->clock_position),
 				  SPI_OK_SELECT);
-	found = instant_in(1, latest);
-	if (count_in(2) > 0)
+	found = meter_result_instant(1, latest);
+	if (meter_result_count(2) > 0)
 		meter_execute(psprintf("INSERT INTO %s.future (meter, \"time\") "
 							   "SELECT DISTINCT %s, end_time FROM %s.measure "
 							   "WHERE arrival > " INT64_FORMAT " AND end_time > %s "
@@ -325,7 +303,7 @@ settle_named(MeterDefinition *definition, TimestampTz end, MeterStep *step)
 	StringInfoData named;
 
 	meter_execute(psprintf("SELECT count(*) FROM %s", unnamed), SPI_OK_SELECT);
-	if (count_in(1) == 0)
+	if (meter_result_count(1) == 0)
 		return;
 
 	initStringInfo(&named);
@@ -365,10 +343,10 @@ count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
 						   sum ? psprintf("(e.end_time > %s OR e.start_time >= %s)", begin, begin) :
 						   psprintf("e.start_time >= %s", begin)),
 				  SPI_OK_SELECT);
-	if (!instant_in(2, first_straddler))
+	if (!meter_result_instant(2, first_straddler))
 		*first_straddler = DT_NOEND;
-	*all_simple = count_in(3) == 0;
-	parts = count_in(1);
+	*all_simple = meter_result_count(3) == 0;
+	parts = meter_result_count(1);
 	if (sum && !*all_simple)
 	{
 		double		seconds = DatumGetFloat8(meter_result(0, 4, &isnull));

@@ -656,30 +656,6 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	}
 }
 
-/* Lock the meters of a stream that snapshots speak of. */
-static List *
-lock_meters(const char *stream)
-{
-	List	   *definitions = NIL;
-	MeterSession session;
-	ListCell   *cell;
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_lock_stream(stream);
-	meter_session_end(&session);
-	foreach(cell, meter_list_meters(stream, NULL, false))
-	{
-		MeterRef   *ref = lfirst(cell);
-		MeterDefinition *definition = meter_load(ref->stream, ref->meter,
-												 METER_LOCK_WAIT);
-
-		if (definition->aggregate == METER_DURATION ||
-			definition->aggregate == METER_WEIGHTED)
-			definitions = lappend(definitions, definition);
-	}
-	return definitions;
-}
-
 PG_FUNCTION_INFO_V1(meter_reconcile);
 
 /* reconcile(stream, source, at, allow_empty, max_stops, tolerance, dry_run) */
@@ -697,6 +673,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 	char	   *content;
 	Found		all = {0};
 	List	   *definitions;
+	List	   *of_measures;
 	ListCell   *cell;
 	MeterSession session;
 
@@ -727,7 +704,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 						source, timestamptz_to_str(target.instant)),
 				 errhint("The time of a snapshot is when it was taken. Is the clock of its source right?")));
 	meter_return_begin(fcinfo);
-	definitions = lock_meters(stream);
+	meter_lock_meters(stream, &definitions, &of_measures);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
@@ -796,6 +773,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	const char *schema = quote_identifier(stream);
 	List	   *definitions;
+	List	   *of_measures;
 	ListCell   *cell;
 	MeterSession session;
 	TimestampTz before;
@@ -808,7 +786,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 				 errmsg("before must not be null")));
 	before = PG_GETARG_TIMESTAMPTZ(1);
 	meter_check_stream_permission(stream);
-	definitions = lock_meters(stream);
+	meter_lock_meters(stream, &definitions, &of_measures);
 	foreach(cell, definitions)
 	{
 		MeterDefinition *definition = lfirst(cell);

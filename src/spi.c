@@ -205,6 +205,28 @@ meter_cursor_close(Portal cursor)
 	SPI_cursor_close(cursor);
 }
 
+/* A count in the only row of the last result; 0 if it is null. */
+int64
+meter_result_count(int column)
+{
+	bool		isnull;
+	Datum		value = meter_result(0, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* An instant there; false if it is null. */
+bool
+meter_result_instant(int column, TimestampTz *instant)
+{
+	bool		isnull;
+	Datum		value = meter_result(0, column, &isnull);
+
+	if (!isnull)
+		*instant = DatumGetTimestampTz(value);
+	return !isnull;
+}
+
 /*
  * Give the rows of the last result out as those of a set-returning function,
  * whose declared columns they have.

@@ -32,6 +32,8 @@ extern void meter_insert_rows(SPIPlanPtr *plan, const char *sql,
 							  Tuplestorestate *rows, int64 nrows);
 extern Datum meter_result(uint64 row, int column, bool *isnull);
 extern char *meter_result_text(uint64 row, int column);
+extern int64 meter_result_count(int column);
+extern bool meter_result_instant(int column, TimestampTz *instant);
 extern Portal meter_cursor_open(const char *sql);
 extern bool meter_cursor_fetch(Portal cursor, long count);
 extern void meter_cursor_close(Portal cursor);
