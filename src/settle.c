@@ -1134,6 +1134,11 @@ meter_settle_quantity(PG_FUNCTION_ARGS)
 		PG_RETURN_NUMERIC(meter_quantity(length, spec->unit));
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
+	if (numeric_is_nan(PG_GETARG_NUMERIC(1)) ||
+		numeric_is_inf(PG_GETARG_NUMERIC(1)))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("value must be finite")));
 	PG_RETURN_NUMERIC(meter_quantity_weighted(
 		DatumGetNumeric(DirectFunctionCall2(numeric_mul,
 											PG_GETARG_DATUM(1),
