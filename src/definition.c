@@ -867,7 +867,7 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 
 	definition->floor =
 		meter_stream_floor(stream, METER_OF_MEASURES(definition->aggregate) ?
-						   "measure" : "event");
+						   "measure" : "event", name);
 
 	definition->has_watermark = !isnull[NARGS];
 	definition->watermark = isnull[NARGS] ? 0 : DatumGetTimestampTz(row[NARGS]);

@@ -5,8 +5,9 @@
  * The floor is the instant before which a log is not whole any more.  What is
  * known of each resource at it is kept in the stream's schema, and takes the
  * place of what the log had before: nothing is computed anew, verified or
- * counted that lies before the floor.  It is never later than the watermark
- * less max_lateness of any meter, so no bill that can still change lies there.
+ * counted that lies before the floor.  Each meter has its own, where a period
+ * of it begins, never later than its watermark less max_lateness, so no bill
+ * that can still change lies before it.
  *
  * Whoever moves a floor holds the locks on the stream and on all its meters.
  */
@@ -18,28 +19,33 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "clock.h"
 #include "query.h"
 #include "segment.h"
 #include "spi.h"
 #include "stream.h"
 #include "views.h"
 
-/* The floor of a log; DT_NOBEGIN if it is whole. */
+/*
+ * The floor of a log for a meter: its own, or for one that has none the latest
+ * of those that have; DT_NOBEGIN if the log is whole.
+ */
 TimestampTz
-meter_stream_floor(const char *stream, const char *log)
+meter_stream_floor(const char *stream, const char *log, const char *meter)
 {
 	MeterSession session;
-	Datum		value;
-	bool		isnull;
+	TimestampTz floor = DT_NOBEGIN;
 
 	if (!OidIsValid(get_namespace_oid(stream, true)))
-		return DT_NOBEGIN;
+		return floor;
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("SELECT max(\"time\") FROM %s.floor WHERE log = '%s'",
-						   quote_identifier(stream), log), SPI_OK_SELECT);
-	value = meter_result(0, 1, &isnull);
+	meter_execute(psprintf("SELECT coalesce(max(\"time\") FILTER (WHERE meter = %s), max(\"time\")) "
+						   "FROM %s.floor WHERE log = '%s'",
+						   quote_literal_cstr(meter), quote_identifier(stream),
+						   log), SPI_OK_SELECT);
+	(void) meter_result_instant(1, &floor);
 	meter_session_end(&session);
-	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+	return floor;
 }
 
 /* What of a definition the state of a resource depends on. */
@@ -111,7 +117,8 @@ meter_begin_at_floor(const MeterDefinition *definition)
 void
 meter_check_events_are_whole(const MeterDefinition *definition)
 {
-	if (!TIMESTAMP_IS_NOBEGIN(meter_stream_floor(definition->stream, "event")))
+	if (!TIMESTAMP_IS_NOBEGIN(meter_stream_floor(definition->stream, "event",
+												definition->name)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot tell who owned what",
@@ -120,37 +127,28 @@ meter_check_events_are_whole(const MeterDefinition *definition)
 }
 
 /*
- * The latest instant up to `before` that can be a floor: no meter may still
- * change what lies before it, and periods of each begin there.
+ * Move the floor of a meter on to the latest instant up to `before` that can
+ * be one: before it the meter cannot change anything, and a period begins
+ * there.  False if there is none yet.
  */
 static bool
-find_floor(List *definitions, TimestampTz before, TimestampTz *floor)
+move_floor(MeterDefinition *definition, TimestampTz before,
+		   TimestampTz *floor)
 {
-	TimestampTz at;
-	ListCell   *cell;
+	TimestampTz limit = definition->watermark;
 
-	do
+	if (!definition->has_watermark)
 	{
-		at = before;
-		foreach(cell, definitions)
-		{
-			MeterDefinition *definition = lfirst(cell);
-			TimestampTz limit = definition->watermark;
-
-			if (!definition->has_watermark)
-			{
-				ereport(NOTICE,
-						(errmsg("nothing is expired: meter \"%s\" has not settled anything yet",
-								definition->name)));
-				return false;
-			}
-			if (definition->has_max_lateness)
-				limit -= definition->max_lateness;
-			before = meter_grid_period_begin(&definition->grid,
-											 Min(before, limit));
-		}
-	} while (before < at);
-	*floor = at;
+		ereport(NOTICE,
+				(errmsg("nothing is expired: meter \"%s\" has not settled anything yet",
+						definition->name)));
+		return false;
+	}
+	if (definition->has_max_lateness)
+		limit = meter_later_by(limit, -definition->max_lateness);
+	*floor = Max(definition->floor,
+				 meter_grid_period_begin(&definition->grid,
+										 Min(before, limit)));
 	return true;
 }
 
@@ -265,32 +263,47 @@ static int64
 expire_log(const char *stream, const char *log, List *definitions,
 		   TimestampTz before)
 {
-	TimestampTz floor;
+	const char *schema = quote_identifier(stream);
+	TimestampTz *floors = palloc(list_length(definitions) * sizeof(TimestampTz));
+	TimestampTz least = DT_NOEND;
 	List	   *segments;
 	ListCell   *cell;
 	MeterSession session;
+	int			i = 0;
 
-	if (!find_floor(definitions, before, &floor))
-		return 0;
-	floor = Max(floor, meter_stream_floor(stream, log));
+	foreach(cell, definitions)
+	{
+		if (!move_floor(lfirst(cell), before, &floors[i]))
+			return 0;
+		least = Min(least, floors[i]);
+		i++;
+	}
 	/* copies of what is kept may lie a window before the floor */
-	segments = meter_segments_before(stream, log, floor -
-									 ((MeterDefinition *) linitial(definitions))->identity_window,
+	segments = meter_segments_before(stream, log, meter_later_by(least,
+																 - ((MeterDefinition *) linitial(definitions))->identity_window),
 									 least_position(definitions));
 	if (segments == NIL)
 		return 0;
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_session_bulk();
+	i = 0;
 	foreach(cell, definitions)
 	{
 		MeterDefinition *definition = lfirst(cell);
 
 		/* usage of measures depends on none that end before it */
 		if (!METER_OF_MEASURES(definition->aggregate))
-			store_states(definition, floor);
-		store_floor(definition, log, floor);
+			store_states(definition, floors[i]);
+		store_floor(definition, log, floors[i++]);
 	}
+	/* what was kept of meters that are gone misses these segments */
+	meter_execute(psprintf("DELETE FROM %s.floor f WHERE f.log = '%s' AND f.\"time\" < %s",
+						   schema, log, meter_timestamp_literal(least)),
+				  SPI_OK_DELETE);
+	meter_execute(psprintf("DELETE FROM %s.floor_state s "
+						   "WHERE NOT EXISTS (SELECT FROM %s.floor f WHERE f.meter = s.meter)",
+						   schema, schema), SPI_OK_DELETE);
 	meter_session_end(&session);
 	foreach(cell, segments)
 		drop_segment(stream, lfirst(cell));

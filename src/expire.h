@@ -7,7 +7,8 @@
 
 #include "definition.h"
 
-extern TimestampTz meter_stream_floor(const char *stream, const char *log);
+extern TimestampTz meter_stream_floor(const char *stream, const char *log,
+									  const char *meter);
 extern void meter_check_events_are_whole(const MeterDefinition *definition);
 extern void meter_begin_at_floor(const MeterDefinition *definition);
 

@@ -1,0 +1,85 @@
+# Promise: expiry changes no bill. Of two streams that get the same events, one is rolled and expired again and again; their ledgers stay the same.
+#
+# Who starts something names the account: what nobody has named at the floor stays billed to nobody. Events are out of order, late by up to nearly max_lateness, doubled, and taken back. METER_SEED=n for the same again,
+# METER_WORLDS=n for more.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use MeterTest;
+use Test::More;
+
+my $seed   = seed();
+my $worlds = $ENV{METER_WORLDS} || 4;
+my $node   = start_server('expire');
+srand($seed);
+
+my $day   = 86400;
+my $begin = seconds('2024-03-01T00:00:00Z');
+
+sub one_of { return $_[ rand @_ ]; }
+
+# A batch of events at a clock that stands at $now, as rows of VALUES; remembers what may be sent again or taken back.
+sub batch
+{
+	my ($now, $sent) = @_;
+	my @rows;
+	for (1 .. 1 + rand 12)
+	{
+		my $recent = [ grep { $_->{time} > $now - 1.4 * $day } @$sent ];
+		if (@$recent && rand() < 0.15)
+		{
+			my $old = one_of(@$recent);
+			my $void = rand() < 0.3;
+			push @rows, [ stamp($void ? $now : $old->{time} + one_of(0, 0, 600)), $old->{resource}, undef, $void ? 'void' : $old->{action}, undef, undef, 's', $old->{id} ];
+			next;
+		}
+		my $event = {
+			time     => int($now - one_of(0, 0, 0, 1) * rand(1.5 * $day) - rand(7200)),
+			resource => 'r' . int(rand 8),
+			action   => one_of('start', 'stop', 'start', 'stop', 'resize'),
+			id       => @$sent + 1 };
+		push @$sent, $event;
+		push @rows, [ stamp($event->{time}), $event->{resource}, $event->{action} eq 'start' ? one_of('a', 'b') : one_of(undef, 'b'), $event->{action}, one_of(undef, 'm', 'l'), one_of(undef, 1, 2.5),
+			's', one_of(undef, $event->{id}) ];
+	}
+	return join(', ', map { '(' . join(', ', map { literal($_) } @$_) . ')' } @rows);
+}
+
+for my $world (1 .. $worlds)
+{
+	my ($now, @sent, $expired) = ($begin);
+	my $script = '';
+	foreach my $stream ("kept$world", "old$world")
+	{
+		my $common = "starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0', max_lateness => '2 days', since => NULL";
+		$node->safe_psql('postgres', "SELECT meter.create_stream('$stream');
+			SELECT meter.create_meter('$stream', 'minutes', $common);
+			SELECT meter.create_meter('$stream', 'gb', 'weighted', dimensions => '{}', period => '1 day', unit => '1 hour', timezone => 'Europe/Zurich',
+				$common);
+			SELECT meter.create_meter('$stream', 'days', dimensions => '{offering,source}', period => '1 day', $common)");
+	}
+	for (1 .. 40)
+	{
+		$now += rand(20 * 3600);
+		my $rows = batch($now, \@sent);
+		my $clock = "SET meter.now = '" . stamp($now) . "'; SET client_min_messages = warning;\n";
+		my $part = $clock;
+		foreach my $stream ("kept$world", "old$world")
+		{
+			$part .= "INSERT INTO $stream.event (\"time\", resource, account, action, offering, value, source, id)
+				SELECT t::timestamptz, r, a, x, o, v::numeric, s, i FROM (VALUES $rows) e (t, r, a, x, o, v, s, i);\nCALL meter.run('$stream');\n";
+		}
+		$part .= "SELECT FROM meter.roll('old$world');\nCALL meter.run('old$world');\n" if rand() < 0.4;
+		$part .= "SELECT FROM meter.expire('old$world', '" . stamp($now - rand(6 * $day)) . "');\n" if rand() < 0.4;
+		$node->safe_psql('postgres', $part);
+	}
+	my $usage = sub { "SELECT meter, account, resource, dimensions, period_start, quantity FROM $_[0].usage_total WHERE quantity <> 0" };
+	my ($kept, $old) = ($usage->("kept$world"), $usage->("old$world"));
+	is($node->safe_psql('postgres', "SELECT * FROM (($kept EXCEPT $old) UNION ALL ($old EXCEPT $kept)) d ORDER BY resource, period_start, meter"), '', "world $world: the ledgers are the same");
+	is($node->safe_psql('postgres', "SELECT * FROM meter.verify('kept$world') UNION ALL SELECT * FROM meter.verify('old$world')"), '', "world $world: verify is empty");
+	is($node->safe_psql('postgres', "SELECT sum(meter.resettle('old$world', name, NULL)) FROM meter.meter WHERE stream = 'old$world'"), '0', "world $world: settling it anew changes nothing");
+	cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM old$world.expired"), '>', 1, "world $world: something was expired");
+}
+$node->stop;
+done_testing();
