@@ -476,7 +476,12 @@ take_turn(Turn *turn)
 	if (!run_transaction(turn, list_meters, &meters))
 		stop_turn(turn, METER_TURN_FAILED);
 	else if (!turn->over && meters == NIL)
-		stop_turn(turn, METER_TURN_NO_METER);
+	{
+		/* logs grow without meters, too */
+		maintain_streams(turn);
+		if (!turn->over)
+			stop_turn(turn, METER_TURN_NO_METER);
+	}
 
 	while (more && may_go_on(turn))
 	{
