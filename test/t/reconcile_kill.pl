@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = start_server('reconcile_kill');
-$node->append_conf('postgresql.conf', "fsync = on\nrestart_after_crash = on");
+$node->append_conf('postgresql.conf', "fsync = on\nsynchronous_commit = on\nrestart_after_crash = on");
 $node->restart;
 $node->safe_psql('postgres', <<'SQL');
 SELECT meter.create_stream('cloud');
