@@ -80,71 +80,6 @@ meter_edn_skip_space(MeterReader *reader)
 	}
 }
 
-/* Read a string, its opening quote being next. */
-static bool
-get_string(MeterReader *reader, MeterAttr *text)
-{
-	const char *opening = reader->at++;
-	const char *from = reader->at;
-	MeterWriter writer;
-	bool		escaped = false;
-
-	for (;;)
-	{
-		if (reader->at == reader->end)
-		{
-			meter_fail(reader, opening, "the string has no closing quote");
-			return false;
-		}
-		if (*reader->at == '"')
-			break;
-		if (*reader->at == '\\')
-		{
-			if (!escaped)
-				meter_writer_init(&writer, reader->at - from + 64);
-			escaped = true;
-			meter_put(&writer, from, reader->at - from);
-			reader->at++;
-			meter_read_escaped(reader, &writer);
-			if (reader->failed)
-				return false;
-			from = reader->at;
-		}
-		else
-		{
-			size_t		n = *reader->at == '\0' ? 0 :
-			meter_utf8_length(reader->at, reader->end);
-
-			if (n == 0)
-			{
-				meter_fail(reader, reader->at,
-						   "the byte 0x%02x is no part of a text in UTF-8",
-						   (uint8) *reader->at);
-				return false;
-			}
-			reader->at += n;
-		}
-	}
-	if (escaped)
-	{
-		meter_put(&writer, from, reader->at - from);
-		if (writer.too_long)
-		{
-			meter_fail(reader, opening, "the string is too long");
-			return false;
-		}
-		text->data = writer.text;
-		text->len = (int32) writer.used;
-	}
-	else
-	{
-		text->data = from;
-		text->len = (int32) (reader->at - from);
-	}
-	reader->at++;
-	return true;
-}
-
 /* Read a word: all up to a delimiter. */
 static MeterAttr
 get_word(MeterReader *reader)
@@ -336,7 +271,7 @@ get_tagged(MeterReader *reader, MeterAttr *text)
 							"a string after #uuid");
 		return false;
 	}
-	if (!get_string(reader, &string))
+	if (!meter_read_string(reader, &string, true))
 		return false;
 	if (inst)
 	{
@@ -374,7 +309,7 @@ get_scalar(MeterReader *reader, MeterMember *member)
 	member->integer = false;
 	member->kind = METER_JSON_STRING;
 	if (byte == '"')
-		return get_string(reader, &member->value);
+		return meter_read_string(reader, &member->value, true);
 	if (byte == ':')
 		return get_keyword(reader, &member->value);
 	if (byte == '\\')
@@ -442,7 +377,7 @@ get_key(MeterReader *reader, MeterAttr *key)
 	char		byte = peek(reader, 0);
 
 	if (byte == ':' ? !get_keyword(reader, key) :
-		byte == '"' && !get_string(reader, key))
+		byte == '"' && !meter_read_string(reader, key, true))
 		return false;
 	if (byte != ':' && byte != '"')
 	{

@@ -97,8 +97,9 @@ take(const char **at, const char *end, char byte)
 	return true;
 }
 
-static int
-days_of_month(int64 year, int64 month)
+/* The days of a month of the Gregorian calendar. */
+int64
+meter_days_of_month(int64 year, int64 month)
 {
 	static const int8_t days[] = {31, 28, 31, 30, 31, 30,
 	31, 31, 30, 31, 30, 31};
@@ -196,7 +197,7 @@ meter_instant_parse(const char *text, size_t length, int64 *instant)
 	if (second == 60)
 		return "leap seconds are not counted: expected a second of 00 to 59";
 	if (month < 1 || month > 12 || mday < 1 ||
-		mday > days_of_month(year, month) ||
+		mday > meter_days_of_month(year, month) ||
 		hour > 23 || minute > 59 || second > 59)
 		return "there is no such instant";
 

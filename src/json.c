@@ -29,83 +29,6 @@ take(MeterReader *reader, char byte)
 	return true;
 }
 
-/*
- * Read a string, its opening quote being next.  Without escapes the text is
- * where it was read.
- */
-static bool
-get_string(MeterReader *reader, MeterAttr *text)
-{
-	const char *opening = reader->at++;
-	const char *from = reader->at;
-	MeterWriter writer;
-	bool		escaped = false;
-
-	for (;;)
-	{
-		uint8		byte;
-
-		if (reader->at == reader->end)
-		{
-			meter_fail(reader, opening, "the string has no closing quote");
-			return false;
-		}
-		byte = (uint8) *reader->at;
-		if (byte == '"')
-			break;
-		if (byte == '\\')
-		{
-			if (!escaped)
-				meter_writer_init(&writer, reader->at - from + 64);
-			escaped = true;
-			meter_put(&writer, from, reader->at - from);
-			reader->at++;
-			meter_read_escaped(reader, &writer);
-			if (reader->failed)
-				return false;
-			from = reader->at;
-		}
-		else if (byte < 0x20)
-		{
-			meter_fail(reader, reader->at,
-					   "a string has control characters as escapes only, such as \\n");
-			return false;
-		}
-		else if (byte < 0x80)
-			reader->at++;
-		else
-		{
-			size_t		n = meter_utf8_length(reader->at, reader->end);
-
-			if (n == 0)
-			{
-				meter_fail(reader, reader->at, "the byte 0x%02x is not UTF-8",
-						   byte);
-				return false;
-			}
-			reader->at += n;
-		}
-	}
-	if (escaped)
-	{
-		meter_put(&writer, from, reader->at - from);
-		if (writer.too_long)
-		{
-			meter_fail(reader, opening, "the string is too long");
-			return false;
-		}
-		text->data = writer.text;
-		text->len = (int32) writer.used;
-	}
-	else
-	{
-		text->data = from;
-		text->len = (int32) (reader->at - from);
-	}
-	reader->at++;
-	return true;
-}
-
 /* Read a number, true, false or null. */
 static bool
 get_word(MeterReader *reader, MeterMember *member)
@@ -165,7 +88,7 @@ get_key(MeterReader *reader, MeterAttr *key)
 		meter_fail_expected(reader, reader->at, "a key between quotes");
 		return false;
 	}
-	return get_string(reader, key);
+	return meter_read_string(reader, key, false);
 }
 
 static bool
@@ -293,7 +216,7 @@ put_value(MeterReader *reader, MeterWriter *writer)
 	{
 		MeterAttr	text;
 
-		if (get_string(reader, &text))
+		if (meter_read_string(reader, &text, false))
 			put_text(reader, writer, text);
 	}
 	else if (byte == '{')
@@ -321,7 +244,7 @@ get_value(MeterReader *reader, MeterMember *member)
 	if (byte == '"')
 	{
 		member->kind = METER_JSON_STRING;
-		return get_string(reader, &member->value);
+		return meter_read_string(reader, &member->value, false);
 	}
 	if (byte != '{' && byte != '[')
 		return get_word(reader, member);

@@ -452,6 +452,86 @@ meter_read_escaped(MeterReader *reader, MeterWriter *writer)
 	}
 }
 
+/*
+ * Read a string, its opening quote being next.  Without escapes the text is
+ * where it was read.  With `controls` it may have control characters as they
+ * are, but for the byte zero.
+ */
+bool
+meter_read_string(MeterReader *reader, MeterAttr *text, bool controls)
+{
+	const char *opening = reader->at++;
+	const char *from = reader->at;
+	MeterWriter writer;
+	bool		escaped = false;
+
+	for (;;)
+	{
+		uint8		byte;
+
+		if (reader->at == reader->end)
+		{
+			meter_fail(reader, opening, "the string has no closing quote");
+			return false;
+		}
+		byte = (uint8) *reader->at;
+		if (byte == '"')
+			break;
+		if (byte == '\\')
+		{
+			if (!escaped)
+				meter_writer_init(&writer, reader->at - from + 64);
+			escaped = true;
+			meter_put(&writer, from, reader->at - from);
+			reader->at++;
+			meter_read_escaped(reader, &writer);
+			if (reader->failed)
+				return false;
+			from = reader->at;
+		}
+		else if (byte < 0x20 && !controls)
+		{
+			meter_fail(reader, reader->at,
+					   "a string has control characters as escapes only, such as \\n");
+			return false;
+		}
+		else if (byte > 0 && byte < 0x80)
+			reader->at++;
+		else
+		{
+			size_t		n = byte == 0 ? 0 :
+			meter_utf8_length(reader->at, reader->end);
+
+			if (n == 0)
+			{
+				meter_fail(reader, reader->at, controls ?
+						   "the byte 0x%02x is no part of a text in UTF-8" :
+						   "the byte 0x%02x is not UTF-8", byte);
+				return false;
+			}
+			reader->at += n;
+		}
+	}
+	if (escaped)
+	{
+		meter_put(&writer, from, reader->at - from);
+		if (writer.too_long)
+		{
+			meter_fail(reader, opening, "the string is too long");
+			return false;
+		}
+		text->data = writer.text;
+		text->len = (int32) writer.used;
+	}
+	else
+	{
+		text->data = from;
+		text->len = (int32) (reader->at - from);
+	}
+	reader->at++;
+	return true;
+}
+
 /* Is no key twice?  Few are compared each with each, many in order. */
 bool
 meter_members_unique(MeterReader *reader, const MeterMembers *members)

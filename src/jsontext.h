@@ -131,6 +131,8 @@ extern const MeterPart *meter_parts_sort(MeterParts *parts,
 extern bool meter_read_enter(MeterReader *reader);
 extern bool meter_read_hex(MeterReader *reader, uint32 *code_unit);
 extern void meter_read_escaped(MeterReader *reader, MeterWriter *writer);
+extern bool meter_read_string(MeterReader *reader, MeterAttr *text,
+							  bool controls);
 extern void meter_fail_number(MeterReader *reader, const char *at,
 							  size_t length, const char *problem);
 extern void meter_fail_twice(MeterReader *reader, const MeterWriter *writer,

@@ -249,17 +249,6 @@ get_digits(Reader *reader, int least, int most)
 	return value;
 }
 
-static int32
-days_of_month(int64 year, int64 month)
-{
-	static const int8_t days[] = {31, 28, 31, 30, 31, 30,
-	31, 31, 30, 31, 30, 31};
-
-	if (month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0))
-		return 29;
-	return days[month - 1];
-}
-
 /* Read an instant. */
 static int64
 get_instant(Reader *reader)
@@ -308,7 +297,7 @@ get_instant(Reader *reader)
 	else if (year < 1)
 		fail_at(reader, from, "there is no year 0");
 	if (month < 1 || month > 12 || mday < 1 ||
-		mday > days_of_month(year, month) ||
+		mday > meter_days_of_month(year, month) ||
 		hour > 23 || minute > 59 || second > 59)
 		fail_at(reader, from, "there is no such instant");
 	/* far beyond what a timestamp can be, near enough not to overflow */
