@@ -336,12 +336,12 @@ settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 }
 
 /*
- * Resources whose account was unknown so far and is named before `end`: what
- * was billed to nobody, from the first such period on, is theirs who is named.
+ * The resources whose account was unknown so far and is named before `end`, as
+ * a query (resource, first); NULL if there is none whose is unknown.  What was
+ * billed to nobody, from that first period on, is theirs who is named.
  */
-static void
-settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
-			 MeterStep *step)
+char *
+meter_newly_named(MeterDefinition *definition, TimestampTz end)
 {
 	const char *watermark = meter_timestamp_literal(definition->watermark);
 	char	   *unnamed = psprintf("%s.resource_state r WHERE r.meter = %s "
@@ -353,7 +353,7 @@ settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
 
 	query_row(psprintf("SELECT count(*) FROM %s", unnamed));
 	if (meter_result_count(1) == 0)
-		return;
+		return NULL;
 
 	initStringInfo(&named);
 	appendStringInfo(&named,
@@ -363,8 +363,19 @@ settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
 	meter_append_action_filter(&named, definition);
 	appendStringInfo(&named, " AND e.account <> '' AND e.\"time\" >= %s AND e.\"time\" < %s)",
 					 watermark, meter_timestamp_literal(end));
-	step->adjustments += meter_recompute(definition, named.data, safe, end,
-										 false);
+	return named.data;
+}
+
+/* Write what naming them changes. */
+static void
+settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
+			 MeterStep *step)
+{
+	char	   *named = meter_newly_named(definition, end);
+
+	if (named != NULL)
+		step->adjustments += meter_recompute(definition, named, safe, end,
+											 false);
 }
 
 /* The time that is due is looked at in so many pieces. */
@@ -774,6 +785,25 @@ describe_expiry(ErrorData *error)
 	error->hint = pstrdup("Look for what takes so long, such as a trigger on a table of the stream; where it is the step itself, raise the setting, or lower \"meter.batch_rows\".");
 }
 
+/* The arguments of a step, and where it may leave its memory. */
+typedef struct StepCall
+{
+	const char *stream;
+	const char *meter;
+	bool		skip_locked;
+	MeterStep  *step;
+	MemoryContext scratch;
+} StepCall;
+
+static void
+call_step(void *arg)
+{
+	StepCall   *call = arg;
+
+	MemoryContextSwitchTo(call->scratch);
+	do_step(call->stream, call->meter, call->skip_locked, call->step);
+}
+
 /*
  * One bounded step of one meter, in a subtransaction of the caller's
  * transaction.  An error is caught and recorded on the meter.
@@ -782,35 +812,14 @@ void
 meter_step(const char *stream, const char *meter, bool skip_locked,
 		   MeterStep *step)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
-	MemoryContext scratch;
+	StepCall	call = {stream, meter, skip_locked, step, NULL};
+	ErrorData  *error;
 
 	memset(step, 0, sizeof(*step));
-	scratch = AllocSetContextCreate(context, "meter step",
-									ALLOCSET_DEFAULT_SIZES);
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(scratch);
-	PG_TRY();
-	{
-		do_step(stream, meter, skip_locked, step);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_END_TRY();
-	MemoryContextDelete(scratch);
+	call.scratch = AllocSetContextCreate(CurrentMemoryContext, "meter step",
+										 ALLOCSET_DEFAULT_SIZES);
+	error = meter_try(call_step, &call);
+	MemoryContextDelete(call.scratch);
 
 	if (error != NULL)
 	{

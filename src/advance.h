@@ -34,6 +34,7 @@ extern double meter_count_periods(const MeterDefinition *definition,
 extern bool meter_first_watermark(MeterDefinition *definition);
 extern void meter_hold_late_rows(const MeterDefinition *definition,
 								 int64 safe);
+extern char *meter_newly_named(MeterDefinition *definition, TimestampTz end);
 extern void meter_tell_held(const MeterDefinition *definition);
 extern const char *meter_late_from(const MeterDefinition *definition);
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,

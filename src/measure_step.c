@@ -288,37 +288,6 @@ meter_latest_measure(MeterDefinition *definition, TimestampTz *latest)
 }
 
 /*
- * Resources whose owner was unknown so far and is named before `end`: what
- * was billed to nobody, from the first such period on, is theirs who is named.
- */
-static void
-settle_named(MeterDefinition *definition, TimestampTz end, MeterStep *step)
-{
-	const char *watermark = meter_timestamp_literal(definition->watermark);
-	char	   *unnamed = psprintf("%s.resource_state r WHERE r.meter = %s "
-								   "AND r.account IS NULL AND r.unnamed_since < %s",
-								   quote_identifier(definition->stream),
-								   quote_literal_cstr(definition->name),
-								   watermark);
-	StringInfoData named;
-
-	meter_execute(psprintf("SELECT count(*) FROM %s", unnamed), SPI_OK_SELECT);
-	if (meter_result_count(1) == 0)
-		return;
-
-	initStringInfo(&named);
-	appendStringInfo(&named,
-					 "SELECT r.resource, r.unnamed_since AS first, NULL::timestamptz AS named_from FROM %s "
-					 "AND r.resource IN (SELECT e.resource FROM %s.event e WHERE ",
-					 unnamed, quote_identifier(definition->stream));
-	meter_append_action_filter(&named, definition);
-	appendStringInfo(&named, " AND e.\"time\" >= %s AND e.\"time\" < %s)",
-					 watermark, meter_timestamp_literal(end));
-	step->adjustments += meter_measure_recompute(definition, named.data, end,
-												 false);
-}
-
-/*
  * The measures of a span of time: about how many parts they have, the first
  * that began before, and whether all of them lie within a period and say who
  * pays.
@@ -390,11 +359,17 @@ meter_measure_settle(MeterDefinition *definition, TimestampTz end,
 	const char *meter = quote_literal_cstr(definition->name);
 	const char *from = meter_timestamp_literal(definition->watermark);
 	const char *to = meter_timestamp_literal(end);
+	char	   *named;
 	MeterMeasureScope scope = {0};
 	MeterSuspects suspects;
 	StringInfoData sql;
 
-	settle_named(definition, end, step);
+	named = meter_newly_named(definition, end);
+	if (named != NULL)
+		step->adjustments +=
+			meter_measure_recompute(definition,
+									psprintf("SELECT n.*, NULL::timestamptz AS named_from FROM (%s) n", named),
+									end, false);
 
 	meter_look_up_scope(definition, &scope);
 	scope.from = from;

@@ -26,7 +26,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "position.h"
 #include "spi.h"
@@ -518,6 +517,30 @@ lock_free_stream(const char *stream)
 	return locked;
 }
 
+/* A step of maintenance: its stream, and whether it did something. */
+typedef struct Maintenance
+{
+	const char *stream;
+	bool		done;
+} Maintenance;
+
+static void
+maintain(void *arg)
+{
+	Maintenance *step = arg;
+	int			level = NewGUCNestLevel();
+	int			i;
+
+	(void) set_config_option("lock_timeout", "200ms", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (lock_free_stream(step->stream))
+	{
+		for (i = 0; i < (int) lengthof(logs) && !step->done; i++)
+			step->done = maintain_log(step->stream, &logs[i]);
+	}
+	AtEOXact_GUC(false, level);
+}
+
 /*
  * One step of rolling and sealing the logs of a stream, in a subtransaction:
  * true if something was done, so that there may be more.  Somebody in the way
@@ -527,60 +550,26 @@ lock_free_stream(const char *stream)
 bool
 meter_maintain_stream(const char *stream, bool warn)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
-	int			level;
+	Maintenance step = {stream, false};
+	ErrorData  *error = meter_try(maintain, &step);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		level = NewGUCNestLevel();
-		(void) set_config_option("lock_timeout", "200ms", PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-		if (lock_free_stream(stream))
-		{
-			int			i;
-
-			for (i = 0; i < (int) lengthof(logs) && !done; i++)
-				done = maintain_log(stream, &logs[i]);
-		}
-		AtEOXact_GUC(false, level);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		{
-			if (!warn || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-				ReThrowError(error);
-			ereport(WARNING,
-					(errcode(error->sqlerrcode),
-					 errmsg("segments of stream \"%s\" could not be maintained: %s",
-							stream, error->message),
-					 error->detail ? errdetail_internal("%s", error->detail) : 0,
-					 error->hint ? errhint("%s", error->hint) : 0));
-		}
-		else
-			ereport(DEBUG1,
-					(errmsg_internal("a segment of stream \"%s\" is in use: %s",
-									 stream, error->message)));
-		FreeErrorData(error);
-		done = false;
-	}
-	PG_END_TRY();
-	return done;
+	if (error == NULL)
+		return step.done;
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		ereport(DEBUG1,
+				(errmsg_internal("a segment of stream \"%s\" is in use: %s",
+								 stream, error->message)));
+	else if (!warn || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	else
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("segments of stream \"%s\" could not be maintained: %s",
+						stream, error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0,
+				 error->hint ? errhint("%s", error->hint) : 0));
+	FreeErrorData(error);
+	return false;
 }
 
 /*

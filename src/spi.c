@@ -91,6 +91,39 @@ meter_session_end(MeterSession *session)
 	SetUserIdAndSecContext(session->user, session->security_context);
 }
 
+/*
+ * Run something in a subtransaction: NULL, or the error that undid it, a copy
+ * in the current memory context.
+ */
+ErrorData *
+meter_try(void (*body) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		body(arg);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_END_TRY();
+	return error;
+}
+
 /* Statements see what the active snapshot sees, not what one of their own does. */
 static bool one_snapshot = false;
 

@@ -22,6 +22,7 @@ extern void meter_session_begin(MeterSession *session, Oid role);
 extern void meter_session_bulk(void);
 extern void meter_session_memory(void);
 extern void meter_session_end(MeterSession *session);
+extern ErrorData *meter_try(void (*body) (void *arg), void *arg);
 extern void meter_one_snapshot(bool on);
 extern void meter_execute(const char *sql, int expected);
 extern void meter_execute_params(const char *sql, int expected, int nargs,

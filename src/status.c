@@ -113,6 +113,33 @@ meter_live_window(PG_FUNCTION_ARGS)
 									   &lower, &upper));
 }
 
+/* What is to be counted for a meter, and the count. */
+typedef struct Count
+{
+	const char *stream;
+	const char *meter;
+	char	   *(*source) (const MeterDefinition *definition);
+	int64		rows;
+} Count;
+
+static void
+count_rows(void *arg)
+{
+	Count	   *count = arg;
+	MeterDefinition *definition = meter_load(count->stream, count->meter,
+											 METER_LOCK_NONE);
+	MeterSession session;
+
+	if (!definition->has_watermark)
+		return;
+	meter_session_begin(&session, meter_stream_owner(count->stream));
+	meter_check_stream(count->stream);
+	meter_execute(psprintf("SELECT count(*) FROM %s",
+						   count->source(definition)), SPI_OK_SELECT);
+	count->rows = meter_result_count(1);
+	meter_session_end(&session);
+}
+
 /*
  * Count rows of a stream's table or log for a meter; NULL for who may not
  * read the stream, and where that fails.
@@ -124,58 +151,20 @@ count_for_owner(FunctionCallInfo fcinfo,
 	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	Oid			schema = get_namespace_oid(stream, true);
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile int64 count = 0;
-	volatile bool failed = false;
+	Count		count = {stream, meter, source, 0};
+	ErrorData  *error;
 
 	if (!OidIsValid(schema) || !meter_schema_ownercheck(schema, GetUserId()) ||
 		meter_list_meters(stream, meter, false) == NIL)
 		PG_RETURN_NULL();
 
 	/* one stream that is broken must not hide the others */
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		MeterDefinition *definition = meter_load(stream, meter,
-												 METER_LOCK_NONE);
-
-		if (definition->has_watermark)
-		{
-			MeterSession session;
-			bool		isnull;
-
-			meter_session_begin(&session, meter_stream_owner(stream));
-			meter_check_stream(stream);
-			meter_execute(psprintf("SELECT count(*) FROM %s",
-								   source(definition)), SPI_OK_SELECT);
-			count = DatumGetInt64(meter_result(0, 1, &isnull));
-			meter_session_end(&session);
-		}
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		failed = true;
-	}
-	PG_END_TRY();
-
-	if (failed)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(count);
+	error = meter_try(count_rows, &count);
+	if (error == NULL)
+		PG_RETURN_INT64(count.rows);
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	PG_RETURN_NULL();
 }
 
 /* Late rows that have not been looked at. */
