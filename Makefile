@@ -5,14 +5,13 @@
 EXTENSION = meter
 MODULE_big = meter
 # What protoc-c makes of the .proto belongs to the library, whether it is there yet or not.
-PROTO = $(wildcard src/*.proto)
+PROTO = $(wildcard src/*/*.proto)
 PROTO_C = $(PROTO:.proto=.pb-c.c)
 PROTO_H = $(PROTO:.proto=.pb-c.h)
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c) $(PROTO_C)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c) $(PROTO_C)))
 SHLIB_LINK = -lprotobuf-c
 # The pure core: what compiles with palloc and nothing else of the server, and is tested as plain programs, too.
-CORE = $(wildcard $(addprefix src/,codec.c decimal.c edn.c eventform.c eventjson.c eventtext.c grid.c instant.c json.c jsontext.c levels.c messages.c packed.c pairing.c ranges.c \
-	rounding.c sha256.c statement.c textform.c wire.c))
+CORE = $(wildcard src/core/*.c)
 PGFILEDESC = "meter - usage metering"
 
 # The version stands in meter.control and nowhere else.
@@ -21,27 +20,27 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" meter.contro
 # The install script is these files joined, each after those it needs.
 SQL_PARTS = \
 	src/header.sql \
-	src/timeline.sql \
-	src/event.sql \
-	src/transaction_id.sql \
-	src/protobuf.sql \
-	src/catalog.sql \
-	src/stream.sql \
-	src/inbox.sql \
-	src/segment.sql \
-	src/definition.sql \
-	src/settle.sql \
-	src/measure.sql \
-	src/advance.sql \
-	src/held.sql \
-	src/reconcile.sql \
-	src/verify.sql \
-	src/explain.sql \
-	src/expire.sql \
-	src/status.sql \
-	src/source.sql \
-	src/worker.sql \
-	src/schedule.sql \
+	src/types/timeline.sql \
+	src/types/event.sql \
+	src/types/transaction_id.sql \
+	src/types/protobuf.sql \
+	src/catalog/catalog.sql \
+	src/commands/create_stream.sql \
+	src/commands/inbox.sql \
+	src/log/segment.sql \
+	src/commands/create_meter.sql \
+	src/engine/settle_functions.sql \
+	src/engine/measures.sql \
+	src/commands/advance.sql \
+	src/commands/release.sql \
+	src/engine/reconcile.sql \
+	src/commands/verify.sql \
+	src/commands/explain.sql \
+	src/commands/expire.sql \
+	src/commands/status.sql \
+	src/catalog/source.sql \
+	src/worker/worker.sql \
+	src/commands/schedule.sql \
 	src/privileges.sql
 
 DATA_built = meter--$(EXTVERSION).sql
@@ -49,7 +48,7 @@ EXTRA_CLEAN = meter--$(EXTVERSION).sql.tmp $(PROTO_C) $(PROTO_H)
 
 PG_CFLAGS = -Wall -Wextra
 # Warnings are about this code: the server's headers have some of their own.
-PG_CPPFLAGS = -DMETER_VERSION='"$(EXTVERSION)"' -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CPPFLAGS = -Isrc -DMETER_VERSION='"$(EXTVERSION)"' -isystem $(shell $(PG_CONFIG) --includedir-server)
 
 # The server: 15 where it is, then whichever Debian package has headers here, then the PATH's.
 DEBIAN_PGXS := $(wildcard $(foreach v,15 18 17 16 14,/usr/lib/postgresql/$(v)/lib/pgxs))
@@ -125,7 +124,7 @@ $(error no PostgreSQL headers behind "$(PG_CONFIG)": apt-get install postgresql-
 endif
 
 # A file left out of SQL_PARTS would be missed by nobody until it is needed.
-SQL_FOUND := $(wildcard src/*.sql)
+SQL_FOUND := $(wildcard src/*.sql src/*/*.sql)
 ifneq ($(filter-out clean distclean,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(filter-out $(SQL_PARTS),$(SQL_FOUND)),)
 $(error not in SQL_PARTS: $(filter-out $(SQL_PARTS),$(SQL_FOUND)))

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "messages.h"
-#include "usage.pb-c.h"
-#include "wire_descriptor.h"
+#include "core/messages.h"
+#include "types/usage.pb-c.h"
+#include "types/wire_descriptor.h"
 
 #define ROUNDS	9
 

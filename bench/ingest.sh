@@ -44,10 +44,10 @@ once "CREATE UNLOGGED TABLE stream AS SELECT string_agg(meter.protobuf_delimited
 once "COPY (SELECT encode(bytes, 'hex') FROM stream) TO STDOUT" |
 	as_user perl -e 'local $/ = \65536; while (read(STDIN, my $hex, 65536)) { chomp $hex; $hex =~ s/\n//g; print pack("H*", $hex) }' |
 	as_user tee ingest/measures >/dev/null
-as_user protoc-c --proto_path=tree/src --c_out=ingest usage.proto
+as_user protoc-c --proto_path=tree/src --c_out=ingest types/usage.proto
 read -ra core < <(make -s -C "$SCRATCH/tree" core)
 as_user gcc -std=gnu11 -O2 -w -DMETER_STANDALONE -I"$SCRATCH/tree/src" -Iingest -o ingest/decode "$SCRATCH/tree/bench/decode.c" \
-	"$SCRATCH/tree/test/unit/standalone/palloc.c" "${core[@]/#/$SCRATCH/tree/}" ingest/usage.pb-c.c -lprotobuf-c
+	"$SCRATCH/tree/test/unit/standalone/palloc.c" "${core[@]/#/$SCRATCH/tree/}" ingest/types/usage.pb-c.c -lprotobuf-c
 read -r decoded unpacked < <(as_user ingest/decode ingest/measures)
 selects=() ingests=() copies=()
 once "SELECT meter.create_stream('measured'); CREATE TABLE bytes (bytes bytea); ALTER TABLE bytes ALTER bytes SET STORAGE external; INSERT INTO bytes SELECT bytes || '' FROM stream" >/dev/null

@@ -10,7 +10,7 @@
  * content of a measure is its id: after a failure, or whenever in doubt, send
  * all of it again.  To build it, in a clone of the project:
  *
- *	protoc-c --proto_path=src --c_out=/tmp usage.proto
+ *	protoc-c --proto_path=src/types --c_out=/tmp usage.proto
  *	cc -I/tmp -I$(pg_config --includedir) -o /tmp/producer \
  *		demo/producer.c /tmp/usage.pb-c.c -lprotobuf-c -lpq
  */

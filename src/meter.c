@@ -12,10 +12,10 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#include "event.h"
-#include "inbox.h"
-#include "segment.h"
-#include "worker.h"
+#include "types/event.h"
+#include "commands/inbox.h"
+#include "log/segment.h"
+#include "worker/worker.h"
 
 METER_MODULE_MAGIC;
 

@@ -5,7 +5,7 @@
 #ifndef METER_H
 #define METER_H
 
-#include "meter_compat.h"
+#include "pg/meter_compat.h"
 
 #include "fmgr.h"
 #include "utils/timestamp.h"

@@ -142,7 +142,7 @@ need_postgres() {
 	if [ "$1" = check ]; then
 		packages+=(perl libipc-run-perl)
 	fi
-	if compgen -G "$ROOT/src/*.proto" >/dev/null; then
+	if compgen -G "$ROOT/src/*/*.proto" >/dev/null; then
 		packages+=(libprotobuf-c-dev protobuf-c-compiler)
 	fi
 	need_packages "${packages[@]}"

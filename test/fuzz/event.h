@@ -6,7 +6,7 @@
  */
 #include <stdio.h>
 
-#include "eventform.h"
+#include "core/eventform.h"
 
 extern void fuzz_free_all(void);
 extern int	LLVMFuzzerTestOneInput(const uint8 *data, size_t size);

@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "codec.h"
-#include "decimal.h"
-#include "rounding.h"
-#include "textform.h"
+#include "core/codec.h"
+#include "core/decimal.h"
+#include "core/rounding.h"
+#include "core/textform.h"
 
 #define KEPT	64				/* inputs to damage further */
 #define LONGEST 4096

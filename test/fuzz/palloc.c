@@ -5,7 +5,7 @@
  */
 #include <stdio.h>
 
-#include "core.h"
+#include "core/core.h"
 
 #define MAX_ALLOC	((size_t) 0x3fffffff)
 

@@ -6,9 +6,9 @@
  */
 #include <stdio.h>
 
-#include "messages.h"
-#include "usage.pb-c.h"
-#include "wire_descriptor.h"
+#include "core/messages.h"
+#include "types/usage.pb-c.h"
+#include "types/wire_descriptor.h"
 
 static const ProtobufCMessageDescriptor *const descriptors[] = {
 	&meter__usage_event__descriptor,

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "codec.h"
+#include "core/codec.h"
 
 #define HISTORIES	2000
 #define DAMAGES		50

@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "decimal.h"
-#include "eventform.h"
-#include "instant.h"
+#include "core/decimal.h"
+#include "core/eventform.h"
+#include "core/instant.h"
 
 #define EVENTS		20000
 #define MAX_NODES	400

@@ -3,7 +3,7 @@
  */
 #include <stdio.h>
 
-#include "sha256.h"
+#include "core/sha256.h"
 
 typedef struct Vector
 {

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "statement.h"
+#include "core/observation.h"
 
 #define HISTORIES	20000
 #define MINUTES		60

@@ -12,15 +12,15 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "codec.h"
-#include "decimal.h"
-#include "grid.h"
-#include "levels.h"
-#include "packed.h"
-#include "pairing.h"
-#include "ranges.h"
-#include "rounding.h"
-#include "textform.h"
+#include "core/codec.h"
+#include "core/decimal.h"
+#include "core/grid.h"
+#include "core/levels.h"
+#include "core/packed.h"
+#include "core/pairing.h"
+#include "core/ranges.h"
+#include "core/rounding.h"
+#include "core/textform.h"
 
 #define HISTORIES	10000
 #define MINUTES		240			/* of a simulation */

@@ -1,0 +1,271 @@
+/*
+ * source.c
+ *	  Sources of a stream: how far each has told what happened.
+ *
+ * A source says by a heartbeat, or a snapshot of its inventory, that all it
+ * had to tell up to an instant is in the log.  The greatest of these instants
+ * is its clock.  It locks its own row of meter.source only, and a step reads
+ * these rows without a lock: neither waits for the other.  Whoever locks
+ * several rows of the catalog takes this one last.
+ */
+#include "catalog/source.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "pg/quantity.h"
+#include "pg/spi.h"
+#include "catalog/stream.h"
+#include "worker/worker.h"
+
+/* A source is waited for unless it is silent for too long; $2 is the time. */
+#define WAITED_FOR "(s.idle_limit IS NULL OR $2 - s.heard_at <= s.idle_limit)"
+
+/* A source's name, which may be empty: so is that of rows that name none. */
+static char *
+source_arg(FunctionCallInfo fcinfo)
+{
+	return meter_text_arg(fcinfo, 1, "source");
+}
+
+/*
+ * Where the clock of a stream's sources is: the least of those that are not
+ * idle.  False if one of them has not said anything yet, or none is left,
+ * unless where they have been will do.
+ */
+bool
+meter_source_clock(const char *stream, bool even_idle, TimestampTz *clock)
+{
+	MeterSession session;
+	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, BOOLOID};
+	Datum		values[3] = {CStringGetTextDatum(stream),
+	TimestampTzGetDatum(meter_now()), BoolGetDatum(even_idle)};
+	Datum		least;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT CASE WHEN bool_and(clock IS NOT NULL) FILTER (WHERE waited_for) "
+						 "THEN min(clock) FILTER (WHERE waited_for) "
+						 "WHEN $3 AND bool_and(NOT waited_for) THEN max(clock) END "
+						 "FROM (SELECT s.clock, " WAITED_FOR " AS waited_for "
+						 "FROM meter.source s WHERE s.stream = $1) s",
+						 SPI_OK_SELECT, 3, types, values, NULL);
+	least = meter_result(0, 1, &isnull);
+	if (!isnull)
+		*clock = DatumGetTimestampTz(least);
+	meter_session_end(&session);
+	return !isnull;
+}
+
+/*
+ * Has a worker look soon, if a period of a meter may be due.  A hint, which
+ * knows no time zones: in time the worker looks by itself.  Within a session
+ * of the extension's owner.
+ */
+static void
+wake_if_due(const char *stream)
+{
+	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[2] = {CStringGetTextDatum(stream),
+	TimestampTzGetDatum(meter_now())};
+	bool		isnull;
+
+	meter_execute_params("SELECT EXISTS (SELECT FROM meter.meter m WHERE m.stream = $1 AND m.clock = 'source' "
+						 "AND m.watermark + m.period <= (SELECT min(s.clock) FROM meter.source s "
+						 "WHERE s.stream = $1 AND " WAITED_FOR ") - m.lateness)",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	if (DatumGetBool(meter_result(0, 1, &isnull)))
+		meter_worker_wake();
+}
+
+/*
+ * A source has told all up to an instant.  One before its clock changes
+ * nothing.
+ */
+void
+meter_source_seen(const char *stream, const char *source, TimestampTz at)
+{
+	MeterSession session;
+	Oid			types[4] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		values[4];
+	TimestampTz now = meter_time_of_day();
+
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("a source cannot have told all up to \"%s\"",
+						timestamptz_to_str(at))));
+	if (at > now)
+	{
+		char	   *said = pstrdup(timestamptz_to_str(at));
+
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("source \"%s\" of stream \"%s\" is in the future: \"%s\"",
+						source, stream, said),
+				 errdetail("It is \"%s\" now.", timestamptz_to_str(now)),
+				 errhint("Look at the clock of the source's machine.")));
+	}
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(source);
+	values[2] = TimestampTzGetDatum(at);
+	values[3] = TimestampTzGetDatum(now);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("INSERT INTO meter.source AS s (stream, source, clock, heard_at) VALUES ($1, $2, $3, $4) "
+						 "ON CONFLICT (stream, source) DO UPDATE SET clock = excluded.clock, "
+						 "heard_at = greatest(s.heard_at, excluded.heard_at) "
+						 "WHERE s.clock IS NULL OR s.clock < excluded.clock",
+						 SPI_OK_INSERT, 4, types, values, NULL);
+	if (SPI_processed > 0)
+		wake_if_due(stream);
+	meter_session_end(&session);
+}
+
+/* All sources of a stream are heard from now on: none is idle yet. */
+void
+meter_sources_expect(const char *stream)
+{
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[2] = {CStringGetTextDatum(stream),
+	TimestampTzGetDatum(meter_time_of_day())};
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("UPDATE meter.source SET heard_at = $2 WHERE stream = $1",
+						 SPI_OK_UPDATE, 2, types, values, NULL);
+	meter_session_end(&session);
+}
+
+/* A stream has no sources any more. */
+void
+meter_sources_forget(const char *stream)
+{
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("DELETE FROM meter.source WHERE stream = $1",
+						 SPI_OK_DELETE, 1, types, values, NULL);
+	meter_session_end(&session);
+}
+
+/*
+ * Whoever may log events of a stream may say how far they go: at worst, what
+ * comes later is late.
+ */
+static void
+check_may_report(const char *stream)
+{
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+	Oid			schema = get_namespace_oid(stream, true);
+	Oid			log = InvalidOid;
+	bool		exists;
+
+	if (OidIsValid(schema))
+		log = get_relname_relid("event", schema);
+	if (!OidIsValid(log) ||
+		pg_class_aclcheck(log, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
+	{
+		meter_check_stream_permission(stream);
+		return;
+	}
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT FROM meter.stream WHERE name = $1",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	exists = SPI_processed > 0;
+	meter_session_end(&session);
+	if (!exists)
+		meter_check_stream_permission(stream);	/* says so */
+}
+
+PG_FUNCTION_INFO_V1(meter_heartbeat);
+
+/* heartbeat(stream, source, at) */
+Datum
+meter_heartbeat(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *source = source_arg(fcinfo);
+
+	PreventCommandIfReadOnly("meter.heartbeat()");
+	if (PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("at must not be null"),
+				 errhint("Leave it out for now.")));
+	check_may_report(stream);
+	meter_source_seen(stream, source, PG_GETARG_TIMESTAMPTZ(2));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(meter_set_source);
+
+/* set_source(stream, source, idle_limit) */
+Datum
+meter_set_source(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *source = source_arg(fcinfo);
+	MeterSession session;
+	Oid			types[4] = {TEXTOID, TEXTOID, INTERVALOID, TIMESTAMPTZOID};
+	Datum		values[4];
+	char		nulls[4] = {' ', ' ', ' ', ' '};
+
+	PreventCommandIfReadOnly("meter.set_source()");
+	meter_check_stream_permission(stream);
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(source);
+	values[2] = PG_GETARG_DATUM(2);
+	values[3] = TimestampTzGetDatum(meter_time_of_day());
+	if (PG_ARGISNULL(2))
+		nulls[2] = 'n';
+	else if (meter_interval_usec(PG_GETARG_INTERVAL_P(2), "idle_limit") <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("idle_limit must be positive"),
+				 errhint("meter.drop_source() forgets a source; with a limit of null it is waited for without end.")));
+
+	/* one that is new is waited for from now on */
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("INSERT INTO meter.source (stream, source, idle_limit, heard_at) VALUES ($1, $2, $3, $4) "
+						 "ON CONFLICT (stream, source) DO UPDATE SET idle_limit = excluded.idle_limit",
+						 SPI_OK_INSERT, 4, types, values, nulls);
+	meter_session_end(&session);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(meter_drop_source);
+
+/* drop_source(stream, source) */
+Datum
+meter_drop_source(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *source = source_arg(fcinfo);
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(stream),
+	CStringGetTextDatum(source)};
+
+	PreventCommandIfReadOnly("meter.drop_source()");
+	meter_check_stream_permission(stream);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("DELETE FROM meter.source WHERE stream = $1 AND source = $2",
+						 SPI_OK_DELETE, 2, types, values, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("stream \"%s\" has no source \"%s\"", stream, source),
+				 errhint("meter.source_status lists them.")));
+	wake_if_due(stream);
+	meter_session_end(&session);
+	PG_RETURN_VOID();
+}

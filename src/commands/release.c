@@ -1,0 +1,125 @@
+/*
+ * release.c
+ *	  Rows that came too late: they count for a meter once a person says so.
+ *
+ * A row is held when a step meets it (see advance.c); here it is let go.
+ */
+#include "meter.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+#include "engine/event_usage.h"
+#include "engine/measures.h"
+#include "engine/events.h"
+#include "engine/reconcile.h"
+#include "pg/spi.h"
+#include "catalog/stream.h"
+
+/* The log that a meter's floor is of. */
+#define LOG_OF(definition) \
+	(METER_OF_MEASURES((definition)->aggregate) ? "measure" : "event")
+
+/* Rows asked for by arrival must not lie before the floor.  Within a session. */
+static void
+check_release(const MeterDefinition *definition, const char *arrivals)
+{
+	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(definition->floor))
+		return;
+	meter_execute(psprintf("SELECT arrival, \"time\" FROM %s.held WHERE meter = %s "
+						   "AND log = '%s' AND arrival = ANY (%s::bigint[]) "
+						   "AND \"time\" < %s ORDER BY 1 LIMIT 1",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   LOG_OF(definition),
+						   quote_literal_cstr(arrivals),
+						   meter_timestamp_literal(definition->floor)),
+				  SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("arrival %s of \"%s\" cannot count any more: its time lies before the log's floor",
+						meter_result_text(0, 1), meter_result_text(0, 2)),
+				 errdetail("What the log had before %s was expired, and its usage stays as it is.",
+						   timestamptz_to_str(definition->floor))));
+}
+
+PG_FUNCTION_INFO_V1(meter_release);
+
+/* release(stream, meter, arrivals) */
+Datum
+meter_release(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
+	MeterDefinition *definition;
+	MeterSession session;
+	StringInfoData sql;
+	char	   *released;
+	int64		count;
+	int64		written = 0;
+	bool		isnull;
+
+	PreventCommandIfReadOnly("meter.release()");
+	definition = meter_load_to_write(stream, meter);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	meter_session_bulk();
+	check_release(definition, PG_ARGISNULL(2) ? NULL :
+				  OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(2)));
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "WITH gone AS (DELETE FROM %s.held WHERE meter = %s",
+					 quote_identifier(stream), quote_literal_cstr(meter));
+	if (!PG_ARGISNULL(2))
+	{
+		Oid			output;
+		char	   *text;
+
+		output = F_ARRAY_OUT;
+		text = OidOutputFunctionCall(output, PG_GETARG_DATUM(2));
+		appendStringInfo(&sql, " AND arrival = ANY (%s::bigint[])",
+						 quote_literal_cstr(text));
+	}
+	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+		appendStringInfo(&sql, " AND (log <> '%s' OR \"time\" >= %s)",
+						 LOG_OF(definition),
+						 meter_timestamp_literal(definition->floor));
+	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
+	meter_execute(sql.data, SPI_OK_SELECT);
+	count = DatumGetInt64(meter_result(0, 1, &isnull));
+	released = meter_result_text(0, 2);
+
+	if (count > 0 && !METER_OF_MEASURES(definition->aggregate))
+		(void) meter_compare_touched(definition,
+									 psprintf("SELECT DISTINCT e.resource FROM %s.event e "
+											  "WHERE e.arrival = ANY (%s::bigint[])",
+											  quote_identifier(stream),
+											  quote_literal_cstr(released)),
+									 psprintf("(SELECT min(e.\"time\") FROM %s.event e "
+											  "WHERE e.arrival = ANY (%s::bigint[]))",
+											  quote_identifier(stream),
+											  quote_literal_cstr(released)));
+	if (count > 0 && definition->has_watermark &&
+		METER_OF_MEASURES(definition->aggregate))
+		written = meter_measure_recompute(definition,
+										  meter_released_measures(definition, released),
+										  definition->watermark, true);
+	else if (count > 0 && definition->has_watermark)
+		written = meter_recompute(definition,
+								  psprintf("SELECT e.resource, min(e.\"time\") AS first FROM %s.event e "
+										   "WHERE e.arrival = ANY (%s::bigint[]) AND e.\"time\" < %s "
+										   "GROUP BY e.resource",
+										   quote_identifier(stream),
+										   quote_literal_cstr(released),
+										   meter_timestamp_literal(definition->watermark)),
+								  definition->position, definition->watermark,
+								  true);
+	meter_session_end(&session);
+	if (written > 0)
+		meter_store_settlement(definition, written);
+	PG_RETURN_INT64(count);
+}

@@ -1,0 +1,206 @@
+/*
+ * status.c
+ *	  How far a meter is, for the views that show it.
+ */
+#include "meter.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rangetypes.h"
+#include "utils/resowner.h"
+#include "utils/typcache.h"
+
+#include "catalog/definition.h"
+#include "engine/measures.h"
+#include "engine/events.h"
+#include "catalog/source.h"
+#include "pg/spi.h"
+#include "catalog/stream.h"
+
+PG_FUNCTION_INFO_V1(meter_clock_now);
+
+/* clock_now() */
+Datum
+meter_clock_now(PG_FUNCTION_ARGS pg_attribute_unused())
+{
+	PG_RETURN_TIMESTAMPTZ(meter_now());
+}
+
+/*
+ * Whoever may read current_usage may know up to where it is settled.  In the
+ * view this runs as whoever asks, through views of others, too, and a view
+ * over the view is where a tenant's rights end: so it is enough to have been
+ * let into the schema.
+ */
+static void
+check_may_know(const char *stream)
+{
+	Oid			schema = get_namespace_oid(stream, true);
+	Oid			view;
+
+	if (!OidIsValid(schema))
+		return;					/* there is nothing to know */
+	view = get_relname_relid("current_usage", schema);
+	if (meter_schema_aclcheck(schema, GetUserId(), ACL_USAGE) == ACLCHECK_OK ||
+		(OidIsValid(view) &&
+		 pg_class_aclcheck(view, GetUserId(), ACL_SELECT) == ACLCHECK_OK))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for the usage of stream \"%s\"",
+					stream),
+			 errhint("Grant USAGE on its schema to who reads its usage through a view of your own.")));
+}
+
+PG_FUNCTION_INFO_V1(meter_live_window);
+
+/* live_window(stream, meter) */
+Datum
+meter_live_window(PG_FUNCTION_ARGS)
+{
+	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	MeterDefinition *volatile definition = NULL;
+	RangeBound	lower = {0, false, true, true};
+	RangeBound	upper = {0, false, false, false};
+	TimestampTz end = meter_now();
+	TimestampTz clock = 0;
+	volatile bool has_clock = false;
+
+	check_may_know(stream);
+
+	/* where the query that asks sees the ledger end, not where it is by now */
+	meter_one_snapshot(true);
+	PG_TRY();
+	{
+		if (meter_list_meters(stream, meter, false) != NIL)
+		{
+			definition = meter_load(stream, meter, METER_LOCK_NONE);
+			has_clock = meter_source_clock(stream, true, &clock);
+		}
+	}
+	PG_FINALLY();
+	{
+		meter_one_snapshot(false);
+	}
+	PG_END_TRY();
+	if (definition == NULL || !definition->has_watermark)
+		PG_RETURN_NULL();
+	if (definition->clock == METER_CLOCK_EVENT)
+	{
+		if (!definition->has_event_clock)
+			PG_RETURN_NULL();
+		end = Min(end, definition->event_clock);
+	}
+	else if (definition->clock == METER_CLOCK_SOURCE)
+	{
+		if (!has_clock)
+			PG_RETURN_NULL();
+		end = Min(end, clock);
+	}
+	end = Min(end, definition->until);
+	if (end <= definition->watermark)
+		PG_RETURN_NULL();
+	lower.val = TimestampTzGetDatum(definition->watermark);
+	upper.val = TimestampTzGetDatum(end);
+	PG_RETURN_RANGE_P(meter_make_range(lookup_type_cache(TSTZRANGEOID,
+														 TYPECACHE_RANGE_INFO),
+									   &lower, &upper));
+}
+
+/* What is to be counted for a meter, and the count. */
+typedef struct Count
+{
+	const char *stream;
+	const char *meter;
+	char	   *(*source) (const MeterDefinition *definition);
+	int64		rows;
+} Count;
+
+static void
+count_rows(void *arg)
+{
+	Count	   *count = arg;
+	MeterDefinition *definition = meter_load(count->stream, count->meter,
+											 METER_LOCK_NONE);
+	MeterSession session;
+
+	if (!definition->has_watermark)
+		return;
+	meter_session_begin(&session, meter_stream_owner(count->stream));
+	meter_check_stream(count->stream);
+	meter_execute(psprintf("SELECT count(*) FROM %s",
+						   count->source(definition)), SPI_OK_SELECT);
+	count->rows = meter_result_count(1);
+	meter_session_end(&session);
+}
+
+/*
+ * Count rows of a stream's table or log for a meter; NULL for who may not
+ * read the stream, and where that fails.
+ */
+static Datum
+count_for_owner(FunctionCallInfo fcinfo,
+				char *(*source) (const MeterDefinition *definition))
+{
+	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Oid			schema = get_namespace_oid(stream, true);
+	Count		count = {stream, meter, source, 0};
+	ErrorData  *error;
+
+	if (!OidIsValid(schema) || !meter_schema_ownercheck(schema, GetUserId()) ||
+		meter_list_meters(stream, meter, false) == NIL)
+		PG_RETURN_NULL();
+
+	/* one stream that is broken must not hide the others */
+	error = meter_try(count_rows, &count);
+	if (error == NULL)
+		PG_RETURN_INT64(count.rows);
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	PG_RETURN_NULL();
+}
+
+/* Late rows that have not been looked at. */
+static char *
+late_rows(const MeterDefinition *definition)
+{
+	if (METER_OF_MEASURES(definition->aggregate))
+		return psprintf("(SELECT FROM %s UNION ALL SELECT FROM %s) l",
+						meter_late_rows(definition, -1),
+						meter_late_measures(definition, -1));
+	return meter_late_rows(definition, -1);
+}
+
+/* Rows that are held. */
+static char *
+held_rows(const MeterDefinition *definition)
+{
+	return psprintf("%s.held WHERE meter = %s",
+					quote_identifier(definition->stream),
+					quote_literal_cstr(definition->name));
+}
+
+PG_FUNCTION_INFO_V1(meter_late_backlog);
+
+/* late_backlog(stream, meter) */
+Datum
+meter_late_backlog(PG_FUNCTION_ARGS)
+{
+	return count_for_owner(fcinfo, late_rows);
+}
+
+PG_FUNCTION_INFO_V1(meter_held_rows);
+
+/* held_rows(stream, meter) */
+Datum
+meter_held_rows(PG_FUNCTION_ARGS)
+{
+	return count_for_owner(fcinfo, held_rows);
+}

@@ -1,0 +1,273 @@
+/*
+ * verify.c
+ *	  Does the ledger say what usage should be?  And making it so.
+ *
+ * Both compute usage anew from all events and look at the difference to the
+ * ledger: verify shows it, resettle writes it.
+ */
+#include "meter.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/rangetypes.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "engine/event_usage.h"
+#include "engine/measures.h"
+#include "engine/events.h"
+#include "pg/spi.h"
+#include "catalog/stream.h"
+
+/*
+ * The settled periods of a meter that overlap a range (NULL: all), as
+ * literals; false if there are none.  The range is of whole periods.
+ */
+static bool
+settled_window(MeterDefinition *definition, RangeType *during,
+			   TimestampTz *from, TimestampTz *end)
+{
+	*from = Max(definition->since, definition->floor);
+	if (!definition->has_watermark)
+		return false;
+	*end = definition->watermark;
+	if (during != NULL)
+	{
+		TypeCacheEntry *typcache = lookup_type_cache(TSTZRANGEOID,
+													 TYPECACHE_RANGE_INFO);
+		RangeBound	lower;
+		RangeBound	upper;
+		bool		empty;
+
+		range_deserialize(typcache, during, &lower, &upper, &empty);
+		if (empty)
+			return false;
+		if (!lower.infinite &&
+			!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(lower.val)))
+			*from = Max(*from,
+						meter_grid_period_begin(&definition->grid,
+												DatumGetTimestampTz(lower.val)));
+		if (!upper.infinite &&
+			!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(upper.val)))
+		{
+			TimestampTz last = DatumGetTimestampTz(upper.val);
+			TimestampTz begin = meter_grid_period_begin(&definition->grid,
+														last);
+
+			if (begin < last || upper.inclusive)
+				begin = meter_grid_period_end(&definition->grid, last);
+			*end = Min(*end, begin);
+		}
+	}
+	return *from < *end;
+}
+
+/* The range in an argument, or NULL for everything. */
+static RangeType *
+range_arg(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? NULL : PG_GETARG_RANGE_P(argument);
+}
+
+/*
+ * The timelines of all resources from their events before the watermark, as
+ * a list of CTEs that ends with "timelines".
+ */
+static void
+append_timelines(StringInfo sql, const MeterDefinition *definition,
+				 TimestampTz from, const char *late_from, bool straddling)
+{
+	MeterScope	scope = {0};
+
+	scope.to = meter_timestamp_literal(definition->watermark);
+	scope.straddling = straddling ? "straddling" : NULL;
+	scope.late_from = late_from;
+	scope.safe = definition->position;
+	scope.voids_from_log = true;
+	appendStringInfoString(sql, "WITH ");
+	if (straddling)
+	{
+		appendStringInfoString(sql, "straddling AS MATERIALIZED (");
+		meter_append_straddling(sql, definition, NULL, scope.to);
+		appendStringInfoString(sql, "), ");
+	}
+	meter_append_events(sql, definition, &scope);
+	appendStringInfoString(sql, ", timelines AS MATERIALIZED (SELECT e.resource, ");
+	if (straddling)
+		meter_append_before(sql, definition, scope.to);
+	appendStringInfo(sql,
+					 METER_TIMELINE("e") " AS timeline, "
+					 "min(least(e.at, meter.statement_instant(e.statement, 'since'))) AS earliest, "
+					 "%s AS begin_at FROM events e GROUP BY e.resource)",
+					 meter_timestamp_literal(from));
+}
+
+/* Show where the ledger of a meter differs. */
+static void
+verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
+			 RangeType *during)
+{
+	MeterSession session;
+	StringInfoData sql;
+	TimestampTz from;
+	TimestampTz end;
+	const char *from_literal;
+	const char *end_literal;
+	char	   *ledger;
+	bool		measures;
+	bool		keeps_zero = METER_KEEPS_ZERO(definition->aggregate);
+
+	if (!settled_window(definition, during, &from, &end))
+		return;
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_check_stream(definition->stream);
+	meter_session_bulk();
+	from_literal = meter_timestamp_literal(from);
+	end_literal = meter_timestamp_literal(end);
+	initStringInfo(&sql);
+	measures = METER_OF_MEASURES(definition->aggregate);
+	ledger = meter_ledger_of_range(definition, from_literal, end_literal);
+	if (measures)
+	{
+		appendStringInfoString(&sql, "WITH ");
+		meter_append_measures_of_all(&sql, definition, from_literal,
+									 end_literal, NULL);
+	}
+	else
+		append_timelines(&sql, definition, from, NULL,
+					 meter_may_straddle(definition, definition->watermark));
+	appendStringInfo(&sql,
+					 " SELECT %s::text, d.account, d.resource, d.dimensions, d.period_start, "
+					 "trim_scale(d.ledger), trim_scale(d.expected) FROM ("
+					 "SELECT x.resource, x.account, x.dimensions, x.period_start, "
+					 "- %s(x.quantity) FILTER (WHERE x.revisions > 0)%s AS ledger, "
+					 "coalesce(sum(x.quantity) FILTER (WHERE x.revisions = 0), 0) AS expected FROM (",
+					 quote_literal_cstr(definition->name),
+					 /* of a first row of 0 that is missing: nothing */
+					 keeps_zero ? "sum" : "coalesce(sum",
+					 keeps_zero ? "" : ", 0)");
+	if (measures)
+		appendStringInfoString(&sql, meter_measure_difference(ledger));
+	else
+		meter_append_difference(&sql, definition, "timelines", end_literal,
+								ledger);
+	appendStringInfo(&sql,
+					 ") x (resource, account, dimensions, period_start, quantity, revisions) "
+					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d "
+					 /* late rows that have not been looked at yet are no fault */
+					 "WHERE NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
+					 keeps_zero ? " OR sum(x.revisions) = 0" : "",
+					 meter_late_rows(definition, -1));
+	if (measures)
+		appendStringInfo(&sql, "AND NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
+						 meter_late_measures(definition, -1));
+	appendStringInfoString(&sql, "ORDER BY 5, 3, 2, 4");
+	meter_execute(sql.data, SPI_OK_SELECT);
+	meter_return_result(fcinfo);
+	meter_session_end(&session);
+}
+
+PG_FUNCTION_INFO_V1(meter_verify);
+
+/* verify(stream, meter, during) */
+Datum
+meter_verify(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = PG_ARGISNULL(1) ? NULL :
+		text_to_cstring(PG_GETARG_TEXT_PP(1));
+	ListCell   *cell;
+
+	meter_check_stream_permission(stream);
+	meter_return_begin(fcinfo);
+	/* whoever settles meanwhile must not make a difference */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	meter_one_snapshot(true);
+	PG_TRY();
+	{
+		if (meter != NULL)
+			(void) meter_load(stream, meter, METER_LOCK_NONE);	/* is it there? */
+		foreach(cell, meter_list_meters(stream, meter, false))
+		{
+			MeterRef   *ref = lfirst(cell);
+
+			verify_meter(fcinfo,
+						 meter_load(ref->stream, ref->meter, METER_LOCK_NONE),
+						 range_arg(fcinfo, 2));
+		}
+	}
+	PG_FINALLY();
+	{
+		meter_one_snapshot(false);
+	}
+	PG_END_TRY();
+	PopActiveSnapshot();
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(meter_resettle);
+
+/* resettle(stream, meter, during) */
+Datum
+meter_resettle(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
+	MeterDefinition *definition;
+	MeterSession session;
+	StringInfoData sql;
+	StringInfoData difference;
+	TimestampTz from;
+	TimestampTz end;
+	const char *end_literal;
+	bool		straddling;
+	int64		written;
+
+	PreventCommandIfReadOnly("meter.resettle()");
+	definition = meter_load_to_write(stream, meter);
+	if (!settled_window(definition, range_arg(fcinfo, 2), &from, &end))
+		PG_RETURN_INT64(0);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	meter_session_bulk();
+	meter_note_voids(definition, -1, PG_INT64_MAX);
+	end_literal = meter_timestamp_literal(end);
+	initStringInfo(&sql);
+	if (METER_OF_MEASURES(definition->aggregate))
+	{
+		written = meter_measure_resettle(definition, from, end);
+		meter_session_end(&session);
+		if (written > 0)
+			meter_store_settlement(definition, written);
+		PG_RETURN_INT64(written);
+	}
+	/* what may yet have to be held does not count */
+	straddling = meter_may_straddle(definition, definition->watermark);
+	append_timelines(&sql, definition, from, meter_late_from(definition),
+					 straddling);
+	appendStringInfoString(&sql, ", states AS (");
+	meter_append_upsert_state(&sql, definition, NULL, straddling);
+	/* nothing is left of what has no event any more */
+	appendStringInfo(&sql, "), gone AS (DELETE FROM %s.resource_state r WHERE r.meter = %s "
+					 "AND NOT EXISTS (SELECT FROM timelines t WHERE t.resource = r.resource)) ",
+					 quote_identifier(stream), quote_literal_cstr(meter));
+	initStringInfo(&difference);
+	meter_append_difference(&difference, definition, "timelines", end_literal,
+							meter_ledger_of_range(definition,
+												  meter_timestamp_literal(from),
+												  end_literal));
+	meter_append_insert_difference(&sql, definition,
+								   definition->settlement + 1,
+								   difference.data);
+	meter_execute(sql.data, SPI_OK_INSERT);
+	written = SPI_processed;
+	meter_session_end(&session);
+
+	if (written > 0)
+		meter_store_settlement(definition, written);
+	PG_RETURN_INT64(written);
+}

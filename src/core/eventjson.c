@@ -1,0 +1,181 @@
+/*
+ * eventjson.c
+ *	  Usage events as canonical JSON: writing it, and finding attributes in it.
+ */
+#include "core/instant.h"
+#include "core/jsontext.h"
+
+/* The canonical text of an event, terminated by a zero byte. */
+char *
+meter_event_to_text(const MeterUsageEvent *event, size_t *length)
+{
+	MeterWriter writer;
+	char		instant[METER_INSTANT_SIZE];
+	int			i;
+
+	meter_writer_init(&writer, meter_event_bound(event) + 128);
+	meter_put(&writer, "{\"time\":\"", 9);
+	meter_put(&writer, instant, meter_instant_write(event->time, instant));
+	meter_put_char(&writer, '"');
+	for (i = 0; i < METER_ATTRIBUTES; i++)
+	{
+		MeterAttr	field = event->fields[i];
+
+		if (MeterAttrIsNull(field))
+			continue;
+		meter_put(&writer, ",\"", 2);
+		meter_put(&writer, meter_field_names[i],
+				  strlen(meter_field_names[i]));
+		meter_put(&writer, "\":", 2);
+		if (i == METER_VALUE)
+			meter_put(&writer, field.data, field.len);
+		else
+			meter_put_string(&writer, field.data, field.len);
+	}
+	if (!MeterAttrIsNull(event->fields[METER_ATTRIBUTES]))
+	{
+		/* without its opening brace */
+		meter_put_char(&writer, ',');
+		meter_put(&writer, event->fields[METER_ATTRIBUTES].data + 1,
+				  event->fields[METER_ATTRIBUTES].len - 1);
+	}
+	else
+		meter_put_char(&writer, '}');
+	meter_put_char(&writer, '\0');
+	*length = writer.used - 1;
+	return writer.text;
+}
+
+/* Where a value of canonical JSON ends. */
+static const char *
+skip_value(const char *at, const char *end)
+{
+	int			depth = 0;
+
+	while (at < end)
+	{
+		char		byte = *at;
+
+		if (byte == '"')
+		{
+			for (at++; at < end && *at != '"'; at++)
+			{
+				if (*at == '\\')
+					at++;
+			}
+		}
+		else if (byte == '{' || byte == '[')
+			depth++;
+		else if (depth == 0 && (byte == ',' || byte == '}' || byte == ':'))
+			break;
+		else if (byte == '}' || byte == ']')
+			depth--;
+		at++;
+	}
+	return Min(at, end);
+}
+
+/* The text that a canonical string, without its quotes, stands for. */
+static MeterAttr
+read_string(MeterAttr written)
+{
+	MeterProblem problem;
+	MeterReader reader;
+	MeterWriter writer;
+
+	if (memchr(written.data, '\\', written.len) == NULL)
+		return written;
+	meter_reader_init(&reader, written.data, written.len, &problem);
+	meter_writer_init(&writer, written.len);
+	while (reader.at < reader.end)
+	{
+		if (*reader.at++ == '\\')
+			meter_read_escaped(&reader, &writer);
+		else
+			meter_put_char(&writer, reader.at[-1]);
+	}
+	return (MeterAttr) {writer.text, (int32) writer.used};
+}
+
+/* The next attribute, as it is written; *at is 0 for the first. */
+static bool
+next_attribute(MeterAttr attributes, int32 *at, MeterAttr *key,
+			   MeterAttr *value)
+{
+	const char *end = attributes.data + attributes.len;
+	const char *from = attributes.data + *at + 1;
+	const char *colon;
+	const char *to;
+
+	if (*at + 1 >= attributes.len)
+		return false;
+	colon = skip_value(from, end);
+	if (colon == end)
+		return false;
+	to = skip_value(colon + 1, end);
+	key->data = from + 1;
+	key->len = (int32) (colon - from) - 2;
+	value->data = colon + 1;
+	value->len = (int32) (to - colon) - 1;
+	*at = (int32) (to - attributes.data);
+	return key->len >= 0;
+}
+
+/*
+ * The next attribute: its name, and its value as canonical JSON.  *at is 0
+ * for the first; false behind the last.
+ */
+bool
+meter_attributes_next(MeterAttr attributes, int32 *at, MeterAttr *key,
+					  MeterAttr *value)
+{
+	if (MeterAttrIsNull(attributes) ||
+		!next_attribute(attributes, at, key, value))
+		return false;
+	*key = read_string(*key);
+	return true;
+}
+
+/* The value, as canonical JSON, of the attribute of that name. */
+bool
+meter_attributes_find(MeterAttr attributes, MeterAttr name, MeterAttr *value)
+{
+	MeterAttr	key;
+	MeterAttr	written = name;
+	int32		at = 0;
+	int32		i;
+
+	if (MeterAttrIsNull(attributes))
+		return false;
+	for (i = 0; i < name.len; i++)
+	{
+		if ((uint8) name.data[i] < 0x20 || name.data[i] == '"' ||
+			name.data[i] == '\\')
+		{
+			MeterWriter writer;
+
+			meter_writer_init(&writer, name.len + 2);
+			meter_put_string(&writer, name.data, name.len);
+			written.data = writer.text + 1;
+			written.len = (int32) writer.used - 2;
+			break;
+		}
+	}
+	while (next_attribute(attributes, &at, &key, value))
+	{
+		if (meter_attr_same(key, written))
+			return true;
+	}
+	return false;
+}
+
+/* A value as text: a string without its quotes, NULL for null. */
+MeterAttr
+meter_json_text(MeterAttr value)
+{
+	if (value.len >= 2 && value.data[0] == '"')
+		return read_string((MeterAttr) {value.data + 1, value.len - 2});
+	if (meter_text_is(value, "null"))
+		return METER_NULL_ATTR;
+	return value;
+}

@@ -1,0 +1,12 @@
+/*
+ * levels.h
+ *	  Timelines from increases and decreases.
+ */
+#ifndef METER_LEVELS_H
+#define METER_LEVELS_H
+
+#include "core/pairing.h"
+
+extern MeterTimeline *meter_levels(MeterEvents *deltas);
+
+#endif							/* METER_LEVELS_H */

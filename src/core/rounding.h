@@ -1,0 +1,67 @@
+/*
+ * rounding.h
+ *	  Rounding of timelines to units of precision, and cutting into periods.
+ */
+#ifndef METER_ROUNDING_H
+#define METER_ROUNDING_H
+
+#include "core/grid.h"
+#include "core/pairing.h"
+
+typedef enum MeterRounding
+{
+	METER_ROUND_NONE,
+	METER_ROUND_UP,
+	METER_ROUND_DOWN,
+	METER_ROUND_NEAREST
+} MeterRounding;
+
+/* What keeps two spans that touch apart when a timeline is rounded. */
+typedef enum MeterKeyed
+{
+	METER_KEYED_BY_LABEL,		/* texts and value */
+	METER_KEYED_BY_KEY			/* texts alone */
+} MeterKeyed;
+
+/* Spans rounded once; windows and periods then cut them exactly. */
+typedef struct MeterRounded
+{
+	const MeterTimeline *timeline;
+	int32		nspans;
+	MeterSpan  *spans;			/* label is a label, or with keys a key */
+	int32		nlabels;
+} MeterRounded;
+
+extern void meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
+						MeterKeyed keyed, MeterRounding rounding,
+						MeterGrid *grid, int64 open_end);
+
+/* Time per label within one period. */
+typedef struct MeterPart
+{
+	int32		label;
+	int64		billed;
+} MeterPart;
+
+/* Goes through the periods of [from, to) in which there is something. */
+typedef struct MeterCutter
+{
+	const MeterRounded *rounded;
+	MeterGrid  *grid;
+	int64		from;
+	int64		to;
+	int32		next;			/* first span that may still matter */
+	int64		period_begin;
+	int64		cut_begin;		/* the period within the window */
+	int64		cut_end;
+	int32		nparts;
+	MeterPart  *parts;			/* in order of first appearance */
+	int32	   *part_of;		/* by label: number of its part + 1 */
+} MeterCutter;
+
+extern void meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
+							MeterGrid *grid, int64 from, int64 to);
+extern bool meter_cut_next(MeterCutter *cutter);
+extern bool meter_cut_window(MeterCutter *cutter);
+
+#endif							/* METER_ROUNDING_H */

@@ -1,0 +1,16 @@
+/*
+ * clock.h
+ *	  Clocks: how far the watermark of a meter may go.
+ */
+#ifndef METER_CLOCK_H
+#define METER_CLOCK_H
+
+#include "meter.h"
+
+#include "catalog/definition.h"
+
+extern TimestampTz meter_later_by(TimestampTz instant, int64 usec);
+extern bool meter_clock_target(MeterDefinition *definition, int64 safe,
+							   TimestampTz *target);
+
+#endif							/* METER_CLOCK_H */

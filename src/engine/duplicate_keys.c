@@ -1,0 +1,488 @@
+/*
+ * duplicate_keys.c
+ *	  Which measures may have copies, known without reading the log again.
+ *
+ * Of the measures with an id that a meter has looked at, those up to its
+ * position, measure_key keeps a hash of resource, source and id: 8 bytes a
+ * row, by period and by block of arrivals.  A settle compares the hashes of
+ * its own periods with each other and with those of the identity window
+ * before them, here in memory, and only what is met twice is looked up in the
+ * log, in the blocks where it is.  Rows that arrived after the position are
+ * read from the log itself: their arrivals are the newest.
+ *
+ * A hash too many costs a look at the log, one that is missing would bill
+ * twice.  So hashes are noted in the transaction that moves the position, and
+ * only those of periods that no settle can ask for are removed.
+ */
+#include "engine/duplicate_keys.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "engine/measures.h"
+#include "pg/spi.h"
+
+/* Arrivals whose hashes are gathered at a time: some 10 MB. */
+#define ARRIVALS_AT_ONCE	(INT64CONST(1) << 20)
+
+/* Hashes compared at a time: a table of 72 MB. */
+#define MOST_KEYS	(INT64CONST(1) << 21)
+
+/* Chunks of hashes read at a time. */
+#define CHUNKS_AT_ONCE	64
+
+/* Mix the bytes of a text, and where it ends, into a hash: FNV-1a. */
+static uint64
+hash_text(uint64 hash, text *value)
+{
+	const unsigned char *byte = (unsigned char *) VARDATA_ANY(value);
+	const unsigned char *end = byte + VARSIZE_ANY_EXHDR(value);
+
+	for (; byte < end; byte++)
+		hash = (hash ^ *byte) * UINT64CONST(0x100000001b3);
+	/* no byte of a text is 0xff */
+	return (hash ^ 0xff) * UINT64CONST(0x100000001b3);
+}
+
+PG_FUNCTION_INFO_V1(meter_measure_key);
+
+/* measure_key(resource, source, id) */
+Datum
+meter_measure_key(PG_FUNCTION_ARGS)
+{
+	uint64		hash = UINT64CONST(0xcbf29ce484222325);
+
+	hash = hash_text(hash, PG_GETARG_TEXT_PP(0));
+	hash = hash_text(hash, PG_GETARG_TEXT_PP(1));
+	hash = hash_text(hash, PG_GETARG_TEXT_PP(2));
+	/* every bit of it counts in a table */
+	hash ^= hash >> 32;
+	hash *= UINT64CONST(0xd6e8feb86659fd93);
+	hash ^= hash >> 32;
+	/* 0 is a free place in one */
+	PG_RETURN_INT64(hash == 0 ? 1 : (int64) hash);
+}
+
+PG_FUNCTION_INFO_V1(meter_measure_keys_add);
+
+/* measure_keys(hash): one hash more */
+Datum
+meter_measure_keys_add(PG_FUNCTION_ARGS)
+{
+	MemoryContext context;
+	MemoryContext before;
+	StringInfo	keys;
+	uint64		key;
+
+	if (!AggCheckCallContext(fcinfo, &context))
+		elog(ERROR, "measure_keys called in non-aggregate context");
+	before = MemoryContextSwitchTo(context);
+	keys = PG_ARGISNULL(0) ? makeStringInfo() :
+		(StringInfo) PG_GETARG_POINTER(0);
+	if (!PG_ARGISNULL(1))
+	{
+		key = pg_hton64((uint64) PG_GETARG_INT64(1));
+		appendBinaryStringInfo(keys, (char *) &key, sizeof(key));
+	}
+	MemoryContextSwitchTo(before);
+	PG_RETURN_POINTER(keys);
+}
+
+PG_FUNCTION_INFO_V1(meter_measure_keys_final);
+
+/* measure_keys(): all of them */
+Datum
+meter_measure_keys_final(PG_FUNCTION_ARGS)
+{
+	StringInfo	keys;
+	bytea	   *result;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "measure_keys called in non-aggregate context");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	keys = (StringInfo) PG_GETARG_POINTER(0);
+	result = palloc(VARHDRSZ + keys->len);
+	SET_VARSIZE(result, VARHDRSZ + keys->len);
+	memcpy(VARDATA(result), keys->data, keys->len);
+	PG_RETURN_BYTEA_P(result);
+}
+
+/* The hash of a row e of the measure log. */
+#define ROW_KEY	"meter.measure_key(e.resource, coalesce(e.source, ''), e.id)"
+
+/*
+ * Look over what arrived between two positions: the arrivals of rows that have
+ * an id, segment by segment, since between these lie arrivals that never were;
+ * and whether a condition holds for any row e.
+ */
+MeterKeyRange *
+meter_new_measures(const MeterDefinition *definition, int64 after, int64 upto,
+				   const char *late, int *nranges, bool *any_late)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterKeyRange *ranges;
+	uint64		row;
+	bool		isnull;
+
+	meter_execute(psprintf("SELECT min(e.arrival) FILTER (WHERE e.id IS NOT NULL), "
+						   "max(e.arrival) FILTER (WHERE e.id IS NOT NULL), bool_or(%s) "
+						   "FROM %s.measure e WHERE e.arrival > " INT64_FORMAT
+						   " AND e.arrival <= " INT64_FORMAT " GROUP BY e.tableoid",
+						   late, quote_identifier(definition->stream), after,
+						   upto), SPI_OK_SELECT);
+	ranges = MemoryContextAlloc(context,
+								Max(SPI_processed, 1) * sizeof(MeterKeyRange));
+	*nranges = 0;
+	*any_late = false;
+	for (row = 0; row < SPI_processed; row++)
+	{
+		Datum		value = meter_result(row, 1, &isnull);
+
+		if (!isnull)
+		{
+			ranges[*nranges].first = DatumGetInt64(value);
+			ranges[*nranges].last = DatumGetInt64(meter_result(row, 2, &isnull));
+			(*nranges)++;
+		}
+		value = meter_result(row, 3, &isnull);
+		*any_late |= !isnull && DatumGetBool(value);
+	}
+	return ranges;
+}
+
+/* Note the hashes of the rows in these ranges, as far as `upto`. */
+void
+meter_note_measure_keys(const MeterDefinition *definition,
+						const MeterKeyRange *ranges, int nranges, int64 upto)
+{
+	const char *schema = quote_identifier(definition->stream);
+	int			i;
+
+	for (i = 0; i < nranges; i++)
+	{
+		int64		last = Min(ranges[i].last, upto);
+		int64		from;
+
+		for (from = ranges[i].first; from <= last; from += ARRIVALS_AT_ONCE)
+			meter_execute(psprintf("INSERT INTO %s.measure_key (meter, period_start, block, keys) "
+								   "SELECT %s, %s, e.arrival >> %d, meter.measure_keys(" ROW_KEY ") "
+								   "FROM %s.measure e WHERE e.arrival >= " INT64_FORMAT
+								   " AND e.arrival <= " INT64_FORMAT " AND e.id IS NOT NULL "
+								   "GROUP BY 2, 3", schema,
+								   quote_literal_cstr(definition->name),
+								   meter_period_of(definition, "e.start_time"),
+								   METER_KEY_BLOCK_BITS, schema, from,
+								   Min(from + ARRIVALS_AT_ONCE - 1, last)),
+						  SPI_OK_INSERT);
+	}
+}
+
+/* The first period whose hashes a settle from an instant on needs. */
+static char *
+first_period(const MeterDefinition *definition, TimestampTz from)
+{
+	int64		back = 2 * Min(definition->identity_window,
+							   PG_INT64_MAX / 4);
+	TimestampTz at = from < MIN_TIMESTAMP + back ? MIN_TIMESTAMP :
+		from - back;
+
+	return meter_period_of(definition,
+									  meter_timestamp_literal(at));
+}
+
+/* Remove the hashes of periods that lie too far back to be asked for. */
+void
+meter_prune_measure_keys(const MeterDefinition *definition)
+{
+	meter_execute(psprintf("DELETE FROM %s.measure_key WHERE meter = %s AND period_start < %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   first_period(definition, definition->watermark)),
+				  SPI_OK_DELETE);
+}
+
+/* A table of hashes, each with how often it was met: 0, 1, or 2 and more. */
+typedef struct KeyTable
+{
+	uint64	   *keys;			/* 0: free */
+	uint8	   *counts;
+	int64		mask;			/* slots - 1 */
+	int64		used;
+	int			npasses;		/* only every so many-th hash is in it */
+	int			pass;
+} KeyTable;
+
+/* Empty a table, or make it, for so many hashes at most. */
+static void
+table_begin(KeyTable *table, int64 nkeys)
+{
+	int64		slots = 1024;
+
+	while (slots < nkeys * 2)
+		slots *= 2;
+	table->mask = slots - 1;
+	table->used = 0;
+	table->keys = MemoryContextAllocExtended(CurrentMemoryContext,
+											 slots * sizeof(uint64),
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	table->counts = MemoryContextAllocExtended(CurrentMemoryContext, slots,
+											   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+/* Where a hash is, or would be; -1: not in this pass. */
+static inline int64
+table_slot(const KeyTable *table, uint64 key)
+{
+	int64		slot;
+
+	if (table->npasses > 1 && (key >> 40) % table->npasses != (uint64) table->pass)
+		return -1;
+	for (slot = key & table->mask;
+		 table->keys[slot] != 0 && table->keys[slot] != key;
+		 slot = (slot + 1) & table->mask)
+		;
+	return slot;
+}
+
+/* Put a hash in, and count it so often. */
+static void
+table_add(KeyTable *table, uint64 key, int count)
+{
+	int64		slot = table_slot(table, key);
+
+	if (slot < 0)
+		return;
+	if (table->keys[slot] == 0)
+	{
+		if (table->used >= table->mask)
+			elog(ERROR, "more hashes than were counted");
+		table->keys[slot] = key;
+		table->used++;
+	}
+	table->counts[slot] = Min(table->counts[slot] + count, 2);
+}
+
+/* Read the hashes of a chunk. */
+static int
+chunk_keys(Datum chunk, const uint8 **bytes)
+{
+	bytea	   *keys = DatumGetByteaPP(chunk);
+
+	*bytes = (const uint8 *) VARDATA_ANY(keys);
+	return VARSIZE_ANY_EXHDR(keys) / sizeof(uint64);
+}
+
+static inline uint64
+chunk_key(const uint8 *bytes, int i)
+{
+	uint64		key;
+
+	memcpy(&key, bytes + i * sizeof(uint64), sizeof(key));
+	return pg_ntoh64(key);
+}
+
+/* What is done with the chunks that a query finds. */
+typedef enum ChunkUse
+{
+	CHUNK_ADD,					/* put the hashes in */
+	CHUNK_COUNT,				/* count those that are there */
+	CHUNK_BLOCKS				/* list the blocks that hold one */
+} ChunkUse;
+
+/* Go through the chunks (keys, block) of a meter in [from, to). */
+static void
+walk_chunks(const MeterDefinition *definition, KeyTable *table, ChunkUse use,
+			const char *from, const char *to, StringInfo blocks)
+{
+	MemoryContext context;
+	MemoryContext before;
+	Portal		portal;
+	uint64		row;
+
+	portal = meter_cursor_open(psprintf("SELECT k.keys, k.block FROM %s.measure_key k "
+										"WHERE k.meter = %s AND k.period_start >= %s AND k.period_start < %s",
+										quote_identifier(definition->stream),
+										quote_literal_cstr(definition->name),
+										from, to));
+	context = AllocSetContextCreate(CurrentMemoryContext, "measure keys",
+									ALLOCSET_DEFAULT_SIZES);
+	while (meter_cursor_fetch(portal, CHUNKS_AT_ONCE))
+	{
+		before = MemoryContextSwitchTo(context);
+		for (row = 0; row < SPI_processed; row++)
+		{
+			bool		isnull;
+			const uint8 *bytes;
+			int			count = chunk_keys(meter_result(row, 1, &isnull),
+										   &bytes);
+			bool		found = false;
+			int			i;
+
+			for (i = 0; i < count && !found; i++)
+			{
+				uint64		key = chunk_key(bytes, i);
+				int64		slot;
+
+				if (use == CHUNK_ADD)
+				{
+					table_add(table, key, 1);
+					continue;
+				}
+				slot = table_slot(table, key);
+				if (slot < 0 || table->keys[slot] == 0)
+					continue;
+				if (use == CHUNK_COUNT)
+					table->counts[slot] = Min(table->counts[slot] + 1, 2);
+				else
+					found = true;
+			}
+			if (found)
+				appendStringInfo(blocks, "," INT64_FORMAT,
+								 DatumGetInt64(meter_result(row, 2, &isnull)));
+		}
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(context);
+	}
+	meter_cursor_close(portal);
+	MemoryContextDelete(context);
+}
+
+/* Go through hashes that a query gives one by one: hash, how often to count. */
+static void
+walk_rows(KeyTable *table, const char *sql)
+{
+	Portal		portal = meter_cursor_open(sql);
+
+	while (meter_cursor_fetch(portal, 10000))
+	{
+		uint64		row;
+		bool		isnull;
+
+		for (row = 0; row < SPI_processed; row++)
+			table_add(table,
+					  (uint64) DatumGetInt64(meter_result(row, 1, &isnull)),
+					  DatumGetInt32(meter_result(row, 2, &isnull)));
+	}
+	meter_cursor_close(portal);
+}
+
+/*
+ * Which measures that count in [from, to) may have copies: those whose hash
+ * is met twice.  `first_straddler` is the start of the earliest that began
+ * before `from` and ends after it, DT_NOEND if there is none.
+ */
+void
+meter_find_suspects(const MeterDefinition *definition, TimestampTz from,
+					TimestampTz to, TimestampTz first_straddler,
+					MeterSuspects *suspects)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	const char *from_literal = meter_timestamp_literal(from);
+	const char *to_literal = meter_timestamp_literal(to);
+	const char *first = first_period(definition, from);
+	StringInfoData rows;
+	StringInfoData hashes;
+	StringInfoData blocks;
+	KeyTable	table;
+	int64		nkeys;
+	bool		straddlers = !TIMESTAMP_IS_NOEND(first_straddler);
+	bool		anywhere = false;
+	bool		isnull;
+
+	initStringInfo(&rows);
+	/* what arrived after the position has no chunk yet */
+	appendStringInfo(&rows,
+					 "SELECT " ROW_KEY ", 1 FROM %s.measure e WHERE e.arrival > " INT64_FORMAT
+					 " AND e.id IS NOT NULL AND e.start_time < %s AND e.end_time >= %s",
+					 schema, definition->measures.position, to_literal,
+					 first);
+	if (straddlers)
+	{
+		/* those of which no chunk has all copies are looked up in any case */
+		TimestampTz oldest = from < MIN_TIMESTAMP + definition->identity_window ?
+			MIN_TIMESTAMP : from - definition->identity_window;
+
+		anywhere = first_straddler < oldest;
+		appendStringInfo(&rows,
+						 " UNION ALL SELECT " ROW_KEY ", CASE WHEN e.start_time < %s THEN 2 ELSE 0 END "
+						 "FROM %s.measure e WHERE e.arrival <= " INT64_FORMAT
+						 " AND e.id IS NOT NULL AND e.start_time < %s AND e.end_time > %s",
+						 meter_timestamp_literal(oldest), schema,
+						 definition->measures.position,
+						 from_literal, from_literal);
+	}
+	meter_execute(psprintf("SELECT coalesce((SELECT sum(length(k.keys) / 8) FROM %s.measure_key k "
+						   "WHERE k.meter = %s AND k.period_start >= %s AND k.period_start < %s), 0)::bigint "
+						   "+ (SELECT count(*) FROM (%s) r)",
+						   schema, meter, from_literal, to_literal, rows.data),
+				  SPI_OK_SELECT);
+	nkeys = DatumGetInt64(meter_result(0, 1, &isnull));
+	suspects->count = 0;
+	suspects->nblocks = 0;
+	suspects->hashes = suspects->blocks = NULL;
+	if (nkeys == 0)
+		return;
+
+	initStringInfo(&hashes);
+	appendStringInfoChar(&hashes, '{');
+	initStringInfo(&blocks);
+	table.npasses = (int) (nkeys / MOST_KEYS) + 1;
+	for (table.pass = 0; table.pass < table.npasses; table.pass++)
+	{
+		int64		before = suspects->count;
+		int64		slot;
+
+		CHECK_FOR_INTERRUPTS();
+		/* the hashes of a pass are about as many as those of another */
+		table_begin(&table, nkeys / table.npasses * 5 / 4 + 1024);
+		walk_chunks(definition, &table, CHUNK_ADD, from_literal, to_literal,
+					NULL);
+		walk_rows(&table, rows.data);
+		walk_chunks(definition, &table, CHUNK_COUNT, first, from_literal,
+					NULL);
+		for (slot = 0; slot <= table.mask; slot++)
+		{
+			if (table.counts[slot] >= 2)
+				appendStringInfo(&hashes, "%s" INT64_FORMAT,
+								 suspects->count++ > 0 ? "," : "",
+								 (int64) table.keys[slot]);
+		}
+		if (suspects->count > before && !anywhere)
+		{
+			KeyTable	met = {NULL, NULL, 0, 0, table.npasses, table.pass};
+
+			table_begin(&met, suspects->count - before);
+			for (slot = 0; slot <= table.mask; slot++)
+			{
+				if (table.counts[slot] >= 2)
+					table_add(&met, table.keys[slot], 2);
+			}
+			walk_chunks(definition, &met, CHUNK_BLOCKS, first, to_literal,
+						&blocks);
+			pfree(met.keys);
+			pfree(met.counts);
+		}
+		pfree(table.keys);
+		pfree(table.counts);
+	}
+	if (suspects->count == 0)
+		return;
+	appendStringInfoString(&hashes, "}'::bigint[]");
+	suspects->hashes = psprintf("'%s", hashes.data);
+	suspects->nblocks = PG_INT64_MAX;
+	if (anywhere)
+		return;
+	/* a block has a chunk for each period */
+	meter_execute(psprintf("SELECT count(DISTINCT b), array_agg(DISTINCT b) FROM unnest('{%s}'::bigint[]) b",
+						   blocks.len > 0 ? blocks.data + 1 : ""),
+				  SPI_OK_SELECT);
+	suspects->nblocks = DatumGetInt64(meter_result(0, 1, &isnull));
+	suspects->blocks = psprintf("%s::bigint[]",
+								quote_literal_cstr(suspects->nblocks > 0 ?
+												   meter_result_text(0, 2) : "{}"));
+}

@@ -1,0 +1,44 @@
+/*
+ * duplicate_keys.h
+ *	  Which measures may have copies.
+ */
+#ifndef METER_DUPLICATE_KEYS_H
+#define METER_DUPLICATE_KEYS_H
+
+#include "meter.h"
+
+#include "catalog/definition.h"
+
+/* Rows that may have copies, as conditions on the log. */
+typedef struct MeterSuspects
+{
+	int64		count;
+	char	   *hashes;			/* bigint[] literal */
+	int64		nblocks;		/* where they are */
+	char	   *blocks;			/* bigint[] literal */
+} MeterSuspects;
+
+/* A block of arrivals is so many bits of them. */
+#define METER_KEY_BLOCK_BITS	13
+
+/* Arrivals of a segment among which there are measures with an id. */
+typedef struct MeterKeyRange
+{
+	int64		first;
+	int64		last;
+} MeterKeyRange;
+
+extern MeterKeyRange *meter_new_measures(const MeterDefinition *definition,
+										 int64 after, int64 upto,
+										 const char *late, int *nranges,
+										 bool *any_late);
+extern void meter_note_measure_keys(const MeterDefinition *definition,
+									const MeterKeyRange *ranges, int nranges,
+									int64 upto);
+extern void meter_prune_measure_keys(const MeterDefinition *definition);
+extern void meter_find_suspects(const MeterDefinition *definition,
+								TimestampTz from, TimestampTz to,
+								TimestampTz first_straddler,
+								MeterSuspects *suspects);
+
+#endif							/* METER_DUPLICATE_KEYS_H */

@@ -1,0 +1,593 @@
+/*
+ * events.c
+ *	  The parts that the engine's queries are made of.
+ *
+ * Every part names each table with its schema and relies on the search_path
+ * of a session (see spi.c) for everything else.  Instants are written into
+ * the text, so that the planner can leave out segments that do not hold them.
+ */
+#include "engine/events.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "engine/measures.h"
+#include "log/segment.h"
+#include "pg/spi.h"
+
+/* A key of attributes that must be a number: NULL where it is none. */
+void
+meter_append_number_attribute(StringInfo sql, const char *key)
+{
+	const char *literal = quote_literal_cstr(key);
+
+	appendStringInfo(sql,
+					 "CASE jsonb_typeof(e.attributes -> %s) WHEN 'number' THEN (e.attributes -> %s)::numeric "
+					 "WHEN 'string' THEN CASE WHEN length(e.attributes ->> %s) <= 300 AND e.attributes ->> %s "
+					 "~ '^[[:space:]]*[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,2})?[[:space:]]*$' "
+					 "THEN (e.attributes ->> %s)::numeric END END",
+					 literal, literal, literal, literal, literal);
+}
+
+/* A dimension of a row e: a column, or a key of attributes. */
+void
+meter_append_dimension(StringInfo sql, const char *name)
+{
+	if (strcmp(name, "source") == 0 || strcmp(name, "entity") == 0 ||
+		strcmp(name, "offering") == 0)
+		appendStringInfo(sql, "e.%s", name);
+	else
+		appendStringInfo(sql, "e.attributes ->> %s", quote_literal_cstr(name));
+}
+
+/* The condition under which a row e of the log is a statement to a meter. */
+void
+meter_append_statement_filter(StringInfo sql,
+							  const MeterDefinition *definition)
+{
+	appendStringInfo(sql, METER_IS_STATEMENT("e")
+					 " AND e.attributes ->> 'meter' = %s",
+					 quote_literal_cstr(definition->name));
+	/* that there is none may be said of what has no entity */
+	if (definition->entity != NULL)
+		appendStringInfo(sql, " AND (e.action = 'reconciled:stop' OR e.entity = %s)",
+						 quote_literal_cstr(definition->entity));
+}
+
+/* The condition under which a row e of the event log is one to a meter. */
+void
+meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
+{
+	if (METER_OF_MEASURES(definition->aggregate))
+	{
+		/* what says who owns a resource, whatever happened to it */
+		appendStringInfoString(sql, "e.account <> '' AND e.action <> 'void' "
+							   "AND NOT starts_with(e.action, 'reconciled:')");
+		return;
+	}
+	appendStringInfo(sql, "(((e.action = ANY (%s) OR e.action = ANY (%s) OR e.action = ANY (%s))",
+					 meter_text_array_literal(definition->starts),
+					 meter_text_array_literal(definition->stops),
+					 meter_text_array_literal(definition->changes));
+	if (definition->entity != NULL)
+		appendStringInfo(sql, " AND e.entity = %s",
+						 quote_literal_cstr(definition->entity));
+	appendStringInfoString(sql, ") OR (");
+	meter_append_statement_filter(sql, definition);
+	appendStringInfoString(sql, "))");
+}
+
+/* What a row of the log says beyond its key and time, in an order of its own. */
+#define CONTENT(alias) \
+	"ROW(" alias ".account, " alias ".entity, " alias ".action, " \
+	alias ".offering, " alias ".attributes)::text COLLATE \"C\""
+
+/* Time since the next lesser copy of a row that has an id. */
+#define SINCE_COPY(alias) \
+	alias ".\"time\" - lag(" alias ".\"time\") OVER (PARTITION BY " \
+	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
+	alias ".\"time\", coalesce(" alias ".value, '-Infinity'), CASE WHEN " \
+	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival) AS since_copy"
+
+/* Not a row that is held for the meter. */
+static void
+append_not_held(StringInfo sql, const MeterDefinition *definition,
+				const char *alias)
+{
+	appendStringInfo(sql,
+					 "NOT EXISTS (SELECT FROM %s.held h WHERE h.meter = %s "
+					 "AND h.log = 'event' AND h.arrival = %s.arrival)",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name), alias);
+}
+
+/*
+ * The rows of the log that there are, as far as a scope goes; `to` apart,
+ * where some resources have rows beyond it.
+ */
+static void
+append_scope(StringInfo sql, const MeterDefinition *definition,
+			 const MeterScope *scope, const char *alias)
+{
+	append_not_held(sql, definition, alias);
+	if (scope->to != NULL && scope->straddling == NULL)
+		appendStringInfo(sql, " AND %s.\"time\" < %s", alias, scope->to);
+	if (scope->late_from != NULL)
+		appendStringInfo(sql, " AND (%s.arrival <= " INT64_FORMAT
+						 " OR %s.\"time\" >= %s OR %s.action LIKE 'reconciled:%%')",
+						 alias, scope->safe, alias, scope->late_from, alias);
+}
+
+/* The dimensions of a row e, as the state has them. */
+void
+meter_append_dimensions(StringInfo sql, const MeterDefinition *definition)
+{
+	int			i;
+
+	appendStringInfoString(sql, "ARRAY[");
+	for (i = 0; i < definition->ndimensions; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(sql, ", ");
+		meter_append_dimension(sql, definition->dimension_names[i]);
+	}
+	appendStringInfoString(sql, "]::text[]");
+}
+
+/* The value of a row e. */
+void
+meter_append_value(StringInfo sql, const MeterDefinition *definition)
+{
+	if (definition->aggregate == METER_DURATION)
+		appendStringInfoString(sql, "NULL::numeric");
+	else if (strcmp(definition->value_from, "value") == 0)
+		appendStringInfoString(sql, "e.value");
+	else
+		meter_append_number_attribute(sql, definition->value_from);
+}
+
+/*
+ * The columns of an event e that meter.settle_timeline() takes, and arrival.
+ */
+static void
+append_columns(StringInfo sql, const MeterDefinition *definition)
+{
+	appendStringInfo(sql,
+					 "e.resource, CASE WHEN e.action = ANY (%s) THEN 's' "
+					 "WHEN e.action = ANY (%s) THEN 'p' WHEN e.action = ANY (%s) THEN 'c' "
+					 "WHEN e.action = 'reconciled:stop' THEN 'g' ELSE 'h' END::\"char\" AS kind, "
+					 "e.\"time\" AS at, e.account, ",
+					 meter_text_array_literal(definition->starts),
+					 meter_text_array_literal(definition->stops),
+					 meter_text_array_literal(definition->changes));
+	meter_append_dimensions(sql, definition);
+	appendStringInfoString(sql, " AS dimensions, ");
+	meter_append_value(sql, definition);
+	appendStringInfoString(sql, " AS value, NULL::timestamptz AS alive, NULL::timestamptz AS absent, "
+						   "coalesce(e.source, '') AS source, "
+						   "CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END AS statement, "
+						   "e.arrival");
+}
+
+/* What is asked of the whole log begins at its floor. */
+static void
+append_from_floor(StringInfo sql, const MeterDefinition *definition)
+{
+	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+		appendStringInfo(sql, " AND e.\"time\" >= %s",
+						 meter_timestamp_literal(definition->floor));
+}
+
+/* The rows of a scope that are events to a meter, or those beyond its `to`. */
+static void
+append_raw(StringInfo sql, const MeterDefinition *definition,
+		   const MeterScope *scope, const char *log, bool beyond)
+{
+	appendStringInfoString(sql, "SELECT ");
+	append_columns(sql, definition);
+	appendStringInfo(sql, ", e.id FROM %s%s e WHERE ",
+					 beyond ? psprintf("%s s, ", scope->straddling) : "", log);
+	if (beyond)
+		appendStringInfo(sql, "e.resource = s.resource AND e.\"time\" <= s.upto "
+						 "AND e.\"time\" >= %s AND ", scope->to);
+	else if (scope->straddling != NULL)
+		appendStringInfo(sql, "e.\"time\" < %s AND ", scope->to);
+	meter_append_action_filter(sql, definition);
+	appendStringInfoString(sql, " AND ");
+	append_scope(sql, definition, scope, "e");
+	if (scope->from != NULL)
+		appendStringInfo(sql, " AND e.\"time\" >= %s", scope->from);
+	else
+		append_from_floor(sql, definition);
+}
+
+/*
+ * Rows of the event log of the resources in a list (resource), before an
+ * instant (NULL: all), as a subquery.  Among arrivals before `sealed` they
+ * are looked up one resource at a time, the others are met in a scan.
+ */
+char *
+meter_rows_of_resources(const MeterDefinition *definition,
+						const char *resources, int64 sealed, const char *to)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *before = to == NULL ? "" :
+		psprintf(" AND e.\"time\" < %s", to);
+	char	   *scan = psprintf("SELECT e.* FROM %s t, %s.event e "
+								"WHERE e.resource = t.resource%s",
+								resources, schema, before);
+
+	if (sealed == 0)
+		return psprintf("(%s)", scan);
+	return psprintf("(SELECT e.* FROM %s t CROSS JOIN LATERAL ("
+					"SELECT * FROM %s.event e WHERE e.arrival < " INT64_FORMAT
+					" AND e.resource = t.resource%s OFFSET 0) e "
+					"UNION ALL %s AND e.arrival >= " INT64_FORMAT ")",
+					resources, schema, sealed, before, scan, sealed);
+}
+
+/* About how many rows of a scan take as long as a look into an index. */
+#define ROWS_A_PROBE	30
+
+/*
+ * Up to which arrival to look for so many resources one by one: 0 if to read
+ * everything is faster.
+ */
+int64
+meter_sealed_for(const MeterDefinition *definition, double nresources)
+{
+	double		rows;
+	int			segments;
+	int64		sealed = meter_sealed_until(definition->stream, "event",
+											&rows, &segments);
+
+	return nresources * segments * ROWS_A_PROBE < rows ? sealed : 0;
+}
+
+/*
+ * The events of a meter as a list of CTEs, the last of which, "events", has
+ * the columns that meter.settle_timeline() takes, and arrival.  Identity is
+ * settled among all rows of the log, before the meter's filters: of copies
+ * within the identity window only the least counts, and none that was taken
+ * back.  Where no row has an id that costs nothing.
+ */
+void
+meter_append_events(StringInfo sql, const MeterDefinition *definition,
+					const MeterScope *scope)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *log = scope->touched ? "log" : psprintf("%s.event", schema);
+	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
+								  definition->identity_window);
+
+	if (scope->touched != NULL)
+		appendStringInfo(sql, "log AS MATERIALIZED (SELECT * FROM %s l), ",
+						 scope->from != NULL ?
+						 psprintf("(SELECT e.* FROM %s t, %s.event e WHERE e.resource = t.resource "
+								  "AND e.\"time\" >= %s - %s)",
+								  scope->touched, schema, scope->from, window) :
+						 meter_rows_of_resources(definition, scope->touched,
+												 scope->sealed,
+												 scope->straddling ? NULL : scope->to));
+	appendStringInfoString(sql, "raw AS MATERIALIZED (");
+	append_raw(sql, definition, scope, log, false);
+	if (scope->straddling != NULL)
+	{
+		appendStringInfoString(sql, " UNION ALL ");
+		append_raw(sql, definition, scope, log, true);
+	}
+
+	/* if any lesser copy lies within the window, the one next to it does */
+	appendStringInfo(sql,
+					 "), copies AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
+					 SINCE_COPY("c") " FROM %s c WHERE c.id IS NOT NULL AND c.action <> 'void' "
+					 "AND EXISTS (SELECT FROM raw r WHERE r.id = c.id AND r.resource = c.resource "
+					 "AND r.source = coalesce(c.source, '')) AND ", log);
+	append_scope(sql, definition, scope, "c");
+	if (scope->from != NULL)
+		appendStringInfo(sql, " AND c.\"time\" >= %s - %s", scope->from, window);
+	appendStringInfo(sql, ") c WHERE c.since_copy <= %s", window);
+
+	appendStringInfoString(sql,
+						   "), events AS (SELECT r.resource, " METER_EVENT_COLUMNS("r")
+						   ", r.arrival FROM raw r "
+						   "WHERE NOT EXISTS (SELECT FROM copies c WHERE c.arrival = r.arrival) "
+						   "AND NOT EXISTS (SELECT FROM ");
+	if (scope->voids_from_log)
+		appendStringInfo(sql, "%s.event v WHERE v.action = 'void' "
+						 "AND v.resource = r.resource AND coalesce(v.source, '') = r.source "
+						 "AND v.id = r.id))", schema);
+	else
+		appendStringInfo(sql, "%s.voided v WHERE v.meter = %s AND v.resource = r.resource "
+						 "AND v.source = r.source AND v.id = r.id))", schema,
+						 quote_literal_cstr(definition->name));
+	/* in place of what lay before the floor */
+	if (scope->from == NULL && !TIMESTAMP_IS_NOBEGIN(definition->floor))
+	{
+		sql->len--;
+		appendStringInfo(sql, " UNION ALL SELECT r.resource, " METER_CARRIED
+						 ", NULL FROM %s%s.floor_state r WHERE r.meter = %s%s)",
+						 scope->touched ? psprintf("%s t, ", scope->touched) : "",
+						 schema, quote_literal_cstr(definition->name),
+						 scope->touched ? " AND r.resource = t.resource" : "");
+	}
+}
+
+/*
+ * The same for a view, as one query: a filter on the resource reaches the
+ * log, and no plan is far off where statistics are.  `from` and `to`, both or
+ * neither, are expressions.
+ */
+void
+meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
+							const char *from, const char *to)
+{
+	const char *schema = quote_identifier(definition->stream);
+	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
+								  definition->identity_window);
+
+	appendStringInfoString(sql, "SELECT ");
+	append_columns(sql, definition);
+	appendStringInfo(sql,
+					 " FROM (SELECT l.*, " SINCE_COPY("l")
+					 " FROM %s.event l WHERE l.action <> 'void' AND ", schema);
+	append_not_held(sql, definition, "l");
+	if (from != NULL)
+		appendStringInfo(sql, " AND l.\"time\" >= %s - %s AND l.\"time\" < %s",
+						 from, window, to);
+	appendStringInfoString(sql, ") e WHERE ");
+	meter_append_action_filter(sql, definition);
+	if (from != NULL)
+		appendStringInfo(sql, " AND e.\"time\" >= %s", from);
+	else
+		append_from_floor(sql, definition);
+	appendStringInfo(sql,
+					 " AND (e.id IS NULL OR coalesce(e.since_copy > %s, true)) "
+					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.meter = %s "
+					 "AND v.resource = e.resource "
+					 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
+					 window, schema, quote_literal_cstr(definition->name));
+}
+
+/*
+ * A query of the instant where a meter begins: that of its earliest event,
+ * or of the earliest usage that one of its name has in the ledger.
+ */
+char *
+meter_earliest_instant(const MeterDefinition *definition)
+{
+	StringInfoData sql;
+
+	if (METER_OF_MEASURES(definition->aggregate))
+		return psprintf("SELECT least((%s), (SELECT min(u.period_start) FROM %s.usage u WHERE u.meter = %s))",
+						meter_earliest_measure(definition),
+						quote_identifier(definition->stream),
+						quote_literal_cstr(definition->name));
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT least((SELECT min(least(e.\"time\", CASE WHEN "
+					 METER_IS_STATEMENT("e")
+					 " THEN meter.statement_instant(e.attributes, 'since') END)) FROM %s.event e WHERE ",
+					 quote_identifier(definition->stream));
+	meter_append_action_filter(&sql, definition);
+	appendStringInfoString(&sql, " AND ");
+	append_not_held(&sql, definition, "e");
+	appendStringInfo(&sql, "), (SELECT min(u.period_start) FROM %s.usage u WHERE u.meter = %s))",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name));
+	return sql.data;
+}
+
+/*
+ * May statements straddle an instant: are they later, and change what was
+ * before it?  Within a session.
+ */
+bool
+meter_may_straddle(const MeterDefinition *definition, TimestampTz instant)
+{
+	meter_execute(psprintf("SELECT FROM %s.snapshot WHERE at >= %s LIMIT 1",
+						   quote_identifier(definition->stream),
+						   meter_timestamp_literal(instant)), SPI_OK_SELECT);
+	return SPI_processed > 0;
+}
+
+/*
+ * The resources of which statements straddle an instant, and the latest that
+ * does, as a query (resource, upto).  What lies between bears on what was
+ * before the instant.
+ */
+void
+meter_append_straddling(StringInfo sql, const MeterDefinition *definition,
+						const char *touched, const char *instant)
+{
+	appendStringInfo(sql,
+					 "SELECT e.resource, max(e.\"time\") AS upto FROM %s%s.event e "
+					 "WHERE e.\"time\" >= %s AND %s",
+					 touched ? psprintf("%s t, ", touched) : "",
+					 quote_identifier(definition->stream), instant,
+					 touched ? "e.resource = t.resource AND " : "");
+	meter_append_statement_filter(sql, definition);
+	appendStringInfo(sql, " AND " METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
+					 " < %s GROUP BY e.resource", instant);
+}
+
+/*
+ * Columns of `timelines`, aggregated of events e, that tell apart what is
+ * before an instant: the timeline without the rest, whether there is any of
+ * it, and the latest statement that straddles it.
+ */
+void
+meter_append_before(StringInfo sql, const MeterDefinition *definition,
+					const char *instant)
+{
+	appendStringInfo(sql,
+					 "coalesce(" METER_TIMELINE("e") " FILTER (WHERE e.kind IN ('o', 'x') OR e.at < %s), "
+					 "(SELECT meter.settle_timeline('x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), "
+					 "NULL, NULL, NULL, NULL, NULL))) AS before, bool_or(e.kind = 'o' OR e.at < %s) AS began, "
+					 "max(e.at) FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= %s AND "
+					 METER_REACH("e.statement", "e.at", "e.kind = 'g'") " < %s) AS straddles, ",
+					 instant, definition->ndimensions, instant, instant,
+					 instant);
+}
+
+/*
+ * Rows e of the log that arrived after the position, up to `safe` (all, if it
+ * is negative), and may change settled periods of the meter: its events, and
+ * copies of them, from before the watermark, rows taken back, statements that
+ * reach back behind it, and what lies before such a statement.
+ */
+char *
+meter_late_rows(const MeterDefinition *definition, int64 safe)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *watermark = meter_timestamp_literal(definition->watermark);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "%s.event e WHERE e.arrival > " INT64_FORMAT,
+					 schema, definition->position);
+	if (safe >= 0)
+		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
+	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "
+					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
+					 METER_IS_STATEMENT("e") " AND "
+					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
+					 " < %s) OR EXISTS (SELECT FROM %s.resource_state r WHERE r.meter = %s "
+					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
+					 "AND (e.id IS NOT NULL OR ",
+					 watermark, schema, watermark, watermark, schema,
+					 quote_literal_cstr(definition->name));
+	meter_append_action_filter(&sql, definition);
+	appendStringInfoString(&sql, "))) AND ");
+	append_not_held(&sql, definition, "e");
+	return sql.data;
+}
+
+/*
+ * Write the states in which `timelines` (resource, timeline) end.  Should the
+ * account still be unknown, what is billed to nobody begins with the period
+ * at `unnamed_since`, or if that is NULL with that of the resource's earliest
+ * event (a column of `timelines`).  Where statements may straddle the end,
+ * `timelines` has the timeline without what is later (before), and the latest
+ * that does (straddles).
+ */
+void
+meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
+						  const char *unnamed_since, bool straddling)
+{
+	appendStringInfo(sql,
+					 "INSERT INTO %s.resource_state AS r (meter, resource, active, account, "
+					 "dimensions, value, since, alive, absent, source, straddles, unnamed_since) "
+					 "SELECT %s, n.resource, (n.state).active, (n.state).account, "
+					 "(n.state).dimensions, (n.state).value, (n.state).since, (n.state).alive, "
+					 "(n.state).absent, (n.state).source, n.straddles, "
+					 "CASE WHEN (n.state).account IS NULL AND n.began THEN n.unnamed_since END "
+					 "FROM (SELECT resource, meter.settle_state(%s) AS state, %s, "
+					 "%s AS unnamed_since FROM timelines ORDER BY resource) n "
+					 "ON CONFLICT (meter, resource) DO UPDATE SET "
+					 "active = excluded.active, account = excluded.account, "
+					 "dimensions = excluded.dimensions, value = excluded.value, "
+					 "since = excluded.since, alive = excluded.alive, absent = excluded.absent, "
+					 "source = excluded.source, straddles = excluded.straddles, "
+					 "unnamed_since = CASE WHEN excluded.account IS NULL THEN "
+					 "least(r.unnamed_since, excluded.unnamed_since) END",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name),
+					 straddling ? "before" : "timeline",
+					 straddling ? "straddles, began" :
+					 "NULL::timestamptz AS straddles, true AS began",
+					 unnamed_since ? unnamed_since :
+					 psprintf("meter.settle_period_begin(%s, earliest)",
+							  definition->spec));
+}
+
+/*
+ * What usage should be and what the ledger says, as rows (resource, account,
+ * dimensions, period_start, quantity, revisions): usage from `timelines`
+ * (resource, timeline, begin_at) up to `end`, and the negated ledger rows
+ * that `ledger` gives.  Grouped and summed, what remains is the difference.
+ */
+void
+meter_append_difference(StringInfo sql, const MeterDefinition *definition,
+						const char *timelines, const char *end,
+						const char *ledger)
+{
+	appendStringInfo(sql,
+					 "SELECT w.resource, (w.row).account, (w.row).dimensions, "
+					 "(w.row).period_start, (w.row).quantity, 0 AS revisions "
+					 "FROM (SELECT t.resource, meter.settle_rows(%s, t.resource, "
+					 "t.timeline, t.begin_at, %s) AS \"row\" FROM %s t) w "
+					 "UNION ALL %s",
+					 definition->spec, end, timelines, ledger);
+}
+
+/*
+ * The ledger rows of the resources in `touched` (resource, begin_at) from
+ * there up to `end`, negated.  Few are looked up one (period, resource) at a
+ * time by ranges of the key, many are met in one scan of the rest of it.
+ */
+char *
+meter_ledger_of_touched(const MeterDefinition *definition,
+						const char *touched, const char *end, bool few)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *stream = quote_literal_cstr(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+
+	if (few)
+		return psprintf("SELECT t.resource, l.account, l.dimensions, "
+						"l.period_start, - l.quantity, 1 FROM %s t "
+						"CROSS JOIN LATERAL meter.settle_periods(%s, t.begin_at, %s) p "
+						"CROSS JOIN LATERAL (SELECT * FROM %s.usage u "
+						"WHERE u.transaction_id >= meter.transaction_id_low(%s, %s, t.resource, p) "
+						"AND u.transaction_id <= meter.transaction_id_high(%s, %s, t.resource, p) "
+						"AND u.meter = %s AND u.resource = t.resource "
+						"AND u.period_start = p OFFSET 0) l",
+						touched, definition->spec, end, schema,
+						stream, meter, stream, meter, meter);
+	return psprintf("SELECT l.resource, l.account, l.dimensions, "
+					"l.period_start, - l.quantity, 1 FROM %s.usage l JOIN %s t "
+					"ON l.resource = t.resource AND l.period_start >= t.begin_at "
+					"WHERE l.transaction_id >= meter.transaction_id_from((SELECT min(begin_at) FROM %s)) "
+					"AND l.meter = %s AND l.period_start < %s",
+					schema, touched, touched, meter, end);
+}
+
+/* All ledger rows of a meter in [from, end), negated. */
+char *
+meter_ledger_of_range(const MeterDefinition *definition, const char *from,
+					  const char *end)
+{
+	return psprintf("SELECT l.resource, l.account, l.dimensions, "
+					"l.period_start, - l.quantity, 1 FROM %s.usage l "
+					"WHERE l.transaction_id >= meter.transaction_id_from(%s) "
+					"AND l.meter = %s AND l.period_start >= %s AND l.period_start < %s",
+					quote_identifier(definition->stream), from,
+					quote_literal_cstr(definition->name), from, end);
+}
+
+/* Write what remains of a difference as usage rows of a settlement. */
+void
+meter_append_insert_difference(StringInfo sql,
+							   const MeterDefinition *definition,
+							   int64 settlement, const char *difference)
+{
+	appendStringInfo(sql,
+					 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
+					 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
+					 "SELECT meter.transaction_id(%s, %s, d.resource, d.account, d.dimensions, "
+					 "d.period_start, d.revision), %s, d.account, d.resource, d.dimensions, "
+					 "d.period_start, d.quantity, d.revision, " INT64_FORMAT ", now() "
+					 "FROM (SELECT x.resource, x.account, x.dimensions, x.period_start, "
+					 "trim_scale(sum(x.quantity)) AS quantity, sum(x.revisions)::integer AS revision "
+					 "FROM (%s) x (resource, account, dimensions, period_start, quantity, revisions) "
+					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d ORDER BY 1",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->stream),
+					 quote_literal_cstr(definition->name),
+					 quote_literal_cstr(definition->name),
+					 settlement, difference,
+					 /* a first row of 0 is one */
+					 METER_KEEPS_ZERO(definition->aggregate) ?
+					 " OR sum(x.revisions) = 0" : "");
+}

@@ -1,0 +1,102 @@
+/*
+ * events.h
+ *	  The parts that the engine's queries are made of.
+ */
+#ifndef METER_EVENTS_H
+#define METER_EVENTS_H
+
+#include "meter.h"
+
+#include "lib/stringinfo.h"
+
+#include "catalog/definition.h"
+
+/*
+ * The columns of "events" but for resource and arrival, which come first and
+ * last; what they are handed to; and the carried state r in their form.
+ */
+#define METER_EVENT_COLUMNS(x) \
+	x ".kind, " x ".at, " x ".account, " x ".dimensions, " x ".value, " \
+	x ".alive, " x ".absent, " x ".source, " x ".statement"
+#define METER_TIMELINE(x) \
+	"meter.settle_timeline(" METER_EVENT_COLUMNS(x) ")"
+#define METER_CARRIED \
+	"CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\" AS kind, r.since AS at, " \
+	"r.account, r.dimensions, r.value, r.alive, r.absent, r.source, NULL::jsonb"
+
+/* A row e of the log that says what a snapshot showed. */
+#define METER_IS_STATEMENT(e) \
+	e ".action IN ('reconciled:start', 'reconciled:stop', 'reconciled:change')"
+
+/* From when on a statement may change a timeline; its attributes, time, kind. */
+#define METER_REACH(attributes, at, is_stop) \
+	"(CASE WHEN " is_stop " OR " attributes " ? 'since' THEN " \
+	"coalesce(meter.statement_instant(" attributes ", 'alive'), '-infinity') " \
+	"ELSE " at " END)"
+
+/* Which rows of the log a query is about; expressions, or NULL: no limit. */
+typedef struct MeterScope
+{
+	const char *from;			/* events from then on */
+	const char *to;				/* rows before then */
+	const char *touched;		/* CTE: events of its resources only */
+	int64		sealed;			/* look those up one by one among arrivals
+								 * before this */
+	const char *late_from;		/* rows that arrived after `safe` count from
+								 * then on only */
+	int64		safe;
+	const char *straddling;		/* CTE: of these resources (resource, upto)
+								 * also rows from `to` up to then */
+	bool		voids_from_log; /* and not from what the engine noted */
+} MeterScope;
+
+extern void meter_append_events(StringInfo sql,
+								const MeterDefinition *definition,
+								const MeterScope *scope);
+extern char *meter_rows_of_resources(const MeterDefinition *definition,
+									 const char *resources, int64 sealed,
+									 const char *to);
+extern int64 meter_sealed_for(const MeterDefinition *definition,
+							  double nresources);
+extern void meter_append_events_in_view(StringInfo sql,
+										const MeterDefinition *definition,
+										const char *from, const char *to);
+extern void meter_append_dimension(StringInfo sql, const char *name);
+extern void meter_append_dimensions(StringInfo sql,
+									const MeterDefinition *definition);
+extern void meter_append_value(StringInfo sql,
+							   const MeterDefinition *definition);
+extern bool meter_may_straddle(const MeterDefinition *definition,
+							   TimestampTz instant);
+extern void meter_append_statement_filter(StringInfo sql,
+										  const MeterDefinition *definition);
+extern void meter_append_straddling(StringInfo sql,
+									const MeterDefinition *definition,
+									const char *touched, const char *instant);
+extern void meter_append_before(StringInfo sql,
+								const MeterDefinition *definition,
+								const char *instant);
+extern char *meter_earliest_instant(const MeterDefinition *definition);
+extern char *meter_late_rows(const MeterDefinition *definition, int64 safe);
+extern void meter_append_number_attribute(StringInfo sql, const char *key);
+extern void meter_append_action_filter(StringInfo sql,
+									   const MeterDefinition *definition);
+extern void meter_append_upsert_state(StringInfo sql,
+									  const MeterDefinition *definition,
+									  const char *unnamed_since,
+									  bool straddling);
+extern void meter_append_difference(StringInfo sql,
+									const MeterDefinition *definition,
+									const char *timelines, const char *end,
+									const char *ledger);
+extern char *meter_ledger_of_touched(const MeterDefinition *definition,
+									 const char *touched, const char *end,
+									 bool few);
+extern char *meter_ledger_of_range(const MeterDefinition *definition,
+								   const char *from, const char *end);
+extern void meter_append_insert_difference(StringInfo sql,
+										   const MeterDefinition *definition,
+										   int64 settlement,
+										   const char *difference);
+
+#endif							/* METER_EVENTS_H */

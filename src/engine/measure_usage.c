@@ -1,0 +1,517 @@
+/*
+ * measure_usage.c
+ *	  A step of a meter of measures.
+ *
+ * The same stages as in advance.c, over two logs: measures make usage, and
+ * events say who owns what was used.  A late row of either leads to the
+ * resource being computed anew, from the first period that it may change.
+ */
+#include "engine/measures.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "engine/clock.h"
+#include "engine/duplicate_keys.h"
+#include "engine/events.h"
+#include "pg/spi.h"
+
+/* Ledger rows are looked up one by one up to so many periods of resources. */
+#define FEW_PROBES	100000
+
+/* So many blocks of arrivals are read by themselves, more by reading the log. */
+#define FEW_BLOCKS	500
+
+/* Hold measures that came too late, of what arrived up to `upto`. */
+static void
+hold_late_measures(const MeterDefinition *definition, int64 upto)
+{
+	const char *schema = quote_identifier(definition->stream);
+	TimestampTz watermark = definition->measures.position_watermark;
+	TimestampTz limit = definition->floor;
+
+	if (TIMESTAMP_IS_NOBEGIN(watermark))
+		return;
+	if (definition->has_max_lateness)
+		limit = Max(limit, meter_later_by(watermark, -definition->max_lateness));
+	if (TIMESTAMP_IS_NOBEGIN(limit))
+		return;
+	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
+						   "SELECT %s, 'measure', e.arrival, e.start_time, 'too late' FROM %s "
+						   "AND e.start_time < %s ON CONFLICT DO NOTHING", schema,
+						   quote_literal_cstr(definition->name),
+						   meter_late_measures(definition, upto),
+						   meter_timestamp_literal(limit)),
+				  SPI_OK_INSERT);
+	meter_tell_held(definition);
+}
+
+/*
+ * Look at what arrived between the positions and the safe ones.  False if
+ * there was more than one step takes.
+ */
+bool
+meter_measure_late(MeterDefinition *definition, int64 safe,
+				   TimestampTz noted_at, TimestampTz measures_noted_at,
+				   MeterStep *step)
+{
+	MeterLogProgress *measures = &definition->measures;
+	int64		upto = safe;
+	int64		measures_upto = measures->safe;
+	const char *schema = quote_identifier(definition->stream);
+	const char *watermark;
+	int64		nevents = 0;
+	int64		nmeasures = 0;
+	char	   *late;
+	StringInfoData touched;
+
+	if (!definition->has_watermark)
+	{
+		/* what events say of the time before the first measure counts */
+		if (!meter_first_watermark(definition))
+			return true;
+		noted_at = definition->position_watermark;
+		if (!measures->has_note && !IsolationUsesXactSnapshot())
+			measures_noted_at = definition->watermark;
+	}
+	watermark = meter_timestamp_literal(definition->watermark);
+
+	if (safe > definition->position)
+	{
+		meter_execute(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
+							   "ORDER BY arrival LIMIT %d) e",
+							   meter_late_rows(definition, safe),
+							   meter_batch_rows), SPI_OK_SELECT);
+		nevents = meter_result_count(1);
+		if (nevents >= meter_batch_rows)
+			upto = meter_result_count(2);
+	}
+	if (measures->safe > measures->position)
+	{
+		MeterKeyRange *ranges;
+		int			nranges;
+		bool		any_late;
+
+		/* mostly nothing is late, and then one look over them does */
+		ranges = meter_new_measures(definition, measures->position,
+									measures->safe,
+									psprintf("e.start_time < %s", watermark),
+									&nranges, &any_late);
+		if (any_late)
+		{
+			meter_execute(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
+								   "ORDER BY arrival LIMIT %d) e",
+								   meter_late_measures(definition, measures->safe),
+								   meter_batch_rows), SPI_OK_SELECT);
+			nmeasures = meter_result_count(1);
+			if (nmeasures >= meter_batch_rows)
+				measures_upto = meter_result_count(2);
+		}
+		meter_note_measure_keys(definition, ranges, nranges, measures_upto);
+	}
+
+	initStringInfo(&touched);
+	if (nevents > 0)
+	{
+		meter_note_voids(definition, definition->position, upto);
+		meter_hold_late_rows(definition, upto);
+		late = meter_late_rows(definition, upto);
+		appendStringInfo(&touched,
+						 "SELECT e.resource, e.\"time\" AS first, e.\"time\" AS named_from FROM %s AND e.action <> 'void'",
+						 late);
+		/* rows of either log that were taken back */
+		appendStringInfo(&touched,
+						 " UNION ALL SELECT b.resource, b.first, b.named_from FROM ("
+						 "SELECT e.resource, coalesce(e.source, '') AS source, e.id FROM %s AND e.action = 'void') v "
+						 "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id, e.\"time\" AS first, "
+						 "e.\"time\" AS named_from FROM %s.event e WHERE e.id IS NOT NULL AND e.\"time\" < %s "
+						 "UNION ALL SELECT e.resource, coalesce(e.source, ''), e.id, e.start_time, NULL "
+						 "FROM %s.measure e WHERE e.id IS NOT NULL AND e.start_time < %s) b "
+						 "ON b.resource = v.resource AND b.source = v.source AND b.id = v.id",
+						 late, schema, watermark, schema, watermark);
+	}
+	if (nmeasures > 0)
+	{
+		hold_late_measures(definition, measures_upto);
+		appendStringInfo(&touched, "%sSELECT e.resource, e.start_time AS first, NULL::timestamptz AS named_from FROM %s",
+						 touched.len > 0 ? " UNION ALL " : "",
+						 meter_late_measures(definition, measures_upto));
+	}
+
+	definition->position = upto;
+	measures->position = measures_upto;
+	if (touched.len > 0)
+		step->adjustments +=
+			meter_measure_recompute(definition,
+									psprintf("SELECT resource, min(first) AS first, "
+											 "min(named_from) AS named_from FROM (%s) l GROUP BY resource",
+											 touched.data),
+									definition->watermark, true);
+	step->late_rows = nevents + nmeasures;
+	/* what is after these drew its arrival after the note before this one */
+	if (upto == safe)
+		definition->position_watermark = noted_at;
+	if (measures_upto == measures->safe)
+		measures->position_watermark = measures_noted_at;
+	return upto == safe && measures_upto == measures->safe;
+}
+
+/*
+ * Compute resources anew, and write how usage up to the watermark differs
+ * from the ledger.  `touched` is a query (resource, first, named_from) of
+ * them, of the instant from which they are affected, and of that from which
+ * their owners are (NULL: not at all); events before `horizon` name owners.
+ * The number of adjustments.
+ */
+int64
+meter_measure_recompute(MeterDefinition *definition, const char *touched,
+						TimestampTz horizon, bool write_states)
+{
+	StringInfoData sql;
+	MeterMeasureScope scope = {0};
+	MeterScope	events = {0};
+	const char *end = meter_timestamp_literal(definition->watermark);
+	const char *schema = quote_identifier(definition->stream);
+	TimestampTz first;
+	TimestampTz begin = Max(definition->since, definition->floor);
+	int64		ntouched;
+	bool		few;
+
+	meter_execute(psprintf("SELECT count(*), min(first) FROM (%s) t", touched),
+				  SPI_OK_SELECT);
+	ntouched = meter_result_count(1);
+	if (!meter_result_instant(2, &first))
+		return 0;
+	first = meter_grid_period_begin(&definition->grid,
+									Max(first, begin));
+	few = first >= definition->watermark ||
+		meter_count_periods(definition, first, definition->watermark) *
+		ntouched <= FEW_PROBES;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "WITH asked AS MATERIALIZED (%s), ", touched);
+	events.to = meter_timestamp_literal(horizon);
+	events.touched = "asked";
+	events.sealed = meter_sealed_for(definition, ntouched);
+	events.late_from = meter_late_from(definition);
+	events.safe = definition->position;
+	meter_append_owner_events(&sql, definition, &events);
+
+	/*
+	 * An event at or before the first that names an owner may be why that is
+	 * the first: then all of the resource is affected.
+	 */
+	appendStringInfo(&sql,
+					 ", named AS (SELECT a.resource, min(v.at) AS at FROM asked a "
+					 "LEFT JOIN events v ON v.resource = a.resource WHERE a.named_from IS NOT NULL "
+					 "GROUP BY a.resource, a.named_from HAVING a.named_from <= coalesce(min(v.at), 'infinity')), "
+					 "looked_back AS (SELECT e.resource, min(e.start_time) AS first FROM %s.measure e "
+					 "JOIN named n ON n.resource = e.resource GROUP BY e.resource), "
+					 "touched AS MATERIALIZED (SELECT a.resource, greatest(%s, %s) AS begin_at "
+					 "FROM asked a LEFT JOIN looked_back l ON l.resource = a.resource), ",
+					 schema,
+					 TIMESTAMP_IS_NOBEGIN(begin) ? "NULL" :
+					 meter_timestamp_literal(begin),
+					 meter_period_of(definition, "least(a.first, l.first)"));
+
+	meter_look_up_scope(definition, &scope);
+	scope.to = end;
+	scope.touched = true;
+	scope.sealed = meter_sealed_measures_for(definition, ntouched);
+	scope.late_from = meter_late_from(definition);
+	scope.copies = "c.resource IN (SELECT resource FROM touched)";
+	meter_append_measures(&sql, definition, &scope);
+	if (write_states)
+		meter_append_measure_states(&sql, definition, &scope);
+	appendStringInfoChar(&sql, ' ');
+	meter_append_insert_difference(&sql, definition,
+								   definition->settlement + 1,
+								   meter_measure_difference(meter_ledger_of_touched(definition,
+																					"touched",
+																					end, few)));
+	meter_execute(sql.data, SPI_OK_INSERT);
+	return SPI_processed;
+}
+
+/* What meter_measure_recompute() takes, of rows that are released. */
+char *
+meter_released_measures(const MeterDefinition *definition,
+						const char *released)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *arrivals = quote_literal_cstr(released);
+	const char *watermark = meter_timestamp_literal(definition->watermark);
+
+	return psprintf("SELECT resource, min(first) AS first, min(named_from) AS named_from FROM ("
+					"SELECT e.resource, e.\"time\" AS first, e.\"time\" AS named_from FROM %s.event e "
+					"WHERE e.arrival = ANY (%s::bigint[]) AND e.\"time\" < %s UNION ALL "
+					"SELECT e.resource, e.start_time, NULL FROM %s.measure e "
+					"WHERE e.arrival = ANY (%s::bigint[]) AND e.start_time < %s) r GROUP BY resource",
+					schema, arrivals, watermark, schema, arrivals, watermark);
+}
+
+/*
+ * The latest end, not one of the future, of measures that came since this was
+ * asked the last time; false: there is none.  Those of the future are
+ * remembered apart, as those of events (see clock.c).
+ */
+bool
+meter_latest_measure(MeterDefinition *definition, TimestampTz *latest)
+{
+	MeterLogProgress *measures = &definition->measures;
+	const char *schema = quote_identifier(definition->stream);
+	const char *now = meter_timestamp_literal(meter_now());
+	bool		found;
+
+	/* nothing came since, and nobody is about to commit something */
+	if (measures->clock_position >= measures->safe && !measures->has_note &&
+		!IsolationUsesXactSnapshot())
+		return false;
+
+	meter_execute(psprintf("SELECT max(end_time) FILTER (WHERE end_time <= %s), "
+						   "count(*) FILTER (WHERE end_time > %s) "
+						   "FROM %s.measure WHERE arrival > " INT64_FORMAT,
+						   now, now, schema, measures->clock_position),
+				  SPI_OK_SELECT);
+	found = meter_result_instant(1, latest);
+	if (meter_result_count(2) > 0)
+		meter_execute(psprintf("INSERT INTO %s.future (meter, \"time\") "
+							   "SELECT DISTINCT %s, end_time FROM %s.measure "
+							   "WHERE arrival > " INT64_FORMAT " AND end_time > %s "
+							   "ORDER BY 2 ON CONFLICT DO NOTHING",
+							   schema, quote_literal_cstr(definition->name),
+							   schema, measures->clock_position, now),
+					  SPI_OK_INSERT);
+	measures->clock_position = Max(measures->clock_position, measures->safe);
+	return found;
+}
+
+/*
+ * The measures of a span of time: about how many parts they have, the first
+ * that began before, and whether all of them lie within a period and say who
+ * pays.
+ */
+static double
+count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
+		  TimestampTz *first_straddler, bool *all_simple)
+{
+	const char *begin = meter_timestamp_literal(from);
+	const char *end = meter_timestamp_literal(to);
+	const char *complex = meter_complex_condition(definition, begin);
+	bool		sum = definition->aggregate == METER_SUM;
+	double		parts;
+	bool		isnull;
+
+	meter_execute(psprintf("SELECT count(*), min(e.start_time) FILTER (WHERE e.start_time < %s), "
+						   "count(*) FILTER (WHERE %s), "
+						   "sum(date_part('epoch', least(e.end_time, %s) - greatest(e.start_time, %s))) FILTER (WHERE %s) "
+						   "FROM %s.measure e WHERE e.start_time < %s AND %s",
+						   begin, complex, end, begin, complex,
+						   quote_identifier(definition->stream), end,
+						   sum ? psprintf("(e.end_time > %s OR e.start_time >= %s)", begin, begin) :
+						   psprintf("e.start_time >= %s", begin)),
+				  SPI_OK_SELECT);
+	if (!meter_result_instant(2, first_straddler))
+		*first_straddler = DT_NOEND;
+	*all_simple = meter_result_count(3) == 0;
+	parts = meter_result_count(1);
+	if (sum && !*all_simple)
+	{
+		double		seconds = DatumGetFloat8(meter_result(0, 4, &isnull));
+
+		parts += seconds * USECS_PER_SEC / (to - from) *
+			meter_count_periods(definition, from, to);
+	}
+	return parts;
+}
+
+/* As much of what is due as one step takes: ends with a period. */
+TimestampTz
+meter_measure_bound(MeterDefinition *definition, TimestampTz target)
+{
+	TimestampTz watermark = definition->watermark;
+	double		rows = count_due(definition, watermark, target,
+								 &definition->first_straddler,
+								 &definition->all_simple);
+
+	if (rows > meter_batch_rows)
+	{
+		int64		span = (int64) ((target - watermark) *
+									(meter_batch_rows / rows));
+		TimestampTz end = meter_grid_period_begin(&definition->grid,
+												  watermark + span);
+
+		if (end <= watermark)
+			end = meter_grid_period_end(&definition->grid, watermark);
+		target = Min(target, end);
+	}
+	return target;
+}
+
+/* Settle the periods from the watermark to `end`, all resources at once. */
+void
+meter_measure_settle(MeterDefinition *definition, TimestampTz end,
+					 MeterStep *step)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *stream = quote_literal_cstr(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	const char *from = meter_timestamp_literal(definition->watermark);
+	const char *to = meter_timestamp_literal(end);
+	char	   *named;
+	MeterMeasureScope scope = {0};
+	MeterSuspects suspects;
+	StringInfoData sql;
+
+	named = meter_newly_named(definition, end);
+	if (named != NULL)
+		step->adjustments +=
+			meter_measure_recompute(definition,
+									psprintf("SELECT n.*, NULL::timestamptz AS named_from FROM (%s) n", named),
+									end, false);
+
+	meter_look_up_scope(definition, &scope);
+	scope.from = from;
+	scope.to = to;
+	scope.named_to = to;
+	scope.carried = true;
+	scope.late_from = meter_late_from(definition);
+	/* one that comes while we look is late */
+	scope.all_simple = definition->all_simple;
+	meter_find_suspects(definition, definition->watermark, end,
+						definition->first_straddler, &suspects);
+	if (suspects.count > 0)
+	{
+		TimestampTz first = Min(definition->watermark,
+								definition->first_straddler);
+
+		scope.suspects = suspects.hashes;
+		scope.copies =
+			psprintf("c.start_time >= %s",
+					 meter_timestamp_literal(meter_later_by(first,
+															-definition->identity_window)));
+		if (suspects.nblocks <= FEW_BLOCKS)
+			/* found by the index on arrivals, one block after the other */
+			scope.copies_from =
+				psprintf("(SELECT m.* FROM unnest(%s) b CROSS JOIN LATERAL "
+						 "(SELECT * FROM %s.measure l WHERE l.arrival >= b << %d AND l.arrival < (b + 1) << %d "
+						 "AND l.arrival <= " INT64_FORMAT " OFFSET 0) m "
+						 "UNION ALL SELECT m.* FROM %s.measure m WHERE m.arrival > " INT64_FORMAT ")",
+						 suspects.blocks, schema, METER_KEY_BLOCK_BITS,
+						 METER_KEY_BLOCK_BITS, definition->measures.position,
+						 schema, definition->measures.position);
+	}
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "WITH ");
+	meter_append_measures(&sql, definition, &scope);
+	meter_append_measure_states(&sql, definition, &scope);
+	appendStringInfoChar(&sql, ' ');
+	if (definition->watermark > definition->ledger_until)
+		/* the ledger has nothing from here on: no difference to look for */
+		appendStringInfo(&sql,
+						 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
+						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
+						 "SELECT meter.transaction_id(%s, %s, w.resource, w.account, w.dimensions, w.period_start), "
+						 "%s, w.account, w.resource, w.dimensions, w.period_start, trim_scale(w.quantity), 0, "
+						 INT64_FORMAT ", now() FROM wanted w ORDER BY 1",
+						 schema, stream, meter, meter,
+						 definition->settlement + 1);
+	else
+		meter_append_insert_difference(&sql, definition,
+									   definition->settlement + 1,
+									   meter_measure_difference(meter_ledger_of_range(definition,
+																					  from, to)));
+	meter_execute(sql.data, SPI_OK_INSERT);
+	step->usage_rows += SPI_processed;
+	definition->watermark = end;
+	meter_prune_measure_keys(definition);
+}
+
+/* Has a step changed what is stored of a meter's measure log? */
+bool
+meter_measure_progress_differs(const MeterDefinition *a,
+							   const MeterDefinition *b)
+{
+	const MeterLogProgress *x = &a->measures;
+	const MeterLogProgress *y = &b->measures;
+
+	return x->position != y->position ||
+		x->position_watermark != y->position_watermark ||
+		x->has_note != y->has_note ||
+		(x->has_note && (x->note_bound != y->note_bound ||
+						 x->note_server != y->note_server)) ||
+		x->clock_position != y->clock_position;
+}
+
+/* Write how far a meter has come in the measure log. */
+void
+meter_store_measure_progress(const MeterDefinition *definition)
+{
+	const MeterLogProgress *measures = &definition->measures;
+	MeterSession session;
+	Oid			types[9] = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID,
+	TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
+	Datum		values[9];
+	char		nulls[9];
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = CStringGetTextDatum(definition->stream);
+	values[1] = CStringGetTextDatum(definition->name);
+	values[2] = Int64GetDatum(measures->position);
+	values[3] = TimestampTzGetDatum(measures->position_watermark);
+	nulls[3] = TIMESTAMP_IS_NOBEGIN(measures->position_watermark) ? 'n' : ' ';
+	values[4] = Int64GetDatum(measures->note_bound);
+	values[5] = measures->note_writers;
+	values[6] = TimestampTzGetDatum(measures->note_server);
+	nulls[4] = nulls[5] = nulls[6] = measures->has_note ? ' ' : 'n';
+	values[7] = TimestampTzGetDatum(measures->note_watermark);
+	nulls[7] = !measures->has_note ||
+		TIMESTAMP_IS_NOBEGIN(measures->note_watermark) ? 'n' : ' ';
+	values[8] = Int64GetDatum(measures->clock_position);
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("UPDATE meter.meter SET measure_position = $3, measure_position_watermark = $4, "
+						 "measure_note_bound = $5, measure_note_writers = $6, measure_note_server = $7, "
+						 "measure_note_watermark = $8, measure_clock_position = $9 "
+						 "WHERE stream = $1 AND name = $2",
+						 SPI_OK_UPDATE, 9, types, values, nulls);
+	meter_session_end(&session);
+}
+
+/*
+ * Write how the ledger differs from what it should say from an instant up to
+ * `to`, and all states anew: the number of adjustments.
+ */
+int64
+meter_measure_resettle(MeterDefinition *definition, TimestampTz from,
+					   TimestampTz to)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *begin = meter_timestamp_literal(from);
+	const char *end = meter_timestamp_literal(to);
+	const char *late_from = meter_late_from(definition);
+	MeterMeasureScope scope = {0};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "WITH ");
+	/* what may yet have to be held does not count */
+	meter_append_measures_of_all(&sql, definition, begin, end, late_from);
+	/* states are those at the watermark */
+	if (to == definition->watermark)
+		meter_append_measure_states(&sql, definition, &scope);
+	/* nothing is known of what nobody names any more */
+	appendStringInfo(&sql, ", gone AS (DELETE FROM %s.resource_state r WHERE r.meter = %s "
+					 "AND r.account IS NOT NULL "
+					 "AND NOT EXISTS (SELECT FROM owners o WHERE o.resource = r.resource) "
+					 "AND NOT EXISTS (SELECT FROM nameless n WHERE n.resource = r.resource)) ",
+					 schema, quote_literal_cstr(definition->name));
+	meter_append_insert_difference(&sql, definition,
+								   definition->settlement + 1,
+								   meter_measure_difference(meter_ledger_of_range(definition,
+																				  begin, end)));
+	meter_execute(sql.data, SPI_OK_INSERT);
+	return SPI_processed;
+}

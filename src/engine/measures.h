@@ -1,0 +1,110 @@
+/*
+ * measures.h
+ *	  Meters of measures: quantities used between two instants.
+ */
+#ifndef METER_MEASURES_H
+#define METER_MEASURES_H
+
+#include "meter.h"
+
+#include "lib/stringinfo.h"
+
+#include "engine/event_usage.h"
+#include "catalog/definition.h"
+#include "engine/events.h"
+
+/* Which measures a query is about; expressions, or NULL: no limit. */
+typedef struct MeterMeasureScope
+{
+	const char *from;			/* usage from then on */
+	const char *to;				/* usage before then */
+	const char *named_to;		/* events before then say who owns what */
+	bool		touched;		/* only of the resources in "touched", each
+								 * from its begin_at on */
+	int64		sealed;			/* look those up one by one among arrivals
+								 * before this; 0: read everything */
+	bool		carried;		/* what was before `from` is in the states */
+	const char *late_from;		/* rows that arrived after the positions count
+								 * from then on only */
+	bool		voids_from_log; /* and not from what the engine noted */
+	const char *copies;			/* condition on rows c that may be copies;
+								 * NULL: there are none */
+	const char *copies_from;	/* where to find these rows; NULL: the log */
+	const char *suspects;		/* bigint[] literal of hashes that may be met
+								 * twice; NULL: look for them */
+	bool		all_simple;		/* none has to be cut, all say who pays */
+	bool		any_held;
+	bool		any_voided;
+} MeterMeasureScope;
+
+extern void meter_check_measure_value(const char *value_from,
+									  MeterAggregate aggregate);
+extern void meter_create_measure_tables(const char *schema);
+extern void meter_forget_measures(const char *stream, const char *meter);
+extern char *meter_earliest_measure(const MeterDefinition *definition);
+extern char *meter_complex_condition(const MeterDefinition *definition,
+									 const char *from);
+extern char *meter_late_measures(const MeterDefinition *definition,
+								 int64 safe);
+extern char *meter_period_of(const MeterDefinition *definition,
+										const char *at);
+
+extern int64 meter_sealed_measures_for(const MeterDefinition *definition,
+									   double nresources);
+extern void meter_look_up_scope(const MeterDefinition *definition,
+								MeterMeasureScope *scope);
+extern void meter_append_owner_events(StringInfo sql,
+									  const MeterDefinition *definition,
+									  const MeterScope *scope);
+extern void meter_append_measures(StringInfo sql,
+								  const MeterDefinition *definition,
+								  const MeterMeasureScope *scope);
+extern void meter_append_measures_of_all(StringInfo sql,
+										 const MeterDefinition *definition,
+										 const char *from, const char *to,
+										 const char *late_from);
+extern void meter_append_measure_states(StringInfo sql,
+										const MeterDefinition *definition,
+										const MeterMeasureScope *scope);
+extern void meter_append_measures_behind(StringInfo sql,
+										 const MeterDefinition *definition,
+										 const MeterMeasureScope *scope);
+extern char *meter_measure_difference(const char *ledger);
+extern void meter_append_measures_in_view(StringInfo sql,
+										  const MeterDefinition *definition,
+										  const char *from, const char *to);
+extern void meter_append_measure_anomaly(StringInfo sql, const char *stream,
+										 const char *identity_window);
+extern void meter_append_measure_meter_anomaly(StringInfo sql,
+											   const MeterDefinition *definition);
+
+extern bool meter_measure_late(MeterDefinition *definition, int64 safe,
+							   TimestampTz noted_at,
+							   TimestampTz measures_noted_at,
+							   MeterStep *step);
+extern int64 meter_measure_recompute(MeterDefinition *definition,
+									 const char *touched,
+									 TimestampTz horizon,
+									 bool write_states);
+extern bool meter_latest_measure(MeterDefinition *definition,
+								 TimestampTz *latest);
+extern void meter_measure_settle(MeterDefinition *definition, TimestampTz end,
+								 MeterStep *step);
+extern TimestampTz meter_measure_bound(MeterDefinition *definition,
+									   TimestampTz target);
+extern int64 meter_measure_resettle(MeterDefinition *definition,
+									TimestampTz from, TimestampTz to);
+extern char *meter_released_measures(const MeterDefinition *definition,
+									 const char *released);
+extern bool meter_measure_progress_differs(const MeterDefinition *a,
+										   const MeterDefinition *b);
+extern void meter_store_measure_progress(const MeterDefinition *definition);
+extern void meter_explain_measures(FunctionCallInfo fcinfo,
+								   MeterDefinition *definition,
+								   const char *uuid, const char *account,
+								   const char *resource,
+								   const char *dimensions,
+								   TimestampTz period_start,
+								   int64 settlement);
+
+#endif							/* METER_MEASURES_H */

@@ -1,0 +1,815 @@
+/*
+ * reconcile.c
+ *	  Snapshots: comparing them with what meters make of the log.
+ *
+ * A snapshot of a source says of each of its resources whether it ran.  Where
+ * a meter makes something else of the log a statement is logged, as evidence
+ * that is evaluated like an event (see statement.c).  Where they agree nothing
+ * is, so whatever bears on the comparison later makes it be done again:
+ * rows that arrive, snapshots of earlier instants, and meters that are new.
+ *
+ * Whoever compares holds the lock on the meter's row.  Names of statements are
+ * made of what they are about, so that none is logged twice.
+ */
+#include "engine/reconcile.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "pg/quantity.h"
+#include "engine/events.h"
+#include "catalog/source.h"
+#include "pg/spi.h"
+#include "catalog/stream.h"
+#include "worker/worker.h"
+
+/* Rows of snapshots are looked up one by one up to so many. */
+#define FEW_LOOKUPS		100000
+
+/* A snapshot may end so many runs, and this part of those that go on. */
+#define FEW_STOPS		10
+#define MAX_STOPS_PERCENT	20
+
+/* The snapshot that is being reconciled; source and at are literals. */
+typedef struct Target
+{
+	const char *source;
+	const char *at;
+	TimestampTz instant;
+	const char *tolerance;
+	const char *unread;			/* query: resources with rows from before the
+								 * watermark that no step has read; or NULL */
+} Target;
+
+/* What a comparison with one meter found in the target. */
+typedef struct Found
+{
+	int64		running;
+	int64		starts;
+	int64		stops;
+	int64		changes;
+	int64		statements;		/* of all snapshots */
+	int64		foreign;		/* are another source's */
+} Found;
+
+/* Which rows e of the inventory speak of a meter. */
+static void
+append_concerned(StringInfo sql, const MeterDefinition *definition)
+{
+	const char *meter = quote_literal_cstr(definition->name);
+	const char *entity;
+
+	if (definition->entity == NULL)
+	{
+		appendStringInfo(sql, "(e.meter IS NULL OR e.meter = %s)", meter);
+		return;
+	}
+	entity = quote_literal_cstr(definition->entity);
+	appendStringInfo(sql, "((e.meter IS NULL AND e.entity = %s) OR "
+					 "(e.meter = %s AND coalesce(e.entity, %s) = %s))",
+					 entity, meter, entity, entity);
+}
+
+/* Is anything that a row e of the inventory names other than in the state r? */
+static void
+append_differs(StringInfo sql, const MeterDefinition *definition)
+{
+	int			i;
+
+	appendStringInfoString(sql, "nullif(e.account, '') <> coalesce(r.account, '')");
+	for (i = 0; i < definition->ndimensions; i++)
+	{
+		appendStringInfoString(sql, " OR coalesce(");
+		meter_append_dimension(sql, definition->dimension_names[i]);
+		appendStringInfo(sql, ", r.dimensions[%d]) IS DISTINCT FROM r.dimensions[%d]",
+						 i + 1, i + 1);
+	}
+	if (definition->aggregate == METER_WEIGHTED)
+	{
+		appendStringInfoString(sql, " OR coalesce(");
+		meter_append_value(sql, definition);
+		appendStringInfoString(sql, ", r.value) IS DISTINCT FROM r.value");
+	}
+}
+
+/*
+ * The resources of which a snapshot at or after the watermark may have to say
+ * something, from the states at the watermark: those to which something
+ * happened since are all among them.
+ */
+static void
+append_suspects(StringInfo sql, const MeterDefinition *definition,
+				const Target *target)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	StringInfoData snapshot;
+
+	initStringInfo(&snapshot);
+	appendStringInfo(&snapshot, "%s.inventory e WHERE e.source = %s AND e.at = %s AND ",
+					 schema, target->source, target->at);
+	append_concerned(&snapshot, definition);
+
+	appendStringInfo(sql,
+					 "SELECT r.resource FROM %s.resource_state r WHERE r.meter = %s AND r.active "
+					 "AND r.source = %s AND NOT EXISTS (SELECT FROM %s AND e.resource = r.resource) "
+					 "UNION SELECT e.resource FROM (SELECT e.* FROM %s) e "
+					 "LEFT JOIN %s.resource_state r ON r.meter = %s AND r.resource = e.resource "
+					 "WHERE r.resource IS NULL OR coalesce(r.source, %s) <> %s OR (NOT r.active "
+					 "OR e.since - %s > r.since OR ",
+					 schema, meter, target->source, snapshot.data,
+					 snapshot.data, schema, meter, target->source,
+					 target->source, target->tolerance);
+	append_differs(sql, definition);
+	appendStringInfo(sql, ") UNION SELECT e.resource FROM %s.event e WHERE "
+					 "((e.\"time\" >= %s AND e.\"time\" <= %s) OR "
+					 "(e.\"time\" > %s AND " METER_IS_STATEMENT("e") ")) AND ",
+					 schema, meter_timestamp_literal(definition->watermark),
+					 target->at, target->at);
+	meter_append_action_filter(sql, definition);
+}
+
+/* The same, from the whole log: all that the source could speak of. */
+static void
+append_all_suspects(StringInfo sql, const MeterDefinition *definition,
+					const Target *target)
+{
+	const char *schema = quote_identifier(definition->stream);
+
+	appendStringInfo(sql, "SELECT e.resource FROM %s.inventory e "
+					 "WHERE e.source = %s AND e.at = %s AND ",
+					 schema, target->source, target->at);
+	append_concerned(sql, definition);
+	appendStringInfo(sql, " UNION SELECT e.resource FROM %s.event e "
+					 "WHERE coalesce(e.source, '') = %s AND ",
+					 schema, target->source);
+	meter_append_action_filter(sql, definition);
+}
+
+/*
+ * The snapshots to compare with, as rows (source, at, tolerance): those from
+ * an instant on, and of each source the one before, which tells what it
+ * showed last.
+ */
+static void
+append_checked(StringInfo sql, const MeterDefinition *definition,
+			   const char *from, const Target *target)
+{
+	const char *schema = quote_identifier(definition->stream);
+
+	appendStringInfo(sql,
+					 "SELECT n.source, n.at, n.tolerance FROM %s.snapshot n "
+					 "WHERE NOT n.pruned AND n.at >= coalesce((SELECT max(p.at) FROM %s.snapshot p "
+					 "WHERE p.source = n.source AND p.at < %s AND NOT p.pruned), %s)",
+					 schema, schema, from, from);
+	if (target != NULL)
+		appendStringInfo(sql, " UNION SELECT %s::text COLLATE \"C\", %s, %s",
+						 target->source, target->at, target->tolerance);
+}
+
+/* What each of those snapshots says of each resource that is touched. */
+static void
+append_said(StringInfo sql, const MeterDefinition *definition, bool few)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+
+	appendStringInfoString(sql,
+						   "SELECT t.resource, c.source, c.at, c.tolerance, i.resource IS NOT NULL AS held, "
+						   "i.account, i.entity, i.offering, i.value, i.attributes, i.since, "
+						   "i.dimensions, i.measured FROM touched t CROSS JOIN checked c LEFT JOIN ");
+	appendStringInfo(sql, "%s(SELECT e.*, ", few ? "LATERAL " : "");
+	meter_append_dimensions(sql, definition);
+	appendStringInfoString(sql, " AS dimensions, ");
+	meter_append_value(sql, definition);
+	appendStringInfo(sql, " AS measured FROM %s.inventory e WHERE ", schema);
+	append_concerned(sql, definition);
+	if (few)
+		appendStringInfoString(sql, " AND e.source = c.source AND e.at = c.at AND e.resource = t.resource "
+							   "ORDER BY e.meter IS NULL LIMIT 1) i ON true");
+	else
+		appendStringInfo(sql, " AND (e.source, e.at) IN (SELECT k.source, k.at FROM checked k) "
+						 "AND (e.meter IS NOT NULL OR (e.source, e.at, e.resource) NOT IN "
+						 "(SELECT x.source, x.at, x.resource FROM checked k JOIN %s.inventory x "
+						 "ON x.source = k.source AND x.at = k.at WHERE x.meter = %s))) i "
+						 "ON i.source = c.source AND i.at = c.at AND i.resource = t.resource",
+						 schema, meter);
+}
+
+/* What a finding is called, and what it does. */
+#define PROBLEM \
+	"CASE w.effect WHEN 'ends' THEN 'lost stop: meter ' || %s || ' has it running, the snapshot does not hold it' " \
+	"WHEN 'opens' THEN 'lost start: the snapshot holds it, meter ' || %s || ' does not have it running' " \
+	"WHEN 'cuts' THEN format('lost stop and start: meter %%s has had it running before %%s', %s, w.since) " \
+	"WHEN 'changes' THEN 'lost change: meter ' || %s || ' has other attributes' " \
+	"ELSE 'a later snapshot was compared with meter ' || %s || ' before this one' END"
+#define CORRECTION \
+	"CASE w.effect WHEN 'ends' THEN format('the run ends at %s, where it was last known alive', w.effect_from) " \
+	"WHEN 'opens' THEN format('it runs from %s', w.effect_from) || " \
+	"CASE WHEN w.since < w.effect_from THEN format(', since it was not running after %s', w.since) ELSE '' END " \
+	"WHEN 'cuts' THEN format('nothing ran from %s to %s', w.effect_from, w.effect_to) " \
+	"WHEN 'changes' THEN 'those of the snapshot apply' " \
+	"ELSE 'what it says is logged, for that one to count with' END"
+
+/*
+ * Compare resources with snapshots from an instant on, and log what they
+ * find, unless it is only to be seen.  `touched` is a query of the resources;
+ * `carried` says that all that is looked at is at or after the watermark.
+ * The result has the corrections, and before them a row of counts.
+ */
+static void
+compare(const MeterDefinition *definition, const char *touched,
+		const char *from, bool carried, const Target *target, bool few,
+		int64 sealed, bool dry_run, Found *found)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	const char *watermark = meter_timestamp_literal(definition->watermark);
+	const char *of_target = target == NULL ? "false" :
+		psprintf("source = %s AND at = %s", target->source, target->at);
+	MeterScope	scope = {0};
+	StringInfoData sql;
+	bool		isnull;
+
+	scope.touched = "touched";
+	scope.sealed = sealed;
+	scope.from = carried ? watermark : NULL;
+	scope.voids_from_log = true;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (%s), checked AS MATERIALIZED (", touched);
+	append_checked(&sql, definition, from, target);
+	appendStringInfoString(&sql, "), said AS MATERIALIZED (");
+	append_said(&sql, definition, few);
+	appendStringInfoString(&sql, "), ");
+	meter_append_events(&sql, definition, &scope);
+	appendStringInfoString(&sql,
+						   ", findings AS MATERIALIZED (SELECT x.resource, meter.settle_findings("
+						   METER_EVENT_COLUMNS("x") ") AS list FROM ("
+						   "SELECT v.resource, " METER_EVENT_COLUMNS("v") " FROM events v ");
+	if (carried)
+		appendStringInfo(&sql, "UNION ALL SELECT r.resource, " METER_CARRIED " FROM touched t "
+						 "CROSS JOIN LATERAL (SELECT * FROM %s.resource_state s WHERE s.meter = %s "
+						 "AND s.resource = t.resource OFFSET 0) r ", schema, meter);
+	appendStringInfo(&sql, "UNION ALL SELECT s.resource, CASE WHEN %s THEN "
+					 "CASE WHEN s.held THEN 'K' ELSE 'k' END ELSE "
+					 "CASE WHEN s.held THEN 'H' ELSE 'G' END END::\"char\", "
+					 "s.at, s.account, coalesce(s.dimensions, array_fill(NULL::text, ARRAY[%d])), "
+					 "s.measured, NULL, NULL, s.source, jsonb_build_object('since', s.since, "
+					 "'tolerance', extract(epoch FROM s.tolerance)) FROM said s) x GROUP BY x.resource), ",
+					 carried ? psprintf("s.at < %s", watermark) :
+					 /* what lay before the floor is a carried state, too */
+					 !TIMESTAMP_IS_NOBEGIN(definition->floor) ?
+					 psprintf("s.at < %s", meter_timestamp_literal(definition->floor)) : "false",
+					 definition->ndimensions);
+
+	/* name what is to be logged after what it is about */
+	appendStringInfo(&sql,
+					 "spoken AS MATERIALIZED (SELECT d.resource, f.* FROM findings d, unnest(d.list) f), "
+					 "wanted AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
+					 "f.effect_to, greatest(f.alive, b.alive) AS alive, f.absent, k.kind, s.account, "
+					 "CASE WHEN s.held THEN coalesce(s.entity, %s) ELSE %s END AS entity, "
+					 "s.offering, s.value, s.since, s.attributes, s.tolerance, "
+					 "format('reconciled:%%s:%%s:%%s', k.kind, to_char(f.at, 'YYYY-MM-DD\"T\"HH24:MI:SS.USTZH'), %s) AS id "
+					 "FROM spoken f JOIN said s ON s.resource = f.resource AND s.source = f.source AND s.at = f.at "
+					 "CROSS JOIN LATERAL (SELECT CASE WHEN NOT s.held THEN 'stop' WHEN f.effect = 'changes' THEN 'change' "
+					 "ELSE 'start' END AS kind) k "
+					 /* the run before the gap may have been seen long ago */
+					 "LEFT JOIN LATERAL (SELECT p.at AS alive FROM %s.snapshot p "
+					 "WHERE f.effect = 'cuts' AND p.source = f.source AND p.at < s.since AND NOT p.pruned "
+					 "AND EXISTS (SELECT FROM %s.inventory e WHERE e.source = p.source AND e.at = p.at "
+					 "AND e.resource = f.resource AND ",
+					 definition->entity ? quote_literal_cstr(definition->entity) : "NULL",
+					 definition->entity ? quote_literal_cstr(definition->entity) : "NULL",
+					 meter, schema, schema);
+	append_concerned(&sql, definition);
+	/* looked up one by one */
+	appendStringInfoString(&sql, " OFFSET 0) ORDER BY p.at DESC LIMIT 1) b ON true "
+						   "WHERE f.effect NOT IN ('agrees', 'foreign'))");
+	if (!dry_run)
+		appendStringInfo(&sql,
+						 ", logged AS (INSERT INTO %s.event (source, id, \"time\", resource, account, entity, "
+						 "action, offering, value, attributes) "
+						 "SELECT w.source, w.id, w.at, w.resource, w.account, w.entity, 'reconciled:' || w.kind, "
+						 "w.offering, w.value, coalesce(w.attributes, '{}') || jsonb_strip_nulls(jsonb_build_object("
+						 "'meter', %s::text, 'since', w.since, 'alive', w.alive, 'absent', w.absent, 'tolerance', "
+						 "CASE WHEN w.since IS NOT NULL AND w.tolerance <> '1 minute' THEN extract(epoch FROM w.tolerance) END)) "
+						 "FROM wanted w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource "
+						 "AND l.id = w.id AND l.source = w.source AND l.\"time\" = w.at) "
+						 "ORDER BY w.at, w.resource RETURNING 1)",
+						 schema, meter, schema);
+	appendStringInfo(&sql,
+					 " SELECT NULL::text AS resource, NULL::text AS problem, NULL::text AS correction, "
+					 "NULL::timestamptz AS \"time\", %s + (SELECT count(*) FROM spoken WHERE was_active AND effect <> 'foreign' AND %s), "
+					 "(SELECT count(*) FROM wanted WHERE kind = 'start' AND effect <> 'evidence' AND %s), "
+					 "(SELECT count(*) FROM wanted WHERE kind = 'stop' AND effect <> 'evidence' AND %s), "
+					 "(SELECT count(*) FROM wanted WHERE kind = 'change' AND %s), %s, "
+					 "(SELECT count(*) FROM spoken WHERE effect = 'foreign' AND %s)",
+					 !carried || target == NULL ? "0" :
+					 psprintf("(SELECT count(*) FROM %s.resource_state r WHERE r.meter = %s AND r.active "
+							  "AND r.source = %s AND NOT EXISTS (SELECT FROM touched t WHERE t.resource = r.resource)%s)",
+							  schema, meter, target->source,
+							  target->unread == NULL ? "" :
+							  psprintf(" AND r.resource NOT IN (%s)", target->unread)),
+					 of_target, of_target, of_target, of_target,
+					 dry_run ? "(SELECT count(*) FROM wanted)" : "(SELECT count(*) FROM logged)",
+					 of_target);
+	if (target != NULL)
+		appendStringInfo(&sql,
+						 " UNION ALL (SELECT w.resource, " PROBLEM " || "
+						 "CASE WHEN w.source = %s AND w.at = %s THEN '' ELSE format(' (snapshot of %%s at %%s)', w.source, w.at) END, ",
+						 meter, meter, meter, meter, meter, target->source, target->at);
+	if (target != NULL)
+	{
+		appendStringInfoString(&sql, CORRECTION);
+		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0, 0 FROM wanted w "
+							   "ORDER BY w.at, w.resource)");
+	}
+	meter_execute(sql.data, SPI_OK_SELECT);
+	found->running = DatumGetInt64(meter_result(0, 5, &isnull));
+	found->starts = DatumGetInt64(meter_result(0, 6, &isnull));
+	found->stops = DatumGetInt64(meter_result(0, 7, &isnull));
+	found->changes = DatumGetInt64(meter_result(0, 8, &isnull));
+	found->statements = DatumGetInt64(meter_result(0, 9, &isnull));
+	found->foreign = DatumGetInt64(meter_result(0, 10, &isnull));
+}
+
+/* Are there snapshots at all?  Most streams have none. */
+static bool
+any_snapshot(const MeterDefinition *definition)
+{
+	if (definition->aggregate != METER_DURATION &&
+		definition->aggregate != METER_WEIGHTED)
+		return false;
+	meter_execute(psprintf("SELECT FROM %s.snapshot WHERE NOT pruned LIMIT 1",
+						   quote_identifier(definition->stream)),
+				  SPI_OK_SELECT);
+	return SPI_processed > 0;
+}
+
+/*
+ * Compare resources again, from an instant on: `touched` is a query of them.
+ * True if there were statements to log.  Within a session of the owner's.
+ */
+bool
+meter_compare_touched(const MeterDefinition *definition, const char *touched,
+					  const char *from)
+{
+	Found		found;
+	bool		isnull;
+	int64		count;
+	int64		lookups;
+
+	if (!any_snapshot(definition))
+		return false;
+	meter_execute(psprintf("SELECT (SELECT count(*) FROM (%s) t), "
+						   "(SELECT count(*) + 2 FROM %s.snapshot WHERE at >= %s)",
+						   touched, quote_identifier(definition->stream), from),
+				  SPI_OK_SELECT);
+	count = DatumGetInt64(meter_result(0, 1, &isnull));
+	if (count == 0)
+		return false;
+	lookups = count * DatumGetInt64(meter_result(0, 2, &isnull));
+	compare(definition, touched, from, false, NULL, lookups <= FEW_LOOKUPS,
+			meter_sealed_for(definition, count), false, &found);
+	return found.statements > 0;
+}
+
+/*
+ * Compare again what got rows between two positions, with the snapshots from
+ * the time of these rows on.
+ */
+bool
+meter_compare_arrived(const MeterDefinition *definition, int64 after,
+					  int64 upto)
+{
+	StringInfoData arrived;
+	char	   *from;
+	bool		isnull;
+
+	if (upto <= after || !any_snapshot(definition))
+		return false;
+	initStringInfo(&arrived);
+	appendStringInfo(&arrived, "%s.event e WHERE e.arrival > " INT64_FORMAT
+					 " AND e.arrival <= " INT64_FORMAT
+					 " AND e.action NOT LIKE 'reconciled:%%' AND (e.action = 'void' "
+					 "OR (e.\"time\" <= (SELECT max(n.at) FROM %s.snapshot n) AND (e.id IS NOT NULL OR ",
+					 quote_identifier(definition->stream), after, upto,
+					 quote_identifier(definition->stream));
+	meter_append_action_filter(&arrived, definition);
+	appendStringInfoString(&arrived, ")))");
+	meter_execute(psprintf("SELECT min(CASE WHEN e.action = 'void' THEN '-infinity' ELSE e.\"time\" END) "
+						   "FROM %s", arrived.data), SPI_OK_SELECT);
+	(void) meter_result(0, 1, &isnull);
+	if (isnull)
+		return false;
+	from = psprintf("%s::timestamptz",
+					quote_literal_cstr(meter_result_text(0, 1)));
+	return meter_compare_touched(definition,
+								 psprintf("SELECT DISTINCT e.resource FROM %s",
+										  arrived.data), from);
+}
+
+/*
+ * Compare a meter with the snapshots that were reconciled before there was
+ * such a meter.
+ */
+bool
+meter_compare_new(const MeterDefinition *definition)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	StringInfoData touched;
+	char	   *missing;
+	char	   *from;
+	bool		statements;
+	bool		isnull;
+
+	if (!any_snapshot(definition))
+		return false;
+	missing = psprintf("%s.snapshot n WHERE NOT n.pruned AND NOT EXISTS (SELECT FROM %s.compared c "
+					   "WHERE c.meter = %s AND c.source = n.source AND c.at = n.at)",
+					   schema, schema, meter);
+	meter_execute(psprintf("SELECT min(n.at) FROM %s", missing), SPI_OK_SELECT);
+	(void) meter_result(0, 1, &isnull);
+	if (isnull)
+		return false;
+	from = psprintf("%s::timestamptz",
+					quote_literal_cstr(meter_result_text(0, 1)));
+	initStringInfo(&touched);
+	appendStringInfo(&touched, "SELECT e.resource FROM %s.inventory e WHERE e.at >= %s AND ",
+					 schema, from);
+	append_concerned(&touched, definition);
+	appendStringInfo(&touched, " UNION SELECT e.resource FROM %s.event e WHERE ",
+					 schema);
+	meter_append_action_filter(&touched, definition);
+	statements = meter_compare_touched(definition, touched.data, from);
+	meter_execute(psprintf("INSERT INTO %s.compared (meter, source, at) SELECT %s, n.source, n.at FROM %s",
+						   schema, meter, missing), SPI_OK_INSERT);
+	return statements;
+}
+
+/* A row of the snapshot that is wrong, if the query has one: raise that. */
+static void
+refuse_row(const char *query, const char *source, TimestampTz at,
+		   const char *problem, const char *hint)
+{
+	meter_execute(query, SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("snapshot of \"%s\" at %s: %s", source,
+						timestamptz_to_str(at),
+						psprintf(problem, meter_result_text(0, 1),
+								 meter_result_text(0, 2))),
+				 errhint("%s", hint)));
+}
+
+/* Check what a snapshot says of itself. */
+static void
+check_rows(const char *stream, List *definitions, const char *source,
+		   const Target *target)
+{
+	const char *schema = quote_identifier(stream);
+	StringInfoData meters;
+	ListCell   *cell;
+	bool		isnull;
+
+	initStringInfo(&meters);
+	foreach(cell, definitions)
+		appendStringInfo(&meters, ", %s",
+						 quote_literal_cstr(((MeterDefinition *) lfirst(cell))->name));
+	refuse_row(psprintf("SELECT e.resource, e.meter FROM %s.inventory e WHERE e.source = %s AND e.at = %s "
+						"AND e.meter IS NOT NULL AND e.meter NOT IN (''%s) LIMIT 1",
+						schema, target->source, target->at, meters.data),
+			   source, target->instant,
+			   "resource \"%s\" runs for meter \"%s\", which is no duration or weighted meter of the stream",
+			   "Leave the meter out for all meters over the resource's entity, or name one of them.");
+	refuse_row(psprintf("SELECT e.resource, e.since FROM %s.inventory e WHERE e.source = %s AND e.at = %s "
+						"AND e.since > e.at LIMIT 1",
+						schema, target->source, target->at),
+			   source, target->instant,
+			   "resource \"%s\" runs since %s, which is later",
+			   "Take the snapshot's time before its first row is read.");
+	/* names that have distinct hashes are distinct; numbers sort faster */
+	meter_execute(psprintf("SELECT count(*) = count(DISTINCT hashtextextended(e.resource, "
+						   "hashtextextended(coalesce('=' || e.meter, ''), 0))) FROM %s.inventory e "
+						   "WHERE e.source = %s AND e.at = %s",
+						   schema, target->source, target->at), SPI_OK_SELECT);
+	if (!DatumGetBool(meter_result(0, 1, &isnull)))
+		refuse_row(psprintf("SELECT e.resource, e.meter FROM %s.inventory e WHERE e.source = %s AND e.at = %s "
+							"GROUP BY e.resource, e.meter HAVING count(*) > 1 LIMIT 1",
+							schema, target->source, target->at),
+				   source, target->instant,
+				   "resource \"%s\" is in it twice",
+				   "A snapshot has one row for each resource, or one for each resource and meter.");
+}
+
+/* How many rows a snapshot has, and a hash of them in any order. */
+static void
+hash_rows(const char *stream, const Target *target, bool distinct,
+		  int64 *count, char **content)
+{
+	bool		isnull;
+
+	meter_execute(psprintf("SELECT count(*), coalesce(sum(h), 0) FROM (SELECT %s"
+						   "hashtextextended(ROW(e.resource, e.account, e.entity, e.offering, "
+						   "trim_scale(e.value), e.since, e.meter, e.attributes)::text COLLATE \"C\", 0)::numeric AS h "
+						   "FROM %s.inventory e WHERE e.source = %s AND e.at = %s) x",
+						   distinct ? "DISTINCT " : "",
+						   quote_identifier(stream), target->source,
+						   target->at), SPI_OK_SELECT);
+	*count = DatumGetInt64(meter_result(0, 1, &isnull));
+	*content = meter_result_text(0, 2);
+}
+
+/*
+ * Was the snapshot reconciled before?  Then it must be the same one: false is
+ * returned if there is nothing to do.
+ */
+static bool
+check_new(const char *stream, const char *source, const Target *target,
+		  int64 *rows, char **content)
+{
+	int64		known_rows;
+	char	   *known_content;
+	bool		isnull;
+
+	hash_rows(stream, target, false, rows, content);
+	meter_execute(psprintf("SELECT rows, content, pruned FROM %s.snapshot WHERE source = %s AND at = %s",
+						   quote_identifier(stream), target->source,
+						   target->at), SPI_OK_SELECT);
+	if (SPI_processed == 0)
+		return true;
+	known_rows = DatumGetInt64(meter_result(0, 1, &isnull));
+	known_content = meter_result_text(0, 2);
+	if (DatumGetBool(meter_result(0, 3, &isnull)) && *rows == 0)
+		return false;
+	if (*rows != known_rows || strcmp(*content, known_content) != 0)
+		/* loaded once more, perhaps */
+		hash_rows(stream, target, true, rows, content);
+	if (*rows != known_rows || strcmp(*content, known_content) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("snapshot of \"%s\" at %s was reconciled with other rows",
+						source, timestamptz_to_str(target->instant)),
+				 errdetail("It had " INT64_FORMAT " rows then, now there are " INT64_FORMAT " different ones.",
+						   known_rows, *rows),
+				 errhint("Delete what was loaded since from %s.inventory, and load what is true now as a snapshot of its own time.",
+						 quote_identifier(stream))));
+	return false;
+}
+
+/* Refuse to end more runs than a snapshot that is whole would. */
+static void
+check_stops(const MeterDefinition *definition, const char *source,
+			const Target *target, const Found *found, int64 rows,
+			bool allow_empty, bool has_max, int32 max_stops)
+{
+	if (rows == 0 && found->running > 0 && !allow_empty)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("snapshot of \"%s\" at %s has no rows, and " INT64_FORMAT " resources run for meter \"%s\"",
+						source, timestamptz_to_str(target->instant),
+						found->running, definition->name),
+				 errhint("Load it into %s.inventory before it is reconciled. If nothing runs indeed: allow_empty => true.",
+						 quote_identifier(definition->stream))));
+	if (has_max ? found->stops > max_stops :
+		!(rows == 0 && allow_empty) && found->stops > FEW_STOPS &&
+		found->stops * 100 > found->running * MAX_STOPS_PERCENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("snapshot of \"%s\" at %s would stop " INT64_FORMAT " of " INT64_FORMAT " resources that run for meter \"%s\"",
+						source, timestamptz_to_str(target->instant),
+						found->stops, found->running, definition->name),
+				 errhint("Is it whole? dry_run => true shows what it would correct; max_stops => " INT64_FORMAT " lets it.",
+						 found->stops)));
+}
+
+/* Give out the corrections of the last comparison. */
+static void
+return_corrections(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	uint64		i;
+
+	for (i = 1; i < SPI_processed; i++)
+	{
+		Datum		values[4];
+		bool		nulls[4];
+		int			column;
+
+		for (column = 0; column < 4; column++)
+			values[column] = meter_result(i, column + 1, &nulls[column]);
+		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
+	}
+}
+
+/* Compare a meter with the snapshot that is being reconciled. */
+static void
+compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+			   Target *target, bool dry_run, Found *found)
+{
+	StringInfoData touched;
+	char	   *unread;
+	Found		rest;
+	bool		isnull;
+
+	initStringInfo(&touched);
+	target->unread = NULL;
+	if (!definition->has_watermark || target->instant < definition->watermark)
+	{
+		append_all_suspects(&touched, definition, target);
+		compare(definition, touched.data, target->at, false, target, false, 0,
+				dry_run, found);
+		return_corrections(fcinfo);
+		return;
+	}
+
+	/* the states know nothing yet of what came late and is not read */
+	unread = psprintf("SELECT DISTINCT e.resource FROM %s AND (e.action = 'void' OR e.\"time\" < %s)",
+					  meter_late_rows(definition, -1),
+					  meter_timestamp_literal(definition->watermark));
+	meter_execute(psprintf("SELECT count(*) FROM (%s) l", unread),
+				  SPI_OK_SELECT);
+	if (DatumGetInt64(meter_result(0, 1, &isnull)) > 0)
+		target->unread = unread;
+	append_suspects(&touched, definition, target);
+	/* after a while, few of many are under suspicion */
+	compare(definition,
+			target->unread == NULL ? touched.data :
+			psprintf("SELECT s.resource FROM (%s) s WHERE s.resource NOT IN (%s)",
+					 touched.data, unread),
+			target->at, true, target, true, 0, dry_run, found);
+	return_corrections(fcinfo);
+	if (target->unread != NULL)
+	{
+		compare(definition, unread, target->at, false, target, true, 0,
+				dry_run, &rest);
+		return_corrections(fcinfo);
+		found->running += rest.running;
+		found->starts += rest.starts;
+		found->stops += rest.stops;
+		found->changes += rest.changes;
+		found->foreign += rest.foreign;
+	}
+}
+
+PG_FUNCTION_INFO_V1(meter_reconcile);
+
+/* reconcile(stream, source, at, allow_empty, max_stops, tolerance, dry_run) */
+Datum
+meter_reconcile(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *source = meter_text_arg(fcinfo, 1, "source");
+	bool		allow_empty = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	bool		dry_run = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
+	const char *schema = quote_identifier(stream);
+	Target		target;
+	int64		tolerance = METER_MINUTE;
+	int64		rows;
+	char	   *content;
+	Found		all = {0};
+	List	   *definitions;
+	List	   *of_measures;
+	ListCell   *cell;
+	MeterSession session;
+
+	PreventCommandIfReadOnly("meter.reconcile()");
+	if (PG_ARGISNULL(2) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+		ereport(ERROR,
+				(errcode(PG_ARGISNULL(2) ? ERRCODE_NULL_VALUE_NOT_ALLOWED :
+						 ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("at must be a finite time")));
+	target.instant = PG_GETARG_TIMESTAMPTZ(2);
+	if (!PG_ARGISNULL(4) && PG_GETARG_INT32(4) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_stops must not be negative")));
+	if (!PG_ARGISNULL(5))
+		tolerance = meter_interval_usec(PG_GETARG_INTERVAL_P(5), "tolerance");
+	if (tolerance < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("tolerance must not be negative")));
+	meter_check_stream_permission(stream);
+	if (!meter_stream_is_active(stream))
+		meter_not_active(stream);
+	if (target.instant > meter_now())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("snapshot of \"%s\" at %s is from the future",
+						source, timestamptz_to_str(target.instant)),
+				 errhint("The time of a snapshot is when it was taken. Is the clock of its source right?")));
+	meter_return_begin(fcinfo);
+	meter_lock_meters(stream, &definitions, &of_measures);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	meter_session_bulk();
+	target.source = quote_literal_cstr(source);
+	target.at = meter_timestamp_literal(target.instant);
+	target.tolerance = psprintf("'" INT64_FORMAT " microseconds'::interval",
+								tolerance);
+	if (!check_new(stream, source, &target, &rows, &content))
+	{
+		meter_session_end(&session);
+		return (Datum) 0;
+	}
+	check_rows(stream, definitions, source, &target);
+
+	foreach(cell, definitions)
+	{
+		MeterDefinition *definition = lfirst(cell);
+		Found		found;
+
+		compare_target(fcinfo, definition, &target, dry_run, &found);
+		if (!dry_run)
+		{
+			check_stops(definition, source, &target, &found, rows,
+						allow_empty, !PG_ARGISNULL(4),
+						PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4));
+			meter_execute(psprintf("INSERT INTO %s.compared (meter, source, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+								   schema, quote_literal_cstr(definition->name),
+								   target.source, target.at), SPI_OK_INSERT);
+		}
+		if (found.foreign > 0)
+			ereport(NOTICE,
+					(errmsg_plural("meter \"%s\" leaves " INT64_FORMAT " row of the snapshot alone, of a resource that belongs to another source",
+								   "meter \"%s\" leaves " INT64_FORMAT " rows of the snapshot alone, of resources that belong to other sources",
+								   (unsigned long) found.foreign,
+								   definition->name, found.foreign),
+					 errhint("A resource belongs to the source of its last event: events and snapshots must name the same.")));
+		all.running += found.running;
+		all.starts += found.starts;
+		all.stops += found.stops;
+		all.changes += found.changes;
+	}
+	if (!dry_run)
+		meter_execute(psprintf("INSERT INTO %s.snapshot (source, at, rows, content, tolerance, running, starts, stops, changes) "
+							   "VALUES (%s, %s, " INT64_FORMAT ", %s, %s, " INT64_FORMAT ", "
+							   INT64_FORMAT ", " INT64_FORMAT ", " INT64_FORMAT ")",
+							   schema, target.source, target.at, rows, content,
+							   target.tolerance, all.running, all.starts,
+							   all.stops, all.changes), SPI_OK_INSERT);
+	meter_session_end(&session);
+
+	if (!dry_run)
+	{
+		meter_source_seen(stream, source, target.instant);
+		meter_worker_wake();
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(meter_prune_inventory);
+
+/* prune_inventory(stream, before) */
+Datum
+meter_prune_inventory(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	const char *schema = quote_identifier(stream);
+	List	   *definitions;
+	List	   *of_measures;
+	ListCell   *cell;
+	MeterSession session;
+	TimestampTz before;
+	int64		pruned;
+
+	PreventCommandIfReadOnly("meter.prune_inventory()");
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("before must not be null")));
+	before = PG_GETARG_TIMESTAMPTZ(1);
+	meter_check_stream_permission(stream);
+	meter_lock_meters(stream, &definitions, &of_measures);
+	foreach(cell, definitions)
+	{
+		MeterDefinition *definition = lfirst(cell);
+
+		/* rows may yet come that are compared with it */
+		if (!definition->has_max_lateness || !definition->has_watermark)
+			before = DT_NOBEGIN;
+		else if (definition->watermark - definition->max_lateness < before)
+			before = definition->watermark - definition->max_lateness;
+	}
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	/* the last of each source stays: it says what was known then */
+	meter_execute(psprintf("WITH old AS (UPDATE %s.snapshot n SET pruned = true "
+						   "WHERE NOT n.pruned AND n.at < %s AND n.at < "
+						   "(SELECT max(l.at) FROM %s.snapshot l WHERE l.source = n.source AND l.at < %s) "
+						   "RETURNING n.source, n.at) "
+						   "DELETE FROM %s.inventory i USING old o WHERE i.source = o.source AND i.at = o.at",
+						   schema, meter_timestamp_literal(before), schema,
+						   meter_timestamp_literal(before), schema),
+				  SPI_OK_DELETE);
+	pruned = SPI_processed;
+	meter_session_end(&session);
+	PG_RETURN_INT64(pruned);
+}

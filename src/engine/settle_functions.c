@@ -1,0 +1,1296 @@
+/*
+ * settle_functions.c
+ *	  What the engine's SQL says in C: the timeline of a resource from its
+ *	  carried state and its events, usage rows from it, and its state after.
+ *
+ * The aggregate meter.settle_timeline() has attributes of their own for the
+ * account and each dimension, where meter.timeline() has one label.  Its
+ * result is a bytea: the state at the end, then the encoded timeline.  A
+ * caller may hand anything in as such a bytea, so it is read with care.
+ */
+#include "meter.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
+
+#include "pg/arguments.h"
+#include "core/codec.h"
+#include "catalog/definition.h"
+#include "pg/quantity.h"
+#include "pg/observation_json.h"
+#include "core/observation.h"
+#include "pg/timezone.h"
+#include "types/transaction_id.h"
+
+/* Kinds of rows that go into the aggregate. */
+#define KIND_START			's'
+#define KIND_STOP			'p'
+#define KIND_CHANGE			'c'
+#define KIND_CARRIED_OPEN	'o'
+#define KIND_CARRIED_CLOSED	'x'
+#define KIND_HELD			'h'	/* a statement: it ran */
+#define KIND_GONE			'g'	/* a statement: it did not */
+#define KIND_CANDIDATE_HELD	'H'	/* the same, but not logged */
+#define KIND_CANDIDATE_GONE	'G'
+#define KIND_KNOWN_HELD		'K'	/* the same, from before the carried state */
+#define KIND_KNOWN_GONE		'k'
+
+/* One resource being collected; lives in the aggregate's context. */
+typedef struct Collected
+{
+	MeterEvents events;
+	bool		carried;
+	MeterState	state;
+} Collected;
+
+/* The attributes of a row: account, dimensions, value, from their arguments. */
+static MeterAttr *
+row_attrs(FunctionCallInfo fcinfo, int account_arg, ArrayType *dimensions,
+		  int value_arg, int32 *natts)
+{
+	Datum	   *datums;
+	bool	   *nulls;
+	int			count;
+	MeterAttr  *attrs;
+	int			i;
+
+	deconstruct_array(dimensions, TEXTOID, -1, false, TYPALIGN_INT,
+					  &datums, &nulls, &count);
+	attrs = palloc((count + 2) * sizeof(MeterAttr));
+	attrs[0] = METER_NULL_ATTR;
+	if (!PG_ARGISNULL(account_arg))
+	{
+		text	   *account = PG_GETARG_TEXT_PP(account_arg);
+
+		/* an empty name names nobody */
+		if (VARSIZE_ANY_EXHDR(account) > 0)
+		{
+			attrs[0].data = VARDATA_ANY(account);
+			attrs[0].len = VARSIZE_ANY_EXHDR(account);
+		}
+	}
+	for (i = 0; i < count; i++)
+	{
+		attrs[i + 1] = METER_NULL_ATTR;
+		if (!nulls[i])
+		{
+			text	   *value = DatumGetTextPP(datums[i]);
+
+			attrs[i + 1].data = VARDATA_ANY(value);
+			attrs[i + 1].len = VARSIZE_ANY_EXHDR(value);
+		}
+	}
+	attrs[count + 1] = PG_ARGISNULL(value_arg) ? METER_NULL_ATTR :
+		meter_attr_from_numeric(PG_GETARG_NUMERIC(value_arg));
+	*natts = count + 1;
+	return attrs;
+}
+
+/* Keep the attributes of a carried state, in one piece. */
+static MeterAttr *
+copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
+{
+	Size		size = Max(count, 1) * sizeof(MeterAttr);
+	MeterAttr  *copy;
+	char	   *at;
+	int32		i;
+
+	for (i = 0; i < count; i++)
+		size += Max(attrs[i].len, 0);
+	copy = MemoryContextAlloc(context, size);
+	at = (char *) (copy + count);
+	for (i = 0; i < count; i++)
+	{
+		copy[i].len = attrs[i].len;
+		copy[i].data = at;
+		if (attrs[i].len > 0)
+		{
+			memcpy(at, attrs[i].data, attrs[i].len);
+			at += attrs[i].len;
+		}
+	}
+	return copy;
+}
+
+/* What source a row is from: its number, from 1. */
+static uint16
+row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
+{
+	MeterAttr	source = {"", 0};
+	uint16		number;
+
+	if (!PG_ARGISNULL(argument))
+	{
+		text	   *value = PG_GETARG_TEXT_PP(argument);
+
+		source.data = VARDATA_ANY(value);
+		source.len = VARSIZE_ANY_EXHDR(value);
+	}
+	number = meter_events_source(events, source);
+	if (number == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a resource has events of more than %d sources",
+						METER_MAX_SOURCES)));
+	return number;
+}
+
+/* Add a row that is what a snapshot says; false if there are too many. */
+static bool
+add_statement(FunctionCallInfo fcinfo, Collected *collected, char kind,
+			  const MeterAttr *attrs)
+{
+	MeterStatement statement;
+	Jsonb	   *said = PG_ARGISNULL(9) ? NULL : PG_GETARG_JSONB_P(9);
+
+	memset(&statement, 0, sizeof(statement));
+	statement.time = PG_GETARG_TIMESTAMPTZ(2);
+	statement.held = kind == KIND_HELD || kind == KIND_CANDIDATE_HELD ||
+		kind == KIND_KNOWN_HELD;
+	statement.standing = kind == KIND_HELD || kind == KIND_GONE ? METER_LOGGED :
+		kind == KIND_KNOWN_HELD || kind == KIND_KNOWN_GONE ? METER_KNOWN :
+		METER_CANDIDATE;
+	statement.source = row_source(fcinfo, 8, &collected->events);
+	statement.alive = statement.absent = statement.since = METER_BEGIN;
+	statement.tolerance = METER_MINUTE;
+	if (said != NULL)
+	{
+		(void) meter_statement_instant_of(said, "alive", &statement.alive);
+		(void) meter_statement_instant_of(said, "absent", &statement.absent);
+		(void) meter_statement_instant_of(said, "since", &statement.since);
+		statement.tolerance = meter_statement_tolerance(said);
+	}
+	/* whoever wrote it: it cannot know of what comes later */
+	statement.since = Min(statement.since, statement.time);
+	statement.alive = Min(statement.alive, statement.time);
+	statement.absent = Min(statement.absent, statement.time);
+	return meter_statements_add(&collected->events, &statement, attrs);
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_timeline_add);
+
+/*
+ * settle_timeline(kind, at, account, dimensions, value, alive, absent, source,
+ * statement): one row more
+ */
+Datum
+meter_settle_timeline_add(PG_FUNCTION_ARGS)
+{
+	MemoryContext context;
+	MemoryContext before;
+	Collected  *collected;
+	MeterAttr  *attrs;
+	int32		natts;
+	char		kind;
+	bool		added = true;
+
+	if (!AggCheckCallContext(fcinfo, &context))
+		elog(ERROR, "settle_timeline called in non-aggregate context");
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(4))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("kind and dimensions must not be null")));
+	kind = PG_GETARG_CHAR(1);
+	attrs = row_attrs(fcinfo, 3, PG_GETARG_ARRAYTYPE_P(4), 5, &natts);
+
+	before = MemoryContextSwitchTo(context);
+	if (PG_ARGISNULL(0))
+	{
+		collected = palloc0(sizeof(Collected));
+		meter_events_init(&collected->events, natts);
+	}
+	else
+		collected = (Collected *) PG_GETARG_POINTER(0);
+	if (collected->events.natts != natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("all rows must have the same number of dimensions")));
+
+	switch (kind)
+	{
+		case KIND_START:
+		case KIND_STOP:
+		case KIND_CHANGE:
+			if (PG_ARGISNULL(2) ||
+				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("an event must have a finite time")));
+			added = meter_events_add(&collected->events,
+									 kind == KIND_START ? METER_START :
+									 kind == KIND_STOP ? METER_STOP :
+									 METER_CHANGE,
+									 PG_GETARG_TIMESTAMPTZ(2), attrs);
+			if (added)
+			{
+				uint16		source = row_source(fcinfo, 8,
+												&collected->events);
+
+				collected->events.events[collected->events.nevents - 1].source =
+					source;
+			}
+			break;
+		case KIND_HELD:
+		case KIND_GONE:
+		case KIND_CANDIDATE_HELD:
+		case KIND_CANDIDATE_GONE:
+		case KIND_KNOWN_HELD:
+		case KIND_KNOWN_GONE:
+			if (PG_ARGISNULL(2) ||
+				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("a statement must have a finite time")));
+			added = add_statement(fcinfo, collected, kind, attrs);
+			break;
+		case KIND_CARRIED_OPEN:
+		case KIND_CARRIED_CLOSED:
+			if (collected->carried)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("a resource has two carried states")));
+			collected->carried = true;
+			collected->state.open = kind == KIND_CARRIED_OPEN;
+			collected->state.since = PG_ARGISNULL(2) ? 0 :
+				PG_GETARG_TIMESTAMPTZ(2);
+			collected->state.alive = PG_ARGISNULL(6) ? collected->state.since :
+				PG_GETARG_TIMESTAMPTZ(6);
+			collected->state.absent = PG_ARGISNULL(7) ? METER_BEGIN :
+				PG_GETARG_TIMESTAMPTZ(7);
+			collected->state.source = METER_NULL_ATTR;
+			if (!PG_ARGISNULL(8))
+			{
+				/* which may move the list of names */
+				uint16		source = row_source(fcinfo, 8,
+												&collected->events);
+
+				collected->state.source =
+					collected->events.sources[source - 1];
+			}
+			collected->state.attrs = copy_attrs(context, attrs, natts + 1);
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("kind \"%c\" not recognized", kind)));
+	}
+	if (!added)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a resource has too many events"),
+				 errhint("Settle more often, so that fewer events are read at once.")));
+	MemoryContextSwitchTo(before);
+	PG_RETURN_POINTER(collected);
+}
+
+/* Append an attribute to the state in a result. */
+static void
+put_attr(StringInfo buffer, MeterAttr attr)
+{
+	appendBinaryStringInfo(buffer, (char *) &attr.len, sizeof(attr.len));
+	if (attr.len > 0)
+		appendBinaryStringInfo(buffer, attr.data, attr.len);
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_timeline_final);
+
+/* settle_timeline(): the state at the end, and the timeline */
+Datum
+meter_settle_timeline_final(PG_FUNCTION_ARGS)
+{
+	Collected  *collected;
+	MeterTimeline *timeline;
+	StringInfoData buffer;
+	uint8		open;
+	int32		state_size;
+	int32		i;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "settle_timeline called in non-aggregate context");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	collected = (Collected *) PG_GETARG_POINTER(0);
+	timeline = meter_pair(&collected->events,
+						  collected->carried ? &collected->state : NULL,
+						  METER_LOOK_BACK_FIRST);
+
+	initStringInfo(&buffer);
+	appendStringInfoSpaces(&buffer, VARHDRSZ + sizeof(int32));
+	open = timeline->state.open;
+	appendBinaryStringInfo(&buffer, (char *) &open, 1);
+	appendBinaryStringInfo(&buffer, (char *) &timeline->state.since,
+						   sizeof(int64));
+	appendBinaryStringInfo(&buffer, (char *) &timeline->state.alive,
+						   sizeof(int64));
+	appendBinaryStringInfo(&buffer, (char *) &timeline->state.absent,
+						   sizeof(int64));
+	put_attr(&buffer, timeline->state.source);
+	for (i = 0; i <= timeline->natts; i++)
+		put_attr(&buffer, timeline->state.attrs[i]);
+	state_size = buffer.len - VARHDRSZ - sizeof(int32);
+	memcpy(buffer.data + VARHDRSZ, &state_size, sizeof(int32));
+
+	enlargeStringInfo(&buffer, (int) Min(meter_encode_bound(timeline),
+										 MaxAllocSize));
+	buffer.len += (int) meter_encode(timeline,
+									 (uint8 *) buffer.data + buffer.len);
+	SET_VARSIZE(buffer.data, buffer.len);
+	PG_RETURN_BYTEA_P((bytea *) buffer.data);
+}
+
+/* Raise that a bytea is none of ours. */
+static void
+malformed(const char *problem)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+			 errmsg("not a result of meter.settle_timeline(): it %s",
+					problem)));
+}
+
+/* Take a result apart: the timeline and the state, whose bytes stay there. */
+static MeterTimeline *
+read_result(bytea *result)
+{
+	const uint8 *bytes = (uint8 *) VARDATA_ANY(result);
+	size_t		length = VARSIZE_ANY_EXHDR(result);
+	int32		state_size;
+	const char *problem;
+	size_t		position;
+	MeterTimeline *timeline;
+	const uint8 *at;
+	const uint8 *end;
+	int32		i;
+
+	if (length < sizeof(int32))
+		malformed("is too short");
+	memcpy(&state_size, bytes, sizeof(int32));
+	if (state_size < (int32) (1 + 3 * sizeof(int64)) ||
+		(size_t) state_size > length - sizeof(int32))
+		malformed("ends too early");
+	timeline = meter_decode(bytes + sizeof(int32) + state_size,
+							length - sizeof(int32) - state_size,
+							&problem, &position);
+	if (timeline == NULL)
+		malformed(problem);
+
+	at = bytes + sizeof(int32);
+	end = at + state_size;
+	timeline->state.open = *at++ != 0;
+	memcpy(&timeline->state.since, at, sizeof(int64));
+	at += sizeof(int64);
+	memcpy(&timeline->state.alive, at, sizeof(int64));
+	at += sizeof(int64);
+	memcpy(&timeline->state.absent, at, sizeof(int64));
+	at += sizeof(int64);
+	timeline->state.attrs = palloc((timeline->natts + 1) * sizeof(MeterAttr));
+	for (i = -1; i <= timeline->natts; i++)
+	{
+		MeterAttr  *attr = i < 0 ? &timeline->state.source :
+			&timeline->state.attrs[i];
+
+		if (end - at < (ptrdiff_t) sizeof(int32))
+			malformed("ends within a state");
+		memcpy(&attr->len, at, sizeof(int32));
+		at += sizeof(int32);
+		attr->data = (const char *) at;
+		if (attr->len > end - at)
+			malformed("ends within a state");
+		at += Max(attr->len, 0);
+	}
+	if (at != end)
+		malformed("has a state that is too long");
+
+	/* anybody may call with anything: no text that is none */
+	pg_verifymbstr(timeline->state.source.data,
+				   Max(timeline->state.source.len, 0), false);
+	for (i = 0; i <= timeline->natts; i++)
+		pg_verifymbstr(timeline->state.attrs[i].data,
+					   Max(timeline->state.attrs[i].len, 0), false);
+	for (i = 0; i < timeline->nkeys * timeline->natts; i++)
+		pg_verifymbstr(timeline->keys[i].data,
+					   Max(timeline->keys[i].len, 0), false);
+	return timeline;
+}
+
+/* An attribute as text, or NULL. */
+static Datum
+attr_to_text(MeterAttr attr, bool *isnull)
+{
+	*isnull = MeterAttrIsNull(attr);
+	return *isnull ? (Datum) 0 :
+		PointerGetDatum(cstring_to_text_with_len(attr.data, attr.len));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_state);
+
+/* settle_state(result): what is known of the resource at the end */
+Datum
+meter_settle_state(PG_FUNCTION_ARGS)
+{
+	MeterTimeline *timeline = read_result(PG_GETARG_BYTEA_PP(0));
+	const MeterState *state = &timeline->state;
+	TupleDesc	descriptor;
+	Datum		values[8];
+	bool		nulls[8] = {false, false, false, false, false, false, false, false};
+	int32		ndimensions = timeline->natts - 1;
+	Datum	   *dimensions = palloc(Max(ndimensions, 1) * sizeof(Datum));
+	bool	   *dimension_nulls = palloc(Max(ndimensions, 1) * sizeof(bool));
+	int			dims[1] = {ndimensions};
+	int			lbs[1] = {1};
+	int32		i;
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (timeline->natts < 1)
+		malformed("has no account");
+
+	values[0] = BoolGetDatum(state->open);
+	values[1] = attr_to_text(state->attrs[0], &nulls[1]);
+	for (i = 0; i < ndimensions; i++)
+		dimensions[i] = attr_to_text(state->attrs[i + 1], &dimension_nulls[i]);
+	if (ndimensions == 0)
+		values[2] = PointerGetDatum(construct_empty_array(TEXTOID));
+	else
+		values[2] = PointerGetDatum(construct_md_array(dimensions,
+													   dimension_nulls, 1,
+													   dims, lbs, TEXTOID, -1,
+													   false, TYPALIGN_INT));
+	nulls[3] = MeterAttrIsNull(state->attrs[timeline->natts]);
+	if (!nulls[3])
+		values[3] = NumericGetDatum(meter_numeric_from_attr(state->attrs[timeline->natts]));
+	values[4] = TimestampTzGetDatum(state->since);
+	values[5] = TimestampTzGetDatum(state->alive);
+	nulls[4] = nulls[5] = !state->open;
+	values[6] = TimestampTzGetDatum(state->absent);
+	nulls[6] = state->absent == METER_BEGIN;
+	values[7] = attr_to_text(state->source, &nulls[7]);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor),
+													  values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_findings_final);
+
+/* An instant of a finding, or NULL. */
+static Datum
+finding_instant(int64 instant, bool *isnull)
+{
+	*isnull = instant == METER_BEGIN;
+	return TimestampTzGetDatum(instant);
+}
+
+/* settle_findings(): what comes of each candidate that has a say */
+Datum
+meter_settle_findings_final(PG_FUNCTION_ARGS)
+{
+	static const char *const effects[] = {
+		"agrees", "evidence", "changes", "ends", "opens", "cuts"
+	};
+	Oid			element = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
+	Collected  *collected;
+	ArrayBuildState *array;
+	TupleDesc	descriptor;
+	int32		i;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "settle_findings called in non-aggregate context");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	collected = (Collected *) PG_GETARG_POINTER(0);
+	(void) meter_pair(&collected->events,
+					  collected->carried ? &collected->state : NULL,
+					  METER_LOOK_BACK_FIRST);
+
+	descriptor = lookup_rowtype_tupdesc(element, -1);
+	array = initArrayResult(element, CurrentMemoryContext, false);
+	for (i = 0; i < collected->events.nstatements; i++)
+	{
+		const MeterStatement *statement = &collected->events.statements[i];
+		Datum		values[8];
+		bool		nulls[8] = {false, false, false, false, false, false, false, false};
+
+		if (statement->standing != METER_CANDIDATE ||
+			(statement->spoke ? statement->effect == METER_AGREES &&
+			 !statement->was_open : !statement->held))
+			continue;
+		values[0] = attr_to_text(collected->events.sources[statement->source - 1],
+								 &nulls[0]);
+		values[1] = TimestampTzGetDatum(statement->time);
+		values[2] = BoolGetDatum(statement->was_open);
+		values[3] = CStringGetTextDatum(statement->spoke ?
+										effects[statement->effect] : "foreign");
+		values[4] = finding_instant(statement->from, &nulls[4]);
+		values[5] = finding_instant(statement->to, &nulls[5]);
+		if (statement->effect <= METER_EVIDENCE)
+			nulls[4] = nulls[5] = true;
+		values[6] = finding_instant(statement->alive, &nulls[6]);
+		values[7] = finding_instant(statement->absent, &nulls[7]);
+		array = accumArrayResult(array,
+								 HeapTupleGetDatum(heap_form_tuple(descriptor,
+																   values, nulls)),
+								 false, element, CurrentMemoryContext);
+	}
+	ReleaseTupleDesc(descriptor);
+	PG_RETURN_DATUM(makeArrayResult(array, CurrentMemoryContext));
+}
+
+/* What a function returned when it was called last. */
+typedef struct Described
+{
+	Oid			function;
+	TupleDesc	row;
+} Described;
+
+/* Dimensions that were made into jsonb before: most resources share a few. */
+typedef struct KnownDimensions
+{
+	MeterAttr  *attrs;			/* NULL: free */
+	Datum		jsonb;
+} KnownDimensions;
+
+#define KNOWN_DIMENSIONS	64	/* a power of two */
+
+/*
+ * What a spec says.  Those used last are kept, since all resources of a
+ * settle have the same; one that a call still uses is never let go.
+ */
+typedef struct Spec
+{
+	struct Spec *next;
+	MemoryContext context;
+	int			uses;
+	Size		size;			/* bytes of the array it was read from */
+	char	   *bytes;
+	MeterAttr	stream;
+	MeterAttr	meter;
+	MeterAggregate aggregate;
+	MeterGrid	grid;
+	MeterRounding rounding;
+	int64		unit;
+	int			ndimensions;
+	MeterAttr  *names;			/* in the meter's order */
+	int		   *order;			/* positions in byte order of the names */
+	Described	rows;			/* settle_rows() */
+	KnownDimensions known[KNOWN_DIMENSIONS];
+} Spec;
+
+#define KEPT_SPECS 16
+
+static Spec *specs = NULL;
+
+/* An attribute that is all of a string. */
+static MeterAttr
+attr_from_cstring(char *string)
+{
+	MeterAttr	attr = {string, (int32) strlen(string)};
+
+	return attr;
+}
+
+/* Read an interval that the engine wrote. */
+static Interval *
+interval_from_cstring(const char *string)
+{
+	return DatumGetIntervalP(DirectFunctionCall3(interval_in,
+												 CStringGetDatum(string),
+												 ObjectIdGetDatum(InvalidOid),
+												 Int32GetDatum(-1)));
+}
+
+/* Read a spec: see make_spec() in definition.c. */
+static Spec *
+parse_spec(ArrayType *array)
+{
+	MemoryContext context;
+	MemoryContext before;
+	Spec	   *spec;
+	Datum	   *datums;
+	bool	   *nulls;
+	char	  **fields;
+	int			count;
+	int			i;
+	int			j;
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "meter spec",
+									ALLOCSET_SMALL_SIZES);
+	before = MemoryContextSwitchTo(context);
+	spec = palloc0(sizeof(Spec));
+	spec->context = context;
+	spec->size = VARSIZE_ANY(array);
+	spec->bytes = palloc(spec->size);
+	memcpy(spec->bytes, array, spec->size);
+
+	deconstruct_array((ArrayType *) spec->bytes, TEXTOID, -1, false,
+					  TYPALIGN_INT, &datums, &nulls, &count);
+	if (count < 8)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a spec must have 8 fields or more")));
+	fields = palloc(count * sizeof(char *));
+	for (i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("a spec must not contain nulls")));
+		fields[i] = TextDatumGetCString(datums[i]);
+	}
+	spec->stream = attr_from_cstring(fields[0]);
+	spec->meter = attr_from_cstring(fields[1]);
+	spec->aggregate = strcmp(fields[2], "weighted") == 0 ?
+		METER_WEIGHTED : METER_DURATION;
+	meter_grid_init(&spec->grid, meter_zone_lookup(fields[7]));
+	meter_grid_set_precision(&spec->grid, interval_from_cstring(fields[4]));
+	meter_grid_set_period(&spec->grid, interval_from_cstring(fields[3]));
+	spec->rounding = meter_rounding_by_name(fields[5]);
+	spec->unit = DatumGetInt64(DirectFunctionCall1(int8in,
+												   CStringGetDatum(fields[6])));
+	if (spec->unit <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unit must be positive")));
+	spec->ndimensions = count - 8;
+	spec->names = palloc(Max(spec->ndimensions, 1) * sizeof(MeterAttr));
+	spec->order = palloc(Max(spec->ndimensions, 1) * sizeof(int));
+	for (i = 0; i < spec->ndimensions; i++)
+	{
+		spec->names[i] = attr_from_cstring(fields[8 + i]);
+		for (j = i; j > 0 && meter_attr_cmp(spec->names[spec->order[j - 1]],
+											spec->names[i]) > 0; j--)
+			spec->order[j] = spec->order[j - 1];
+		spec->order[j] = i;
+	}
+	MemoryContextSwitchTo(before);
+	/* only what is whole outlives the query */
+	MemoryContextSetParent(context, TopMemoryContext);
+	return spec;
+}
+
+/* The spec in an argument, parsed, or as it was parsed before. */
+static Spec *
+spec_from_arg(ArrayType *array)
+{
+	Spec	   *spec;
+	Spec	  **link;
+	int			kept = 0;
+
+	for (link = &specs; (spec = *link) != NULL; link = &spec->next)
+	{
+		if (spec->size == VARSIZE_ANY(array) &&
+			memcmp(spec->bytes, array, spec->size) == 0)
+			return spec;
+		kept++;
+	}
+
+	spec = parse_spec(array);
+	if (kept >= KEPT_SPECS)
+	{
+		for (link = &specs; *link != NULL;)
+		{
+			Spec	   *old = *link;
+
+			if (old->uses > 0)
+				link = &old->next;
+			else
+			{
+				*link = old->next;
+				MemoryContextDelete(old->context);
+			}
+		}
+	}
+	spec->next = specs;
+	specs = spec;
+	return spec;
+}
+
+/* A call that used a spec is over, in whatever way. */
+static void
+release_spec(void *arg)
+{
+	((Spec *) arg)->uses--;
+}
+
+/* Hold a spec as long as the current memory context lives. */
+static void
+hold_spec(Spec *spec)
+{
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+
+	callback->func = release_spec;
+	callback->arg = spec;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	spec->uses++;
+}
+
+/* Where settle_rows() is. */
+typedef struct Rows
+{
+	Spec	   *spec;
+	TupleDesc	row;
+	MeterGrid	grid;
+	MeterTimeline *timeline;
+	MeterRounded rounded;
+	MeterCutter cutter;
+	MeterNaming naming;
+	Datum	   *dimensions;		/* by key, once made: jsonb */
+	MeterDimension *naming_dimensions;
+	Numeric    *sums;			/* weighted: by key, of this period */
+	int32	   *keys;			/* weighted: those in this period */
+	int32		nkeys;
+	int32		next;			/* part, or for weighted key, to give out */
+	bool		in_period;
+} Rows;
+
+/* Dimensions as jsonb: all names, null where unknown. */
+static Datum
+make_jsonb(const Spec *spec, const MeterAttr *attrs)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue *result;
+	int			i;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (i = 0; i < spec->ndimensions; i++)
+	{
+		JsonbValue	value;
+
+		value.type = jbvString;
+		value.val.string.val = (char *) spec->names[i].data;
+		value.val.string.len = spec->names[i].len;
+		pushJsonbValue(&state, WJB_KEY, &value);
+		if (MeterAttrIsNull(attrs[i]))
+			value.type = jbvNull;
+		else
+		{
+			value.val.string.val = (char *) attrs[i].data;
+			value.val.string.len = attrs[i].len;
+		}
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbPGetDatum(JsonbValueToJsonb(result));
+}
+
+/* Dimensions as jsonb, which may be shared: leave it alone. */
+static Datum
+dimensions_to_jsonb(Spec *spec, const MeterAttr *attrs)
+{
+	KnownDimensions *known;
+	MemoryContext before;
+	uint32		hash = 0;
+	bool		same = true;
+	int			i;
+
+	for (i = 0; i < spec->ndimensions; i++)
+		hash = hash * 31 + (MeterAttrIsNull(attrs[i]) ? 1 :
+							DatumGetUInt32(hash_any((const unsigned char *) attrs[i].data,
+													attrs[i].len)));
+	known = &spec->known[hash & (KNOWN_DIMENSIONS - 1)];
+	if (known->attrs == NULL)
+	{
+		before = MemoryContextSwitchTo(spec->context);
+		known->jsonb = make_jsonb(spec, attrs);
+		known->attrs = copy_attrs(spec->context, attrs, spec->ndimensions);
+		MemoryContextSwitchTo(before);
+	}
+	for (i = 0; i < spec->ndimensions && same; i++)
+		same = meter_attr_equal(known->attrs[i], attrs[i]);
+	return same ? known->jsonb : make_jsonb(spec, attrs);
+}
+
+/* Add up value times time by key for the period at hand. */
+static void
+sum_weighted(Rows *rows)
+{
+	const MeterTimeline *timeline = rows->timeline;
+	int32		i;
+
+	rows->nkeys = 0;
+	for (i = 0; i < timeline->nkeys; i++)
+		rows->sums[i] = NULL;
+	for (i = 0; i < rows->cutter.nparts; i++)
+	{
+		const MeterPart *part = &rows->cutter.parts[i];
+		int32		key = timeline->labels[part->label].key;
+		MeterAttr	value = meter_timeline_value(timeline, part->label);
+		Datum		product;
+
+		if (MeterAttrIsNull(value))
+			continue;
+		product = DirectFunctionCall2(numeric_mul,
+									  NumericGetDatum(meter_numeric_from_attr(value)),
+									  NumericGetDatum(int64_to_numeric(part->billed)));
+		if (rows->sums[key] == NULL)
+			rows->keys[rows->nkeys++] = key;
+		else
+			product = DirectFunctionCall2(numeric_add, product,
+										  NumericGetDatum(rows->sums[key]));
+		rows->sums[key] = DatumGetNumeric(product);
+	}
+}
+
+/* The next key with its quantity; false: that was all. */
+static bool
+next_quantity(Rows *rows, int32 *key, Numeric *quantity)
+{
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!rows->in_period)
+		{
+			if (!meter_cut_next(&rows->cutter))
+				return false;
+			rows->in_period = true;
+			rows->next = 0;
+			if (rows->spec->aggregate == METER_WEIGHTED)
+				sum_weighted(rows);
+		}
+		if (rows->spec->aggregate == METER_DURATION)
+		{
+			if (rows->next < rows->cutter.nparts)
+			{
+				const MeterPart *part = &rows->cutter.parts[rows->next++];
+
+				*key = part->label;
+				*quantity = meter_quantity(part->billed, rows->spec->unit);
+				return true;
+			}
+		}
+		else
+		{
+			while (rows->next < rows->nkeys)
+			{
+				*key = rows->keys[rows->next++];
+				*quantity = meter_quantity_weighted(rows->sums[*key],
+													rows->spec->unit);
+				/* a quantity of 0 makes no row */
+				if (DatumGetBool(DirectFunctionCall2(numeric_ne,
+													 NumericGetDatum(*quantity),
+													 NumericGetDatum(int64_to_numeric(0)))))
+					return true;
+			}
+		}
+		rows->in_period = false;
+	}
+}
+
+/*
+ * Prepare to give out the usage rows of a resource in [begin, end), whose
+ * timeline it is.
+ */
+static Rows *
+begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
+		   MeterTimeline *timeline, TimestampTz begin, TimestampTz end)
+{
+	Rows	   *rows = palloc0(sizeof(Rows));
+	text	   *resource = PG_GETARG_TEXT_P_COPY(1);
+	MeterAttr	resource_attr = {VARDATA_ANY(resource),
+	VARSIZE_ANY_EXHDR(resource)};
+	int32		nkeys;
+
+	hold_spec(spec);
+	/* the extension may have been made again since */
+	if (described->function != fcinfo->flinfo->fn_oid)
+	{
+		TupleDesc	descriptor;
+		MemoryContext before;
+
+		if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		before = MemoryContextSwitchTo(spec->context);
+		described->row = BlessTupleDesc(CreateTupleDescCopy(descriptor));
+		described->function = fcinfo->flinfo->fn_oid;
+		MemoryContextSwitchTo(before);
+	}
+
+	rows->spec = spec;
+	rows->row = described->row;
+	rows->grid = spec->grid;
+	rows->timeline = timeline;
+	if (rows->timeline->natts != spec->ndimensions + 1)
+		malformed("does not have the spec's number of dimensions");
+	meter_round(&rows->rounded, rows->timeline,
+				spec->aggregate == METER_DURATION ?
+				METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
+				spec->rounding, &rows->grid, METER_END);
+	if (TIMESTAMP_NOT_FINITE(end) || TIMESTAMP_IS_NOEND(begin) ||
+		(TIMESTAMP_IS_NOBEGIN(begin) && rows->rounded.nspans > 0 &&
+		 rows->rounded.spans[0].begin == METER_BEGIN))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("begin_at and end_at must be finite")));
+	meter_cut_begin(&rows->cutter, &rows->rounded, &rows->grid,
+					begin, end);
+	meter_naming_begin(&rows->naming, spec->stream, spec->meter,
+					   resource_attr);
+	nkeys = Max(rows->timeline->nkeys, 1);
+	rows->dimensions = palloc0(nkeys * sizeof(Datum));
+	rows->naming_dimensions = palloc(Max(spec->ndimensions, 1) *
+									 sizeof(MeterDimension));
+	if (spec->aggregate == METER_WEIGHTED)
+	{
+		rows->sums = palloc(nkeys * sizeof(Numeric));
+		rows->keys = palloc(nkeys * sizeof(int32));
+	}
+	return rows;
+}
+
+/* Give out the next usage row. */
+static Datum
+next_row(FunctionCallInfo fcinfo)
+{
+	FuncCallContext *call = SRF_PERCALL_SETUP();
+	MemoryContext before;
+	Rows	   *rows = call->user_fctx;
+	int32		key;
+	Numeric		quantity;
+	Datum		values[5];
+	bool		nulls[5] = {false, false, false, false, false};
+	pg_uuid_t  *name;
+	MeterAttr	account;
+	bool		more;
+	int			i;
+
+	before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+	more = next_quantity(rows, &key, &quantity);
+	if (more && rows->dimensions[key] == 0)
+		rows->dimensions[key] =
+			dimensions_to_jsonb(rows->spec, rows->timeline->keys +
+								(size_t) key * rows->timeline->natts + 1);
+	MemoryContextSwitchTo(before);
+	if (!more)
+		SRF_RETURN_DONE(call);
+
+	account = rows->timeline->keys[(size_t) key * rows->timeline->natts];
+	if (MeterAttrIsNull(account))
+		account = (MeterAttr) {"", 0};
+	for (i = 0; i < rows->spec->ndimensions; i++)
+	{
+		int			dimension = rows->spec->order[i];
+
+		rows->naming_dimensions[i].name = rows->spec->names[dimension];
+		rows->naming_dimensions[i].value =
+			rows->timeline->keys[(size_t) key * rows->timeline->natts +
+								 dimension + 1];
+	}
+	name = palloc(sizeof(pg_uuid_t));
+	meter_name_usage(&rows->naming, account, rows->spec->ndimensions,
+					 rows->naming_dimensions, rows->cutter.period_begin, 0,
+					 name);
+
+	values[0] = UUIDPGetDatum(name);
+	values[1] = PointerGetDatum(cstring_to_text_with_len(account.data,
+														 account.len));
+	values[2] = rows->dimensions[key];
+	values[3] = TimestampTzGetDatum(rows->cutter.period_begin);
+	values[4] = NumericGetDatum(quantity);
+	SRF_RETURN_NEXT(call,
+					HeapTupleGetDatum(heap_form_tuple(rows->row,
+													  values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_rows);
+
+/* settle_rows(spec, resource, result, begin, end): usage in [begin, end) */
+Datum
+meter_settle_rows(PG_FUNCTION_ARGS)
+{
+	if (SRF_IS_FIRSTCALL())
+	{
+		Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+		FuncCallContext *call = SRF_FIRSTCALL_INIT();
+		MemoryContext before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+
+		call->user_fctx = begin_rows(fcinfo, spec, &spec->rows,
+									 read_result(PG_GETARG_BYTEA_P_COPY(2)),
+									 PG_GETARG_TIMESTAMPTZ(3),
+									 PG_GETARG_TIMESTAMPTZ(4));
+		MemoryContextSwitchTo(before);
+	}
+	return next_row(fcinfo);
+}
+
+/* Dimensions in the meter's order, as many as the spec has. */
+static MeterAttr *
+dimension_attrs(const Spec *spec, ArrayType *dimensions)
+{
+	MeterAttr  *attrs;
+	Datum	   *datums;
+	bool	   *nulls;
+	int			count;
+	int			i;
+
+	deconstruct_array(dimensions, TEXTOID, -1, false, TYPALIGN_INT,
+					  &datums, &nulls, &count);
+	if (count != spec->ndimensions)
+		malformed("does not have the spec's number of dimensions");
+	attrs = palloc(Max(count, 1) * sizeof(MeterAttr));
+	for (i = 0; i < count; i++)
+	{
+		text	   *value = nulls[i] ? NULL : DatumGetTextPP(datums[i]);
+
+		attrs[i].data = value ? VARDATA_ANY(value) : NULL;
+		attrs[i].len = value ? (int32) VARSIZE_ANY_EXHDR(value) : -1;
+	}
+	return attrs;
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_transaction_id);
+
+/* settle_transaction_id(spec, resource, account, dimensions, period_start) */
+Datum
+meter_settle_transaction_id(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *name = palloc(sizeof(pg_uuid_t));
+	Spec	   *spec;
+	MeterNaming naming;
+	MeterAttr	account = {"", 0};
+	MeterAttr	resource;
+	MeterAttr  *attrs;
+	MeterDimension *dimensions;
+	text	   *value;
+	int			i;
+
+	for (i = 0; i < 5; i++)
+	{
+		if (PG_ARGISNULL(i) && i != 2)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("only account may be null")));
+	}
+	spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+	value = PG_GETARG_TEXT_PP(1);
+	resource.data = VARDATA_ANY(value);
+	resource.len = VARSIZE_ANY_EXHDR(value);
+	if (!PG_ARGISNULL(2))
+	{
+		value = PG_GETARG_TEXT_PP(2);
+		account.data = VARDATA_ANY(value);
+		account.len = VARSIZE_ANY_EXHDR(value);
+	}
+	attrs = dimension_attrs(spec, PG_GETARG_ARRAYTYPE_P(3));
+	dimensions = palloc(Max(spec->ndimensions, 1) * sizeof(MeterDimension));
+	for (i = 0; i < spec->ndimensions; i++)
+	{
+		dimensions[i].name = spec->names[spec->order[i]];
+		dimensions[i].value = attrs[spec->order[i]];
+	}
+	meter_naming_begin(&naming, spec->stream, spec->meter, resource);
+	meter_name_usage(&naming, account, spec->ndimensions, dimensions,
+					 PG_GETARG_TIMESTAMPTZ(4), 0, name);
+	PG_RETURN_UUID_P(name);
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_dimensions);
+
+/* settle_dimensions(spec, dimensions): as usage rows show them */
+Datum
+meter_settle_dimensions(PG_FUNCTION_ARGS)
+{
+	Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+
+	Datum		shared = dimensions_to_jsonb(spec,
+											 dimension_attrs(spec,
+															 PG_GETARG_ARRAYTYPE_P(1)));
+
+	PG_RETURN_DATUM(datumCopy(shared, false, -1));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_quantity);
+
+/*
+ * settle_quantity(spec, value, period_start): of a resource that runs, with
+ * that value, all of the period; however it is rounded, that is all of it
+ */
+Datum
+meter_settle_quantity(PG_FUNCTION_ARGS)
+{
+	Spec	   *spec;
+	TimestampTz begin;
+	int64		length;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+	begin = PG_GETARG_TIMESTAMPTZ(2);
+	if (TIMESTAMP_NOT_FINITE(begin))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("period_start must be finite")));
+	length = meter_grid_period_end(&spec->grid, begin) - begin;
+	if (spec->aggregate == METER_DURATION)
+		PG_RETURN_NUMERIC(meter_quantity(length, spec->unit));
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	if (numeric_is_nan(PG_GETARG_NUMERIC(1)) ||
+		numeric_is_inf(PG_GETARG_NUMERIC(1)))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("value must be finite")));
+	PG_RETURN_NUMERIC(meter_quantity_weighted(
+		DatumGetNumeric(DirectFunctionCall2(numeric_mul,
+											PG_GETARG_DATUM(1),
+											NumericGetDatum(int64_to_numeric(length)))),
+		spec->unit));
+}
+
+/* Where settle_periods() is. */
+typedef struct Periods
+{
+	MeterGrid	grid;
+	TimestampTz at;
+	TimestampTz end;
+} Periods;
+
+PG_FUNCTION_INFO_V1(meter_settle_periods);
+
+/* settle_periods(spec, begin, end): starts of the periods in [begin, end) */
+Datum
+meter_settle_periods(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	Periods    *periods;
+	TimestampTz at;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+
+		call = SRF_FIRSTCALL_INIT();
+		periods = MemoryContextAlloc(call->multi_call_memory_ctx,
+									 sizeof(Periods));
+		periods->grid = spec->grid;
+		periods->at = PG_GETARG_TIMESTAMPTZ(1);
+		periods->end = PG_GETARG_TIMESTAMPTZ(2);
+		if (TIMESTAMP_NOT_FINITE(periods->at) ||
+			TIMESTAMP_NOT_FINITE(periods->end))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+					 errmsg("begin and end must be finite")));
+		periods->at = meter_grid_period_begin(&periods->grid, periods->at);
+		call->user_fctx = periods;
+	}
+	call = SRF_PERCALL_SETUP();
+	periods = call->user_fctx;
+	if (periods->at >= periods->end)
+		SRF_RETURN_DONE(call);
+	at = periods->at;
+	periods->at = meter_grid_period_end(&periods->grid, at);
+	SRF_RETURN_NEXT(call, TimestampTzGetDatum(at));
+}
+
+PG_FUNCTION_INFO_V1(meter_settle_period_begin);
+
+/* settle_period_begin(spec, at): beginning of the period that holds it */
+Datum
+meter_settle_period_begin(PG_FUNCTION_ARGS)
+{
+	Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
+
+	if (TIMESTAMP_NOT_FINITE(at))
+		PG_RETURN_TIMESTAMPTZ(at);
+	PG_RETURN_TIMESTAMPTZ(meter_grid_period_begin(&spec->grid, at));
+}
+
+/* Where settle_spans() is. */
+typedef struct Spans
+{
+	Spec	   *spec;
+	MeterGrid	grid;
+	MeterTimeline *timeline;
+	MeterRounded rounded;
+	bool		keyed_by_key;
+	TimestampTz begin;
+	TimestampTz end;
+	int32		next;
+} Spans;
+
+PG_FUNCTION_INFO_V1(meter_settle_spans);
+
+/* settle_spans(spec, result, rounded, begin, end): the spans that meet [begin, end) */
+Datum
+meter_settle_spans(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	Spans	   *spans;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext before;
+		TupleDesc	descriptor;
+		Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
+		bool		round = PG_GETARG_BOOL(2);
+
+		call = SRF_FIRSTCALL_INIT();
+		before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		hold_spec(spec);
+		if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		call->tuple_desc = BlessTupleDesc(descriptor);
+		spans = palloc0(sizeof(Spans));
+		spans->spec = spec;
+		spans->grid = spec->grid;
+		spans->timeline = read_result(PG_GETARG_BYTEA_P_COPY(1));
+		if (spans->timeline->natts != spec->ndimensions + 1)
+			malformed("does not have the spec's number of dimensions");
+		spans->begin = PG_GETARG_TIMESTAMPTZ(3);
+		spans->end = PG_GETARG_TIMESTAMPTZ(4);
+		/* as settle_rows() rounds, or as the events made them */
+		spans->keyed_by_key = round && spec->aggregate == METER_DURATION;
+		meter_round(&spans->rounded, spans->timeline,
+					spans->keyed_by_key ? METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
+					round ? spec->rounding : METER_ROUND_NONE,
+					&spans->grid, METER_END);
+		call->user_fctx = spans;
+		MemoryContextSwitchTo(before);
+	}
+	call = SRF_PERCALL_SETUP();
+	spans = call->user_fctx;
+	while (spans->next < spans->rounded.nspans)
+	{
+		const MeterSpan *span = &spans->rounded.spans[spans->next++];
+		MeterAttr	value = METER_NULL_ATTR;
+		int32		key = span->label;
+		Datum		values[5];
+		bool		nulls[5] = {false, false, false, false, false};
+
+		if (span->end <= spans->begin || span->begin >= spans->end)
+			continue;
+		if (!spans->keyed_by_key)
+		{
+			value = meter_timeline_value(spans->timeline, span->label);
+			key = spans->timeline->labels[span->label].key;
+		}
+		values[0] = TimestampTzGetDatum(span->begin);
+		values[1] = TimestampTzGetDatum(span->end);
+		values[2] = attr_to_text(spans->timeline->keys[(size_t) key * spans->timeline->natts],
+								 &nulls[2]);
+		if (nulls[2])
+		{
+			values[2] = CStringGetTextDatum("");
+			nulls[2] = false;
+		}
+		values[3] = dimensions_to_jsonb(spans->spec, spans->timeline->keys +
+										(size_t) key * spans->timeline->natts + 1);
+		nulls[4] = MeterAttrIsNull(value);
+		if (!nulls[4])
+			values[4] = NumericGetDatum(meter_numeric_from_attr(value));
+		SRF_RETURN_NEXT(call,
+						HeapTupleGetDatum(heap_form_tuple(call->tuple_desc,
+														  values, nulls)));
+	}
+	SRF_RETURN_DONE(call);
+}

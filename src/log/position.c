@@ -1,0 +1,270 @@
+/*
+ * position.c
+ *	  The safe position: up to where no more arrivals can appear.
+ *
+ * An arrival may be drawn by a transaction that commits after one with a
+ * later arrival.  So a bound is noted first, and in a later statement all
+ * transactions that may have drawn an arrival up to it: those that hold
+ * RowExclusiveLock on the log or a segment of it, which an insert takes
+ * before it draws.  The bound is final once none of them owns any lock; rows
+ * are then read in a still later statement, whose snapshot sees what they
+ * committed.  The order of these steps is what makes it right.
+ *
+ * Nobody is waited for: while a writer is left, the position stays where it
+ * is.  A note is kept in the meter's row with the server's start: after a
+ * restart only prepared transactions can be left of the noted ones, under
+ * other virtual transaction IDs.  When a backend crashes, all but the
+ * postmaster start anew, so it is the checkpointer's start that counts.
+ */
+#include "log/position.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "pg/spi.h"
+#include "catalog/stream.h"
+
+/* Writers of a log. */
+static const char *const writers_query =
+"SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l "
+"WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted "
+"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+/* N/0: it has committed already, its locks are all that is left */
+"AND l.virtualtransaction NOT LIKE '%%/0' %s "
+"AND l.relation IN ("
+"SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+"WHERE n.nspname = $1::name AND c.relname = $2::name "
+"UNION ALL "
+"SELECT i.inhrelid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent "
+"JOIN pg_namespace n ON n.oid = c.relnamespace "
+"WHERE n.nspname = $1::name AND c.relname = $2::name)";
+
+/* Our own transaction sees its rows. */
+#define OTHERS "AND l.pid IS DISTINCT FROM pg_backend_pid()"
+
+/*
+ * A log's sequence must be as it was made, or arrivals say nothing about the
+ * order of things: a session that keeps some for later is none that writes.
+ * Within a session.
+ */
+void
+meter_check_sequence(const char *stream, const char *log)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(log);
+	meter_execute_params("SELECT s.seqcache = 1 AND NOT s.seqcycle AND s.seqincrement = 1 "
+						 "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
+						 "JOIN pg_namespace n ON n.oid = c.relnamespace "
+						 "WHERE n.nspname = $1::name AND c.relname = ($2 || '_arrival_seq')::name",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	if (SPI_processed != 1 || !DatumGetBool(meter_result(0, 1, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sequence \"%s.%s_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
+						stream, log),
+				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
+}
+
+/* The last arrival that was drawn. */
+static int64
+last_arrival(const MeterDefinition *definition, const char *log,
+			 int64 position)
+{
+	MeterSession session;
+	bool		isnull;
+	int64		last;
+
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_check_sequence(definition->stream, log);
+	meter_execute(psprintf("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END "
+						   "FROM %s.%s_arrival_seq",
+						   quote_identifier(definition->stream), log),
+				  SPI_OK_SELECT);
+	last = DatumGetInt64(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+
+	if (last < position)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("arrivals of stream \"%s\" went back: the last is " INT64_FORMAT
+						", but " INT64_FORMAT " have been looked at",
+						definition->stream, last, position),
+				 errhint("meter.resume('%s') moves the sequence on; then meter.resettle() repairs what was missed.",
+						 definition->stream)));
+	return last;
+}
+
+/* Since when virtual transaction IDs are what they are. */
+TimestampTz
+meter_server_start(void)
+{
+	MeterSession session;
+	TimestampTz start;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute("SELECT max(backend_start) FROM pg_stat_activity "
+				  "WHERE backend_type = 'checkpointer'", SPI_OK_SELECT);
+	start = DatumGetTimestampTz(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+	return isnull ? PgStartTime : start;
+}
+
+/*
+ * Look up the transactions that write to a log of a stream, as a text[];
+ * `condition` limits the rows l of pg_locks.
+ */
+Datum
+meter_find_writers(const char *stream, const char *log, const char *condition)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(stream), CStringGetTextDatum(log)};
+	Datum		writers;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params(psprintf(writers_query, condition),
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	writers = meter_result(0, 1, &isnull);
+	MemoryContextSwitchTo(context);
+	writers = PointerGetDatum(DatumGetArrayTypePCopy(writers));
+	meter_session_end(&session);
+	return writers;
+}
+
+/* Is any of these transactions still there? */
+bool
+meter_any_left(Datum writers)
+{
+	MeterSession session;
+	Oid			types[1] = {TEXTARRAYOID};
+	Datum		values[1] = {writers};
+	bool		left;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT EXISTS (SELECT FROM pg_locks "
+						 "WHERE virtualtransaction = ANY ($1))",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	left = DatumGetBool(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+	return left;
+}
+
+/* Is there nobody in this list? */
+static bool
+is_empty(Datum writers)
+{
+	ArrayType  *array = DatumGetArrayTypeP(writers);
+
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == 0;
+}
+
+/*
+ * Up to which arrival of a log statements from now on see all rows there will
+ * ever be; at least the position that was reached before.  *noted_at is the
+ * watermark when that was noted.
+ */
+static int64
+safe_position(const MeterDefinition *definition, const char *log,
+			  MeterLogProgress *progress, TimestampTz *noted_at)
+{
+	int64		last = last_arrival(definition, log, progress->position);
+	int64		safe = progress->position;
+
+	*noted_at = progress->position_watermark;
+
+	/*
+	 * One snapshot for the whole transaction may be older than the end of a
+	 * writer that is gone by now.
+	 */
+	if (IsolationUsesXactSnapshot())
+		return safe;
+
+	if (progress->has_note)
+	{
+		TimestampTz start = meter_server_start();
+
+		if (progress->note_server != start)
+		{
+			progress->note_writers =
+				meter_find_writers(definition->stream, log,
+								   METER_PREPARED_WRITERS);
+			progress->note_server = start;
+		}
+		if (meter_any_left(progress->note_writers))
+			return safe;
+		if (progress->note_bound > safe)
+		{
+			safe = progress->note_bound;
+			*noted_at = progress->note_watermark;
+		}
+		progress->has_note = false;
+	}
+
+	/* rows to come draw their arrivals from now on */
+	if (last == safe && definition->has_watermark)
+		*noted_at = definition->watermark;
+
+	if (last > safe)
+	{
+		progress->note_bound = last;
+		progress->note_writers =
+			meter_find_writers(definition->stream, log, OTHERS);
+		progress->note_server = meter_server_start();
+		progress->note_watermark = definition->has_watermark ?
+			definition->watermark : DT_NOBEGIN;
+		if (is_empty(progress->note_writers))
+		{
+			safe = last;
+			*noted_at = progress->note_watermark;
+		}
+		else
+			progress->has_note = true;
+	}
+	return safe;
+}
+
+/*
+ * The safe position in the event log.  Notes change in the definition and are
+ * stored with it.
+ */
+int64
+meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
+{
+	MeterLogProgress progress;
+	int64		safe;
+
+	progress.position = definition->position;
+	progress.position_watermark = definition->position_watermark;
+	progress.has_note = definition->has_note;
+	progress.note_bound = definition->note_bound;
+	progress.note_writers = definition->note_writers;
+	progress.note_server = definition->note_server;
+	progress.note_watermark = definition->note_watermark;
+	safe = safe_position(definition, "event", &progress, noted_at);
+	definition->has_note = progress.has_note;
+	definition->note_bound = progress.note_bound;
+	definition->note_writers = progress.note_writers;
+	definition->note_server = progress.note_server;
+	definition->note_watermark = progress.note_watermark;
+	return safe;
+}
+
+/* The same in the measure log. */
+int64
+meter_safe_measure_position(MeterDefinition *definition,
+							TimestampTz *noted_at)
+{
+	return safe_position(definition, "measure", &definition->measures,
+						 noted_at);
+}

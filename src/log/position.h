@@ -1,0 +1,23 @@
+/*
+ * position.h
+ *	  The safe position: up to where no more arrivals can appear.
+ */
+#ifndef METER_POSITION_H
+#define METER_POSITION_H
+
+#include "catalog/definition.h"
+
+/* After a restart no others can be left of those that wrote before it. */
+#define METER_PREPARED_WRITERS	"AND l.pid IS NULL"
+
+extern Datum meter_find_writers(const char *stream, const char *log,
+								const char *condition);
+extern bool meter_any_left(Datum writers);
+extern void meter_check_sequence(const char *stream, const char *log);
+extern TimestampTz meter_server_start(void);
+extern int64 meter_safe_position(MeterDefinition *definition,
+								 TimestampTz *noted_at);
+extern int64 meter_safe_measure_position(MeterDefinition *definition,
+										 TimestampTz *noted_at);
+
+#endif							/* METER_POSITION_H */

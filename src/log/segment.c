@@ -1,0 +1,803 @@
+/*
+ * segment.c
+ *	  Segments: a log is a row of tables, of which the newest takes writes and
+ *	  the others never change.
+ *
+ * Segment k holds the arrivals [k << 32, (k + 1) << 32), so to roll to the
+ * next one is to move the log's sequence on to the next multiple; no bound is
+ * computed and no partition is split.  The segment must be there by then, for
+ * everybody: some are made ahead, by transactions before.
+ *
+ * A segment that was rolled may still be written to by whoever drew an
+ * arrival before.  Those are noted after the sequence has moved; once none of
+ * them is left the segment is closed.  Then it is sealed: it gets the indexes
+ * that would slow writers down, and a constraint that lets the planner pass
+ * it by.  Each step of that can be repeated, is a transaction of its own, and
+ * gives up rather than wait.
+ *
+ * Whoever rolls or seals holds the lock on the stream.
+ */
+#include "log/segment.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "log/position.h"
+#include "pg/spi.h"
+#include "catalog/stream.h"
+#include "worker/worker.h"
+
+/* Rows and minutes after which a segment makes room; 0: never. */
+int			meter_segment_rows = 1000000;
+int			meter_segment_age = 30 * 24 * 60;
+
+/* The logs, and the times by which the planner can tell segments apart. */
+typedef struct Log
+{
+	const char *name;
+	const char *key;			/* of the index, after resource */
+	const char *begins;
+	const char *ends;
+} Log;
+
+static const Log logs[] = {
+	{"event", "\"time\"", "\"time\"", "\"time\""},
+	{"measure", "start_time", "start_time", "end_time"}
+};
+
+/* A segment as a step of maintenance finds it. */
+typedef struct Segment
+{
+	int64		number;
+	char	   *name;			/* quoted, with its schema */
+	bool		ours;			/* made by the transaction we are in */
+	bool		has_started;
+	TimestampTz started;
+	bool		has_note;
+	bool		closed;
+	bool		sealed;
+	bool		has_index;
+	bool		has_check;
+	bool		check_is_valid;
+	char	   *numbers;		/* a query of rows and times, once counted */
+} Segment;
+
+/* Make a segment of a log, apart from it, and attach it: that waits for nobody. */
+void
+meter_create_segment(const char *stream, const char *log, int64 segment)
+{
+	const char *schema = quote_identifier(stream);
+	char	   *name = psprintf("%s.%s_" INT64_FORMAT, schema, log, segment);
+
+	meter_execute(psprintf("CREATE TABLE %s (LIKE %s.%s INCLUDING CONSTRAINTS INCLUDING GENERATED)",
+						   name, schema, log), SPI_OK_UTILITY);
+	meter_execute(psprintf("CREATE INDEX %s_" INT64_FORMAT "_arrival ON %s "
+						   "USING brin (arrival) WITH (pages_per_range = 32)",
+						   log, segment, name), SPI_OK_UTILITY);
+	meter_execute(psprintf("CREATE TRIGGER guard_segment BEFORE INSERT OR TRUNCATE ON %s "
+						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
+						   name, schema), SPI_OK_UTILITY);
+	meter_execute(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s "
+						   "FOR VALUES FROM (" INT64_FORMAT ") TO (" INT64_FORMAT ")",
+						   schema, log, name,
+						   segment << METER_SEGMENT_BITS,
+						   (segment + 1) << METER_SEGMENT_BITS),
+				  SPI_OK_UTILITY);
+}
+
+/* Where a log's sequence is: the newest segment, and arrivals drawn there. */
+static int64
+newest_segment(const char *stream, const char *log, int64 *drawn)
+{
+	MeterSession session;
+	int64		next;
+	int64		segment;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_execute(psprintf("SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END "
+						   "FROM %s.%s_arrival_seq",
+						   quote_identifier(stream), log), SPI_OK_SELECT);
+	next = DatumGetInt64(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+
+	segment = next >> METER_SEGMENT_BITS;
+	/* the first arrival of all is 1 */
+	*drawn = next - Max(segment << METER_SEGMENT_BITS, 1);
+	return segment;
+}
+
+/* The segments of a log, in order. */
+static List *
+list_segments(const char *stream, const Log *log)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[3];
+	List	   *segments = NIL;
+	uint64		i;
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(log->name);
+	values[2] = CStringGetTextDatum(log->key[0] == '"' ? "time" : log->key);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params(
+		"SELECT s.number, format('%I.%I', $1, s.relname), s.xmin, g.started_at, "
+		"g.note_writers IS NOT NULL, coalesce(g.closed, false), g.sealed_at IS NOT NULL, "
+		/* by whatever name: such an index may have been there before */
+		"EXISTS (SELECT FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid "
+		"JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree' "
+		"WHERE x.indrelid = s.oid AND x.indisvalid AND x.indpred IS NULL "
+		"AND x.indnkeyatts >= 2 "
+		"AND x.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = 'resource') "
+		"AND x.indkey[1] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = $3)), "
+		"(SELECT k.convalidated FROM pg_constraint k WHERE k.conrelid = s.oid AND k.conname = 'times_of_segment'), "
+		"CASE WHEN g.rows IS NOT NULL THEN "
+		"format('VALUES (%s::bigint, %L::timestamptz, %L::timestamptz)', g.rows, g.least_time, g.greatest_time) END "
+		"FROM (SELECT c.oid, c.relname, i.xmin, "
+		"substring(c.relname FROM '_([0-9]+)$')::bigint AS number "
+		"FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+		"JOIN pg_class p ON p.oid = i.inhparent AND p.relname = $2::name "
+		"JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
+		/* what else an owner attached is none of ours */
+		"WHERE NOT i.inhdetachpending AND c.relnamespace = n.oid "
+		"AND c.relname ~ ('^' || $2 || '_[0-9]{1,10}$')) s "
+		"LEFT JOIN meter.segment g ON g.stream = $1 AND g.log = $2 AND g.segment = s.number "
+		"ORDER BY s.number",
+		SPI_OK_SELECT, 3, types, values, NULL);
+	for (i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext before = MemoryContextSwitchTo(context);
+		Segment    *segment = palloc0(sizeof(Segment));
+		bool		isnull;
+		Datum		value;
+
+		segment->number = DatumGetInt64(meter_result(i, 1, &isnull));
+		segment->name = meter_result_text(i, 2);
+		segment->ours = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(meter_result(i, 3, &isnull)));
+		value = meter_result(i, 4, &isnull);
+		segment->has_started = !isnull;
+		segment->started = isnull ? 0 : DatumGetTimestampTz(value);
+		segment->has_note = DatumGetBool(meter_result(i, 5, &isnull));
+		segment->closed = DatumGetBool(meter_result(i, 6, &isnull));
+		segment->sealed = DatumGetBool(meter_result(i, 7, &isnull));
+		segment->has_index = DatumGetBool(meter_result(i, 8, &isnull));
+		value = meter_result(i, 9, &isnull);
+		segment->has_check = !isnull;
+		segment->check_is_valid = !isnull && DatumGetBool(value);
+		segment->numbers = meter_result_text(i, 10);
+		segments = lappend(segments, segment);
+		MemoryContextSwitchTo(before);
+	}
+	meter_session_end(&session);
+	return segments;
+}
+
+/* One of them, or NULL. */
+static Segment *
+find_segment(List *segments, int64 number)
+{
+	ListCell   *cell;
+
+	foreach(cell, segments)
+	{
+		Segment    *segment = lfirst(cell);
+
+		if (segment->number == number)
+			return segment;
+	}
+	return NULL;
+}
+
+/* Write something of a segment's row in the catalog: "column = expression, …". */
+static void
+store_segment(const char *stream, const Log *log, int64 segment,
+			  const char *columns, const char *expressions,
+			  Datum writers, TimestampTz server)
+{
+	MeterSession session;
+	Oid			types[5] = {TEXTOID, TEXTOID, INT8OID, TEXTARRAYOID, TIMESTAMPTZOID};
+	Datum		values[5];
+	char		nulls[5] = {' ', ' ', ' ', ' ', ' '};
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(log->name);
+	values[2] = Int64GetDatum(segment);
+	values[3] = writers;
+	values[4] = TimestampTzGetDatum(server);
+	if (writers == (Datum) 0)
+		nulls[3] = nulls[4] = 'n';
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params(
+		psprintf("INSERT INTO meter.segment AS s (stream, log, segment, %s) "
+				 "VALUES ($1, $2, $3, %s) ON CONFLICT (stream, log, segment) "
+				 "DO UPDATE SET (%s) = ROW (%s)",
+				 columns, expressions, columns, expressions),
+		SPI_OK_INSERT, 5, types, values, nulls);
+	meter_session_end(&session);
+}
+
+/* Note who may still write to a segment that was rolled; our own transaction too. */
+static void
+note_writers(const char *stream, const Log *log, int64 segment,
+			 const char *condition)
+{
+	Datum		writers = meter_find_writers(stream, log->name, condition);
+
+	store_segment(stream, log, segment, "note_writers, note_server",
+				  "$4, $5", writers, meter_server_start());
+}
+
+/*
+ * A statement finds place in the segments that were there for everybody when
+ * it began, however many arrivals it draws.  So a log is not rolled into the
+ * last segment of those, and not twice while one statement lasts: whoever
+ * wrote before the last roll must have ended, and all segments ahead must have
+ * been there by this one.
+ */
+static bool
+ahead_are_there(List *segments, int64 newest)
+{
+	int			i;
+
+	for (i = 1; i <= METER_SEGMENTS_AHEAD; i++)
+	{
+		Segment    *segment = find_segment(segments, newest + i);
+
+		if (segment == NULL || segment->ours)
+			return false;
+	}
+	return true;
+}
+
+static bool
+previous_is_closed(List *segments, int64 newest)
+{
+	Segment    *previous = find_segment(segments, newest - 1);
+
+	return previous == NULL || previous->closed || previous->sealed;
+}
+
+/* Roll: whoever draws an arrival from now on writes to the next segment. */
+static void
+roll(const char *stream, const Log *log, int64 newest)
+{
+	MeterSession session;
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_sequence(stream, log->name);
+	meter_execute(psprintf("SELECT setval(%s::regclass, " INT64_FORMAT ", false)",
+						   quote_literal_cstr(psprintf("%s.%s_arrival_seq",
+													   quote_identifier(stream),
+													   log->name)),
+						   (newest + 1) << METER_SEGMENT_BITS),
+				  SPI_OK_SELECT);
+	meter_session_end(&session);
+	note_writers(stream, log, newest, "");
+	store_segment(stream, log, newest + 1, "started_at", "meter.clock_now()",
+				  0, 0);
+}
+
+/* Has the note's last writer ended?  Then nothing more comes to the segment. */
+static bool
+close_segment(const char *stream, const Log *log, const Segment *segment)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[3] = {TEXTOID, TEXTOID, INT8OID};
+	Datum		values[3];
+	Datum		writers;
+	TimestampTz server;
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(log->name);
+	values[2] = Int64GetDatum(segment->number);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT note_writers, note_server FROM meter.segment "
+						 "WHERE stream = $1 AND log = $2 AND segment = $3",
+						 SPI_OK_SELECT, 3, types, values, NULL);
+	writers = meter_result(0, 1, &isnull);
+	MemoryContextSwitchTo(context);
+	writers = PointerGetDatum(DatumGetArrayTypePCopy(writers));
+	server = DatumGetTimestampTz(meter_result(0, 2, &isnull));
+	meter_session_end(&session);
+
+	if (server != meter_server_start())
+	{
+		note_writers(stream, log, segment->number, METER_PREPARED_WRITERS);
+		return false;
+	}
+	if (meter_any_left(writers))
+		return false;
+	store_segment(stream, log, segment->number,
+				  "closed, note_writers, note_server", "true, NULL, NULL", 0, 0);
+	return true;
+}
+
+/*
+ * Count what a closed segment has, and add the constraint that tells the
+ * planner what times.
+ */
+static void
+add_check(const char *stream, const Log *log, const Segment *segment)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	char	   *numbers;
+	char	   *constraint;
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_execute(psprintf("SELECT format('%%s, %%L, %%L, %%L, %%L, %%s', count(*), min(arrival), max(arrival), min(%s), max(%s), "
+						   "CASE WHEN count(*) = 0 THEN 'now()' ELSE 'NULL' END), "
+						   "format('%s >= %%L AND %s <= %%L%s', min(%s), max(%s), min(%s), max(%s)), "
+						   "count(*) > 0 FROM %s",
+						   log->begins, log->ends,
+						   log->begins, log->begins,
+						   log->begins == log->ends ? "" :
+						   psprintf(" AND %s >= %%L AND %s <= %%L",
+									log->ends, log->ends),
+						   log->begins, log->begins, log->ends, log->ends,
+						   segment->name),
+				  SPI_OK_SELECT);
+	numbers = meter_result_text(0, 1);
+	constraint = meter_result_text(0, 2);
+	if (!segment->has_check && strcmp(meter_result_text(0, 3), "t") == 0)
+		meter_execute(psprintf("ALTER TABLE %s ADD CONSTRAINT times_of_segment CHECK (%s) NOT VALID",
+							   segment->name, constraint), SPI_OK_UTILITY);
+	numbers = MemoryContextStrdup(context, numbers);
+	meter_session_end(&session);
+	/* an empty one is sealed as it is */
+	store_segment(stream, log, segment->number,
+				  "rows, first_arrival, last_arrival, least_time, greatest_time, sealed_at",
+				  numbers, 0, 0);
+}
+
+/* One step of sealing a closed segment. */
+static void
+seal(const char *stream, const Log *log, const Segment *segment)
+{
+	MeterSession session;
+	bool		last = segment->has_index && segment->check_is_valid;
+
+	if (segment->has_index &&
+		(!segment->has_check || segment->numbers == NULL))
+	{
+		add_check(stream, log, segment);
+		return;
+	}
+	meter_session_begin(&session, meter_stream_owner(stream));
+	if (!segment->has_index)
+	{
+		/* the server names it: whatever has a name of ours may be another one */
+		meter_execute(psprintf("CREATE INDEX ON %s (resource, %s)",
+							   segment->name, log->key), SPI_OK_UTILITY);
+		meter_execute(psprintf("CREATE INDEX IF NOT EXISTS %s_" INT64_FORMAT "_time ON %s "
+							   "USING brin (%s) WITH (pages_per_range = 32)",
+							   log->name, segment->number, segment->name,
+							   log->key), SPI_OK_UTILITY);
+	}
+	else if (!segment->check_is_valid)
+		meter_execute(psprintf("ALTER TABLE %s VALIDATE CONSTRAINT times_of_segment",
+							   segment->name), SPI_OK_UTILITY);
+	else						/* the next vacuum is the last one */
+		meter_execute(psprintf("ALTER TABLE %s SET (autovacuum_freeze_min_age = 0, "
+							   "autovacuum_vacuum_insert_threshold = 0, "
+							   "autovacuum_vacuum_insert_scale_factor = 0)",
+							   segment->name), SPI_OK_UTILITY);
+	meter_session_end(&session);
+	if (last)
+		store_segment(stream, log, segment->number, "sealed_at", "now()", 0, 0);
+}
+
+/* Is it time for a new segment? */
+static bool
+roll_is_due(const Segment *newest, int64 drawn)
+{
+	if (drawn == 0)
+		return false;
+	return (meter_segment_rows > 0 && drawn >= meter_segment_rows) ||
+		(meter_segment_age > 0 && meter_now() - newest->started >=
+		 meter_segment_age * USECS_PER_MINUTE);
+}
+
+/* The segments that should be there, up to those ahead of the newest: make one. */
+static bool
+make_ahead(const char *stream, const Log *log, List *segments, int64 newest)
+{
+	MeterSession session;
+	int64		last = -1;
+	ListCell   *cell;
+
+	foreach(cell, segments)
+		last = Max(last, ((Segment *) lfirst(cell))->number);
+	if (last >= newest + METER_SEGMENTS_AHEAD)
+		return false;
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_create_segment(stream, log->name, last + 1);
+	meter_session_end(&session);
+	return true;
+}
+
+/* Make all that are missing: a dump can have a sequence later than its tables. */
+void
+meter_complete_segments(const char *stream)
+{
+	int			i;
+
+	for (i = 0; i < (int) lengthof(logs); i++)
+	{
+		int64		drawn;
+		int64		newest = newest_segment(stream, logs[i].name, &drawn);
+
+		while (make_ahead(stream, &logs[i], list_segments(stream, &logs[i]), newest))
+			CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* One step of what is due for a log: true if something was done. */
+static bool
+maintain_log(const char *stream, const Log *log)
+{
+	int64		drawn;
+	int64		newest = newest_segment(stream, log->name, &drawn);
+	List	   *segments = list_segments(stream, log);
+	ListCell   *cell;
+
+	/* first what writers depend on */
+	if (make_ahead(stream, log, segments, newest))
+		return true;
+	foreach(cell, segments)
+	{
+		Segment    *segment = lfirst(cell);
+
+		if (segment->number == newest && !segment->has_started)
+		{
+			store_segment(stream, log, newest, "started_at",
+						  "meter.clock_now()", 0, 0);
+			return true;
+		}
+		if (segment->number == newest && roll_is_due(segment, drawn) &&
+			ahead_are_there(segments, newest) &&
+			previous_is_closed(segments, newest))
+		{
+			roll(stream, log, newest);
+			return true;
+		}
+	}
+
+	/* one snapshot for all may not see what a writer that has ended wrote */
+	if (IsolationUsesXactSnapshot())
+		return false;
+	foreach(cell, segments)
+	{
+		Segment    *segment = lfirst(cell);
+
+		if (segment->number >= newest || segment->sealed)
+			continue;
+		if (segment->closed)
+		{
+			seal(stream, log, segment);
+			return true;
+		}
+		if (!segment->has_note)
+		{
+			/* after a restore there is none */
+			note_writers(stream, log, segment->number, "");
+			return true;
+		}
+		if (close_segment(stream, log, segment))
+			return true;
+	}
+	return false;
+}
+
+/* Lock an active stream, unless somebody else has it. */
+static bool
+lock_free_stream(const char *stream)
+{
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+	bool		locked;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT FROM meter.stream s WHERE s.name = $1 "
+						 "AND EXISTS (SELECT FROM meter.active_stream a WHERE a.name = s.name) "
+						 "FOR UPDATE SKIP LOCKED",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	locked = SPI_processed == 1;
+	meter_session_end(&session);
+	return locked;
+}
+
+/* A step of maintenance: its stream, and whether it did something. */
+typedef struct Maintenance
+{
+	const char *stream;
+	bool		done;
+} Maintenance;
+
+static void
+maintain(void *arg)
+{
+	Maintenance *step = arg;
+	int			level = NewGUCNestLevel();
+	int			i;
+
+	(void) set_config_option("lock_timeout", "200ms", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (lock_free_stream(step->stream))
+	{
+		for (i = 0; i < (int) lengthof(logs) && !step->done; i++)
+			step->done = maintain_log(step->stream, &logs[i]);
+	}
+	AtEOXact_GUC(false, level);
+}
+
+/*
+ * One step of rolling and sealing the logs of a stream, in a subtransaction:
+ * true if something was done, so that there may be more.  Somebody in the way
+ * is not waited for.  With `warn` an error is told of in a warning, so that
+ * it does not keep other streams waiting.
+ */
+bool
+meter_maintain_stream(const char *stream, bool warn)
+{
+	Maintenance step = {stream, false};
+	ErrorData  *error = meter_try(maintain, &step);
+
+	if (error == NULL)
+		return step.done;
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		ereport(DEBUG1,
+				(errmsg_internal("a segment of stream \"%s\" is in use: %s",
+								 stream, error->message)));
+	else if (!warn || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	else
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("segments of stream \"%s\" could not be maintained: %s",
+						stream, error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0,
+				 error->hint ? errhint("%s", error->hint) : 0));
+	FreeErrorData(error);
+	return false;
+}
+
+/*
+ * Up to which arrival all rows of a log lie in segments that have an index by
+ * resource; how many segments, and rows, there are of those.
+ */
+int64
+meter_sealed_until(const char *stream, const char *log, double *rows,
+				   int *segments)
+{
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	bool		isnull;
+	int64		until;
+	int			i;
+	const Log  *which = NULL;
+	ListCell   *cell;
+
+	for (i = 0; i < (int) lengthof(logs); i++)
+	{
+		if (strcmp(logs[i].name, log) == 0)
+			which = &logs[i];
+	}
+	Assert(which != NULL);
+
+	*rows = 0;
+	*segments = 0;
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(log);
+	meter_session_begin(&session, meter_extension_owner());
+	/* most streams have none: that is cheap to know */
+	meter_execute_params("SELECT coalesce(sum(rows), 0)::float8 FROM meter.segment "
+						 "WHERE stream = $1 AND log = $2 AND sealed_at IS NOT NULL",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	*rows = DatumGetFloat8(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+	if (*rows == 0)
+		return 0;
+
+	until = 0;
+	foreach(cell, list_segments(stream, which))
+	{
+		Segment    *segment = lfirst(cell);
+
+		if (!segment->sealed || !segment->has_index)
+			break;
+		until = (segment->number + 1) << METER_SEGMENT_BITS;
+		(*segments)++;
+	}
+	return until;
+}
+
+/* See to it that a log can be rolled, or say why not. */
+static void
+prepare_roll(const char *stream, const Log *log, int64 newest)
+{
+	List	   *segments = list_segments(stream, log);
+	Segment    *previous = find_segment(segments, newest - 1);
+
+	if (!ahead_are_there(segments, newest))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("log \"%s.%s\" cannot be rolled: its next segments are not there yet for everybody",
+						stream, log->name),
+				 errhint("Commit first; CALL meter.run('%s') makes those that are missing.",
+						 stream)));
+	if (previous_is_closed(segments, newest))
+		return;
+	if (!IsolationUsesXactSnapshot())
+	{
+		if (!previous->has_note)
+			note_writers(stream, log, previous->number, "");
+		if (close_segment(stream, log, previous))
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("log \"%s.%s\" cannot be rolled again: who wrote to it before it was rolled last has not ended",
+					stream, log->name),
+			 errhint("Try again later; pg_locks shows who holds RowExclusiveLock on the log.")));
+}
+
+/*
+ * The oldest sealed segments of a log, as long as all rows of one lie before
+ * an instant and arrived up to a position.
+ */
+List *
+meter_segments_before(const char *stream, const char *log, TimestampTz before,
+					  int64 position)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[4] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID};
+	Datum		values[4];
+	List	   *found = NIL;
+	uint64		row;
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(log);
+	values[2] = TimestampTzGetDatum(before);
+	values[3] = Int64GetDatum(position);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT segment FROM (SELECT segment, bool_and(sealed_at IS NOT NULL "
+						 "AND coalesce(greatest_time < $3, true) AND coalesce(last_arrival <= $4, true)) "
+						 "OVER (ORDER BY segment) AS all_before FROM meter.segment "
+						 "WHERE stream = $1 AND log = $2) s WHERE all_before ORDER BY segment",
+						 SPI_OK_SELECT, 4, types, values, NULL);
+	MemoryContextSwitchTo(context);
+	for (row = 0; row < SPI_processed; row++)
+	{
+		MeterSegment *segment = palloc(sizeof(MeterSegment));
+		bool		isnull;
+
+		segment->log = log;
+		segment->number = DatumGetInt64(meter_result(row, 1, &isnull));
+		found = lappend(found, segment);
+	}
+	meter_session_end(&session);
+	return found;
+}
+
+PG_FUNCTION_INFO_V1(meter_roll);
+
+/* roll(stream): the number of logs that were rolled */
+Datum
+meter_roll(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	MeterSession session;
+	int			rolled = 0;
+	int			i;
+
+	PreventCommandIfReadOnly("meter.roll()");
+	meter_check_stream_permission(stream);
+	if (!meter_stream_is_active(stream))
+		meter_not_active(stream);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_lock_stream(stream);
+	meter_session_end(&session);
+
+	for (i = 0; i < (int) lengthof(logs); i++)
+	{
+		int64		drawn;
+		int64		newest = newest_segment(stream, logs[i].name, &drawn);
+
+		if (drawn == 0)
+			continue;
+		prepare_roll(stream, &logs[i], newest);
+		roll(stream, &logs[i], newest);
+		(void) make_ahead(stream, &logs[i], list_segments(stream, &logs[i]),
+						  newest + 1);
+		rolled++;
+	}
+	meter_worker_wake();
+	PG_RETURN_INT32(rolled);
+}
+
+PG_FUNCTION_INFO_V1(meter_maintain_step);
+
+/* maintain_step(stream): one step for each stream asked for */
+Datum
+meter_maintain_step(PG_FUNCTION_ARGS)
+{
+	List	   *streams;
+	ListCell   *cell;
+	bool		done = false;
+
+	PreventCommandIfReadOnly("meter.maintain_step()");
+	if (!PG_ARGISNULL(0))
+	{
+		char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+		meter_check_stream_permission(stream);
+		if (!meter_stream_is_active(stream))
+			meter_not_active(stream);
+		streams = list_make1(stream);
+	}
+	else
+		streams = meter_active_streams(true);
+	foreach(cell, streams)
+		done |= meter_maintain_stream(lfirst(cell), PG_ARGISNULL(0));
+	PG_RETURN_BOOL(done);
+}
+
+PG_FUNCTION_INFO_V1(meter_log_segments);
+
+/* log_segments(stream) */
+Datum
+meter_log_segments(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	int			i;
+
+	meter_check_stream_permission(stream);
+	meter_return_begin(fcinfo);
+	for (i = 0; i < (int) lengthof(logs); i++)
+	{
+		const Log  *log = &logs[i];
+		int64		drawn;
+		int64		newest = newest_segment(stream, log->name, &drawn);
+		MeterSession session;
+		ListCell   *cell;
+
+		foreach(cell, list_segments(stream, log))
+		{
+			Segment    *segment = lfirst(cell);
+			const char *state = segment->number > newest ? "ahead" :
+				segment->number == newest ? "open" :
+				segment->sealed ? "sealed" :
+				segment->closed ? "closed" : "rolled";
+			char	   *numbers = segment->sealed ? segment->numbers :
+				psprintf("SELECT count(*), min(%s), max(%s) FROM %s",
+						 log->begins, log->ends, segment->name);
+
+			meter_session_begin(&session, meter_stream_owner(stream));
+			meter_execute(psprintf("SELECT '%s'::text, " INT64_FORMAT "::bigint, '%s'::text, int8range("
+								   INT64_FORMAT ", " INT64_FORMAT "), "
+								   "t.rows, t.least_time, t.greatest_time, pg_total_relation_size(%s::regclass) "
+								   "FROM (%s) t (rows, least_time, greatest_time)",
+								   log->name, segment->number, state,
+								   segment->number << METER_SEGMENT_BITS,
+								   (segment->number + 1) << METER_SEGMENT_BITS,
+								   quote_literal_cstr(segment->name), numbers),
+						  SPI_OK_SELECT);
+			meter_return_result(fcinfo);
+			meter_session_end(&session);
+		}
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,107 @@
+/*
+ * arguments.c
+ *	  Arguments that many functions take: precision, period, rounding.
+ */
+#include "pg/arguments.h"
+
+#include "utils/builtins.h"
+
+#include "pg/quantity.h"
+
+/* An interval as a user wrote it, for errors. */
+static char *
+interval_text(const Interval *interval)
+{
+	return DatumGetCString(DirectFunctionCall1(interval_out,
+											   IntervalPGetDatum(interval)));
+}
+
+/*
+ * Set the unit of precision: a divisor of 24 hours, or '1 day', which is a
+ * local day however long it is.
+ */
+void
+meter_grid_set_precision(MeterGrid *grid, const Interval *precision)
+{
+	if (precision->month == 0 && precision->day == 1 && precision->time == 0)
+	{
+		grid->unit = 8 * METER_DAY; /* no local day is that long */
+		return;
+	}
+	if (precision->month != 0 || precision->day != 0 ||
+		precision->time <= 0 || precision->time >= METER_DAY ||
+		METER_DAY % precision->time != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("precision must divide a day: \"%s\"",
+						interval_text(precision)),
+				 errhint("Use a divisor of 24 hours, such as '1 second', '1 minute', '15 minutes' or '1 hour', or '1 day' (not '24 hours': days differ in length).")));
+	grid->unit = precision->time;
+}
+
+/*
+ * Set the period: a divisor of 24 hours, a day, a week, or months that divide
+ * a year; a multiple of the precision, which is set before if there is one.
+ */
+void
+meter_grid_set_period(MeterGrid *grid, const Interval *period)
+{
+	grid->period_usec = 0;
+	grid->period_days = 0;
+	grid->period_months = 0;
+
+	if (period->month == 0 && period->day == 0 &&
+		period->time >= METER_SECOND && period->time < METER_DAY &&
+		METER_DAY % period->time == 0 && period->time % METER_SECOND == 0)
+		grid->period_usec = period->time;
+	else if (period->month == 0 && period->time == 0 &&
+			 (period->day == 1 || period->day == 7))
+		grid->period_days = period->day;
+	else if (period->day == 0 && period->time == 0 && period->month > 0 &&
+			 12 % period->month == 0)
+		grid->period_months = period->month;
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid period: \"%s\"", interval_text(period)),
+				 errhint("Use a divisor of 24 hours in whole seconds, such as '1 minute' or '1 hour', '1 day' (not '24 hours': days differ in length), '1 week', or 1, 2, 3, 4, 6 or 12 months.")));
+
+	if (grid->unit > 0 && grid->period_usec > 0 &&
+		grid->period_usec % grid->unit != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("period \"%s\" is not a multiple of the precision",
+						interval_text(period)),
+				 errhint("Use a precision that divides the period.")));
+}
+
+/* Look up a rounding. */
+bool
+meter_parse_rounding(const char *name, MeterRounding *rounding)
+{
+	if (strcmp(name, "up") == 0)
+		*rounding = METER_ROUND_UP;
+	else if (strcmp(name, "down") == 0)
+		*rounding = METER_ROUND_DOWN;
+	else if (strcmp(name, "nearest") == 0)
+		*rounding = METER_ROUND_NEAREST;
+	else if (strcmp(name, "none") == 0)
+		*rounding = METER_ROUND_NONE;
+	else
+		return false;
+	return true;
+}
+
+/* Look up a rounding that must be there. */
+MeterRounding
+meter_rounding_by_name(const char *name)
+{
+	MeterRounding rounding;
+
+	if (!meter_parse_rounding(name, &rounding))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rounding \"%s\" not recognized", name),
+				 errhint("It can be up, down, nearest or none.")));
+	return rounding;
+}

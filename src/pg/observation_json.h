@@ -1,0 +1,16 @@
+/*
+ * observation_json.h
+ *	  What a statement in the event log says, from its attributes.
+ */
+#ifndef METER_OBSERVATION_JSON_H
+#define METER_OBSERVATION_JSON_H
+
+#include "meter.h"
+
+#include "utils/jsonb.h"
+
+extern bool meter_statement_instant_of(Jsonb *attributes, const char *key,
+									   int64 *instant);
+extern int64 meter_statement_tolerance(Jsonb *attributes);
+
+#endif							/* METER_OBSERVATION_JSON_H */

@@ -1,0 +1,360 @@
+/*
+ * spi.c
+ *	  Running SQL as somebody, safely.
+ *
+ * All SQL of the extension goes through here: with a search_path that nobody
+ * else can write to, as the role that owns what is touched, in a context
+ * where that role's own functions can do no harm to whoever called.  What a
+ * session changes is put back at its end, or by the (sub)transaction's abort.
+ */
+#include "pg/spi.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+
+/* Set a parameter until the session ends. */
+static void
+set_locally(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * Begin to run SQL as a role; InvalidOid: as whoever it is now, with that
+ * role's rights and no others.
+ */
+void
+meter_session_begin(MeterSession *session, Oid role)
+{
+	GetUserIdAndSecContext(&session->user, &session->security_context);
+	if (OidIsValid(role))
+		SetUserIdAndSecContext(role,
+							   session->security_context |
+							   SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	session->guc_level = NewGUCNestLevel();
+	set_locally("search_path", "pg_catalog, pg_temp");
+	set_locally("DateStyle", "ISO, MDY");
+	set_locally("IntervalStyle", "postgres");
+	set_locally("TimeZone", "UTC");
+	set_locally("row_security", "off");
+	set_locally("jit", "off");
+	set_locally("check_function_bodies", "off");
+	set_locally("default_tablespace", "");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+}
+
+/*
+ * From here to the end of the session queries go over many rows, of tables
+ * and lists that the planner knows little of: a nested loop over a whole list
+ * would take for ever.  Where there is no other way, as from a list of keys
+ * into an index, it is still taken.
+ */
+void
+meter_session_bulk(void)
+{
+	set_locally("enable_nestloop", "off");
+}
+
+/*
+ * From here to the end of the session queries may sort and hash with as much
+ * memory as other maintenance: one of them runs at a time.
+ */
+void
+meter_session_memory(void)
+{
+	if (maintenance_work_mem > work_mem)
+		set_locally("work_mem", psprintf("%dkB", maintenance_work_mem));
+}
+
+/* End it; results of its queries are gone. */
+void
+meter_session_end(MeterSession *session)
+{
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "could not disconnect from SPI");
+	/* also what a trigger of the owner's may have set */
+	AtEOXact_GUC(false, session->guc_level);
+	SetUserIdAndSecContext(session->user, session->security_context);
+}
+
+/*
+ * Run something in a subtransaction: NULL, or the error that undid it, a copy
+ * in the current memory context.
+ */
+ErrorData *
+meter_try(void (*body) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		body(arg);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_END_TRY();
+	return error;
+}
+
+/* Statements see what the active snapshot sees, not what one of their own does. */
+static bool one_snapshot = false;
+
+/*
+ * From here on, statements see one state of things, or again each its own.
+ * They can only read then.  Whoever switches this on sees to it that an error
+ * switches it off.
+ */
+void
+meter_one_snapshot(bool on)
+{
+	one_snapshot = on;
+}
+
+/* Run a statement that must end with the given SPI code. */
+void
+meter_execute(const char *sql, int expected)
+{
+	int			code = SPI_execute(sql, one_snapshot, 0);
+
+	if (code != expected)
+		elog(ERROR, "unexpected SPI result %s of: %s",
+			 SPI_result_code_string(code), sql);
+}
+
+/* The same with parameters. */
+void
+meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
+					 Datum *values, const char *nulls)
+{
+	int			code = SPI_execute_with_args(sql, nargs, types, values, nulls,
+											 one_snapshot, 0);
+
+	if (code != expected)
+		elog(ERROR, "unexpected SPI result %s of: %s",
+			 SPI_result_code_string(code), sql);
+}
+
+/*
+ * Run an INSERT that selects from rows under a name.  It is prepared the
+ * first time, and kept.
+ */
+void
+meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
+				  TupleDesc descriptor, Tuplestorestate *rows, int64 nrows)
+{
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+	int			code;
+
+	relation->md.name = pstrdup(name);
+	relation->md.tupdesc = descriptor;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = (double) nrows;
+	relation->reldata = rows;
+	code = SPI_register_relation(relation);
+	if (code != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register rows: %s", SPI_result_code_string(code));
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	prepared = SPI_prepare(sql, 0, NULL);
+
+		if (prepared == NULL || SPI_keepplan(prepared) != 0)
+			elog(ERROR, "could not prepare: %s", sql);
+		*plan = prepared;
+	}
+	code = SPI_execute_plan(*plan, NULL, NULL, false, 0);
+	if (code != SPI_OK_INSERT)
+		elog(ERROR, "unexpected SPI result %s of: %s",
+			 SPI_result_code_string(code), sql);
+	SPI_unregister_relation(relation->md.name);
+}
+
+/* A column, from 1, of a row, from 0, of the last result. */
+Datum
+meter_result(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, isnull);
+}
+
+/* The same as text; NULL if it is null. */
+char *
+meter_result_text(uint64 row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						column);
+}
+
+/* Begin to read the rows of a query that may be many. */
+Portal
+meter_cursor_open(const char *sql)
+{
+	return SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL,
+									 one_snapshot, 0);
+}
+
+/* Read so many of them as a result; false: there are no more. */
+bool
+meter_cursor_fetch(Portal cursor, long count)
+{
+	/* the rows of before are not needed any more */
+	if (SPI_tuptable != NULL)
+		SPI_freetuptable(SPI_tuptable);
+	SPI_cursor_fetch(cursor, true, count);
+	return SPI_processed > 0;
+}
+
+/* It is read. */
+void
+meter_cursor_close(Portal cursor)
+{
+	SPI_cursor_close(cursor);
+}
+
+/* A count in the only row of the last result; 0 if it is null. */
+int64
+meter_result_count(int column)
+{
+	bool		isnull;
+	Datum		value = meter_result(0, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* An instant there; false if it is null. */
+bool
+meter_result_instant(int column, TimestampTz *instant)
+{
+	bool		isnull;
+	Datum		value = meter_result(0, column, &isnull);
+
+	if (!isnull)
+		*instant = DatumGetTimestampTz(value);
+	return !isnull;
+}
+
+/*
+ * Give the rows of the last result out as those of a set-returning function,
+ * whose declared columns they have.
+ */
+void
+meter_return_result(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	Tuplestorestate *store = info->setResult;
+	uint64		i;
+
+	for (i = 0; i < SPI_processed; i++)
+		tuplestore_puttuple(store, SPI_tuptable->vals[i]);
+}
+
+/*
+ * Begin to give out rows by meter_return_result(), which may be called many
+ * times.  Before any session.
+ */
+void
+meter_return_begin(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext before;
+	TupleDesc	descriptor;
+	Oid			type;
+
+	if (info == NULL || !IsA(info, ReturnSetInfo) ||
+		!(info->allowedModes & SFRM_Materialize))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	before = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
+	switch (get_call_result_type(fcinfo, &type, &descriptor))
+	{
+		case TYPEFUNC_COMPOSITE:
+			break;
+		case TYPEFUNC_SCALAR:
+			descriptor = CreateTemplateTupleDesc(1);
+			TupleDescInitEntry(descriptor, 1, NULL, type, -1, 0);
+			break;
+		default:
+			elog(ERROR, "return type must be known");
+	}
+	info->returnMode = SFRM_Materialize;
+	info->setDesc = CreateTupleDescCopy(descriptor);
+	info->setResult = tuplestore_begin_heap(true, false, work_mem);
+	MemoryContextSwitchTo(before);
+}
+
+/* Who owns the extension, and so its catalog. */
+Oid
+meter_extension_owner(void)
+{
+	Oid			extension = get_extension_oid("meter", false);
+	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			owner = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(relation, ExtensionOidIndexId, true, NULL, 1,
+							  &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	if (!OidIsValid(owner))
+		elog(ERROR, "extension \"meter\" has no owner");
+	return owner;
+}
+
+/*
+ * An instant as a literal for the planner to see.  Only within a session,
+ * which fixes how timestamps are written.
+ */
+const char *
+meter_timestamp_literal(TimestampTz instant)
+{
+	return psprintf("'%s'::timestamptz",
+					DatumGetCString(DirectFunctionCall1(timestamptz_out,
+														TimestampTzGetDatum(instant))));
+}
+
+/* A text[] as a literal. */
+char *
+meter_text_array_literal(Datum array)
+{
+	Oid			output;
+	bool		varlena;
+
+	getTypeOutputInfo(TEXTARRAYOID, &output, &varlena);
+	return psprintf("%s::text[]",
+					quote_literal_cstr(OidOutputFunctionCall(output, array)));
+}

@@ -1,0 +1,490 @@
+/*
+ * worker_slot.c
+ *	  What launcher and workers know of each database, in shared memory.
+ *
+ * One LWLock protects everything here: shared to look, exclusive to change.
+ * It is held for a walk over the slots at most, never while something waits,
+ * allocates shared resources or raises an error, and no other lock is taken
+ * under it; so it may be taken in a commit callback and while a process exits.
+ *
+ * A slot is free, or belongs to a database.  The launcher reserves it for a
+ * turn, the worker attaches to it and finishes it; each reservation has a
+ * serial number of its own, so that a worker that comes too late, or a
+ * launcher that was restarted, never touches a turn of somebody else's.
+ *
+ * There are METER_SLOTS slots for any number of databases: when none is free,
+ * the waiting slot that is due last is given up.  The launcher remembers by
+ * itself when each database is due, so what is lost is history only.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "pg/meter_compat.h"
+#include "worker/worker.h"
+#include "pg/worker_slot.h"
+
+/* The longest waits, in seconds, of doubling ones that start at the naptime */
+#define QUIET_LIMIT 3600		/* nothing to do there */
+#define FAILED_LIMIT 600		/* something is broken there */
+
+typedef struct SharedSlots
+{
+	LWLock	   *lock;
+	uint64		last_serial;
+	int			launcher_pid;	/* 0: none */
+	Latch	   *launcher_latch;
+	MeterSlot	slots[METER_SLOTS];
+} SharedSlots;
+
+static SharedSlots *shared = NULL;
+static shmem_request_hook_type previous_shmem_request = NULL;
+static shmem_startup_hook_type previous_shmem_startup = NULL;
+
+/* Asks for the memory and the lock. */
+static void
+request_memory(void)
+{
+	if (previous_shmem_request != NULL)
+		previous_shmem_request();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedSlots)));
+	RequestNamedLWLockTranche("meter", 1);
+}
+
+/* Makes the slots, or finds them; again after a crash, then all are new. */
+static void
+attach_memory(void)
+{
+	bool		found;
+
+	if (previous_shmem_startup != NULL)
+		previous_shmem_startup();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("meter worker slots", sizeof(SharedSlots),
+							 &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(SharedSlots));
+		shared->lock = &(GetNamedLWLockTranche("meter"))->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Arranges for the slots to exist; only while libraries are preloaded. */
+void
+meter_slots_request(void)
+{
+	METER_CHAIN_SHMEM_REQUEST(previous_shmem_request, request_memory);
+	previous_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = attach_memory;
+}
+
+/* Says whether the library was preloaded. */
+bool
+meter_slots_exist(void)
+{
+	return shared != NULL;
+}
+
+/* Copies the slots in use into the current memory context. */
+int
+meter_slots_copy(MeterSlot **slots)
+{
+	int			count = 0;
+	int			i;
+
+	*slots = palloc(sizeof(MeterSlot) * METER_SLOTS);
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (i = 0; i < METER_SLOTS; i++)
+	{
+		if (OidIsValid(shared->slots[i].database))
+			(*slots)[count++] = shared->slots[i];
+	}
+	LWLockRelease(shared->lock);
+	return count;
+}
+
+/* Returns the serial number that was given out last. */
+uint64
+meter_slots_serial(void)
+{
+	uint64		serial;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	serial = shared->last_serial;
+	LWLockRelease(shared->lock);
+	return serial;
+}
+
+/*
+ * Frees the waiting slots of databases that do not exist, but for those
+ * claimed after the serial number "until": they may be newer than what the
+ * caller knows of the databases.
+ */
+void
+meter_slots_forget(bool (*exists) (Oid database), uint64 until)
+{
+	int			i;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < METER_SLOTS; i++)
+	{
+		MeterSlot  *slot = &shared->slots[i];
+
+		if (OidIsValid(slot->database) && slot->serial <= until &&
+			slot->state == METER_SLOT_WAITING && !exists(slot->database))
+			memset(slot, 0, sizeof(MeterSlot));
+	}
+	LWLockRelease(shared->lock);
+}
+
+/* Returns the naptime, doubled for each quiet turn, up to a limit. */
+static TimestampTz
+after_naptime(TimestampTz from, int doublings, int limit)
+{
+	int64		seconds = meter_naptime;
+
+	while (doublings-- > 0 && seconds < limit)
+		seconds *= 2;
+	seconds = Max(Min(seconds, limit), meter_naptime);
+	return from + seconds * USECS_PER_SEC;
+}
+
+/* Brings the next turns forward after the naptime was shortened. */
+void
+meter_slots_hasten(void)
+{
+	int			i;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < METER_SLOTS; i++)
+	{
+		MeterSlot  *slot = &shared->slots[i];
+
+		if (slot->state == METER_SLOT_WAITING && slot->quiet_turns == 0)
+			slot->next_due = Min(slot->next_due,
+								 after_naptime(slot->last_end, 0, 0));
+	}
+	LWLockRelease(shared->lock);
+}
+
+/* Sets the launcher's latch, if there is a launcher.  Needs the lock. */
+static void
+notify_launcher(void)
+{
+	if (shared->launcher_latch != NULL)
+		SetLatch(shared->launcher_latch);
+}
+
+/* Takes the launcher's latch away while it exits. */
+static void
+launcher_detach(int code pg_attribute_unused(),
+				Datum arg pg_attribute_unused())
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->launcher_pid = 0;
+	shared->launcher_latch = NULL;
+	LWLockRelease(shared->lock);
+}
+
+/* Makes the calling process the launcher: wakes reach its latch. */
+void
+meter_launcher_attach(Latch *latch)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->launcher_pid = MyProcPid;
+	shared->launcher_latch = latch;
+	LWLockRelease(shared->lock);
+	before_shmem_exit(launcher_detach, 0);
+}
+
+/* Returns the launcher's process id, 0 when there is none. */
+int
+meter_launcher_pid(void)
+{
+	int			pid;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	pid = shared->launcher_pid;
+	LWLockRelease(shared->lock);
+	return pid;
+}
+
+/*
+ * Finds the slot of a database, or makes one: a free one, else that of the
+ * waiting database that is due last.  NULL when all are busy.  Needs the
+ * lock.
+ */
+static MeterSlot *
+claim_slot(Oid database)
+{
+	MeterSlot  *room = NULL;
+	int			i;
+
+	for (i = 0; i < METER_SLOTS; i++)
+	{
+		MeterSlot  *slot = &shared->slots[i];
+
+		if (slot->database == database)
+			return slot;
+		if (slot->state != METER_SLOT_WAITING)
+			continue;
+		if (room == NULL ||
+			(OidIsValid(room->database) &&
+			 (!OidIsValid(slot->database) ||
+			  slot->next_due > room->next_due)))
+			room = slot;
+	}
+	if (room != NULL)
+	{
+		memset(room, 0, sizeof(MeterSlot));
+		room->database = database;
+		room->serial = ++shared->last_serial;
+	}
+	return room;
+}
+
+/* Returns the slot if the reference still names its claim.  Needs the lock. */
+static MeterSlot *
+referenced_slot(const MeterSlotRef *ref)
+{
+	MeterSlot  *slot = &shared->slots[ref->index];
+
+	return slot->database == ref->database && slot->serial == ref->serial ?
+		slot : NULL;
+}
+
+/*
+ * Reserves the slot of a database for a turn.  A new slot starts with the
+ * number of quiet turns that the launcher remembers.  False when the database
+ * has a turn already, or all slots are busy.
+ */
+bool
+meter_slot_reserve(Oid database, int quiet_turns, MeterSlotRef *ref)
+{
+	MeterSlot  *slot;
+	bool		reserved = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = claim_slot(database);
+	if (slot != NULL && slot->state == METER_SLOT_WAITING)
+	{
+		if (slot->result == METER_TURN_NONE && !slot->woken)
+			slot->quiet_turns = quiet_turns;
+		slot->serial = ++shared->last_serial;
+		slot->state = METER_SLOT_STARTING;
+		slot->reserved_at = GetCurrentTimestamp();
+		ref->index = slot - shared->slots;
+		ref->serial = slot->serial;
+		ref->database = database;
+		reserved = true;
+	}
+	LWLockRelease(shared->lock);
+	return reserved;
+}
+
+/* Gives a reservation back: the turn stays due. */
+void
+meter_slot_release(const MeterSlotRef *ref)
+{
+	MeterSlot  *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL && slot->state == METER_SLOT_STARTING)
+		slot->state = METER_SLOT_WAITING;
+	LWLockRelease(shared->lock);
+}
+
+/* Copies a message into a slot, cut at a character.  Needs the lock. */
+static void
+set_error(MeterSlot *slot, const char *text)
+{
+	int			length = pg_mbcliplen(text, strlen(text), METER_SLOT_TEXT - 1);
+
+	memcpy(slot->last_error, text, length);
+	slot->last_error[length] = '\0';
+	slot->last_error_at = GetCurrentTimestamp();
+	slot->tally.errors++;
+}
+
+/* Ends the turn of a slot and says when the next one is due.  Needs the lock. */
+static void
+end_turn(MeterSlot *slot, MeterTurnResult result)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	slot->state = METER_SLOT_WAITING;
+	slot->pid = 0;
+	slot->last_end = now;
+	slot->result = result;
+
+	switch (result)
+	{
+		case METER_TURN_NONE:
+		case METER_TURN_SETTLED:
+		case METER_TURN_NOTHING_DUE:
+		case METER_TURN_METER_FAILED:
+		case METER_TURN_GAVE_WAY:
+		case METER_TURN_STOPPED:
+			slot->quiet_turns = 0;
+			slot->next_due = after_naptime(now, 0, 0);
+			break;
+		case METER_TURN_UNFINISHED:
+			slot->quiet_turns = 0;
+			slot->next_due = now;
+			break;
+		case METER_TURN_NO_EXTENSION:
+		case METER_TURN_NO_METER:
+			slot->quiet_turns++;
+			slot->next_due = after_naptime(now, slot->quiet_turns,
+										   QUIET_LIMIT);
+			break;
+		case METER_TURN_READ_ONLY:
+		case METER_TURN_FAILED:
+			slot->quiet_turns++;
+			slot->next_due = after_naptime(now, slot->quiet_turns,
+										   FAILED_LIMIT);
+			break;
+	}
+	if (slot->woken)
+	{
+		slot->woken = false;
+		slot->quiet_turns = 0;
+		slot->next_due = now;
+	}
+}
+
+/*
+ * Ends a turn whose worker never came, if it was reserved before an instant.
+ * True when that was so.
+ */
+bool
+meter_slot_abandon(const MeterSlotRef *ref, TimestampTz before)
+{
+	MeterSlot  *slot;
+	bool		abandoned = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL && slot->state == METER_SLOT_STARTING &&
+		slot->reserved_at < before)
+	{
+		set_error(slot, "the worker could not be started");
+		end_turn(slot, METER_TURN_FAILED);
+		abandoned = true;
+	}
+	LWLockRelease(shared->lock);
+	return abandoned;
+}
+
+/* Begins the turn that was reserved.  False when it is no longer wanted. */
+bool
+meter_slot_attach(const MeterSlotRef *ref)
+{
+	MeterSlot  *slot;
+	bool		attached = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL && slot->state == METER_SLOT_STARTING)
+	{
+		slot->state = METER_SLOT_RUNNING;
+		slot->pid = MyProcPid;
+		slot->woken = false;
+		slot->last_start = GetCurrentTimestamp();
+		slot->turns++;
+		attached = true;
+	}
+	LWLockRelease(shared->lock);
+	return attached;
+}
+
+/* Says whether the database was woken since this was asked last. */
+bool
+meter_slot_take_wake(const MeterSlotRef *ref)
+{
+	MeterSlot  *slot;
+	bool		woken = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL)
+	{
+		woken = slot->woken;
+		slot->woken = false;
+	}
+	LWLockRelease(shared->lock);
+	return woken;
+}
+
+/* Adds what a step did. */
+void
+meter_slot_count(const MeterSlotRef *ref, const MeterTally *step)
+{
+	MeterSlot  *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL)
+	{
+		slot->tally.steps += step->steps;
+		slot->tally.usage_rows += step->usage_rows;
+		slot->tally.adjustments += step->adjustments;
+		slot->tally.late_rows += step->late_rows;
+		slot->tally.errors += step->errors;
+	}
+	LWLockRelease(shared->lock);
+}
+
+/* Records an error of the turn, cut to what fits. */
+void
+meter_slot_note_error(const MeterSlotRef *ref, const char *text)
+{
+	MeterSlot  *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL)
+		set_error(slot, text);
+	LWLockRelease(shared->lock);
+}
+
+/* Ends the turn, schedules the next one and tells the launcher. */
+void
+meter_slot_finish(const MeterSlotRef *ref, MeterTurnResult result)
+{
+	MeterSlot  *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL && slot->state == METER_SLOT_RUNNING)
+		end_turn(slot, result);
+	notify_launcher();
+	LWLockRelease(shared->lock);
+}
+
+/* Makes a database due now, also when its turn is running already. */
+void
+meter_slot_wake(Oid database)
+{
+	MeterSlot  *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = claim_slot(database);
+	if (slot != NULL)
+	{
+		slot->woken = true;
+		slot->quiet_turns = 0;
+		if (slot->state == METER_SLOT_WAITING)
+			slot->next_due = GetCurrentTimestamp();
+	}
+	notify_launcher();
+	LWLockRelease(shared->lock);
+}

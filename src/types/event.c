@@ -1,0 +1,589 @@
+/*
+ * event.c
+ *	  The type meter.event: input, output, order, and what can be asked of one.
+ *
+ * A value is a packed event (eventform.c), or a bad event:
+ *
+ *	0x01		one byte
+ *	length		of the reason, 4 bytes, most significant first
+ *	reason		then the raw text, up to the end, in the server's encoding
+ *
+ * An event's texts are UTF-8 also in the server: elsewhere they are converted
+ * where they come in and go out.
+ */
+#include "meter.h"
+
+#include "catalog/namespace.h"
+#include "common/hashfn.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "types/event.h"
+#include "core/instant.h"
+#include "core/jsontext.h"
+#include "pg/quantity.h"
+
+PG_FUNCTION_INFO_V1(meter_event_in);
+PG_FUNCTION_INFO_V1(meter_event_out);
+PG_FUNCTION_INFO_V1(meter_event_eq);
+PG_FUNCTION_INFO_V1(meter_event_ne);
+PG_FUNCTION_INFO_V1(meter_event_lt);
+PG_FUNCTION_INFO_V1(meter_event_le);
+PG_FUNCTION_INFO_V1(meter_event_gt);
+PG_FUNCTION_INFO_V1(meter_event_ge);
+PG_FUNCTION_INFO_V1(meter_event_compare);
+PG_FUNCTION_INFO_V1(meter_event_hash);
+PG_FUNCTION_INFO_V1(meter_event_hash_extended);
+PG_FUNCTION_INFO_V1(meter_event_from_jsonb);
+PG_FUNCTION_INFO_V1(meter_event_to_jsonb);
+PG_FUNCTION_INFO_V1(meter_event_get);
+PG_FUNCTION_INFO_V1(meter_event_time);
+PG_FUNCTION_INFO_V1(meter_event_resource);
+PG_FUNCTION_INFO_V1(meter_event_action);
+PG_FUNCTION_INFO_V1(meter_event_account);
+PG_FUNCTION_INFO_V1(meter_event_entity);
+PG_FUNCTION_INFO_V1(meter_event_offering);
+PG_FUNCTION_INFO_V1(meter_event_value);
+PG_FUNCTION_INFO_V1(meter_event_source);
+PG_FUNCTION_INFO_V1(meter_event_id);
+PG_FUNCTION_INFO_V1(meter_event_attributes);
+
+#define BAD_EVENT		0x01
+#define BAD_HEADER_SIZE	5
+
+int			meter_on_bad_event = METER_BAD_EVENT_ERROR;
+
+/* --- encodings ---------------------------------------------------------- */
+
+/* Is UTF-8 taken as it is?  SQL_ASCII takes all bytes. */
+static inline bool
+server_takes_utf8(void)
+{
+	return GetDatabaseEncoding() == PG_UTF8 ||
+		GetDatabaseEncoding() == PG_SQL_ASCII;
+}
+
+/* Has the server's encoding all the characters of an event? */
+static bool
+fits_server(const MeterUsageEvent *event)
+{
+	size_t		length;
+	char	   *text;
+	char	   *converted;
+	Oid			conversion;
+
+	if (server_takes_utf8())
+		return true;
+	text = meter_event_to_text(event, &length);
+	converted = palloc_extended(length * MAX_CONVERSION_GROWTH + 1,
+								MCXT_ALLOC_HUGE);
+	conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+	return OidIsValid(conversion) &&
+		pg_do_encoding_conversion_buf(conversion, PG_UTF8,
+									  GetDatabaseEncoding(),
+									  (unsigned char *) text, (int) length,
+									  (unsigned char *) converted,
+									  (int) (length * MAX_CONVERSION_GROWTH + 1),
+									  true) == (int) length;
+}
+
+/* A text of the server in UTF-8. */
+MeterAttr
+meter_event_from_server(const char *text, size_t length)
+{
+	MeterAttr	converted = {text, (int32) length};
+
+	if (!server_takes_utf8() && length > 0)
+	{
+		converted.data = pg_server_to_any(text, (int) length, PG_UTF8);
+		if (converted.data != text)
+			converted.len = (int32) strlen(converted.data);
+	}
+	return converted;
+}
+
+/* A text of an event in the server's encoding. */
+MeterAttr
+meter_event_to_server(MeterAttr text)
+{
+	MeterAttr	converted = text;
+
+	if (!server_takes_utf8() && text.len > 0)
+	{
+		converted.data = pg_any_to_server(text.data, text.len, PG_UTF8);
+		if (converted.data != text.data)
+			converted.len = (int32) strlen(converted.data);
+	}
+	return converted;
+}
+
+/* The same, terminated. */
+static char *
+to_server_cstring(MeterAttr text)
+{
+	MeterAttr	converted = meter_event_to_server(text);
+
+	return pnstrdup(converted.data, converted.len);
+}
+
+/* --- values ------------------------------------------------------------- */
+
+/* An event as a value; it must have passed meter_event_check(). */
+struct varlena *
+meter_event_pack(const MeterUsageEvent *event)
+{
+	struct varlena *value = palloc(VARHDRSZ + meter_event_bound(event));
+
+	if (!fits_server(event))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("event has a character that is not in the encoding \"%s\" of this database",
+						GetDatabaseEncodingName())));
+	SET_VARSIZE(value, VARHDRSZ +
+				meter_event_write(event, (uint8 *) VARDATA(value)));
+	return value;
+}
+
+/* A bad event: what was to be one, and why it is none. */
+struct varlena *
+meter_event_bad(const char *raw, size_t length, const char *reason)
+{
+	size_t		reason_length = strlen(reason);
+	size_t		size = VARHDRSZ + BAD_HEADER_SIZE + reason_length;
+	struct varlena *value;
+	char	   *to;
+	int			i;
+
+	if (length > MaxAllocSize - size)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("bad event of %zu bytes is too long to be kept",
+						length)));
+	value = palloc(size + length);
+	SET_VARSIZE(value, size + length);
+	to = VARDATA(value);
+	*to++ = BAD_EVENT;
+	for (i = 24; i >= 0; i -= 8)
+		*to++ = (char) (reason_length >> i);
+	memcpy(to, reason, reason_length);
+	memcpy(to + reason_length, raw, length);
+	return value;
+}
+
+/* Is a value a bad event?  Then its text and reason, which point into it. */
+bool
+meter_event_is_bad(const struct varlena *value,
+				   MeterAttr *raw, MeterAttr *reason)
+{
+	const uint8 *bytes = (const uint8 *) VARDATA_ANY(value);
+	size_t		length = VARSIZE_ANY_EXHDR(value);
+	uint32		reason_length;
+
+	if (length < BAD_HEADER_SIZE || bytes[0] != BAD_EVENT)
+		return false;
+	reason_length = (uint32) bytes[1] << 24 | (uint32) bytes[2] << 16 |
+		(uint32) bytes[3] << 8 | bytes[4];
+	if (reason_length > length - BAD_HEADER_SIZE)
+		return false;
+	if (reason != NULL)
+	{
+		reason->data = (const char *) bytes + BAD_HEADER_SIZE;
+		reason->len = (int32) reason_length;
+	}
+	if (raw != NULL)
+	{
+		raw->data = (const char *) bytes + BAD_HEADER_SIZE + reason_length;
+		raw->len = (int32) (length - BAD_HEADER_SIZE - reason_length);
+	}
+	return true;
+}
+
+/* What is not an event: bad, or damaged. */
+static void
+refuse_value(const struct varlena *value)
+{
+	MeterAttr	reason;
+
+	if (meter_event_is_bad(value, NULL, &reason))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("this is a bad event"),
+				 errdetail("%s", pnstrdup(reason.data, reason.len)),
+				 errhint("Bad events, which meter.on_bad_event = 'divert' makes, can only be shown, and inserted into the inbox of a stream.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("value of type %s is damaged", "meter.event")));
+}
+
+/* What a value says, detoasted before; texts point into it. */
+void
+meter_event_unpack(const struct varlena *value, MeterUsageEvent *event)
+{
+	if (unlikely(!meter_event_read((const uint8 *) VARDATA_ANY(value),
+								   VARSIZE_ANY_EXHDR(value), event)))
+		refuse_value(value);
+}
+
+/* The event that argument n is. */
+static void
+get_event(FunctionCallInfo fcinfo, int n, MeterUsageEvent *event)
+{
+	meter_event_unpack(PG_GETARG_VARLENA_PP(n), event);
+}
+
+/* A text of an event as a value of the server. */
+Datum
+meter_event_text(MeterAttr text)
+{
+	MeterAttr	converted = meter_event_to_server(text);
+
+	return PointerGetDatum(cstring_to_text_with_len(converted.data,
+													converted.len));
+}
+
+/* A canonical JSON text as a jsonb. */
+Datum
+meter_event_jsonb(MeterAttr json)
+{
+	return DirectFunctionCall1(jsonb_in,
+							   CStringGetDatum(to_server_cstring(json)));
+}
+
+/* --- text --------------------------------------------------------------- */
+
+/* Refuse bytes that are no event, as the setting has it. */
+Datum
+meter_event_refuse(FunctionCallInfo fcinfo, int code,
+				   const char *raw, size_t length, const char *reason)
+{
+	if (meter_on_bad_event == METER_BAD_EVENT_DIVERT)
+		return PointerGetDatum(meter_event_bad(raw, length, reason));
+	meter_ereturn(fcinfo->context, (Datum) 0,
+				  (errcode(code),
+				   errmsg("invalid input for type %s", "meter.event"),
+				   errdetail("%s", reason)));
+}
+
+/* Why a text is no event, for people: in characters from 1. */
+static char *
+describe_problem(const char *text, const MeterProblem *problem)
+{
+	MeterAttr	reason = {problem->reason, (int32) strlen(problem->reason)};
+	int			character = 1;
+	size_t		i;
+
+	for (i = 0; i < problem->position; i++)
+		character += ((uint8) text[i] & 0xc0) != 0x80;
+	return psprintf("At character %d: %s.", character,
+					to_server_cstring(reason));
+}
+
+/* Event from a text: JSON, EDN or a CloudEvent. */
+Datum
+meter_event_in(PG_FUNCTION_ARGS)
+{
+	char	   *raw = PG_GETARG_CSTRING(0);
+	size_t		raw_length = strlen(raw);
+	MeterAttr	text = meter_event_from_server(raw, raw_length);
+	MeterUsageEvent event;
+	MeterProblem problem;
+
+	if (!meter_event_from_text(text.data, text.len, &event, &problem))
+		return meter_event_refuse(fcinfo, ERRCODE_INVALID_TEXT_REPRESENTATION,
+								  raw, raw_length,
+								  describe_problem(text.data, &problem));
+	if (!fits_server(&event))
+		return meter_event_refuse(fcinfo, ERRCODE_UNTRANSLATABLE_CHARACTER,
+								  raw, raw_length,
+								  psprintf("It has a character that is not in the encoding \"%s\" of this database.",
+										   GetDatabaseEncodingName()));
+	PG_RETURN_POINTER(meter_event_pack(&event));
+}
+
+/* Canonical text of an event; the raw text of a bad one. */
+Datum
+meter_event_out(PG_FUNCTION_ARGS)
+{
+	struct varlena *value = PG_GETARG_VARLENA_PP(0);
+	MeterUsageEvent event;
+	MeterAttr	raw;
+	MeterAttr	text;
+	size_t		length;
+
+	if (meter_event_is_bad(value, &raw, NULL))
+		PG_RETURN_CSTRING(pnstrdup(raw.data, raw.len));
+	meter_event_unpack(value, &event);
+	text.data = meter_event_to_text(&event, &length);
+	text.len = (int32) length;
+	if (server_takes_utf8())
+		PG_RETURN_CSTRING(unconstify(char *, text.data));
+	PG_RETURN_CSTRING(to_server_cstring(text));
+}
+
+/* Event from a jsonb, which says what the text of it says. */
+Datum
+meter_event_from_jsonb(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *json = PG_GETARG_JSONB_P(0);
+	char	   *raw = JsonbToCString(NULL, &json->root, VARSIZE(json));
+	MeterAttr	text = meter_event_from_server(raw, strlen(raw));
+	MeterUsageEvent event;
+	MeterProblem problem;
+
+	if (!meter_event_from_text(text.data, text.len, &event, &problem))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("jsonb is no event"),
+				 errdetail("%s", describe_problem(text.data, &problem))));
+	PG_RETURN_POINTER(meter_event_pack(&event));
+}
+
+/* The jsonb that says what an event says. */
+Datum
+meter_event_to_jsonb(PG_FUNCTION_ARGS)
+{
+	MeterUsageEvent event;
+	MeterAttr	text;
+	size_t		length;
+
+	get_event(fcinfo, 0, &event);
+	text.data = meter_event_to_text(&event, &length);
+	text.len = (int32) length;
+	return meter_event_jsonb(text);
+}
+
+/* --- what can be asked of one ------------------------------------------- */
+
+/* event ->> name: a field or an attribute as text, NULL where there is none. */
+Datum
+meter_event_get(PG_FUNCTION_ARGS)
+{
+	MeterUsageEvent event;
+	text	   *name = PG_GETARG_TEXT_PP(1);
+	MeterAttr	wanted = meter_event_from_server(VARDATA_ANY(name),
+												 VARSIZE_ANY_EXHDR(name));
+	MeterAttr	value;
+	int			i;
+
+	get_event(fcinfo, 0, &event);
+	if (meter_text_is(wanted, "time"))
+	{
+		char	   *instant = palloc(METER_INSTANT_SIZE);
+
+		value.data = instant;
+		value.len = meter_instant_write(event.time, instant);
+		return meter_event_text(value);
+	}
+	for (i = 0; i < METER_NFIELDS; i++)
+	{
+		if (meter_text_is(wanted, meter_field_names[i]))
+		{
+			if (MeterAttrIsNull(event.fields[i]))
+				PG_RETURN_NULL();
+			return meter_event_text(event.fields[i]);
+		}
+	}
+
+	if (!meter_attributes_find(event.fields[METER_ATTRIBUTES], wanted, &value))
+		PG_RETURN_NULL();
+	value = meter_json_text(value);
+	if (MeterAttrIsNull(value))
+		PG_RETURN_NULL();
+	return meter_event_text(value);
+}
+
+/* The time of an event. */
+Datum
+meter_event_time(PG_FUNCTION_ARGS)
+{
+	MeterUsageEvent event;
+
+	get_event(fcinfo, 0, &event);
+	PG_RETURN_TIMESTAMPTZ(event.time);
+}
+
+/* A field of an event, as text. */
+static Datum
+get_field(FunctionCallInfo fcinfo, MeterField field)
+{
+	MeterUsageEvent event;
+
+	get_event(fcinfo, 0, &event);
+	if (MeterAttrIsNull(event.fields[field]))
+		PG_RETURN_NULL();
+	return meter_event_text(event.fields[field]);
+}
+
+/* The resource of an event. */
+Datum
+meter_event_resource(PG_FUNCTION_ARGS)
+{
+	return get_field(fcinfo, METER_RESOURCE);
+}
+
+/* The action of an event. */
+Datum
+meter_event_action(PG_FUNCTION_ARGS)
+{
+	return get_field(fcinfo, METER_ACTION);
+}
+
+/* The account of an event; NULL where it names none, as below. */
+Datum
+meter_event_account(PG_FUNCTION_ARGS)
+{
+	return get_field(fcinfo, METER_ACCOUNT);
+}
+
+/* The entity of an event. */
+Datum
+meter_event_entity(PG_FUNCTION_ARGS)
+{
+	return get_field(fcinfo, METER_ENTITY);
+}
+
+/* The offering of an event. */
+Datum
+meter_event_offering(PG_FUNCTION_ARGS)
+{
+	return get_field(fcinfo, METER_OFFERING);
+}
+
+/* The source of an event. */
+Datum
+meter_event_source(PG_FUNCTION_ARGS)
+{
+	return get_field(fcinfo, METER_SOURCE);
+}
+
+/* The id of an event. */
+Datum
+meter_event_id(PG_FUNCTION_ARGS)
+{
+	return get_field(fcinfo, METER_ID);
+}
+
+/* The value of an event. */
+Datum
+meter_event_value(PG_FUNCTION_ARGS)
+{
+	MeterUsageEvent event;
+
+	get_event(fcinfo, 0, &event);
+	if (MeterAttrIsNull(event.fields[METER_VALUE]))
+		PG_RETURN_NULL();
+	PG_RETURN_NUMERIC(meter_numeric_from_attr(event.fields[METER_VALUE]));
+}
+
+/* The attributes of an event; NULL where it has none. */
+Datum
+meter_event_attributes(PG_FUNCTION_ARGS)
+{
+	MeterUsageEvent event;
+
+	get_event(fcinfo, 0, &event);
+	if (MeterAttrIsNull(event.fields[METER_ATTRIBUTES]))
+		PG_RETURN_NULL();
+	return meter_event_jsonb(event.fields[METER_ATTRIBUTES]);
+}
+
+/* --- order -------------------------------------------------------------- */
+
+/* Order the events that arguments 0 and 1 are. */
+static int
+compare(FunctionCallInfo fcinfo)
+{
+	struct varlena *a = PG_GETARG_VARLENA_PP(0);
+	struct varlena *b = PG_GETARG_VARLENA_PP(1);
+	MeterUsageEvent x;
+	MeterUsageEvent y;
+	int			cmp;
+
+	meter_event_unpack(a, &x);
+	meter_event_unpack(b, &y);
+	cmp = meter_event_cmp(&x, &y);
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	return cmp;
+}
+
+/* event = event */
+Datum
+meter_event_eq(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare(fcinfo) == 0);
+}
+
+/* event <> event */
+Datum
+meter_event_ne(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare(fcinfo) != 0);
+}
+
+/* event < event */
+Datum
+meter_event_lt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare(fcinfo) < 0);
+}
+
+/* event <= event */
+Datum
+meter_event_le(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare(fcinfo) <= 0);
+}
+
+/* event > event */
+Datum
+meter_event_gt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare(fcinfo) > 0);
+}
+
+/* event >= event */
+Datum
+meter_event_ge(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare(fcinfo) >= 0);
+}
+
+/* Order of two events, for indexes and sorts. */
+Datum
+meter_event_compare(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(compare(fcinfo));
+}
+
+/* Hash of an event: equal events are equal bytes. */
+Datum
+meter_event_hash(PG_FUNCTION_ARGS)
+{
+	struct varlena *value = PG_GETARG_VARLENA_PP(0);
+	MeterUsageEvent event;
+	Datum		hash;
+
+	meter_event_unpack(value, &event);
+	hash = hash_any((const unsigned char *) VARDATA_ANY(value),
+					VARSIZE_ANY_EXHDR(value));
+	PG_FREE_IF_COPY(value, 0);
+	return hash;
+}
+
+/* Hash of an event with a seed, for hash partitions. */
+Datum
+meter_event_hash_extended(PG_FUNCTION_ARGS)
+{
+	struct varlena *value = PG_GETARG_VARLENA_PP(0);
+	MeterUsageEvent event;
+	Datum		hash;
+
+	meter_event_unpack(value, &event);
+	hash = hash_any_extended((const unsigned char *) VARDATA_ANY(value),
+							 VARSIZE_ANY_EXHDR(value), PG_GETARG_INT64(1));
+	PG_FREE_IF_COPY(value, 0);
+	return hash;
+}

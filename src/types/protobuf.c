@@ -1,0 +1,472 @@
+/*
+ * protobuf.c
+ *	  Events and measures as protobuf messages.
+ *
+ * Messages are written by protobuf-c and read by wire.c, which can say what
+ * is wrong with one and where.  Both know them from usage.proto alone.
+ */
+#include "types/protobuf.h"
+
+#include "common/int.h"
+#include "funcapi.h"
+#include "libpq/pqformat.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+
+#include "types/event.h"
+#include "pg/spi.h"
+#include "types/usage.pb-c.h"
+#include "types/wire_descriptor.h"
+
+PG_FUNCTION_INFO_V1(meter_event_recv);
+PG_FUNCTION_INFO_V1(meter_event_send);
+PG_FUNCTION_INFO_V1(meter_event_from_protobuf);
+PG_FUNCTION_INFO_V1(meter_event_to_protobuf);
+PG_FUNCTION_INFO_V1(meter_events_from_protobuf_stream);
+PG_FUNCTION_INFO_V1(meter_events_from_protobuf_batch);
+PG_FUNCTION_INFO_V1(meter_events_to_protobuf_stream);
+PG_FUNCTION_INFO_V1(meter_events_to_protobuf_batch);
+PG_FUNCTION_INFO_V1(meter_measures_from_protobuf_stream);
+PG_FUNCTION_INFO_V1(meter_measure_to_protobuf);
+PG_FUNCTION_INFO_V1(meter_protobuf_delimited);
+
+/* --- messages ----------------------------------------------------------- */
+
+/* A message, described for wire.c. */
+const MeterWireMessage *
+meter_protobuf(MeterProtobuf message)
+{
+	static const ProtobufCMessageDescriptor *const descriptors[METER_PROTOBUFS] = {
+		&meter__usage_event__descriptor,
+		&meter__ipmeasure__descriptor,
+		&meter__usage_batch__descriptor
+	};
+	static MeterWireMessage messages[METER_PROTOBUFS];
+
+	if (messages[message].name == NULL &&
+		!meter_wire_describe(&messages[message], descriptors[message]))
+	{
+		messages[message].name = NULL;
+		elog(ERROR, "message %s has fields that cannot be read",
+			 descriptors[message]->name);
+	}
+	return &messages[message];
+}
+
+/* What is wrong with a message. */
+char *
+meter_protobuf_reason(MeterProtobuf message, const MeterWireError *error)
+{
+	MeterAttr	utf8 = {error->problem, (int32) strlen(error->problem)};
+	char	   *problem = TextDatumGetCString(meter_event_text(utf8));
+
+	if (error->field == NULL)
+		return psprintf("protobuf message %s: %s %s, at byte %zu",
+						meter_protobuf(message)->name, error->subject,
+						problem, error->offset);
+	return psprintf("protobuf message %s: field \"%s\" %s, at byte %zu",
+					meter_protobuf(message)->name, error->field, problem,
+					error->offset);
+}
+
+/* Raise it. */
+pg_noreturn static void
+refuse(MeterProtobuf message, const MeterWireError *error)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+			 errmsg("invalid %s", meter_protobuf_reason(message, error)),
+			 errdetail("Bytes are counted from 0.")));
+}
+
+/* Bytes as bytea shows them. */
+char *
+meter_protobuf_hex(const uint8 *bytes, size_t length)
+{
+	char	   *text = palloc_extended(2 * length + 3, MCXT_ALLOC_HUGE);
+
+	text[0] = '\\';
+	text[1] = 'x';
+	text[2 + hex_encode((const char *) bytes, length, text + 2)] = '\0';
+	return text;
+}
+
+/* The bytes of an argument; length of them. */
+static const uint8 *
+bytes_arg(FunctionCallInfo fcinfo, int argument, size_t *length)
+{
+	bytea	   *value = PG_GETARG_BYTEA_PP(argument);
+
+	*length = VARSIZE_ANY_EXHDR(value);
+	return (const uint8 *) VARDATA_ANY(value);
+}
+
+/* A message as bytes. */
+static bytea *
+pack(const ProtobufCMessage *message)
+{
+	size_t		length = protobuf_c_message_get_packed_size(message);
+	bytea	   *bytes = palloc(VARHDRSZ + length);
+
+	SET_VARSIZE(bytes, VARHDRSZ + length);
+	protobuf_c_message_pack(message, (uint8_t *) VARDATA(bytes));
+	return bytes;
+}
+
+/* protobuf_delimited(message) */
+Datum
+meter_protobuf_delimited(PG_FUNCTION_ARGS)
+{
+	size_t		length;
+	const uint8 *message = bytes_arg(fcinfo, 0, &length);
+	uint8		prefix[10];
+	int			prefixlen = meter_wire_length(length, prefix);
+	bytea	   *bytes = palloc(VARHDRSZ + prefixlen + length);
+
+	SET_VARSIZE(bytes, VARHDRSZ + prefixlen + length);
+	memcpy(VARDATA(bytes), prefix, prefixlen);
+	memcpy(VARDATA(bytes) + prefixlen, message, length);
+	PG_RETURN_BYTEA_P(bytes);
+}
+
+/* --- events ------------------------------------------------------------- */
+
+/* Read a message of a stream, or all there is, as an event. */
+static Datum
+read_event(const uint8 *bytes, size_t begin, size_t end)
+{
+	MeterUsageEvent event;
+	MeterWireError error;
+
+	if (!meter_read_usage_event(meter_protobuf(METER_USAGE_EVENT), bytes,
+								begin, end, &event, &error))
+		refuse(METER_USAGE_EVENT, &error);
+	return PointerGetDatum(meter_event_pack(&event));
+}
+
+/* Event from a message UsageEvent, as COPY BINARY and clients send it. */
+Datum
+meter_event_recv(PG_FUNCTION_ARGS)
+{
+	StringInfo	message = (StringInfo) PG_GETARG_POINTER(0);
+	size_t		length = message->len - message->cursor;
+	const uint8 *bytes = (const uint8 *) pq_getmsgbytes(message, (int) length);
+	MeterUsageEvent event;
+	MeterWireError error;
+	char	   *raw;
+
+	if (likely(meter_read_usage_event(meter_protobuf(METER_USAGE_EVENT),
+									  bytes, 0, length, &event, &error)))
+		return PointerGetDatum(meter_event_pack(&event));
+	raw = meter_on_bad_event == METER_BAD_EVENT_DIVERT ?
+		meter_protobuf_hex(bytes, length) : NULL;
+	return meter_event_refuse(fcinfo, ERRCODE_INVALID_BINARY_REPRESENTATION,
+							  raw, raw == NULL ? 0 : strlen(raw),
+							  meter_protobuf_reason(METER_USAGE_EVENT, &error));
+}
+
+/* event_from_protobuf(message) */
+Datum
+meter_event_from_protobuf(PG_FUNCTION_ARGS)
+{
+	size_t		length;
+	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
+
+	return read_event(bytes, 0, length);
+}
+
+/* An event as a message, whose texts are copies. */
+static void
+fill_message(Meter__UsageEvent *message, Datum value)
+{
+	const ProtobufCMessageDescriptor *descriptor = &meter__usage_event__descriptor;
+	MeterUsageEvent event;
+	int			i;
+
+	meter_event_unpack(PG_DETOAST_DATUM_PACKED(value), &event);
+	meter__usage_event__init(message);
+	if (pg_add_s64_overflow(event.time, METER_UNIX_EPOCH, &message->time))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("time of the event is out of range for a UsageEvent")));
+	for (i = 0; i < METER_NFIELDS; i++)
+	{
+		MeterAttr	field = event.fields[meter_event_field_order[i]];
+
+		if (!MeterAttrIsNull(field))
+			*(char **) ((char *) message + descriptor->fields[i + 1].offset) =
+				pnstrdup(field.data, field.len);
+	}
+}
+
+/* event_to_protobuf(event), and what clients get that ask for binary. */
+Datum
+meter_event_to_protobuf(PG_FUNCTION_ARGS)
+{
+	Meter__UsageEvent message;
+
+	fill_message(&message, PG_GETARG_DATUM(0));
+	PG_RETURN_BYTEA_P(pack(&message.base));
+}
+
+Datum
+meter_event_send(PG_FUNCTION_ARGS)
+{
+	return meter_event_to_protobuf(fcinfo);
+}
+
+/* Give out an event, and forget it. */
+static void
+return_event(ReturnSetInfo *info, Datum event)
+{
+	bool		isnull = false;
+
+	tuplestore_putvalues(info->setResult, info->setDesc, &event, &isnull);
+	pfree(DatumGetPointer(event));
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* events_from_protobuf_stream(stream) */
+Datum
+meter_events_from_protobuf_stream(PG_FUNCTION_ARGS)
+{
+	size_t		length;
+	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	MeterWireReader reader;
+	MeterWireValue message;
+	MeterWireStep step;
+
+	meter_return_begin(fcinfo);
+	meter_wire_begin(&reader, meter_protobuf(METER_USAGE_EVENT), bytes, 0,
+					 length);
+	while ((step = meter_wire_next_delimited(&reader, &message)) == METER_WIRE_FIELD)
+		return_event(info, read_event(bytes, message.offset,
+									  message.offset + message.length));
+	if (step == METER_WIRE_WRONG)
+		refuse(METER_USAGE_EVENT, &reader.error);
+	PG_RETURN_NULL();
+}
+
+/* events_from_protobuf_batch(batch) */
+Datum
+meter_events_from_protobuf_batch(PG_FUNCTION_ARGS)
+{
+	size_t		length;
+	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	MeterWireReader reader;
+	MeterWireValue value;
+	MeterWireStep step;
+	int			field;
+
+	meter_return_begin(fcinfo);
+	meter_wire_begin(&reader, meter_protobuf(METER_USAGE_BATCH), bytes, 0,
+					 length);
+	while ((step = meter_wire_next(&reader, &field, &value)) == METER_WIRE_FIELD)
+	{
+		if (field == METER_BATCH_EVENT)
+			return_event(info, read_event(bytes, value.offset,
+										  value.offset + value.length));
+	}
+	if (step == METER_WIRE_WRONG)
+		refuse(METER_USAGE_BATCH, &reader.error);
+	PG_RETURN_NULL();
+}
+
+/* The messages that the events of an array are. */
+static Meter__UsageEvent **
+array_messages(FunctionCallInfo fcinfo, int *n)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	Meter__UsageEvent **messages;
+	Datum	   *events;
+	bool	   *nulls;
+	int			i;
+
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT,
+					  &events, &nulls, n);
+	messages = palloc(*n * sizeof(Meter__UsageEvent *));
+	for (i = 0; i < *n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("event %d is null", i + 1)));
+		messages[i] = palloc(sizeof(Meter__UsageEvent));
+		fill_message(messages[i], events[i]);
+	}
+	return messages;
+}
+
+/* events_to_protobuf_stream(VARIADIC events) */
+Datum
+meter_events_to_protobuf_stream(PG_FUNCTION_ARGS)
+{
+	int			n;
+	Meter__UsageEvent **messages = array_messages(fcinfo, &n);
+	StringInfoData stream;
+	int			i;
+
+	pq_begintypsend(&stream);
+	for (i = 0; i < n; i++)
+	{
+		bytea	   *bytes = pack(&messages[i]->base);
+		size_t		length = VARSIZE(bytes) - VARHDRSZ;
+		uint8		prefix[10];
+
+		pq_sendbytes(&stream, (char *) prefix,
+					 meter_wire_length(length, prefix));
+		pq_sendbytes(&stream, VARDATA(bytes), (int) length);
+	}
+	PG_RETURN_BYTEA_P(pq_endtypsend(&stream));
+}
+
+/* events_to_protobuf_batch(VARIADIC events) */
+Datum
+meter_events_to_protobuf_batch(PG_FUNCTION_ARGS)
+{
+	Meter__UsageBatch batch = METER__USAGE_BATCH__INIT;
+	int			n;
+
+	batch.event = array_messages(fcinfo, &n);
+	batch.n_event = n;
+	PG_RETURN_BYTEA_P(pack(&batch.base));
+}
+
+/* --- measures ----------------------------------------------------------- */
+
+/* An address in its dotted form. */
+Datum
+meter_address_text(uint32 address, MeterAddressText *buffer)
+{
+	SET_VARSIZE(&buffer->text,
+				VARHDRSZ + meter_write_address(address, VARDATA(&buffer->text)));
+	return PointerGetDatum(buffer);
+}
+
+/* A number that may be beyond int64. */
+Datum
+meter_uint64_numeric(uint64 number)
+{
+	char		text[MAXINT8LEN + 2];
+
+	if (number <= (uint64) PG_INT64_MAX)
+		return NumericGetDatum(int64_to_numeric((int64) number));
+	snprintf(text, sizeof(text), UINT64_FORMAT, number);
+	return DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+}
+
+/* measures_from_protobuf_stream(stream, milliseconds) */
+Datum
+meter_measures_from_protobuf_stream(PG_FUNCTION_ARGS)
+{
+	size_t		length;
+	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
+	bool		milliseconds = PG_GETARG_BOOL(1);
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	MeterWireReader reader;
+	MeterWireValue message;
+	MeterWireStep step;
+	MeterAddressText address;
+	MeterIPMeasure measure;
+	MeterWireError error;
+	bool		nulls[4] = {false, false, false, false};
+	Datum		values[4];
+
+	meter_return_begin(fcinfo);
+	meter_wire_begin(&reader, meter_protobuf(METER_IP_MEASURE), bytes, 0,
+					 length);
+	while ((step = meter_wire_next_delimited(&reader, &message)) == METER_WIRE_FIELD)
+	{
+		if (!meter_read_ip_measure(meter_protobuf(METER_IP_MEASURE), bytes,
+								   message.offset,
+								   message.offset + message.length,
+								   milliseconds, &measure, &error))
+			refuse(METER_IP_MEASURE, &error);
+		values[0] = meter_address_text(measure.address, &address);
+		values[1] = meter_uint64_numeric(measure.bytes);
+		values[2] = TimestampTzGetDatum(measure.start);
+		values[3] = TimestampTzGetDatum(measure.end);
+		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
+		pfree(DatumGetPointer(values[1]));
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (step == METER_WIRE_WRONG)
+		refuse(METER_IP_MEASURE, &reader.error);
+	PG_RETURN_NULL();
+}
+
+/* An instant as a field of IPMeasure. */
+static uint64
+unix_time(TimestampTz instant, bool milliseconds, const char *what)
+{
+	int64		unit = milliseconds ? 1000 : USECS_PER_SEC;
+	int64		micros;
+
+	if (pg_add_s64_overflow(instant, METER_UNIX_EPOCH, &micros) || micros < 0 ||
+		TIMESTAMP_NOT_FINITE(instant))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("%s is out of range for an IPMeasure", what)));
+	if (micros % unit != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is not a whole number of %s", what,
+						milliseconds ? "milliseconds" : "seconds")));
+	return (uint64) (micros / unit);
+}
+
+/* A number that an uint64 can hold. */
+static uint64
+parse_bytes(Datum numeric)
+{
+	char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, numeric));
+	char	   *end;
+	uint64		number;
+
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	while (end > text && (*end == '.' || *end == '0'))
+		end++;
+	if (text[0] < '0' || text[0] > '9' || errno != 0 || *end != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("value %s is not a number of bytes", text),
+				 errdetail("It must be whole, from 0 to 18446744073709551615.")));
+	return number;
+}
+
+/* measure_to_protobuf(resource, value, start_time, end_time, header, milliseconds) */
+Datum
+meter_measure_to_protobuf(PG_FUNCTION_ARGS)
+{
+	Meter__IPMeasure measure = METER__IPMEASURE__INIT;
+	char	   *resource = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TimestampTz start = PG_GETARG_TIMESTAMPTZ(2);
+	TimestampTz end = PG_GETARG_TIMESTAMPTZ(3);
+	int64		header = PG_GETARG_INT64(4);
+	bool		milliseconds = PG_GETARG_BOOL(5);
+
+	if (header < 0 || header > (int64) PG_UINT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("header " INT64_FORMAT " is out of range for an IPMeasure",
+						header)));
+	if (end < start)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("end_time lies before start_time")));
+	measure.header = (uint32) header;
+	if (!meter_parse_address(resource, &measure.saddr))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("not an IPv4 address in dotted form: \"%s\"", resource)));
+	measure.bytes = parse_bytes(PG_GETARG_DATUM(1));
+	measure.start = unix_time(start, milliseconds, "start_time");
+	measure.end = unix_time(end, milliseconds, "end_time");
+	PG_RETURN_BYTEA_P(pack(&measure.base));
+}

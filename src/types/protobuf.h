@@ -1,0 +1,35 @@
+/*
+ * protobuf.h
+ *	  Events and measures as protobuf messages.
+ */
+#ifndef METER_PROTOBUF_H
+#define METER_PROTOBUF_H
+
+#include "meter.h"
+
+#include "core/messages.h"
+
+/* The messages of usage.proto, as wire.c reads them. */
+typedef enum MeterProtobuf
+{
+	METER_USAGE_EVENT,
+	METER_IP_MEASURE,
+	METER_USAGE_BATCH,
+	METER_PROTOBUFS
+} MeterProtobuf;
+
+/* A varlena with an IPv4 address in its dotted form. */
+typedef union MeterAddressText
+{
+	struct varlena text;
+	char		data[VARHDRSZ + METER_ADDRESS_LENGTH];
+} MeterAddressText;
+
+extern const MeterWireMessage *meter_protobuf(MeterProtobuf message);
+extern char *meter_protobuf_reason(MeterProtobuf message,
+								   const MeterWireError *error);
+extern char *meter_protobuf_hex(const uint8 *bytes, size_t length);
+extern Datum meter_address_text(uint32 address, MeterAddressText *buffer);
+extern Datum meter_uint64_numeric(uint64 number);
+
+#endif							/* METER_PROTOBUF_H */

@@ -1,0 +1,79 @@
+-- Events and measures as protobuf messages; src/types/usage.proto says what they are.
+
+-- stable: meter.on_bad_event has a say
+CREATE FUNCTION meter.event_recv(internal) RETURNS meter.event
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_event_recv';
+COMMENT ON FUNCTION meter.event_recv(internal) IS
+'event from a protobuf message UsageEvent; 22P03 with field, byte and what is wrong where it is none, or a bad event, with the bytes in hexadecimal, where meter.on_bad_event is divert';
+
+CREATE FUNCTION meter.event_send(meter.event) RETURNS bytea
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_event_send';
+COMMENT ON FUNCTION meter.event_send(meter.event) IS
+'event as a protobuf message UsageEvent';
+
+ALTER TYPE meter.event SET (RECEIVE = meter.event_recv, SEND = meter.event_send);
+
+CREATE FUNCTION meter.event_from_protobuf(message bytea)
+RETURNS meter.event
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_event_from_protobuf';
+COMMENT ON FUNCTION meter.event_from_protobuf(bytea) IS
+'event from a protobuf message UsageEvent; raises 22P03 naming field and byte where it is none, whatever meter.on_bad_event is';
+
+CREATE FUNCTION meter.event_to_protobuf(event meter.event)
+RETURNS bytea
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_event_to_protobuf';
+COMMENT ON FUNCTION meter.event_to_protobuf(meter.event) IS
+'event as a protobuf message UsageEvent';
+
+CREATE FUNCTION meter.events_from_protobuf_stream(stream bytea)
+RETURNS SETOF meter.event
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1000
+AS 'MODULE_PATHNAME', 'meter_events_from_protobuf_stream';
+COMMENT ON FUNCTION meter.events_from_protobuf_stream(bytea) IS
+'the messages UsageEvent of a stream, each with its length before it as a varint; raises 22P03 naming field and byte for what is damaged';
+
+CREATE FUNCTION meter.events_to_protobuf_stream(VARIADIC events meter.event[])
+RETURNS bytea
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_events_to_protobuf_stream';
+COMMENT ON FUNCTION meter.events_to_protobuf_stream(meter.event[]) IS
+'events as a stream of messages UsageEvent, each with its length before it as a varint';
+
+CREATE FUNCTION meter.events_from_protobuf_batch(batch bytea)
+RETURNS SETOF meter.event
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1000
+AS 'MODULE_PATHNAME', 'meter_events_from_protobuf_batch';
+COMMENT ON FUNCTION meter.events_from_protobuf_batch(bytea) IS
+'the events of a message UsageBatch; its measures are left out; raises 22P03 naming field and byte for what is damaged';
+
+CREATE FUNCTION meter.events_to_protobuf_batch(VARIADIC events meter.event[])
+RETURNS bytea
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_events_to_protobuf_batch';
+COMMENT ON FUNCTION meter.events_to_protobuf_batch(meter.event[]) IS
+'events as a message UsageBatch';
+
+CREATE FUNCTION meter.protobuf_delimited(message bytea)
+RETURNS bytea
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_protobuf_delimited';
+COMMENT ON FUNCTION meter.protobuf_delimited(bytea) IS
+'a protobuf message with its length before it, as a varint: string_agg(meter.protobuf_delimited(message), '''') makes the stream that the functions ..._from_protobuf_stream read';
+
+CREATE FUNCTION meter.measures_from_protobuf_stream(stream bytea, milliseconds boolean DEFAULT false)
+RETURNS TABLE (resource text, value numeric, start_time timestamptz, end_time timestamptz)
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1000
+AS 'MODULE_PATHNAME', 'meter_measures_from_protobuf_stream';
+COMMENT ON FUNCTION meter.measures_from_protobuf_stream(bytea, boolean) IS
+'the messages IPMeasure of a stream, each with its length before it as a varint: resource is the IPv4 address in dotted form (192.0.2.1 for 0xC0000201), value its bytes; start and end are Unix seconds, or milliseconds where asked for; raises 22P03 naming field and byte for what is damaged, out of range, or ends before it starts';
+
+CREATE FUNCTION meter.measure_to_protobuf(resource text, value numeric, start_time timestamptz, end_time timestamptz, header bigint DEFAULT 0, milliseconds boolean DEFAULT false)
+RETURNS bytea
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_measure_to_protobuf';
+COMMENT ON FUNCTION meter.measure_to_protobuf(text, numeric, timestamptz, timestamptz, bigint, boolean) IS
+'a message IPMeasure: resource is an IPv4 address in dotted form, value a whole number of bytes, the times whole Unix seconds, or milliseconds where asked for; raises 22xxx for what an IPMeasure cannot hold';

@@ -1,0 +1,37 @@
+/*
+ * transaction_id.h
+ *	  The names of usage rows.
+ */
+#ifndef METER_TRANSACTION_ID_H
+#define METER_TRANSACTION_ID_H
+
+#include "meter.h"
+
+#include "lib/stringinfo.h"
+#include "utils/uuid.h"
+
+#include "core/core.h"
+
+/* What is alike in the names of all rows of a resource. */
+typedef struct MeterNaming
+{
+	StringInfoData prefix;		/* stream, meter, resource, ready to hash */
+	uint64		resource_hash;	/* 42 bits */
+} MeterNaming;
+
+/* A dimension and what it says; dimensions go in byte order of the names. */
+typedef struct MeterDimension
+{
+	MeterAttr	name;
+	MeterAttr	value;
+} MeterDimension;
+
+extern void meter_naming_begin(MeterNaming *naming, MeterAttr stream,
+							   MeterAttr meter, MeterAttr resource);
+extern void meter_name_usage(const MeterNaming *naming, MeterAttr account,
+							 int ndimensions,
+							 const MeterDimension *dimensions,
+							 TimestampTz period_start, int32 revision,
+							 pg_uuid_t *name);
+
+#endif							/* METER_TRANSACTION_ID_H */

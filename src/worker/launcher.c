@@ -1,0 +1,397 @@
+/*
+ * launcher.c
+ *	  The process that starts workers in the databases where something is due.
+ *
+ * It is connected to no database, so it blocks nobody, and reads pg_database
+ * only when a worker is due or a naptime has passed.  The slots in shared
+ * memory say when a database is due next; the launcher keeps a schedule of
+ * its own beside them, since there may be more databases than slots.  A
+ * database that is new to it, after a restart each one, is due at once.
+ *
+ * It takes the slots' lock for single calls only.  What it keeps, the schedule
+ * and the handles of running workers, lives in a context of its own; what a
+ * pass over the schedule allocates goes with the pass.  An error ends the
+ * process; the postmaster starts it again after a few seconds, and the slots
+ * are still there.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "worker/launcher.h"
+#include "pg/meter_compat.h"
+#include "worker/worker.h"
+#include "pg/worker_slot.h"
+
+/* Seconds until a worker is tried again that found no room in the server */
+#define RETRY_SECONDS 5
+
+/* Seconds after which a worker that was asked for is no longer expected */
+#define START_SECONDS 60
+
+/* A database that may have meters, and when it is due */
+typedef struct Scheduled
+{
+	Oid			database;		/* the key */
+	TimestampTz next_due;
+	int			quiet_turns;
+	bool		busy;			/* has a worker */
+	bool		listed;			/* stands in pg_database */
+} Scheduled;
+
+/* A worker that was asked for and has not ended */
+typedef struct Started
+{
+	BackgroundWorkerHandle *handle;
+	MeterSlotRef slot;
+} Started;
+
+static MemoryContext launcher_context;
+static MemoryContext pass_context;
+static HTAB *schedule;
+static List *started_workers;
+static TimestampTz next_listing;
+static bool room_is_missing;
+
+/* Adds a number of seconds to an instant. */
+static TimestampTz
+seconds_after(TimestampTz from, int seconds)
+{
+	return from + (int64) seconds * USECS_PER_SEC;
+}
+
+/* Returns a database's place in the schedule; a new one is due at once. */
+static Scheduled *
+schedule_database(Oid database)
+{
+	bool		found;
+	Scheduled  *entry = hash_search(schedule, &database, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		entry->next_due = GetCurrentTimestamp();
+		entry->quiet_turns = 0;
+		entry->busy = false;
+		entry->listed = false;
+	}
+	return entry;
+}
+
+/* Says whether pg_database had a database when it was read last. */
+static bool
+is_listed(Oid database)
+{
+	Scheduled  *entry = hash_search(schedule, &database, HASH_FIND, NULL);
+
+	return entry != NULL && entry->listed;
+}
+
+/*
+ * Says whether a worker may look for the extension in a database.  A limit
+ * below -1 marks one whose DROP was interrupted.
+ */
+static bool
+may_have_meters(Form_pg_database database)
+{
+	return database->datallowconn && !database->datistemplate &&
+		database->datconnlimit >= -1;
+}
+
+/* Reads pg_database: new ones enter the schedule, dropped ones leave it. */
+static void
+list_databases(void)
+{
+	uint64		serial = meter_slots_serial();
+	HASH_SEQ_STATUS scan;
+	Scheduled  *entry;
+	Relation	relation;
+	TableScanDesc tables;
+	HeapTuple	tuple;
+
+	hash_seq_init(&scan, schedule);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		entry->listed = false;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	tables = table_beginscan_catalog(relation, 0, NULL);
+	while ((tuple = heap_getnext(tables, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (may_have_meters(database))
+			schedule_database(database->oid)->listed = true;
+	}
+	table_endscan(tables);
+	table_close(relation, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(pass_context);
+
+	meter_slots_forget(is_listed, serial);
+	hash_seq_init(&scan, schedule);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (!entry->listed && !entry->busy)
+			hash_search(schedule, &entry->database, HASH_REMOVE, NULL);
+	}
+}
+
+/* Takes over what the slots say.  Returns the number of busy ones. */
+static int
+read_slots(TimestampTz now)
+{
+	TimestampTz latest = seconds_after(now, Max(meter_naptime, 3600));
+	HASH_SEQ_STATUS scan;
+	Scheduled  *entry;
+	MeterSlot  *slots;
+	int			nslots = meter_slots_copy(&slots);
+	int			busy = 0;
+	int			i;
+
+	hash_seq_init(&scan, schedule);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		entry->busy = false;
+
+	for (i = 0; i < nslots; i++)
+	{
+		entry = schedule_database(slots[i].database);
+		entry->next_due = slots[i].next_due;
+		entry->quiet_turns = slots[i].quiet_turns;
+		entry->busy = slots[i].state != METER_SLOT_WAITING;
+
+		/* no wait is that long: the system's clock was set back */
+		if (entry->next_due > latest)
+			entry->next_due = now;
+		if (entry->busy)
+			busy++;
+	}
+	return busy;
+}
+
+/* Returns the database that is due first and has no worker, or NULL. */
+static Scheduled *
+first_due(void)
+{
+	HASH_SEQ_STATUS scan;
+	Scheduled  *entry;
+	Scheduled  *first = NULL;
+
+	hash_seq_init(&scan, schedule);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (!entry->busy &&
+			(first == NULL || entry->next_due < first->next_due))
+			first = entry;
+	}
+	return first;
+}
+
+/* Lets go of the workers that have ended, or never started. */
+static void
+reap_workers(TimestampTz now)
+{
+	ListCell   *cell;
+
+	foreach(cell, started_workers)
+	{
+		Started    *started = lfirst(cell);
+		TimestampTz before = seconds_after(now, -START_SECONDS);
+		bool		stopped;
+		pid_t		pid;
+
+		stopped = GetBackgroundWorkerPid(started->handle,
+										 &pid) == BGWH_STOPPED;
+		if (meter_slot_abandon(&started->slot, stopped ? DT_NOEND : before))
+			ereport(LOG,
+					(errmsg("meter worker for database %u could not be started",
+							started->slot.database)));
+		if (stopped)
+		{
+			pfree(started->handle);
+			pfree(started);
+			started_workers = foreach_delete_current(started_workers, cell);
+		}
+	}
+}
+
+/* Says once that the server has no room for workers, until it has some. */
+static void
+report_room(bool room)
+{
+	if (!room && !room_is_missing)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("meter launcher found no free background worker slot"),
+				 errhint("Increase \"max_worker_processes\".")));
+	room_is_missing = !room;
+}
+
+/* Asks for a worker in a database.  False when the server has no room. */
+static bool
+start_worker(Scheduled *entry)
+{
+	MemoryContext caller = MemoryContextSwitchTo(launcher_context);
+	Started    *started = palloc(sizeof(Started));
+	BackgroundWorker worker;
+	bool		registered = false;
+
+	if (meter_slot_reserve(entry->database, entry->quiet_turns,
+						   &started->slot))
+	{
+		meter_worker_describe(&worker, &started->slot);
+		registered = RegisterDynamicBackgroundWorker(&worker,
+													 &started->handle);
+		report_room(registered);
+		if (!registered)
+			meter_slot_release(&started->slot);
+	}
+	if (registered)
+		started_workers = lappend(started_workers, started);
+	else
+		pfree(started);
+	MemoryContextSwitchTo(caller);
+	return registered;
+}
+
+/*
+ * Starts what is due, in the order in which it became due.  Returns the
+ * instant at which to look again if nothing happens until then.
+ */
+static TimestampTz
+pass_over_schedule(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Scheduled  *first;
+	int			busy;
+
+	reap_workers(now);
+	busy = read_slots(now);
+	first = first_due();
+	if (now >= next_listing ||
+		(busy < meter_max_workers && first != NULL && first->next_due <= now))
+	{
+		list_databases();
+		next_listing = seconds_after(now, meter_naptime);
+	}
+
+	while (busy < meter_max_workers)
+	{
+		first = first_due();
+		if (first == NULL || first->next_due > now)
+			break;
+		if (!start_worker(first))
+			return seconds_after(now, RETRY_SECONDS);
+		first->busy = true;
+		busy++;
+	}
+	if (busy >= meter_max_workers || first == NULL)
+		return next_listing;
+	return Min(next_listing, first->next_due);
+}
+
+/* Reads the configuration again; a shorter naptime holds from now on. */
+static void
+reload_configuration(void)
+{
+	bool		enabled = meter_enabled;
+	int			naptime = meter_naptime;
+
+	ProcessConfigFile(PGC_SIGHUP);
+	if (meter_naptime < naptime)
+	{
+		meter_slots_hasten();
+		next_listing = Min(next_listing, seconds_after(GetCurrentTimestamp(),
+													   meter_naptime));
+	}
+	if (meter_enabled != enabled)
+		ereport(LOG,
+				(meter_enabled ? errmsg("meter launcher resumed") :
+				 errmsg("meter launcher paused"),
+				 errdetail("\"meter.enabled\" was changed.")));
+}
+
+/* Sleeps until an instant, or until something happens. */
+static void
+wait_until(TimestampTz instant)
+{
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	long		timeout = -1;
+
+	if (instant != DT_NOEND)
+	{
+		events |= WL_TIMEOUT;
+		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+												  instant);
+	}
+	(void) WaitLatch(MyLatch, events, timeout,
+					 METER_WAIT_EVENT("MeterLauncherMain"));
+	ResetLatch(MyLatch);
+}
+
+/* The launcher's main function. */
+void
+meter_launcher_main(Datum arg pg_attribute_unused())
+{
+	HASHCTL		control = {0};
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(InvalidOid, InvalidOid, 0);
+	pgstat_report_appname("meter launcher");
+
+	launcher_context = AllocSetContextCreate(TopMemoryContext,
+											 "meter launcher",
+											 ALLOCSET_DEFAULT_SIZES);
+	pass_context = AllocSetContextCreate(launcher_context,
+										 "meter launcher pass",
+										 ALLOCSET_DEFAULT_SIZES);
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(Scheduled);
+	control.hcxt = launcher_context;
+	schedule = hash_create("meter schedule", 64, &control,
+						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	meter_launcher_attach(MyLatch);
+	ereport(LOG, (errmsg("meter launcher started")));
+
+	for (;;)
+	{
+		TimestampTz until = DT_NOEND;
+
+		/* an end that was asked for is no error, and needs no log line */
+		if (ProcDiePending)
+			proc_exit(1);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			reload_configuration();
+		}
+		MemoryContextReset(pass_context);
+		MemoryContextSwitchTo(pass_context);
+		if (meter_enabled)
+			until = pass_over_schedule();
+		wait_until(until);
+	}
+}

@@ -1,0 +1,380 @@
+/*
+ * worker.c
+ *	  The background worker's outside: settings, registration, the wake at
+ *	  commit, and what meter.worker_status shows.
+ *
+ * Only a library that the server preloads has a launcher.  Elsewhere the
+ * settings exist, a wake does nothing and the view says so.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_authid.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "pg/meter_compat.h"
+#include "worker/worker.h"
+#include "pg/worker_slot.h"
+
+#define RESTART_SECONDS 5
+#define WORKERS_LIMIT 1024
+
+#define STATUS_COLUMNS 15
+
+bool		meter_enabled = true;
+int			meter_naptime = 60;
+int			meter_max_workers = 3;
+int			meter_step_timeout = 10 * 60 * 1000;
+
+static bool wake_at_commit = false;
+
+StaticAssertDecl(sizeof(MeterSlotRef) <= BGW_EXTRALEN,
+				 "a slot's reference travels with its worker");
+
+PG_FUNCTION_INFO_V1(meter_worker_wake_sql);
+PG_FUNCTION_INFO_V1(meter_worker_processes);
+
+/* Defines the worker's settings. */
+static void
+define_settings(void)
+{
+	DefineCustomBoolVariable("meter.enabled",
+							 "Starts workers that settle usage in the background.",
+							 "A worker that is at work stops after its step.",
+							 &meter_enabled,
+							 true,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.naptime",
+							"Time between two turns of a worker in a database.",
+							NULL,
+							&meter_naptime,
+							60, 1, INT_MAX / 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.max_workers",
+							"Greatest number of workers at a time, one a database.",
+							"They and the launcher count against max_worker_processes.",
+							&meter_max_workers,
+							3, 1, WORKERS_LIMIT,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.step_timeout",
+							"Greatest time that a worker spends on one step of a meter.",
+							"A step that takes longer is a failure of its meter; 0 turns the limit off.",
+							&meter_step_timeout,
+							10 * 60 * 1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+}
+
+/* Fills in what launcher and workers have in common. */
+static void
+describe_process(BackgroundWorker *worker, const char *type,
+				 const char *function)
+{
+	memset(worker, 0, sizeof(BackgroundWorker));
+	worker->bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	strlcpy(worker->bgw_type, type, sizeof(worker->bgw_type));
+	strlcpy(worker->bgw_library_name, "meter",
+			sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, function,
+			sizeof(worker->bgw_function_name));
+}
+
+/* Describes the worker that takes the turn for which a slot is reserved. */
+void
+meter_worker_describe(BackgroundWorker *worker, const MeterSlotRef *slot)
+{
+	describe_process(worker, "meter worker", "meter_worker_main");
+	snprintf(worker->bgw_name, sizeof(worker->bgw_name),
+			 "meter worker for database %u", slot->database);
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	worker->bgw_notify_pid = MyProcPid;
+	memcpy(worker->bgw_extra, slot, sizeof(MeterSlotRef));
+}
+
+/* Registers the launcher: it starts when the server takes writes. */
+static void
+register_launcher(void)
+{
+	BackgroundWorker launcher;
+
+	describe_process(&launcher, "meter launcher", "meter_launcher_main");
+	strlcpy(launcher.bgw_name, "meter launcher", sizeof(launcher.bgw_name));
+	launcher.bgw_restart_time = RESTART_SECONDS;
+	RegisterBackgroundWorker(&launcher);
+}
+
+/* Sets the worker up while the library is loaded. */
+void
+meter_worker_init(void)
+{
+	define_settings();
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+	meter_slots_request();
+	register_launcher();
+}
+
+/*
+ * Wakes the launcher once the transaction has committed.  One that is prepared
+ * wakes it then: it is looked for again with growing pauses, and found some
+ * time after its COMMIT PREPARED.  What a rolled back subtransaction asked for
+ * is not taken back: a turn without work is cheap.
+ */
+static void
+wake_after_commit(XactEvent event, void *arg pg_attribute_unused())
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			if (wake_at_commit)
+				meter_slot_wake(MyDatabaseId);
+			wake_at_commit = false;
+			break;
+		case XACT_EVENT_ABORT:
+			wake_at_commit = false;
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Has a worker look at this database as soon as the current transaction has
+ * committed.
+ */
+void
+meter_worker_wake(void)
+{
+	static bool registered = false;
+
+	if (!meter_slots_exist())
+		return;
+	if (!registered)
+	{
+		RegisterXactCallback(wake_after_commit, NULL);
+		registered = true;
+	}
+	wake_at_commit = true;
+}
+
+/* meter.worker_wake() */
+Datum
+meter_worker_wake_sql(PG_FUNCTION_ARGS)
+{
+	meter_worker_wake();
+	PG_RETURN_VOID();
+}
+
+/* Names the launcher's state. */
+static const char *
+launcher_state(int pid)
+{
+	if (!meter_slots_exist())
+		return "not preloaded";
+	if (RecoveryInProgress())
+		return "waiting for promotion";
+	if (pid == 0)
+		return "stopped";
+	return meter_enabled ? "running" : "paused";
+}
+
+/* Names the state of a database's slot. */
+static const char *
+slot_state(MeterSlotState state)
+{
+	switch (state)
+	{
+		case METER_SLOT_WAITING:
+			return "waiting";
+		case METER_SLOT_STARTING:
+			return "starting";
+		case METER_SLOT_RUNNING:
+			return "running";
+	}
+	return NULL;
+}
+
+/* Names the result of a turn, NULL when there was none. */
+static const char *
+turn_result(MeterTurnResult result)
+{
+	switch (result)
+	{
+		case METER_TURN_NONE:
+			return NULL;
+		case METER_TURN_SETTLED:
+			return "settled";
+		case METER_TURN_NOTHING_DUE:
+			return "nothing due";
+		case METER_TURN_UNFINISHED:
+			return "unfinished";
+		case METER_TURN_METER_FAILED:
+			return "meter failed";
+		case METER_TURN_GAVE_WAY:
+			return "gave way";
+		case METER_TURN_STOPPED:
+			return "stopped";
+		case METER_TURN_NO_EXTENSION:
+			return "no extension";
+		case METER_TURN_NO_METER:
+			return "no meter";
+		case METER_TURN_READ_ONLY:
+			return "read only";
+		case METER_TURN_FAILED:
+			return "failed";
+	}
+	return NULL;
+}
+
+/*
+ * Returns the last error of a slot as the current user may read it here, NULL
+ * when there was none.  It may come from a database with another encoding.
+ */
+static const char *
+readable_error(const MeterSlot *slot)
+{
+	char	   *text;
+	char	   *at;
+
+	if (slot->last_error_at == 0)
+		return NULL;
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+		return "<insufficient privilege>";
+
+	text = pstrdup(slot->last_error);
+	if (!pg_verifymbstr(text, strlen(text), true))
+	{
+		for (at = text; *at != '\0'; at++)
+		{
+			if (IS_HIGHBIT_SET(*at))
+				*at = '?';
+		}
+	}
+	return text;
+}
+
+/* Sets a text column, or leaves it NULL. */
+static void
+set_text(Datum *values, bool *nulls, int column, const char *text)
+{
+	nulls[column] = text == NULL;
+	if (text != NULL)
+		values[column] = CStringGetTextDatum(text);
+}
+
+/* Sets a column of an instant, or leaves it NULL: there was none yet. */
+static void
+set_instant(Datum *values, bool *nulls, int column, TimestampTz instant)
+{
+	nulls[column] = instant == 0;
+	values[column] = TimestampTzGetDatum(instant);
+}
+
+/* Sets a process id, or leaves it NULL: there is no process. */
+static void
+set_pid(Datum *values, bool *nulls, int column, int pid)
+{
+	nulls[column] = pid == 0;
+	values[column] = Int32GetDatum(pid);
+}
+
+/* Makes the row of the launcher. */
+static HeapTuple
+launcher_row(TupleDesc descriptor)
+{
+	Datum		values[STATUS_COLUMNS] = {0};
+	bool		nulls[STATUS_COLUMNS];
+	int			pid = meter_slots_exist() ? meter_launcher_pid() : 0;
+
+	memset(nulls, true, sizeof(nulls));
+	set_text(values, nulls, 0, "launcher");
+	set_pid(values, nulls, 2, pid);
+	set_text(values, nulls, 3, launcher_state(pid));
+	return heap_form_tuple(descriptor, values, nulls);
+}
+
+/* Makes the row of a database. */
+static HeapTuple
+slot_row(TupleDesc descriptor, const MeterSlot *slot)
+{
+	Datum		values[STATUS_COLUMNS] = {0};
+	bool		nulls[STATUS_COLUMNS] = {0};
+
+	set_text(values, nulls, 0, "worker");
+	values[1] = ObjectIdGetDatum(slot->database);
+	set_pid(values, nulls, 2, slot->pid);
+	set_text(values, nulls, 3, slot_state(slot->state));
+	set_text(values, nulls, 4, turn_result(slot->result));
+	set_instant(values, nulls, 5, slot->last_start);
+	set_instant(values, nulls, 6, slot->last_end);
+	set_instant(values, nulls, 7, slot->next_due);
+	values[8] = Int64GetDatum(slot->turns);
+	values[9] = Int64GetDatum(slot->tally.steps);
+	values[10] = Int64GetDatum(slot->tally.usage_rows);
+	values[11] = Int64GetDatum(slot->tally.adjustments);
+	values[12] = Int64GetDatum(slot->tally.errors);
+	set_instant(values, nulls, 13, slot->last_error_at);
+	set_text(values, nulls, 14, readable_error(slot));
+	return heap_form_tuple(descriptor, values, nulls);
+}
+
+/*
+ * meter.worker_processes(): the launcher, then each database that has a slot
+ */
+Datum
+meter_worker_processes(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *context;
+	HeapTuple	row;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext caller;
+		TupleDesc	descriptor;
+		MeterSlot  *slots = NULL;
+
+		context = SRF_FIRSTCALL_INIT();
+		caller = MemoryContextSwitchTo(context->multi_call_memory_ctx);
+		if (get_call_result_type(fcinfo, NULL, &descriptor) !=
+			TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		context->tuple_desc = BlessTupleDesc(descriptor);
+		context->max_calls = 1;
+		if (meter_slots_exist())
+			context->max_calls += meter_slots_copy(&slots);
+		context->user_fctx = slots;
+		MemoryContextSwitchTo(caller);
+	}
+
+	context = SRF_PERCALL_SETUP();
+	if (context->call_cntr >= context->max_calls)
+		SRF_RETURN_DONE(context);
+	if (context->call_cntr == 0)
+		row = launcher_row(context->tuple_desc);
+	else
+		row = slot_row(context->tuple_desc,
+					   (MeterSlot *) context->user_fctx +
+					   context->call_cntr - 1);
+	SRF_RETURN_NEXT(context, HeapTupleGetDatum(row));
+}
