@@ -7,60 +7,28 @@
  * on its row of meter.meter, and takes it before any lock on the stream's
  * tables.
  */
-#include "catalog/definition.h"
+#include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "funcapi.h"
-#include "miscadmin.h"
-#include "utils/array.h"
+#include "catalog/namespace.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
+#include "utils/timestamp.h"
 
-#include "pg/arguments.h"
-#include "commands/expire.h"
-#include "engine/measures.h"
-#include "pg/quantity.h"
-#include "engine/events.h"
-#include "pg/spi.h"
+#include "catalog/definition.h"
 #include "catalog/stream.h"
+#include "core/core.h"
+#include "core/grid.h"
+#include "pg/arguments.h"
+#include "pg/quantity.h"
+#include "pg/spi.h"
 #include "pg/timezone.h"
-#include "engine/views.h"
-#include "worker/worker.h"
-
-#define MAX_NAME_BYTES	200
-
-/* Positions of create_meter()'s arguments. */
-enum
-{
-	ARG_STREAM,
-	ARG_NAME,
-	ARG_AGGREGATE,
-	ARG_ENTITY,
-	ARG_STARTS,
-	ARG_STOPS,
-	ARG_CHANGES,
-	ARG_DIMENSIONS,
-	ARG_PERIOD,
-	ARG_PRECISION,
-	ARG_ROUNDING,
-	ARG_UNIT,
-	ARG_CLOCK,
-	ARG_LATENESS,
-	ARG_MAX_LATENESS,
-	ARG_VALUE_FROM,
-	ARG_TIMEZONE,
-	ARG_SINCE,
-	ARG_UNTIL,
-	NARGS
-};
 
 /* The columns of meter.meter in the order of the arguments. */
-static const char *const columns =
+const char *const meter_definition_columns =
 "stream, name, aggregate, entity, starts, stops, changes, dimensions, "
 "period, \"precision\", rounding, unit, clock, lateness, max_lateness, "
 "value_from, timezone, since, until";
 
-static const Oid column_types[NARGS] = {
+const Oid meter_definition_types[METER_NCOLUMNS] = {
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID,
 	TEXTARRAYOID, TEXTARRAYOID, INTERVALOID, INTERVALOID, TEXTOID,
 	INTERVALOID, TEXTOID, INTERVALOID, INTERVALOID, TEXTOID, TEXTOID,
@@ -84,8 +52,8 @@ static const char *const aggregate_names[] = {
 };
 
 /* Look up an aggregate. */
-static MeterAggregate
-parse_aggregate(const char *name)
+MeterAggregate
+meter_parse_aggregate(const char *name)
 {
 	int			i;
 
@@ -107,8 +75,8 @@ meter_aggregate_name(MeterAggregate aggregate)
 }
 
 /* Look up a clock. */
-static MeterClock
-parse_clock(const char *name)
+MeterClock
+meter_parse_clock(const char *name)
 {
 	if (strcmp(name, "wall") == 0)
 		return METER_CLOCK_WALL;
@@ -117,372 +85,6 @@ parse_clock(const char *name)
 	if (strcmp(name, "source") != 0)
 		not_recognized("clock", name, "wall, event or source");
 	return METER_CLOCK_SOURCE;
-}
-
-/* The elements of a text[], none of which may be null or empty. */
-static int
-array_elements(Datum array, const char *what, char ***elements)
-{
-	ArrayType  *value = DatumGetArrayTypeP(array);
-	Datum	   *datums;
-	bool	   *nulls;
-	int			count;
-	int			i;
-	int			j;
-
-	if (ARR_NDIM(value) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must be a one-dimensional array", what)));
-	deconstruct_array(value, TEXTOID, -1, false, TYPALIGN_INT,
-					  &datums, &nulls, &count);
-	*elements = palloc(Max(count, 1) * sizeof(char *));
-	for (i = 0; i < count; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not contain nulls", what)));
-		(*elements)[i] = TextDatumGetCString(datums[i]);
-		if ((*elements)[i][0] == '\0')
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("%s must not contain an empty name", what)));
-		for (j = 0; j < i; j++)
-		{
-			if (strcmp((*elements)[i], (*elements)[j]) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("%s name \"%s\" twice", what,
-								(*elements)[i])));
-		}
-	}
-	return count;
-}
-
-/* What a meter takes its values from: the value, or an attribute. */
-static void
-check_value_from(const char *value_from, MeterAggregate aggregate)
-{
-	static const char *const columns_without[] = {
-		"", "arrival", "source", "id", "time", "resource", "account", "entity",
-		"action", "offering", "attributes"
-	};
-	int			i;
-
-	if (METER_OF_MEASURES(aggregate))
-	{
-		meter_check_measure_value(value_from, aggregate);
-		return;
-	}
-	for (i = 0; i < (int) lengthof(columns_without); i++)
-	{
-		if (strcmp(value_from, columns_without[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("values cannot be taken from \"%s\"", value_from),
-					 errhint("value_from is value, or a key of attributes that is a number.")));
-	}
-}
-
-/* Actions in two lists that exclude each other. */
-static void
-check_disjoint(char **a, int na, const char *awhat,
-			   char **b, int nb, const char *bwhat)
-{
-	int			i;
-	int			j;
-
-	for (i = 0; i < na; i++)
-	{
-		for (j = 0; j < nb; j++)
-		{
-			if (strcmp(a[i], b[j]) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("action \"%s\" is in both %s and %s",
-								a[i], awhat, bwhat),
-						 errhint("An action can do one thing only for a meter.")));
-		}
-	}
-}
-
-/* Actions that the engine keeps for itself. */
-static void
-check_not_reserved(char **actions, int count)
-{
-	int			i;
-
-	for (i = 0; i < count; i++)
-	{
-		if (strcmp(actions[i], "void") == 0 ||
-			strncmp(actions[i], "reconciled:", 11) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_RESERVED_NAME),
-					 errmsg("action \"%s\" is reserved", actions[i])));
-	}
-}
-
-/* Check the three lists of actions. */
-static void
-check_actions(const Datum *values)
-{
-	char	  **starts;
-	char	  **stops;
-	char	  **changes;
-	int			nstarts = array_elements(values[ARG_STARTS], "starts", &starts);
-	int			nstops = array_elements(values[ARG_STOPS], "stops", &stops);
-	int			nchanges = array_elements(values[ARG_CHANGES], "changes",
-										  &changes);
-
-	if (nstarts == 0 || nstops == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must name at least one action",
-						nstarts == 0 ? "starts" : "stops"),
-				 errhint("For example: starts => '{create,start}', stops => '{delete,stop}'.")));
-	check_disjoint(starts, nstarts, "starts", stops, nstops, "stops");
-	check_disjoint(starts, nstarts, "starts", changes, nchanges, "changes");
-	check_disjoint(stops, nstops, "stops", changes, nchanges, "changes");
-	check_not_reserved(starts, nstarts);
-	check_not_reserved(stops, nstops);
-	check_not_reserved(changes, nchanges);
-}
-
-/* Check the dimensions: columns that say something of usage, or attributes. */
-static void
-check_dimensions(Datum dimensions, MeterAggregate aggregate)
-{
-	static const char *const unusable[] = {
-		"arrival", "id", "time", "resource", "account", "action", "value",
-		"attributes", "start_time", "end_time"
-	};
-	/* these are no columns of events */
-	int			nunusable = (int) lengthof(unusable) -
-		(METER_OF_MEASURES(aggregate) ? 0 : 2);
-	char	  **names;
-	int			count = array_elements(dimensions, "dimensions", &names);
-	int			i;
-	int			j;
-
-	if (count > 32)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a meter can have 32 dimensions at most, not %d",
-						count)));
-	for (i = 0; i < count; i++)
-	{
-		for (j = 0; j < nunusable; j++)
-		{
-			if (strcmp(names[i], unusable[j]) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("column \"%s\" cannot be a dimension",
-								names[i]),
-						 METER_OF_MEASURES(aggregate) ?
-						 errhint("A dimension can be source, entity or any key of attributes.") :
-						 errhint("A dimension can be source, entity, offering or any key of attributes.")));
-		}
-	}
-}
-
-/*
- * Arguments that say how events are paired, rounded and counted mean nothing
- * to a meter of measures, whose quantities are in the measures' own units.
- */
-static void
-check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
-{
-	static const int lists[] = {ARG_STARTS, ARG_STOPS, ARG_CHANGES};
-	static const char *const names[] = {"starts", "stops", "changes"};
-	const char *what = NULL;
-	const char *hint = NULL;
-	char	  **actions;
-	int			i;
-
-	for (i = 0; i < (int) lengthof(lists); i++)
-	{
-		if (array_elements(values[lists[i]], names[i], &actions) > 0)
-		{
-			what = names[i];
-			hint = "Measures are quantities that somebody has measured: no action starts or stops them.";
-		}
-	}
-	if (nulls[ARG_ROUNDING] == ' ' &&
-		strcmp(TextDatumGetCString(values[ARG_ROUNDING]), "none") != 0)
-	{
-		what = "rounding";
-		hint = "Quantities are exact. Leave it out, or none.";
-	}
-	if (meter_interval_usec(DatumGetIntervalP(values[ARG_UNIT]),
-							"unit") != METER_MINUTE)
-	{
-		what = "unit";
-		hint = "Quantities are in the unit of the measures. Leave it out.";
-	}
-	if (DatumGetIntervalP(values[ARG_PRECISION])->month != 0 ||
-		meter_interval_usec(DatumGetIntervalP(values[ARG_PRECISION]),
-							"precision") != METER_MINUTE)
-	{
-		what = "precision";
-		hint = "Measures are cut to the microsecond. Leave it out.";
-	}
-	if (what != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s means nothing to aggregate %s", what,
-						meter_aggregate_name(aggregate)),
-				 errhint("%s", hint)));
-
-	/* any period will do */
-	values[ARG_PRECISION] = DirectFunctionCall3(interval_in,
-												CStringGetDatum("1 second"),
-												ObjectIdGetDatum(InvalidOid),
-												Int32GetDatum(-1));
-}
-
-/* An interval that must not be negative. */
-static int64
-check_not_negative(Datum interval, const char *what)
-{
-	int64		usec = meter_interval_usec(DatumGetIntervalP(interval), what);
-
-	if (usec < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative: \"%s\"", what,
-						DatumGetCString(DirectFunctionCall1(interval_out,
-															interval)))));
-	return usec;
-}
-
-/* An instant must be one where a period begins. */
-static void
-check_boundary(MeterGrid *grid, TimestampTz instant, const char *what)
-{
-	if (TIMESTAMP_NOT_FINITE(instant))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("%s must be finite", what),
-				 errhint("Leave it out for no limit.")));
-	if (meter_grid_period_begin(grid, instant) != instant)
-	{
-		char	   *before = pstrdup(timestamptz_to_str(meter_grid_period_begin(grid, instant)));
-
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the beginning of a period, not \"%s\"",
-						what, timestamptz_to_str(instant)),
-				 errhint("The periods around it begin at \"%s\" and \"%s\".",
-						 before,
-						 timestamptz_to_str(meter_grid_period_end(grid, instant)))));
-	}
-}
-
-/* Check every argument of create_meter(); NULLs that are let be are not here. */
-static void
-check_definition(Datum *values, char *nulls)
-{
-	MeterGrid	grid;
-	MeterRounding rounding;
-	MeterAggregate aggregate;
-	int64		unit;
-	int			length = (int) strlen(TextDatumGetCString(values[ARG_NAME]));
-
-	if (length == 0 || length > MAX_NAME_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("invalid meter name: \"%s\"",
-						TextDatumGetCString(values[ARG_NAME])),
-				 errdetail("It must have 1 to %d bytes.", MAX_NAME_BYTES)));
-	if (nulls[ARG_ENTITY] == ' ' &&
-		TextDatumGetCString(values[ARG_ENTITY])[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("entity must not be empty"),
-				 errhint("Leave it out, or null, for all entities.")));
-	aggregate = parse_aggregate(TextDatumGetCString(values[ARG_AGGREGATE]));
-	(void) parse_clock(TextDatumGetCString(values[ARG_CLOCK]));
-	check_value_from(TextDatumGetCString(values[ARG_VALUE_FROM]), aggregate);
-	if (METER_OF_MEASURES(aggregate))
-		check_not_of_events(aggregate, values, nulls);
-	else
-		check_actions(values);
-	check_dimensions(values[ARG_DIMENSIONS], aggregate);
-
-	if (nulls[ARG_ROUNDING] != ' ')
-	{
-		values[ARG_ROUNDING] =
-			CStringGetTextDatum(aggregate == METER_DURATION ? "up" : "none");
-		nulls[ARG_ROUNDING] = ' ';
-	}
-	rounding = meter_rounding_by_name(TextDatumGetCString(values[ARG_ROUNDING]));
-
-	meter_grid_init(&grid,
-					meter_zone_lookup(TextDatumGetCString(values[ARG_TIMEZONE])));
-	meter_grid_set_precision(&grid, DatumGetIntervalP(values[ARG_PRECISION]));
-	meter_grid_set_period(&grid, DatumGetIntervalP(values[ARG_PERIOD]));
-
-	unit = meter_interval_usec(DatumGetIntervalP(values[ARG_UNIT]), "unit");
-	if (unit <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unit must be positive")));
-	(void) check_not_negative(values[ARG_LATENESS], "lateness");
-	if (nulls[ARG_MAX_LATENESS] == ' ')
-		(void) check_not_negative(values[ARG_MAX_LATENESS], "max_lateness");
-
-	if (nulls[ARG_SINCE] == ' ')
-		check_boundary(&grid, DatumGetTimestampTz(values[ARG_SINCE]), "since");
-	if (nulls[ARG_UNTIL] == ' ')
-		check_boundary(&grid, DatumGetTimestampTz(values[ARG_UNTIL]), "until");
-	if (nulls[ARG_SINCE] == ' ' && nulls[ARG_UNTIL] == ' ' &&
-		DatumGetTimestampTz(values[ARG_SINCE]) >=
-		DatumGetTimestampTz(values[ARG_UNTIL]))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("since must be before until")));
-
-	if (!METER_OF_MEASURES(aggregate) &&
-		!meter_unit_is_finite(unit, rounding == METER_ROUND_NONE ? 1 :
-							  Min(grid.unit, 15 * METER_MINUTE)))
-		ereport(NOTICE,
-				(errmsg("some quantities in this unit have no finite decimal and are rounded at the 12th digit"),
-				 errhint("A unit such as '1 minute' or '1 second' that the precision is a multiple of keeps them exact.")));
-}
-
-/* Insert the definition, or say that there is one already. */
-static void
-insert_definition(const char *stream, const char *name, Datum *values,
-				  const char *nulls)
-{
-	MeterSession session;
-	StringInfoData sql;
-	int			i;
-
-	meter_session_begin(&session, meter_extension_owner());
-	/* one at a time makes a meter of this stream: no race for the name */
-	meter_lock_stream(stream);
-	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("stream \"%s\" does not exist", stream)));
-	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 AND name = $2",
-						 SPI_OK_SELECT, 2, (Oid *) column_types, values, NULL);
-	if (SPI_processed > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("meter \"%s\" of stream \"%s\" already exists",
-						name, stream),
-				 errhint("A definition never changes: drop the meter and create it again, and its usage is settled anew.")));
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO meter.meter (%s) VALUES (", columns);
-	for (i = 0; i < NARGS; i++)
-		appendStringInfo(&sql, "%s$%d", i > 0 ? ", " : "", i + 1);
-	appendStringInfoChar(&sql, ')');
-	meter_execute_params(sql.data, SPI_OK_INSERT, NARGS,
-						 (Oid *) column_types, values, nulls);
-	meter_session_end(&session);
 }
 
 /*
@@ -516,204 +118,6 @@ meter_note_ledger(const char *stream, const char *name)
 						 "ledger_until = $4 WHERE stream = $1 AND name = $2",
 						 SPI_OK_UPDATE, 4, types, values, nulls);
 	meter_session_end(&session);
-}
-
-/*
- * What the ledger has under a meter's name must be in the same unit: numbers
- * of two would add up to nothing.  Within a session.
- */
-static void
-check_unit(const MeterDefinition *definition)
-{
-	const char *aggregate = meter_aggregate_name(definition->aggregate);
-
-	meter_execute(psprintf("SELECT aggregate, unit::text FROM %s.settlement "
-						   "WHERE meter = %s AND (aggregate <> '%s' OR unit <> '"
-						   INT64_FORMAT " microseconds'::interval) "
-						   "ORDER BY settlement DESC LIMIT 1",
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name),
-						   aggregate, definition->unit), SPI_OK_SELECT);
-	if (SPI_processed > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 METER_OF_MEASURES(parse_aggregate(meter_result_text(0, 1))) ?
-				 errmsg("the ledger has usage of meter \"%s\" by aggregate %s",
-						definition->name, meter_result_text(0, 1)) :
-				 errmsg("the ledger has usage of meter \"%s\" by aggregate %s in units of \"%s\"",
-						definition->name, meter_result_text(0, 1),
-						meter_result_text(0, 2)),
-				 errhint("Use the same aggregate and unit, or another name for the meter.")));
-
-	if (TIMESTAMP_IS_NOBEGIN(definition->since))
-		return;
-	meter_execute(psprintf("SELECT FROM %s.settlement s WHERE s.meter = %s "
-						   "AND (s.period <> (%s)[4]::interval OR s.timezone <> (%s)[8]) "
-						   "AND EXISTS (SELECT FROM %s.usage u WHERE u.meter = %s "
-						   "AND u.period_start < %s) LIMIT 1",
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name),
-						   definition->spec, definition->spec,
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name),
-						   meter_timestamp_literal(definition->since)),
-				  SPI_OK_SELECT);
-	if (SPI_processed > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the ledger has usage of meter \"%s\" from before since in other periods",
-						definition->name),
-				 errhint("A period of it may reach beyond since. Leave since out, so that all of it is settled anew, or use another name for the meter.")));
-}
-
-/* Let a new meter begin at its since, or where the log does. */
-static void
-begin_progress(MeterDefinition *definition)
-{
-	MeterSession session;
-	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
-	Datum		values[3];
-	TimestampTz begin = definition->since;
-	bool		isnull;
-
-	meter_session_begin(&session, meter_stream_owner(definition->stream));
-	meter_check_stream(definition->stream);
-	check_unit(definition);
-	/* what a meter of that name has left */
-	meter_execute(psprintf("DELETE FROM %s.resource_state WHERE meter = %s",
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name)),
-				  SPI_OK_DELETE);
-	meter_forget_measures(definition->stream, definition->name);
-	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name)),
-				  SPI_OK_DELETE);
-	meter_execute(psprintf("DELETE FROM %s.compared WHERE meter = %s",
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name)),
-				  SPI_OK_DELETE);
-	if (METER_OF_MEASURES(definition->aggregate))
-		meter_check_events_are_whole(definition);
-	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
-	{
-		if (!METER_OF_MEASURES(definition->aggregate))
-			meter_begin_at_floor(definition);
-		begin = Max(begin, definition->floor);
-	}
-	else if (TIMESTAMP_IS_NOBEGIN(begin))
-	{
-		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);
-		values[0] = meter_result(0, 1, &isnull);
-		if (!isnull && DatumGetTimestampTz(values[0]) <= meter_now())
-			begin = meter_grid_period_begin(&definition->grid,
-											DatumGetTimestampTz(values[0]));
-	}
-	meter_session_end(&session);
-	meter_note_ledger(definition->stream, definition->name);
-	if (TIMESTAMP_IS_NOBEGIN(begin))
-		return;					/* with the first event, then */
-
-	if (TIMESTAMP_IS_NOBEGIN(definition->since))
-		ereport(NOTICE,
-				(errmsg("meter \"%s\" starts at %s, %s", definition->name,
-						timestamptz_to_str(begin),
-						!TIMESTAMP_IS_NOBEGIN(definition->floor) ?
-						"where the log's floor is" :
-						METER_OF_MEASURES(definition->aggregate) ?
-						"the period of the earliest measure" :
-						"the period of the earliest event")));
-	values[0] = CStringGetTextDatum(definition->stream);
-	values[1] = CStringGetTextDatum(definition->name);
-	values[2] = TimestampTzGetDatum(begin);
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET watermark = $3 "
-						 "WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 3, types, values, NULL);
-	meter_session_end(&session);
-}
-
-PG_FUNCTION_INFO_V1(meter_create_meter);
-
-/* create_meter(stream, name, ...) */
-Datum
-meter_create_meter(PG_FUNCTION_ARGS)
-{
-	static const char *const names[NARGS] = {
-		"stream", "name", "aggregate", NULL, "starts", "stops", NULL,
-		"dimensions", "period", "precision", NULL, "unit", "clock",
-		"lateness", NULL, "value_from", "timezone", NULL, NULL
-	};
-	char	   *stream = meter_text_arg(fcinfo, ARG_STREAM, "stream");
-	char	   *name = meter_text_arg(fcinfo, ARG_NAME, "name");
-	Datum		values[NARGS];
-	char		nulls[NARGS];
-	int			i;
-
-	PreventCommandIfReadOnly("meter.create_meter()");
-	for (i = 0; i < NARGS; i++)
-	{
-		values[i] = fcinfo->args[i].value;
-		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
-		if (column_types[i] == TEXTARRAYOID && PG_ARGISNULL(i) &&
-			i != ARG_DIMENSIONS)
-		{
-			values[i] = PointerGetDatum(construct_empty_array(TEXTOID));
-			nulls[i] = ' ';
-		}
-		else if (PG_ARGISNULL(i) && names[i] != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not be null", names[i])));
-	}
-
-	meter_check_stream_permission(stream);
-	check_definition(values, nulls);
-	insert_definition(stream, name, values, nulls);
-	begin_progress(meter_load(stream, name, METER_LOCK_WAIT));
-	meter_rebuild_views(stream);
-	meter_worker_wake();
-	PG_RETURN_VOID();
-}
-
-PG_FUNCTION_INFO_V1(meter_drop_meter);
-
-/* drop_meter(stream, name) */
-Datum
-meter_drop_meter(PG_FUNCTION_ARGS)
-{
-	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	char	   *name = meter_text_arg(fcinfo, 1, "name");
-	MeterSession session;
-	Oid			types[2] = {TEXTOID, TEXTOID};
-	Datum		values[2];
-
-	PreventCommandIfReadOnly("meter.drop_meter()");
-	meter_check_stream_permission(stream);
-	values[0] = CStringGetTextDatum(stream);
-	values[1] = CStringGetTextDatum(name);
-	/* one at a time changes which meters there are, and so the views */
-	meter_session_begin(&session, meter_extension_owner());
-	meter_lock_stream(stream);
-	meter_session_end(&session);
-	(void) meter_load(stream, name, METER_LOCK_WAIT);
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1 AND name = $2",
-						 SPI_OK_DELETE, 2, types, values, NULL);
-	meter_session_end(&session);
-
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("DELETE FROM %s.resource_state WHERE meter = %s",
-						   quote_identifier(stream), quote_literal_cstr(name)),
-				  SPI_OK_DELETE);
-	meter_forget_measures(stream, name);
-	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
-						   quote_identifier(stream), quote_literal_cstr(name)),
-				  SPI_OK_DELETE);
-	meter_session_end(&session);
-	meter_rebuild_views(stream);
-	PG_RETURN_VOID();
 }
 
 /* A column of the row being loaded, copied to where it may stay. */
@@ -762,6 +166,28 @@ make_spec(MeterDefinition *definition, const char *aggregate,
 }
 
 /*
+ * The floor of a log for a meter: its own, or for one that has none the latest
+ * of those that have; DT_NOBEGIN if the log is whole.
+ */
+TimestampTz
+meter_stream_floor(const char *stream, const char *log, const char *meter)
+{
+	MeterSession session;
+	TimestampTz floor = DT_NOBEGIN;
+
+	if (!OidIsValid(get_namespace_oid(stream, true)))
+		return floor;
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_execute(psprintf("SELECT coalesce(max(\"time\") FILTER (WHERE meter = %s), max(\"time\")) "
+						   "FROM %s.floor WHERE log = '%s'",
+						   quote_literal_cstr(meter), quote_identifier(stream),
+						   log), SPI_OK_SELECT);
+	(void) meter_result_instant(1, &floor);
+	meter_session_end(&session);
+	return floor;
+}
+
+/*
  * Load a meter, and lock it if asked to.  An error if there is none, or NULL,
  * as the lock says.
  */
@@ -773,8 +199,8 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 	MeterSession session;
 	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[3];
-	Datum		row[NARGS + 23];
-	bool		isnull[NARGS + 23];
+	Datum		row[METER_NCOLUMNS + 23];
+	bool		isnull[METER_NCOLUMNS + 23];
 	int			column;
 	char	   *zone;
 
@@ -794,7 +220,7 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 				 "measure_note_bound, measure_note_writers, measure_note_server, "
 				 "measure_note_watermark, measure_clock_position "
 				 "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
-				 columns,
+				 meter_definition_columns,
 				 lock == METER_LOCK_NONE ? "" :
 				 lock == METER_LOCK_SKIP ? "FOR UPDATE SKIP LOCKED" : "FOR UPDATE"),
 		SPI_OK_SELECT, 3, types, values, NULL);
@@ -808,12 +234,12 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 					 errmsg("meter \"%s\" of stream \"%s\" does not exist",
 							name, stream)));
 	}
-	for (column = 0; definition != NULL && column < NARGS + 23; column++)
+	for (column = 0; definition != NULL && column < METER_NCOLUMNS + 23; column++)
 	{
-		Oid			type = column < NARGS ? column_types[column] :
-			column == NARGS + 8 || column == NARGS + 9 ? TEXTOID :
-			column == NARGS + 11 || column == NARGS + 19 ? TEXTARRAYOID :
-			column == NARGS + 15 ? INTERVALOID : INT8OID;
+		Oid			type = column < METER_NCOLUMNS ? meter_definition_types[column] :
+			column == METER_NCOLUMNS + 8 || column == METER_NCOLUMNS + 9 ? TEXTOID :
+			column == METER_NCOLUMNS + 11 || column == METER_NCOLUMNS + 19 ? TEXTARRAYOID :
+			column == METER_NCOLUMNS + 15 ? INTERVALOID : INT8OID;
 
 		row[column] = copy_result(context, column + 1, type, &isnull[column]);
 		if (!isnull[column] && type == INTERVALOID)
@@ -828,88 +254,88 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 	if (definition == NULL)
 		return NULL;
 
-	definition->stream = DatumGetCString(row[ARG_STREAM]);
-	definition->name = DatumGetCString(row[ARG_NAME]);
-	definition->aggregate = parse_aggregate(DatumGetCString(row[ARG_AGGREGATE]));
-	definition->entity = isnull[ARG_ENTITY] ? NULL :
-		DatumGetCString(row[ARG_ENTITY]);
-	definition->starts = row[ARG_STARTS];
-	definition->stops = row[ARG_STOPS];
-	definition->changes = row[ARG_CHANGES];
-	definition->dimensions = row[ARG_DIMENSIONS];
-	definition->ndimensions = array_elements(row[ARG_DIMENSIONS], "dimensions",
+	definition->stream = DatumGetCString(row[METER_COLUMN_STREAM]);
+	definition->name = DatumGetCString(row[METER_COLUMN_NAME]);
+	definition->aggregate = meter_parse_aggregate(DatumGetCString(row[METER_COLUMN_AGGREGATE]));
+	definition->entity = isnull[METER_COLUMN_ENTITY] ? NULL :
+		DatumGetCString(row[METER_COLUMN_ENTITY]);
+	definition->starts = row[METER_COLUMN_STARTS];
+	definition->stops = row[METER_COLUMN_STOPS];
+	definition->changes = row[METER_COLUMN_CHANGES];
+	definition->dimensions = row[METER_COLUMN_DIMENSIONS];
+	definition->ndimensions = meter_text_elements(row[METER_COLUMN_DIMENSIONS], "dimensions",
 											 &definition->dimension_names);
-	zone = DatumGetCString(row[ARG_TIMEZONE]);
+	zone = DatumGetCString(row[METER_COLUMN_TIMEZONE]);
 	meter_grid_init(&definition->grid, meter_zone_lookup(zone));
 	meter_grid_set_precision(&definition->grid,
-							 DatumGetIntervalP(row[ARG_PRECISION]));
+							 DatumGetIntervalP(row[METER_COLUMN_PRECISION]));
 	meter_grid_set_period(&definition->grid,
-						  DatumGetIntervalP(row[ARG_PERIOD]));
-	definition->rounding = meter_rounding_by_name(DatumGetCString(row[ARG_ROUNDING]));
-	definition->unit = meter_interval_usec(DatumGetIntervalP(row[ARG_UNIT]),
+						  DatumGetIntervalP(row[METER_COLUMN_PERIOD]));
+	definition->rounding = meter_rounding_by_name(DatumGetCString(row[METER_COLUMN_ROUNDING]));
+	definition->unit = meter_interval_usec(DatumGetIntervalP(row[METER_COLUMN_UNIT]),
 										   "unit");
-	definition->clock = parse_clock(DatumGetCString(row[ARG_CLOCK]));
-	definition->lateness = meter_interval_usec(DatumGetIntervalP(row[ARG_LATENESS]),
+	definition->clock = meter_parse_clock(DatumGetCString(row[METER_COLUMN_CLOCK]));
+	definition->lateness = meter_interval_usec(DatumGetIntervalP(row[METER_COLUMN_LATENESS]),
 											   "lateness");
-	definition->has_max_lateness = !isnull[ARG_MAX_LATENESS];
+	definition->has_max_lateness = !isnull[METER_COLUMN_MAX_LATENESS];
 	if (definition->has_max_lateness)
 		definition->max_lateness =
-			meter_interval_usec(DatumGetIntervalP(row[ARG_MAX_LATENESS]),
+			meter_interval_usec(DatumGetIntervalP(row[METER_COLUMN_MAX_LATENESS]),
 								"max_lateness");
 	definition->identity_window =
-		meter_interval_usec(DatumGetIntervalP(row[NARGS + 15]),
+		meter_interval_usec(DatumGetIntervalP(row[METER_NCOLUMNS + 15]),
 							"identity_window");
-	definition->value_from = DatumGetCString(row[ARG_VALUE_FROM]);
-	definition->since = isnull[ARG_SINCE] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[ARG_SINCE]);
-	definition->until = isnull[ARG_UNTIL] ? DT_NOEND :
-		DatumGetTimestampTz(row[ARG_UNTIL]);
+	definition->value_from = DatumGetCString(row[METER_COLUMN_VALUE_FROM]);
+	definition->since = isnull[METER_COLUMN_SINCE] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[METER_COLUMN_SINCE]);
+	definition->until = isnull[METER_COLUMN_UNTIL] ? DT_NOEND :
+		DatumGetTimestampTz(row[METER_COLUMN_UNTIL]);
 
 	definition->floor =
 		meter_stream_floor(stream, METER_OF_MEASURES(definition->aggregate) ?
 						   "measure" : "event", name);
 
-	definition->has_watermark = !isnull[NARGS];
-	definition->watermark = isnull[NARGS] ? 0 : DatumGetTimestampTz(row[NARGS]);
-	definition->position = DatumGetInt64(row[NARGS + 1]);
-	definition->has_event_clock = !isnull[NARGS + 2];
-	definition->event_clock = isnull[NARGS + 2] ? 0 :
-		DatumGetTimestampTz(row[NARGS + 2]);
-	definition->clock_position = DatumGetInt64(row[NARGS + 3]);
-	definition->settlement = DatumGetInt64(row[NARGS + 4]);
-	definition->failures = DatumGetInt32(row[NARGS + 5]);
-	definition->retry_later = DatumGetBool(row[NARGS + 6]);
-	definition->ledger_until = isnull[NARGS + 7] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[NARGS + 7]);
-	definition->position_watermark = isnull[NARGS + 13] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[NARGS + 13]);
-	definition->note_watermark = isnull[NARGS + 14] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[NARGS + 14]);
-	definition->has_note = !isnull[NARGS + 10];
+	definition->has_watermark = !isnull[METER_NCOLUMNS];
+	definition->watermark = isnull[METER_NCOLUMNS] ? 0 : DatumGetTimestampTz(row[METER_NCOLUMNS]);
+	definition->position = DatumGetInt64(row[METER_NCOLUMNS + 1]);
+	definition->has_event_clock = !isnull[METER_NCOLUMNS + 2];
+	definition->event_clock = isnull[METER_NCOLUMNS + 2] ? 0 :
+		DatumGetTimestampTz(row[METER_NCOLUMNS + 2]);
+	definition->clock_position = DatumGetInt64(row[METER_NCOLUMNS + 3]);
+	definition->settlement = DatumGetInt64(row[METER_NCOLUMNS + 4]);
+	definition->failures = DatumGetInt32(row[METER_NCOLUMNS + 5]);
+	definition->retry_later = DatumGetBool(row[METER_NCOLUMNS + 6]);
+	definition->ledger_until = isnull[METER_NCOLUMNS + 7] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[METER_NCOLUMNS + 7]);
+	definition->position_watermark = isnull[METER_NCOLUMNS + 13] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[METER_NCOLUMNS + 13]);
+	definition->note_watermark = isnull[METER_NCOLUMNS + 14] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[METER_NCOLUMNS + 14]);
+	definition->has_note = !isnull[METER_NCOLUMNS + 10];
 	if (definition->has_note)
 	{
-		definition->note_bound = DatumGetInt64(row[NARGS + 10]);
-		definition->note_writers = row[NARGS + 11];
-		definition->note_server = DatumGetTimestampTz(row[NARGS + 12]);
+		definition->note_bound = DatumGetInt64(row[METER_NCOLUMNS + 10]);
+		definition->note_writers = row[METER_NCOLUMNS + 11];
+		definition->note_server = DatumGetTimestampTz(row[METER_NCOLUMNS + 12]);
 	}
-	definition->measures.position = DatumGetInt64(row[NARGS + 16]);
-	definition->measures.position_watermark = isnull[NARGS + 17] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[NARGS + 17]);
-	definition->measures.has_note = !isnull[NARGS + 18];
+	definition->measures.position = DatumGetInt64(row[METER_NCOLUMNS + 16]);
+	definition->measures.position_watermark = isnull[METER_NCOLUMNS + 17] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[METER_NCOLUMNS + 17]);
+	definition->measures.has_note = !isnull[METER_NCOLUMNS + 18];
 	if (definition->measures.has_note)
 	{
-		definition->measures.note_bound = DatumGetInt64(row[NARGS + 18]);
-		definition->measures.note_writers = row[NARGS + 19];
-		definition->measures.note_server = DatumGetTimestampTz(row[NARGS + 20]);
+		definition->measures.note_bound = DatumGetInt64(row[METER_NCOLUMNS + 18]);
+		definition->measures.note_writers = row[METER_NCOLUMNS + 19];
+		definition->measures.note_server = DatumGetTimestampTz(row[METER_NCOLUMNS + 20]);
 	}
-	definition->measures.note_watermark = isnull[NARGS + 21] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[NARGS + 21]);
-	definition->measures.clock_position = DatumGetInt64(row[NARGS + 22]);
-	definition->period = DatumGetCString(row[NARGS + 8]);
+	definition->measures.note_watermark = isnull[METER_NCOLUMNS + 21] ? DT_NOBEGIN :
+		DatumGetTimestampTz(row[METER_NCOLUMNS + 21]);
+	definition->measures.clock_position = DatumGetInt64(row[METER_NCOLUMNS + 22]);
+	definition->period = DatumGetCString(row[METER_NCOLUMNS + 8]);
 	definition->timezone = zone;
-	make_spec(definition, DatumGetCString(row[ARG_AGGREGATE]),
-			  DatumGetCString(row[NARGS + 8]), DatumGetCString(row[NARGS + 9]),
-			  DatumGetCString(row[ARG_ROUNDING]), zone);
+	make_spec(definition, DatumGetCString(row[METER_COLUMN_AGGREGATE]),
+			  DatumGetCString(row[METER_NCOLUMNS + 8]), DatumGetCString(row[METER_NCOLUMNS + 9]),
+			  DatumGetCString(row[METER_COLUMN_ROUNDING]), zone);
 	return definition;
 }
 
@@ -996,3 +422,4 @@ meter_list_meters(const char *stream, const char *name, bool active_only)
 	meter_session_end(&session);
 	return refs;
 }
+

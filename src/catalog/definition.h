@@ -5,7 +5,8 @@
 #ifndef METER_DEFINITION_H
 #define METER_DEFINITION_H
 
-#include "meter.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 #include "core/grid.h"
 #include "core/rounding.h"
@@ -104,6 +105,37 @@ typedef struct MeterDefinition
 	bool		retry_later;	/* workers leave it alone for now */
 } MeterDefinition;
 
+/*
+ * The columns of meter.meter that define a meter, in the order of
+ * create_meter()'s arguments.
+ */
+typedef enum MeterColumn
+{
+	METER_COLUMN_STREAM,
+	METER_COLUMN_NAME,
+	METER_COLUMN_AGGREGATE,
+	METER_COLUMN_ENTITY,
+	METER_COLUMN_STARTS,
+	METER_COLUMN_STOPS,
+	METER_COLUMN_CHANGES,
+	METER_COLUMN_DIMENSIONS,
+	METER_COLUMN_PERIOD,
+	METER_COLUMN_PRECISION,
+	METER_COLUMN_ROUNDING,
+	METER_COLUMN_UNIT,
+	METER_COLUMN_CLOCK,
+	METER_COLUMN_LATENESS,
+	METER_COLUMN_MAX_LATENESS,
+	METER_COLUMN_VALUE_FROM,
+	METER_COLUMN_TIMEZONE,
+	METER_COLUMN_SINCE,
+	METER_COLUMN_UNTIL,
+	METER_NCOLUMNS
+} MeterColumn;
+
+extern const char *const meter_definition_columns;
+extern const Oid meter_definition_types[METER_NCOLUMNS];
+
 typedef enum MeterLock
 {
 	METER_LOCK_NONE,
@@ -123,11 +155,15 @@ extern MeterDefinition *meter_load(const char *stream, const char *name,
 								   MeterLock lock);
 extern MeterDefinition *meter_load_to_write(const char *stream,
 											const char *name);
+extern MeterAggregate meter_parse_aggregate(const char *name);
+extern MeterClock meter_parse_clock(const char *name);
 extern const char *meter_aggregate_name(MeterAggregate aggregate);
 extern void meter_lock_meters(const char *stream, List **of_events,
 							  List **of_measures);
 extern List *meter_list_meters(const char *stream, const char *name,
 							   bool active_only);
+extern TimestampTz meter_stream_floor(const char *stream, const char *log,
+									  const char *meter);
 extern void meter_note_ledger(const char *stream, const char *name);
 
 #endif							/* METER_DEFINITION_H */

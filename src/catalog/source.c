@@ -8,19 +8,22 @@
  * these rows without a lock: neither waits for the other.  Whoever locks
  * several rows of the catalog takes this one last.
  */
-#include "catalog/source.h"
+#include "postgres.h"
 
 #include "catalog/namespace.h"
-#include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
+#include "catalog/source.h"
+#include "catalog/stream.h"
+#include "pg/arguments.h"
+#include "pg/now.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
-#include "catalog/stream.h"
-#include "worker/worker.h"
+#include "pg/wake.h"
 
 /* A source is waited for unless it is silent for too long; $2 is the time. */
 #define WAITED_FOR "(s.idle_limit IS NULL OR $2 - s.heard_at <= s.idle_limit)"

@@ -5,7 +5,7 @@
 #ifndef METER_SOURCE_H
 #define METER_SOURCE_H
 
-#include "meter.h"
+#include "datatype/timestamp.h"
 
 extern void meter_source_seen(const char *stream, const char *source,
 							  TimestampTz at);

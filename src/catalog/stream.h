@@ -5,7 +5,9 @@
 #ifndef METER_STREAM_H
 #define METER_STREAM_H
 
-#include "meter.h"
+#include "nodes/pg_list.h"
+
+#include "pg/meter_compat.h"
 
 extern Oid	meter_stream_owner(const char *stream);
 extern void meter_check_stream_permission(const char *stream);
@@ -14,7 +16,7 @@ extern void meter_lock_stream(const char *stream);
 pg_noreturn extern void meter_not_active(const char *stream);
 extern bool meter_stream_is_active(const char *stream);
 extern List *meter_active_streams(bool own);
-extern char *meter_text_arg(FunctionCallInfo fcinfo, int argument,
-							const char *what);
+extern void meter_look_up_stream(const char *stream, bool *exists, bool *active);
+extern void meter_check_guards(const char *stream);
 
 #endif							/* METER_STREAM_H */

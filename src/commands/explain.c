@@ -6,18 +6,22 @@
  * counts, what spans that makes, how they are rounded and cut, and what the
  * ledger has for it.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
 
 #include "catalog/definition.h"
-#include "engine/measures.h"
-#include "engine/events.h"
-#include "pg/spi.h"
 #include "catalog/stream.h"
+#include "core/grid.h"
+#include "engine/events.h"
+#include "engine/measure_views.h"
+#include "pg/spi.h"
 
 /* What the ledger says of the row in question. */
 typedef struct Row

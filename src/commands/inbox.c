@@ -11,9 +11,7 @@
  * with rows collected and not inserted, because the statement trigger is
  * missing, fails.
  */
-#include "commands/inbox.h"
-
-#include "meter.h"
+#include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
@@ -21,6 +19,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -30,11 +29,18 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#include "types/event.h"
-#include "log/intake.h"
-#include "types/protobuf.h"
-#include "pg/spi.h"
 #include "catalog/stream.h"
+#include "commands/inbox.h"
+#include "core/core.h"
+#include "core/eventform.h"
+#include "core/messages.h"
+#include "core/wire.h"
+#include "log/intake.h"
+#include "pg/arguments.h"
+#include "pg/meter_compat.h"
+#include "pg/spi.h"
+#include "types/event.h"
+#include "types/protobuf.h"
 
 PG_FUNCTION_INFO_V1(meter_inbox_collect);
 PG_FUNCTION_INFO_V1(meter_inbox_store);

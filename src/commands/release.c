@@ -2,22 +2,27 @@
  * release.c
  *	  Rows that came too late: they count for a meter once a person says so.
  *
- * A row is held when a step meets it (see advance.c); here it is let go.
+ * A row is held when a step meets it (see late.c); here it is let go.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/timestamp.h"
 
-#include "engine/event_usage.h"
-#include "engine/measures.h"
-#include "engine/events.h"
-#include "engine/reconcile.h"
-#include "pg/spi.h"
+#include "catalog/definition.h"
 #include "catalog/stream.h"
+#include "engine/event_usage.h"
+#include "engine/measure_usage.h"
+#include "engine/reconcile.h"
+#include "engine/step.h"
+#include "pg/arguments.h"
+#include "pg/spi.h"
 
 /* The log that a meter's floor is of. */
 #define LOG_OF(definition) \

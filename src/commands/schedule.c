@@ -7,21 +7,26 @@
  * caller, and only in that database; from elsewhere one is told what to do
  * there.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
-#include "pg/spi.h"
 #include "catalog/stream.h"
+#include "pg/arguments.h"
+#include "pg/meter_compat.h"
+#include "pg/spi.h"
 #include "pg/worker_slot.h"
 
 /* What is to be done when; NULL: not at all. */

@@ -2,25 +2,30 @@
  * status.c
  *	  How far a meter is, for the views that show it.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rangetypes.h"
 #include "utils/resowner.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "catalog/definition.h"
-#include "engine/measures.h"
-#include "engine/events.h"
 #include "catalog/source.h"
-#include "pg/spi.h"
 #include "catalog/stream.h"
+#include "core/core.h"
+#include "engine/events.h"
+#include "engine/measures.h"
+#include "pg/meter_compat.h"
+#include "pg/now.h"
+#include "pg/spi.h"
 
 PG_FUNCTION_INFO_V1(meter_clock_now);
 

@@ -5,21 +5,31 @@
  * Both compute usage anew from all events and look at the difference to the
  * ledger: verify shows it, resettle writes it.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#include "engine/event_usage.h"
-#include "engine/measures.h"
-#include "engine/events.h"
-#include "pg/spi.h"
+#include "catalog/definition.h"
 #include "catalog/stream.h"
+#include "core/core.h"
+#include "core/grid.h"
+#include "engine/events.h"
+#include "engine/late.h"
+#include "engine/ledger.h"
+#include "engine/measure_usage.h"
+#include "engine/measures.h"
+#include "engine/step.h"
+#include "pg/arguments.h"
+#include "pg/spi.h"
 
 /*
  * The settled periods of a meter that overlap a range (NULL: all), as

@@ -25,8 +25,9 @@
  * as a flag (bit 5) in front of a first span that begins at its end.
  */
 #include "core/codec.h"
-
+#include "core/core.h"
 #include "core/decimal.h"
+#include "core/timeline_builder.h"
 
 #define FORMAT_VERSION	1
 

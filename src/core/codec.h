@@ -5,7 +5,8 @@
 #ifndef METER_CODEC_H
 #define METER_CODEC_H
 
-#include "core/pairing.h"
+#include "core/core.h"
+#include "core/timeline_builder.h"
 
 extern size_t meter_encode_bound(const MeterTimeline *timeline);
 extern size_t meter_encode(const MeterTimeline *timeline, uint8 *bytes);

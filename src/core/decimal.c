@@ -7,6 +7,7 @@
  * without trailing zeros, if there is one.  "0" has no sign.  So equal
  * numbers are equal bytes, and only an order needs to look at digits.
  */
+#include "core/core.h"
 #include "core/decimal.h"
 
 /* Cut what numeric's output has beyond the canonical form; the new length. */

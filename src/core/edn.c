@@ -8,9 +8,9 @@
  * tags, keys that are neither keywords nor strings.  What #_ discards must
  * be well formed, and nothing more.
  */
-#include "core/jsontext.h"
-
+#include "core/core.h"
 #include "core/instant.h"
+#include "core/jsontext.h"
 
 static void put_value(MeterReader *reader, MeterWriter *writer);
 
@@ -392,17 +392,17 @@ get_key(MeterReader *reader, MeterAttr *key)
 static void
 put_map(MeterReader *reader, MeterWriter *writer)
 {
-	MeterParts	parts;
-	const MeterPart *twice;
+	MeterItems	parts;
+	const MeterItem *twice;
 
 	if (!meter_read_enter(reader))
 		return;
 	reader->at++;
 	meter_put_char(writer, '{');
-	meter_parts_init(&parts);
+	meter_items_init(&parts);
 	for (;;)
 	{
-		MeterPart	part;
+		MeterItem	part;
 		MeterAttr	key;
 
 		meter_edn_skip_space(reader);
@@ -440,12 +440,12 @@ put_map(MeterReader *reader, MeterWriter *writer)
 		if (reader->failed || writer->too_long)
 			return;
 		part.to = writer->used;
-		meter_parts_add(&parts, writer, part);
+		meter_items_add(&parts, writer, part);
 	}
 	if (reader->failed)
 		return;
 	reader->at++;
-	twice = meter_parts_sort(&parts, writer);
+	twice = meter_items_sort(&parts, writer);
 	if (twice != NULL)
 		meter_fail_twice(reader, writer, twice, "map");
 	meter_put_char(writer, '}');
@@ -459,17 +459,17 @@ put_map(MeterReader *reader, MeterWriter *writer)
 static void
 put_list(MeterReader *reader, MeterWriter *writer, char closing, bool set)
 {
-	MeterParts	parts;
+	MeterItems	parts;
 	bool		first = true;
 
 	if (!meter_read_enter(reader))
 		return;
 	reader->at++;
 	meter_put_char(writer, '[');
-	meter_parts_init(&parts);
+	meter_items_init(&parts);
 	for (;;)
 	{
-		MeterPart	part;
+		MeterItem	part;
 
 		meter_edn_skip_space(reader);
 		if (reader->failed || peek(reader, 0) == closing)
@@ -486,14 +486,14 @@ put_list(MeterReader *reader, MeterWriter *writer, char closing, bool set)
 		part.key = part.from;
 		part.key_length = part.to - part.from;
 		if (set && reader->discarded == 0)
-			meter_parts_add(&parts, writer, part);
+			meter_items_add(&parts, writer, part);
 	}
 	if (reader->failed)
 		return;
 	reader->at++;
 	if (set)
 	{
-		const MeterPart *twice = meter_parts_sort(&parts, writer);
+		const MeterItem *twice = meter_items_sort(&parts, writer);
 
 		if (twice != NULL)
 			meter_fail_twice(reader, writer, twice, "set");

@@ -13,10 +13,11 @@
  *
  * Everything in it has one spelling, so equal events are equal bytes.
  */
-#include "core/eventform.h"
-
+#include "core/core.h"
 #include "core/decimal.h"
+#include "core/eventform.h"
 #include "core/jsontext.h"
+#include "core/problem.h"
 
 #define FLAG_EVENT		0x80
 #define HEADER_SIZE		9

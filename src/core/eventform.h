@@ -6,6 +6,7 @@
 #define METER_EVENTFORM_H
 
 #include "core/core.h"
+#include "core/problem.h"
 
 /* The fields of an event besides its time, as they are stored and shown. */
 typedef enum MeterField
@@ -35,16 +36,6 @@ typedef struct MeterUsageEvent
 	MeterAttr	fields[METER_NFIELDS];
 	char		uuids[METER_ATTRIBUTES][METER_UUID_SIZE];
 } MeterUsageEvent;
-
-/* Why something is no event. */
-typedef struct MeterProblem
-{
-	size_t		position;		/* in bytes, from 0 */
-	char		reason[600];	/* UTF-8 */
-} MeterProblem;
-
-/* No packed event is longer. */
-#define METER_MAX_EVENT		(16 * 1024 * 1024)
 
 extern const char *const meter_field_names[METER_NFIELDS];
 

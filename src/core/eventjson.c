@@ -2,8 +2,11 @@
  * eventjson.c
  *	  Usage events as canonical JSON: writing it, and finding attributes in it.
  */
+#include "core/core.h"
+#include "core/eventform.h"
 #include "core/instant.h"
 #include "core/jsontext.h"
+#include "core/problem.h"
 
 /* The canonical text of an event, terminated by a zero byte. */
 char *

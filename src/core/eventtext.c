@@ -6,8 +6,11 @@
  * event is: known keys are its fields, all others its attributes.  In a
  * CloudEvent the members of "data" come first, and the envelope fills in.
  */
+#include "core/core.h"
+#include "core/eventform.h"
 #include "core/instant.h"
 #include "core/jsontext.h"
+#include "core/problem.h"
 
 /* What a key stands for; the fields are themselves. */
 typedef enum KeyMeaning
@@ -26,7 +29,7 @@ typedef struct Mapping
 	MeterReadMap read_map;
 	MeterUsageEvent *event;
 	MeterWriter attributes;
-	MeterParts	parts;			/* of the attributes */
+	MeterItems	parts;			/* of the attributes */
 } Mapping;
 
 static MeterAttr
@@ -164,7 +167,7 @@ static bool
 add_attribute(Mapping *mapping, MeterAttr name, const MeterMember *member)
 {
 	MeterWriter *writer = &mapping->attributes;
-	MeterPart	part;
+	MeterItem	part;
 
 	if (mapping->parts.n == 0)
 	{
@@ -190,7 +193,7 @@ add_attribute(Mapping *mapping, MeterAttr name, const MeterMember *member)
 				   METER_MAX_EVENT / 1024 / 1024);
 		return false;
 	}
-	meter_parts_add(&mapping->parts, writer, part);
+	meter_items_add(&mapping->parts, writer, part);
 	return true;
 }
 
@@ -204,7 +207,7 @@ has_attribute(const Mapping *mapping, int n, MeterAttr name)
 	meter_writer_init(&key, name.len + 2);
 	meter_put_string(&key, name.data, name.len);
 	found = !key.too_long &&
-		meter_parts_have(&mapping->parts, n, &mapping->attributes,
+		meter_items_have(&mapping->parts, n, &mapping->attributes,
 						 key.text + 1, key.used - 2);
 	pfree(key.text);
 	return found;
@@ -238,11 +241,11 @@ add_attributes(Mapping *mapping, const MeterMembers *members)
 static bool
 sort_attributes(Mapping *mapping)
 {
-	const MeterPart *twice;
+	const MeterItem *twice;
 
 	if (mapping->parts.n == 0)
 		return true;
-	twice = meter_parts_sort(&mapping->parts, &mapping->attributes);
+	twice = meter_items_sort(&mapping->parts, &mapping->attributes);
 	if (twice != NULL)
 	{
 		MeterAttr	key = {mapping->attributes.text + twice->key,
@@ -531,7 +534,7 @@ begin_mapping(Mapping *mapping, MeterReader *reader, MeterReadMap read_map,
 	mapping->reader = reader;
 	mapping->read_map = read_map;
 	mapping->event = event;
-	meter_parts_init(&mapping->parts);
+	meter_items_init(&mapping->parts);
 	meter_event_init(event);
 }
 

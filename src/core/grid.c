@@ -11,6 +11,7 @@
  * All functions take finite instants, except that the unit functions pass
  * -infinity and infinity through.
  */
+#include "core/core.h"
 #include "core/grid.h"
 
 /* Beyond these days no timestamptz lies; their midnights do not overflow. */

@@ -8,9 +8,9 @@
  * is always a zone: what the hour of a clock on a wall means depends on the
  * wall.
  */
-#include "core/instant.h"
-
+#include "core/core.h"
 #include "core/grid.h"
+#include "core/instant.h"
 
 /* Write an integer of at least so many digits; where it ends. */
 static char *

@@ -5,6 +5,7 @@
  * No tree is built: the members of one map are given out as they come, what
  * is nested in them as canonical text.
  */
+#include "core/core.h"
 #include "core/jsontext.h"
 
 static void put_value(MeterReader *reader, MeterWriter *writer);
@@ -135,19 +136,19 @@ put_text(MeterReader *reader, MeterWriter *writer, MeterAttr text)
 static void
 put_map(MeterReader *reader, MeterWriter *writer)
 {
-	MeterParts	parts;
-	const MeterPart *twice;
+	MeterItems	parts;
+	const MeterItem *twice;
 
 	if (!meter_read_enter(reader))
 		return;
 	reader->at++;
 	meter_put_char(writer, '{');
-	meter_parts_init(&parts);
+	meter_items_init(&parts);
 	if (!take(reader, '}'))
 	{
 		do
 		{
-			MeterPart	part;
+			MeterItem	part;
 			MeterAttr	key;
 
 			if (parts.n > 0)
@@ -167,12 +168,12 @@ put_map(MeterReader *reader, MeterWriter *writer)
 			if (reader->failed || writer->too_long)
 				return;
 			part.to = writer->used;
-			meter_parts_add(&parts, writer, part);
+			meter_items_add(&parts, writer, part);
 		} while (next_part(reader, '}'));
 	}
 	if (reader->failed)
 		return;
-	twice = meter_parts_sort(&parts, writer);
+	twice = meter_items_sort(&parts, writer);
 	if (twice != NULL)
 		meter_fail_twice(reader, writer, twice, "map");
 	meter_put_char(writer, '}');

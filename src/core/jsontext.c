@@ -6,12 +6,12 @@
  * of their bytes as they are written; numbers as canonical decimals; in
  * strings escapes only where there must be.  Equal values are equal bytes.
  */
-#include "core/jsontext.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "core/decimal.h"
+#include "core/core.h"
+#include "core/jsontext.h"
+#include "core/problem.h"
 
 /* No text of an event is longer: an escape takes six bytes at most. */
 #define MAX_TEXT	((size_t) 8 * METER_MAX_EVENT)
@@ -301,7 +301,7 @@ meter_fail_number(MeterReader *reader, const char *at, size_t length,
 /* Say that something nested is there twice. */
 void
 meter_fail_twice(MeterReader *reader, const MeterWriter *writer,
-				 const MeterPart *part, const char *where)
+				 const MeterItem *part, const char *where)
 {
 	MeterAttr	key = meter_clip(writer->text + part->key, part->key_length);
 
@@ -560,22 +560,22 @@ meter_members_unique(MeterReader *reader, const MeterMembers *members)
 	else
 	{
 		MeterWriter writer;
-		MeterParts	parts;
-		const MeterPart *part;
+		MeterItems	parts;
+		const MeterItem *part;
 
 		meter_writer_init(&writer, (size_t) members->n * 16);
-		meter_parts_init(&parts);
+		meter_items_init(&parts);
 		for (i = 0; i < members->n; i++)
 		{
-			MeterPart	key = {writer.used, 0, writer.used,
+			MeterItem	key = {writer.used, 0, writer.used,
 			all[i].key.len, reader->text + all[i].key_at};
 
 			meter_put(&writer, all[i].key.data, all[i].key.len);
 			key.to = writer.used;
-			meter_parts_add(&parts, &writer, key);
+			meter_items_add(&parts, &writer, key);
 			meter_put_char(&writer, ',');
 		}
-		part = meter_parts_sort(&parts, &writer);
+		part = meter_items_sort(&parts, &writer);
 		for (i = 0; part != NULL && twice == NULL; i++)
 		{
 			if (reader->text + all[i].key_at == part->at)
@@ -745,7 +745,7 @@ meter_members_add(MeterMembers *members)
 }
 
 void
-meter_parts_init(MeterParts *parts)
+meter_items_init(MeterItems *parts)
 {
 	parts->n = 0;
 	parts->size = sizeof(parts->few) / sizeof(parts->few[0]);
@@ -755,7 +755,7 @@ meter_parts_init(MeterParts *parts)
 
 /* Order parts by their keys; those of sets are all key. */
 static int
-compare_parts(const char *text, const MeterPart *a, const MeterPart *b)
+compare_parts(const char *text, const MeterItem *a, const MeterItem *b)
 {
 	size_t		alen = a->key_length;
 	size_t		blen = b->key_length;
@@ -768,11 +768,11 @@ compare_parts(const char *text, const MeterPart *a, const MeterPart *b)
 
 /* Add a part that was written just now. */
 void
-meter_parts_add(MeterParts *parts, const MeterWriter *writer, MeterPart part)
+meter_items_add(MeterItems *parts, const MeterWriter *writer, MeterItem part)
 {
 	if (parts->n == parts->size)
 	{
-		size_t		size = (size_t) parts->size * 2 * sizeof(MeterPart);
+		size_t		size = (size_t) parts->size * 2 * sizeof(MeterItem);
 
 		if (parts->parts == parts->few)
 		{
@@ -791,8 +791,8 @@ meter_parts_add(MeterParts *parts, const MeterWriter *writer, MeterPart part)
 
 /* Merge two runs that are sorted. */
 static void
-merge_parts(const char *text, const MeterPart *a, int na,
-			const MeterPart *b, int nb, MeterPart *to)
+merge_parts(const char *text, const MeterItem *a, int na,
+			const MeterItem *b, int nb, MeterItem *to)
 {
 	while (na > 0 && nb > 0)
 	{
@@ -807,13 +807,13 @@ merge_parts(const char *text, const MeterPart *a, int na,
 			nb--;
 		}
 	}
-	memcpy(to, a, na * sizeof(MeterPart));
-	memcpy(to + na, b, nb * sizeof(MeterPart));
+	memcpy(to, a, na * sizeof(MeterItem));
+	memcpy(to + na, b, nb * sizeof(MeterItem));
 }
 
 /* Is there a part of that key?  They are in order. */
 bool
-meter_parts_have(const MeterParts *parts, int n, const MeterWriter *writer,
+meter_items_have(const MeterItems *parts, int n, const MeterWriter *writer,
 				 const char *key, size_t length)
 {
 	int			low = 0;
@@ -822,7 +822,7 @@ meter_parts_have(const MeterParts *parts, int n, const MeterWriter *writer,
 	while (low < high)
 	{
 		int			middle = low + (high - low) / 2;
-		const MeterPart *part = &parts->parts[middle];
+		const MeterItem *part = &parts->parts[middle];
 		int			cmp = memcmp(writer->text + part->key, key,
 								 Min(part->key_length, length));
 
@@ -841,11 +841,11 @@ meter_parts_have(const MeterParts *parts, int n, const MeterWriter *writer,
  * the end of what is written, into their order.  NULL, or the latter of two
  * that are the same.
  */
-const MeterPart *
-meter_parts_sort(MeterParts *parts, MeterWriter *writer)
+const MeterItem *
+meter_items_sort(MeterItems *parts, MeterWriter *writer)
 {
-	MeterPart  *from = parts->parts;
-	MeterPart  *to;
+	MeterItem  *from = parts->parts;
+	MeterItem  *to;
 	size_t		begin;
 	size_t		used = 0;
 	char	   *copy;
@@ -854,10 +854,10 @@ meter_parts_sort(MeterParts *parts, MeterWriter *writer)
 
 	if (parts->sorted || writer->too_long)
 		return NULL;
-	to = palloc(parts->n * sizeof(MeterPart));
+	to = palloc(parts->n * sizeof(MeterItem));
 	for (width = 1; width < parts->n; width *= 2)
 	{
-		MeterPart  *swap = from;
+		MeterItem  *swap = from;
 
 		for (i = 0; i < parts->n; i += 2 * width)
 			merge_parts(writer->text, from + i, Min(width, parts->n - i),
@@ -878,7 +878,7 @@ meter_parts_sort(MeterParts *parts, MeterWriter *writer)
 	copy = palloc(writer->used - begin);
 	for (i = 0; i < parts->n; i++)
 	{
-		MeterPart  *part = &from[i];
+		MeterItem  *part = &from[i];
 		size_t		length = part->to - part->from;
 
 		if (i > 0)

@@ -5,7 +5,11 @@
 #ifndef METER_JSONTEXT_H
 #define METER_JSONTEXT_H
 
-#include "core/eventform.h"
+#include "core/core.h"
+#include "core/problem.h"
+
+/* No packed event is longer, and so no text in one. */
+#define METER_MAX_EVENT		(16 * 1024 * 1024)
 
 /* A text that grows; too_long once it would be longer than it may be. */
 typedef struct MeterWriter
@@ -100,31 +104,31 @@ extern void meter_json_skip_space(MeterReader *reader);
 extern void meter_edn_skip_space(MeterReader *reader);
 
 /* A member of a map, or an element of a set, as it is written. */
-typedef struct MeterPart
+typedef struct MeterItem
 {
 	size_t		from;
 	size_t		to;
 	size_t		key;			/* what it is ordered by, and its length */
 	size_t		key_length;
 	const char *at;				/* in the text that is read */
-} MeterPart;
+} MeterItem;
 
-typedef struct MeterParts
+typedef struct MeterItems
 {
 	int			n;
 	int			size;
 	bool		sorted;
-	MeterPart  *parts;
-	MeterPart	few[8];
-} MeterParts;
+	MeterItem  *parts;
+	MeterItem	few[8];
+} MeterItems;
 
-extern void meter_parts_init(MeterParts *parts);
-extern void meter_parts_add(MeterParts *parts, const MeterWriter *writer,
-							MeterPart part);
-extern bool meter_parts_have(const MeterParts *parts, int n,
+extern void meter_items_init(MeterItems *parts);
+extern void meter_items_add(MeterItems *parts, const MeterWriter *writer,
+							MeterItem part);
+extern bool meter_items_have(const MeterItems *parts, int n,
 							 const MeterWriter *writer,
 							 const char *key, size_t length);
-extern const MeterPart *meter_parts_sort(MeterParts *parts,
+extern const MeterItem *meter_items_sort(MeterItems *parts,
 										 MeterWriter *writer);
 
 /* What the readers of both syntaxes do alike. */
@@ -136,7 +140,7 @@ extern bool meter_read_string(MeterReader *reader, MeterAttr *text,
 extern void meter_fail_number(MeterReader *reader, const char *at,
 							  size_t length, const char *problem);
 extern void meter_fail_twice(MeterReader *reader, const MeterWriter *writer,
-							 const MeterPart *part, const char *where);
+							 const MeterItem *part, const char *where);
 extern bool meter_members_unique(MeterReader *reader,
 								 const MeterMembers *members);
 

@@ -5,9 +5,11 @@
  * The value is the running sum of the deltas, those of one instant taken
  * together; the resource is active while it is not zero.
  */
-#include "core/levels.h"
-
+#include "core/core.h"
 #include "core/decimal.h"
+#include "core/event_set.h"
+#include "core/levels.h"
+#include "core/timeline_builder.h"
 
 /*
  * The timeline of a set of events whose values are deltas, which are put in

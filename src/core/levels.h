@@ -5,7 +5,9 @@
 #ifndef METER_LEVELS_H
 #define METER_LEVELS_H
 
-#include "core/pairing.h"
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/timeline_builder.h"
 
 extern MeterTimeline *meter_levels(MeterEvents *deltas);
 

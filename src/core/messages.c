@@ -2,9 +2,12 @@
  * messages.c
  *	  What the messages of usage.proto say.
  */
-#include "core/messages.h"
-
+#include "core/core.h"
+#include "core/eventform.h"
 #include "core/jsontext.h"
+#include "core/messages.h"
+#include "core/problem.h"
+#include "core/wire.h"
 
 /* The first second after the year 9999. */
 #define YEAR_10000	UINT64_C(253402300800)

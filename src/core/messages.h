@@ -5,6 +5,7 @@
 #ifndef METER_MESSAGES_H
 #define METER_MESSAGES_H
 
+#include "core/core.h"
 #include "core/eventform.h"
 #include "core/wire.h"
 

@@ -11,7 +11,10 @@
  * of it, are told: they are to be logged, with what other snapshots say that
  * bears on them, and without the rest the timeline is the same.
  */
+#include "core/core.h"
+#include "core/event_set.h"
 #include "core/observation.h"
+#include "core/timeline_builder.h"
 
 /* Order of statements: those of one instant by source, candidates last. */
 static int
@@ -434,5 +437,31 @@ meter_walk_state(MeterWalk *walk, int32 number)
 			state_running(walk, statement, number);
 		walk->state.alive = statement->time;
 		meter_walk_moment(walk, statement->time, number);
+	}
+}
+
+/* Let the attributes that an event names take effect. */
+void
+meter_walk_apply(MeterWalk *walk, uint32 attrs)
+{
+	const char *record = walk->events->arena + attrs;
+	int32		natts = walk->events->natts;
+	int32		i;
+
+	if (attrs == 0)
+		return;
+	for (i = 0; i <= natts; i++)
+	{
+		MeterAttr	attr;
+
+		record = meter_event_attr(record, &attr);
+		if (MeterAttrIsNull(attr))
+			continue;
+		walk->state.attrs[i] = attr;
+		if (i == 0 && !walk->named)
+		{
+			walk->named = true;
+			walk->first_name = attr;
+		}
 	}
 }

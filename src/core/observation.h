@@ -5,7 +5,9 @@
 #ifndef METER_OBSERVATION_H
 #define METER_OBSERVATION_H
 
-#include "core/pairing.h"
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/timeline_builder.h"
 
 /* What a statement does to a timeline. */
 typedef enum MeterEffect
@@ -77,10 +79,7 @@ typedef struct MeterWalk
 	int64		snapshot_absent;	/* the last snapshot without it */
 } MeterWalk;
 
-/* pairing.c */
 extern void meter_walk_apply(MeterWalk *walk, uint32 attrs);
-
-/* statement.c */
 extern bool meter_statements_add(MeterEvents *events,
 								 const MeterStatement *statement,
 								 const MeterAttr *attrs);

@@ -6,7 +6,10 @@
  * which there is nothing but time: what the sums over millions of groups are
  * made of.
  */
+#include "core/core.h"
+#include "core/event_set.h"
 #include "core/packed.h"
+#include "core/timeline_builder.h"
 
 #define SORT_NAME	sort_packed
 #define SORT_TYPE	int64

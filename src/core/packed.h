@@ -5,7 +5,9 @@
 #ifndef METER_PACKED_H
 #define METER_PACKED_H
 
-#include "core/pairing.h"
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/timeline_builder.h"
 
 /*
  * An event is its time with its kind in the two lowest bits, so that events

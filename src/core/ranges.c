@@ -2,6 +2,7 @@
  * ranges.c
  *	  What ranges of time cover together.
  */
+#include "core/core.h"
 #include "core/ranges.h"
 
 #define SORT_NAME	sort_ranges

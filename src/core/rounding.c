@@ -6,7 +6,10 @@
  * a window.  Windows and periods then cut the rounded spans exactly, so the
  * parts of any cut add up to the whole.
  */
+#include "core/core.h"
+#include "core/grid.h"
 #include "core/rounding.h"
+#include "core/timeline_builder.h"
 
 /*
  * Round the spans of a timeline.  What lasts to METER_END is taken to end at

@@ -5,8 +5,9 @@
 #ifndef METER_ROUNDING_H
 #define METER_ROUNDING_H
 
+#include "core/core.h"
 #include "core/grid.h"
-#include "core/pairing.h"
+#include "core/timeline_builder.h"
 
 typedef enum MeterRounding
 {

@@ -11,11 +11,12 @@
  * the form depends on no setting.  Only timelines with one text attribute,
  * those of SQL, have a text form.
  */
-#include "core/textform.h"
-
+#include "core/core.h"
 #include "core/decimal.h"
 #include "core/grid.h"
 #include "core/instant.h"
+#include "core/textform.h"
+#include "core/timeline_builder.h"
 
 /* Nothing longer can be a value of PostgreSQL. */
 #define MAX_TEXT	((size_t) 0x3fffffff - 64)

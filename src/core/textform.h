@@ -5,7 +5,8 @@
 #ifndef METER_TEXTFORM_H
 #define METER_TEXTFORM_H
 
-#include "core/pairing.h"
+#include "core/core.h"
+#include "core/timeline_builder.h"
 
 extern char *meter_timeline_to_text(const MeterTimeline *timeline,
 									size_t *length);

@@ -2,23 +2,18 @@
  * clock.c
  *	  Clocks: how far the watermark of a meter may go.
  */
-#include "engine/clock.h"
+#include "postgres.h"
 
-#include "access/xact.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
-#include "engine/measures.h"
+#include "catalog/definition.h"
 #include "catalog/source.h"
+#include "core/core.h"
+#include "core/grid.h"
+#include "engine/clock.h"
+#include "pg/now.h"
 #include "pg/spi.h"
-
-/* Later by so many microseconds, within what a timestamp can be. */
-TimestampTz
-meter_later_by(TimestampTz instant, int64 usec)
-{
-	if (instant < MIN_TIMESTAMP + Max(-usec, 0))
-		return MIN_TIMESTAMP;
-	return instant + usec;
-}
 
 /* Move the event clock on to an instant, if that is later. */
 static void
@@ -64,6 +59,42 @@ read_new_events(MeterDefinition *definition, int64 safe)
 }
 
 /*
+ * The latest end, not one of the future, of measures that came since this was
+ * asked the last time; false: there is none.  Those of the future are
+ * remembered apart, as those of events (see clock.c).
+ */
+static bool
+latest_measure(MeterDefinition *definition, TimestampTz *latest)
+{
+	MeterLogProgress *measures = &definition->measures;
+	const char *schema = quote_identifier(definition->stream);
+	const char *now = meter_timestamp_literal(meter_now());
+	bool		found;
+
+	/* nothing came since, and nobody is about to commit something */
+	if (measures->clock_position >= measures->safe && !measures->has_note &&
+		!IsolationUsesXactSnapshot())
+		return false;
+
+	meter_execute(psprintf("SELECT max(end_time) FILTER (WHERE end_time <= %s), "
+						   "count(*) FILTER (WHERE end_time > %s) "
+						   "FROM %s.measure WHERE arrival > " INT64_FORMAT,
+						   now, now, schema, measures->clock_position),
+				  SPI_OK_SELECT);
+	found = meter_result_instant(1, latest);
+	if (meter_result_count(2) > 0)
+		meter_execute(psprintf("INSERT INTO %s.future (meter, \"time\") "
+							   "SELECT DISTINCT %s, end_time FROM %s.measure "
+							   "WHERE arrival > " INT64_FORMAT " AND end_time > %s "
+							   "ORDER BY 2 ON CONFLICT DO NOTHING",
+							   schema, quote_literal_cstr(definition->name),
+							   schema, measures->clock_position, now),
+					  SPI_OK_INSERT);
+	measures->clock_position = Max(measures->clock_position, measures->safe);
+	return found;
+}
+
+/*
  * Move the event clock on to the greatest time that is not in the future:
  * of what came since, and of what was in the future when it came.
  */
@@ -79,7 +110,7 @@ move_event_clock(MeterDefinition *definition, int64 safe)
 		IsolationUsesXactSnapshot())
 		read_new_events(definition, safe);
 	if (METER_OF_MEASURES(definition->aggregate) &&
-		meter_latest_measure(definition, &measured))
+		latest_measure(definition, &measured))
 		reach(definition, measured);
 
 	meter_execute(psprintf("WITH past AS (DELETE FROM %s.future "
@@ -115,3 +146,4 @@ meter_clock_target(MeterDefinition *definition, int64 safe, TimestampTz *target)
 	*target = meter_grid_period_begin(&definition->grid, *target);
 	return true;
 }
+

@@ -5,11 +5,10 @@
 #ifndef METER_CLOCK_H
 #define METER_CLOCK_H
 
-#include "meter.h"
+#include "datatype/timestamp.h"
 
 #include "catalog/definition.h"
 
-extern TimestampTz meter_later_by(TimestampTz instant, int64 usec);
 extern bool meter_clock_target(MeterDefinition *definition, int64 safe,
 							   TimestampTz *target);
 

@@ -14,14 +14,19 @@
  * twice.  So hashes are noted in the transaction that moves the position, and
  * only those of periods that no settle can ask for are removed.
  */
-#include "engine/duplicate_keys.h"
+#include "postgres.h"
 
+#include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
+#include "catalog/definition.h"
+#include "core/core.h"
+#include "engine/duplicate_keys.h"
 #include "engine/measures.h"
 #include "pg/spi.h"
 

@@ -5,7 +5,7 @@
 #ifndef METER_DUPLICATE_KEYS_H
 #define METER_DUPLICATE_KEYS_H
 
-#include "meter.h"
+#include "datatype/timestamp.h"
 
 #include "catalog/definition.h"
 

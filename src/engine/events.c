@@ -1,18 +1,19 @@
 /*
  * events.c
- *	  The parts that the engine's queries are made of.
+ *	  Events: what the queries over the event log are made of.
  *
  * Every part names each table with its schema and relies on the search_path
  * of a session (see spi.c) for everything else.  Instants are written into
  * the text, so that the planner can leave out segments that do not hold them.
  */
-#include "engine/events.h"
+#include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "utils/array.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
-#include "engine/measures.h"
+#include "catalog/definition.h"
+#include "engine/events.h"
 #include "log/segment.h"
 #include "pg/spi.h"
 
@@ -90,16 +91,19 @@ meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 	alias ".\"time\", coalesce(" alias ".value, '-Infinity'), CASE WHEN " \
 	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival) AS since_copy"
 
-/* Not a row that is held for the meter. */
-static void
-append_not_held(StringInfo sql, const MeterDefinition *definition,
-				const char *alias)
+/*
+ * Not a row that is held for the meter: the one condition that says so, of
+ * the log "event" or "measure".
+ */
+void
+meter_append_not_held(StringInfo sql, const MeterDefinition *definition,
+					  const char *log, const char *alias)
 {
 	appendStringInfo(sql,
 					 "NOT EXISTS (SELECT FROM %s.held h WHERE h.meter = %s "
-					 "AND h.log = 'event' AND h.arrival = %s.arrival)",
+					 "AND h.log = '%s' AND h.arrival = %s.arrival)",
 					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name), alias);
+					 quote_literal_cstr(definition->name), log, alias);
 }
 
 /*
@@ -110,7 +114,7 @@ static void
 append_scope(StringInfo sql, const MeterDefinition *definition,
 			 const MeterScope *scope, const char *alias)
 {
-	append_not_held(sql, definition, alias);
+	meter_append_not_held(sql, definition, "event", alias);
 	if (scope->to != NULL && scope->straddling == NULL)
 		appendStringInfo(sql, " AND %s.\"time\" < %s", alias, scope->to);
 	if (scope->late_from != NULL)
@@ -332,7 +336,7 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql,
 					 " FROM (SELECT l.*, " SINCE_COPY("l")
 					 " FROM %s.event l WHERE l.action <> 'void' AND ", schema);
-	append_not_held(sql, definition, "l");
+	meter_append_not_held(sql, definition, "event", "l");
 	if (from != NULL)
 		appendStringInfo(sql, " AND l.\"time\" >= %s - %s AND l.\"time\" < %s",
 						 from, window, to);
@@ -348,34 +352,6 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 					 "AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
 					 window, schema, quote_literal_cstr(definition->name));
-}
-
-/*
- * A query of the instant where a meter begins: that of its earliest event,
- * or of the earliest usage that one of its name has in the ledger.
- */
-char *
-meter_earliest_instant(const MeterDefinition *definition)
-{
-	StringInfoData sql;
-
-	if (METER_OF_MEASURES(definition->aggregate))
-		return psprintf("SELECT least((%s), (SELECT min(u.period_start) FROM %s.usage u WHERE u.meter = %s))",
-						meter_earliest_measure(definition),
-						quote_identifier(definition->stream),
-						quote_literal_cstr(definition->name));
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT least((SELECT min(least(e.\"time\", CASE WHEN "
-					 METER_IS_STATEMENT("e")
-					 " THEN meter.statement_instant(e.attributes, 'since') END)) FROM %s.event e WHERE ",
-					 quote_identifier(definition->stream));
-	meter_append_action_filter(&sql, definition);
-	appendStringInfoString(&sql, " AND ");
-	append_not_held(&sql, definition, "e");
-	appendStringInfo(&sql, "), (SELECT min(u.period_start) FROM %s.usage u WHERE u.meter = %s))",
-					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name));
-	return sql.data;
 }
 
 /*
@@ -459,7 +435,7 @@ meter_late_rows(const MeterDefinition *definition, int64 safe)
 					 quote_literal_cstr(definition->name));
 	meter_append_action_filter(&sql, definition);
 	appendStringInfoString(&sql, "))) AND ");
-	append_not_held(&sql, definition, "e");
+	meter_append_not_held(&sql, definition, "event", "e");
 	return sql.data;
 }
 
@@ -499,95 +475,4 @@ meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
 					 unnamed_since ? unnamed_since :
 					 psprintf("meter.settle_period_begin(%s, earliest)",
 							  definition->spec));
-}
-
-/*
- * What usage should be and what the ledger says, as rows (resource, account,
- * dimensions, period_start, quantity, revisions): usage from `timelines`
- * (resource, timeline, begin_at) up to `end`, and the negated ledger rows
- * that `ledger` gives.  Grouped and summed, what remains is the difference.
- */
-void
-meter_append_difference(StringInfo sql, const MeterDefinition *definition,
-						const char *timelines, const char *end,
-						const char *ledger)
-{
-	appendStringInfo(sql,
-					 "SELECT w.resource, (w.row).account, (w.row).dimensions, "
-					 "(w.row).period_start, (w.row).quantity, 0 AS revisions "
-					 "FROM (SELECT t.resource, meter.settle_rows(%s, t.resource, "
-					 "t.timeline, t.begin_at, %s) AS \"row\" FROM %s t) w "
-					 "UNION ALL %s",
-					 definition->spec, end, timelines, ledger);
-}
-
-/*
- * The ledger rows of the resources in `touched` (resource, begin_at) from
- * there up to `end`, negated.  Few are looked up one (period, resource) at a
- * time by ranges of the key, many are met in one scan of the rest of it.
- */
-char *
-meter_ledger_of_touched(const MeterDefinition *definition,
-						const char *touched, const char *end, bool few)
-{
-	const char *schema = quote_identifier(definition->stream);
-	const char *stream = quote_literal_cstr(definition->stream);
-	const char *meter = quote_literal_cstr(definition->name);
-
-	if (few)
-		return psprintf("SELECT t.resource, l.account, l.dimensions, "
-						"l.period_start, - l.quantity, 1 FROM %s t "
-						"CROSS JOIN LATERAL meter.settle_periods(%s, t.begin_at, %s) p "
-						"CROSS JOIN LATERAL (SELECT * FROM %s.usage u "
-						"WHERE u.transaction_id >= meter.transaction_id_low(%s, %s, t.resource, p) "
-						"AND u.transaction_id <= meter.transaction_id_high(%s, %s, t.resource, p) "
-						"AND u.meter = %s AND u.resource = t.resource "
-						"AND u.period_start = p OFFSET 0) l",
-						touched, definition->spec, end, schema,
-						stream, meter, stream, meter, meter);
-	return psprintf("SELECT l.resource, l.account, l.dimensions, "
-					"l.period_start, - l.quantity, 1 FROM %s.usage l JOIN %s t "
-					"ON l.resource = t.resource AND l.period_start >= t.begin_at "
-					"WHERE l.transaction_id >= meter.transaction_id_from((SELECT min(begin_at) FROM %s)) "
-					"AND l.meter = %s AND l.period_start < %s",
-					schema, touched, touched, meter, end);
-}
-
-/* All ledger rows of a meter in [from, end), negated. */
-char *
-meter_ledger_of_range(const MeterDefinition *definition, const char *from,
-					  const char *end)
-{
-	return psprintf("SELECT l.resource, l.account, l.dimensions, "
-					"l.period_start, - l.quantity, 1 FROM %s.usage l "
-					"WHERE l.transaction_id >= meter.transaction_id_from(%s) "
-					"AND l.meter = %s AND l.period_start >= %s AND l.period_start < %s",
-					quote_identifier(definition->stream), from,
-					quote_literal_cstr(definition->name), from, end);
-}
-
-/* Write what remains of a difference as usage rows of a settlement. */
-void
-meter_append_insert_difference(StringInfo sql,
-							   const MeterDefinition *definition,
-							   int64 settlement, const char *difference)
-{
-	appendStringInfo(sql,
-					 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
-					 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
-					 "SELECT meter.transaction_id(%s, %s, d.resource, d.account, d.dimensions, "
-					 "d.period_start, d.revision), %s, d.account, d.resource, d.dimensions, "
-					 "d.period_start, d.quantity, d.revision, " INT64_FORMAT ", now() "
-					 "FROM (SELECT x.resource, x.account, x.dimensions, x.period_start, "
-					 "trim_scale(sum(x.quantity)) AS quantity, sum(x.revisions)::integer AS revision "
-					 "FROM (%s) x (resource, account, dimensions, period_start, quantity, revisions) "
-					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d ORDER BY 1",
-					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->stream),
-					 quote_literal_cstr(definition->name),
-					 quote_literal_cstr(definition->name),
-					 settlement, difference,
-					 /* a first row of 0 is one */
-					 METER_KEEPS_ZERO(definition->aggregate) ?
-					 " OR sum(x.revisions) = 0" : "");
 }

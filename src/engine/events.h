@@ -1,12 +1,11 @@
 /*
  * events.h
- *	  The parts that the engine's queries are made of.
+ *	  Events: what the queries over the event log are made of.
  */
 #ifndef METER_EVENTS_H
 #define METER_EVENTS_H
 
-#include "meter.h"
-
+#include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
 
 #include "catalog/definition.h"
@@ -76,8 +75,10 @@ extern void meter_append_straddling(StringInfo sql,
 extern void meter_append_before(StringInfo sql,
 								const MeterDefinition *definition,
 								const char *instant);
-extern char *meter_earliest_instant(const MeterDefinition *definition);
 extern char *meter_late_rows(const MeterDefinition *definition, int64 safe);
+extern void meter_append_not_held(StringInfo sql,
+								  const MeterDefinition *definition,
+								  const char *log, const char *alias);
 extern void meter_append_number_attribute(StringInfo sql, const char *key);
 extern void meter_append_action_filter(StringInfo sql,
 									   const MeterDefinition *definition);
@@ -85,18 +86,5 @@ extern void meter_append_upsert_state(StringInfo sql,
 									  const MeterDefinition *definition,
 									  const char *unnamed_since,
 									  bool straddling);
-extern void meter_append_difference(StringInfo sql,
-									const MeterDefinition *definition,
-									const char *timelines, const char *end,
-									const char *ledger);
-extern char *meter_ledger_of_touched(const MeterDefinition *definition,
-									 const char *touched, const char *end,
-									 bool few);
-extern char *meter_ledger_of_range(const MeterDefinition *definition,
-								   const char *from, const char *end);
-extern void meter_append_insert_difference(StringInfo sql,
-										   const MeterDefinition *definition,
-										   int64 settlement,
-										   const char *difference);
 
 #endif							/* METER_EVENTS_H */

@@ -6,10 +6,11 @@
  * share of the time up to t, truncated toward zero in the value's own scale.
  * So the parts of any cut add up to the value, to the last digit.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -17,7 +18,10 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
+#include "utils/timestamp.h"
 
+#include "core/core.h"
+#include "core/grid.h"
 #include "pg/arguments.h"
 #include "pg/timezone.h"
 

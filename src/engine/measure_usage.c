@@ -1,20 +1,30 @@
 /*
  * measure_usage.c
- *	  A step of a meter of measures.
+ *	  Usage of measures: what a step settles of them, and computing resources
+ *	  anew that late rows have affected.
  *
- * The same stages as in advance.c, over two logs: measures make usage, and
+ * The same stages as in event_usage.c, over two logs: measures make usage, and
  * events say who owns what was used.  A late row of either leads to the
  * resource being computed anew, from the first period that it may change.
  */
-#include "engine/measures.h"
+#include "postgres.h"
 
-#include "access/xact.h"
-#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
-#include "engine/clock.h"
+#include "catalog/definition.h"
+#include "core/core.h"
+#include "core/grid.h"
 #include "engine/duplicate_keys.h"
 #include "engine/events.h"
+#include "engine/late.h"
+#include "engine/ledger.h"
+#include "engine/measure_usage.h"
+#include "engine/measures.h"
+#include "engine/step_state.h"
+#include "pg/now.h"
+#include "pg/settings.h"
 #include "pg/spi.h"
 
 /* Ledger rows are looked up one by one up to so many periods of resources. */
@@ -252,42 +262,6 @@ meter_released_measures(const MeterDefinition *definition,
 }
 
 /*
- * The latest end, not one of the future, of measures that came since this was
- * asked the last time; false: there is none.  Those of the future are
- * remembered apart, as those of events (see clock.c).
- */
-bool
-meter_latest_measure(MeterDefinition *definition, TimestampTz *latest)
-{
-	MeterLogProgress *measures = &definition->measures;
-	const char *schema = quote_identifier(definition->stream);
-	const char *now = meter_timestamp_literal(meter_now());
-	bool		found;
-
-	/* nothing came since, and nobody is about to commit something */
-	if (measures->clock_position >= measures->safe && !measures->has_note &&
-		!IsolationUsesXactSnapshot())
-		return false;
-
-	meter_execute(psprintf("SELECT max(end_time) FILTER (WHERE end_time <= %s), "
-						   "count(*) FILTER (WHERE end_time > %s) "
-						   "FROM %s.measure WHERE arrival > " INT64_FORMAT,
-						   now, now, schema, measures->clock_position),
-				  SPI_OK_SELECT);
-	found = meter_result_instant(1, latest);
-	if (meter_result_count(2) > 0)
-		meter_execute(psprintf("INSERT INTO %s.future (meter, \"time\") "
-							   "SELECT DISTINCT %s, end_time FROM %s.measure "
-							   "WHERE arrival > " INT64_FORMAT " AND end_time > %s "
-							   "ORDER BY 2 ON CONFLICT DO NOTHING",
-							   schema, quote_literal_cstr(definition->name),
-							   schema, measures->clock_position, now),
-					  SPI_OK_INSERT);
-	measures->clock_position = Max(measures->clock_position, measures->safe);
-	return found;
-}
-
-/*
  * The measures of a span of time: about how many parts they have, the first
  * that began before, and whether all of them lie within a period and say who
  * pays.
@@ -427,57 +401,6 @@ meter_measure_settle(MeterDefinition *definition, TimestampTz end,
 	step->usage_rows += SPI_processed;
 	definition->watermark = end;
 	meter_prune_measure_keys(definition);
-}
-
-/* Has a step changed what is stored of a meter's measure log? */
-bool
-meter_measure_progress_differs(const MeterDefinition *a,
-							   const MeterDefinition *b)
-{
-	const MeterLogProgress *x = &a->measures;
-	const MeterLogProgress *y = &b->measures;
-
-	return x->position != y->position ||
-		x->position_watermark != y->position_watermark ||
-		x->has_note != y->has_note ||
-		(x->has_note && (x->note_bound != y->note_bound ||
-						 x->note_server != y->note_server)) ||
-		x->clock_position != y->clock_position;
-}
-
-/* Write how far a meter has come in the measure log. */
-void
-meter_store_measure_progress(const MeterDefinition *definition)
-{
-	const MeterLogProgress *measures = &definition->measures;
-	MeterSession session;
-	Oid			types[9] = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID,
-	TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
-	Datum		values[9];
-	char		nulls[9];
-
-	memset(nulls, ' ', sizeof(nulls));
-	values[0] = CStringGetTextDatum(definition->stream);
-	values[1] = CStringGetTextDatum(definition->name);
-	values[2] = Int64GetDatum(measures->position);
-	values[3] = TimestampTzGetDatum(measures->position_watermark);
-	nulls[3] = TIMESTAMP_IS_NOBEGIN(measures->position_watermark) ? 'n' : ' ';
-	values[4] = Int64GetDatum(measures->note_bound);
-	values[5] = measures->note_writers;
-	values[6] = TimestampTzGetDatum(measures->note_server);
-	nulls[4] = nulls[5] = nulls[6] = measures->has_note ? ' ' : 'n';
-	values[7] = TimestampTzGetDatum(measures->note_watermark);
-	nulls[7] = !measures->has_note ||
-		TIMESTAMP_IS_NOBEGIN(measures->note_watermark) ? 'n' : ' ';
-	values[8] = Int64GetDatum(measures->clock_position);
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET measure_position = $3, measure_position_watermark = $4, "
-						 "measure_note_bound = $5, measure_note_writers = $6, measure_note_server = $7, "
-						 "measure_note_watermark = $8, measure_clock_position = $9 "
-						 "WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 9, types, values, nulls);
-	meter_session_end(&session);
 }
 
 /*

@@ -3,11 +3,17 @@
  *	  What people ask about measures: what was odd, and why a usage row is
  *	  what it is.
  */
-#include "engine/measures.h"
+#include "postgres.h"
 
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "catalog/definition.h"
+#include "core/grid.h"
 #include "engine/events.h"
+#include "engine/measure_views.h"
+#include "engine/measures.h"
 #include "pg/spi.h"
 
 /* What copies must agree in. */

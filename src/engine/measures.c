@@ -9,16 +9,19 @@
  * and every event that names one changes it.  So a meter of measures reads
  * both logs, and has a position in each.
  *
- * As in query.c, every part names each table with its schema, and instants
+ * As in events.c, every part names each table with its schema, and instants
  * are written into the text.  The row of the measure log is e in all of them.
  */
-#include "engine/measures.h"
+#include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "utils/array.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "catalog/definition.h"
+#include "core/core.h"
+#include "core/grid.h"
 #include "engine/events.h"
+#include "engine/measures.h"
 #include "log/segment.h"
 #include "pg/spi.h"
 
@@ -48,74 +51,6 @@ is_text_column(const char *name)
 {
 	return strcmp(name, "source") == 0 || strcmp(name, "id") == 0 ||
 		strcmp(name, "entity") == 0;
-}
-
-/* What a meter of measures takes its values from. */
-void
-meter_check_measure_value(const char *value_from, MeterAggregate aggregate)
-{
-	static const char *const columns[] = {
-		"", "arrival", "source", "id", "start_time", "end_time", "resource",
-		"account", "entity", "attributes"
-	};
-	int			i;
-
-	if (aggregate == METER_COUNT && strcmp(value_from, "value") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("value_from means nothing to aggregate count"),
-				 errhint("It counts measures, whatever they say. Leave value_from out, or use unique.")));
-	if (aggregate == METER_UNIQUE && is_text_column(value_from))
-		return;
-	for (i = 0; i < (int) lengthof(columns); i++)
-	{
-		if (strcmp(value_from, columns[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("values cannot be taken from \"%s\"", value_from),
-					 aggregate == METER_UNIQUE ?
-					 errhint("value_from is value, source, id, entity or a key of attributes.") :
-					 errhint("value_from is value, or a key of attributes that is a number.")));
-	}
-}
-
-/* Make the tables of a stream that meters of measures keep their own in. */
-void
-meter_create_measure_tables(const char *schema)
-{
-	meter_execute(psprintf("CREATE TABLE %s.measure_key ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "period_start timestamptz NOT NULL, "
-						   "block bigint NOT NULL, "
-						   "keys bytea NOT NULL)", schema),
-				  SPI_OK_UTILITY);
-	/* hashes cannot be compressed */
-	meter_execute(psprintf("ALTER TABLE %s.measure_key ALTER COLUMN keys SET STORAGE EXTERNAL",
-						   schema), SPI_OK_UTILITY);
-	meter_execute(psprintf("CREATE INDEX measure_key_period ON %s.measure_key (meter, period_start)",
-						   schema), SPI_OK_UTILITY);
-	meter_execute(psprintf("CREATE TABLE %s.counter_state ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "resource text COLLATE \"C\" NOT NULL, "
-						   "dimensions text[] COLLATE \"C\" NOT NULL, "
-						   "\"time\" timestamptz NOT NULL, "
-						   "value numeric NOT NULL, "
-						   "PRIMARY KEY (meter, resource, dimensions))", schema),
-				  SPI_OK_UTILITY);
-}
-
-/* Remove what a meter keeps there.  Within a session. */
-void
-meter_forget_measures(const char *stream, const char *meter)
-{
-	static const char *const tables[] = {"measure_key", "counter_state"};
-	int			i;
-
-	for (i = 0; i < (int) lengthof(tables); i++)
-		meter_execute(psprintf("DELETE FROM %s.%s WHERE meter = %s",
-							   quote_identifier(stream), tables[i],
-							   quote_literal_cstr(meter)),
-					  SPI_OK_DELETE);
 }
 
 /* The beginning of the period that holds an instant, as cheap as it gets. */
@@ -247,15 +182,6 @@ of_meter(const MeterDefinition *definition, const char *table,
 					alias, quote_literal_cstr(definition->name));
 }
 
-/* Not a measure that is held for the meter. */
-static void
-append_not_held(StringInfo sql, const MeterDefinition *definition,
-				const char *alias)
-{
-	appendStringInfo(sql, "NOT EXISTS (SELECT FROM %s AND h.log = 'measure' AND h.arrival = %s.arrival)",
-					 of_meter(definition, "held", "h"), alias);
-}
-
 /* Measures that there are, as far as a scope goes: conditions with AND. */
 static void
 append_scope(StringInfo sql, const MeterDefinition *definition,
@@ -271,7 +197,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 	if (scope->any_held)
 	{
 		appendStringInfoString(sql, " AND ");
-		append_not_held(sql, definition, alias);
+		meter_append_not_held(sql, definition, "measure", alias);
 	}
 }
 
@@ -762,7 +688,7 @@ meter_earliest_measure(const MeterDefinition *definition)
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, "e.entity = %s AND ",
 						 quote_literal_cstr(definition->entity));
-	append_not_held(&sql, definition, "e");
+	meter_append_not_held(&sql, definition, "measure", "e");
 	return sql.data;
 }
 
@@ -786,7 +712,7 @@ meter_late_measures(const MeterDefinition *definition, int64 safe)
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, "(e.id IS NOT NULL OR e.entity = %s) AND ",
 						 quote_literal_cstr(definition->entity));
-	append_not_held(&sql, definition, "e");
+	meter_append_not_held(&sql, definition, "measure", "e");
 	return sql.data;
 }
 
@@ -828,7 +754,7 @@ append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
 					 "FROM (SELECT l.*, " SINCE_COPY("l", "") " FROM %s.measure l WHERE l.start_time < %s "
 					 "AND l.start_time >= %s - '" INT64_FORMAT " microseconds'::interval AND ",
 					 schema, to, first, definition->identity_window);
-	append_not_held(sql, definition, "l");
+	meter_append_not_held(sql, definition, "measure", "l");
 	appendStringInfoString(sql, ") e LEFT JOIN ");
 	append_owners_in_view(sql, definition, from, to);
 	appendStringInfo(sql, " ON o.resource = e.resource%s WHERE ",

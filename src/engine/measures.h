@@ -1,15 +1,12 @@
 /*
  * measures.h
- *	  Meters of measures: quantities used between two instants.
+ *	  What queries over measures are made of.
  */
 #ifndef METER_MEASURES_H
 #define METER_MEASURES_H
 
-#include "meter.h"
-
 #include "lib/stringinfo.h"
 
-#include "engine/event_usage.h"
 #include "catalog/definition.h"
 #include "engine/events.h"
 
@@ -37,10 +34,6 @@ typedef struct MeterMeasureScope
 	bool		any_voided;
 } MeterMeasureScope;
 
-extern void meter_check_measure_value(const char *value_from,
-									  MeterAggregate aggregate);
-extern void meter_create_measure_tables(const char *schema);
-extern void meter_forget_measures(const char *stream, const char *meter);
 extern char *meter_earliest_measure(const MeterDefinition *definition);
 extern char *meter_complex_condition(const MeterDefinition *definition,
 									 const char *from);
@@ -48,7 +41,6 @@ extern char *meter_late_measures(const MeterDefinition *definition,
 								 int64 safe);
 extern char *meter_period_of(const MeterDefinition *definition,
 										const char *at);
-
 extern int64 meter_sealed_measures_for(const MeterDefinition *definition,
 									   double nresources);
 extern void meter_look_up_scope(const MeterDefinition *definition,
@@ -73,38 +65,5 @@ extern char *meter_measure_difference(const char *ledger);
 extern void meter_append_measures_in_view(StringInfo sql,
 										  const MeterDefinition *definition,
 										  const char *from, const char *to);
-extern void meter_append_measure_anomaly(StringInfo sql, const char *stream,
-										 const char *identity_window);
-extern void meter_append_measure_meter_anomaly(StringInfo sql,
-											   const MeterDefinition *definition);
-
-extern bool meter_measure_late(MeterDefinition *definition, int64 safe,
-							   TimestampTz noted_at,
-							   TimestampTz measures_noted_at,
-							   MeterStep *step);
-extern int64 meter_measure_recompute(MeterDefinition *definition,
-									 const char *touched,
-									 TimestampTz horizon,
-									 bool write_states);
-extern bool meter_latest_measure(MeterDefinition *definition,
-								 TimestampTz *latest);
-extern void meter_measure_settle(MeterDefinition *definition, TimestampTz end,
-								 MeterStep *step);
-extern TimestampTz meter_measure_bound(MeterDefinition *definition,
-									   TimestampTz target);
-extern int64 meter_measure_resettle(MeterDefinition *definition,
-									TimestampTz from, TimestampTz to);
-extern char *meter_released_measures(const MeterDefinition *definition,
-									 const char *released);
-extern bool meter_measure_progress_differs(const MeterDefinition *a,
-										   const MeterDefinition *b);
-extern void meter_store_measure_progress(const MeterDefinition *definition);
-extern void meter_explain_measures(FunctionCallInfo fcinfo,
-								   MeterDefinition *definition,
-								   const char *uuid, const char *account,
-								   const char *resource,
-								   const char *dimensions,
-								   TimestampTz period_start,
-								   int64 settlement);
 
 #endif							/* METER_MEASURES_H */

@@ -4,26 +4,34 @@
  *
  * A snapshot of a source says of each of its resources whether it ran.  Where
  * a meter makes something else of the log a statement is logged, as evidence
- * that is evaluated like an event (see statement.c).  Where they agree nothing
+ * that is evaluated like an event (see observation.c).  Where they agree nothing
  * is, so whatever bears on the comparison later makes it be done again:
  * rows that arrive, snapshots of earlier instants, and meters that are new.
  *
  * Whoever compares holds the lock on the meter's row.  Names of statements are
  * made of what they are about, so that none is logged twice.
  */
-#include "engine/reconcile.h"
+#include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
-#include "pg/quantity.h"
-#include "engine/events.h"
+#include "catalog/definition.h"
 #include "catalog/source.h"
-#include "pg/spi.h"
 #include "catalog/stream.h"
-#include "worker/worker.h"
+#include "core/core.h"
+#include "engine/events.h"
+#include "engine/reconcile.h"
+#include "pg/arguments.h"
+#include "pg/now.h"
+#include "pg/quantity.h"
+#include "pg/spi.h"
+#include "pg/wake.h"
 
 /* Rows of snapshots are looked up one by one up to so many. */
 #define FEW_LOOKUPS		100000

@@ -5,8 +5,6 @@
 #ifndef METER_RECONCILE_H
 #define METER_RECONCILE_H
 
-#include "meter.h"
-
 #include "catalog/definition.h"
 
 extern bool meter_compare_arrived(const MeterDefinition *definition,

@@ -8,12 +8,14 @@
  * result is a bytea: the state at the end, then the encoded timeline.  A
  * caller may hand anything in as such a bytea, so it is read with care.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "fmgr.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -23,14 +25,21 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#include "pg/arguments.h"
-#include "core/codec.h"
 #include "catalog/definition.h"
-#include "pg/quantity.h"
-#include "pg/observation_json.h"
+#include "core/codec.h"
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/grid.h"
 #include "core/observation.h"
+#include "core/pairing.h"
+#include "core/rounding.h"
+#include "core/timeline_builder.h"
+#include "pg/arguments.h"
+#include "pg/observation_json.h"
+#include "pg/quantity.h"
 #include "pg/timezone.h"
 #include "types/transaction_id.h"
 

@@ -6,18 +6,19 @@
  * They are made anew whenever a meter comes or goes, with a branch for each,
  * so that a filter on meter or resource reaches the logs.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
 #include "catalog/definition.h"
-#include "engine/measures.h"
-#include "engine/events.h"
-#include "pg/spi.h"
 #include "catalog/stream.h"
+#include "engine/events.h"
+#include "engine/measure_views.h"
+#include "engine/measures.h"
 #include "engine/views.h"
+#include "pg/spi.h"
 
 /* The view current_usage, to which branches for meters are added. */
 static void

@@ -7,12 +7,14 @@
  * the stream's schema, who must own the table.  What is collected lives in a
  * memory context of its own, with everything else of the intake.
  */
-#include "log/intake.h"
+#include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -20,13 +22,18 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "types/event.h"
-#include "types/protobuf.h"
+#include "catalog/stream.h"
+#include "core/core.h"
+#include "core/eventform.h"
+#include "core/messages.h"
+#include "log/intake.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
-#include "catalog/stream.h"
+#include "types/event.h"
+#include "types/protobuf.h"
 
 /* A block is inserted when it has as many rows, or about as many bytes. */
 #define BLOCK_ROWS	1000

@@ -5,8 +5,6 @@
 #ifndef METER_INTAKE_H
 #define METER_INTAKE_H
 
-#include "meter.h"
-
 #include "core/messages.h"
 
 typedef struct MeterIntake MeterIntake;

@@ -16,16 +16,19 @@
  * other virtual transaction IDs.  When a backend crashes, all but the
  * postmaster start anew, so it is the checkpointer's start that counts.
  */
-#include "log/position.h"
+#include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
-#include "pg/spi.h"
+#include "catalog/definition.h"
 #include "catalog/stream.h"
+#include "log/position.h"
+#include "pg/spi.h"
 
 /* Writers of a log. */
 static const char *const writers_query =

@@ -5,6 +5,8 @@
 #ifndef METER_POSITION_H
 #define METER_POSITION_H
 
+#include "datatype/timestamp.h"
+
 #include "catalog/definition.h"
 
 /* After a restart no others can be left of those that wrote before it. */

@@ -17,24 +17,29 @@
  *
  * Whoever rolls or seals holds the lock on the stream.
  */
-#include "log/segment.h"
+#include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
-#include "log/position.h"
-#include "pg/spi.h"
 #include "catalog/stream.h"
-#include "worker/worker.h"
+#include "core/core.h"
+#include "log/position.h"
+#include "log/segment.h"
+#include "pg/arguments.h"
+#include "pg/now.h"
+#include "pg/settings.h"
+#include "pg/spi.h"
+#include "pg/wake.h"
 
 /* Rows and minutes after which a segment makes room; 0: never. */
-int			meter_segment_rows = 1000000;
-int			meter_segment_age = 30 * 24 * 60;
 
 /* The logs, and the times by which the planner can tell segments apart. */
 typedef struct Log

@@ -5,7 +5,8 @@
 #ifndef METER_SEGMENT_H
 #define METER_SEGMENT_H
 
-#include "meter.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 /* Segment k of a log holds arrivals [k << bits, (k + 1) << bits). */
 #define METER_SEGMENT_BITS	32
@@ -19,9 +20,6 @@ typedef struct MeterSegment
 	const char *log;
 	int64		number;
 } MeterSegment;
-
-extern int	meter_segment_rows;
-extern int	meter_segment_age;
 
 extern void meter_create_segment(const char *stream, const char *log,
 								 int64 segment);

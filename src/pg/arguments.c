@@ -2,11 +2,18 @@
  * arguments.c
  *	  Arguments that many functions take: precision, period, rounding.
  */
-#include "pg/arguments.h"
+#include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
-#include "pg/quantity.h"
+#include "core/core.h"
+#include "core/grid.h"
+#include "core/rounding.h"
+#include "pg/arguments.h"
 
 /* An interval as a user wrote it, for errors. */
 static char *
@@ -104,4 +111,56 @@ meter_rounding_by_name(const char *name)
 				 errmsg("rounding \"%s\" not recognized", name),
 				 errhint("It can be up, down, nearest or none.")));
 	return rounding;
+}
+
+/* A text argument that must be given. */
+char *
+meter_text_arg(FunctionCallInfo fcinfo, int argument, const char *what)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", what)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+/* The elements of a text[], none of which may be null or empty. */
+int
+meter_text_elements(Datum array, const char *what, char ***elements)
+{
+	ArrayType  *value = DatumGetArrayTypeP(array);
+	Datum	   *datums;
+	bool	   *nulls;
+	int			count;
+	int			i;
+	int			j;
+
+	if (ARR_NDIM(value) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("%s must be a one-dimensional array", what)));
+	deconstruct_array(value, TEXTOID, -1, false, TYPALIGN_INT,
+					  &datums, &nulls, &count);
+	*elements = palloc(Max(count, 1) * sizeof(char *));
+	for (i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", what)));
+		(*elements)[i] = TextDatumGetCString(datums[i]);
+		if ((*elements)[i][0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s must not contain an empty name", what)));
+		for (j = 0; j < i; j++)
+		{
+			if (strcmp((*elements)[i], (*elements)[j]) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("%s name \"%s\" twice", what,
+								(*elements)[i])));
+		}
+	}
+	return count;
 }

@@ -6,16 +6,18 @@
  * statement, so nothing in it is relied upon: what is not as the engine
  * writes it says nothing.
  */
-#include "pg/observation_json.h"
+#include "postgres.h"
 
 #include <ctype.h>
 
+#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "core/core.h"
+#include "pg/observation_json.h"
 
 /* So many digits of a number, at most 9; false if there are fewer. */
 static bool

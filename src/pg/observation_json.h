@@ -5,8 +5,6 @@
 #ifndef METER_OBSERVATION_JSON_H
 #define METER_OBSERVATION_JSON_H
 
-#include "meter.h"
-
 #include "utils/jsonb.h"
 
 extern bool meter_statement_instant_of(Jsonb *attributes, const char *key,

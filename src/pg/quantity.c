@@ -6,13 +6,17 @@
  * finite decimal; else divided once, last, and rounded half away from zero at
  * the 12th digit.  No floating point anywhere.
  */
-#include "pg/quantity.h"
+#include "postgres.h"
 
 #include "common/int.h"
+#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
 
+#include "core/core.h"
 #include "core/decimal.h"
+#include "pg/quantity.h"
 
 #define ROUNDED_DIGITS	12
 

@@ -5,8 +5,7 @@
 #ifndef METER_QUANTITY_H
 #define METER_QUANTITY_H
 
-#include "meter.h"
-
+#include "datatype/timestamp.h"
 #include "utils/numeric.h"
 
 #include "core/core.h"

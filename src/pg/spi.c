@@ -7,7 +7,7 @@
  * where that role's own functions can do no harm to whoever called.  What a
  * session changes is put back at its end, or by the (sub)transaction's abort.
  */
-#include "pg/spi.h"
+#include "postgres.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -16,12 +16,17 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "core/core.h"
+#include "pg/spi.h"
 
 /* Set a parameter until the session ends. */
 static void
@@ -357,4 +362,13 @@ meter_text_array_literal(Datum array)
 	getTypeOutputInfo(TEXTARRAYOID, &output, &varlena);
 	return psprintf("%s::text[]",
 					quote_literal_cstr(OidOutputFunctionCall(output, array)));
+}
+
+/* Run a query whose one row has int8 and timestamptz columns. */
+void
+meter_execute_row(const char *sql)
+{
+	meter_execute(sql, SPI_OK_SELECT);
+	if (SPI_processed != 1)
+		elog(ERROR, "one row expected of: %s", sql);
 }

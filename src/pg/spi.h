@@ -5,9 +5,9 @@
 #ifndef METER_SPI_H
 #define METER_SPI_H
 
-#include "meter.h"
-
+#include "datatype/timestamp.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "lib/stringinfo.h"
 
 /* What meter_session_end() puts back. */
@@ -28,6 +28,7 @@ extern void meter_execute(const char *sql, int expected);
 extern void meter_execute_params(const char *sql, int expected, int nargs,
 								 Oid *types, Datum *values,
 								 const char *nulls);
+extern void meter_execute_row(const char *sql);
 extern void meter_insert_rows(SPIPlanPtr *plan, const char *sql,
 							  const char *name, TupleDesc descriptor,
 							  Tuplestorestate *rows, int64 nrows);

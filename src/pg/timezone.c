@@ -5,11 +5,13 @@
  * Zones that were looked up stay for the life of the process, as the server
  * keeps those it has loaded; each remembers the midnights asked for lately.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "pgtime.h"
 #include "utils/memutils.h"
 
+#include "core/core.h"
+#include "core/grid.h"
 #include "pg/timezone.h"
 
 #define REMEMBERED_DAYS 64		/* a power of two */

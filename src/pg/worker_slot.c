@@ -25,8 +25,9 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "core/core.h"
 #include "pg/meter_compat.h"
-#include "worker/worker.h"
+#include "pg/settings.h"
 #include "pg/worker_slot.h"
 
 /* The longest waits, in seconds, of doubling ones that start at the naptime */

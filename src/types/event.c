@@ -11,19 +11,26 @@
  * An event's texts are UTF-8 also in the server: elsewhere they are converted
  * where they come in and go out.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "catalog/namespace.h"
 #include "common/hashfn.h"
+#include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
-#include "types/event.h"
+#include "core/core.h"
+#include "core/eventform.h"
 #include "core/instant.h"
 #include "core/jsontext.h"
+#include "core/problem.h"
+#include "pg/meter_compat.h"
 #include "pg/quantity.h"
+#include "types/event.h"
 
 PG_FUNCTION_INFO_V1(meter_event_in);
 PG_FUNCTION_INFO_V1(meter_event_out);
@@ -54,6 +61,25 @@ PG_FUNCTION_INFO_V1(meter_event_attributes);
 #define BAD_HEADER_SIZE	5
 
 int			meter_on_bad_event = METER_BAD_EVENT_ERROR;
+
+static const struct config_enum_entry on_bad_event_options[] = {
+	{"error", METER_BAD_EVENT_ERROR, false},
+	{"divert", METER_BAD_EVENT_DIVERT, false},
+	{NULL, 0, false}
+};
+
+/* Define the setting, while the library is loaded. */
+void
+meter_events_settings_init(void)
+{
+	DefineCustomEnumVariable("meter.on_bad_event",
+							 "What becomes of input that is no event: error, or divert.",
+							 "Diverted, it becomes a bad event, which only the inbox of a stream takes, and keeps in its table \"rejected\".",
+							 &meter_on_bad_event,
+							 METER_BAD_EVENT_ERROR, on_bad_event_options,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+}
 
 /* --- encodings ---------------------------------------------------------- */
 

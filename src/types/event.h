@@ -9,8 +9,9 @@
 #ifndef METER_EVENT_H
 #define METER_EVENT_H
 
-#include "meter.h"
+#include "fmgr.h"
 
+#include "core/core.h"
 #include "core/eventform.h"
 
 /* What becomes of a text that is no event: meter.on_bad_event. */
@@ -21,6 +22,8 @@ typedef enum MeterOnBadEvent
 } MeterOnBadEvent;
 
 extern int	meter_on_bad_event;
+
+extern void meter_events_settings_init(void);
 
 /* An event as a value; it must have passed meter_event_check(). */
 extern struct varlena *meter_event_pack(const MeterUsageEvent *event);

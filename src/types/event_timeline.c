@@ -2,16 +2,20 @@
  * event_timeline.c
  *	  The aggregate meter.timeline(event, starts, stops).
  *
- * It collects what its namesake over columns does (aggregate.c): the offering
+ * It collects what its namesake over columns does (timeline_agg.c): the offering
  * is the label.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "utils/array.h"
 
-#include "types/timeline_agg.h"
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/eventform.h"
 #include "types/event.h"
+#include "types/timeline_agg.h"
 
 PG_FUNCTION_INFO_V1(meter_events_accum_event);
 

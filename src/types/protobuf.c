@@ -5,18 +5,27 @@
  * Messages are written by protobuf-c and read by wire.c, which can say what
  * is wrong with one and where.  Both know them from usage.proto alone.
  */
-#include "types/protobuf.h"
+#include "postgres.h"
 
 #include "common/int.h"
+#include "fmgr.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
+#include "utils/timestamp.h"
 
-#include "types/event.h"
+#include "core/core.h"
+#include "core/eventform.h"
+#include "core/messages.h"
+#include "core/wire.h"
+#include "pg/meter_compat.h"
 #include "pg/spi.h"
+#include "types/event.h"
+#include "types/protobuf.h"
 #include "types/usage.pb-c.h"
 #include "types/wire_descriptor.h"
 

@@ -5,9 +5,8 @@
 #ifndef METER_PROTOBUF_H
 #define METER_PROTOBUF_H
 
-#include "meter.h"
-
 #include "core/messages.h"
+#include "core/wire.h"
 
 /* The messages of usage.proto, as wire.c reads them. */
 typedef enum MeterProtobuf

@@ -7,26 +7,33 @@
  * the same bytes.  Everything here is a function of its arguments alone; only
  * the rules of named time zones come from outside.
  */
-#include "meter.h"
+#include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "fmgr.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rangetypes.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#include "pg/arguments.h"
 #include "core/codec.h"
-#include "core/decimal.h"
+#include "core/core.h"
+#include "core/grid.h"
 #include "core/packed.h"
-#include "pg/quantity.h"
+#include "core/rounding.h"
 #include "core/textform.h"
-#include "types/timeline.h"
+#include "core/timeline_builder.h"
+#include "pg/arguments.h"
+#include "pg/meter_compat.h"
+#include "pg/quantity.h"
 #include "pg/timezone.h"
+#include "types/timeline.h"
 
 PG_FUNCTION_INFO_V1(meter_timeline_in);
 PG_FUNCTION_INFO_V1(meter_timeline_out);

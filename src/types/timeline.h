@@ -5,10 +5,11 @@
 #ifndef METER_TIMELINE_H
 #define METER_TIMELINE_H
 
-#include "meter.h"
+#include "datatype/timestamp.h"
 
-#include "core/pairing.h"
+#include "core/grid.h"
 #include "core/rounding.h"
+#include "core/timeline_builder.h"
 
 /* A window of time, from a tstzrange. */
 typedef struct MeterWindow

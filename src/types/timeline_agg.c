@@ -15,17 +15,26 @@
  *
  * Everything lives in the aggregate's memory context.
  */
-#include "meter.h"
+#include "postgres.h"
 
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
-#include "types/timeline_agg.h"
-#include "pg/arguments.h"
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/grid.h"
 #include "core/levels.h"
 #include "core/packed.h"
+#include "core/pairing.h"
+#include "core/rounding.h"
+#include "core/timeline_builder.h"
+#include "pg/arguments.h"
 #include "pg/quantity.h"
 #include "types/timeline.h"
+#include "types/timeline_agg.h"
 
 PG_FUNCTION_INFO_V1(meter_events_accum);
 PG_FUNCTION_INFO_V1(meter_events_accum_window);

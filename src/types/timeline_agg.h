@@ -5,9 +5,11 @@
 #ifndef METER_TIMELINE_AGG_H
 #define METER_TIMELINE_AGG_H
 
-#include "meter.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
 
-#include "core/pairing.h"
+#include "core/core.h"
+#include "core/event_set.h"
 
 extern Datum meter_events_collect(FunctionCallInfo fcinfo, MeterKind kind,
 								  int64 time, const MeterAttr *attrs);

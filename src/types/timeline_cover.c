@@ -7,14 +7,19 @@
  * come in order extend the last one, and a full state is joined before it
  * grows.
  */
-#include "meter.h"
+#include "postgres.h"
 
+#include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
+#include "utils/timestamp.h"
 
-#include "types/timeline_agg.h"
-#include "pg/quantity.h"
+#include "core/core.h"
 #include "core/ranges.h"
+#include "core/timeline_builder.h"
+#include "pg/quantity.h"
 #include "types/timeline.h"
+#include "types/timeline_agg.h"
 
 PG_FUNCTION_INFO_V1(meter_heartbeats_accum);
 PG_FUNCTION_INFO_V1(meter_merge_accum);

@@ -9,15 +9,20 @@
  * primary key of a ledger grows at its right edge, and the rows of a resource
  * in a period are a range of it.
  */
-#include "types/transaction_id.h"
+#include "postgres.h"
 
 #include "catalog/pg_collation.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "mb/pg_wchar.h"
+#include "utils/timestamp.h"
 
+#include "core/core.h"
 #include "core/sha256.h"
+#include "types/transaction_id.h"
 
 #define RESOURCE_HASH_BITS	42
 #define ROW_HASH_BITS		44

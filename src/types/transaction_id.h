@@ -5,8 +5,7 @@
 #ifndef METER_TRANSACTION_ID_H
 #define METER_TRANSACTION_ID_H
 
-#include "meter.h"
-
+#include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
 #include "utils/uuid.h"
 

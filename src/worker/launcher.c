@@ -37,10 +37,12 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "worker/launcher.h"
+#include "core/core.h"
 #include "pg/meter_compat.h"
-#include "worker/worker.h"
+#include "pg/settings.h"
 #include "pg/worker_slot.h"
+#include "worker/launcher.h"
+#include "worker/worker.h"
 
 /* Seconds until a worker is tried again that found no room in the server */
 #define RETRY_SECONDS 5

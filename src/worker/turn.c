@@ -44,13 +44,16 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "engine/event_usage.h"
-#include "pg/meter_compat.h"
-#include "log/segment.h"
+#include "catalog/definition.h"
 #include "catalog/stream.h"
-#include "worker/turn.h"
-#include "worker/worker.h"
+#include "commands/advance.h"
+#include "core/core.h"
+#include "engine/step.h"
+#include "engine/step_state.h"
+#include "log/segment.h"
+#include "pg/settings.h"
 #include "pg/worker_slot.h"
+#include "worker/turn.h"
 
 /* Seconds after which a turn makes room for another database */
 #define TURN_SECONDS 60

@@ -8,10 +8,6 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
-
-#include "access/htup_details.h"
-#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
@@ -20,68 +16,22 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/timestamp.h"
 
-#include "pg/meter_compat.h"
-#include "worker/worker.h"
+#include "pg/settings.h"
+#include "pg/wake.h"
 #include "pg/worker_slot.h"
+#include "worker/worker.h"
 
 #define RESTART_SECONDS 5
-#define WORKERS_LIMIT 1024
 
 #define STATUS_COLUMNS 15
-
-bool		meter_enabled = true;
-int			meter_naptime = 60;
-int			meter_max_workers = 3;
-int			meter_step_timeout = 10 * 60 * 1000;
-
-static bool wake_at_commit = false;
 
 StaticAssertDecl(sizeof(MeterSlotRef) <= BGW_EXTRALEN,
 				 "a slot's reference travels with its worker");
 
 PG_FUNCTION_INFO_V1(meter_worker_wake_sql);
 PG_FUNCTION_INFO_V1(meter_worker_processes);
-
-/* Defines the worker's settings. */
-static void
-define_settings(void)
-{
-	DefineCustomBoolVariable("meter.enabled",
-							 "Starts workers that settle usage in the background.",
-							 "A worker that is at work stops after its step.",
-							 &meter_enabled,
-							 true,
-							 PGC_SIGHUP,
-							 0,
-							 NULL, NULL, NULL);
-	DefineCustomIntVariable("meter.naptime",
-							"Time between two turns of a worker in a database.",
-							NULL,
-							&meter_naptime,
-							60, 1, INT_MAX / 1000,
-							PGC_SIGHUP,
-							GUC_UNIT_S,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("meter.max_workers",
-							"Greatest number of workers at a time, one a database.",
-							"They and the launcher count against max_worker_processes.",
-							&meter_max_workers,
-							3, 1, WORKERS_LIMIT,
-							PGC_SIGHUP,
-							0,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("meter.step_timeout",
-							"Greatest time that a worker spends on one step of a meter.",
-							"A step that takes longer is a failure of its meter; 0 turns the limit off.",
-							&meter_step_timeout,
-							10 * 60 * 1000, 0, INT_MAX,
-							PGC_SIGHUP,
-							GUC_UNIT_MS,
-							NULL, NULL, NULL);
-}
 
 /* Fills in what launcher and workers have in common. */
 static void
@@ -127,55 +77,10 @@ register_launcher(void)
 void
 meter_worker_init(void)
 {
-	define_settings();
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	meter_slots_request();
 	register_launcher();
-}
-
-/*
- * Wakes the launcher once the transaction has committed.  One that is prepared
- * wakes it then: it is looked for again with growing pauses, and found some
- * time after its COMMIT PREPARED.  What a rolled back subtransaction asked for
- * is not taken back: a turn without work is cheap.
- */
-static void
-wake_after_commit(XactEvent event, void *arg pg_attribute_unused())
-{
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_PREPARE:
-			if (wake_at_commit)
-				meter_slot_wake(MyDatabaseId);
-			wake_at_commit = false;
-			break;
-		case XACT_EVENT_ABORT:
-			wake_at_commit = false;
-			break;
-		default:
-			break;
-	}
-}
-
-/*
- * Has a worker look at this database as soon as the current transaction has
- * committed.
- */
-void
-meter_worker_wake(void)
-{
-	static bool registered = false;
-
-	if (!meter_slots_exist())
-		return;
-	if (!registered)
-	{
-		RegisterXactCallback(wake_after_commit, NULL);
-		registered = true;
-	}
-	wake_at_commit = true;
 }
 
 /* meter.worker_wake() */

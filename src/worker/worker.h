@@ -10,13 +10,7 @@
 
 #include "pg/worker_slot.h"
 
-extern bool meter_enabled;
-extern int	meter_naptime;		/* seconds */
-extern int	meter_max_workers;
-extern int	meter_step_timeout; /* milliseconds, 0: none */
-
 extern void meter_worker_init(void);
-extern void meter_worker_wake(void);
 extern void meter_worker_describe(BackgroundWorker *worker,
 								  const MeterSlotRef *slot);
 

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "core/codec.h"
+#include "core/pairing.h"
 #include "core/decimal.h"
 #include "core/rounding.h"
 #include "core/textform.h"

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "core/codec.h"
+#include "core/pairing.h"
 
 #define HISTORIES	2000
 #define DAMAGES		50

@@ -1,5 +1,5 @@
 /*
- * statement.c
+ * observation.c
  *	  Promises: what snapshots say counts in any order; of all that they say,
  *	  logging what is found to make a difference is enough, at once or in
  *	  parts with events arriving in between; from the state carried at any
@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "core/observation.h"
+#include "core/pairing.h"
 
 #define HISTORIES	20000
 #define MINUTES		60

@@ -1,0 +1,144 @@
+/*
+ * advance.c
+ *	  meter.advance(): one bounded step of each meter asked for.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "catalog/definition.h"
+#include "catalog/stream.h"
+#include "commands/advance.h"
+#include "core/core.h"
+#include "engine/step.h"
+#include "engine/step_state.h"
+#include "pg/meter_compat.h"
+
+/* The meters that are worked on. */
+List *
+meter_active_meters(void)
+{
+	return meter_list_meters(NULL, NULL, true);
+}
+
+/* The stream or the meter asked for must be there, active, and the caller's. */
+static List *
+meters_asked_for(char *stream, char *meter)
+{
+	List	   *refs = meter_list_meters(stream, meter, true);
+	List	   *allowed = NIL;
+	ListCell   *cell;
+
+	if (stream != NULL)
+	{
+		meter_check_stream_permission(stream);
+		if (!meter_stream_is_active(stream))
+			meter_not_active(stream);
+		if (meter != NULL && refs == NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("meter \"%s\" of stream \"%s\" does not exist",
+							meter, stream)));
+		return refs;
+	}
+
+	/* of all streams, those that are the caller's */
+	foreach(cell, refs)
+	{
+		MeterRef   *ref = lfirst(cell);
+		Oid			schema = get_namespace_oid(ref->stream, true);
+
+		if (OidIsValid(schema) ? meter_schema_ownercheck(schema, GetUserId()) :
+			superuser())
+			allowed = lappend(allowed, ref);
+	}
+	if (allowed == NIL && refs != NIL)
+		ereport(NOTICE,
+				(errmsg("no meter is advanced: no stream that has one is yours")));
+	return allowed;
+}
+
+/* What advance() has done, and gives out row by row. */
+typedef struct Advanced
+{
+	List	   *refs;
+	MeterStep  *steps;
+} Advanced;
+
+PG_FUNCTION_INFO_V1(meter_advance);
+
+/*
+ * advance(stream, meter), and advance_step(stream, meter), which tells in a
+ * column more if there is more to do: one step of each meter asked for
+ */
+Datum
+meter_advance(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	Advanced   *advanced;
+	MeterRef   *ref;
+	MeterStep  *step;
+	Datum		values[7];
+	bool		nulls[7] = {false, false, false, false, false, false, false};
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext before;
+		TupleDesc	descriptor;
+		List	   *asked;
+		ListCell   *cell;
+		int			i = 0;
+
+		PreventCommandIfReadOnly("meter.advance()");
+		call = SRF_FIRSTCALL_INIT();
+		before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		call->tuple_desc = BlessTupleDesc(descriptor);
+		advanced = palloc(sizeof(Advanced));
+		asked = meters_asked_for(PG_ARGISNULL(0) ? NULL :
+								 text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								 PG_ARGISNULL(1) ? NULL :
+								 text_to_cstring(PG_GETARG_TEXT_PP(1)));
+		advanced->refs = NIL;
+		advanced->steps = palloc(Max(list_length(asked), 1) *
+								 sizeof(MeterStep));
+		call->user_fctx = advanced;
+
+		/* all steps are made now, even if not all rows are asked for */
+		foreach(cell, asked)
+		{
+			ref = lfirst(cell);
+			meter_step(ref->stream, ref->meter, false, &advanced->steps[i]);
+			if (advanced->steps[i].skipped)
+				continue;		/* dropped meanwhile */
+			advanced->refs = lappend(advanced->refs, ref);
+			i++;
+		}
+		call->max_calls = i;
+		MemoryContextSwitchTo(before);
+	}
+	call = SRF_PERCALL_SETUP();
+	if (call->call_cntr >= call->max_calls)
+		SRF_RETURN_DONE(call);
+
+	advanced = call->user_fctx;
+	ref = list_nth(advanced->refs, (int) call->call_cntr);
+	step = &advanced->steps[call->call_cntr];
+	values[0] = CStringGetTextDatum(ref->stream);
+	values[1] = CStringGetTextDatum(ref->meter);
+	values[2] = TimestampTzGetDatum(step->watermark);
+	nulls[2] = !step->has_watermark;
+	values[3] = Int64GetDatum(step->usage_rows);
+	values[4] = Int64GetDatum(step->adjustments);
+	values[5] = Int64GetDatum(step->late_rows);
+	values[6] = BoolGetDatum(step->more);
+	SRF_RETURN_NEXT(call,
+					HeapTupleGetDatum(heap_form_tuple(call->tuple_desc,
+													  values, nulls)));
+}

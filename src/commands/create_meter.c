@@ -1,0 +1,603 @@
+/*
+ * create_meter.c
+ *	  Making and dropping meters: meter.create_meter(), meter.drop_meter().
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "catalog/definition.h"
+#include "catalog/stream.h"
+#include "core/core.h"
+#include "core/grid.h"
+#include "core/rounding.h"
+#include "engine/retention.h"
+#include "engine/usage.h"
+#include "engine/views.h"
+#include "pg/arguments.h"
+#include "pg/now.h"
+#include "pg/quantity.h"
+#include "pg/spi.h"
+#include "pg/timezone.h"
+#include "pg/wake.h"
+
+#define MAX_NAME_BYTES	200
+
+/* A column of the measure log that value_from may name, for unique only. */
+static bool
+is_text_column(const char *name)
+{
+	return strcmp(name, "source") == 0 || strcmp(name, "id") == 0 ||
+		strcmp(name, "entity") == 0;
+}
+
+/* What a meter of measures takes its values from. */
+static void
+check_measure_value(const char *value_from, MeterAggregate aggregate)
+{
+	static const char *const columns[] = {
+		"", "arrival", "source", "id", "start_time", "end_time", "resource",
+		"account", "entity", "attributes"
+	};
+	int			i;
+
+	if (aggregate == METER_COUNT && strcmp(value_from, "value") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("value_from means nothing to aggregate count"),
+				 errhint("It counts measures, whatever they say. Leave value_from out, or use unique.")));
+	if (aggregate == METER_UNIQUE && is_text_column(value_from))
+		return;
+	for (i = 0; i < (int) lengthof(columns); i++)
+	{
+		if (strcmp(value_from, columns[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("values cannot be taken from \"%s\"", value_from),
+					 aggregate == METER_UNIQUE ?
+					 errhint("value_from is value, source, id, entity or a key of attributes.") :
+					 errhint("value_from is value, or a key of attributes that is a number.")));
+	}
+}
+
+/* What a meter takes its values from: the value, or an attribute. */
+static void
+check_value_from(const char *value_from, MeterAggregate aggregate)
+{
+	static const char *const columns_without[] = {
+		"", "arrival", "source", "id", "time", "resource", "account", "entity",
+		"action", "offering", "attributes"
+	};
+	int			i;
+
+	if (METER_OF_MEASURES(aggregate))
+	{
+		check_measure_value(value_from, aggregate);
+		return;
+	}
+	for (i = 0; i < (int) lengthof(columns_without); i++)
+	{
+		if (strcmp(value_from, columns_without[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("values cannot be taken from \"%s\"", value_from),
+					 errhint("value_from is value, or a key of attributes that is a number.")));
+	}
+}
+
+/* Actions in two lists that exclude each other. */
+static void
+check_disjoint(char **a, int na, const char *awhat,
+			   char **b, int nb, const char *bwhat)
+{
+	int			i;
+	int			j;
+
+	for (i = 0; i < na; i++)
+	{
+		for (j = 0; j < nb; j++)
+		{
+			if (strcmp(a[i], b[j]) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("action \"%s\" is in both %s and %s",
+								a[i], awhat, bwhat),
+						 errhint("An action can do one thing only for a meter.")));
+		}
+	}
+}
+
+/* Actions that the engine keeps for itself. */
+static void
+check_not_reserved(char **actions, int count)
+{
+	int			i;
+
+	for (i = 0; i < count; i++)
+	{
+		if (strcmp(actions[i], "void") == 0 ||
+			strncmp(actions[i], "reconciled:", 11) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_RESERVED_NAME),
+					 errmsg("action \"%s\" is reserved", actions[i])));
+	}
+}
+
+/* Check the three lists of actions. */
+static void
+check_actions(const Datum *values)
+{
+	char	  **starts;
+	char	  **stops;
+	char	  **changes;
+	int			nstarts = meter_text_elements(values[METER_COLUMN_STARTS], "starts", &starts);
+	int			nstops = meter_text_elements(values[METER_COLUMN_STOPS], "stops", &stops);
+	int			nchanges = meter_text_elements(values[METER_COLUMN_CHANGES], "changes",
+										  &changes);
+
+	if (nstarts == 0 || nstops == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must name at least one action",
+						nstarts == 0 ? "starts" : "stops"),
+				 errhint("For example: starts => '{create,start}', stops => '{delete,stop}'.")));
+	check_disjoint(starts, nstarts, "starts", stops, nstops, "stops");
+	check_disjoint(starts, nstarts, "starts", changes, nchanges, "changes");
+	check_disjoint(stops, nstops, "stops", changes, nchanges, "changes");
+	check_not_reserved(starts, nstarts);
+	check_not_reserved(stops, nstops);
+	check_not_reserved(changes, nchanges);
+}
+
+/* Check the dimensions: columns that say something of usage, or attributes. */
+static void
+check_dimensions(Datum dimensions, MeterAggregate aggregate)
+{
+	static const char *const unusable[] = {
+		"arrival", "id", "time", "resource", "account", "action", "value",
+		"attributes", "start_time", "end_time"
+	};
+	/* these are no columns of events */
+	int			nunusable = (int) lengthof(unusable) -
+		(METER_OF_MEASURES(aggregate) ? 0 : 2);
+	char	  **names;
+	int			count = meter_text_elements(dimensions, "dimensions", &names);
+	int			i;
+	int			j;
+
+	if (count > 32)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a meter can have 32 dimensions at most, not %d",
+						count)));
+	for (i = 0; i < count; i++)
+	{
+		for (j = 0; j < nunusable; j++)
+		{
+			if (strcmp(names[i], unusable[j]) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("column \"%s\" cannot be a dimension",
+								names[i]),
+						 METER_OF_MEASURES(aggregate) ?
+						 errhint("A dimension can be source, entity or any key of attributes.") :
+						 errhint("A dimension can be source, entity, offering or any key of attributes.")));
+		}
+	}
+}
+
+/*
+ * Arguments that say how events are paired, rounded and counted mean nothing
+ * to a meter of measures, whose quantities are in the measures' own units.
+ */
+static void
+check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
+{
+	static const int lists[] = {METER_COLUMN_STARTS, METER_COLUMN_STOPS, METER_COLUMN_CHANGES};
+	static const char *const names[] = {"starts", "stops", "changes"};
+	const char *what = NULL;
+	const char *hint = NULL;
+	char	  **actions;
+	int			i;
+
+	for (i = 0; i < (int) lengthof(lists); i++)
+	{
+		if (meter_text_elements(values[lists[i]], names[i], &actions) > 0)
+		{
+			what = names[i];
+			hint = "Measures are quantities that somebody has measured: no action starts or stops them.";
+		}
+	}
+	if (nulls[METER_COLUMN_ROUNDING] == ' ' &&
+		strcmp(TextDatumGetCString(values[METER_COLUMN_ROUNDING]), "none") != 0)
+	{
+		what = "rounding";
+		hint = "Quantities are exact. Leave it out, or none.";
+	}
+	if (meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]),
+							"unit") != METER_MINUTE)
+	{
+		what = "unit";
+		hint = "Quantities are in the unit of the measures. Leave it out.";
+	}
+	if (DatumGetIntervalP(values[METER_COLUMN_PRECISION])->month != 0 ||
+		meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_PRECISION]),
+							"precision") != METER_MINUTE)
+	{
+		what = "precision";
+		hint = "Measures are cut to the microsecond. Leave it out.";
+	}
+	if (what != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s means nothing to aggregate %s", what,
+						meter_aggregate_name(aggregate)),
+				 errhint("%s", hint)));
+
+	/* any period will do */
+	values[METER_COLUMN_PRECISION] = DirectFunctionCall3(interval_in,
+												CStringGetDatum("1 second"),
+												ObjectIdGetDatum(InvalidOid),
+												Int32GetDatum(-1));
+}
+
+/* An interval that must not be negative. */
+static int64
+check_not_negative(Datum interval, const char *what)
+{
+	int64		usec = meter_interval_usec(DatumGetIntervalP(interval), what);
+
+	if (usec < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative: \"%s\"", what,
+						DatumGetCString(DirectFunctionCall1(interval_out,
+															interval)))));
+	return usec;
+}
+
+/* An instant must be one where a period begins. */
+static void
+check_boundary(MeterGrid *grid, TimestampTz instant, const char *what)
+{
+	if (TIMESTAMP_NOT_FINITE(instant))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("%s must be finite", what),
+				 errhint("Leave it out for no limit.")));
+	if (meter_grid_period_begin(grid, instant) != instant)
+	{
+		char	   *before = pstrdup(timestamptz_to_str(meter_grid_period_begin(grid, instant)));
+
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be the beginning of a period, not \"%s\"",
+						what, timestamptz_to_str(instant)),
+				 errhint("The periods around it begin at \"%s\" and \"%s\".",
+						 before,
+						 timestamptz_to_str(meter_grid_period_end(grid, instant)))));
+	}
+}
+
+/* Check every argument of create_meter(); NULLs that are let be are not here. */
+static void
+check_definition(Datum *values, char *nulls)
+{
+	MeterGrid	grid;
+	MeterRounding rounding;
+	MeterAggregate aggregate;
+	int64		unit;
+	int			length = (int) strlen(TextDatumGetCString(values[METER_COLUMN_NAME]));
+
+	if (length == 0 || length > MAX_NAME_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("invalid meter name: \"%s\"",
+						TextDatumGetCString(values[METER_COLUMN_NAME])),
+				 errdetail("It must have 1 to %d bytes.", MAX_NAME_BYTES)));
+	if (nulls[METER_COLUMN_ENTITY] == ' ' &&
+		TextDatumGetCString(values[METER_COLUMN_ENTITY])[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("entity must not be empty"),
+				 errhint("Leave it out, or null, for all entities.")));
+	aggregate = meter_parse_aggregate(TextDatumGetCString(values[METER_COLUMN_AGGREGATE]));
+	(void) meter_parse_clock(TextDatumGetCString(values[METER_COLUMN_CLOCK]));
+	check_value_from(TextDatumGetCString(values[METER_COLUMN_VALUE_FROM]), aggregate);
+	if (METER_OF_MEASURES(aggregate))
+		check_not_of_events(aggregate, values, nulls);
+	else
+		check_actions(values);
+	check_dimensions(values[METER_COLUMN_DIMENSIONS], aggregate);
+
+	if (nulls[METER_COLUMN_ROUNDING] != ' ')
+	{
+		values[METER_COLUMN_ROUNDING] =
+			CStringGetTextDatum(aggregate == METER_DURATION ? "up" : "none");
+		nulls[METER_COLUMN_ROUNDING] = ' ';
+	}
+	rounding = meter_rounding_by_name(TextDatumGetCString(values[METER_COLUMN_ROUNDING]));
+
+	meter_grid_init(&grid,
+					meter_zone_lookup(TextDatumGetCString(values[METER_COLUMN_TIMEZONE])));
+	meter_grid_set_precision(&grid, DatumGetIntervalP(values[METER_COLUMN_PRECISION]));
+	meter_grid_set_period(&grid, DatumGetIntervalP(values[METER_COLUMN_PERIOD]));
+
+	unit = meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]), "unit");
+	if (unit <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unit must be positive")));
+	(void) check_not_negative(values[METER_COLUMN_LATENESS], "lateness");
+	if (nulls[METER_COLUMN_MAX_LATENESS] == ' ')
+		(void) check_not_negative(values[METER_COLUMN_MAX_LATENESS], "max_lateness");
+
+	if (nulls[METER_COLUMN_SINCE] == ' ')
+		check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_SINCE]), "since");
+	if (nulls[METER_COLUMN_UNTIL] == ' ')
+		check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_UNTIL]), "until");
+	if (nulls[METER_COLUMN_SINCE] == ' ' && nulls[METER_COLUMN_UNTIL] == ' ' &&
+		DatumGetTimestampTz(values[METER_COLUMN_SINCE]) >=
+		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("since must be before until")));
+
+	if (!METER_OF_MEASURES(aggregate) &&
+		!meter_unit_is_finite(unit, rounding == METER_ROUND_NONE ? 1 :
+							  Min(grid.unit, 15 * METER_MINUTE)))
+		ereport(NOTICE,
+				(errmsg("some quantities in this unit have no finite decimal and are rounded at the 12th digit"),
+				 errhint("A unit such as '1 minute' or '1 second' that the precision is a multiple of keeps them exact.")));
+}
+
+/* Insert the definition, or say that there is one already. */
+static void
+insert_definition(const char *stream, const char *name, Datum *values,
+				  const char *nulls)
+{
+	MeterSession session;
+	StringInfoData sql;
+	int			i;
+
+	meter_session_begin(&session, meter_extension_owner());
+	/* one at a time makes a meter of this stream: no race for the name */
+	meter_lock_stream(stream);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("stream \"%s\" does not exist", stream)));
+	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 AND name = $2",
+						 SPI_OK_SELECT, 2, (Oid *) meter_definition_types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("meter \"%s\" of stream \"%s\" already exists",
+						name, stream),
+				 errhint("A definition never changes: drop the meter and create it again, and its usage is settled anew.")));
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO meter.meter (%s) VALUES (", meter_definition_columns);
+	for (i = 0; i < METER_NCOLUMNS; i++)
+		appendStringInfo(&sql, "%s$%d", i > 0 ? ", " : "", i + 1);
+	appendStringInfoChar(&sql, ')');
+	meter_execute_params(sql.data, SPI_OK_INSERT, METER_NCOLUMNS,
+						 (Oid *) meter_definition_types, values, nulls);
+	meter_session_end(&session);
+}
+
+/*
+ * What the ledger has under a meter's name must be in the same unit: numbers
+ * of two would add up to nothing.  Within a session.
+ */
+static void
+check_unit(const MeterDefinition *definition)
+{
+	const char *aggregate = meter_aggregate_name(definition->aggregate);
+
+	meter_execute(psprintf("SELECT aggregate, unit::text FROM %s.settlement "
+						   "WHERE meter = %s AND (aggregate <> '%s' OR unit <> '"
+						   INT64_FORMAT " microseconds'::interval) "
+						   "ORDER BY settlement DESC LIMIT 1",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   aggregate, definition->unit), SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 METER_OF_MEASURES(meter_parse_aggregate(meter_result_text(0, 1))) ?
+				 errmsg("the ledger has usage of meter \"%s\" by aggregate %s",
+						definition->name, meter_result_text(0, 1)) :
+				 errmsg("the ledger has usage of meter \"%s\" by aggregate %s in units of \"%s\"",
+						definition->name, meter_result_text(0, 1),
+						meter_result_text(0, 2)),
+				 errhint("Use the same aggregate and unit, or another name for the meter.")));
+
+	if (TIMESTAMP_IS_NOBEGIN(definition->since))
+		return;
+	meter_execute(psprintf("SELECT FROM %s.settlement s WHERE s.meter = %s "
+						   "AND (s.period <> (%s)[4]::interval OR s.timezone <> (%s)[8]) "
+						   "AND EXISTS (SELECT FROM %s.usage u WHERE u.meter = %s "
+						   "AND u.period_start < %s) LIMIT 1",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   definition->spec, definition->spec,
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   meter_timestamp_literal(definition->since)),
+				  SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the ledger has usage of meter \"%s\" from before since in other periods",
+						definition->name),
+				 errhint("A period of it may reach beyond since. Leave since out, so that all of it is settled anew, or use another name for the meter.")));
+}
+
+/* Remove what a meter keeps there.  Within a session. */
+static void
+forget_measures(const char *stream, const char *meter)
+{
+	static const char *const tables[] = {"measure_key", "counter_state"};
+	int			i;
+
+	for (i = 0; i < (int) lengthof(tables); i++)
+		meter_execute(psprintf("DELETE FROM %s.%s WHERE meter = %s",
+							   quote_identifier(stream), tables[i],
+							   quote_literal_cstr(meter)),
+					  SPI_OK_DELETE);
+}
+
+/* Let a new meter begin at its since, or where the log does. */
+static void
+begin_progress(MeterDefinition *definition)
+{
+	MeterSession session;
+	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	Datum		values[3];
+	TimestampTz begin = definition->since;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_check_stream(definition->stream);
+	check_unit(definition);
+	/* what a meter of that name has left */
+	meter_execute(psprintf("DELETE FROM %s.resource_state WHERE meter = %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name)),
+				  SPI_OK_DELETE);
+	forget_measures(definition->stream, definition->name);
+	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name)),
+				  SPI_OK_DELETE);
+	meter_execute(psprintf("DELETE FROM %s.compared WHERE meter = %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name)),
+				  SPI_OK_DELETE);
+	if (METER_OF_MEASURES(definition->aggregate))
+		meter_check_events_are_whole(definition);
+	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+	{
+		if (!METER_OF_MEASURES(definition->aggregate))
+			meter_begin_at_floor(definition);
+		begin = Max(begin, definition->floor);
+	}
+	else if (TIMESTAMP_IS_NOBEGIN(begin))
+	{
+		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);
+		values[0] = meter_result(0, 1, &isnull);
+		if (!isnull && DatumGetTimestampTz(values[0]) <= meter_now())
+			begin = meter_grid_period_begin(&definition->grid,
+											DatumGetTimestampTz(values[0]));
+	}
+	meter_session_end(&session);
+	meter_note_ledger(definition->stream, definition->name);
+	if (TIMESTAMP_IS_NOBEGIN(begin))
+		return;					/* with the first event, then */
+
+	if (TIMESTAMP_IS_NOBEGIN(definition->since))
+		ereport(NOTICE,
+				(errmsg("meter \"%s\" starts at %s, %s", definition->name,
+						timestamptz_to_str(begin),
+						!TIMESTAMP_IS_NOBEGIN(definition->floor) ?
+						"where the log's floor is" :
+						METER_OF_MEASURES(definition->aggregate) ?
+						"the period of the earliest measure" :
+						"the period of the earliest event")));
+	values[0] = CStringGetTextDatum(definition->stream);
+	values[1] = CStringGetTextDatum(definition->name);
+	values[2] = TimestampTzGetDatum(begin);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("UPDATE meter.meter SET watermark = $3 "
+						 "WHERE stream = $1 AND name = $2",
+						 SPI_OK_UPDATE, 3, types, values, NULL);
+	meter_session_end(&session);
+}
+
+PG_FUNCTION_INFO_V1(meter_create_meter);
+
+/* create_meter(stream, name, ...) */
+Datum
+meter_create_meter(PG_FUNCTION_ARGS)
+{
+	static const char *const names[METER_NCOLUMNS] = {
+		"stream", "name", "aggregate", NULL, "starts", "stops", NULL,
+		"dimensions", "period", "precision", NULL, "unit", "clock",
+		"lateness", NULL, "value_from", "timezone", NULL, NULL
+	};
+	char	   *stream = meter_text_arg(fcinfo, METER_COLUMN_STREAM, "stream");
+	char	   *name = meter_text_arg(fcinfo, METER_COLUMN_NAME, "name");
+	Datum		values[METER_NCOLUMNS];
+	char		nulls[METER_NCOLUMNS];
+	int			i;
+
+	PreventCommandIfReadOnly("meter.create_meter()");
+	for (i = 0; i < METER_NCOLUMNS; i++)
+	{
+		values[i] = fcinfo->args[i].value;
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+		if (meter_definition_types[i] == TEXTARRAYOID && PG_ARGISNULL(i) &&
+			i != METER_COLUMN_DIMENSIONS)
+		{
+			values[i] = PointerGetDatum(construct_empty_array(TEXTOID));
+			nulls[i] = ' ';
+		}
+		else if (PG_ARGISNULL(i) && names[i] != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not be null", names[i])));
+	}
+
+	meter_check_stream_permission(stream);
+	check_definition(values, nulls);
+	insert_definition(stream, name, values, nulls);
+	begin_progress(meter_load(stream, name, METER_LOCK_WAIT));
+	meter_rebuild_views(stream);
+	meter_worker_wake();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(meter_drop_meter);
+
+/* drop_meter(stream, name) */
+Datum
+meter_drop_meter(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *name = meter_text_arg(fcinfo, 1, "name");
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+
+	PreventCommandIfReadOnly("meter.drop_meter()");
+	meter_check_stream_permission(stream);
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(name);
+	/* one at a time changes which meters there are, and so the views */
+	meter_session_begin(&session, meter_extension_owner());
+	meter_lock_stream(stream);
+	meter_session_end(&session);
+	(void) meter_load(stream, name, METER_LOCK_WAIT);
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1 AND name = $2",
+						 SPI_OK_DELETE, 2, types, values, NULL);
+	meter_session_end(&session);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_execute(psprintf("DELETE FROM %s.resource_state WHERE meter = %s",
+						   quote_identifier(stream), quote_literal_cstr(name)),
+				  SPI_OK_DELETE);
+	forget_measures(stream, name);
+	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
+						   quote_identifier(stream), quote_literal_cstr(name)),
+				  SPI_OK_DELETE);
+	meter_session_end(&session);
+	meter_rebuild_views(stream);
+	PG_RETURN_VOID();
+}
+

@@ -1,0 +1,264 @@
+/*
+ * event_set.c
+ *	  The set of a resource's events, as it is collected and sorted.
+ */
+#include "core/core.h"
+#include "core/decimal.h"
+#include "core/event_set.h"
+
+/* Begin to collect events with so many text attributes. */
+void
+meter_events_init(MeterEvents *events, int32 natts)
+{
+	memset(events, 0, sizeof(*events));
+	events->natts = natts;
+	events->sorted = true;
+}
+
+/* Append an attribute to the arena: its length, then its bytes. */
+static void
+arena_put(MeterEvents *events, MeterAttr attr)
+{
+	memcpy(events->arena + events->arena_used, &attr.len, sizeof(int32));
+	events->arena_used += sizeof(int32);
+	if (attr.len > 0)
+	{
+		memcpy(events->arena + events->arena_used, attr.data, attr.len);
+		events->arena_used += attr.len;
+	}
+}
+
+/* Does a record in the arena hold these attributes? */
+static bool
+record_equals(const MeterEvents *events, uint32 offset, const MeterAttr *attrs)
+{
+	const char *record = events->arena + offset;
+	int32		i;
+
+	for (i = 0; i <= events->natts; i++)
+	{
+		MeterAttr	attr;
+
+		record = meter_event_attr(record, &attr);
+		if (!meter_attr_equal(attr, attrs[i]))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Put natts + 1 attributes (NULL: none is set) into the arena, as a record
+ * that is kept once where many in a row say the same.  False if that is more
+ * than can be held.
+ */
+bool
+meter_events_record(MeterEvents *events, const MeterAttr *attrs,
+					uint32 *record)
+{
+	uint64		need = 0;
+	uint64		size;
+	bool		any = false;
+	int32		i;
+
+	for (i = 0; attrs != NULL && i <= events->natts; i++)
+	{
+		need += sizeof(int32) + Max(attrs[i].len, 0);
+		any = any || !MeterAttrIsNull(attrs[i]);
+	}
+	*record = 0;
+	if (!any)
+		return true;
+	if (events->last_record != 0 &&
+		record_equals(events, events->last_record, attrs))
+	{
+		*record = events->last_record;
+		return true;
+	}
+
+	/* offset 0 means that there is no record */
+	size = (uint64) Max(events->arena_used, 1) + need;
+	if (size > METER_MAX_ARENA)
+		return false;
+	if (size > events->arena_size)
+	{
+		events->arena_size = (uint32) Max(size, 2 * events->arena_size);
+		if (events->arena == NULL)
+			events->arena = palloc(events->arena_size);
+		else
+			events->arena = repalloc(events->arena, events->arena_size);
+	}
+	events->arena_used = Max(events->arena_used, 1);
+	events->last_record = events->arena_used;
+	for (i = 0; i <= events->natts; i++)
+		arena_put(events, attrs[i]);
+	*record = events->last_record;
+	return true;
+}
+
+/*
+ * Add an event with its natts + 1 attributes (NULL: none is set).  False if
+ * there are more events, or more bytes of attributes, than can be held.
+ */
+bool
+meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
+				 const MeterAttr *attrs)
+{
+	MeterEvent *event;
+	uint32		record;
+
+	if (events->nevents == events->maxevents)
+	{
+		if (events->maxevents >= METER_MAX_EVENTS)
+			return false;
+		events->maxevents = Max(4, events->maxevents * 2);
+		if (events->events == NULL)
+			events->events = palloc(events->maxevents * sizeof(MeterEvent));
+		else
+			events->events = repalloc(events->events,
+									  events->maxevents * sizeof(MeterEvent));
+	}
+	if (!meter_events_record(events, attrs, &record))
+		return false;
+
+	if (events->nevents > 0 &&
+		events->events[events->nevents - 1].time > time)
+		events->sorted = false;
+	event = &events->events[events->nevents++];
+	event->time = time;
+	event->kind = (uint8) kind;
+	event->attrs = record;
+	event->source = 0;
+	return true;
+}
+
+/* The number of a source, from 1, its name kept; 0 if there are too many. */
+uint16
+meter_events_source(MeterEvents *events, MeterAttr source)
+{
+	char	   *name;
+	int32		i;
+
+	for (i = 0; i < events->nsources; i++)
+	{
+		if (meter_attr_equal(events->sources[i], source))
+			return (uint16) (i + 1);
+	}
+	if (events->nsources == METER_MAX_SOURCES)
+		return 0;
+	if (events->nsources == events->maxsources)
+	{
+		events->maxsources = Max(2, events->maxsources * 2);
+		if (events->sources == NULL)
+			events->sources = palloc(events->maxsources * sizeof(MeterAttr));
+		else
+			events->sources = repalloc(events->sources,
+									   events->maxsources * sizeof(MeterAttr));
+	}
+	name = palloc(Max(source.len, 1));
+	if (source.len > 0)
+		memcpy(name, source.data, source.len);
+	events->sources[events->nsources].data = name;
+	events->sources[events->nsources].len = source.len;
+	return (uint16) ++events->nsources;
+}
+
+/* Read the next attribute of a record in the arena; where the one after is. */
+const char *
+meter_event_attr(const char *record, MeterAttr *attr)
+{
+	memcpy(&attr->len, record, sizeof(int32));
+	attr->data = record + sizeof(int32);
+	return attr->data + Max(attr->len, 0);
+}
+
+/* Order two attributes as text by bytes, NULL first. */
+int
+meter_attr_cmp(MeterAttr a, MeterAttr b)
+{
+	int			cmp;
+
+	if (MeterAttrIsNull(a) || MeterAttrIsNull(b))
+		return (int) MeterAttrIsNull(b) - (int) MeterAttrIsNull(a);
+	cmp = memcmp(a.data, b.data, Min(a.len, b.len));
+	if (cmp != 0)
+		return cmp < 0 ? -1 : 1;
+	return a.len == b.len ? 0 : (a.len < b.len ? -1 : 1);
+}
+
+/* The same text, or both NULL? */
+bool
+meter_attr_equal(MeterAttr a, MeterAttr b)
+{
+	return a.len == b.len &&
+		(a.len <= 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* Order two attributes as decimals, NULL first. */
+static int
+value_cmp(MeterAttr a, MeterAttr b)
+{
+	if (MeterAttrIsNull(a) || MeterAttrIsNull(b))
+		return (int) MeterAttrIsNull(b) - (int) MeterAttrIsNull(a);
+	return meter_decimal_cmp(a.data, a.len, b.data, b.len);
+}
+
+/* Order two records of attributes: the texts in turn, then the value. */
+int
+meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b)
+{
+	const char *arecord = events->arena + a;
+	const char *brecord = events->arena + b;
+	int32		i;
+
+	if (a == b)
+		return 0;
+	for (i = 0; i <= events->natts; i++)
+	{
+		MeterAttr	aattr = METER_NULL_ATTR;
+		MeterAttr	battr = METER_NULL_ATTR;
+		int			cmp;
+
+		if (a != 0)
+			arecord = meter_event_attr(arecord, &aattr);
+		if (b != 0)
+			brecord = meter_event_attr(brecord, &battr);
+		cmp = i < events->natts ? meter_attr_cmp(aattr, battr) :
+			value_cmp(aattr, battr);
+		if (cmp != 0)
+			return cmp;
+	}
+	return 0;
+}
+
+/* Does a record name an attribute that is not like these? */
+bool
+meter_record_differs(const MeterEvents *events, uint32 record,
+					 const MeterAttr *attrs)
+{
+	const char *at = events->arena + record;
+	int32		i;
+
+	for (i = 0; record != 0 && i <= events->natts; i++)
+	{
+		MeterAttr	attr;
+
+		at = meter_event_attr(at, &attr);
+		if (!MeterAttrIsNull(attr) && !meter_attr_equal(attr, attrs[i]))
+			return true;
+	}
+	return false;
+}
+
+#define SORT_NAME	sort_events
+#define SORT_TYPE	MeterEvent
+#define SORT_KEY(element)	((element).time)
+#include "core/sort_impl.h"
+
+/* Put events in order of time, once. */
+void
+meter_events_sort(MeterEvents *events)
+{
+	if (!events->sorted)
+		sort_events(events->events, (uint32) events->nevents);
+	events->sorted = true;
+}

@@ -1,0 +1,73 @@
+/*
+ * event_set.h
+ *	  The set of a resource's events, as it is collected and sorted.
+ */
+#ifndef METER_EVENT_SET_H
+#define METER_EVENT_SET_H
+
+#include "core/core.h"
+
+typedef enum MeterKind
+{
+	METER_STOP = 0,
+	METER_START = 1,
+	METER_CHANGE = 2
+} MeterKind;
+
+/*
+ * An event.  Its attributes are a record in the arena of the events it
+ * belongs to (see meter_events_add); 0 is the record in which all are NULL.
+ */
+typedef struct MeterEvent
+{
+	int64		time;
+	uint32		attrs;
+	uint8		kind;
+	uint16		source;			/* see meter_events_source(), or 0 */
+} MeterEvent;
+
+struct MeterStatement;
+
+/* So many events, and bytes of attributes, are held at most. */
+#define METER_MAX_EVENTS	(1 << 25)
+#define METER_MAX_ARENA		(UINT64_C(1) << 28)
+#define METER_MAX_SOURCES	0xffff
+
+/*
+ * Events being collected.  `natts` counts the text attributes; the value (a
+ * canonical decimal) is the attribute after them.
+ */
+typedef struct MeterEvents
+{
+	int32		natts;
+	int32		nevents;
+	int32		maxevents;
+	bool		sorted;			/* by time, so far */
+	MeterEvent *events;
+	uint32		last_record;	/* the record added last, or 0 */
+	uint32		arena_used;
+	uint32		arena_size;
+	char	   *arena;
+	int32		nsources;
+	int32		maxsources;
+	MeterAttr  *sources;		/* by number - 1 */
+	int32		nstatements;	/* see observation.h */
+	int32		maxstatements;
+	struct MeterStatement *statements;
+} MeterEvents;
+
+extern void meter_events_init(MeterEvents *events, int32 natts);
+extern bool meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
+							 const MeterAttr *attrs);
+extern bool meter_events_record(MeterEvents *events, const MeterAttr *attrs,
+								uint32 *record);
+extern uint16 meter_events_source(MeterEvents *events, MeterAttr source);
+extern int	meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b);
+extern bool meter_record_differs(const MeterEvents *events, uint32 record,
+								 const MeterAttr *attrs);
+extern void meter_events_sort(MeterEvents *events);
+extern const char *meter_event_attr(const char *record, MeterAttr *attr);
+extern int	meter_attr_cmp(MeterAttr a, MeterAttr b);
+extern bool meter_attr_equal(MeterAttr a, MeterAttr b);
+
+#endif							/* METER_EVENT_SET_H */

@@ -1,0 +1,233 @@
+/*
+ * timeline_builder.c
+ *	  Building a timeline span by span.
+ */
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/timeline_builder.h"
+
+/* Begin to build a timeline with so many text attributes. */
+void
+meter_build_begin(MeterTimelineBuilder *builder, int32 natts)
+{
+	memset(builder, 0, sizeof(*builder));
+	builder->timeline = palloc0(sizeof(MeterTimeline));
+	builder->timeline->natts = natts;
+}
+
+/* Make room for one more element of an array. */
+static void *
+grow(void *array, int32 count, int32 *max, size_t size)
+{
+	if (count < *max)
+		return array;
+	*max = Max(4, *max * 2);
+	return array == NULL ? palloc(*max * size) : repalloc(array, *max * size);
+}
+
+/* FNV-1a over an attribute, NULL and '' told apart. */
+static uint32
+hash_attr(uint32 hash, MeterAttr attr)
+{
+	int32		i;
+
+	hash = (hash ^ (uint32) attr.len) * 16777619;
+	for (i = 0; i < attr.len; i++)
+		hash = (hash ^ (uint8) attr.data[i]) * 16777619;
+	return hash ^ (hash >> 15);
+}
+
+/* Does element `number` equal what is looked for? */
+typedef bool (*MatchFunction) (const MeterTimeline *timeline, int32 number,
+							   const void *wanted);
+
+/* Few elements are found by looking at each. */
+#define INDEX_FROM	8
+
+/* Put an element into its slot. */
+static void
+index_put(MeterIndex *index, int32 number)
+{
+	uint32		slot = index->hashes[number] & (index->nslots - 1);
+
+	while (index->slots[slot] != 0)
+		slot = (slot + 1) & (index->nslots - 1);
+	index->slots[slot] = number + 1;
+}
+
+/*
+ * The number of the element looked for, or `count`, which is then taken: the
+ * caller adds it.
+ */
+static int32
+index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
+		   uint32 hash, MatchFunction match, const void *wanted)
+{
+	int32		i;
+
+	if (count < INDEX_FROM)
+	{
+		for (i = count - 1; i >= 0; i--)
+		{
+			if (index->hashes[i] == hash && match(timeline, i, wanted))
+				return i;
+		}
+	}
+	else
+	{
+		uint32		slot;
+
+		if ((uint32) count * 2 >= index->nslots)
+		{
+			if (index->slots != NULL)
+				pfree(index->slots);
+			index->nslots = Max(4 * INDEX_FROM, index->nslots * 2);
+			index->slots = palloc0(index->nslots * sizeof(int32));
+			for (i = 0; i < count; i++)
+				index_put(index, i);
+		}
+		slot = hash & (index->nslots - 1);
+		for (; index->slots[slot] != 0; slot = (slot + 1) & (index->nslots - 1))
+		{
+			i = index->slots[slot] - 1;
+			if (index->hashes[i] == hash && match(timeline, i, wanted))
+				return i;
+		}
+	}
+
+	index->hashes = grow(index->hashes, count, &index->maxhashes,
+						 sizeof(uint32));
+	index->hashes[count] = hash;
+	if (index->nslots > 0)
+		index_put(index, count);
+	return count;
+}
+
+static bool
+key_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
+{
+	const MeterAttr *key = timeline->keys + (size_t) number * timeline->natts;
+	const MeterAttr *attrs = wanted;
+	int32		i;
+
+	for (i = 0; i < timeline->natts; i++)
+	{
+		if (!meter_attr_equal(key[i], attrs[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool
+value_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
+{
+	return meter_attr_equal(timeline->values[number],
+							*(const MeterAttr *) wanted);
+}
+
+static bool
+label_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
+{
+	const MeterLabel *label = &timeline->labels[number];
+	const MeterLabel *other = wanted;
+
+	return label->key == other->key && label->value == other->value;
+}
+
+/*
+ * The index of the label with these natts + 1 attributes, made if it is new.
+ * The bytes stay where they are and must outlive the timeline.
+ */
+int32
+meter_build_label(MeterTimelineBuilder *builder, const MeterAttr *attrs)
+{
+	MeterTimeline *timeline = builder->timeline;
+	int32		natts = timeline->natts;
+	MeterLabel	label = {-1, -1};
+	uint32		hash = 2166136261u;
+	int32		number;
+	int32		i;
+
+	for (i = 0; i < natts; i++)
+		hash = hash_attr(hash, attrs[i]);
+	label.key = index_find(&builder->key_index, timeline, timeline->nkeys,
+						   hash, key_matches, attrs);
+	if (label.key == timeline->nkeys)
+	{
+		timeline->keys = grow(timeline->keys, label.key, &builder->maxkeys,
+							  Max(natts, 1) * sizeof(MeterAttr));
+		for (i = 0; i < natts; i++)
+			timeline->keys[(size_t) label.key * natts + i] = attrs[i];
+		timeline->nkeys++;
+	}
+
+	if (!MeterAttrIsNull(attrs[natts]))
+	{
+		label.value = index_find(&builder->value_index, timeline,
+								 timeline->nvalues,
+								 hash_attr(2166136261u, attrs[natts]),
+								 value_matches, &attrs[natts]);
+		if (label.value == timeline->nvalues)
+		{
+			timeline->values = grow(timeline->values, label.value,
+									&builder->maxvalues, sizeof(MeterAttr));
+			timeline->values[timeline->nvalues++] = attrs[natts];
+		}
+	}
+
+	hash = ((uint32) label.key * 2654435761u) ^
+		((uint32) (label.value + 1) * 2246822519u);
+	hash ^= hash >> 15;
+	number = index_find(&builder->label_index, timeline, timeline->nlabels,
+						hash, label_matches, &label);
+	if (number == timeline->nlabels)
+	{
+		timeline->labels = grow(timeline->labels, number,
+								&builder->maxlabels, sizeof(MeterLabel));
+		timeline->labels[timeline->nlabels++] = label;
+	}
+	return number;
+}
+
+/* Append a span; one that goes on where the last ended, alike, joins it. */
+void
+meter_build_span(MeterTimelineBuilder *builder, int64 begin, int64 end,
+				 int32 label)
+{
+	MeterTimeline *timeline = builder->timeline;
+	MeterSpan  *span;
+
+	if (begin >= end)
+		return;
+	if (timeline->nspans > 0)
+	{
+		span = &timeline->spans[timeline->nspans - 1];
+		if (span->end == begin && span->label == label)
+		{
+			span->end = end;
+			return;
+		}
+	}
+	timeline->spans = grow(timeline->spans, timeline->nspans,
+						   &builder->maxspans, sizeof(MeterSpan));
+	span = &timeline->spans[timeline->nspans++];
+	span->begin = begin;
+	span->end = end;
+	span->label = label;
+}
+
+/* A text attribute of a label. */
+MeterAttr
+meter_timeline_attr(const MeterTimeline *timeline, int32 label, int32 att)
+{
+	return timeline->keys[timeline->labels[label].key * timeline->natts + att];
+}
+
+/* The value of a label. */
+MeterAttr
+meter_timeline_value(const MeterTimeline *timeline, int32 label)
+{
+	int32		value = timeline->labels[label].value;
+
+	return value < 0 ? METER_NULL_ATTR : timeline->values[value];
+}

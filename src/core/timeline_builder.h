@@ -1,0 +1,90 @@
+/*
+ * timeline_builder.h
+ *	  Timelines, and building one span by span.
+ */
+#ifndef METER_TIMELINE_BUILDER_H
+#define METER_TIMELINE_BUILDER_H
+
+#include "core/core.h"
+
+/* What is known of a resource at an instant, before the events of it. */
+typedef struct MeterState
+{
+	bool		open;
+	int64		since;			/* start of the run, if open */
+	int64		alive;			/* last moment known alive, if open */
+	int64		absent;			/* last moment known not running, or
+								 * METER_BEGIN */
+	MeterAttr	source;			/* whose it is; NULL: nobody's yet */
+	MeterAttr  *attrs;			/* natts, then the value */
+} MeterState;
+
+/* What a span is keyed by: indexes into keys and values; value < 0: NULL. */
+typedef struct MeterLabel
+{
+	int32		key;
+	int32		value;
+} MeterLabel;
+
+typedef struct MeterSpan
+{
+	int64		begin;
+	int64		end;
+	int32		label;
+} MeterSpan;
+
+/*
+ * A step function of time: spans in order that do not overlap, each with a
+ * label.  No two that touch have the same label.  Distinct labels, keys and
+ * values have distinct indexes.  The last span of an open run ends at
+ * METER_END.
+ */
+typedef struct MeterTimeline
+{
+	int32		natts;
+	int32		nspans;
+	MeterSpan  *spans;
+	int32		nlabels;
+	MeterLabel *labels;
+	int32		nkeys;
+	MeterAttr  *keys;			/* natts each */
+	int32		nvalues;
+	MeterAttr  *values;
+	bool		has_last;
+	int64		last;			/* time of the last event */
+	MeterState	state;			/* at the end */
+} MeterTimeline;
+
+/* Finds what has been seen by its hash; only begun once a few are there. */
+typedef struct MeterIndex
+{
+	uint32		nslots;			/* a power of two, or 0 */
+	int32	   *slots;			/* number + 1; 0: free */
+	int32		maxhashes;
+	uint32	   *hashes;			/* by number */
+} MeterIndex;
+
+/* Building a timeline span by span, for all that makes one. */
+typedef struct MeterTimelineBuilder
+{
+	MeterTimeline *timeline;
+	int32		maxspans;
+	int32		maxlabels;
+	int32		maxkeys;
+	int32		maxvalues;
+	MeterIndex	label_index;
+	MeterIndex	key_index;
+	MeterIndex	value_index;
+} MeterTimelineBuilder;
+
+extern void meter_build_begin(MeterTimelineBuilder *builder, int32 natts);
+extern int32 meter_build_label(MeterTimelineBuilder *builder,
+							   const MeterAttr *attrs);
+extern void meter_build_span(MeterTimelineBuilder *builder,
+							 int64 begin, int64 end, int32 label);
+extern MeterAttr meter_timeline_attr(const MeterTimeline *timeline,
+									 int32 label, int32 att);
+extern MeterAttr meter_timeline_value(const MeterTimeline *timeline,
+									  int32 label);
+
+#endif							/* METER_TIMELINE_BUILDER_H */

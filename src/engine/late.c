@@ -1,0 +1,157 @@
+/*
+ * late.c
+ *	  Late rows: which arrivals change settled periods, and which are held.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "catalog/definition.h"
+#include "core/core.h"
+#include "core/grid.h"
+#include "engine/events.h"
+#include "engine/late.h"
+#include "engine/usage.h"
+#include "pg/now.h"
+#include "pg/spi.h"
+
+/* The first event of a meter, not one of the future, gives it a watermark. */
+bool
+meter_first_watermark(MeterDefinition *definition)
+{
+	TimestampTz first;
+
+	meter_execute_row(meter_earliest_instant(definition));
+	if (!meter_result_instant(1, &first) || first > meter_now())
+		return false;
+	definition->has_watermark = true;
+	definition->watermark = meter_grid_period_begin(&definition->grid, first);
+	/* nobody is about to commit something: what comes is later than this */
+	if (!definition->has_note && !IsolationUsesXactSnapshot())
+		definition->position_watermark = definition->watermark;
+	return true;
+}
+
+/* About how many periods there are between two instants. */
+double
+meter_count_periods(const MeterDefinition *definition, TimestampTz from,
+			  TimestampTz to)
+{
+	const MeterGrid *grid = &definition->grid;
+	int64		length = grid->period_usec > 0 ? grid->period_usec :
+		grid->period_days > 0 ? grid->period_days * METER_DAY :
+		grid->period_months * 28 * METER_DAY;
+
+	return Max((double) (to - from) / length, 1);
+}
+
+/*
+ * From when on rows count that are later than the position is safe for: what
+ * is older may have to be held.  NULL: all count.
+ */
+const char *
+meter_late_from(const MeterDefinition *definition)
+{
+	if (!definition->has_max_lateness || !definition->has_watermark)
+		return NULL;
+	return meter_timestamp_literal(meter_later_by(definition->watermark,
+												  -definition->max_lateness));
+}
+
+/*
+ * Note rows that were taken back, of what arrived between two positions.
+ * Each meter has its own notes: steps of two must not wait for each other.
+ */
+void
+meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
+{
+	const char *schema = quote_identifier(definition->stream);
+
+	meter_execute(psprintf("INSERT INTO %s.voided (meter, resource, source, id) "
+						   "SELECT DISTINCT %s, e.resource, coalesce(e.source, ''), e.id FROM %s.event e "
+						   "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
+						   " AND e.action = 'void' AND e.id IS NOT NULL "
+						   "ORDER BY 2, 3, 4 ON CONFLICT DO NOTHING", schema,
+						   quote_literal_cstr(definition->name), schema,
+						   after, upto),
+				  SPI_OK_INSERT);
+}
+
+/* Hold rows that came too late, of what arrived between two positions. */
+void
+meter_hold_late_rows(const MeterDefinition *definition, int64 safe)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	char	   *late = meter_late_rows(definition, safe);
+	/* what was before the floor is forgotten */
+	TimestampTz limit = METER_OF_MEASURES(definition->aggregate) ? DT_NOBEGIN :
+		definition->floor;
+
+	if (TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
+		return;
+	if (definition->has_max_lateness)
+		limit = Max(limit, meter_later_by(definition->position_watermark,
+										  -definition->max_lateness));
+	if (TIMESTAMP_IS_NOBEGIN(limit))
+		return;
+	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
+						   "SELECT %s, 'event', e.arrival, e.\"time\", "
+						   "CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END FROM %s "
+						   "AND e.action <> 'void' AND e.action NOT LIKE 'reconciled:%%' AND e.\"time\" < %s "
+						   "ON CONFLICT DO NOTHING", schema, meter,
+						   meter_text_array_literal(definition->stops), late,
+						   meter_timestamp_literal(limit)),
+				  SPI_OK_INSERT);
+	meter_tell_held(definition);
+}
+
+/* Say how many rows the last statement held. */
+void
+meter_tell_held(const MeterDefinition *definition)
+{
+	const char *schema = quote_identifier(definition->stream);
+
+	if (SPI_processed > 0)
+		ereport(NOTICE,
+				(errmsg_plural("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " row that came later than its max_lateness",
+							   "meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " rows that came later than its max_lateness",
+							   (unsigned long) SPI_processed,
+							   definition->name, definition->stream,
+							   SPI_processed),
+				 errhint("View %s.anomaly lists them; meter.release() lets them count.",
+						 schema)));
+}
+
+/*
+ * The resources whose account was unknown so far and is named before `end`, as
+ * a query (resource, first); NULL if there is none whose is unknown.  What was
+ * billed to nobody, from that first period on, is theirs who is named.
+ */
+char *
+meter_newly_named(MeterDefinition *definition, TimestampTz end)
+{
+	const char *watermark = meter_timestamp_literal(definition->watermark);
+	char	   *unnamed = psprintf("%s.resource_state r WHERE r.meter = %s "
+								   "AND r.account IS NULL AND r.unnamed_since < %s",
+								   quote_identifier(definition->stream),
+								   quote_literal_cstr(definition->name),
+								   watermark);
+	StringInfoData named;
+
+	meter_execute_row(psprintf("SELECT count(*) FROM %s", unnamed));
+	if (meter_result_count(1) == 0)
+		return NULL;
+
+	initStringInfo(&named);
+	appendStringInfo(&named,
+					 "SELECT r.resource, r.unnamed_since AS first FROM %s "
+					 "AND r.resource IN (SELECT e.resource FROM %s.event e WHERE ",
+					 unnamed, quote_identifier(definition->stream));
+	meter_append_action_filter(&named, definition);
+	appendStringInfo(&named, " AND e.account <> '' AND e.\"time\" >= %s AND e.\"time\" < %s)",
+					 watermark, meter_timestamp_literal(end));
+	return named.data;
+}

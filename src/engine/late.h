@@ -1,0 +1,23 @@
+/*
+ * late.h
+ *	  Late rows: which arrivals change settled periods, and which are held.
+ */
+#ifndef METER_LATE_H
+#define METER_LATE_H
+
+#include "datatype/timestamp.h"
+
+#include "catalog/definition.h"
+
+extern bool meter_first_watermark(MeterDefinition *definition);
+extern double meter_count_periods(const MeterDefinition *definition,
+								  TimestampTz from, TimestampTz to);
+extern const char *meter_late_from(const MeterDefinition *definition);
+extern void meter_note_voids(const MeterDefinition *definition, int64 after,
+							 int64 upto);
+extern void meter_hold_late_rows(const MeterDefinition *definition,
+								 int64 safe);
+extern void meter_tell_held(const MeterDefinition *definition);
+extern char *meter_newly_named(MeterDefinition *definition, TimestampTz end);
+
+#endif							/* METER_LATE_H */

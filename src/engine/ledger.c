@@ -1,0 +1,102 @@
+/*
+ * ledger.c
+ *	  The ledger: how it differs from what usage should be, and writing that.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+
+#include "catalog/definition.h"
+#include "engine/ledger.h"
+
+/*
+ * What usage should be and what the ledger says, as rows (resource, account,
+ * dimensions, period_start, quantity, revisions): usage from `timelines`
+ * (resource, timeline, begin_at) up to `end`, and the negated ledger rows
+ * that `ledger` gives.  Grouped and summed, what remains is the difference.
+ */
+void
+meter_append_difference(StringInfo sql, const MeterDefinition *definition,
+						const char *timelines, const char *end,
+						const char *ledger)
+{
+	appendStringInfo(sql,
+					 "SELECT w.resource, (w.row).account, (w.row).dimensions, "
+					 "(w.row).period_start, (w.row).quantity, 0 AS revisions "
+					 "FROM (SELECT t.resource, meter.settle_rows(%s, t.resource, "
+					 "t.timeline, t.begin_at, %s) AS \"row\" FROM %s t) w "
+					 "UNION ALL %s",
+					 definition->spec, end, timelines, ledger);
+}
+
+/*
+ * The ledger rows of the resources in `touched` (resource, begin_at) from
+ * there up to `end`, negated.  Few are looked up one (period, resource) at a
+ * time by ranges of the key, many are met in one scan of the rest of it.
+ */
+char *
+meter_ledger_of_touched(const MeterDefinition *definition,
+						const char *touched, const char *end, bool few)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *stream = quote_literal_cstr(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+
+	if (few)
+		return psprintf("SELECT t.resource, l.account, l.dimensions, "
+						"l.period_start, - l.quantity, 1 FROM %s t "
+						"CROSS JOIN LATERAL meter.settle_periods(%s, t.begin_at, %s) p "
+						"CROSS JOIN LATERAL (SELECT * FROM %s.usage u "
+						"WHERE u.transaction_id >= meter.transaction_id_low(%s, %s, t.resource, p) "
+						"AND u.transaction_id <= meter.transaction_id_high(%s, %s, t.resource, p) "
+						"AND u.meter = %s AND u.resource = t.resource "
+						"AND u.period_start = p OFFSET 0) l",
+						touched, definition->spec, end, schema,
+						stream, meter, stream, meter, meter);
+	return psprintf("SELECT l.resource, l.account, l.dimensions, "
+					"l.period_start, - l.quantity, 1 FROM %s.usage l JOIN %s t "
+					"ON l.resource = t.resource AND l.period_start >= t.begin_at "
+					"WHERE l.transaction_id >= meter.transaction_id_from((SELECT min(begin_at) FROM %s)) "
+					"AND l.meter = %s AND l.period_start < %s",
+					schema, touched, touched, meter, end);
+}
+
+/* All ledger rows of a meter in [from, end), negated. */
+char *
+meter_ledger_of_range(const MeterDefinition *definition, const char *from,
+					  const char *end)
+{
+	return psprintf("SELECT l.resource, l.account, l.dimensions, "
+					"l.period_start, - l.quantity, 1 FROM %s.usage l "
+					"WHERE l.transaction_id >= meter.transaction_id_from(%s) "
+					"AND l.meter = %s AND l.period_start >= %s AND l.period_start < %s",
+					quote_identifier(definition->stream), from,
+					quote_literal_cstr(definition->name), from, end);
+}
+
+/* Write what remains of a difference as usage rows of a settlement. */
+void
+meter_append_insert_difference(StringInfo sql,
+							   const MeterDefinition *definition,
+							   int64 settlement, const char *difference)
+{
+	appendStringInfo(sql,
+					 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
+					 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
+					 "SELECT meter.transaction_id(%s, %s, d.resource, d.account, d.dimensions, "
+					 "d.period_start, d.revision), %s, d.account, d.resource, d.dimensions, "
+					 "d.period_start, d.quantity, d.revision, " INT64_FORMAT ", now() "
+					 "FROM (SELECT x.resource, x.account, x.dimensions, x.period_start, "
+					 "trim_scale(sum(x.quantity)) AS quantity, sum(x.revisions)::integer AS revision "
+					 "FROM (%s) x (resource, account, dimensions, period_start, quantity, revisions) "
+					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d ORDER BY 1",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->stream),
+					 quote_literal_cstr(definition->name),
+					 quote_literal_cstr(definition->name),
+					 settlement, difference,
+					 /* a first row of 0 is one */
+					 METER_KEEPS_ZERO(definition->aggregate) ?
+					 " OR sum(x.revisions) = 0" : "");
+}

@@ -1,0 +1,26 @@
+/*
+ * ledger.h
+ *	  The ledger: how it differs from what usage should be, and writing that.
+ */
+#ifndef METER_LEDGER_H
+#define METER_LEDGER_H
+
+#include "lib/stringinfo.h"
+
+#include "catalog/definition.h"
+
+extern void meter_append_difference(StringInfo sql,
+									const MeterDefinition *definition,
+									const char *timelines, const char *end,
+									const char *ledger);
+extern char *meter_ledger_of_touched(const MeterDefinition *definition,
+									 const char *touched, const char *end,
+									 bool few);
+extern char *meter_ledger_of_range(const MeterDefinition *definition,
+								   const char *from, const char *end);
+extern void meter_append_insert_difference(StringInfo sql,
+										   const MeterDefinition *definition,
+										   int64 settlement,
+										   const char *difference);
+
+#endif							/* METER_LEDGER_H */

@@ -1,0 +1,177 @@
+/*
+ * retention.c
+ *	  The retention boundary that meter.expire() leaves: the instant before
+ *	  which a log is not complete any more, and what is known of each resource
+ *	  at it, in place of what the log had before.
+ *
+ * Whoever moves a boundary holds the locks on the stream and on all its
+ * meters.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "catalog/definition.h"
+#include "core/core.h"
+#include "core/grid.h"
+#include "engine/events.h"
+#include "engine/retention.h"
+#include "pg/now.h"
+#include "pg/spi.h"
+
+/* What of a definition the state of a resource depends on. */
+static char *
+definition_text(const MeterDefinition *definition)
+{
+	return psprintf("%s of %s: starts %s stops %s changes %s dimensions %s",
+					definition->aggregate == METER_DURATION ? "time" :
+					definition->value_from,
+					definition->entity ? quote_literal_cstr(definition->entity) : "all",
+					meter_text_array_literal(definition->starts),
+					meter_text_array_literal(definition->stops),
+					meter_text_array_literal(definition->changes),
+					meter_text_array_literal(definition->dimensions));
+}
+
+/*
+ * A meter that is made over a log that is not whole: it goes on from the
+ * floor, if that knows one of its name that pairs events alike, or begins
+ * there or later.  Within a session of the stream's owner.
+ */
+void
+meter_begin_at_floor(const MeterDefinition *definition)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+
+	meter_execute(psprintf("SELECT FROM %s.floor WHERE meter = %s AND definition = %s "
+						   "AND \"time\" = %s", schema, meter,
+						   quote_literal_cstr(definition_text(definition)),
+						   meter_timestamp_literal(definition->floor)),
+				  SPI_OK_SELECT);
+	if (SPI_processed > 0)
+	{
+		meter_execute(psprintf("INSERT INTO %s.resource_state (meter, resource, active, account, "
+							   "dimensions, value, since, alive, absent, source, unnamed_since) "
+							   "SELECT meter, resource, active, account, dimensions, value, since, alive, "
+							   "absent, source, CASE WHEN account IS NULL THEN %s END "
+							   "FROM %s.floor_state WHERE meter = %s ORDER BY resource",
+							   schema, meter_timestamp_literal(definition->floor),
+							   schema, meter), SPI_OK_INSERT);
+		return;
+	}
+	if (definition->since < definition->floor)
+	{
+		TimestampTz begin = meter_grid_period_begin((MeterGrid *) &definition->grid,
+													definition->floor);
+
+		if (begin < definition->floor)
+			begin = meter_grid_period_end((MeterGrid *) &definition->grid,
+										  definition->floor);
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("meter \"%s\" cannot begin before the floor of stream \"%s\", %s",
+						definition->name, definition->stream,
+						timestamptz_to_str(definition->floor)),
+				 errdetail("Segments from before it were dropped by meter.expire(), and what ran at it is known to meters that were there only."),
+				 errhint("Use since => '%s' or later.", timestamptz_to_str(begin))));
+	}
+	/* what the floor knows is of another meter */
+	meter_execute(psprintf("DELETE FROM %s.floor_state WHERE meter = %s",
+						   schema, meter), SPI_OK_DELETE);
+}
+
+/*
+ * A meter of measures asks all events who owned what.  Within a session of
+ * the stream's owner.
+ */
+void
+meter_check_events_are_whole(const MeterDefinition *definition)
+{
+	if (!TIMESTAMP_IS_NOBEGIN(meter_stream_floor(definition->stream, "event",
+												definition->name)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot tell who owned what",
+						definition->stream),
+				 errhint("Log measures, and the events that name owners, into another stream.")));
+}
+
+/*
+ * Move the floor of a meter on to the latest instant up to `before` that can
+ * be one: before it the meter cannot change anything, and a period begins
+ * there.  False if there is none yet.
+ */
+bool
+meter_move_floor(MeterDefinition *definition, TimestampTz before,
+		   TimestampTz *floor)
+{
+	TimestampTz limit = definition->watermark;
+
+	if (!definition->has_watermark)
+	{
+		ereport(NOTICE,
+				(errmsg("nothing is expired: meter \"%s\" has not settled anything yet",
+						definition->name)));
+		return false;
+	}
+	if (definition->has_max_lateness)
+		limit = meter_later_by(limit, -definition->max_lateness);
+	*floor = Max(definition->floor,
+				 meter_grid_period_begin(&definition->grid,
+										 Min(before, limit)));
+	return true;
+}
+
+/* Write where the floor of a meter's log is. */
+void
+meter_store_floor(const MeterDefinition *definition, const char *log,
+			TimestampTz floor)
+{
+	meter_execute(psprintf("INSERT INTO %s.floor (meter, log, \"time\", definition) "
+						   "VALUES (%s, '%s', %s, %s) ON CONFLICT (meter) DO UPDATE SET "
+						   "log = excluded.log, \"time\" = excluded.\"time\", "
+						   "definition = excluded.definition",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name), log,
+						   meter_timestamp_literal(floor),
+						   quote_literal_cstr(definition_text(definition))),
+				  SPI_OK_INSERT);
+}
+
+/*
+ * Keep what is known of each resource just before a new floor, from what the
+ * meter has looked at, and what was known at the floor before.
+ */
+void
+meter_store_states(MeterDefinition *definition, TimestampTz floor)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	MeterScope	scope = {0};
+	StringInfoData sql;
+
+	scope.to = meter_timestamp_literal(floor);
+	scope.late_from = "'infinity'::timestamptz";
+	scope.safe = definition->position;
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "WITH ");
+	meter_append_events(&sql, definition, &scope);
+	appendStringInfo(&sql,
+					 " INSERT INTO %s.floor_state AS f (meter, resource, active, account, "
+					 "dimensions, value, since, alive, absent, source) "
+					 "SELECT %s, n.resource, (n.state).active, (n.state).account, "
+					 "(n.state).dimensions, (n.state).value, (n.state).since, "
+					 "(n.state).alive, (n.state).absent, (n.state).source "
+					 "FROM (SELECT e.resource, meter.settle_state(" METER_TIMELINE("e") ") AS state "
+					 "FROM events e GROUP BY e.resource ORDER BY e.resource) n "
+					 "ON CONFLICT (meter, resource) DO UPDATE SET "
+					 "active = excluded.active, account = excluded.account, "
+					 "dimensions = excluded.dimensions, value = excluded.value, "
+					 "since = excluded.since, alive = excluded.alive, "
+					 "absent = excluded.absent, source = excluded.source",
+					 schema, meter);
+	meter_execute(sql.data, SPI_OK_INSERT);
+}

@@ -1,0 +1,270 @@
+/*
+ * step.c
+ *	  A step: one bounded piece of work of one meter, in one transaction.
+ *
+ * A step looks at what arrived since the last one, computes the resources
+ * anew that got rows from before the watermark, settles the periods that the
+ * clock has closed, and writes usage, states, watermark and position.  Usage
+ * is compared with what the ledger says wherever it may say something, so a
+ * step that is repeated, whatever was lost, writes nothing.
+ *
+ * The meter's row is locked first and until the transaction ends: steps of
+ * one meter never overlap.  Queries over the stream's tables run as their
+ * owner, those over the catalog as the extension's.
+ */
+#include "postgres.h"
+
+#include "commands/async.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "catalog/stream.h"
+#include "core/core.h"
+#include "engine/clock.h"
+#include "engine/event_usage.h"
+#include "engine/late.h"
+#include "engine/measure_usage.h"
+#include "engine/reconcile.h"
+#include "engine/step.h"
+#include "engine/step_state.h"
+#include "log/position.h"
+#include "pg/spi.h"
+
+/* After failures a meter is left alone for 10 s, then twice as long, ... */
+#define RETRY_FIRST_SECONDS	10
+#define RETRY_LAST_SECONDS	3600
+
+volatile sig_atomic_t meter_step_expired = false;
+
+/*
+ * Usage was written: it is a settlement, of which a record is kept and
+ * listeners hear.  `before` is the meter as it was.  The caller stores the
+ * number.
+ */
+static void
+count_settlement(MeterDefinition *definition, const MeterDefinition *before,
+				 int64 usage_rows)
+{
+	MeterSession session;
+
+	definition->settlement++;
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_execute(psprintf("INSERT INTO %s.settlement (meter, settlement, watermark_before, "
+						   "watermark, position_before, \"position\", measure_position_before, measure_position, usage_rows, aggregate, unit, period, timezone, recorded_at) "
+						   "VALUES (%s, " INT64_FORMAT ", %s, %s, " INT64_FORMAT ", "
+						   INT64_FORMAT ", %s, " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', (%s)[4]::interval, (%s)[8], now())",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   definition->settlement,
+						   before->has_watermark ?
+						   meter_timestamp_literal(before->watermark) : "NULL",
+						   meter_timestamp_literal(definition->watermark),
+						   before->position, definition->position,
+						   METER_OF_MEASURES(definition->aggregate) ?
+						   psprintf(INT64_FORMAT ", " INT64_FORMAT,
+									before->measures.position,
+									definition->measures.position) :
+						   "NULL, NULL",
+						   usage_rows,
+						   meter_aggregate_name(definition->aggregate),
+						   definition->unit, definition->spec,
+						   definition->spec),
+				  SPI_OK_INSERT);
+	meter_session_end(&session);
+	Async_Notify("meter", psprintf("%s.%s", definition->stream,
+								   definition->name));
+}
+
+/* Usage was written otherwise than by a step: count it, and store that. */
+void
+meter_store_settlement(MeterDefinition *definition, int64 usage_rows)
+{
+	count_settlement(definition, definition, usage_rows);
+	meter_store_progress(definition, true);
+}
+
+/* The step itself; errors are the caller's. */
+static void
+do_step(const char *stream, const char *meter, bool skip_locked,
+		MeterStep *step)
+{
+	MeterDefinition *definition;
+	MeterDefinition before;
+	MeterSession session;
+	TimestampTz target;
+	TimestampTz noted_at;
+	TimestampTz measures_noted_at = DT_NOBEGIN;
+	int64		safe;
+	bool		caught_up;
+
+	definition = meter_load(stream, meter,
+							skip_locked ? METER_LOCK_SKIP : METER_LOCK_WAIT_OR_GONE);
+	if (definition == NULL || (skip_locked && definition->retry_later))
+	{
+		step->skipped = true;
+		return;
+	}
+	before = *definition;
+	safe = meter_safe_position(definition, &noted_at);
+	if (METER_OF_MEASURES(definition->aggregate))
+		definition->measures.safe =
+			meter_safe_measure_position(definition, &measures_noted_at);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	meter_session_bulk();
+	if (METER_OF_MEASURES(definition->aggregate))
+	{
+		meter_session_memory();
+		caught_up = meter_measure_late(definition, safe, noted_at,
+									   measures_noted_at, step);
+	}
+	else
+	{
+		caught_up = meter_settle_late(definition, safe, noted_at, step);
+		/* what snapshots have to say of that is late as well, for the next step */
+		step->more = meter_compare_new(definition);
+		step->more |= meter_compare_arrived(definition, before.position,
+											definition->position);
+	}
+	if ((definition->has_watermark || meter_first_watermark(definition)) &&
+		meter_clock_target(definition, safe, &target) &&
+		target > definition->watermark &&
+		/* the state at the very beginning comes from late rows as well */
+		(caught_up || definition->settlement > 0))
+	{
+		TimestampTz end = meter_bound_step(definition, target);
+
+		if (METER_OF_MEASURES(definition->aggregate))
+			meter_measure_settle(definition, end, step);
+		else
+		{
+			meter_settle_named(definition, definition->position, end, step);
+			meter_settle_events(definition, end, step);
+		}
+		step->more |= end < target;
+	}
+	meter_session_end(&session);
+	if (!caught_up)
+		step->more = true;
+
+	if (step->usage_rows + step->adjustments > 0)
+		count_settlement(definition, &before,
+						 step->usage_rows + step->adjustments);
+	if (meter_progress_differs(&before, definition))
+		meter_store_progress(definition,
+					   step->usage_rows + step->adjustments > 0);
+	step->has_watermark = definition->has_watermark;
+	step->watermark = definition->watermark;
+}
+
+/* Record that a step failed, unless somebody else is at the meter. */
+static void
+record_failure(const char *stream, const char *meter, const char *message,
+			   MeterStep *step)
+{
+	MeterSession session;
+	Oid			types[4] = {TEXTOID, TEXTOID, TEXTOID, INT4OID};
+	Datum		values[4];
+	int			failures;
+	int			wait = RETRY_LAST_SECONDS;
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(meter);
+	values[2] = CStringGetTextDatum(message);
+	meter_session_begin(&session, meter_extension_owner());
+	/* nothing of the definition: what is wrong may be there */
+	meter_execute_params("SELECT failures, watermark FROM meter.meter "
+						 "WHERE stream = $1 AND name = $2 FOR UPDATE SKIP LOCKED",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	if (SPI_processed == 1)
+	{
+		failures = DatumGetInt32(meter_result(0, 1, &isnull));
+		step->has_watermark = meter_result_instant(2, &step->watermark);
+		if (failures < 8)
+			wait = Min(RETRY_FIRST_SECONDS << failures, RETRY_LAST_SECONDS);
+		values[3] = Int32GetDatum(wait);
+		meter_execute_params("UPDATE meter.meter SET failures = failures + 1, "
+							 "last_error = $3, last_error_at = clock_timestamp(), "
+							 "retry_at = clock_timestamp() + make_interval(secs => $4) "
+							 "WHERE stream = $1 AND name = $2",
+							 SPI_OK_UPDATE, 4, types, values, NULL);
+	}
+	meter_session_end(&session);
+}
+
+/* Was the session told to stop?  A trigger can raise the same code. */
+static bool
+is_cancel(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		error->filename != NULL &&
+		strcmp(error->filename, "postgres.c") == 0;
+}
+
+/* Say why a step was canceled that took too long. */
+static void
+describe_expiry(ErrorData *error)
+{
+	error->message = pstrdup("canceled, since it took longer than \"meter.step_timeout\"");
+	error->hint = pstrdup("Look for what takes so long, such as a trigger on a table of the stream; where it is the step itself, raise the setting, or lower \"meter.batch_rows\".");
+}
+
+/* The arguments of a step, and where it may leave its memory. */
+typedef struct StepCall
+{
+	const char *stream;
+	const char *meter;
+	bool		skip_locked;
+	MeterStep  *step;
+	MemoryContext scratch;
+} StepCall;
+
+static void
+call_step(void *arg)
+{
+	StepCall   *call = arg;
+
+	MemoryContextSwitchTo(call->scratch);
+	do_step(call->stream, call->meter, call->skip_locked, call->step);
+}
+
+/*
+ * One bounded step of one meter, in a subtransaction of the caller's
+ * transaction.  An error is caught and recorded on the meter.
+ */
+void
+meter_step(const char *stream, const char *meter, bool skip_locked,
+		   MeterStep *step)
+{
+	StepCall	call = {stream, meter, skip_locked, step, NULL};
+	ErrorData  *error;
+
+	memset(step, 0, sizeof(*step));
+	call.scratch = AllocSetContextCreate(CurrentMemoryContext, "meter step",
+										 ALLOCSET_DEFAULT_SIZES);
+	error = meter_try(call_step, &call);
+	MemoryContextDelete(call.scratch);
+
+	if (error != NULL)
+	{
+		/* being told to stop is no failure of the meter */
+		if (is_cancel(error) && !meter_step_expired)
+			ReThrowError(error);
+		if (is_cancel(error))
+			describe_expiry(error);
+		memset(step, 0, sizeof(*step));
+		step->failed = true;
+		record_failure(stream, meter, error->message, step);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("meter \"%s\" of stream \"%s\" could not be advanced: %s",
+						meter, stream, error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0,
+				 error->hint ? errhint("%s", error->hint) : 0));
+		FreeErrorData(error);
+	}
+}

@@ -1,0 +1,21 @@
+/*
+ * step.h
+ *	  A step: one meter, one transaction.
+ */
+#ifndef METER_STEP_H
+#define METER_STEP_H
+
+#include <signal.h>
+
+#include "catalog/definition.h"
+#include "engine/step_state.h"
+
+/* Set by a signal: the step under way took longer than it may. */
+extern volatile sig_atomic_t meter_step_expired;
+
+extern void meter_step(const char *stream, const char *meter,
+					   bool skip_locked, MeterStep *step);
+extern void meter_store_settlement(MeterDefinition *definition,
+								   int64 usage_rows);
+
+#endif							/* METER_STEP_H */

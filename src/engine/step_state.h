@@ -1,0 +1,23 @@
+/*
+ * step_state.h
+ *	  What one step finds and does.
+ */
+#ifndef METER_STEP_STATE_H
+#define METER_STEP_STATE_H
+
+#include "datatype/timestamp.h"
+
+/* What a step did. */
+typedef struct MeterStep
+{
+	bool		skipped;		/* locked by another, backing off, or gone */
+	bool		failed;
+	bool		more;			/* call again */
+	bool		has_watermark;
+	TimestampTz watermark;
+	int64		usage_rows;
+	int64		adjustments;
+	int64		late_rows;
+} MeterStep;
+
+#endif							/* METER_STEP_STATE_H */

@@ -1,0 +1,104 @@
+/*
+ * now.c
+ *	  What time it is: the transaction's, or what a test says.
+ */
+#include "postgres.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "core/core.h"
+#include "pg/meter_compat.h"
+#include "pg/now.h"
+
+/* meter.now: empty, or the instant that tests want it to be */
+static char *now_setting = NULL;
+
+/* Is this a timestamp, or nothing? */
+static bool
+check_now(char **newval, void **extra,
+		  GucSource source pg_attribute_unused())
+{
+	TimestampTz *instant;
+
+	if (*newval == NULL || **newval == '\0')
+		return true;
+
+	/* zones are not known yet there, and only the leader asks for the time */
+	if (InitializingParallelWorker)
+		return true;
+
+	/* an error here would leave the setting half done: look before */
+	PG_TRY();
+	{
+		Datum		value = DirectFunctionCall3(timestamptz_in,
+												CStringGetDatum(*newval),
+												ObjectIdGetDatum(InvalidOid),
+												Int32GetDatum(-1));
+
+		instant = meter_guc_alloc(sizeof(TimestampTz));
+		if (instant != NULL)
+			*instant = DatumGetTimestampTz(value);
+		*extra = instant;
+	}
+	PG_CATCH();
+	{
+		FlushErrorState();
+		GUC_check_errdetail("It must be a timestamp with time zone, or empty.");
+		return false;
+	}
+	PG_END_TRY();
+	return *extra != NULL;
+}
+
+static TimestampTz *now_override = NULL;
+
+static void
+assign_now(const char *newval pg_attribute_unused(), void *extra)
+{
+	now_override = extra;
+}
+
+/* What time it is for billing: that of the transaction, unless a test says. */
+TimestampTz
+meter_now(void)
+{
+	if (now_override != NULL)
+		return *now_override;
+	return GetCurrentTransactionStartTimestamp();
+}
+
+/* The same at this moment: what others say of the time is not of the future. */
+TimestampTz
+meter_time_of_day(void)
+{
+	if (now_override != NULL)
+		return *now_override;
+	return GetCurrentTimestamp();
+}
+
+/* Later by so many microseconds, within what a timestamp can be. */
+TimestampTz
+meter_later_by(TimestampTz instant, int64 usec)
+{
+	if (instant < MIN_TIMESTAMP + Max(-usec, 0))
+		return MIN_TIMESTAMP;
+	return instant + usec;
+}
+
+/* Define the setting, while the library is loaded. */
+void
+meter_now_init(void)
+{
+	DefineCustomStringVariable("meter.now",
+							   "What time it is for meter; empty: what time it is.",
+							   "For tests only: watermarks never move back.",
+							   &now_setting,
+							   "",
+							   PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							   check_now, assign_now, NULL);
+}

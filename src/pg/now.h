@@ -1,0 +1,15 @@
+/*
+ * now.h
+ *	  What time it is: the transaction's, or what a test says.
+ */
+#ifndef METER_NOW_H
+#define METER_NOW_H
+
+#include "utils/timestamp.h"
+
+extern TimestampTz meter_now(void);
+extern TimestampTz meter_time_of_day(void);
+extern TimestampTz meter_later_by(TimestampTz instant, int64 usec);
+extern void meter_now_init(void);
+
+#endif							/* METER_NOW_H */
