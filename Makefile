@@ -60,7 +60,7 @@ REGRESS_OPTS = --load-extension=meter
 
 # --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------
 
-RUNNERS = demo check check-regress check-isolation check-tap check-unit lint bench soak fuzz help pg_config core
+RUNNERS = demo check check-regress check-isolation check-tap check-unit lint format bench soak fuzz help pg_config core
 
 ifneq ($(filter $(RUNNERS),$(MAKECMDGOALS)),)
 
@@ -77,6 +77,9 @@ check-regress check-isolation check-tap check-unit:
 
 lint:
 	@test/lint
+
+format:
+	@test/indent
 
 bench:
 	@bench/run $(BENCH)
@@ -101,6 +104,7 @@ help:
 	@echo 'make check-regress   only the SQL tests;         also: check-isolation, check-tap, check-unit'
 	@echo "                     TESTS='a b' picks tests by name, KEEP=1 keeps their scratch folder"
 	@echo 'make lint            the checks that need no server'
+	@echo 'make format          lays C out as PostgreSQL does (Debian: pg-bsd-indent)'
 	@echo "make bench           benchmarks: tables of ratios; BENCH='timelines settle' picks some"
 	@echo 'make soak            random tests for hours'
 	@echo 'make fuzz            the pure core as a plain program, five minutes; SECONDS=n'

@@ -28,7 +28,7 @@ const char *const meter_definition_columns =
 "period, \"precision\", rounding, unit, clock, lateness, max_lateness, "
 "value_from, timezone, since, until";
 
-const Oid meter_definition_types[METER_NCOLUMNS] = {
+const Oid	meter_definition_types[METER_NCOLUMNS] = {
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID,
 	TEXTARRAYOID, TEXTARRAYOID, INTERVALOID, INTERVALOID, TEXTOID,
 	INTERVALOID, TEXTOID, INTERVALOID, INTERVALOID, TEXTOID, TEXTOID,
@@ -210,20 +210,20 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params(
-		psprintf("SELECT %s, watermark, \"position\", event_clock, "
-				 "clock_position, settlement, failures, "
-				 "coalesce(retry_at > $3, false), ledger_until, period::text, "
-				 "\"precision\"::text, note_bound, note_writers, note_server, "
-				 "position_watermark, note_watermark, "
-				 "(SELECT s.identity_window FROM meter.stream s WHERE s.name = stream), "
-				 "measure_position, measure_position_watermark, "
-				 "measure_note_bound, measure_note_writers, measure_note_server, "
-				 "measure_note_watermark, measure_clock_position "
-				 "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
-				 meter_definition_columns,
-				 lock == METER_LOCK_NONE ? "" :
-				 lock == METER_LOCK_SKIP ? "FOR UPDATE SKIP LOCKED" : "FOR UPDATE"),
-		SPI_OK_SELECT, 3, types, values, NULL);
+						 psprintf("SELECT %s, watermark, \"position\", event_clock, "
+								  "clock_position, settlement, failures, "
+								  "coalesce(retry_at > $3, false), ledger_until, period::text, "
+								  "\"precision\"::text, note_bound, note_writers, note_server, "
+								  "position_watermark, note_watermark, "
+								  "(SELECT s.identity_window FROM meter.stream s WHERE s.name = stream), "
+								  "measure_position, measure_position_watermark, "
+								  "measure_note_bound, measure_note_writers, measure_note_server, "
+								  "measure_note_watermark, measure_clock_position "
+								  "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
+								  meter_definition_columns,
+								  lock == METER_LOCK_NONE ? "" :
+								  lock == METER_LOCK_SKIP ? "FOR UPDATE SKIP LOCKED" : "FOR UPDATE"),
+						 SPI_OK_SELECT, 3, types, values, NULL);
 	if (SPI_processed == 0)
 	{
 		if (lock == METER_LOCK_SKIP || lock == METER_LOCK_WAIT_OR_GONE)
@@ -237,9 +237,9 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 	for (column = 0; definition != NULL && column < METER_NCOLUMNS + 23; column++)
 	{
 		Oid			type = column < METER_NCOLUMNS ? meter_definition_types[column] :
-			column == METER_NCOLUMNS + 8 || column == METER_NCOLUMNS + 9 ? TEXTOID :
-			column == METER_NCOLUMNS + 11 || column == METER_NCOLUMNS + 19 ? TEXTARRAYOID :
-			column == METER_NCOLUMNS + 15 ? INTERVALOID : INT8OID;
+		column == METER_NCOLUMNS + 8 || column == METER_NCOLUMNS + 9 ? TEXTOID :
+		column == METER_NCOLUMNS + 11 || column == METER_NCOLUMNS + 19 ? TEXTARRAYOID :
+		column == METER_NCOLUMNS + 15 ? INTERVALOID : INT8OID;
 
 		row[column] = copy_result(context, column + 1, type, &isnull[column]);
 		if (!isnull[column] && type == INTERVALOID)
@@ -264,7 +264,7 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 	definition->changes = row[METER_COLUMN_CHANGES];
 	definition->dimensions = row[METER_COLUMN_DIMENSIONS];
 	definition->ndimensions = meter_text_elements(row[METER_COLUMN_DIMENSIONS], "dimensions",
-											 &definition->dimension_names);
+												  &definition->dimension_names);
 	zone = DatumGetCString(row[METER_COLUMN_TIMEZONE]);
 	meter_grid_init(&definition->grid, meter_zone_lookup(zone));
 	meter_grid_set_precision(&definition->grid,
@@ -422,4 +422,3 @@ meter_list_meters(const char *stream, const char *name, bool active_only)
 	meter_session_end(&session);
 	return refs;
 }
-

@@ -79,8 +79,8 @@ typedef struct MeterDefinition
 	char	   *value_from;
 	TimestampTz since;			/* DT_NOBEGIN: none */
 	TimestampTz until;			/* DT_NOEND: none */
-	TimestampTz floor;			/* the log is not whole before it;
-								 * DT_NOBEGIN: it is */
+	TimestampTz floor;			/* the log is not whole before it; DT_NOBEGIN:
+								 * it is */
 	char	   *spec;			/* literal: what meter.settle_rows() needs */
 
 	/* progress */

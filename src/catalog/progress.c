@@ -14,7 +14,7 @@
 /* Has a step changed what is stored of a meter's measure log? */
 static bool
 measure_progress_differs(const MeterDefinition *a,
-							   const MeterDefinition *b)
+						 const MeterDefinition *b)
 {
 	const MeterLogProgress *x = &a->measures;
 	const MeterLogProgress *y = &b->measures;

@@ -234,14 +234,14 @@ meter_check_stream(const char *stream)
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 
 	meter_execute_params(
-		"SELECT c.relname, c.relowner <> n.nspowner, t.tgname "
-		"FROM pg_namespace n "
-		"JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p') "
-		"LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgdeferrable "
-		"WHERE n.nspname = $1::name "
-		"AND (c.relowner <> n.nspowner OR t.oid IS NOT NULL) "
-		"ORDER BY c.relname LIMIT 1",
-		SPI_OK_SELECT, 1, types, values, NULL);
+						 "SELECT c.relname, c.relowner <> n.nspowner, t.tgname "
+						 "FROM pg_namespace n "
+						 "JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p') "
+						 "LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgdeferrable "
+						 "WHERE n.nspname = $1::name "
+						 "AND (c.relowner <> n.nspowner OR t.oid IS NOT NULL) "
+						 "ORDER BY c.relname LIMIT 1",
+						 SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)
 	{
 		char	   *table = meter_result_text(0, 1);
@@ -261,15 +261,15 @@ meter_check_stream(const char *stream)
 	}
 
 	meter_execute_params(
-		psprintf("SELECT s.tab, s.col, s.typ, format_type(a.atttypid, NULL) "
-				 "FROM (VALUES %s) s (tab, col, typ) "
-				 "LEFT JOIN (pg_attribute a "
-				 "JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') "
-				 "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::name) "
-				 "ON c.relname = s.tab AND a.attname = s.col AND NOT a.attisdropped "
-				 "WHERE a.attname IS NULL OR format_type(a.atttypid, NULL) <> s.typ "
-				 "ORDER BY 1, 2 LIMIT 1", shape),
-		SPI_OK_SELECT, 1, types, values, NULL);
+						 psprintf("SELECT s.tab, s.col, s.typ, format_type(a.atttypid, NULL) "
+								  "FROM (VALUES %s) s (tab, col, typ) "
+								  "LEFT JOIN (pg_attribute a "
+								  "JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') "
+								  "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::name) "
+								  "ON c.relname = s.tab AND a.attname = s.col AND NOT a.attisdropped "
+								  "WHERE a.attname IS NULL OR format_type(a.atttypid, NULL) <> s.typ "
+								  "ORDER BY 1, 2 LIMIT 1", shape),
+						 SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -283,15 +283,15 @@ meter_check_stream(const char *stream)
 
 	/* a segment that is detached would look as if its events never were */
 	meter_execute_params(
-		psprintf("SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
-		"JOIN pg_class p ON p.relname = l.log "
-		"JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
-		"LEFT JOIN (SELECT i.inhparent, substring(c.relname FROM '_([0-9]+)$')::bigint AS k "
-		"FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-		"WHERE NOT i.inhdetachpending) s ON s.inhparent = p.oid "
-		"GROUP BY l.log HAVING count(s.k) + (SELECT count(*) FROM %s.expired x WHERE x.log = l.log) "
-		"<> coalesce(max(s.k), 0) + 1", quote_identifier(stream)),
-		SPI_OK_SELECT, 1, types, values, NULL);
+						 psprintf("SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
+								  "JOIN pg_class p ON p.relname = l.log "
+								  "JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
+								  "LEFT JOIN (SELECT i.inhparent, substring(c.relname FROM '_([0-9]+)$')::bigint AS k "
+								  "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+								  "WHERE NOT i.inhdetachpending) s ON s.inhparent = p.oid "
+								  "GROUP BY l.log HAVING count(s.k) + (SELECT count(*) FROM %s.expired x WHERE x.log = l.log) "
+								  "<> coalesce(max(s.k), 0) + 1", quote_identifier(stream)),
+						 SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -308,22 +308,22 @@ meter_check_guards(const char *stream)
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 
 	meter_execute_params(
-		psprintf("SELECT g.tab, g.trg FROM ("
-				 "SELECT tab, trg FROM (VALUES %s) v (tab, trg) "
-				 "UNION ALL "
-				 "SELECT s.relname, 'guard_segment' "
-				 "FROM pg_inherits i JOIN pg_class s ON s.oid = i.inhrelid "
-				 "JOIN pg_class p ON p.oid = i.inhparent "
-				 "AND p.relname IN ('event', 'measure') "
-				 "JOIN pg_namespace n ON n.oid = p.relnamespace "
-				 "AND n.nspname = $1::name) g "
-				 "WHERE NOT EXISTS (SELECT FROM pg_trigger t "
-				 "JOIN pg_class c ON c.oid = t.tgrelid AND c.relname = g.tab "
-				 "JOIN pg_namespace n ON n.oid = c.relnamespace "
-				 "AND n.nspname = $1::name "
-				 "WHERE t.tgname = g.trg AND t.tgenabled IN ('O', 'A')) "
-				 "ORDER BY 1, 2 LIMIT 1", guards),
-		SPI_OK_SELECT, 1, types, values, NULL);
+						 psprintf("SELECT g.tab, g.trg FROM ("
+								  "SELECT tab, trg FROM (VALUES %s) v (tab, trg) "
+								  "UNION ALL "
+								  "SELECT s.relname, 'guard_segment' "
+								  "FROM pg_inherits i JOIN pg_class s ON s.oid = i.inhrelid "
+								  "JOIN pg_class p ON p.oid = i.inhparent "
+								  "AND p.relname IN ('event', 'measure') "
+								  "JOIN pg_namespace n ON n.oid = p.relnamespace "
+								  "AND n.nspname = $1::name) g "
+								  "WHERE NOT EXISTS (SELECT FROM pg_trigger t "
+								  "JOIN pg_class c ON c.oid = t.tgrelid AND c.relname = g.tab "
+								  "JOIN pg_namespace n ON n.oid = c.relnamespace "
+								  "AND n.nspname = $1::name "
+								  "WHERE t.tgname = g.trg AND t.tgenabled IN ('O', 'A')) "
+								  "ORDER BY 1, 2 LIMIT 1", guards),
+						 SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -137,7 +137,7 @@ check_actions(const Datum *values)
 	int			nstarts = meter_text_elements(values[METER_COLUMN_STARTS], "starts", &starts);
 	int			nstops = meter_text_elements(values[METER_COLUMN_STOPS], "stops", &stops);
 	int			nchanges = meter_text_elements(values[METER_COLUMN_CHANGES], "changes",
-										  &changes);
+											   &changes);
 
 	if (nstarts == 0 || nstops == 0)
 		ereport(ERROR,
@@ -161,9 +161,10 @@ check_dimensions(Datum dimensions, MeterAggregate aggregate)
 		"arrival", "id", "time", "resource", "account", "action", "value",
 		"attributes", "start_time", "end_time"
 	};
+
 	/* these are no columns of events */
 	int			nunusable = (int) lengthof(unusable) -
-		(METER_OF_MEASURES(aggregate) ? 0 : 2);
+	(METER_OF_MEASURES(aggregate) ? 0 : 2);
 	char	  **names;
 	int			count = meter_text_elements(dimensions, "dimensions", &names);
 	int			i;
@@ -240,9 +241,9 @@ check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
 
 	/* any period will do */
 	values[METER_COLUMN_PRECISION] = DirectFunctionCall3(interval_in,
-												CStringGetDatum("1 second"),
-												ObjectIdGetDatum(InvalidOid),
-												Int32GetDatum(-1));
+														 CStringGetDatum("1 second"),
+														 ObjectIdGetDatum(InvalidOid),
+														 Int32GetDatum(-1));
 }
 
 /* An interval that must not be negative. */
@@ -600,4 +601,3 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	meter_rebuild_views(stream);
 	PG_RETURN_VOID();
 }
-

@@ -87,21 +87,21 @@ create_log(const char *stream, const Log *log)
 	int			segment;
 
 	meter_execute(
-		psprintf("CREATE TABLE %s.%s ("
-				 "arrival bigint GENERATED ALWAYS AS IDENTITY (CACHE 1 NO CYCLE) NOT NULL, "
-				 "source text COLLATE \"C\", id text COLLATE \"C\", %s, %s, "
-				 "CONSTRAINT value_is_finite "
-				 "CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity')) "
-				 "PARTITION BY RANGE (arrival)",
-				 schema, log->name, log->columns, log->checks),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.%s ("
+						   "arrival bigint GENERATED ALWAYS AS IDENTITY (CACHE 1 NO CYCLE) NOT NULL, "
+						   "source text COLLATE \"C\", id text COLLATE \"C\", %s, %s, "
+						   "CONSTRAINT value_is_finite "
+						   "CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity')) "
+						   "PARTITION BY RANGE (arrival)",
+						   schema, log->name, log->columns, log->checks),
+				  SPI_OK_UTILITY);
 	for (segment = 0; segment <= METER_SEGMENTS_AHEAD; segment++)
 		meter_create_segment(stream, log->name, segment);
 	meter_execute(
-		psprintf("CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s.%s "
-				 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
-				 schema, log->name, schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s.%s "
+						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
+						   schema, log->name, schema),
+				  SPI_OK_UTILITY);
 }
 
 /* Make the table of what came to the doors and could not be logged. */
@@ -109,13 +109,13 @@ static void
 create_rejected(const char *schema)
 {
 	meter_execute(
-		psprintf("CREATE TABLE %s.rejected ("
-				 "rejection bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-				 "received_at timestamptz NOT NULL DEFAULT now(), "
-				 "sender text COLLATE \"C\" NOT NULL, "
-				 "raw text, "
-				 "reason text NOT NULL)", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.rejected ("
+						   "rejection bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+						   "received_at timestamptz NOT NULL DEFAULT now(), "
+						   "sender text COLLATE \"C\" NOT NULL, "
+						   "raw text, "
+						   "reason text NOT NULL)", schema),
+				  SPI_OK_UTILITY);
 }
 
 /* Make the tables of snapshots. */
@@ -123,55 +123,55 @@ static void
 create_snapshot_tables(const char *schema)
 {
 	meter_execute(
-		psprintf("CREATE TABLE %s.inventory ("
-				 "source text COLLATE \"C\" NOT NULL, "
-				 "at timestamptz NOT NULL, "
-				 "resource text COLLATE \"C\" NOT NULL, "
-				 "account text COLLATE \"C\", "
-				 "entity text COLLATE \"C\", "
-				 "offering text COLLATE \"C\", "
-				 "value numeric, "
-				 "since timestamptz, "
-				 "meter text COLLATE \"C\", "
-				 "attributes jsonb, "
-				 "CONSTRAINT time_is_finite CHECK (isfinite(at) AND isfinite(since)), "
-				 "CONSTRAINT value_is_finite "
-				 "CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity'))",
-				 schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.inventory ("
+						   "source text COLLATE \"C\" NOT NULL, "
+						   "at timestamptz NOT NULL, "
+						   "resource text COLLATE \"C\" NOT NULL, "
+						   "account text COLLATE \"C\", "
+						   "entity text COLLATE \"C\", "
+						   "offering text COLLATE \"C\", "
+						   "value numeric, "
+						   "since timestamptz, "
+						   "meter text COLLATE \"C\", "
+						   "attributes jsonb, "
+						   "CONSTRAINT time_is_finite CHECK (isfinite(at) AND isfinite(since)), "
+						   "CONSTRAINT value_is_finite "
+						   "CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity'))",
+						   schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE INDEX inventory_snapshot ON %s.inventory (source, at, resource)",
-				 schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE INDEX inventory_snapshot ON %s.inventory (source, at, resource)",
+						   schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TABLE %s.snapshot ("
-				 "source text COLLATE \"C\" NOT NULL, "
-				 "at timestamptz NOT NULL, "
-				 "reconciled_at timestamptz NOT NULL DEFAULT now(), "
-				 "rows bigint NOT NULL, "
-				 "content numeric NOT NULL, "
-				 "tolerance interval NOT NULL, "
-				 "running bigint NOT NULL, "
-				 "starts bigint NOT NULL, "
-				 "stops bigint NOT NULL, "
-				 "changes bigint NOT NULL, "
-				 "pruned boolean NOT NULL DEFAULT false, "
-				 "PRIMARY KEY (source, at))", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.snapshot ("
+						   "source text COLLATE \"C\" NOT NULL, "
+						   "at timestamptz NOT NULL, "
+						   "reconciled_at timestamptz NOT NULL DEFAULT now(), "
+						   "rows bigint NOT NULL, "
+						   "content numeric NOT NULL, "
+						   "tolerance interval NOT NULL, "
+						   "running bigint NOT NULL, "
+						   "starts bigint NOT NULL, "
+						   "stops bigint NOT NULL, "
+						   "changes bigint NOT NULL, "
+						   "pruned boolean NOT NULL DEFAULT false, "
+						   "PRIMARY KEY (source, at))", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TABLE %s.compared ("
-				 "meter text COLLATE \"C\" NOT NULL, "
-				 "source text COLLATE \"C\" NOT NULL, "
-				 "at timestamptz NOT NULL, "
-				 "PRIMARY KEY (meter, source, at))", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.compared ("
+						   "meter text COLLATE \"C\" NOT NULL, "
+						   "source text COLLATE \"C\" NOT NULL, "
+						   "at timestamptz NOT NULL, "
+						   "PRIMARY KEY (meter, source, at))", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE VIEW %s.source_quality AS "
-				 "SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
-				 "changes AS lost_changes, pg_catalog.round(1 - (starts + stops + changes)::numeric "
-				 "/ nullif(running + starts, 0), 6) AS agreement "
-				 "FROM %s.snapshot", schema, schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE VIEW %s.source_quality AS "
+						   "SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
+						   "changes AS lost_changes, pg_catalog.round(1 - (starts + stops + changes)::numeric "
+						   "/ nullif(running + starts, 0), 6) AS agreement "
+						   "FROM %s.snapshot", schema, schema),
+				  SPI_OK_UTILITY);
 }
 
 /* Make the tables of a stream that meters of measures keep their own in. */
@@ -208,152 +208,152 @@ create_tables(const char *stream)
 
 	/* the guards outlive the extension, so they are in the stream's schema */
 	meter_execute(
-		psprintf("CREATE FUNCTION %s.guard_log() RETURNS trigger "
-				 "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
-				 "BEGIN\n"
-				 "  IF TG_OP = 'TRUNCATE' THEN\n"
-				 "    RAISE EXCEPTION 'log \"%%.%%\" cannot be truncated', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
-				 "      USING ERRCODE = '55000', HINT = 'The log is what usage is computed from.';\n"
-				 "  END IF;\n"
-				 "  RAISE EXCEPTION 'cannot insert into \"%%.%%\", a segment of a log', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
-				 "    USING ERRCODE = '55000', HINT = 'Insert into the log itself: it gives each row its arrival.';\n"
-				 "END$guard$", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE FUNCTION %s.guard_log() RETURNS trigger "
+						   "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
+						   "BEGIN\n"
+						   "  IF TG_OP = 'TRUNCATE' THEN\n"
+						   "    RAISE EXCEPTION 'log \"%%.%%\" cannot be truncated', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
+						   "      USING ERRCODE = '55000', HINT = 'The log is what usage is computed from.';\n"
+						   "  END IF;\n"
+						   "  RAISE EXCEPTION 'cannot insert into \"%%.%%\", a segment of a log', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
+						   "    USING ERRCODE = '55000', HINT = 'Insert into the log itself: it gives each row its arrival.';\n"
+						   "END$guard$", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE FUNCTION %s.guard_ledger() RETURNS trigger "
-				 "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
-				 "BEGIN\n"
-				 "  RAISE EXCEPTION 'ledger \"%%.%%\" is append-only: %% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP\n"
-				 "    USING ERRCODE = '55000', HINT = 'Log what really happened: the ledger then gets an adjustment.';\n"
-				 "END$guard$", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE FUNCTION %s.guard_ledger() RETURNS trigger "
+						   "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
+						   "BEGIN\n"
+						   "  RAISE EXCEPTION 'ledger \"%%.%%\" is append-only: %% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP\n"
+						   "    USING ERRCODE = '55000', HINT = 'Log what really happened: the ledger then gets an adjustment.';\n"
+						   "END$guard$", schema),
+				  SPI_OK_UTILITY);
 
 	for (i = 0; i < (int) lengthof(logs); i++)
 		create_log(stream, &logs[i]);
 
 	meter_execute(
-		psprintf("CREATE TABLE %s.usage ("
-				 "transaction_id uuid PRIMARY KEY, "
-				 "meter text COLLATE \"C\" NOT NULL, "
-				 "account text COLLATE \"C\" NOT NULL, "
-				 "resource text COLLATE \"C\" NOT NULL, "
-				 "dimensions jsonb NOT NULL, "
-				 "period_start timestamptz NOT NULL, "
-				 "quantity numeric NOT NULL, "
-				 "revision integer NOT NULL, "
-				 "settlement bigint NOT NULL, "
-				 "recorded_at timestamptz NOT NULL DEFAULT now())", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.usage ("
+						   "transaction_id uuid PRIMARY KEY, "
+						   "meter text COLLATE \"C\" NOT NULL, "
+						   "account text COLLATE \"C\" NOT NULL, "
+						   "resource text COLLATE \"C\" NOT NULL, "
+						   "dimensions jsonb NOT NULL, "
+						   "period_start timestamptz NOT NULL, "
+						   "quantity numeric NOT NULL, "
+						   "revision integer NOT NULL, "
+						   "settlement bigint NOT NULL, "
+						   "recorded_at timestamptz NOT NULL DEFAULT now())", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TRIGGER guard_ledger BEFORE UPDATE OR DELETE ON %s.usage "
-				 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_ledger()",
-				 schema, schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TRIGGER guard_ledger BEFORE UPDATE OR DELETE ON %s.usage "
+						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_ledger()",
+						   schema, schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TRIGGER guard_ledger_truncate BEFORE TRUNCATE ON %s.usage "
-				 "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_ledger()",
-				 schema, schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TRIGGER guard_ledger_truncate BEFORE TRUNCATE ON %s.usage "
+						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_ledger()",
+						   schema, schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE VIEW %s.usage_total AS "
-				 "SELECT meter, account, resource, dimensions, period_start, "
-				 "pg_catalog.sum(quantity) AS quantity, "
-				 "pg_catalog.max(revision) AS revision, "
-				 "pg_catalog.max(recorded_at) AS recorded_at "
-				 "FROM %s.usage "
-				 "GROUP BY meter, account, resource, dimensions, period_start",
-				 schema, schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE VIEW %s.usage_total AS "
+						   "SELECT meter, account, resource, dimensions, period_start, "
+						   "pg_catalog.sum(quantity) AS quantity, "
+						   "pg_catalog.max(revision) AS revision, "
+						   "pg_catalog.max(recorded_at) AS recorded_at "
+						   "FROM %s.usage "
+						   "GROUP BY meter, account, resource, dimensions, period_start",
+						   schema, schema),
+				  SPI_OK_UTILITY);
 
 	meter_execute(
-		psprintf("CREATE TABLE %s.resource_state ("
-				 "meter text COLLATE \"C\" NOT NULL, "
-				 "resource text COLLATE \"C\" NOT NULL, "
-				 "active boolean NOT NULL, "
-				 "account text COLLATE \"C\", "
-				 "dimensions text[] COLLATE \"C\" NOT NULL, "
-				 "value numeric, "
-				 "since timestamptz, "
-				 "alive timestamptz, "
-				 "unnamed_since timestamptz, "
-				 "absent timestamptz, "
-				 "source text COLLATE \"C\", "
-				 "straddles timestamptz, "
-				 "PRIMARY KEY (meter, resource))", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.resource_state ("
+						   "meter text COLLATE \"C\" NOT NULL, "
+						   "resource text COLLATE \"C\" NOT NULL, "
+						   "active boolean NOT NULL, "
+						   "account text COLLATE \"C\", "
+						   "dimensions text[] COLLATE \"C\" NOT NULL, "
+						   "value numeric, "
+						   "since timestamptz, "
+						   "alive timestamptz, "
+						   "unnamed_since timestamptz, "
+						   "absent timestamptz, "
+						   "source text COLLATE \"C\", "
+						   "straddles timestamptz, "
+						   "PRIMARY KEY (meter, resource))", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE INDEX resource_state_active ON %s.resource_state "
-				 "(meter, resource) WHERE active", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE INDEX resource_state_active ON %s.resource_state "
+						   "(meter, resource) WHERE active", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE INDEX resource_state_unnamed ON %s.resource_state "
-				 "(meter, resource) WHERE account IS NULL", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE INDEX resource_state_unnamed ON %s.resource_state "
+						   "(meter, resource) WHERE account IS NULL", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TABLE %s.floor_state (LIKE %s.resource_state INCLUDING INDEXES)",
-				 schema, schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.floor_state (LIKE %s.resource_state INCLUDING INDEXES)",
+						   schema, schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TABLE %s.floor ("
-				 "meter text COLLATE \"C\" PRIMARY KEY, "
-				 "log text COLLATE \"C\" NOT NULL, "
-				 "\"time\" timestamptz NOT NULL, "
-				 "definition text NOT NULL)", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.floor ("
+						   "meter text COLLATE \"C\" PRIMARY KEY, "
+						   "log text COLLATE \"C\" NOT NULL, "
+						   "\"time\" timestamptz NOT NULL, "
+						   "definition text NOT NULL)", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TABLE %s.expired ("
-				 "log text COLLATE \"C\" NOT NULL, "
-				 "segment bigint NOT NULL, "
-				 "rows bigint NOT NULL, "
-				 "first_arrival bigint, "
-				 "last_arrival bigint, "
-				 "least_time timestamptz, "
-				 "greatest_time timestamptz, "
-				 "expired_at timestamptz NOT NULL DEFAULT now(), "
-				 "PRIMARY KEY (log, segment))", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.expired ("
+						   "log text COLLATE \"C\" NOT NULL, "
+						   "segment bigint NOT NULL, "
+						   "rows bigint NOT NULL, "
+						   "first_arrival bigint, "
+						   "last_arrival bigint, "
+						   "least_time timestamptz, "
+						   "greatest_time timestamptz, "
+						   "expired_at timestamptz NOT NULL DEFAULT now(), "
+						   "PRIMARY KEY (log, segment))", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TABLE %s.held ("
-				 "meter text COLLATE \"C\" NOT NULL, "
-				 "log text COLLATE \"C\" NOT NULL, "
-				 "arrival bigint NOT NULL, "
-				 "\"time\" timestamptz NOT NULL, "
-				 "held_at timestamptz NOT NULL DEFAULT now(), "
-				 "reason text NOT NULL, "
-				 "PRIMARY KEY (meter, log, arrival))", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.held ("
+						   "meter text COLLATE \"C\" NOT NULL, "
+						   "log text COLLATE \"C\" NOT NULL, "
+						   "arrival bigint NOT NULL, "
+						   "\"time\" timestamptz NOT NULL, "
+						   "held_at timestamptz NOT NULL DEFAULT now(), "
+						   "reason text NOT NULL, "
+						   "PRIMARY KEY (meter, log, arrival))", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TABLE %s.voided ("
-				 "meter text COLLATE \"C\" NOT NULL, "
-				 "resource text COLLATE \"C\" NOT NULL, "
-				 "source text COLLATE \"C\" NOT NULL, "
-				 "id text COLLATE \"C\" NOT NULL, "
-				 "PRIMARY KEY (meter, resource, source, id))", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.voided ("
+						   "meter text COLLATE \"C\" NOT NULL, "
+						   "resource text COLLATE \"C\" NOT NULL, "
+						   "source text COLLATE \"C\" NOT NULL, "
+						   "id text COLLATE \"C\" NOT NULL, "
+						   "PRIMARY KEY (meter, resource, source, id))", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TABLE %s.future ("
-				 "meter text COLLATE \"C\" NOT NULL, "
-				 "\"time\" timestamptz NOT NULL, "
-				 "PRIMARY KEY (meter, \"time\"))", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.future ("
+						   "meter text COLLATE \"C\" NOT NULL, "
+						   "\"time\" timestamptz NOT NULL, "
+						   "PRIMARY KEY (meter, \"time\"))", schema),
+				  SPI_OK_UTILITY);
 	meter_execute(
-		psprintf("CREATE TABLE %s.settlement ("
-				 "meter text COLLATE \"C\" NOT NULL, "
-				 "settlement bigint NOT NULL, "
-				 "watermark_before timestamptz, "
-				 "watermark timestamptz NOT NULL, "
-				 "position_before bigint NOT NULL, "
-				 "\"position\" bigint NOT NULL, "
-				 "measure_position_before bigint, "
-				 "measure_position bigint, "
-				 "usage_rows bigint NOT NULL, "
-				 "aggregate text NOT NULL, "
-				 "unit interval NOT NULL, "
-				 "period interval NOT NULL, "
-				 "timezone text NOT NULL, "
-				 "recorded_at timestamptz NOT NULL DEFAULT now(), "
-				 "PRIMARY KEY (meter, settlement))", schema),
-		SPI_OK_UTILITY);
+				  psprintf("CREATE TABLE %s.settlement ("
+						   "meter text COLLATE \"C\" NOT NULL, "
+						   "settlement bigint NOT NULL, "
+						   "watermark_before timestamptz, "
+						   "watermark timestamptz NOT NULL, "
+						   "position_before bigint NOT NULL, "
+						   "\"position\" bigint NOT NULL, "
+						   "measure_position_before bigint, "
+						   "measure_position bigint, "
+						   "usage_rows bigint NOT NULL, "
+						   "aggregate text NOT NULL, "
+						   "unit interval NOT NULL, "
+						   "period interval NOT NULL, "
+						   "timezone text NOT NULL, "
+						   "recorded_at timestamptz NOT NULL DEFAULT now(), "
+						   "PRIMARY KEY (meter, settlement))", schema),
+				  SPI_OK_UTILITY);
 	create_measure_tables(schema);
 	create_rejected(schema);
 	create_snapshot_tables(schema);

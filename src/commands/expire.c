@@ -105,7 +105,7 @@ expire_log(const char *stream, const char *log, List *definitions,
 	}
 	/* copies of what is kept may lie a window before the floor */
 	segments = meter_segments_before(stream, log, meter_later_by(least,
-																 - ((MeterDefinition *) linitial(definitions))->identity_window),
+																 -((MeterDefinition *) linitial(definitions))->identity_window),
 									 least_position(definitions));
 	if (segments == NIL)
 		return 0;

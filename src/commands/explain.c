@@ -83,7 +83,7 @@ meter_explain(PG_FUNCTION_ARGS)
 	const char *key;
 	const char *measure;
 	static const char *const was_open =
-		"EXISTS (SELECT FROM runs r WHERE r.span_begin < v.at AND r.span_end >= v.at)";
+	"EXISTS (SELECT FROM runs r WHERE r.span_begin < v.at AND r.span_end >= v.at)";
 
 	meter_check_stream_permission(stream);
 	meter_return_begin(fcinfo);
@@ -130,13 +130,17 @@ meter_explain(PG_FUNCTION_ARGS)
 	meter_append_events(&sql, definition, &scope);
 	appendStringInfo(&sql,
 					 ", timeline AS MATERIALIZED (SELECT " METER_TIMELINE("e") " AS timeline FROM events e), "
-					 /* spans that touch are one run, told from the next by a number */
+	/* spans that touch are one run, told from the next by a number */
 					 "runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
 					 "(SELECT s.*, CASE WHEN s.span_begin = lag(s.span_end) OVER (ORDER BY s.span_begin) "
 					 "THEN 0 ELSE 1 END AS gap FROM timeline t, "
 					 "meter.settle_spans(%s, t.timeline, false, '-infinity', %s) s) s), "
 					 "spans AS MATERIALIZED (SELECT * FROM runs WHERE span_end > %s), "
-					 /* where what ran in the period began; if nothing did, where the last run ended */
+
+	/*
+	 * where what ran in the period began; if nothing did, where the last run
+	 * ended
+	 */
 					 "since AS (SELECT coalesce(min(r.span_begin) FILTER (WHERE r.run IN (SELECT s.run FROM spans s)), "
 					 "max(r.span_end)) AS at FROM runs r), "
 					 "billed AS MATERIALIZED (SELECT s.*, greatest(s.span_begin, %s) AS cut_begin, "
@@ -192,7 +196,7 @@ meter_explain(PG_FUNCTION_ARGS)
 					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
 					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
 					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') "
-					 /* what a later snapshot says of the period */
+	/* what a later snapshot says of the period */
 					 "OR (v.kind IN ('g', 'h') AND v.at >= %s AND "
 					 METER_REACH("v.statement", "v.at", "v.kind = 'g'") " < %s) ",
 					 was_open, was_open, quote_identifier(stream), end_literal,

@@ -71,7 +71,11 @@ meter_make_inbox(const char *stream)
 	static const char *const triggers[] = {
 		"collect INSTEAD OF INSERT ON %s.inbox FOR EACH ROW EXECUTE FUNCTION meter.inbox_collect()",
 		"store AFTER INSERT ON %s.inbox FOR EACH STATEMENT EXECUTE FUNCTION meter.inbox_store()",
-		/* a statement that finds no row says so too; without the other it would not get there */
+
+		/*
+		 * a statement that finds no row says so too; without the other it
+		 * would not get there
+		 */
 		"refuse BEFORE UPDATE OR DELETE ON %s.inbox FOR EACH STATEMENT EXECUTE FUNCTION meter.inbox_refuse()",
 		"refuse_row INSTEAD OF UPDATE OR DELETE ON %s.inbox FOR EACH ROW EXECUTE FUNCTION meter.inbox_refuse()"
 	};
@@ -332,7 +336,7 @@ begin_intake(const char *stream)
 {
 	Oid			schema = get_namespace_oid(stream, true);
 	Oid			view = OidIsValid(schema) ?
-		get_relname_relid("inbox", schema) : InvalidOid;
+	get_relname_relid("inbox", schema) : InvalidOid;
 
 	if (!OidIsValid(view) || get_rel_relkind(view) != RELKIND_VIEW)
 		ereport(ERROR,

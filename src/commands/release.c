@@ -86,6 +86,7 @@ meter_release(PG_FUNCTION_ARGS)
 
 		output = F_ARRAY_OUT;
 		text = OidOutputFunctionCall(output, PG_GETARG_DATUM(2));
+
 		appendStringInfo(&sql, " AND arrival = ANY (%s::bigint[])",
 						 quote_literal_cstr(text));
 	}

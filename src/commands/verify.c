@@ -147,7 +147,7 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	}
 	else
 		append_timelines(&sql, definition, from, NULL,
-					 meter_may_straddle(definition, definition->watermark));
+						 meter_may_straddle(definition, definition->watermark));
 	appendStringInfo(&sql,
 					 " SELECT %s::text, d.account, d.resource, d.dimensions, d.period_start, "
 					 "trim_scale(d.ledger), trim_scale(d.expected) FROM ("
@@ -155,7 +155,7 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 					 "- %s(x.quantity) FILTER (WHERE x.revisions > 0)%s AS ledger, "
 					 "coalesce(sum(x.quantity) FILTER (WHERE x.revisions = 0), 0) AS expected FROM (",
 					 quote_literal_cstr(definition->name),
-					 /* of a first row of 0 that is missing: nothing */
+	/* of a first row of 0 that is missing: nothing */
 					 keeps_zero ? "sum" : "coalesce(sum",
 					 keeps_zero ? "" : ", 0)");
 	if (measures)
@@ -166,7 +166,7 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	appendStringInfo(&sql,
 					 ") x (resource, account, dimensions, period_start, quantity, revisions) "
 					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d "
-					 /* late rows that have not been looked at yet are no fault */
+	/* late rows that have not been looked at yet are no fault */
 					 "WHERE NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
 					 keeps_zero ? " OR sum(x.revisions) = 0" : "",
 					 meter_late_rows(definition, -1));
@@ -187,7 +187,7 @@ meter_verify(PG_FUNCTION_ARGS)
 {
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	char	   *meter = PG_ARGISNULL(1) ? NULL :
-		text_to_cstring(PG_GETARG_TEXT_PP(1));
+	text_to_cstring(PG_GETARG_TEXT_PP(1));
 	ListCell   *cell;
 
 	meter_check_stream_permission(stream);

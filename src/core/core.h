@@ -65,7 +65,17 @@ typedef struct MeterAttr
 	int32		len;
 } MeterAttr;
 
-#define METER_NULL_ATTR ((MeterAttr) {NULL, -1})
+#define METER_NULL_ATTR meter_attr(NULL, -1)
 #define MeterAttrIsNull(attr) ((attr).len < 0)
+
+static inline MeterAttr
+meter_attr(const char *data, int32 len)
+{
+	MeterAttr	attr;
+
+	attr.data = data;
+	attr.len = len;
+	return attr;
+}
 
 #endif							/* METER_CORE_H */

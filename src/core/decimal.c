@@ -169,7 +169,7 @@ meter_decimal_add(char *sum, const char *a, int alen, const char *b, int blen)
 	for (place = -fraction; place < whole; place++)
 	{
 		int			digit = digit_at(&x, place) + sign * digit_at(&y, place) +
-			carry;
+		carry;
 
 		carry = digit < 0 ? -1 : (digit > 9 ? 1 : 0);
 		to[whole - 1 - place + (place < 0)] = (char) ('0' + digit - 10 * carry);

@@ -88,7 +88,7 @@ get_word(MeterReader *reader)
 
 	while (reader->at < reader->end && !is_delimiter(*reader->at))
 		reader->at++;
-	return (MeterAttr) {from, (int32) (reader->at - from)};
+	return meter_attr(from, (int32) (reader->at - from));
 }
 
 /* Read a keyword, its colon being next; its name is the text. */

@@ -42,7 +42,7 @@ meter_event_init(MeterUsageEvent *event)
 static MeterAttr
 name_attr(const char *name)
 {
-	return (MeterAttr) {name, (int32) strlen(name)};
+	return meter_attr(name, (int32) strlen(name));
 }
 
 /* May this be stored as an event?  Attributes are as their makers left them. */
@@ -139,9 +139,9 @@ meter_event_cmp(const MeterUsageEvent *a, const MeterUsageEvent *b)
 
 /* The value of each digit of a UUID as text, plus 1; 0 elsewhere. */
 static const uint8 hex_digits[256] = {
-	['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6,
-	['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12,
-	['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16
+	['0'] = 1,['1'] = 2,['2'] = 3,['3'] = 4,['4'] = 5,['5'] = 6,
+	['6'] = 7,['7'] = 8,['8'] = 9,['9'] = 10,['a'] = 11,['b'] = 12,
+	['c'] = 13,['d'] = 14,['e'] = 15,['f'] = 16
 };
 
 static inline uint8

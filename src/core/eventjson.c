@@ -97,7 +97,7 @@ read_string(MeterAttr written)
 		else
 			meter_put_char(&writer, reader.at[-1]);
 	}
-	return (MeterAttr) {writer.text, (int32) writer.used};
+	return meter_attr(writer.text, (int32) writer.used);
 }
 
 /* The next attribute, as it is written; *at is 0 for the first. */
@@ -177,7 +177,7 @@ MeterAttr
 meter_json_text(MeterAttr value)
 {
 	if (value.len >= 2 && value.data[0] == '"')
-		return read_string((MeterAttr) {value.data + 1, value.len - 2});
+		return read_string(meter_attr(value.data + 1, value.len - 2));
 	if (meter_text_is(value, "null"))
 		return METER_NULL_ATTR;
 	return value;

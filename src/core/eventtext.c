@@ -35,7 +35,7 @@ typedef struct Mapping
 static MeterAttr
 name_attr(const char *name)
 {
-	return (MeterAttr) {name, (int32) strlen(name)};
+	return meter_attr(name, (int32) strlen(name));
 }
 
 /* What does a key stand for? */
@@ -371,7 +371,7 @@ map_data(Mapping *mapping, const MeterMembers *members)
 				meter_put(&name, "data.", 5);
 				meter_put(&name, member->key.data, member->key.len);
 				if (!add_attribute(mapping,
-								   (MeterAttr) {name.text, (int32) name.used},
+								   meter_attr(name.text, (int32) name.used),
 								   member))
 					return false;
 				break;

@@ -183,7 +183,7 @@ period_first_day(const MeterGrid *grid, int32 day)
 
 	if (grid->period_days == 1)
 		return day;
-	if (grid->period_days == 7)		/* 2000-01-03 was a Monday */
+	if (grid->period_days == 7) /* 2000-01-03 was a Monday */
 		return day - (int32) (day - 2 - 7 * floor_div(day - 2, 7));
 	meter_day_to_date(day, &year, &month, &mday);
 	month -= (month - 1) % grid->period_months;

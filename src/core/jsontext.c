@@ -221,7 +221,8 @@ meter_clip(const char *from, size_t length)
 	return clipped;
 }
 
-static void METER_PRINTF(4, 0)
+static void
+METER_PRINTF(4, 0)
 set_problem(MeterProblem *problem, size_t position, MeterAttr key,
 			const char *format, va_list args)
 {

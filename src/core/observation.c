@@ -122,7 +122,7 @@ void
 meter_walk_moment(MeterWalk *walk, int64 time, int32 witness)
 {
 	MeterMoment *last = walk->nmoments == 0 ? NULL :
-		&walk->moments[walk->nmoments - 1];
+	&walk->moments[walk->nmoments - 1];
 
 	if (walk->events->nstatements == 0)
 		return;

@@ -307,7 +307,7 @@ meter_pair(MeterEvents *events, const MeterState *carried,
 	{
 		for (i = 0; i < timeline->nspans && !unnamed_spans; i++)
 			unnamed_spans = MeterAttrIsNull(
-				meter_timeline_attr(timeline, timeline->spans[i].label, 0));
+											meter_timeline_attr(timeline, timeline->spans[i].label, 0));
 		if (unnamed_spans)
 			return look_back(timeline, walk.first_name);
 	}

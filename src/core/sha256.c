@@ -69,11 +69,11 @@ meter_sha256_blocks_portable(uint32 state[8], const uint8 *data,
 		for (i = 0; i < 64; i++)
 		{
 			uint32		t1 = s[7] + round_constants[i] + w[i] +
-				(ROTATE(s[4], 6) ^ ROTATE(s[4], 11) ^ ROTATE(s[4], 25)) +
-				((s[4] & s[5]) ^ (~s[4] & s[6]));
+			(ROTATE(s[4], 6) ^ ROTATE(s[4], 11) ^ ROTATE(s[4], 25)) +
+			((s[4] & s[5]) ^ (~s[4] & s[6]));
 			uint32		t2 =
-				(ROTATE(s[0], 2) ^ ROTATE(s[0], 13) ^ ROTATE(s[0], 22)) +
-				((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
+			(ROTATE(s[0], 2) ^ ROTATE(s[0], 13) ^ ROTATE(s[0], 22)) +
+			((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
 
 			memmove(s + 1, s, 7 * sizeof(uint32));
 			s[4] += t1;

@@ -146,4 +146,3 @@ meter_clock_target(MeterDefinition *definition, int64 safe, TimestampTz *target)
 	*target = meter_grid_period_begin(&definition->grid, *target);
 	return true;
 }
-

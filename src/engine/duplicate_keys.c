@@ -41,7 +41,7 @@
 
 /* Mix the bytes of a text, and where it ends, into a hash: FNV-1a. */
 static uint64
-hash_text(uint64 hash, text *value)
+hash_text(uint64 hash, text * value)
 {
 	const unsigned char *byte = (unsigned char *) VARDATA_ANY(value);
 	const unsigned char *end = byte + VARSIZE_ANY_EXHDR(value);
@@ -193,10 +193,10 @@ first_period(const MeterDefinition *definition, TimestampTz from)
 	int64		back = 2 * Min(definition->identity_window,
 							   PG_INT64_MAX / 4);
 	TimestampTz at = from < MIN_TIMESTAMP + back ? MIN_TIMESTAMP :
-		from - back;
+	from - back;
 
 	return meter_period_of(definition,
-									  meter_timestamp_literal(at));
+						   meter_timestamp_literal(at));
 }
 
 /* Remove the hashes of periods that lie too far back to be asked for. */
@@ -410,7 +410,7 @@ meter_find_suspects(const MeterDefinition *definition, TimestampTz from,
 	{
 		/* those of which no chunk has all copies are looked up in any case */
 		TimestampTz oldest = from < MIN_TIMESTAMP + definition->identity_window ?
-			MIN_TIMESTAMP : from - definition->identity_window;
+		MIN_TIMESTAMP : from - definition->identity_window;
 
 		anywhere = first_straddler < oldest;
 		appendStringInfo(&rows,

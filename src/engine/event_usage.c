@@ -44,7 +44,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	const char *end = meter_timestamp_literal(definition->watermark);
 	TimestampTz begin = Max(definition->since, definition->floor);
 	const char *since = TIMESTAMP_IS_NOBEGIN(begin) ? NULL :
-		meter_timestamp_literal(begin);
+	meter_timestamp_literal(begin);
 	bool		straddling = meter_may_straddle(definition,
 												definition->watermark);
 	TimestampTz first;
@@ -143,7 +143,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
  */
 bool
 meter_settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
-			MeterStep *step)
+				  MeterStep *step)
 {
 	int64		nrows;
 	int64		nvoids;
@@ -155,9 +155,9 @@ meter_settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 	{
 		/* as many rows as a step takes tell that there may be more */
 		meter_execute_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE action = 'void') "
-						   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
-						   meter_late_rows(definition, safe),
-						   meter_batch_rows));
+								   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
+								   meter_late_rows(definition, safe),
+								   meter_batch_rows));
 		nrows = meter_result_count(1);
 		nvoids = meter_result_count(3);
 		if (nrows >= meter_batch_rows)
@@ -206,7 +206,7 @@ meter_settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 /* Write what naming them changes. */
 void
 meter_settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
-			 MeterStep *step)
+				   MeterStep *step)
 {
 	char	   *named = meter_newly_named(definition, end);
 
@@ -227,7 +227,7 @@ meter_bound_step(MeterDefinition *definition, TimestampTz target)
 {
 	const char *schema = quote_identifier(definition->stream);
 	double		periods = meter_count_periods(definition, definition->watermark,
-										target);
+											  target);
 	double		begin = (double) definition->watermark / USECS_PER_SEC;
 	double		length = (double) (target - definition->watermark) / PIECES;
 	double		events[PIECES] = {0};
@@ -266,12 +266,12 @@ meter_bound_step(MeterDefinition *definition, TimestampTz target)
 	}
 
 	meter_execute_row(psprintf("SELECT count(*) FROM %s.resource_state WHERE meter = %s AND active",
-					   schema, quote_literal_cstr(definition->name)));
+							   schema, quote_literal_cstr(definition->name)));
 	running = meter_result_count(1);
 	for (piece = 0; piece < PIECES; piece++)
 	{
 		double		more = events[piece] +
-			(running + starts[piece]) * periods / PIECES;
+		(running + starts[piece]) * periods / PIECES;
 
 		if (rows + more > meter_batch_rows)
 			break;
@@ -328,7 +328,7 @@ meter_settle_events(MeterDefinition *definition, TimestampTz end, MeterStep *ste
 					 METER_TIMELINE("e") " AS timeline FROM ("
 					 "SELECT * FROM events UNION ALL "
 					 "SELECT r.resource, " METER_CARRIED ", NULL FROM busy b "
-					 /* looked up one by one: the dead cost nothing */
+	/* looked up one by one: the dead cost nothing */
 					 "CROSS JOIN LATERAL (SELECT * FROM %s.resource_state s WHERE s.meter = %s "
 					 "AND s.resource = b.resource OFFSET 0) r"
 					 ") e GROUP BY e.resource), states AS (",

@@ -18,7 +18,7 @@ extern bool meter_settle_late(MeterDefinition *definition, int64 safe,
 extern void meter_settle_named(MeterDefinition *definition, int64 safe,
 							   TimestampTz end, MeterStep *step);
 extern void meter_settle_events(MeterDefinition *definition, TimestampTz end,
-								 MeterStep *step);
+								MeterStep *step);
 extern TimestampTz meter_bound_step(MeterDefinition *definition,
 									TimestampTz target);
 

@@ -217,7 +217,7 @@ meter_rows_of_resources(const MeterDefinition *definition,
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *before = to == NULL ? "" :
-		psprintf(" AND e.\"time\" < %s", to);
+	psprintf(" AND e.\"time\" < %s", to);
 	char	   *scan = psprintf("SELECT e.* FROM %s t, %s.event e "
 								"WHERE e.resource = t.resource%s",
 								resources, schema, before);

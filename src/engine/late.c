@@ -37,12 +37,12 @@ meter_first_watermark(MeterDefinition *definition)
 /* About how many periods there are between two instants. */
 double
 meter_count_periods(const MeterDefinition *definition, TimestampTz from,
-			  TimestampTz to)
+					TimestampTz to)
 {
 	const MeterGrid *grid = &definition->grid;
 	int64		length = grid->period_usec > 0 ? grid->period_usec :
-		grid->period_days > 0 ? grid->period_days * METER_DAY :
-		grid->period_months * 28 * METER_DAY;
+	grid->period_days > 0 ? grid->period_days * METER_DAY :
+	grid->period_months * 28 * METER_DAY;
 
 	return Max((double) (to - from) / length, 1);
 }
@@ -86,9 +86,10 @@ meter_hold_late_rows(const MeterDefinition *definition, int64 safe)
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	char	   *late = meter_late_rows(definition, safe);
+
 	/* what was before the floor is forgotten */
 	TimestampTz limit = METER_OF_MEASURES(definition->aggregate) ? DT_NOBEGIN :
-		definition->floor;
+	definition->floor;
 
 	if (TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
 		return;

@@ -96,7 +96,7 @@ meter_append_insert_difference(StringInfo sql,
 					 quote_literal_cstr(definition->name),
 					 quote_literal_cstr(definition->name),
 					 settlement, difference,
-					 /* a first row of 0 is one */
+	/* a first row of 0 is one */
 					 METER_KEEPS_ZERO(definition->aggregate) ?
 					 " OR sum(x.revisions) = 0" : "");
 }

@@ -34,7 +34,7 @@ static struct
 	text	   *period;			/* NULL: none yet */
 	text	   *timezone;
 	MeterGrid	grid;
-} known;
+}			known;
 
 /* An interval as the server reads it. */
 static Interval *
@@ -48,7 +48,7 @@ interval_from_cstring(const char *string)
 
 /* Is an argument this text? */
 static bool
-is_text(FunctionCallInfo fcinfo, int argument, const text *known_text)
+is_text(FunctionCallInfo fcinfo, int argument, const text * known_text)
 {
 	text	   *given = PG_GETARG_TEXT_PP(argument);
 
@@ -278,11 +278,11 @@ spread_part(const Spread *spread, TimestampTz from, TimestampTz to)
 													NumericGetDatum(int64_to_numeric(elapsed[i]))),
 								NumericGetDatum(int64_to_numeric(spread->length)));
 	return DatumGetNumeric(
-		DirectFunctionCall2(numeric_mul,
-							DirectFunctionCall2(numeric_sub, cumulated[1],
-												cumulated[0]),
-							NumericGetDatum(numeric_from_cstring(psprintf("1e-%d",
-																		  spread->scale)))));
+						   DirectFunctionCall2(numeric_mul,
+											   DirectFunctionCall2(numeric_sub, cumulated[1],
+																   cumulated[0]),
+											   NumericGetDatum(numeric_from_cstring(psprintf("1e-%d",
+																							 spread->scale)))));
 }
 
 /* Where measure_parts() is. */

@@ -40,7 +40,7 @@ extern char *meter_complex_condition(const MeterDefinition *definition,
 extern char *meter_late_measures(const MeterDefinition *definition,
 								 int64 safe);
 extern char *meter_period_of(const MeterDefinition *definition,
-										const char *at);
+							 const char *at);
 extern int64 meter_sealed_measures_for(const MeterDefinition *definition,
 									   double nresources);
 extern void meter_look_up_scope(const MeterDefinition *definition,

@@ -236,7 +236,7 @@ compare(const MeterDefinition *definition, const char *touched,
 	const char *meter = quote_literal_cstr(definition->name);
 	const char *watermark = meter_timestamp_literal(definition->watermark);
 	const char *of_target = target == NULL ? "false" :
-		psprintf("source = %s AND at = %s", target->source, target->at);
+	psprintf("source = %s AND at = %s", target->source, target->at);
 	MeterScope	scope = {0};
 	StringInfoData sql;
 	bool		isnull;
@@ -267,7 +267,7 @@ compare(const MeterDefinition *definition, const char *touched,
 					 "s.measured, NULL, NULL, s.source, jsonb_build_object('since', s.since, "
 					 "'tolerance', extract(epoch FROM s.tolerance)) FROM said s) x GROUP BY x.resource), ",
 					 carried ? psprintf("s.at < %s", watermark) :
-					 /* what lay before the floor is a carried state, too */
+	/* what lay before the floor is a carried state, too */
 					 !TIMESTAMP_IS_NOBEGIN(definition->floor) ?
 					 psprintf("s.at < %s", meter_timestamp_literal(definition->floor)) : "false",
 					 definition->ndimensions);
@@ -283,7 +283,7 @@ compare(const MeterDefinition *definition, const char *touched,
 					 "FROM spoken f JOIN said s ON s.resource = f.resource AND s.source = f.source AND s.at = f.at "
 					 "CROSS JOIN LATERAL (SELECT CASE WHEN NOT s.held THEN 'stop' WHEN f.effect = 'changes' THEN 'change' "
 					 "ELSE 'start' END AS kind) k "
-					 /* the run before the gap may have been seen long ago */
+	/* the run before the gap may have been seen long ago */
 					 "LEFT JOIN LATERAL (SELECT p.at AS alive FROM %s.snapshot p "
 					 "WHERE f.effect = 'cuts' AND p.source = f.source AND p.at < s.since AND NOT p.pruned "
 					 "AND EXISTS (SELECT FROM %s.inventory e WHERE e.source = p.source AND e.at = p.at "

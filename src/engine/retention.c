@@ -91,7 +91,7 @@ void
 meter_check_events_are_whole(const MeterDefinition *definition)
 {
 	if (!TIMESTAMP_IS_NOBEGIN(meter_stream_floor(definition->stream, "event",
-												definition->name)))
+												 definition->name)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot tell who owned what",
@@ -106,7 +106,7 @@ meter_check_events_are_whole(const MeterDefinition *definition)
  */
 bool
 meter_move_floor(MeterDefinition *definition, TimestampTz before,
-		   TimestampTz *floor)
+				 TimestampTz *floor)
 {
 	TimestampTz limit = definition->watermark;
 
@@ -128,7 +128,7 @@ meter_move_floor(MeterDefinition *definition, TimestampTz before,
 /* Write where the floor of a meter's log is. */
 void
 meter_store_floor(const MeterDefinition *definition, const char *log,
-			TimestampTz floor)
+				  TimestampTz floor)
 {
 	meter_execute(psprintf("INSERT INTO %s.floor (meter, log, \"time\", definition) "
 						   "VALUES (%s, '%s', %s, %s) ON CONFLICT (meter) DO UPDATE SET "

@@ -49,11 +49,11 @@
 #define KIND_CHANGE			'c'
 #define KIND_CARRIED_OPEN	'o'
 #define KIND_CARRIED_CLOSED	'x'
-#define KIND_HELD			'h'	/* a statement: it ran */
-#define KIND_GONE			'g'	/* a statement: it did not */
-#define KIND_CANDIDATE_HELD	'H'	/* the same, but not logged */
+#define KIND_HELD			'h' /* a statement: it ran */
+#define KIND_GONE			'g' /* a statement: it did not */
+#define KIND_CANDIDATE_HELD	'H' /* the same, but not logged */
 #define KIND_CANDIDATE_GONE	'G'
-#define KIND_KNOWN_HELD		'K'	/* the same, from before the carried state */
+#define KIND_KNOWN_HELD		'K' /* the same, from before the carried state */
 #define KIND_KNOWN_GONE		'k'
 
 /* One resource being collected; lives in the aggregate's context. */
@@ -408,7 +408,7 @@ read_result(bytea *result)
 	for (i = -1; i <= timeline->natts; i++)
 	{
 		MeterAttr  *attr = i < 0 ? &timeline->state.source :
-			&timeline->state.attrs[i];
+		&timeline->state.attrs[i];
 
 		if (end - at < (ptrdiff_t) sizeof(int32))
 			malformed("ends within a state");
@@ -984,7 +984,7 @@ next_row(FunctionCallInfo fcinfo)
 
 	account = rows->timeline->keys[(size_t) key * rows->timeline->natts];
 	if (MeterAttrIsNull(account))
-		account = (MeterAttr) {"", 0};
+		account = meter_attr("", 0);
 	for (i = 0; i < rows->spec->ndimensions; i++)
 	{
 		int			dimension = rows->spec->order[i];
@@ -1149,10 +1149,10 @@ meter_settle_quantity(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("value must be finite")));
 	PG_RETURN_NUMERIC(meter_quantity_weighted(
-		DatumGetNumeric(DirectFunctionCall2(numeric_mul,
-											PG_GETARG_DATUM(1),
-											NumericGetDatum(int64_to_numeric(length)))),
-		spec->unit));
+											  DatumGetNumeric(DirectFunctionCall2(numeric_mul,
+																				  PG_GETARG_DATUM(1),
+																				  NumericGetDatum(int64_to_numeric(length)))),
+											  spec->unit));
 }
 
 /* Where settle_periods() is. */

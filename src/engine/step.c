@@ -124,7 +124,11 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	else
 	{
 		caught_up = meter_settle_late(definition, safe, noted_at, step);
-		/* what snapshots have to say of that is late as well, for the next step */
+
+		/*
+		 * what snapshots have to say of that is late as well, for the next
+		 * step
+		 */
 		step->more = meter_compare_new(definition);
 		step->more |= meter_compare_arrived(definition, before.position,
 											definition->position);
@@ -132,7 +136,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	if ((definition->has_watermark || meter_first_watermark(definition)) &&
 		meter_clock_target(definition, safe, &target) &&
 		target > definition->watermark &&
-		/* the state at the very beginning comes from late rows as well */
+	/* the state at the very beginning comes from late rows as well */
 		(caught_up || definition->settlement > 0))
 	{
 		TimestampTz end = meter_bound_step(definition, target);
@@ -155,7 +159,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 						 step->usage_rows + step->adjustments);
 	if (meter_progress_differs(&before, definition))
 		meter_store_progress(definition,
-					   step->usage_rows + step->adjustments > 0);
+							 step->usage_rows + step->adjustments > 0);
 	step->has_watermark = definition->has_watermark;
 	step->watermark = definition->watermark;
 }

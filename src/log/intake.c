@@ -105,7 +105,7 @@ struct MeterIntake
 {
 	MemoryContext context;
 	char	   *stream;
-	RowBlock		blocks[TARGETS];
+	RowBlock	blocks[TARGETS];
 	Size		bytes;			/* of what is pending, about */
 	int64		logged;
 	int64		diverted;
@@ -171,7 +171,7 @@ meter_intake_forget(MeterIntake *intake)
 static void
 add_row(MeterIntake *intake, Target target, Datum *values, bool *nulls)
 {
-	RowBlock	   *block = &intake->blocks[target];
+	RowBlock   *block = &intake->blocks[target];
 
 	if (block->rows == NULL)
 	{
@@ -443,7 +443,7 @@ meter_intake_flush(MeterIntake *intake)
 	for (target = 0; target < TARGETS; target++)
 	{
 		const TargetTable *table = &tables[target];
-		RowBlock	   *block = &intake->blocks[target];
+		RowBlock   *block = &intake->blocks[target];
 
 		if (block->nrows == 0)
 			continue;

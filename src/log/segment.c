@@ -133,29 +133,29 @@ list_segments(const char *stream, const Log *log)
 	values[2] = CStringGetTextDatum(log->key[0] == '"' ? "time" : log->key);
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params(
-		"SELECT s.number, format('%I.%I', $1, s.relname), s.xmin, g.started_at, "
-		"g.note_writers IS NOT NULL, coalesce(g.closed, false), g.sealed_at IS NOT NULL, "
-		/* by whatever name: such an index may have been there before */
-		"EXISTS (SELECT FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid "
-		"JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree' "
-		"WHERE x.indrelid = s.oid AND x.indisvalid AND x.indpred IS NULL "
-		"AND x.indnkeyatts >= 2 "
-		"AND x.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = 'resource') "
-		"AND x.indkey[1] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = $3)), "
-		"(SELECT k.convalidated FROM pg_constraint k WHERE k.conrelid = s.oid AND k.conname = 'times_of_segment'), "
-		"CASE WHEN g.rows IS NOT NULL THEN "
-		"format('VALUES (%s::bigint, %L::timestamptz, %L::timestamptz)', g.rows, g.least_time, g.greatest_time) END "
-		"FROM (SELECT c.oid, c.relname, i.xmin, "
-		"substring(c.relname FROM '_([0-9]+)$')::bigint AS number "
-		"FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-		"JOIN pg_class p ON p.oid = i.inhparent AND p.relname = $2::name "
-		"JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
-		/* what else an owner attached is none of ours */
-		"WHERE NOT i.inhdetachpending AND c.relnamespace = n.oid "
-		"AND c.relname ~ ('^' || $2 || '_[0-9]{1,10}$')) s "
-		"LEFT JOIN meter.segment g ON g.stream = $1 AND g.log = $2 AND g.segment = s.number "
-		"ORDER BY s.number",
-		SPI_OK_SELECT, 3, types, values, NULL);
+						 "SELECT s.number, format('%I.%I', $1, s.relname), s.xmin, g.started_at, "
+						 "g.note_writers IS NOT NULL, coalesce(g.closed, false), g.sealed_at IS NOT NULL, "
+	/* by whatever name: such an index may have been there before */
+						 "EXISTS (SELECT FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid "
+						 "JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree' "
+						 "WHERE x.indrelid = s.oid AND x.indisvalid AND x.indpred IS NULL "
+						 "AND x.indnkeyatts >= 2 "
+						 "AND x.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = 'resource') "
+						 "AND x.indkey[1] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = $3)), "
+						 "(SELECT k.convalidated FROM pg_constraint k WHERE k.conrelid = s.oid AND k.conname = 'times_of_segment'), "
+						 "CASE WHEN g.rows IS NOT NULL THEN "
+						 "format('VALUES (%s::bigint, %L::timestamptz, %L::timestamptz)', g.rows, g.least_time, g.greatest_time) END "
+						 "FROM (SELECT c.oid, c.relname, i.xmin, "
+						 "substring(c.relname FROM '_([0-9]+)$')::bigint AS number "
+						 "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+						 "JOIN pg_class p ON p.oid = i.inhparent AND p.relname = $2::name "
+						 "JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
+	/* what else an owner attached is none of ours */
+						 "WHERE NOT i.inhdetachpending AND c.relnamespace = n.oid "
+						 "AND c.relname ~ ('^' || $2 || '_[0-9]{1,10}$')) s "
+						 "LEFT JOIN meter.segment g ON g.stream = $1 AND g.log = $2 AND g.segment = s.number "
+						 "ORDER BY s.number",
+						 SPI_OK_SELECT, 3, types, values, NULL);
 	for (i = 0; i < SPI_processed; i++)
 	{
 		MemoryContext before = MemoryContextSwitchTo(context);
@@ -220,11 +220,11 @@ store_segment(const char *stream, const Log *log, int64 segment,
 		nulls[3] = nulls[4] = 'n';
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params(
-		psprintf("INSERT INTO meter.segment AS s (stream, log, segment, %s) "
-				 "VALUES ($1, $2, $3, %s) ON CONFLICT (stream, log, segment) "
-				 "DO UPDATE SET (%s) = ROW (%s)",
-				 columns, expressions, columns, expressions),
-		SPI_OK_INSERT, 5, types, values, nulls);
+						 psprintf("INSERT INTO meter.segment AS s (stream, log, segment, %s) "
+								  "VALUES ($1, $2, $3, %s) ON CONFLICT (stream, log, segment) "
+								  "DO UPDATE SET (%s) = ROW (%s)",
+								  columns, expressions, columns, expressions),
+						 SPI_OK_INSERT, 5, types, values, nulls);
 	meter_session_end(&session);
 }
 
@@ -783,12 +783,12 @@ meter_log_segments(PG_FUNCTION_ARGS)
 		{
 			Segment    *segment = lfirst(cell);
 			const char *state = segment->number > newest ? "ahead" :
-				segment->number == newest ? "open" :
-				segment->sealed ? "sealed" :
-				segment->closed ? "closed" : "rolled";
+			segment->number == newest ? "open" :
+			segment->sealed ? "sealed" :
+			segment->closed ? "closed" : "rolled";
 			char	   *numbers = segment->sealed ? segment->numbers :
-				psprintf("SELECT count(*), min(%s), max(%s) FROM %s",
-						 log->begins, log->ends, segment->name);
+			psprintf("SELECT count(*), min(%s), max(%s) FROM %s",
+					 log->begins, log->ends, segment->name);
 
 			meter_session_begin(&session, meter_stream_owner(stream));
 			meter_execute(psprintf("SELECT '%s'::text, " INT64_FORMAT "::bigint, '%s'::text, int8range("

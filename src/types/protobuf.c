@@ -188,7 +188,7 @@ meter_event_from_protobuf(PG_FUNCTION_ARGS)
 
 /* An event as a message, whose texts are copies. */
 static void
-fill_message(Meter__UsageEvent *message, Datum value)
+fill_message(Meter__UsageEvent * message, Datum value)
 {
 	const ProtobufCMessageDescriptor *descriptor = &meter__usage_event__descriptor;
 	MeterUsageEvent event;
@@ -286,8 +286,7 @@ meter_events_from_protobuf_batch(PG_FUNCTION_ARGS)
 }
 
 /* The messages that the events of an array are. */
-static Meter__UsageEvent **
-array_messages(FunctionCallInfo fcinfo, int *n)
+static Meter__UsageEvent * *array_messages(FunctionCallInfo fcinfo, int *n)
 {
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
 	Meter__UsageEvent **messages;

@@ -303,7 +303,7 @@ meter_events_accum(PG_FUNCTION_ARGS)
 	{
 		if (!PG_ARGISNULL(3))
 		{
-			const text *label = PG_GETARG_TEXT_PP(3);
+			const		text *label = PG_GETARG_TEXT_PP(3);
 
 			attrs[0].data = VARDATA_ANY(label);
 			attrs[0].len = (int32) VARSIZE_ANY_EXHDR(label);
@@ -660,7 +660,7 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 		int64	   *packed;
 
 		meter_check_partial((size_t) (bytes.len - bytes.cursor) ==
-					nevents * sizeof(int64));
+							nevents * sizeof(int64));
 		packed = nevents <= max_staged(state) ? staged_events(state) :
 			palloc(nevents * sizeof(int64));
 		for (i = 0; i < nevents; i++)

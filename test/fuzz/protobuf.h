@@ -55,7 +55,7 @@ check_error(const MeterWireError *error, size_t begin, size_t end)
 
 /* The text in a field of a message of protobuf-c's. */
 static const char *
-message_text(const Meter__UsageEvent *message, int field)
+message_text(const Meter__UsageEvent * message, int field)
 {
 	return *(char *const *) ((const char *) message +
 							 descriptors[0]->fields[field].offset);

@@ -51,7 +51,10 @@ some_text(void)
 	if (below(3) == 0)
 		return METER_NULL_ATTR;
 	text = texts[below((int) (sizeof(texts) / sizeof(texts[0])))];
-	return (MeterAttr) {text, (int32) strlen(text)};
+	return (MeterAttr)
+	{
+		text, (int32) strlen(text)
+	};
 }
 
 static MeterAttr
@@ -63,7 +66,10 @@ some_value(void)
 	if (below(3) == 0)
 		return METER_NULL_ATTR;
 	value = values[below((int) (sizeof(values) / sizeof(values[0])))];
-	return (MeterAttr) {value, (int32) strlen(value)};
+	return (MeterAttr)
+	{
+		value, (int32) strlen(value)
+	};
 }
 
 typedef struct Event

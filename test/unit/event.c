@@ -388,7 +388,7 @@ write_model(const Model *model, char *text, bool edn)
 {
 	int			nparts = 1 + METER_NFIELDS + model->nattributes;
 	int			first = below(nparts);
-	bool		nested = below(4) == 0;	/* attributes in a map of their own */
+	bool		nested = below(4) == 0; /* attributes in a map of their own */
 	bool		uuid = below(2);
 	bool		any = false;
 	int			i;

@@ -82,7 +82,7 @@ typedef enum Part
 static void
 set_attrs(MeterAttr *attrs, int label)
 {
-	attrs[0] = label < 0 ? METER_NULL_ATTR : (MeterAttr) {labels[label], 1};
+	attrs[0] = label < 0 ? METER_NULL_ATTR : meter_attr(labels[label], 1);
 	attrs[1] = METER_NULL_ATTR;
 }
 
@@ -114,7 +114,7 @@ timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
 								   events[n].minute * METER_MINUTE, attrs),
 				  "an event fits");
 			all->events[all->nevents - 1].source =
-				meter_events_source(all, (MeterAttr) {sources[events[n].source], 1});
+				meter_events_source(all, meter_attr(sources[events[n].source], 1));
 		}
 		else
 		{
@@ -127,7 +127,7 @@ timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
 			memset(&statement, 0, sizeof(statement));
 			statement.time = said->minute * METER_MINUTE;
 			statement.held = said->held;
-			statement.source = meter_events_source(all, (MeterAttr) {sources[said->source], 1});
+			statement.source = meter_events_source(all, meter_attr(sources[said->source], 1));
 			statement.since = said->since < 0 ? METER_BEGIN :
 				said->since * METER_MINUTE;
 			statement.alive = said->logged ? said->alive : METER_BEGIN;
@@ -153,7 +153,7 @@ timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
 		{
 			if (saids[j].minute * METER_MINUTE == statement->time &&
 				meter_attr_equal(all->sources[statement->source - 1],
-								 (MeterAttr) {sources[saids[j].source], 1}))
+								 meter_attr(sources[saids[j].source], 1)))
 			{
 				saids[j].logged = true;
 				saids[j].alive = statement->alive;
@@ -288,7 +288,7 @@ one_history(void)
 	before = timeline_of(events, nevents, saids, nsaids, ONLY_LOGGED, 0, cut,
 						 NULL, NULL);
 	same(logged, timeline_of(events, nevents, saids, nsaids, ONLY_LOGGED, cut,
-						   MINUTES, &before->state, NULL), cut,
+							 MINUTES, &before->state, NULL), cut,
 		 "what follows a carried state is as from the beginning");
 }
 
@@ -296,7 +296,7 @@ int
 main(int argc, char **argv)
 {
 	uint64		seed = argc > 1 ? strtoull(argv[1], NULL, 10) :
-		(uint64) time(NULL);
+	(uint64) time(NULL);
 	long		count = argc > 2 ? atol(argv[2]) : HISTORIES;
 
 	printf("seed %llu\n", (unsigned long long) seed);

@@ -36,7 +36,10 @@ below(int limit)
 static MeterAttr
 attr(const char *text)
 {
-	return (MeterAttr) {text, (int32) strlen(text)};
+	return (MeterAttr)
+	{
+		text, (int32) strlen(text)
+	};
 }
 
 static void
