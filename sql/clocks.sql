@@ -11,19 +11,21 @@ SET meter.now = '2024-03-01 10:30';
 INSERT INTO cloud.event ("time", resource, account, action) VALUES
 	('2024-03-01 08:10', 'vm1', 'a', 'start'), ('9999-01-01', 'vm2', 'a', 'start'), ('2024-03-01 11:20', 'vm3', 'a', 'start'), ('2024-03-01 10:05', 'vm1', NULL, 'stop');
 SELECT watermark, usage_rows FROM meter.advance('cloud');
-SELECT event_clock, clock_position FROM meter.meter;
+SELECT event_clock, clock_position FROM meter.meter JOIN meter.log_progress p USING (stream) WHERE p.meter = name;
 SET meter.now = '2024-03-01 11:19:59.999999';
 SELECT watermark, usage_rows FROM meter.advance('cloud');
 SET meter.now = '2024-03-01 11:20';
 SELECT watermark, usage_rows FROM meter.advance('cloud');
-SELECT event_clock, clock_position FROM meter.meter;
+SELECT event_clock, clock_position FROM meter.meter JOIN meter.log_progress p USING (stream) WHERE p.meter = name;
 -- What came after is read once: the one that is far away is remembered by its time alone.
 INSERT INTO cloud.event ("time", resource, account, action) SELECT '2024-03-01 11:30'::timestamptz + i * interval '1 second', 'vm4', 'a', 'start' FROM generate_series(1, 1000) i;
 SELECT watermark, usage_rows FROM meter.advance('cloud');
-SELECT event_clock, clock_position, (SELECT count(*) FROM cloud.future) AS remembered FROM meter.meter;
+SELECT event_clock, clock_position, (SELECT count(*) FROM cloud.future) AS remembered
+FROM meter.meter JOIN meter.log_progress p USING (stream) WHERE p.meter = name;
 SET meter.now = '2024-03-01 12:30';
 SELECT watermark, usage_rows FROM meter.advance('cloud');
-SELECT event_clock, clock_position, (SELECT count(*) FROM cloud.future) AS remembered FROM meter.meter;
+SELECT event_clock, clock_position, (SELECT count(*) FROM cloud.future) AS remembered
+FROM meter.meter JOIN meter.log_progress p USING (stream) WHERE p.meter = name;
 -- Set back by hand, now takes nothing back, and holds the clock.
 SET meter.now = '2024-03-01 11:00';
 SELECT watermark, usage_rows FROM meter.advance('cloud');
@@ -58,7 +60,7 @@ BEGIN
 	END LOOP;
 END$$;
 SELECT clock_position = (SELECT max(arrival) FROM random.event) AS read_once, (SELECT count(*) FROM random.future) = (SELECT count(DISTINCT "time") FROM random.event
-	WHERE "time" > current_setting('meter.now')::timestamptz) AS rest_remembered, (SELECT count(*) > 20 FROM random.future) AS some FROM meter.meter WHERE stream = 'random';
+	WHERE "time" > current_setting('meter.now')::timestamptz) AS rest_remembered, (SELECT count(*) > 20 FROM random.future) AS some FROM meter.log_progress WHERE stream = 'random';
 SELECT * FROM meter.verify('random');
 -- A meter that is made anew reads all again.
 SELECT meter.drop_meter('random', 'm');

@@ -74,7 +74,7 @@ SELECT * FROM meter.verify('silence');
 
 -- A lost position: all is read again, and nothing is held that counted, and nothing doubles.
 SELECT sum(quantity), count(*) FROM cloud.usage;
-UPDATE meter.meter SET "position" = 0, position_watermark = NULL;
+UPDATE meter.log_progress SET "position" = 0, position_watermark = NULL;
 SET meter.now = '2024-03-01 13:00';
 CALL meter.run('cloud');
 SET meter.now = '2024-06-01';

@@ -33,22 +33,7 @@ CREATE TABLE meter.meter (
     created_at     timestamptz NOT NULL DEFAULT now(),
     -- the progress: written in the transaction that writes the usage
     watermark      timestamptz,
-    "position"     bigint NOT NULL DEFAULT 0,
-    position_watermark timestamptz,
-    note_bound     bigint,
-    note_writers   text[] COLLATE "C",
-    note_server    timestamptz,
-    note_watermark timestamptz,
     event_clock    timestamptz,
-    clock_position bigint NOT NULL DEFAULT 0,
-    -- the same of the measure log, for meters of measures
-    measure_position bigint NOT NULL DEFAULT 0,
-    measure_position_watermark timestamptz,
-    measure_note_bound bigint,
-    measure_note_writers text[] COLLATE "C",
-    measure_note_server timestamptz,
-    measure_note_watermark timestamptz,
-    measure_clock_position bigint NOT NULL DEFAULT 0,
     settlement     bigint NOT NULL DEFAULT 0,
     settled_at     timestamptz,
     ledger_until   timestamptz,
@@ -61,14 +46,29 @@ CREATE TABLE meter.meter (
 );
 COMMENT ON TABLE meter.meter IS 'meters: what counts, how it is paired, rounded and cut into periods, and how far that is settled; made by meter.create_meter';
 COMMENT ON COLUMN meter.meter.watermark IS 'every period that ends at or before it is settled; null until the first event is seen';
-COMMENT ON COLUMN meter.meter."position" IS 'arrivals up to it have been looked at for late rows';
-COMMENT ON COLUMN meter.meter.position_watermark IS 'the watermark when the position was noted: rows after it drew their arrival later, and are held if they are older than this by more than max_lateness; null: nothing is held';
-COMMENT ON COLUMN meter.meter.note_bound IS 'arrivals up to it are final once none of note_writers (virtual transaction IDs, of the server that started at note_server) is left';
-COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time of an event up to clock_position';
-COMMENT ON COLUMN meter.meter.measure_position IS 'for meters of measures: arrivals of measures up to it have been looked at; the columns after it are about the measure log what those of like names are about the event log';
+COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time, not of the future, of the rows seen';
 COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settle that wrote usage; gap-free, in commit order';
 COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed: up to it settles look for them';
 COMMENT ON COLUMN meter.meter.retry_at IS 'after a failure: workers leave the meter alone until then';
+
+CREATE TABLE meter.log_progress (
+    stream         text COLLATE "C" NOT NULL,        -- no foreign key, as above
+    meter          text COLLATE "C" NOT NULL,
+    log            text COLLATE "C" NOT NULL,
+    "position"     bigint NOT NULL DEFAULT 0,
+    position_watermark timestamptz,
+    note_bound     bigint,
+    note_writers   text[] COLLATE "C",
+    note_server    timestamptz,
+    note_watermark timestamptz,
+    clock_position bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (stream, meter, log)
+);
+COMMENT ON TABLE meter.log_progress IS 'how far each meter has looked at each log that it reads: event, and measure for meters of measures; written in the transaction that writes the usage';
+COMMENT ON COLUMN meter.log_progress."position" IS 'arrivals up to it have been looked at for late rows';
+COMMENT ON COLUMN meter.log_progress.position_watermark IS 'the watermark when the position was noted: rows after it drew their arrival later, and are held if they are older than this by more than max_lateness; null: nothing is held';
+COMMENT ON COLUMN meter.log_progress.note_bound IS 'arrivals up to it are final once none of note_writers (virtual transaction IDs, of the server that started at note_server) is left';
+COMMENT ON COLUMN meter.log_progress.clock_position IS 'for clock event: arrivals up to it have been looked at for the greatest time';
 
 CREATE TABLE meter.source (
     stream     text COLLATE "C" NOT NULL,            -- no foreign key, as above
@@ -113,4 +113,5 @@ COMMENT ON COLUMN meter.segment.sealed_at IS 'when it had got its indexes and co
 SELECT pg_catalog.pg_extension_config_dump('meter.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.meter', '');
+SELECT pg_catalog.pg_extension_config_dump('meter.log_progress', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.source', '');

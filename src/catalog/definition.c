@@ -1,6 +1,6 @@
 /*
  * definition.c
- *	  Meters: their definitions, and how far each is settled.
+ *	  Meters: their definitions.
  *
  * A definition never changes, since usage is a function of it; drop and
  * create is the way.  Whoever changes a meter, or settles it, holds the lock
@@ -11,6 +11,7 @@
 
 #include "catalog/namespace.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
@@ -44,6 +45,9 @@ not_recognized(const char *what, const char *value, const char *choices)
 			 errmsg("%s \"%s\" not recognized", what, value),
 			 errhint("It can be %s.", choices)));
 }
+
+/* The names of the logs, in the order of MeterLog. */
+const char *const meter_log_names[METER_NLOGS] = {"event", "measure"};
 
 /* The words for aggregates, in the order of MeterAggregate. */
 static const char *const aggregate_names[] = {
@@ -85,54 +89,6 @@ meter_parse_clock(const char *name)
 	if (strcmp(name, "source") != 0)
 		not_recognized("clock", name, "wall, event or source");
 	return METER_CLOCK_SOURCE;
-}
-
-/*
- * Note what the ledger has of a meter already: its settlements go on from
- * there, and settles look for rows up to there.
- */
-void
-meter_note_ledger(const char *stream, const char *name)
-{
-	MeterSession session;
-	Oid			types[4] = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID};
-	Datum		values[4];
-	char		nulls[4] = {' ', ' ', ' ', ' '};
-	bool		isnull;
-
-	values[0] = CStringGetTextDatum(stream);
-	values[1] = CStringGetTextDatum(name);
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("SELECT coalesce(max(settlement), 0), max(period_start) "
-						   "FROM %s.usage WHERE meter = %s",
-						   quote_identifier(stream), quote_literal_cstr(name)),
-				  SPI_OK_SELECT);
-	values[2] = meter_result(0, 1, &isnull);
-	values[3] = meter_result(0, 2, &isnull);
-	if (isnull)
-		nulls[3] = 'n';
-	meter_session_end(&session);
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET settlement = greatest(settlement, $3), "
-						 "ledger_until = $4 WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 4, types, values, nulls);
-	meter_session_end(&session);
-}
-
-/* A column of the row being loaded, copied to where it may stay. */
-static Datum
-copy_result(MemoryContext context, int column, Oid type, bool *isnull)
-{
-	Datum		value = meter_result(0, column, isnull);
-	MemoryContext before = MemoryContextSwitchTo(context);
-
-	if (!*isnull && type == TEXTARRAYOID)
-		value = PointerGetDatum(DatumGetArrayTypePCopy(value));
-	else if (!*isnull && type == TEXTOID)
-		value = PointerGetDatum(TextDatumGetCString(value));
-	MemoryContextSwitchTo(before);
-	return value;
 }
 
 /* The literal from which meter.settle_rows() learns what to do. */
@@ -187,6 +143,141 @@ meter_stream_floor(const char *stream, const char *log, const char *meter)
 	return floor;
 }
 
+/* A column of the row being loaded, copied to where it may stay. */
+static Datum
+copy_column(MemoryContext context, int column, Oid type, bool *isnull)
+{
+	Datum		value = meter_result(0, column + 1, isnull);
+	MemoryContext before = MemoryContextSwitchTo(context);
+
+	if (*isnull)
+		value = (Datum) 0;
+	else if (type == TEXTARRAYOID)
+		value = PointerGetDatum(DatumGetArrayTypePCopy(value));
+	else if (type == TEXTOID)
+		value = PointerGetDatum(TextDatumGetCString(value));
+	else if (type == INTERVALOID)
+		value = datumCopy(value, false, sizeof(Interval));
+	MemoryContextSwitchTo(before);
+	return value;
+}
+
+/* What a row of meter.meter says, by the columns that define a meter. */
+typedef struct MeterRow
+{
+	Datum		values[METER_NCOLUMNS];
+	bool		isnull[METER_NCOLUMNS];
+	char	   *period;			/* as text */
+	char	   *precision;
+	int64		identity_window;
+} MeterRow;
+
+/* Read that row, and lock it if asked to; false if there is none. */
+static bool
+read_row(const char *stream, const char *name, MeterLock lock, MeterRow *row)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext before;
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(stream),
+	CStringGetTextDatum(name)};
+	bool		found;
+	bool		isnull;
+	int			column;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params(psprintf("SELECT %s, period::text AS period_text, "
+								  "\"precision\"::text AS precision_text, "
+								  "(SELECT s.identity_window FROM meter.stream s WHERE s.name = stream) AS identity_window "
+								  "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
+								  meter_definition_columns,
+								  lock == METER_LOCK_NONE ? "" :
+								  lock == METER_LOCK_SKIP ? "FOR UPDATE SKIP LOCKED" : "FOR UPDATE"),
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	found = SPI_processed > 0;
+	if (found)
+	{
+		for (column = 0; column < METER_NCOLUMNS; column++)
+			row->values[column] = copy_column(context, column,
+											  meter_definition_types[column],
+											  &row->isnull[column]);
+		row->identity_window =
+			meter_interval_usec(DatumGetIntervalP(meter_result_by_name(0, "identity_window",
+																	   &isnull)),
+								"identity_window");
+		before = MemoryContextSwitchTo(context);
+		row->period = TextDatumGetCString(meter_result_by_name(0, "period_text",
+															   &isnull));
+		row->precision = TextDatumGetCString(meter_result_by_name(0, "precision_text",
+																  &isnull));
+		MemoryContextSwitchTo(before);
+	}
+	meter_session_end(&session);
+	return found;
+}
+
+/* Make a definition of the row. */
+static MeterDefinition *
+make_definition(const MeterRow *row)
+{
+	const Datum *values = row->values;
+	const bool *isnull = row->isnull;
+	MeterDefinition *definition = palloc0(sizeof(MeterDefinition));
+
+	definition->stream = DatumGetCString(values[METER_COLUMN_STREAM]);
+	definition->name = DatumGetCString(values[METER_COLUMN_NAME]);
+	definition->aggregate =
+		meter_parse_aggregate(DatumGetCString(values[METER_COLUMN_AGGREGATE]));
+	definition->entity = isnull[METER_COLUMN_ENTITY] ? NULL :
+		DatumGetCString(values[METER_COLUMN_ENTITY]);
+	definition->starts = values[METER_COLUMN_STARTS];
+	definition->stops = values[METER_COLUMN_STOPS];
+	definition->changes = values[METER_COLUMN_CHANGES];
+	definition->dimensions = values[METER_COLUMN_DIMENSIONS];
+	definition->ndimensions =
+		meter_text_elements(values[METER_COLUMN_DIMENSIONS], "dimensions",
+							&definition->dimension_names);
+	definition->period = row->period;
+	definition->timezone = DatumGetCString(values[METER_COLUMN_TIMEZONE]);
+	definition->grid = palloc(sizeof(MeterGrid));
+	meter_grid_init(definition->grid, meter_zone_lookup(definition->timezone));
+	meter_grid_set_precision(definition->grid,
+							 DatumGetIntervalP(values[METER_COLUMN_PRECISION]));
+	meter_grid_set_period(definition->grid,
+						  DatumGetIntervalP(values[METER_COLUMN_PERIOD]));
+	definition->rounding =
+		meter_rounding_by_name(DatumGetCString(values[METER_COLUMN_ROUNDING]));
+	definition->unit =
+		meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]),
+							"unit");
+	definition->clock =
+		meter_parse_clock(DatumGetCString(values[METER_COLUMN_CLOCK]));
+	definition->lateness =
+		meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_LATENESS]),
+							"lateness");
+	definition->has_max_lateness = !isnull[METER_COLUMN_MAX_LATENESS];
+	if (definition->has_max_lateness)
+		definition->max_lateness =
+			meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_MAX_LATENESS]),
+								"max_lateness");
+	definition->identity_window = row->identity_window;
+	definition->value_from = DatumGetCString(values[METER_COLUMN_VALUE_FROM]);
+	definition->since = isnull[METER_COLUMN_SINCE] ? DT_NOBEGIN :
+		DatumGetTimestampTz(values[METER_COLUMN_SINCE]);
+	definition->until = isnull[METER_COLUMN_UNTIL] ? DT_NOEND :
+		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]);
+	definition->floor =
+		meter_stream_floor(definition->stream,
+						   meter_log_names[METER_LOG_OF(definition)],
+						   definition->name);
+	make_spec(definition, DatumGetCString(values[METER_COLUMN_AGGREGATE]),
+			  row->period, row->precision,
+			  DatumGetCString(values[METER_COLUMN_ROUNDING]),
+			  definition->timezone);
+	return definition;
+}
+
 /*
  * Load a meter, and lock it if asked to.  An error if there is none, or NULL,
  * as the lock says.
@@ -194,149 +285,16 @@ meter_stream_floor(const char *stream, const char *log, const char *meter)
 MeterDefinition *
 meter_load(const char *stream, const char *name, MeterLock lock)
 {
-	MemoryContext context = CurrentMemoryContext;
-	MeterDefinition *definition = palloc0(sizeof(MeterDefinition));
-	MeterSession session;
-	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
-	Datum		values[3];
-	Datum		row[METER_NCOLUMNS + 23];
-	bool		isnull[METER_NCOLUMNS + 23];
-	int			column;
-	char	   *zone;
+	MeterRow	row;
 
-	values[0] = CStringGetTextDatum(stream);
-	values[1] = CStringGetTextDatum(name);
-	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params(
-						 psprintf("SELECT %s, watermark, \"position\", event_clock, "
-								  "clock_position, settlement, failures, "
-								  "coalesce(retry_at > $3, false), ledger_until, period::text, "
-								  "\"precision\"::text, note_bound, note_writers, note_server, "
-								  "position_watermark, note_watermark, "
-								  "(SELECT s.identity_window FROM meter.stream s WHERE s.name = stream), "
-								  "measure_position, measure_position_watermark, "
-								  "measure_note_bound, measure_note_writers, measure_note_server, "
-								  "measure_note_watermark, measure_clock_position "
-								  "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
-								  meter_definition_columns,
-								  lock == METER_LOCK_NONE ? "" :
-								  lock == METER_LOCK_SKIP ? "FOR UPDATE SKIP LOCKED" : "FOR UPDATE"),
-						 SPI_OK_SELECT, 3, types, values, NULL);
-	if (SPI_processed == 0)
-	{
-		if (lock == METER_LOCK_SKIP || lock == METER_LOCK_WAIT_OR_GONE)
-			definition = NULL;
-		else
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("meter \"%s\" of stream \"%s\" does not exist",
-							name, stream)));
-	}
-	for (column = 0; definition != NULL && column < METER_NCOLUMNS + 23; column++)
-	{
-		Oid			type = column < METER_NCOLUMNS ? meter_definition_types[column] :
-		column == METER_NCOLUMNS + 8 || column == METER_NCOLUMNS + 9 ? TEXTOID :
-		column == METER_NCOLUMNS + 11 || column == METER_NCOLUMNS + 19 ? TEXTARRAYOID :
-		column == METER_NCOLUMNS + 15 ? INTERVALOID : INT8OID;
-
-		row[column] = copy_result(context, column + 1, type, &isnull[column]);
-		if (!isnull[column] && type == INTERVALOID)
-		{
-			Interval   *copy = MemoryContextAlloc(context, sizeof(Interval));
-
-			*copy = *DatumGetIntervalP(row[column]);
-			row[column] = IntervalPGetDatum(copy);
-		}
-	}
-	meter_session_end(&session);
-	if (definition == NULL)
-		return NULL;
-
-	definition->stream = DatumGetCString(row[METER_COLUMN_STREAM]);
-	definition->name = DatumGetCString(row[METER_COLUMN_NAME]);
-	definition->aggregate = meter_parse_aggregate(DatumGetCString(row[METER_COLUMN_AGGREGATE]));
-	definition->entity = isnull[METER_COLUMN_ENTITY] ? NULL :
-		DatumGetCString(row[METER_COLUMN_ENTITY]);
-	definition->starts = row[METER_COLUMN_STARTS];
-	definition->stops = row[METER_COLUMN_STOPS];
-	definition->changes = row[METER_COLUMN_CHANGES];
-	definition->dimensions = row[METER_COLUMN_DIMENSIONS];
-	definition->ndimensions = meter_text_elements(row[METER_COLUMN_DIMENSIONS], "dimensions",
-												  &definition->dimension_names);
-	zone = DatumGetCString(row[METER_COLUMN_TIMEZONE]);
-	meter_grid_init(&definition->grid, meter_zone_lookup(zone));
-	meter_grid_set_precision(&definition->grid,
-							 DatumGetIntervalP(row[METER_COLUMN_PRECISION]));
-	meter_grid_set_period(&definition->grid,
-						  DatumGetIntervalP(row[METER_COLUMN_PERIOD]));
-	definition->rounding = meter_rounding_by_name(DatumGetCString(row[METER_COLUMN_ROUNDING]));
-	definition->unit = meter_interval_usec(DatumGetIntervalP(row[METER_COLUMN_UNIT]),
-										   "unit");
-	definition->clock = meter_parse_clock(DatumGetCString(row[METER_COLUMN_CLOCK]));
-	definition->lateness = meter_interval_usec(DatumGetIntervalP(row[METER_COLUMN_LATENESS]),
-											   "lateness");
-	definition->has_max_lateness = !isnull[METER_COLUMN_MAX_LATENESS];
-	if (definition->has_max_lateness)
-		definition->max_lateness =
-			meter_interval_usec(DatumGetIntervalP(row[METER_COLUMN_MAX_LATENESS]),
-								"max_lateness");
-	definition->identity_window =
-		meter_interval_usec(DatumGetIntervalP(row[METER_NCOLUMNS + 15]),
-							"identity_window");
-	definition->value_from = DatumGetCString(row[METER_COLUMN_VALUE_FROM]);
-	definition->since = isnull[METER_COLUMN_SINCE] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[METER_COLUMN_SINCE]);
-	definition->until = isnull[METER_COLUMN_UNTIL] ? DT_NOEND :
-		DatumGetTimestampTz(row[METER_COLUMN_UNTIL]);
-
-	definition->floor =
-		meter_stream_floor(stream, METER_OF_MEASURES(definition->aggregate) ?
-						   "measure" : "event", name);
-
-	definition->has_watermark = !isnull[METER_NCOLUMNS];
-	definition->watermark = isnull[METER_NCOLUMNS] ? 0 : DatumGetTimestampTz(row[METER_NCOLUMNS]);
-	definition->position = DatumGetInt64(row[METER_NCOLUMNS + 1]);
-	definition->has_event_clock = !isnull[METER_NCOLUMNS + 2];
-	definition->event_clock = isnull[METER_NCOLUMNS + 2] ? 0 :
-		DatumGetTimestampTz(row[METER_NCOLUMNS + 2]);
-	definition->clock_position = DatumGetInt64(row[METER_NCOLUMNS + 3]);
-	definition->settlement = DatumGetInt64(row[METER_NCOLUMNS + 4]);
-	definition->failures = DatumGetInt32(row[METER_NCOLUMNS + 5]);
-	definition->retry_later = DatumGetBool(row[METER_NCOLUMNS + 6]);
-	definition->ledger_until = isnull[METER_NCOLUMNS + 7] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[METER_NCOLUMNS + 7]);
-	definition->position_watermark = isnull[METER_NCOLUMNS + 13] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[METER_NCOLUMNS + 13]);
-	definition->note_watermark = isnull[METER_NCOLUMNS + 14] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[METER_NCOLUMNS + 14]);
-	definition->has_note = !isnull[METER_NCOLUMNS + 10];
-	if (definition->has_note)
-	{
-		definition->note_bound = DatumGetInt64(row[METER_NCOLUMNS + 10]);
-		definition->note_writers = row[METER_NCOLUMNS + 11];
-		definition->note_server = DatumGetTimestampTz(row[METER_NCOLUMNS + 12]);
-	}
-	definition->measures.position = DatumGetInt64(row[METER_NCOLUMNS + 16]);
-	definition->measures.position_watermark = isnull[METER_NCOLUMNS + 17] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[METER_NCOLUMNS + 17]);
-	definition->measures.has_note = !isnull[METER_NCOLUMNS + 18];
-	if (definition->measures.has_note)
-	{
-		definition->measures.note_bound = DatumGetInt64(row[METER_NCOLUMNS + 18]);
-		definition->measures.note_writers = row[METER_NCOLUMNS + 19];
-		definition->measures.note_server = DatumGetTimestampTz(row[METER_NCOLUMNS + 20]);
-	}
-	definition->measures.note_watermark = isnull[METER_NCOLUMNS + 21] ? DT_NOBEGIN :
-		DatumGetTimestampTz(row[METER_NCOLUMNS + 21]);
-	definition->measures.clock_position = DatumGetInt64(row[METER_NCOLUMNS + 22]);
-	definition->period = DatumGetCString(row[METER_NCOLUMNS + 8]);
-	definition->timezone = zone;
-	make_spec(definition, DatumGetCString(row[METER_COLUMN_AGGREGATE]),
-			  DatumGetCString(row[METER_NCOLUMNS + 8]), DatumGetCString(row[METER_NCOLUMNS + 9]),
-			  DatumGetCString(row[METER_COLUMN_ROUNDING]), zone);
-	return definition;
+	if (read_row(stream, name, lock, &row))
+		return make_definition(&row);
+	if (lock != METER_LOCK_SKIP && lock != METER_LOCK_WAIT_OR_GONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("meter \"%s\" of stream \"%s\" does not exist",
+						name, stream)));
+	return NULL;
 }
 
 /*

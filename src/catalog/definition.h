@@ -1,6 +1,6 @@
 /*
  * definition.h
- *	  Meters: their definitions, and how far each is settled.
+ *	  Meters: their definitions.
  */
 #ifndef METER_DEFINITION_H
 #define METER_DEFINITION_H
@@ -27,10 +27,23 @@ typedef enum MeterAggregate
 /* Is usage made of measures, not of events? */
 #define METER_OF_MEASURES(aggregate)	((aggregate) >= METER_SUM)
 
+/* The log that usage is made of. */
+#define METER_LOG_OF(definition) \
+	(METER_OF_MEASURES((definition)->aggregate) ? \
+	 METER_LOG_MEASURE : METER_LOG_EVENT)
+
 /* Does a quantity of 0 make a usage row? */
 #define METER_KEEPS_ZERO(aggregate) \
 	((aggregate) == METER_MIN || (aggregate) == METER_MAX || \
 	 (aggregate) == METER_LATEST)
+
+/* The logs of a stream. */
+typedef enum MeterLog
+{
+	METER_LOG_EVENT,
+	METER_LOG_MEASURE,
+	METER_NLOGS
+} MeterLog;
 
 typedef enum MeterClock
 {
@@ -39,21 +52,10 @@ typedef enum MeterClock
 	METER_CLOCK_SOURCE
 } MeterClock;
 
-/* How far a log has been looked at: see position.c. */
-typedef struct MeterLogProgress
-{
-	int64		position;
-	TimestampTz position_watermark; /* DT_NOBEGIN: nothing is held */
-	bool		has_note;
-	int64		note_bound;
-	Datum		note_writers;	/* text[] */
-	TimestampTz note_server;
-	TimestampTz note_watermark; /* DT_NOBEGIN: none */
-	int64		clock_position;
-	int64		safe;			/* of this step; not stored */
-} MeterLogProgress;
-
-/* A meter as the catalog has it.  Arrays are text[]. */
+/*
+ * What a meter is, as the catalog has it.  Nothing of it changes once it is
+ * loaded; how far the meter has come is in MeterProgress.  Arrays are text[].
+ */
 typedef struct MeterDefinition
 {
 	char	   *stream;
@@ -68,7 +70,8 @@ typedef struct MeterDefinition
 	char	  **dimension_names;	/* in the order they were given */
 	char	   *period;			/* as text */
 	char	   *timezone;
-	MeterGrid	grid;			/* zone, precision, period */
+	MeterGrid  *grid;			/* zone, precision, period; what it remembers
+								 * of days may change */
 	MeterRounding rounding;
 	int64		unit;
 	MeterClock	clock;
@@ -82,27 +85,6 @@ typedef struct MeterDefinition
 	TimestampTz floor;			/* the log is not whole before it; DT_NOBEGIN:
 								 * it is */
 	char	   *spec;			/* literal: what meter.settle_rows() needs */
-
-	/* progress */
-	bool		has_watermark;
-	TimestampTz watermark;
-	int64		position;
-	TimestampTz position_watermark; /* DT_NOBEGIN: nothing is held */
-	bool		has_note;		/* see position.c */
-	int64		note_bound;
-	Datum		note_writers;	/* text[] */
-	TimestampTz note_server;
-	TimestampTz note_watermark; /* DT_NOBEGIN: none */
-	bool		has_event_clock;
-	TimestampTz event_clock;
-	int64		clock_position;
-	MeterLogProgress measures;	/* of a meter of measures: their log */
-	TimestampTz first_straddler;	/* of this step; DT_NOEND: none */
-	bool		all_simple;		/* of this step */
-	int64		settlement;
-	TimestampTz ledger_until;	/* DT_NOBEGIN: the ledger had nothing */
-	int			failures;
-	bool		retry_later;	/* workers leave it alone for now */
 } MeterDefinition;
 
 /*
@@ -133,6 +115,7 @@ typedef enum MeterColumn
 	METER_NCOLUMNS
 } MeterColumn;
 
+extern const char *const meter_log_names[METER_NLOGS];
 extern const char *const meter_definition_columns;
 extern const Oid meter_definition_types[METER_NCOLUMNS];
 
@@ -164,6 +147,5 @@ extern List *meter_list_meters(const char *stream, const char *name,
 							   bool active_only);
 extern TimestampTz meter_stream_floor(const char *stream, const char *log,
 									  const char *meter);
-extern void meter_note_ledger(const char *stream, const char *name);
 
 #endif							/* METER_DEFINITION_H */

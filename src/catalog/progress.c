@@ -1,126 +1,317 @@
 /*
  * progress.c
  *	  Progress: how far a meter has come, as the catalog has it.
+ *
+ * What is of the meter as a whole stands in its row of meter.meter, beside
+ * the definition, since that row is what is locked.  What is of one log has a
+ * row of meter.log_progress.  Both are read and written under that lock.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "catalog/stream.h"
+#include "core/core.h"
 #include "pg/spi.h"
 
-/* Has a step changed what is stored of a meter's measure log? */
-static bool
-measure_progress_differs(const MeterDefinition *a,
-						 const MeterDefinition *b)
+/* An instant of the row being read, or what stands for none. */
+static TimestampTz
+instant_column(uint64 row, const char *name, TimestampTz none)
 {
-	const MeterLogProgress *x = &a->measures;
-	const MeterLogProgress *y = &b->measures;
+	bool		isnull;
+	Datum		value = meter_result_by_name(row, name, &isnull);
 
-	return x->position != y->position ||
-		x->position_watermark != y->position_watermark ||
-		x->has_note != y->has_note ||
-		(x->has_note && (x->note_bound != y->note_bound ||
-						 x->note_server != y->note_server)) ||
-		x->clock_position != y->clock_position;
+	return isnull ? none : DatumGetTimestampTz(value);
 }
 
-/* Write how far a meter has come in the measure log. */
-static void
-store_measure_progress(const MeterDefinition *definition)
+/* A number of the row being read. */
+static int64
+number_column(uint64 row, const char *name)
 {
-	const MeterLogProgress *measures = &definition->measures;
+	bool		isnull;
+	Datum		value = meter_result_by_name(row, name, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* The progress in a log, from a row of it; what is copied goes to `context`. */
+static void
+read_log_row(uint64 row, MemoryContext context, MeterLogProgress *log)
+{
+	MemoryContext before;
+	bool		isnull;
+	Datum		writers;
+
+	log->position = number_column(row, "position");
+	log->position_watermark = instant_column(row, "position_watermark",
+											 DT_NOBEGIN);
+	log->note_bound = number_column(row, "note_bound");
+	log->note_server = instant_column(row, "note_server", 0);
+	log->note_watermark = instant_column(row, "note_watermark", DT_NOBEGIN);
+	log->clock_position = number_column(row, "clock_position");
+	writers = meter_result_by_name(row, "note_writers", &isnull);
+	log->has_note = !isnull;
+	if (isnull)
+		return;
+	before = MemoryContextSwitchTo(context);
+	log->note_writers = PointerGetDatum(DatumGetArrayTypePCopy(writers));
+	MemoryContextSwitchTo(before);
+}
+
+/* Load how far a meter has come. */
+MeterProgress *
+meter_load_progress(const MeterDefinition *definition)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterProgress *progress = palloc0(sizeof(MeterProgress));
 	MeterSession session;
-	Oid			types[9] = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID,
-	TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
+	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	Datum		values[3];
+	uint64		row;
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(definition->stream);
+	values[1] = CStringGetTextDatum(definition->name);
+	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT m.watermark, m.event_clock, m.settlement, m.ledger_until, "
+						 "m.failures::bigint AS failures, coalesce(m.retry_at > $3, false) AS retry_later, "
+						 "p.log, p.\"position\", p.position_watermark, p.note_bound, p.note_writers, "
+						 "p.note_server, p.note_watermark, p.clock_position "
+						 "FROM meter.meter m JOIN meter.log_progress p ON p.stream = m.stream AND p.meter = m.name "
+						 "WHERE m.stream = $1 AND m.name = $2",
+						 SPI_OK_SELECT, 3, types, values, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the catalog has no progress of meter \"%s\" of stream \"%s\"",
+						definition->name, definition->stream),
+				 errhint("Restore table meter.log_progress together with meter.meter, or drop the meter and create it again.")));
+	progress->watermark = instant_column(0, "watermark", 0);
+	(void) meter_result_by_name(0, "watermark", &isnull);
+	progress->has_watermark = !isnull;
+	progress->event_clock = instant_column(0, "event_clock", 0);
+	(void) meter_result_by_name(0, "event_clock", &isnull);
+	progress->has_event_clock = !isnull;
+	progress->settlement = number_column(0, "settlement");
+	progress->ledger_until = instant_column(0, "ledger_until", DT_NOBEGIN);
+	progress->failures = (int) number_column(0, "failures");
+	progress->retry_later =
+		DatumGetBool(meter_result_by_name(0, "retry_later", &isnull));
+	for (row = 0; row < SPI_processed; row++)
+	{
+		char	   *name = TextDatumGetCString(meter_result_by_name(row, "log", &isnull));
+		int			log;
+
+		for (log = 0; log < METER_NLOGS; log++)
+		{
+			if (strcmp(name, meter_log_names[log]) == 0)
+				read_log_row(row, context, &progress->logs[log]);
+		}
+	}
+	meter_session_end(&session);
+	return progress;
+}
+
+/* Is what is stored of a log different? */
+static bool
+log_differs(const MeterLogProgress *a, const MeterLogProgress *b)
+{
+	return a->position != b->position ||
+		a->position_watermark != b->position_watermark ||
+		a->has_note != b->has_note ||
+		(a->has_note && (a->note_bound != b->note_bound ||
+						 a->note_server != b->note_server)) ||
+		a->clock_position != b->clock_position;
+}
+
+/* Has a step changed what is stored of a meter? */
+bool
+meter_progress_differs(const MeterProgress *a, const MeterProgress *b)
+{
+	return a->has_watermark != b->has_watermark ||
+		a->watermark != b->watermark ||
+		a->has_event_clock != b->has_event_clock ||
+		a->event_clock != b->event_clock ||
+		a->settlement != b->settlement || a->failures != 0 ||
+		log_differs(&a->logs[METER_LOG_EVENT], &b->logs[METER_LOG_EVENT]) ||
+		log_differs(&a->logs[METER_LOG_MEASURE], &b->logs[METER_LOG_MEASURE]);
+}
+
+/* Write how far a meter has looked at a log.  Within a session. */
+static void
+store_log(const MeterDefinition *definition, MeterLog log,
+		  const MeterLogProgress *progress)
+{
+	Oid			types[9] = {TEXTOID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID,
+	INT8OID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	Datum		values[9];
 	char		nulls[9];
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = CStringGetTextDatum(definition->stream);
 	values[1] = CStringGetTextDatum(definition->name);
-	values[2] = Int64GetDatum(measures->position);
-	values[3] = TimestampTzGetDatum(measures->position_watermark);
-	nulls[3] = TIMESTAMP_IS_NOBEGIN(measures->position_watermark) ? 'n' : ' ';
-	values[4] = Int64GetDatum(measures->note_bound);
-	values[5] = measures->note_writers;
-	values[6] = TimestampTzGetDatum(measures->note_server);
-	nulls[4] = nulls[5] = nulls[6] = measures->has_note ? ' ' : 'n';
-	values[7] = TimestampTzGetDatum(measures->note_watermark);
-	nulls[7] = !measures->has_note ||
-		TIMESTAMP_IS_NOBEGIN(measures->note_watermark) ? 'n' : ' ';
-	values[8] = Int64GetDatum(measures->clock_position);
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET measure_position = $3, measure_position_watermark = $4, "
-						 "measure_note_bound = $5, measure_note_writers = $6, measure_note_server = $7, "
-						 "measure_note_watermark = $8, measure_clock_position = $9 "
-						 "WHERE stream = $1 AND name = $2",
+	values[2] = CStringGetTextDatum(meter_log_names[log]);
+	values[3] = Int64GetDatum(progress->position);
+	values[4] = TimestampTzGetDatum(progress->position_watermark);
+	nulls[4] = TIMESTAMP_IS_NOBEGIN(progress->position_watermark) ? 'n' : ' ';
+	values[5] = Int64GetDatum(progress->note_bound);
+	values[6] = progress->note_writers;
+	values[7] = TimestampTzGetDatum(progress->note_server);
+	nulls[5] = nulls[6] = nulls[7] = progress->has_note ? ' ' : 'n';
+	values[8] = TimestampTzGetDatum(progress->note_watermark);
+	nulls[8] = !progress->has_note ||
+		TIMESTAMP_IS_NOBEGIN(progress->note_watermark) ? 'n' : ' ';
+	meter_execute_params(psprintf("UPDATE meter.log_progress SET \"position\" = $4, position_watermark = $5, "
+								  "note_bound = $6, note_writers = $7, note_server = $8, note_watermark = $9, "
+								  "clock_position = " INT64_FORMAT
+								  " WHERE stream = $1 AND meter = $2 AND log = $3",
+								  progress->clock_position),
 						 SPI_OK_UPDATE, 9, types, values, nulls);
-	meter_session_end(&session);
 }
 
 /* Write how far the meter has come. */
 void
-meter_store_progress(const MeterDefinition *definition, bool wrote_usage)
+meter_store_progress(const MeterDefinition *definition,
+					 const MeterProgress *progress, bool wrote_usage)
 {
 	MeterSession session;
-	Oid			types[13] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID,
-		INT8OID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID,
-	INT8OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum		values[13];
-	char		nulls[13];
+	Oid			types[6] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	INT8OID, BOOLOID};
+	Datum		values[6];
+	char		nulls[6];
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = CStringGetTextDatum(definition->stream);
 	values[1] = CStringGetTextDatum(definition->name);
-	values[2] = TimestampTzGetDatum(definition->watermark);
-	nulls[2] = definition->has_watermark ? ' ' : 'n';
-	values[3] = Int64GetDatum(definition->position);
-	values[4] = Int64GetDatum(definition->note_bound);
-	values[5] = definition->note_writers;
-	values[6] = TimestampTzGetDatum(definition->note_server);
-	nulls[4] = nulls[5] = nulls[6] = definition->has_note ? ' ' : 'n';
-	values[7] = TimestampTzGetDatum(definition->event_clock);
-	nulls[7] = definition->has_event_clock ? ' ' : 'n';
-	values[8] = Int64GetDatum(definition->clock_position);
-	values[9] = Int64GetDatum(definition->settlement);
-	values[10] = BoolGetDatum(wrote_usage);
-	values[11] = TimestampTzGetDatum(definition->position_watermark);
-	nulls[11] = TIMESTAMP_IS_NOBEGIN(definition->position_watermark) ? 'n' : ' ';
-	values[12] = TimestampTzGetDatum(definition->note_watermark);
-	nulls[12] = !definition->has_note ||
-		TIMESTAMP_IS_NOBEGIN(definition->note_watermark) ? 'n' : ' ';
+	values[2] = TimestampTzGetDatum(progress->watermark);
+	nulls[2] = progress->has_watermark ? ' ' : 'n';
+	values[3] = TimestampTzGetDatum(progress->event_clock);
+	nulls[3] = progress->has_event_clock ? ' ' : 'n';
+	values[4] = Int64GetDatum(progress->settlement);
+	values[5] = BoolGetDatum(wrote_usage);
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET watermark = $3, \"position\" = $4, "
-						 "note_bound = $5, note_writers = $6, note_server = $7, "
-						 "event_clock = $8, clock_position = $9, settlement = $10, "
-						 "settled_at = CASE WHEN $11 THEN now() ELSE settled_at END, "
-						 "position_watermark = $12, note_watermark = $13, "
+	meter_execute_params("UPDATE meter.meter SET watermark = $3, event_clock = $4, settlement = $5, "
+						 "settled_at = CASE WHEN $6 THEN now() ELSE settled_at END, "
 						 "failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL "
 						 "WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 13, types, values, nulls);
-	meter_session_end(&session);
+						 SPI_OK_UPDATE, 6, types, values, nulls);
+	store_log(definition, METER_LOG_EVENT, &progress->logs[METER_LOG_EVENT]);
 	if (METER_OF_MEASURES(definition->aggregate))
-		store_measure_progress(definition);
+		store_log(definition, METER_LOG_MEASURE,
+				  &progress->logs[METER_LOG_MEASURE]);
+	meter_session_end(&session);
 }
 
-/* Has a step changed what is stored of a meter? */
-bool
-meter_progress_differs(const MeterDefinition *a, const MeterDefinition *b)
+/* A new meter has a row for each log that it reads.  Within a session. */
+void
+meter_create_progress(const MeterDefinition *definition)
 {
-	return a->has_watermark != b->has_watermark ||
-		a->watermark != b->watermark || a->position != b->position ||
-		a->position_watermark != b->position_watermark ||
-		a->has_note != b->has_note ||
-		(a->has_note && (a->note_bound != b->note_bound ||
-						 a->note_server != b->note_server)) ||
-		a->has_event_clock != b->has_event_clock ||
-		a->event_clock != b->event_clock ||
-		a->clock_position != b->clock_position ||
-		a->settlement != b->settlement || a->failures != 0 ||
-		measure_progress_differs(a, b);
+	Oid			types[3] = {TEXTOID, TEXTOID, TEXTARRAYOID};
+	Datum		values[3];
+	Datum		logs[METER_NLOGS];
+	int			nlogs = METER_OF_MEASURES(definition->aggregate) ?
+	METER_NLOGS : 1;
+	int			log;
+
+	for (log = 0; log < nlogs; log++)
+		logs[log] = CStringGetTextDatum(meter_log_names[log]);
+	values[0] = CStringGetTextDatum(definition->stream);
+	values[1] = CStringGetTextDatum(definition->name);
+	values[2] = PointerGetDatum(construct_array(logs, nlogs, TEXTOID, -1,
+												false, TYPALIGN_INT));
+	meter_execute_params("INSERT INTO meter.log_progress (stream, meter, log) "
+						 "SELECT $1, $2, log FROM unnest($3) log",
+						 SPI_OK_INSERT, 3, types, values, NULL);
+}
+
+/* A meter is gone, or with NULL all of a stream.  Within a session. */
+void
+meter_forget_progress(const char *stream, const char *meter)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(stream), 0};
+	char		nulls[2] = {' ', 'n'};
+
+	if (meter != NULL)
+	{
+		values[1] = CStringGetTextDatum(meter);
+		nulls[1] = ' ';
+	}
+	meter_execute_params("DELETE FROM meter.log_progress "
+						 "WHERE stream = $1 AND ($2 IS NULL OR meter = $2)",
+						 SPI_OK_DELETE, 2, types, values, nulls);
+}
+
+/*
+ * Forget which transactions a stream's meters wait for: in another server
+ * these names mean nothing.  Within a session.
+ */
+void
+meter_forget_notes(const char *stream)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+
+	meter_execute_params("UPDATE meter.log_progress SET note_bound = NULL, note_writers = NULL, "
+						 "note_server = NULL, note_watermark = NULL WHERE stream = $1",
+						 SPI_OK_UPDATE, 1, types, values, NULL);
+}
+
+/* The greatest position of any meter in each log.  Within a session. */
+void
+meter_greatest_positions(const char *stream, int64 positions[METER_NLOGS])
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(stream), 0};
+	bool		isnull;
+	int			log;
+
+	for (log = 0; log < METER_NLOGS; log++)
+	{
+		values[1] = CStringGetTextDatum(meter_log_names[log]);
+		meter_execute_params("SELECT coalesce(max(\"position\"), 0) FROM meter.log_progress "
+							 "WHERE stream = $1 AND log = $2",
+							 SPI_OK_SELECT, 2, types, values, NULL);
+		positions[log] = DatumGetInt64(meter_result(0, 1, &isnull));
+	}
+}
+
+/*
+ * Note what the ledger has of a meter already: its settlements go on from
+ * there, and settles look for rows up to there.
+ */
+void
+meter_note_ledger(const char *stream, const char *name)
+{
+	MeterSession session;
+	Oid			types[4] = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID};
+	Datum		values[4];
+	char		nulls[4] = {' ', ' ', ' ', ' '};
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(name);
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_execute(psprintf("SELECT coalesce(max(settlement), 0), max(period_start) "
+						   "FROM %s.usage WHERE meter = %s",
+						   quote_identifier(stream), quote_literal_cstr(name)),
+				  SPI_OK_SELECT);
+	values[2] = meter_result(0, 1, &isnull);
+	values[3] = meter_result(0, 2, &isnull);
+	if (isnull)
+		nulls[3] = 'n';
+	meter_session_end(&session);
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("UPDATE meter.meter SET settlement = greatest(settlement, $3), "
+						 "ledger_until = $4 WHERE stream = $1 AND name = $2",
+						 SPI_OK_UPDATE, 4, types, values, nulls);
+	meter_session_end(&session);
 }

@@ -5,11 +5,48 @@
 #ifndef METER_PROGRESS_H
 #define METER_PROGRESS_H
 
+#include "datatype/timestamp.h"
+
 #include "catalog/definition.h"
 
-extern bool meter_progress_differs(const MeterDefinition *a,
-								   const MeterDefinition *b);
+/* How far a meter has looked at a log: see position.c. */
+typedef struct MeterLogProgress
+{
+	int64		position;
+	TimestampTz position_watermark; /* DT_NOBEGIN: nothing is held */
+	bool		has_note;
+	int64		note_bound;
+	Datum		note_writers;	/* text[] */
+	TimestampTz note_server;
+	TimestampTz note_watermark; /* DT_NOBEGIN: none */
+	int64		clock_position;
+} MeterLogProgress;
+
+/* How far a meter has come.  A meter of events leaves the measure log alone. */
+typedef struct MeterProgress
+{
+	bool		has_watermark;
+	TimestampTz watermark;
+	bool		has_event_clock;
+	TimestampTz event_clock;
+	int64		settlement;
+	TimestampTz ledger_until;	/* DT_NOBEGIN: the ledger had nothing */
+	int			failures;
+	bool		retry_later;	/* workers leave it alone for now */
+	MeterLogProgress logs[METER_NLOGS];
+} MeterProgress;
+
+extern MeterProgress *meter_load_progress(const MeterDefinition *definition);
+extern bool meter_progress_differs(const MeterProgress *a,
+								   const MeterProgress *b);
 extern void meter_store_progress(const MeterDefinition *definition,
+								 const MeterProgress *progress,
 								 bool wrote_usage);
+extern void meter_create_progress(const MeterDefinition *definition);
+extern void meter_forget_progress(const char *stream, const char *meter);
+extern void meter_forget_notes(const char *stream);
+extern void meter_greatest_positions(const char *stream,
+									 int64 positions[METER_NLOGS]);
+extern void meter_note_ledger(const char *stream, const char *name);
 
 #endif							/* METER_PROGRESS_H */

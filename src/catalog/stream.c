@@ -10,87 +10,15 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
+#include "catalog/shape.h"
 #include "catalog/stream.h"
 #include "pg/meter_compat.h"
 #include "pg/spi.h"
-
-/* What tells a stream's schema from any other: table, column, type. */
-static const char *const shape =
-"('event','arrival','bigint'),('event','source','text'),('event','id','text'),"
-"('event','time','timestamp with time zone'),('event','resource','text'),"
-"('event','account','text'),('event','entity','text'),('event','action','text'),"
-"('event','offering','text'),('event','value','numeric'),"
-"('event','attributes','jsonb'),"
-"('measure','arrival','bigint'),('measure','source','text'),"
-"('measure','id','text'),"
-"('measure','start_time','timestamp with time zone'),"
-"('measure','end_time','timestamp with time zone'),"
-"('measure','resource','text'),('measure','account','text'),"
-"('measure','entity','text'),('measure','value','numeric'),"
-"('measure','attributes','jsonb'),"
-"('usage','transaction_id','uuid'),('usage','meter','text'),"
-"('usage','account','text'),('usage','resource','text'),"
-"('usage','dimensions','jsonb'),"
-"('usage','period_start','timestamp with time zone'),"
-"('usage','quantity','numeric'),('usage','revision','integer'),"
-"('usage','settlement','bigint'),"
-"('usage','recorded_at','timestamp with time zone'),"
-"('resource_state','meter','text'),('resource_state','resource','text'),"
-"('resource_state','active','boolean'),('resource_state','account','text'),"
-"('resource_state','dimensions','text[]'),('resource_state','value','numeric'),"
-"('resource_state','since','timestamp with time zone'),"
-"('resource_state','alive','timestamp with time zone'),"
-"('resource_state','unnamed_since','timestamp with time zone'),"
-"('resource_state','absent','timestamp with time zone'),"
-"('resource_state','source','text'),"
-"('resource_state','straddles','timestamp with time zone'),"
-"('inventory','source','text'),('inventory','at','timestamp with time zone'),"
-"('inventory','resource','text'),('inventory','account','text'),"
-"('inventory','entity','text'),('inventory','offering','text'),"
-"('inventory','value','numeric'),"
-"('inventory','since','timestamp with time zone'),"
-"('inventory','meter','text'),('inventory','attributes','jsonb'),"
-"('snapshot','source','text'),('snapshot','at','timestamp with time zone'),"
-"('snapshot','reconciled_at','timestamp with time zone'),"
-"('snapshot','rows','bigint'),('snapshot','content','numeric'),"
-"('snapshot','tolerance','interval'),('snapshot','running','bigint'),"
-"('snapshot','starts','bigint'),('snapshot','stops','bigint'),"
-"('snapshot','changes','bigint'),('snapshot','pruned','boolean'),"
-"('compared','meter','text'),('compared','source','text'),"
-"('compared','at','timestamp with time zone'),"
-"('floor','meter','text'),('floor','log','text'),('floor','time','timestamp with time zone'),('floor','definition','text'),"
-"('floor_state','meter','text'),('floor_state','resource','text'),"
-"('expired','log','text'),('expired','segment','bigint'),('expired','last_arrival','bigint'),"
-"('held','meter','text'),('held','log','text'),('held','arrival','bigint'),"
-"('held','time','timestamp with time zone'),"
-"('held','held_at','timestamp with time zone'),('held','reason','text'),"
-"('voided','meter','text'),('voided','resource','text'),('voided','source','text'),('voided','id','text'),"
-"('future','meter','text'),('future','time','timestamp with time zone'),"
-"('settlement','meter','text'),('settlement','settlement','bigint'),"
-"('settlement','watermark_before','timestamp with time zone'),"
-"('settlement','watermark','timestamp with time zone'),"
-"('settlement','position_before','bigint'),('settlement','position','bigint'),"
-"('settlement','measure_position_before','bigint'),('settlement','measure_position','bigint'),"
-"('measure_key','meter','text'),('measure_key','period_start','timestamp with time zone'),"
-"('measure_key','block','bigint'),('measure_key','keys','bytea'),"
-"('counter_state','meter','text'),('counter_state','resource','text'),"
-"('counter_state','dimensions','text[]'),('counter_state','time','timestamp with time zone'),"
-"('counter_state','value','numeric'),"
-"('settlement','usage_rows','bigint'),('settlement','aggregate','text'),"
-"('settlement','unit','interval'),('settlement','period','interval'),"
-"('settlement','timezone','text'),"
-"('settlement','recorded_at','timestamp with time zone'),"
-"('rejected','rejection','bigint'),('rejected','received_at','timestamp with time zone'),"
-"('rejected','sender','text'),('rejected','raw','text'),('rejected','reason','text')";
-
-/* The triggers that guard a stream: table (or segments of a log), name. */
-static const char *const guards =
-"('event','guard_truncate'),('measure','guard_truncate'),"
-"('usage','guard_ledger'),('usage','guard_ledger_truncate')";
 
 /* Owner of a stream's schema; an error if that is gone. */
 Oid
@@ -221,6 +149,36 @@ meter_check_stream_permission(const char *stream)
 				 errmsg("must be owner of stream \"%s\"", stream)));
 }
 
+/* The columns that a stream has, as VALUES (table, column, type). */
+static char *
+shape_values(void)
+{
+	const MeterTableColumn *column;
+	StringInfoData values;
+
+	initStringInfo(&values);
+	for (column = meter_table_columns; column->table != NULL; column++)
+		appendStringInfo(&values, "%s('%s','%s','%s')",
+						 values.len > 0 ? "," : "", column->table,
+						 column->name, column->type);
+	return values.data;
+}
+
+/* The guards that it has, as VALUES (table, trigger). */
+static char *
+guard_values(void)
+{
+	const MeterGuard *guard;
+	StringInfoData values;
+
+	initStringInfo(&values);
+	for (guard = meter_guards; guard->table != NULL; guard++)
+		appendStringInfo(&values, "%s('%s','%s')",
+						 values.len > 0 ? "," : "", guard->table,
+						 guard->name);
+	return values.data;
+}
+
 /*
  * Check what the engine relies upon, each time: all tables of the stream are
  * there and belong to the schema's owner, and none has a deferrable trigger,
@@ -268,7 +226,7 @@ meter_check_stream(const char *stream)
 								  "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::name) "
 								  "ON c.relname = s.tab AND a.attname = s.col AND NOT a.attisdropped "
 								  "WHERE a.attname IS NULL OR format_type(a.atttypid, NULL) <> s.typ "
-								  "ORDER BY 1, 2 LIMIT 1", shape),
+								  "ORDER BY 1, 2 LIMIT 1", shape_values()),
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)
 		ereport(ERROR,
@@ -322,7 +280,7 @@ meter_check_guards(const char *stream)
 								  "JOIN pg_namespace n ON n.oid = c.relnamespace "
 								  "AND n.nspname = $1::name "
 								  "WHERE t.tgname = g.trg AND t.tgenabled IN ('O', 'A')) "
-								  "ORDER BY 1, 2 LIMIT 1", guards),
+								  "ORDER BY 1, 2 LIMIT 1", guard_values()),
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)
 		ereport(ERROR,

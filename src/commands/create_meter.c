@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "core/grid.h"
@@ -454,13 +455,17 @@ forget_measures(const char *stream, const char *meter)
 
 /* Let a new meter begin at its since, or where the log does. */
 static void
-begin_progress(MeterDefinition *definition)
+begin_progress(const MeterDefinition *definition)
 {
 	MeterSession session;
 	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[3];
 	TimestampTz begin = definition->since;
 	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_create_progress(definition);
+	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
@@ -492,7 +497,7 @@ begin_progress(MeterDefinition *definition)
 		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);
 		values[0] = meter_result(0, 1, &isnull);
 		if (!isnull && DatumGetTimestampTz(values[0]) <= meter_now())
-			begin = meter_grid_period_begin(&definition->grid,
+			begin = meter_grid_period_begin(definition->grid,
 											DatumGetTimestampTz(values[0]));
 	}
 	meter_session_end(&session);
@@ -532,6 +537,7 @@ meter_create_meter(PG_FUNCTION_ARGS)
 	};
 	char	   *stream = meter_text_arg(fcinfo, METER_COLUMN_STREAM, "stream");
 	char	   *name = meter_text_arg(fcinfo, METER_COLUMN_NAME, "name");
+	MeterDefinition *definition;
 	Datum		values[METER_NCOLUMNS];
 	char		nulls[METER_NCOLUMNS];
 	int			i;
@@ -556,7 +562,8 @@ meter_create_meter(PG_FUNCTION_ARGS)
 	meter_check_stream_permission(stream);
 	check_definition(values, nulls);
 	insert_definition(stream, name, values, nulls);
-	begin_progress(meter_load(stream, name, METER_LOCK_WAIT));
+	definition = meter_load(stream, name, METER_LOCK_WAIT);
+	begin_progress(definition);
 	meter_rebuild_views(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
@@ -587,6 +594,7 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1 AND name = $2",
 						 SPI_OK_DELETE, 2, types, values, NULL);
+	meter_forget_progress(stream, name);
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_stream_owner(stream));

@@ -8,11 +8,14 @@
 #include "catalog/namespace.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "catalog/shape.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "commands/inbox.h"
@@ -24,42 +27,6 @@
 #include "pg/quantity.h"
 #include "pg/spi.h"
 #include "pg/wake.h"
-
-/* The logs, and what a row of each has after arrival, source and id. */
-typedef struct Log
-{
-	const char *name;
-	const char *columns;
-	const char *checks;
-} Log;
-
-static const Log logs[] = {
-	{
-		"event",
-		"\"time\" timestamptz NOT NULL, "
-		"resource text COLLATE \"C\" NOT NULL, "
-		"account text COLLATE \"C\", "
-		"entity text COLLATE \"C\", "
-		"action text COLLATE \"C\" NOT NULL, "
-		"offering text COLLATE \"C\", "
-		"value numeric, "
-		"attributes jsonb",
-		"CONSTRAINT time_is_finite CHECK (isfinite(\"time\"))"
-	},
-	{
-		"measure",
-		"start_time timestamptz NOT NULL, "
-		"end_time timestamptz NOT NULL, "
-		"resource text COLLATE \"C\" NOT NULL, "
-		"account text COLLATE \"C\", "
-		"entity text COLLATE \"C\", "
-		"value numeric, "
-		"attributes jsonb",
-		"CONSTRAINT time_is_finite "
-		"CHECK (isfinite(start_time) AND isfinite(end_time)), "
-		"CONSTRAINT end_not_before_start CHECK (end_time >= start_time)"
-	}
-};
 
 /* A name that can be a stream's. */
 static void
@@ -77,286 +44,134 @@ check_name(const char *stream)
 				 errmsg("stream name \"%s\" is reserved", stream)));
 }
 
-/*
- * Make a log: its parent, which gives out arrivals, and the first segments.
- */
+/* Make a table of a stream from the list of its columns and constraints. */
 static void
-create_log(const char *stream, const Log *log)
+create_table(const char *schema, const char *table, const char *options)
 {
-	const char *schema = quote_identifier(stream);
-	int			segment;
+	const MeterTableColumn *column;
+	const MeterTableConstraint *constraint;
+	const char *separator = "";
+	StringInfoData sql;
 
-	meter_execute(
-				  psprintf("CREATE TABLE %s.%s ("
-						   "arrival bigint GENERATED ALWAYS AS IDENTITY (CACHE 1 NO CYCLE) NOT NULL, "
-						   "source text COLLATE \"C\", id text COLLATE \"C\", %s, %s, "
-						   "CONSTRAINT value_is_finite "
-						   "CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity')) "
-						   "PARTITION BY RANGE (arrival)",
-						   schema, log->name, log->columns, log->checks),
-				  SPI_OK_UTILITY);
-	for (segment = 0; segment <= METER_SEGMENTS_AHEAD; segment++)
-		meter_create_segment(stream, log->name, segment);
-	meter_execute(
-				  psprintf("CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s.%s "
-						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
-						   schema, log->name, schema),
-				  SPI_OK_UTILITY);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TABLE %s.%s (", schema, table);
+	for (column = meter_table_columns; column->table != NULL; column++)
+	{
+		if (strcmp(column->table, table) != 0)
+			continue;
+		appendStringInfo(&sql, "%s%s %s %s", separator,
+						 quote_identifier(column->name), column->type,
+						 column->rest);
+		separator = ", ";
+	}
+	for (constraint = meter_table_constraints; constraint->table != NULL;
+		 constraint++)
+	{
+		if (strcmp(constraint->table, table) == 0)
+			appendStringInfo(&sql, ", %s", constraint->definition);
+	}
+	appendStringInfo(&sql, ") %s", options);
+	meter_execute(sql.data, SPI_OK_UTILITY);
 }
 
-/* Make the table of what came to the doors and could not be logged. */
-static void
-create_rejected(const char *schema)
-{
-	meter_execute(
-				  psprintf("CREATE TABLE %s.rejected ("
-						   "rejection bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-						   "received_at timestamptz NOT NULL DEFAULT now(), "
-						   "sender text COLLATE \"C\" NOT NULL, "
-						   "raw text, "
-						   "reason text NOT NULL)", schema),
-				  SPI_OK_UTILITY);
-}
+/* The functions of the guards outlive the extension, as all of a stream. */
+static const char *const guard_functions[] = {
+	"CREATE FUNCTION %1$s.guard_log() RETURNS trigger "
+	"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
+	"BEGIN\n"
+	"  IF TG_OP = 'TRUNCATE' THEN\n"
+	"    RAISE EXCEPTION 'log \"%%.%%\" cannot be truncated', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
+	"      USING ERRCODE = '55000', HINT = 'The log is what usage is computed from.';\n"
+	"  END IF;\n"
+	"  RAISE EXCEPTION 'cannot insert into \"%%.%%\", a segment of a log', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
+	"    USING ERRCODE = '55000', HINT = 'Insert into the log itself: it gives each row its arrival.';\n"
+	"END$guard$",
+	"CREATE FUNCTION %1$s.guard_ledger() RETURNS trigger "
+	"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
+	"BEGIN\n"
+	"  RAISE EXCEPTION 'ledger \"%%.%%\" is append-only: %% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP\n"
+	"    USING ERRCODE = '55000', HINT = 'Log what really happened: the ledger then gets an adjustment.';\n"
+	"END$guard$"
+};
 
-/* Make the tables of snapshots. */
-static void
-create_snapshot_tables(const char *schema)
-{
-	meter_execute(
-				  psprintf("CREATE TABLE %s.inventory ("
-						   "source text COLLATE \"C\" NOT NULL, "
-						   "at timestamptz NOT NULL, "
-						   "resource text COLLATE \"C\" NOT NULL, "
-						   "account text COLLATE \"C\", "
-						   "entity text COLLATE \"C\", "
-						   "offering text COLLATE \"C\", "
-						   "value numeric, "
-						   "since timestamptz, "
-						   "meter text COLLATE \"C\", "
-						   "attributes jsonb, "
-						   "CONSTRAINT time_is_finite CHECK (isfinite(at) AND isfinite(since)), "
-						   "CONSTRAINT value_is_finite "
-						   "CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity'))",
-						   schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE INDEX inventory_snapshot ON %s.inventory (source, at, resource)",
-						   schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TABLE %s.snapshot ("
-						   "source text COLLATE \"C\" NOT NULL, "
-						   "at timestamptz NOT NULL, "
-						   "reconciled_at timestamptz NOT NULL DEFAULT now(), "
-						   "rows bigint NOT NULL, "
-						   "content numeric NOT NULL, "
-						   "tolerance interval NOT NULL, "
-						   "running bigint NOT NULL, "
-						   "starts bigint NOT NULL, "
-						   "stops bigint NOT NULL, "
-						   "changes bigint NOT NULL, "
-						   "pruned boolean NOT NULL DEFAULT false, "
-						   "PRIMARY KEY (source, at))", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TABLE %s.compared ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "source text COLLATE \"C\" NOT NULL, "
-						   "at timestamptz NOT NULL, "
-						   "PRIMARY KEY (meter, source, at))", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE VIEW %s.source_quality AS "
-						   "SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
-						   "changes AS lost_changes, pg_catalog.round(1 - (starts + stops + changes)::numeric "
-						   "/ nullif(running + starts, 0), 6) AS agreement "
-						   "FROM %s.snapshot", schema, schema),
-				  SPI_OK_UTILITY);
-}
-
-/* Make the tables of a stream that meters of measures keep their own in. */
-static void
-create_measure_tables(const char *schema)
-{
-	meter_execute(psprintf("CREATE TABLE %s.measure_key ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "period_start timestamptz NOT NULL, "
-						   "block bigint NOT NULL, "
-						   "keys bytea NOT NULL)", schema),
-				  SPI_OK_UTILITY);
+/* What stands on the tables: indexes, views and a way to store. */
+static const char *const upon_tables[] = {
+	"CREATE VIEW %1$s.usage_total AS "
+	"SELECT meter, account, resource, dimensions, period_start, "
+	"pg_catalog.sum(quantity) AS quantity, "
+	"pg_catalog.max(revision) AS revision, "
+	"pg_catalog.max(recorded_at) AS recorded_at "
+	"FROM %1$s.usage "
+	"GROUP BY meter, account, resource, dimensions, period_start",
+	"CREATE INDEX resource_state_active ON %1$s.resource_state (meter, resource) WHERE active",
+	"CREATE INDEX resource_state_unnamed ON %1$s.resource_state (meter, resource) WHERE account IS NULL",
 	/* hashes cannot be compressed */
-	meter_execute(psprintf("ALTER TABLE %s.measure_key ALTER COLUMN keys SET STORAGE EXTERNAL",
-						   schema), SPI_OK_UTILITY);
-	meter_execute(psprintf("CREATE INDEX measure_key_period ON %s.measure_key (meter, period_start)",
-						   schema), SPI_OK_UTILITY);
-	meter_execute(psprintf("CREATE TABLE %s.counter_state ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "resource text COLLATE \"C\" NOT NULL, "
-						   "dimensions text[] COLLATE \"C\" NOT NULL, "
-						   "\"time\" timestamptz NOT NULL, "
-						   "value numeric NOT NULL, "
-						   "PRIMARY KEY (meter, resource, dimensions))", schema),
-				  SPI_OK_UTILITY);
+	"ALTER TABLE %1$s.measure_key ALTER COLUMN keys SET STORAGE EXTERNAL",
+	"CREATE INDEX measure_key_period ON %1$s.measure_key (meter, period_start)",
+	"CREATE INDEX inventory_snapshot ON %1$s.inventory (source, at, resource)",
+	"CREATE VIEW %1$s.source_quality AS "
+	"SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
+	"changes AS lost_changes, pg_catalog.round(1 - (starts + stops + changes)::numeric "
+	"/ nullif(running + starts, 0), 6) AS agreement "
+	"FROM %1$s.snapshot"
+};
+
+/* Run each of these for a stream. */
+static void
+execute_all(const char *schema, const char *const *statements, int count)
+{
+	int			i;
+
+	for (i = 0; i < count; i++)
+		meter_execute(psprintf(statements[i], schema), SPI_OK_UTILITY);
 }
 
-/* Make all tables of a stream in a schema that is empty. */
+/* Is a table a log? */
+static bool
+is_log(const char *table)
+{
+	int			log;
+
+	for (log = 0; log < METER_NLOGS; log++)
+	{
+		if (strcmp(table, meter_log_names[log]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Make all tables of a stream in a schema that is empty.  A log is made with
+ * its first segments: the parent gives out arrivals.
+ */
 static void
 create_tables(const char *stream)
 {
 	const char *schema = quote_identifier(stream);
-	int			i;
+	const MeterTableColumn *column;
+	const MeterGuard *guard;
+	const char *table = "";
+	int			segment;
 
-	/* the guards outlive the extension, so they are in the stream's schema */
-	meter_execute(
-				  psprintf("CREATE FUNCTION %s.guard_log() RETURNS trigger "
-						   "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
-						   "BEGIN\n"
-						   "  IF TG_OP = 'TRUNCATE' THEN\n"
-						   "    RAISE EXCEPTION 'log \"%%.%%\" cannot be truncated', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
-						   "      USING ERRCODE = '55000', HINT = 'The log is what usage is computed from.';\n"
-						   "  END IF;\n"
-						   "  RAISE EXCEPTION 'cannot insert into \"%%.%%\", a segment of a log', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
-						   "    USING ERRCODE = '55000', HINT = 'Insert into the log itself: it gives each row its arrival.';\n"
-						   "END$guard$", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE FUNCTION %s.guard_ledger() RETURNS trigger "
-						   "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
-						   "BEGIN\n"
-						   "  RAISE EXCEPTION 'ledger \"%%.%%\" is append-only: %% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP\n"
-						   "    USING ERRCODE = '55000', HINT = 'Log what really happened: the ledger then gets an adjustment.';\n"
-						   "END$guard$", schema),
-				  SPI_OK_UTILITY);
-
-	for (i = 0; i < (int) lengthof(logs); i++)
-		create_log(stream, &logs[i]);
-
-	meter_execute(
-				  psprintf("CREATE TABLE %s.usage ("
-						   "transaction_id uuid PRIMARY KEY, "
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "account text COLLATE \"C\" NOT NULL, "
-						   "resource text COLLATE \"C\" NOT NULL, "
-						   "dimensions jsonb NOT NULL, "
-						   "period_start timestamptz NOT NULL, "
-						   "quantity numeric NOT NULL, "
-						   "revision integer NOT NULL, "
-						   "settlement bigint NOT NULL, "
-						   "recorded_at timestamptz NOT NULL DEFAULT now())", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TRIGGER guard_ledger BEFORE UPDATE OR DELETE ON %s.usage "
-						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_ledger()",
-						   schema, schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TRIGGER guard_ledger_truncate BEFORE TRUNCATE ON %s.usage "
-						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_ledger()",
-						   schema, schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE VIEW %s.usage_total AS "
-						   "SELECT meter, account, resource, dimensions, period_start, "
-						   "pg_catalog.sum(quantity) AS quantity, "
-						   "pg_catalog.max(revision) AS revision, "
-						   "pg_catalog.max(recorded_at) AS recorded_at "
-						   "FROM %s.usage "
-						   "GROUP BY meter, account, resource, dimensions, period_start",
-						   schema, schema),
-				  SPI_OK_UTILITY);
-
-	meter_execute(
-				  psprintf("CREATE TABLE %s.resource_state ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "resource text COLLATE \"C\" NOT NULL, "
-						   "active boolean NOT NULL, "
-						   "account text COLLATE \"C\", "
-						   "dimensions text[] COLLATE \"C\" NOT NULL, "
-						   "value numeric, "
-						   "since timestamptz, "
-						   "alive timestamptz, "
-						   "unnamed_since timestamptz, "
-						   "absent timestamptz, "
-						   "source text COLLATE \"C\", "
-						   "straddles timestamptz, "
-						   "PRIMARY KEY (meter, resource))", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE INDEX resource_state_active ON %s.resource_state "
-						   "(meter, resource) WHERE active", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE INDEX resource_state_unnamed ON %s.resource_state "
-						   "(meter, resource) WHERE account IS NULL", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TABLE %s.floor_state (LIKE %s.resource_state INCLUDING INDEXES)",
-						   schema, schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TABLE %s.floor ("
-						   "meter text COLLATE \"C\" PRIMARY KEY, "
-						   "log text COLLATE \"C\" NOT NULL, "
-						   "\"time\" timestamptz NOT NULL, "
-						   "definition text NOT NULL)", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TABLE %s.expired ("
-						   "log text COLLATE \"C\" NOT NULL, "
-						   "segment bigint NOT NULL, "
-						   "rows bigint NOT NULL, "
-						   "first_arrival bigint, "
-						   "last_arrival bigint, "
-						   "least_time timestamptz, "
-						   "greatest_time timestamptz, "
-						   "expired_at timestamptz NOT NULL DEFAULT now(), "
-						   "PRIMARY KEY (log, segment))", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TABLE %s.held ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "log text COLLATE \"C\" NOT NULL, "
-						   "arrival bigint NOT NULL, "
-						   "\"time\" timestamptz NOT NULL, "
-						   "held_at timestamptz NOT NULL DEFAULT now(), "
-						   "reason text NOT NULL, "
-						   "PRIMARY KEY (meter, log, arrival))", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TABLE %s.voided ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "resource text COLLATE \"C\" NOT NULL, "
-						   "source text COLLATE \"C\" NOT NULL, "
-						   "id text COLLATE \"C\" NOT NULL, "
-						   "PRIMARY KEY (meter, resource, source, id))", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TABLE %s.future ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "\"time\" timestamptz NOT NULL, "
-						   "PRIMARY KEY (meter, \"time\"))", schema),
-				  SPI_OK_UTILITY);
-	meter_execute(
-				  psprintf("CREATE TABLE %s.settlement ("
-						   "meter text COLLATE \"C\" NOT NULL, "
-						   "settlement bigint NOT NULL, "
-						   "watermark_before timestamptz, "
-						   "watermark timestamptz NOT NULL, "
-						   "position_before bigint NOT NULL, "
-						   "\"position\" bigint NOT NULL, "
-						   "measure_position_before bigint, "
-						   "measure_position bigint, "
-						   "usage_rows bigint NOT NULL, "
-						   "aggregate text NOT NULL, "
-						   "unit interval NOT NULL, "
-						   "period interval NOT NULL, "
-						   "timezone text NOT NULL, "
-						   "recorded_at timestamptz NOT NULL DEFAULT now(), "
-						   "PRIMARY KEY (meter, settlement))", schema),
-				  SPI_OK_UTILITY);
-	create_measure_tables(schema);
-	create_rejected(schema);
-	create_snapshot_tables(schema);
+	execute_all(schema, guard_functions, lengthof(guard_functions));
+	for (column = meter_table_columns; column->table != NULL; column++)
+	{
+		if (strcmp(column->table, table) == 0)
+			continue;
+		table = column->table;
+		create_table(schema, table,
+					 is_log(table) ? "PARTITION BY RANGE (arrival)" : "");
+		for (segment = 0; is_log(table) && segment <= METER_SEGMENTS_AHEAD;
+			 segment++)
+			meter_create_segment(stream, table, segment);
+	}
+	for (guard = meter_guards; guard->table != NULL; guard++)
+		meter_execute(psprintf("CREATE TRIGGER %s BEFORE %s ON %s.%s "
+							   "FOR EACH STATEMENT EXECUTE FUNCTION %s.%s()",
+							   guard->name, guard->events, schema,
+							   guard->table, schema, guard->function),
+					  SPI_OK_UTILITY);
+	execute_all(schema, upon_tables, lengthof(upon_tables));
 }
 
 /* What each object of a stream is for, for who looks at it with psql. */
@@ -510,6 +325,7 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1",
 						 SPI_OK_DELETE, 1, types, values, NULL);
+	meter_forget_progress(stream, NULL);
 	meter_execute_params("DELETE FROM meter.segment WHERE stream = $1",
 						 SPI_OK_DELETE, 1, types, values, NULL);
 	meter_execute_params("DELETE FROM meter.stream WHERE name = $1",
@@ -573,10 +389,9 @@ meter_resume(PG_FUNCTION_ARGS)
 	MeterSession session;
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(stream)};
-	int64		positions[lengthof(logs)];
+	int64		positions[METER_NLOGS];
 	ListCell   *cell;
 	bool		restored;
-	bool		isnull;
 	int			i;
 
 	PreventCommandIfReadOnly("meter.resume()");
@@ -586,29 +401,21 @@ meter_resume(PG_FUNCTION_ARGS)
 	meter_lock_stream(stream);
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
 						 SPI_OK_SELECT, 1, types, values, NULL);
-	meter_execute_params("SELECT coalesce(max(\"position\"), 0), coalesce(max(measure_position), 0) "
-						 "FROM meter.meter WHERE stream = $1",
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	for (i = 0; i < (int) lengthof(logs); i++)
-		positions[i] = DatumGetInt64(meter_result(0, i + 1, &isnull));
+	meter_greatest_positions(stream, positions);
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_check_guards(stream);
-	for (i = 0; i < (int) lengthof(logs); i++)
-		advance_sequence(stream, logs[i].name, positions[i]);
+	for (i = 0; i < METER_NLOGS; i++)
+		advance_sequence(stream, meter_log_names[i], positions[i]);
 	meter_session_end(&session);
 	meter_complete_segments(stream);
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL, "
-						 "note_bound = NULL, note_writers = NULL, note_server = NULL, "
-						 "note_watermark = NULL, "
-						 "measure_note_bound = NULL, measure_note_writers = NULL, "
-						 "measure_note_server = NULL, measure_note_watermark = NULL "
-						 "WHERE stream = $1",
+	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL WHERE stream = $1",
 						 SPI_OK_UPDATE, 1, types, values, NULL);
+	meter_forget_notes(stream);
 	/* who wrote to which segment is not known any more */
 	meter_execute_params("UPDATE meter.segment SET note_writers = NULL, note_server = NULL, "
 						 "closed = closed AND sealed_at IS NOT NULL WHERE stream = $1",

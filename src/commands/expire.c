@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "engine/retention.h"
@@ -30,7 +31,7 @@
 
 /* Up to which arrival all meters have looked at a log. */
 static int64
-least_position(List *definitions)
+least_position(List *definitions, MeterLog log)
 {
 	int64		least = PG_INT64_MAX;
 	ListCell   *cell;
@@ -38,9 +39,9 @@ least_position(List *definitions)
 	foreach(cell, definitions)
 	{
 		MeterDefinition *definition = lfirst(cell);
+		MeterProgress *progress = meter_load_progress(definition);
 
-		least = Min(least, METER_OF_MEASURES(definition->aggregate) ?
-					definition->measures.position : definition->position);
+		least = Min(least, progress->logs[log].position);
 	}
 	return least;
 }
@@ -85,10 +86,11 @@ drop_segment(const char *stream, const MeterSegment *segment)
 
 /* Expire a log, which these meters read: the number of segments dropped. */
 static int64
-expire_log(const char *stream, const char *log, List *definitions,
+expire_log(const char *stream, MeterLog log, List *definitions,
 		   TimestampTz before)
 {
 	const char *schema = quote_identifier(stream);
+	const char *log_name = meter_log_names[log];
 	TimestampTz *floors = palloc(list_length(definitions) * sizeof(TimestampTz));
 	TimestampTz least = DT_NOEND;
 	List	   *segments;
@@ -98,15 +100,16 @@ expire_log(const char *stream, const char *log, List *definitions,
 
 	foreach(cell, definitions)
 	{
-		if (!meter_move_floor(lfirst(cell), before, &floors[i]))
+		if (!meter_move_floor(lfirst(cell), meter_load_progress(lfirst(cell)),
+							  before, &floors[i]))
 			return 0;
 		least = Min(least, floors[i]);
 		i++;
 	}
 	/* copies of what is kept may lie a window before the floor */
-	segments = meter_segments_before(stream, log, meter_later_by(least,
-																 -((MeterDefinition *) linitial(definitions))->identity_window),
-									 least_position(definitions));
+	segments = meter_segments_before(stream, log_name, meter_later_by(least,
+																	  -((MeterDefinition *) linitial(definitions))->identity_window),
+									 least_position(definitions, log));
 	if (segments == NIL)
 		return 0;
 
@@ -119,12 +122,13 @@ expire_log(const char *stream, const char *log, List *definitions,
 
 		/* usage of measures depends on none that end before it */
 		if (!METER_OF_MEASURES(definition->aggregate))
-			meter_store_states(definition, floors[i]);
-		meter_store_floor(definition, log, floors[i++]);
+			meter_store_states(definition,
+							   meter_load_progress(definition), floors[i]);
+		meter_store_floor(definition, log_name, floors[i++]);
 	}
 	/* what was kept of meters that are gone misses these segments */
 	meter_execute(psprintf("DELETE FROM %s.floor f WHERE f.log = '%s' AND f.\"time\" < %s",
-						   schema, log, meter_timestamp_literal(least)),
+						   schema, log_name, meter_timestamp_literal(least)),
 				  SPI_OK_DELETE);
 	meter_execute(psprintf("DELETE FROM %s.floor_state s "
 						   "WHERE NOT EXISTS (SELECT FROM %s.floor f WHERE f.meter = s.meter)",
@@ -196,10 +200,10 @@ meter_expire(PG_FUNCTION_ARGS)
 					(errmsg("events are not expired: meter \"%s\" of measures asks all of them who owned what",
 							((MeterDefinition *) linitial(of_measures))->name)));
 		if (!any_counter(of_measures))
-			dropped = expire_log(stream, "measure", of_measures, before);
+			dropped = expire_log(stream, METER_LOG_MEASURE, of_measures, before);
 	}
 	else if (of_events != NIL)
-		dropped = expire_log(stream, "event", of_events, before);
+		dropped = expire_log(stream, METER_LOG_EVENT, of_events, before);
 	(void) DirectFunctionCall2(meter_prune_inventory, PG_GETARG_DATUM(0),
 							   PG_GETARG_DATUM(1));
 	if (dropped > 0)

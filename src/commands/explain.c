@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "core/grid.h"
 #include "engine/events.h"
@@ -62,73 +63,16 @@ find_row(const char *stream, Datum transaction_id, Row *row)
 	meter_session_end(&session);
 }
 
-PG_FUNCTION_INFO_V1(meter_explain);
-
-/* explain(stream, transaction_id) */
-Datum
-meter_explain(PG_FUNCTION_ARGS)
+/*
+ * The resource's timeline up to the end of the period, its runs, their spans
+ * as they are and as they are billed, and the total: CTEs after "events".
+ */
+static void
+append_spans(StringInfo sql, const MeterDefinition *definition,
+			 const Row *row, const char *begin_literal,
+			 const char *end_literal)
 {
-	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *uuid = DatumGetCString(DirectFunctionCall1(uuid_out,
-														   PG_GETARG_DATUM(1)));
-	Row			row;
-	MeterDefinition *definition;
-	MeterSession session;
-	MeterScope	scope = {0};
-	StringInfoData sql;
-	TimestampTz end;
-	const char *begin_literal;
-	const char *end_literal;
-	const char *watermark;
-	const char *key;
-	const char *measure;
-	static const char *const was_open =
-	"EXISTS (SELECT FROM runs r WHERE r.span_begin < v.at AND r.span_end >= v.at)";
-
-	meter_check_stream_permission(stream);
-	meter_return_begin(fcinfo);
-	find_row(stream, PG_GETARG_DATUM(1), &row);
-	definition = meter_load(stream, row.meter, METER_LOCK_NONE);
-	end = meter_grid_period_end(&definition->grid, row.period_start);
-
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_check_stream(stream);
-	meter_session_bulk();
-	if (METER_OF_MEASURES(definition->aggregate))
-	{
-		meter_explain_measures(fcinfo, definition, uuid, row.account,
-							   row.resource, row.dimensions, row.period_start,
-							   row.settlement);
-		meter_session_end(&session);
-		return (Datum) 0;
-	}
-	begin_literal = meter_timestamp_literal(row.period_start);
-	end_literal = meter_timestamp_literal(end);
-	watermark = meter_timestamp_literal(definition->has_watermark ?
-										definition->watermark : end);
-	key = psprintf("s.account = %s AND s.dimensions = %s::jsonb",
-				   quote_literal_cstr(row.account),
-				   quote_literal_cstr(row.dimensions));
-	measure = definition->aggregate == METER_DURATION ? "1" : "coalesce(s.value, 0)";
-	scope.to = watermark;
-	scope.touched = "touched";
-	scope.sealed = meter_sealed_for(definition, 1);
-	scope.late_from = NULL;
-	scope.voids_from_log = true;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource), ",
-					 quote_literal_cstr(row.resource));
-	if (definition->has_watermark &&
-		meter_may_straddle(definition, definition->watermark))
-	{
-		scope.straddling = "straddling";
-		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
-		meter_append_straddling(&sql, definition, "touched", watermark);
-		appendStringInfoString(&sql, "), ");
-	}
-	meter_append_events(&sql, definition, &scope);
-	appendStringInfo(&sql,
+	appendStringInfo(sql,
 					 ", timeline AS MATERIALIZED (SELECT " METER_TIMELINE("e") " AS timeline FROM events e), "
 	/* spans that touch are one run, told from the next by a number */
 					 "runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
@@ -152,10 +96,131 @@ meter_explain(PG_FUNCTION_ARGS)
 					 definition->spec, end_literal, begin_literal,
 					 begin_literal, end_literal,
 					 definition->spec, begin_literal, end_literal,
-					 definition->spec, quote_literal_cstr(row.resource),
+					 definition->spec, quote_literal_cstr(row->resource),
 					 begin_literal, end_literal,
-					 quote_literal_cstr(row.account),
-					 quote_literal_cstr(row.dimensions));
+					 quote_literal_cstr(row->account),
+					 quote_literal_cstr(row->dimensions));
+}
+
+/* Rows of the events of what ran in the period, and of the one that names who pays. */
+static void
+append_event_rows(StringInfo sql, const MeterDefinition *definition,
+				  const char *begin_literal, const char *end_literal)
+{
+	static const char *const was_open =
+	"EXISTS (SELECT FROM runs r WHERE r.span_begin < v.at AND r.span_end >= v.at)";
+
+	appendStringInfo(sql,
+					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
+					 "e.account, NULL, v.value, NULL, "
+					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' WHEN 'c' THEN 'changes' "
+					 "ELSE meter.statement_text(e.action, e.source, e.\"time\", e.attributes) END || "
+					 "CASE WHEN v.kind IN ('s', 'p') AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
+					 "AND w.kind IN ('s', 'p') AND w.kind <> v.kind) "
+					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN 's' THEN 'stop' ELSE 'start' END) "
+					 "WHEN v.kind = 's' AND %s THEN ', but it was running already' "
+					 "WHEN v.kind = 'p' AND NOT %s THEN ', but it was not running' ELSE '' END, e.arrival "
+					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
+					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
+					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') "
+	/* what a later snapshot says of the period */
+					 "OR (v.kind IN ('g', 'h') AND v.at >= %s AND "
+					 METER_REACH("v.statement", "v.at", "v.kind = 'g'") " < %s) ",
+					 was_open, was_open, quote_identifier(definition->stream), end_literal,
+					 begin_literal, end_literal, end_literal);
+}
+
+/* Rows of the spans as they are, then as they are billed. */
+static void
+append_span_rows(StringInfo sql, const MeterDefinition *definition,
+				 const Row *row)
+{
+	const char *key;
+	const char *measure;
+
+	key = psprintf("s.account = %s AND s.dimensions = %s::jsonb",
+				   quote_literal_cstr(row->account),
+				   quote_literal_cstr(row->dimensions));
+	measure = definition->aggregate == METER_DURATION ? "1" : "coalesce(s.value, 0)";
+	appendStringInfoString(sql,
+						   "UNION ALL SELECT 3, 'span', s.span_begin, nullif(s.span_end, 'infinity'), NULL, NULL, NULL, NULL, "
+						   "s.account, s.dimensions, s.value, NULL, "
+						   "CASE WHEN s.span_end = 'infinity' THEN 'runs on' ELSE 'ran' END, NULL FROM spans s ");
+	appendStringInfo(sql,
+					 "UNION ALL SELECT 4, 'billed', s.cut_begin, s.cut_end, NULL, NULL, NULL, NULL, s.account, "
+					 "s.dimensions, s.value, trim_scale(round(extract(epoch FROM s.cut_end - s.cut_begin) * %s * 1000000 / " INT64_FORMAT ", 12)), "
+					 "format('%%s s, %%s%%s, divided by %%s s%%s%%s', "
+					 "trim_scale(extract(epoch FROM s.cut_end - s.cut_begin)), "
+					 "CASE (%s)[6] WHEN 'none' THEN 'not rounded' ELSE format('rounded %%s in units of %%s', (%s)[6], (%s)[5]) END, "
+					 "CASE WHEN s.cut_begin > s.span_begin OR s.cut_end < s.span_end THEN ', cut to the period' ELSE '' END, "
+					 "trim_scale(" INT64_FORMAT " / 1000000.0), %s, CASE WHEN %s THEN '' ELSE ': another key''s' END), NULL FROM billed s ",
+					 measure, definition->unit, definition->spec,
+					 definition->spec, definition->spec, definition->unit,
+					 definition->aggregate == METER_DURATION ? "''" : "', times the value'",
+					 key);
+}
+
+PG_FUNCTION_INFO_V1(meter_explain);
+
+/* explain(stream, transaction_id) */
+Datum
+meter_explain(PG_FUNCTION_ARGS)
+{
+	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *uuid = DatumGetCString(DirectFunctionCall1(uuid_out,
+														   PG_GETARG_DATUM(1)));
+	Row			row;
+	MeterDefinition *definition;
+	MeterProgress *progress;
+	MeterSession session;
+	MeterScope	scope = {0};
+	StringInfoData sql;
+	TimestampTz end;
+	const char *begin_literal;
+	const char *end_literal;
+	const char *watermark;
+
+	meter_check_stream_permission(stream);
+	meter_return_begin(fcinfo);
+	find_row(stream, PG_GETARG_DATUM(1), &row);
+	definition = meter_load(stream, row.meter, METER_LOCK_NONE);
+	progress = meter_load_progress(definition);
+	end = meter_grid_period_end(definition->grid, row.period_start);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	meter_session_bulk();
+	if (METER_OF_MEASURES(definition->aggregate))
+	{
+		meter_explain_measures(fcinfo, definition, progress, uuid, row.account,
+							   row.resource, row.dimensions, row.period_start,
+							   row.settlement);
+		meter_session_end(&session);
+		return (Datum) 0;
+	}
+	begin_literal = meter_timestamp_literal(row.period_start);
+	end_literal = meter_timestamp_literal(end);
+	watermark = meter_timestamp_literal(progress->has_watermark ?
+										progress->watermark : end);
+	scope.to = watermark;
+	scope.touched = "touched";
+	scope.sealed = meter_sealed_for(definition, 1);
+	scope.late_from = NULL;
+	scope.voids_from_log = true;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource), ",
+					 quote_literal_cstr(row.resource));
+	if (progress->has_watermark &&
+		meter_may_straddle(definition, progress->watermark))
+	{
+		scope.straddling = "straddling";
+		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
+		meter_append_straddling(&sql, definition, "touched", watermark);
+		appendStringInfoString(&sql, "), ");
+	}
+	meter_append_events(&sql, definition, &scope);
+	append_spans(&sql, definition, &row, begin_literal, end_literal);
 
 	/* the rows of the key in the ledger */
 	appendStringInfo(&sql,
@@ -182,43 +247,8 @@ meter_explain(PG_FUNCTION_ARGS)
 					 quote_literal_cstr(row.account),
 					 quote_literal_cstr(row.dimensions));
 
-	/* the events of what ran in the period, and the one that names who pays */
-	appendStringInfo(&sql,
-					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
-					 "e.account, NULL, v.value, NULL, "
-					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' WHEN 'c' THEN 'changes' "
-					 "ELSE meter.statement_text(e.action, e.source, e.\"time\", e.attributes) END || "
-					 "CASE WHEN v.kind IN ('s', 'p') AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
-					 "AND w.kind IN ('s', 'p') AND w.kind <> v.kind) "
-					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN 's' THEN 'stop' ELSE 'start' END) "
-					 "WHEN v.kind = 's' AND %s THEN ', but it was running already' "
-					 "WHEN v.kind = 'p' AND NOT %s THEN ', but it was not running' ELSE '' END, e.arrival "
-					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
-					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
-					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') "
-	/* what a later snapshot says of the period */
-					 "OR (v.kind IN ('g', 'h') AND v.at >= %s AND "
-					 METER_REACH("v.statement", "v.at", "v.kind = 'g'") " < %s) ",
-					 was_open, was_open, quote_identifier(stream), end_literal,
-					 begin_literal, end_literal, end_literal);
-
-	/* the spans as they are, then as they are billed */
-	appendStringInfoString(&sql,
-						   "UNION ALL SELECT 3, 'span', s.span_begin, nullif(s.span_end, 'infinity'), NULL, NULL, NULL, NULL, "
-						   "s.account, s.dimensions, s.value, NULL, "
-						   "CASE WHEN s.span_end = 'infinity' THEN 'runs on' ELSE 'ran' END, NULL FROM spans s ");
-	appendStringInfo(&sql,
-					 "UNION ALL SELECT 4, 'billed', s.cut_begin, s.cut_end, NULL, NULL, NULL, NULL, s.account, "
-					 "s.dimensions, s.value, trim_scale(round(extract(epoch FROM s.cut_end - s.cut_begin) * %s * 1000000 / " INT64_FORMAT ", 12)), "
-					 "format('%%s s, %%s%%s, divided by %%s s%%s%%s', "
-					 "trim_scale(extract(epoch FROM s.cut_end - s.cut_begin)), "
-					 "CASE (%s)[6] WHEN 'none' THEN 'not rounded' ELSE format('rounded %%s in units of %%s', (%s)[6], (%s)[5]) END, "
-					 "CASE WHEN s.cut_begin > s.span_begin OR s.cut_end < s.span_end THEN ', cut to the period' ELSE '' END, "
-					 "trim_scale(" INT64_FORMAT " / 1000000.0), %s, CASE WHEN %s THEN '' ELSE ': another key''s' END), NULL FROM billed s ",
-					 measure, definition->unit, definition->spec,
-					 definition->spec, definition->spec, definition->unit,
-					 definition->aggregate == METER_DURATION ? "''" : "', times the value'",
-					 key);
+	append_event_rows(&sql, definition, begin_literal, end_literal);
+	append_span_rows(&sql, definition, &row);
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 5, 'total', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, t.quantity, "
 					 "'what the rows of this key in the ledger add up to', NULL FROM total t ",

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "engine/event_usage.h"
 #include "engine/measure_usage.h"
@@ -23,10 +24,6 @@
 #include "engine/step.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
-
-/* The log that a meter's floor is of. */
-#define LOG_OF(definition) \
-	(METER_OF_MEASURES((definition)->aggregate) ? "measure" : "event")
 
 /* Rows asked for by arrival must not lie before the floor.  Within a session. */
 static void
@@ -39,7 +36,7 @@ check_release(const MeterDefinition *definition, const char *arrivals)
 						   "AND \"time\" < %s ORDER BY 1 LIMIT 1",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
-						   LOG_OF(definition),
+						   meter_log_names[METER_LOG_OF(definition)],
 						   quote_literal_cstr(arrivals),
 						   meter_timestamp_literal(definition->floor)),
 				  SPI_OK_SELECT);
@@ -61,6 +58,7 @@ meter_release(PG_FUNCTION_ARGS)
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
 	MeterDefinition *definition;
+	MeterProgress *progress;
 	MeterSession session;
 	StringInfoData sql;
 	char	   *released;
@@ -70,6 +68,7 @@ meter_release(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("meter.release()");
 	definition = meter_load_to_write(stream, meter);
+	progress = meter_load_progress(definition);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
@@ -92,7 +91,7 @@ meter_release(PG_FUNCTION_ARGS)
 	}
 	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
 		appendStringInfo(&sql, " AND (log <> '%s' OR \"time\" >= %s)",
-						 LOG_OF(definition),
+						 meter_log_names[METER_LOG_OF(definition)],
 						 meter_timestamp_literal(definition->floor));
 	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
 	meter_execute(sql.data, SPI_OK_SELECT);
@@ -100,7 +99,7 @@ meter_release(PG_FUNCTION_ARGS)
 	released = meter_result_text(0, 2);
 
 	if (count > 0 && !METER_OF_MEASURES(definition->aggregate))
-		(void) meter_compare_touched(definition,
+		(void) meter_compare_touched(definition, progress,
 									 psprintf("SELECT DISTINCT e.resource FROM %s.event e "
 											  "WHERE e.arrival = ANY (%s::bigint[])",
 											  quote_identifier(stream),
@@ -109,23 +108,23 @@ meter_release(PG_FUNCTION_ARGS)
 											  "WHERE e.arrival = ANY (%s::bigint[]))",
 											  quote_identifier(stream),
 											  quote_literal_cstr(released)));
-	if (count > 0 && definition->has_watermark &&
+	if (count > 0 && progress->has_watermark &&
 		METER_OF_MEASURES(definition->aggregate))
-		written = meter_measure_recompute(definition,
-										  meter_released_measures(definition, released),
-										  definition->watermark, true);
-	else if (count > 0 && definition->has_watermark)
-		written = meter_recompute(definition,
+		written = meter_measure_recompute(definition, progress,
+										  meter_released_measures(definition, progress, released),
+										  progress->watermark, true);
+	else if (count > 0 && progress->has_watermark)
+		written = meter_recompute(definition, progress,
 								  psprintf("SELECT e.resource, min(e.\"time\") AS first FROM %s.event e "
 										   "WHERE e.arrival = ANY (%s::bigint[]) AND e.\"time\" < %s "
 										   "GROUP BY e.resource",
 										   quote_identifier(stream),
 										   quote_literal_cstr(released),
-										   meter_timestamp_literal(definition->watermark)),
-								  definition->position, definition->watermark,
+										   meter_timestamp_literal(progress->watermark)),
+								  progress->logs[METER_LOG_EVENT].position, progress->watermark,
 								  true);
 	meter_session_end(&session);
 	if (written > 0)
-		meter_store_settlement(definition, written);
+		meter_store_settlement(definition, progress, written);
 	PG_RETURN_INT64(count);
 }

@@ -18,6 +18,7 @@
 #include "utils/typcache.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "core/core.h"
@@ -71,6 +72,7 @@ meter_live_window(PG_FUNCTION_ARGS)
 	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	MeterDefinition *volatile definition = NULL;
+	MeterProgress *volatile progress = NULL;
 	RangeBound	lower = {0, false, true, true};
 	RangeBound	upper = {0, false, false, false};
 	TimestampTz end = meter_now();
@@ -86,6 +88,7 @@ meter_live_window(PG_FUNCTION_ARGS)
 		if (meter_list_meters(stream, meter, false) != NIL)
 		{
 			definition = meter_load(stream, meter, METER_LOCK_NONE);
+			progress = meter_load_progress(definition);
 			has_clock = meter_source_clock(stream, true, &clock);
 		}
 	}
@@ -94,13 +97,13 @@ meter_live_window(PG_FUNCTION_ARGS)
 		meter_one_snapshot(false);
 	}
 	PG_END_TRY();
-	if (definition == NULL || !definition->has_watermark)
+	if (definition == NULL || !progress->has_watermark)
 		PG_RETURN_NULL();
 	if (definition->clock == METER_CLOCK_EVENT)
 	{
-		if (!definition->has_event_clock)
+		if (!progress->has_event_clock)
 			PG_RETURN_NULL();
-		end = Min(end, definition->event_clock);
+		end = Min(end, progress->event_clock);
 	}
 	else if (definition->clock == METER_CLOCK_SOURCE)
 	{
@@ -109,9 +112,9 @@ meter_live_window(PG_FUNCTION_ARGS)
 		end = Min(end, clock);
 	}
 	end = Min(end, definition->until);
-	if (end <= definition->watermark)
+	if (end <= progress->watermark)
 		PG_RETURN_NULL();
-	lower.val = TimestampTzGetDatum(definition->watermark);
+	lower.val = TimestampTzGetDatum(progress->watermark);
 	upper.val = TimestampTzGetDatum(end);
 	PG_RETURN_RANGE_P(meter_make_range(lookup_type_cache(TSTZRANGEOID,
 														 TYPECACHE_RANGE_INFO),
@@ -123,7 +126,8 @@ typedef struct Count
 {
 	const char *stream;
 	const char *meter;
-	char	   *(*source) (const MeterDefinition *definition);
+	char	   *(*source) (const MeterDefinition *definition,
+						   const MeterProgress *progress);
 	int64		rows;
 } Count;
 
@@ -133,14 +137,15 @@ count_rows(void *arg)
 	Count	   *count = arg;
 	MeterDefinition *definition = meter_load(count->stream, count->meter,
 											 METER_LOCK_NONE);
+	MeterProgress *progress = meter_load_progress(definition);
 	MeterSession session;
 
-	if (!definition->has_watermark)
+	if (!progress->has_watermark)
 		return;
 	meter_session_begin(&session, meter_stream_owner(count->stream));
 	meter_check_stream(count->stream);
 	meter_execute(psprintf("SELECT count(*) FROM %s",
-						   count->source(definition)), SPI_OK_SELECT);
+						   count->source(definition, progress)), SPI_OK_SELECT);
 	count->rows = meter_result_count(1);
 	meter_session_end(&session);
 }
@@ -151,7 +156,8 @@ count_rows(void *arg)
  */
 static Datum
 count_for_owner(FunctionCallInfo fcinfo,
-				char *(*source) (const MeterDefinition *definition))
+				char *(*source) (const MeterDefinition *definition,
+								 const MeterProgress *progress))
 {
 	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
@@ -174,18 +180,19 @@ count_for_owner(FunctionCallInfo fcinfo,
 
 /* Late rows that have not been looked at. */
 static char *
-late_rows(const MeterDefinition *definition)
+late_rows(const MeterDefinition *definition, const MeterProgress *progress)
 {
 	if (METER_OF_MEASURES(definition->aggregate))
 		return psprintf("(SELECT FROM %s UNION ALL SELECT FROM %s) l",
-						meter_late_rows(definition, -1),
-						meter_late_measures(definition, -1));
-	return meter_late_rows(definition, -1);
+						meter_late_rows(definition, progress, -1),
+						meter_late_measures(definition, progress, -1));
+	return meter_late_rows(definition, progress, -1);
 }
 
 /* Rows that are held. */
 static char *
-held_rows(const MeterDefinition *definition)
+held_rows(const MeterDefinition *definition,
+		  const MeterProgress *progress pg_attribute_unused())
 {
 	return psprintf("%s.held WHERE meter = %s",
 					quote_identifier(definition->stream),

@@ -37,7 +37,7 @@ SELECT m.stream,
        CASE WHEN m.watermark IS NOT NULL THEN pg_catalog.justify_hours(meter.clock_now() OPERATOR(pg_catalog.-) m.watermark) END AS lag,
        meter.late_backlog(m.stream, m.name) AS late_backlog,
        meter.held_rows(m.stream, m.name) AS held,
-       m."position",
+       p."position",
        m.settlement,
        m.settled_at,
        m.failures,
@@ -50,6 +50,12 @@ SELECT m.stream,
 FROM meter.meter AS m
 LEFT JOIN meter.active_stream AS a ON a.name OPERATOR(pg_catalog.=) m.stream
 LEFT JOIN LATERAL (
+    SELECT pg_catalog.max(w."position") FILTER (WHERE w.log OPERATOR(pg_catalog.=) 'event') AS "position",
+           pg_catalog.bool_or(w.note_bound IS NOT NULL) AS noted
+    FROM meter.log_progress AS w
+    WHERE w.stream OPERATOR(pg_catalog.=) m.stream AND w.meter OPERATOR(pg_catalog.=) m.name
+) AS p ON true
+LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(DISTINCT pg_catalog.format('%s, %s, since %s',
                COALESCE('pid ' OPERATOR(pg_catalog.||) l.pid::text, pg_catalog.format('prepared transaction "%s"', p.gid)),
                COALESCE(s.usename, p.owner, 'unknown user'),
@@ -57,10 +63,11 @@ LEFT JOIN LATERAL (
     FROM pg_catalog.pg_locks AS l
     LEFT JOIN pg_catalog.pg_stat_activity AS s ON s.pid OPERATOR(pg_catalog.=) l.pid
     LEFT JOIN pg_catalog.pg_prepared_xacts AS p ON l.pid IS NULL AND p.transaction OPERATOR(pg_catalog.=) l.transactionid
-    WHERE (l.virtualtransaction OPERATOR(pg_catalog.=) ANY (m.note_writers)
-           OR l.virtualtransaction OPERATOR(pg_catalog.=) ANY (m.measure_note_writers))
+    WHERE EXISTS (SELECT FROM meter.log_progress AS w
+                  WHERE w.stream OPERATOR(pg_catalog.=) m.stream AND w.meter OPERATOR(pg_catalog.=) m.name
+                    AND l.virtualtransaction OPERATOR(pg_catalog.=) ANY (w.note_writers))
       AND (l.pid IS NOT NULL OR p.gid IS NOT NULL)
-) AS b ON m.note_bound IS NOT NULL OR m.measure_note_bound IS NOT NULL
+) AS b ON p.noted
 LEFT JOIN LATERAL (
     SELECT COALESCE((pg_catalog.array_agg(pg_catalog.format('%s, %s', s.source, s.place) ORDER BY s.clock NULLS FIRST, s.source)
                         FILTER (WHERE NOT s.idle))[1],

@@ -19,6 +19,7 @@
 #include "utils/typcache.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "core/grid.h"
@@ -36,13 +37,13 @@
  * literals; false if there are none.  The range is of whole periods.
  */
 static bool
-settled_window(MeterDefinition *definition, RangeType *during,
+settled_window(const MeterDefinition *definition, const MeterProgress *progress, RangeType *during,
 			   TimestampTz *from, TimestampTz *end)
 {
 	*from = Max(definition->since, definition->floor);
-	if (!definition->has_watermark)
+	if (!progress->has_watermark)
 		return false;
-	*end = definition->watermark;
+	*end = progress->watermark;
 	if (during != NULL)
 	{
 		TypeCacheEntry *typcache = lookup_type_cache(TSTZRANGEOID,
@@ -57,17 +58,17 @@ settled_window(MeterDefinition *definition, RangeType *during,
 		if (!lower.infinite &&
 			!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(lower.val)))
 			*from = Max(*from,
-						meter_grid_period_begin(&definition->grid,
+						meter_grid_period_begin(definition->grid,
 												DatumGetTimestampTz(lower.val)));
 		if (!upper.infinite &&
 			!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(upper.val)))
 		{
 			TimestampTz last = DatumGetTimestampTz(upper.val);
-			TimestampTz begin = meter_grid_period_begin(&definition->grid,
+			TimestampTz begin = meter_grid_period_begin(definition->grid,
 														last);
 
 			if (begin < last || upper.inclusive)
-				begin = meter_grid_period_end(&definition->grid, last);
+				begin = meter_grid_period_end(definition->grid, last);
 			*end = Min(*end, begin);
 		}
 	}
@@ -86,15 +87,15 @@ range_arg(FunctionCallInfo fcinfo, int argument)
  * a list of CTEs that ends with "timelines".
  */
 static void
-append_timelines(StringInfo sql, const MeterDefinition *definition,
+append_timelines(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 				 TimestampTz from, const char *late_from, bool straddling)
 {
 	MeterScope	scope = {0};
 
-	scope.to = meter_timestamp_literal(definition->watermark);
+	scope.to = meter_timestamp_literal(progress->watermark);
 	scope.straddling = straddling ? "straddling" : NULL;
 	scope.late_from = late_from;
-	scope.safe = definition->position;
+	scope.safe = progress->logs[METER_LOG_EVENT].position;
 	scope.voids_from_log = true;
 	appendStringInfoString(sql, "WITH ");
 	if (straddling)
@@ -116,7 +117,7 @@ append_timelines(StringInfo sql, const MeterDefinition *definition,
 
 /* Show where the ledger of a meter differs. */
 static void
-verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
+verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
 			 RangeType *during)
 {
 	MeterSession session;
@@ -129,7 +130,7 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	bool		measures;
 	bool		keeps_zero = METER_KEEPS_ZERO(definition->aggregate);
 
-	if (!settled_window(definition, during, &from, &end))
+	if (!settled_window(definition, progress, during, &from, &end))
 		return;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
@@ -142,12 +143,12 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	if (measures)
 	{
 		appendStringInfoString(&sql, "WITH ");
-		meter_append_measures_of_all(&sql, definition, from_literal,
+		meter_append_measures_of_all(&sql, definition, progress, from_literal,
 									 end_literal, NULL);
 	}
 	else
-		append_timelines(&sql, definition, from, NULL,
-						 meter_may_straddle(definition, definition->watermark));
+		append_timelines(&sql, definition, progress, from, NULL,
+						 meter_may_straddle(definition, progress->watermark));
 	appendStringInfo(&sql,
 					 " SELECT %s::text, d.account, d.resource, d.dimensions, d.period_start, "
 					 "trim_scale(d.ledger), trim_scale(d.expected) FROM ("
@@ -169,10 +170,10 @@ verify_meter(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	/* late rows that have not been looked at yet are no fault */
 					 "WHERE NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
 					 keeps_zero ? " OR sum(x.revisions) = 0" : "",
-					 meter_late_rows(definition, -1));
+					 meter_late_rows(definition, progress, -1));
 	if (measures)
 		appendStringInfo(&sql, "AND NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
-						 meter_late_measures(definition, -1));
+						 meter_late_measures(definition, progress, -1));
 	appendStringInfoString(&sql, "ORDER BY 5, 3, 2, 4");
 	meter_execute(sql.data, SPI_OK_SELECT);
 	meter_return_result(fcinfo);
@@ -203,9 +204,10 @@ meter_verify(PG_FUNCTION_ARGS)
 		foreach(cell, meter_list_meters(stream, meter, false))
 		{
 			MeterRef   *ref = lfirst(cell);
+			MeterDefinition *definition = meter_load(ref->stream, ref->meter,
+													 METER_LOCK_NONE);
 
-			verify_meter(fcinfo,
-						 meter_load(ref->stream, ref->meter, METER_LOCK_NONE),
+			verify_meter(fcinfo, definition, meter_load_progress(definition),
 						 range_arg(fcinfo, 2));
 		}
 	}
@@ -227,6 +229,7 @@ meter_resettle(PG_FUNCTION_ARGS)
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
 	MeterDefinition *definition;
+	MeterProgress *progress;
 	MeterSession session;
 	StringInfoData sql;
 	StringInfoData difference;
@@ -238,7 +241,8 @@ meter_resettle(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("meter.resettle()");
 	definition = meter_load_to_write(stream, meter);
-	if (!settled_window(definition, range_arg(fcinfo, 2), &from, &end))
+	progress = meter_load_progress(definition);
+	if (!settled_window(definition, progress, range_arg(fcinfo, 2), &from, &end))
 		PG_RETURN_INT64(0);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
@@ -249,15 +253,15 @@ meter_resettle(PG_FUNCTION_ARGS)
 	initStringInfo(&sql);
 	if (METER_OF_MEASURES(definition->aggregate))
 	{
-		written = meter_measure_resettle(definition, from, end);
+		written = meter_measure_resettle(definition, progress, from, end);
 		meter_session_end(&session);
 		if (written > 0)
-			meter_store_settlement(definition, written);
+			meter_store_settlement(definition, progress, written);
 		PG_RETURN_INT64(written);
 	}
 	/* what may yet have to be held does not count */
-	straddling = meter_may_straddle(definition, definition->watermark);
-	append_timelines(&sql, definition, from, meter_late_from(definition),
+	straddling = meter_may_straddle(definition, progress->watermark);
+	append_timelines(&sql, definition, progress, from, meter_late_from(definition, progress),
 					 straddling);
 	appendStringInfoString(&sql, ", states AS (");
 	meter_append_upsert_state(&sql, definition, NULL, straddling);
@@ -271,13 +275,13 @@ meter_resettle(PG_FUNCTION_ARGS)
 												  meter_timestamp_literal(from),
 												  end_literal));
 	meter_append_insert_difference(&sql, definition,
-								   definition->settlement + 1,
+								   progress->settlement + 1,
 								   difference.data);
 	meter_execute(sql.data, SPI_OK_INSERT);
 	written = SPI_processed;
 	meter_session_end(&session);
 
 	if (written > 0)
-		meter_store_settlement(definition, written);
+		meter_store_settlement(definition, progress, written);
 	PG_RETURN_INT64(written);
 }

@@ -8,90 +8,70 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "catalog/source.h"
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/clock.h"
+#include "engine/step_state.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
+/* What the event clock goes by in each log: a column, and which rows. */
+static const char *const clock_columns[METER_NLOGS] = {
+	"\"time\"", "end_time"
+};
+static const char *const clock_rows[METER_NLOGS] = {
+	"action NOT LIKE 'reconciled:%'", "true"
+};
+
 /* Move the event clock on to an instant, if that is later. */
 static void
-reach(MeterDefinition *definition, TimestampTz instant)
+move_to(MeterProgress *progress, TimestampTz instant)
 {
-	if (definition->has_event_clock && instant <= definition->event_clock)
+	if (progress->has_event_clock && instant <= progress->event_clock)
 		return;
-	definition->has_event_clock = true;
-	definition->event_clock = instant;
+	progress->has_event_clock = true;
+	progress->event_clock = instant;
 }
 
 /*
- * Look at events that came since the last time.  Those of the future are
- * remembered apart, so that none has to be looked at again.
+ * Look at the rows of a log that came since the last time.  Those of the
+ * future are remembered apart, so that none has to be looked at again.
  */
 static void
-read_new_events(MeterDefinition *definition, int64 safe)
+read_new_rows(const MeterDefinition *definition, MeterProgress *progress,
+			  MeterLog log, int64 safe)
 {
+	MeterLogProgress *of_log = &progress->logs[log];
 	const char *schema = quote_identifier(definition->stream);
+	const char *column = clock_columns[log];
 	const char *now = meter_timestamp_literal(meter_now());
-	bool		future;
-	bool		isnull;
-	Datum		value;
-
-	meter_execute(psprintf("SELECT max(\"time\") FILTER (WHERE \"time\" <= %s), "
-						   "coalesce(bool_or(\"time\" > %s), false) "
-						   "FROM %s.event WHERE action NOT LIKE 'reconciled:%%' AND arrival > " INT64_FORMAT,
-						   now, now, schema, definition->clock_position),
-				  SPI_OK_SELECT);
-	value = meter_result(0, 1, &isnull);
-	if (!isnull)
-		reach(definition, DatumGetTimestampTz(value));
-	future = DatumGetBool(meter_result(0, 2, &isnull));
-	if (future)
-		meter_execute(psprintf("INSERT INTO %s.future (meter, \"time\") "
-							   "SELECT DISTINCT %s, \"time\" FROM %s.event "
-							   "WHERE arrival > " INT64_FORMAT " AND \"time\" > %s "
-							   "ORDER BY 2 ON CONFLICT DO NOTHING",
-							   schema, quote_literal_cstr(definition->name),
-							   schema, definition->clock_position, now),
-					  SPI_OK_INSERT);
-	definition->clock_position = Max(definition->clock_position, safe);
-}
-
-/*
- * The latest end, not one of the future, of measures that came since this was
- * asked the last time; false: there is none.  Those of the future are
- * remembered apart, as those of events (see clock.c).
- */
-static bool
-latest_measure(MeterDefinition *definition, TimestampTz *latest)
-{
-	MeterLogProgress *measures = &definition->measures;
-	const char *schema = quote_identifier(definition->stream);
-	const char *now = meter_timestamp_literal(meter_now());
-	bool		found;
+	TimestampTz latest;
 
 	/* nothing came since, and nobody is about to commit something */
-	if (measures->clock_position >= measures->safe && !measures->has_note &&
+	if (of_log->clock_position >= safe && !of_log->has_note &&
 		!IsolationUsesXactSnapshot())
-		return false;
+		return;
 
-	meter_execute(psprintf("SELECT max(end_time) FILTER (WHERE end_time <= %s), "
-						   "count(*) FILTER (WHERE end_time > %s) "
-						   "FROM %s.measure WHERE arrival > " INT64_FORMAT,
-						   now, now, schema, measures->clock_position),
-				  SPI_OK_SELECT);
-	found = meter_result_instant(1, latest);
+	meter_execute_row(psprintf("SELECT max(%s) FILTER (WHERE %s <= %s), "
+							   "count(*) FILTER (WHERE %s > %s) "
+							   "FROM %s.%s WHERE %s AND arrival > " INT64_FORMAT,
+							   column, column, now, column, now, schema,
+							   meter_log_names[log], clock_rows[log],
+							   of_log->clock_position));
+	if (meter_result_instant(1, &latest))
+		move_to(progress, latest);
 	if (meter_result_count(2) > 0)
 		meter_execute(psprintf("INSERT INTO %s.future (meter, \"time\") "
-							   "SELECT DISTINCT %s, end_time FROM %s.measure "
-							   "WHERE arrival > " INT64_FORMAT " AND end_time > %s "
+							   "SELECT DISTINCT %s, %s FROM %s.%s "
+							   "WHERE arrival > " INT64_FORMAT " AND %s > %s "
 							   "ORDER BY 2 ON CONFLICT DO NOTHING",
 							   schema, quote_literal_cstr(definition->name),
-							   schema, measures->clock_position, now),
+							   column, schema, meter_log_names[log],
+							   of_log->clock_position, column, now),
 					  SPI_OK_INSERT);
-	measures->clock_position = Max(measures->clock_position, measures->safe);
-	return found;
+	of_log->clock_position = Max(of_log->clock_position, safe);
 }
 
 /*
@@ -99,50 +79,45 @@ latest_measure(MeterDefinition *definition, TimestampTz *latest)
  * of what came since, and of what was in the future when it came.
  */
 static void
-move_event_clock(MeterDefinition *definition, int64 safe)
+move_event_clock(const MeterDefinition *definition, MeterProgress *progress,
+				 const MeterStep *step)
 {
-	TimestampTz measured;
-	bool		isnull;
-	Datum		value;
+	TimestampTz latest;
 
-	/* unless nothing came since, and nobody is about to commit something */
-	if (definition->clock_position < safe || definition->has_note ||
-		IsolationUsesXactSnapshot())
-		read_new_events(definition, safe);
-	if (METER_OF_MEASURES(definition->aggregate) &&
-		latest_measure(definition, &measured))
-		reach(definition, measured);
-
-	meter_execute(psprintf("WITH past AS (DELETE FROM %s.future "
-						   "WHERE meter = %s AND \"time\" <= %s RETURNING \"time\") "
-						   "SELECT max(\"time\") FROM past",
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name),
-						   meter_timestamp_literal(meter_now())),
-				  SPI_OK_SELECT);
-	value = meter_result(0, 1, &isnull);
-	if (!isnull)
-		reach(definition, DatumGetTimestampTz(value));
+	read_new_rows(definition, progress, METER_LOG_EVENT,
+				  step->safe[METER_LOG_EVENT]);
+	if (METER_OF_MEASURES(definition->aggregate))
+		read_new_rows(definition, progress, METER_LOG_MEASURE,
+					  step->safe[METER_LOG_MEASURE]);
+	meter_execute_row(psprintf("WITH past AS (DELETE FROM %s.future "
+							   "WHERE meter = %s AND \"time\" <= %s RETURNING \"time\") "
+							   "SELECT max(\"time\") FROM past",
+							   quote_identifier(definition->stream),
+							   quote_literal_cstr(definition->name),
+							   meter_timestamp_literal(meter_now())));
+	if (meter_result_instant(1, &latest))
+		move_to(progress, latest);
 }
 
 /* Where the clock lets the watermark go; false: nowhere yet. */
 bool
-meter_clock_target(MeterDefinition *definition, int64 safe, TimestampTz *target)
+meter_clock_target(const MeterDefinition *definition, MeterProgress *progress,
+				   const MeterStep *step, TimestampTz *target)
 {
 	TimestampTz clock = meter_now();
 
 	if (definition->clock == METER_CLOCK_EVENT)
 	{
-		move_event_clock(definition, safe);
-		if (!definition->has_event_clock)
+		move_event_clock(definition, progress, step);
+		if (!progress->has_event_clock)
 			return false;
-		clock = definition->event_clock;
+		clock = progress->event_clock;
 	}
 	else if (definition->clock == METER_CLOCK_SOURCE &&
 			 !meter_source_clock(definition->stream, false, &clock))
 		return false;
 	*target = meter_later_by(Min(clock, meter_now()), -definition->lateness);
 	*target = Min(*target, definition->until);
-	*target = meter_grid_period_begin(&definition->grid, *target);
+	*target = meter_grid_period_begin(definition->grid, *target);
 	return true;
 }

@@ -8,8 +8,11 @@
 #include "datatype/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "engine/step_state.h"
 
-extern bool meter_clock_target(MeterDefinition *definition, int64 safe,
-							   TimestampTz *target);
+extern bool meter_clock_target(const MeterDefinition *definition,
+							   MeterProgress *progress,
+							   const MeterStep *step, TimestampTz *target);
 
 #endif							/* METER_CLOCK_H */

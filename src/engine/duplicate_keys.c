@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "core/core.h"
 #include "engine/duplicate_keys.h"
 #include "engine/measures.h"
@@ -201,12 +202,12 @@ first_period(const MeterDefinition *definition, TimestampTz from)
 
 /* Remove the hashes of periods that lie too far back to be asked for. */
 void
-meter_prune_measure_keys(const MeterDefinition *definition)
+meter_prune_measure_keys(const MeterDefinition *definition, const MeterProgress *progress)
 {
 	meter_execute(psprintf("DELETE FROM %s.measure_key WHERE meter = %s AND period_start < %s",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
-						   first_period(definition, definition->watermark)),
+						   first_period(definition, progress->watermark)),
 				  SPI_OK_DELETE);
 }
 
@@ -381,7 +382,7 @@ walk_rows(KeyTable *table, const char *sql)
  * before `from` and ends after it, DT_NOEND if there is none.
  */
 void
-meter_find_suspects(const MeterDefinition *definition, TimestampTz from,
+meter_find_suspects(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz from,
 					TimestampTz to, TimestampTz first_straddler,
 					MeterSuspects *suspects)
 {
@@ -404,7 +405,7 @@ meter_find_suspects(const MeterDefinition *definition, TimestampTz from,
 	appendStringInfo(&rows,
 					 "SELECT " ROW_KEY ", 1 FROM %s.measure e WHERE e.arrival > " INT64_FORMAT
 					 " AND e.id IS NOT NULL AND e.start_time < %s AND e.end_time >= %s",
-					 schema, definition->measures.position, to_literal,
+					 schema, progress->logs[METER_LOG_MEASURE].position, to_literal,
 					 first);
 	if (straddlers)
 	{
@@ -418,7 +419,7 @@ meter_find_suspects(const MeterDefinition *definition, TimestampTz from,
 						 "FROM %s.measure e WHERE e.arrival <= " INT64_FORMAT
 						 " AND e.id IS NOT NULL AND e.start_time < %s AND e.end_time > %s",
 						 meter_timestamp_literal(oldest), schema,
-						 definition->measures.position,
+						 progress->logs[METER_LOG_MEASURE].position,
 						 from_literal, from_literal);
 	}
 	meter_execute(psprintf("SELECT coalesce((SELECT sum(length(k.keys) / 8) FROM %s.measure_key k "

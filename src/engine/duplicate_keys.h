@@ -8,6 +8,7 @@
 #include "datatype/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 
 /* Rows that may have copies, as conditions on the log. */
 typedef struct MeterSuspects
@@ -35,8 +36,8 @@ extern MeterKeyRange *meter_new_measures(const MeterDefinition *definition,
 extern void meter_note_measure_keys(const MeterDefinition *definition,
 									const MeterKeyRange *ranges, int nranges,
 									int64 upto);
-extern void meter_prune_measure_keys(const MeterDefinition *definition);
-extern void meter_find_suspects(const MeterDefinition *definition,
+extern void meter_prune_measure_keys(const MeterDefinition *definition, const MeterProgress *progress);
+extern void meter_find_suspects(const MeterDefinition *definition, const MeterProgress *progress,
 								TimestampTz from, TimestampTz to,
 								TimestampTz first_straddler,
 								MeterSuspects *suspects);

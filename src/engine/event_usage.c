@@ -14,13 +14,13 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/event_usage.h"
 #include "engine/events.h"
 #include "engine/late.h"
 #include "engine/ledger.h"
-#include "engine/measure_usage.h"
 #include "engine/step_state.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
@@ -35,18 +35,18 @@
  * first).  The number of adjustments.
  */
 int64
-meter_recompute(MeterDefinition *definition, const char *touched,
+meter_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
 				int64 safe, TimestampTz horizon, bool write_states)
 {
 	StringInfoData sql;
 	StringInfoData difference;
 	MeterScope	scope = {0};
-	const char *end = meter_timestamp_literal(definition->watermark);
+	const char *end = meter_timestamp_literal(progress->watermark);
 	TimestampTz begin = Max(definition->since, definition->floor);
 	const char *since = TIMESTAMP_IS_NOBEGIN(begin) ? NULL :
 	meter_timestamp_literal(begin);
 	bool		straddling = meter_may_straddle(definition,
-												definition->watermark);
+												progress->watermark);
 	TimestampTz first;
 	int64		ntouched;
 	bool		few;
@@ -56,17 +56,17 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 	if (!meter_result_instant(2, &first))
 		return 0;
 	first = Max(first, begin);
-	few = first >= definition->watermark ||
+	few = first >= progress->watermark ||
 		(!TIMESTAMP_NOT_FINITE(first) &&
 		 meter_count_periods(definition,
-							 meter_grid_period_begin(&definition->grid, first),
-							 definition->watermark) * ntouched <= FEW_PROBES);
+							 meter_grid_period_begin(definition->grid, first),
+							 progress->watermark) * ntouched <= FEW_PROBES);
 
 	scope.to = meter_timestamp_literal(horizon);
 	scope.touched = "touched";
 	scope.sealed = meter_sealed_for(definition, ntouched);
 	scope.straddling = straddling ? "straddling" : NULL;
-	scope.late_from = meter_late_from(definition);
+	scope.late_from = meter_late_from(definition, progress);
 	scope.safe = safe;
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
@@ -130,7 +130,7 @@ meter_recompute(MeterDefinition *definition, const char *touched,
 													end, few));
 	appendStringInfoChar(&sql, ' ');
 	meter_append_insert_difference(&sql, definition,
-								   definition->settlement + 1,
+								   progress->settlement + 1,
 								   difference.data);
 	meter_execute(sql.data, SPI_OK_INSERT);
 	return SPI_processed;
@@ -142,21 +142,22 @@ meter_recompute(MeterDefinition *definition, const char *touched,
  * the position is then where it got to.
  */
 bool
-meter_settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
+meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 				  MeterStep *step)
 {
+	int64		safe = step->safe[METER_LOG_EVENT];
 	int64		nrows;
 	int64		nvoids;
 	int64		upto = safe;
 	char	   *late;
 	char	   *touched;
 
-	if (safe > definition->position && definition->has_watermark)
+	if (safe > progress->logs[METER_LOG_EVENT].position && progress->has_watermark)
 	{
 		/* as many rows as a step takes tell that there may be more */
 		meter_execute_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE action = 'void') "
 								   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
-								   meter_late_rows(definition, safe),
+								   meter_late_rows(definition, progress, safe),
 								   meter_batch_rows));
 		nrows = meter_result_count(1);
 		nvoids = meter_result_count(3);
@@ -164,9 +165,9 @@ meter_settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 			upto = meter_result_count(2);
 		if (nrows > 0)
 		{
-			meter_note_voids(definition, definition->position, upto);
-			meter_hold_late_rows(definition, upto);
-			late = meter_late_rows(definition, upto);
+			meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, upto);
+			meter_hold_late_rows(definition, progress, upto);
+			late = meter_late_rows(definition, progress, upto);
 			touched = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
 							   late);
 			if (nvoids > 0)
@@ -181,37 +182,40 @@ meter_settle_late(MeterDefinition *definition, int64 safe, TimestampTz noted_at,
 								   meter_rows_of_resources(definition,
 														   psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", late),
 														   meter_sealed_for(definition, nvoids),
-														   meter_may_straddle(definition, definition->watermark) ? NULL :
-														   meter_timestamp_literal(definition->watermark)),
+														   meter_may_straddle(definition, progress->watermark) ? NULL :
+														   meter_timestamp_literal(progress->watermark)),
 								   late);
 			step->adjustments +=
-				meter_recompute(definition,
+				meter_recompute(definition, progress,
 								psprintf("SELECT resource, min(at) AS first FROM (%s) l GROUP BY resource",
 										 touched),
-								upto, definition->watermark, true);
+								upto, progress->watermark, true);
 			step->late_rows = nrows;
 		}
 	}
 	/* before the first period there is nothing late but what is taken back */
-	else if (safe > definition->position)
-		meter_note_voids(definition, definition->position, safe);
+	else if (safe > progress->logs[METER_LOG_EVENT].position)
+		meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, safe);
 
-	definition->position = upto;
+	progress->logs[METER_LOG_EVENT].position = upto;
 	/* what is after `upto` drew its arrival after the note before this one */
 	if (upto == safe)
-		definition->position_watermark = noted_at;
+		progress->logs[METER_LOG_EVENT].position_watermark =
+			step->noted_at[METER_LOG_EVENT];
 	return upto == safe;
 }
 
 /* Write what naming them changes. */
 void
-meter_settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
+meter_settle_named(const MeterDefinition *definition,
+				   const MeterProgress *progress, TimestampTz end,
 				   MeterStep *step)
 {
-	char	   *named = meter_newly_named(definition, end);
+	char	   *named = meter_newly_named(definition, progress, end);
 
 	if (named != NULL)
-		step->adjustments += meter_recompute(definition, named, safe, end,
+		step->adjustments += meter_recompute(definition, progress, named,
+											 progress->logs[METER_LOG_EVENT].position, end,
 											 false);
 }
 
@@ -223,13 +227,13 @@ meter_settle_named(MeterDefinition *definition, int64 safe, TimestampTz end,
  * gives a row a period, and so does what starts meanwhile, from there on.
  */
 TimestampTz
-meter_bound_step(MeterDefinition *definition, TimestampTz target)
+meter_bound_step(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz target)
 {
 	const char *schema = quote_identifier(definition->stream);
-	double		periods = meter_count_periods(definition, definition->watermark,
+	double		periods = meter_count_periods(definition, progress->watermark,
 											  target);
-	double		begin = (double) definition->watermark / USECS_PER_SEC;
-	double		length = (double) (target - definition->watermark) / PIECES;
+	double		begin = (double) progress->watermark / USECS_PER_SEC;
+	double		length = (double) (target - progress->watermark) / PIECES;
 	double		events[PIECES] = {0};
 	double		starts[PIECES] = {0};
 	double		stops[PIECES] = {0};
@@ -241,8 +245,6 @@ meter_bound_step(MeterDefinition *definition, TimestampTz target)
 	uint64		i;
 	int			piece;
 
-	if (METER_OF_MEASURES(definition->aggregate))
-		return meter_measure_bound(definition, target);
 	if (periods <= 1)
 		return target;
 	initStringInfo(&sql);
@@ -254,7 +256,7 @@ meter_bound_step(MeterDefinition *definition, TimestampTz target)
 					 meter_text_array_literal(definition->stops), schema);
 	meter_append_action_filter(&sql, definition);
 	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s GROUP BY 1",
-					 meter_timestamp_literal(definition->watermark),
+					 meter_timestamp_literal(progress->watermark),
 					 meter_timestamp_literal(target));
 	meter_execute(sql.data, SPI_OK_SELECT);
 	for (i = 0; i < SPI_processed; i++)
@@ -282,23 +284,23 @@ meter_bound_step(MeterDefinition *definition, TimestampTz target)
 		return target;
 
 	/* the first piece alone may be too much */
-	end = definition->watermark +
+	end = progress->watermark +
 		(int64) (length * (piece > 0 ? piece :
 						   meter_batch_rows /
 						   (events[0] + (running + starts[0]) * periods / PIECES)));
-	end = meter_grid_period_begin(&definition->grid, end);
-	if (end <= definition->watermark)
-		end = meter_grid_period_end(&definition->grid, definition->watermark);
+	end = meter_grid_period_begin(definition->grid, end);
+	if (end <= progress->watermark)
+		end = meter_grid_period_end(definition->grid, progress->watermark);
 	return Min(target, end);
 }
 
 /* Settle the periods from the watermark to `end`, all resources at once. */
 void
-meter_settle_events(MeterDefinition *definition, TimestampTz end, MeterStep *step)
+meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, TimestampTz end, MeterStep *step)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	const char *from = meter_timestamp_literal(definition->watermark);
+	const char *from = meter_timestamp_literal(progress->watermark);
 	const char *to = meter_timestamp_literal(end);
 	bool		straddling = meter_may_straddle(definition, end);
 	MeterScope	scope = {0};
@@ -307,8 +309,8 @@ meter_settle_events(MeterDefinition *definition, TimestampTz end, MeterStep *ste
 	scope.from = from;
 	scope.to = to;
 	scope.straddling = straddling ? "straddling" : NULL;
-	scope.late_from = meter_late_from(definition);
-	scope.safe = definition->position;
+	scope.late_from = meter_late_from(definition, progress);
+	scope.safe = progress->logs[METER_LOG_EVENT].position;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
 	if (straddling)
@@ -349,7 +351,7 @@ meter_settle_events(MeterDefinition *definition, TimestampTz end, MeterStep *ste
 					 psprintf("meter.settle_quantity(%s, r.value, p.period_start)",
 							  definition->spec),
 					 schema);
-	if (meter_grid_period_end(&definition->grid, definition->watermark) >= end)
+	if (meter_grid_period_end(definition->grid, progress->watermark) >= end)
 		/* one row the planner can do without */
 		appendStringInfo(&sql, "(SELECT %s AS period_start, meter.settle_quantity(%s, NULL, %s) AS quantity) p",
 						 from, definition->spec, from);
@@ -363,7 +365,7 @@ meter_settle_events(MeterDefinition *definition, TimestampTz end, MeterStep *ste
 					 definition->aggregate == METER_DURATION ? "" :
 					 psprintf(" AND meter.settle_quantity(%s, r.value, p.period_start) <> 0",
 							  definition->spec));
-	if (definition->watermark > definition->ledger_until)
+	if (progress->watermark > progress->ledger_until)
 		/* the ledger has nothing from here on: no difference to look for */
 		appendStringInfo(&sql,
 						 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
@@ -371,15 +373,15 @@ meter_settle_events(MeterDefinition *definition, TimestampTz end, MeterStep *ste
 						 "SELECT w.transaction_id, %s, w.account, w.resource, w.dimensions, "
 						 "w.period_start, w.quantity, 0, " INT64_FORMAT ", now() "
 						 "FROM wanted w ORDER BY 1",
-						 schema, meter, definition->settlement + 1);
+						 schema, meter, progress->settlement + 1);
 	else
 		meter_append_insert_difference(&sql, definition,
-									   definition->settlement + 1,
+									   progress->settlement + 1,
 									   psprintf("SELECT w.resource, w.account, w.dimensions, "
 												"w.period_start, w.quantity, 0 FROM wanted w "
 												"UNION ALL %s",
 												meter_ledger_of_range(definition, from, to)));
 	meter_execute(sql.data, SPI_OK_INSERT);
 	step->usage_rows += SPI_processed;
-	definition->watermark = end;
+	progress->watermark = end;
 }

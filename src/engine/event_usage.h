@@ -8,18 +8,23 @@
 #include "datatype/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "engine/step_state.h"
 
-extern int64 meter_recompute(MeterDefinition *definition, const char *touched,
-							 int64 safe, TimestampTz horizon,
-							 bool write_states);
-extern bool meter_settle_late(MeterDefinition *definition, int64 safe,
-							  TimestampTz noted_at, MeterStep *step);
-extern void meter_settle_named(MeterDefinition *definition, int64 safe,
-							   TimestampTz end, MeterStep *step);
-extern void meter_settle_events(MeterDefinition *definition, TimestampTz end,
+extern int64 meter_recompute(const MeterDefinition *definition,
+							 const MeterProgress *progress,
+							 const char *touched, int64 safe,
+							 TimestampTz horizon, bool write_states);
+extern bool meter_settle_late(const MeterDefinition *definition,
+							  MeterProgress *progress, MeterStep *step);
+extern void meter_settle_named(const MeterDefinition *definition,
+							   const MeterProgress *progress, TimestampTz end,
+							   MeterStep *step);
+extern void meter_settle_events(const MeterDefinition *definition,
+								MeterProgress *progress, TimestampTz end,
 								MeterStep *step);
-extern TimestampTz meter_bound_step(MeterDefinition *definition,
+extern TimestampTz meter_bound_step(const MeterDefinition *definition,
+									const MeterProgress *progress,
 									TimestampTz target);
 
 #endif							/* METER_EVENT_USAGE_H */

@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "engine/events.h"
 #include "log/segment.h"
 #include "pg/spi.h"
@@ -413,15 +414,15 @@ meter_append_before(StringInfo sql, const MeterDefinition *definition,
  * reach back behind it, and what lies before such a statement.
  */
 char *
-meter_late_rows(const MeterDefinition *definition, int64 safe)
+meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
 {
 	const char *schema = quote_identifier(definition->stream);
-	const char *watermark = meter_timestamp_literal(definition->watermark);
+	const char *watermark = meter_timestamp_literal(progress->watermark);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "%s.event e WHERE e.arrival > " INT64_FORMAT,
-					 schema, definition->position);
+					 schema, progress->logs[METER_LOG_EVENT].position);
 	if (safe >= 0)
 		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
 	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "

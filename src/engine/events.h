@@ -9,6 +9,7 @@
 #include "lib/stringinfo.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 
 /*
  * The columns of "events" but for resource and arrival, which come first and
@@ -75,7 +76,7 @@ extern void meter_append_straddling(StringInfo sql,
 extern void meter_append_before(StringInfo sql,
 								const MeterDefinition *definition,
 								const char *instant);
-extern char *meter_late_rows(const MeterDefinition *definition, int64 safe);
+extern char *meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe);
 extern void meter_append_not_held(StringInfo sql,
 								  const MeterDefinition *definition,
 								  const char *log, const char *alias);

@@ -9,6 +9,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/events.h"
@@ -19,18 +20,18 @@
 
 /* The first event of a meter, not one of the future, gives it a watermark. */
 bool
-meter_first_watermark(MeterDefinition *definition)
+meter_first_watermark(const MeterDefinition *definition, MeterProgress *progress)
 {
 	TimestampTz first;
 
 	meter_execute_row(meter_earliest_instant(definition));
 	if (!meter_result_instant(1, &first) || first > meter_now())
 		return false;
-	definition->has_watermark = true;
-	definition->watermark = meter_grid_period_begin(&definition->grid, first);
+	progress->has_watermark = true;
+	progress->watermark = meter_grid_period_begin(definition->grid, first);
 	/* nobody is about to commit something: what comes is later than this */
-	if (!definition->has_note && !IsolationUsesXactSnapshot())
-		definition->position_watermark = definition->watermark;
+	if (!progress->logs[METER_LOG_EVENT].has_note && !IsolationUsesXactSnapshot())
+		progress->logs[METER_LOG_EVENT].position_watermark = progress->watermark;
 	return true;
 }
 
@@ -39,7 +40,7 @@ double
 meter_count_periods(const MeterDefinition *definition, TimestampTz from,
 					TimestampTz to)
 {
-	const MeterGrid *grid = &definition->grid;
+	const MeterGrid *grid = definition->grid;
 	int64		length = grid->period_usec > 0 ? grid->period_usec :
 	grid->period_days > 0 ? grid->period_days * METER_DAY :
 	grid->period_months * 28 * METER_DAY;
@@ -52,11 +53,11 @@ meter_count_periods(const MeterDefinition *definition, TimestampTz from,
  * is older may have to be held.  NULL: all count.
  */
 const char *
-meter_late_from(const MeterDefinition *definition)
+meter_late_from(const MeterDefinition *definition, const MeterProgress *progress)
 {
-	if (!definition->has_max_lateness || !definition->has_watermark)
+	if (!definition->has_max_lateness || !progress->has_watermark)
 		return NULL;
-	return meter_timestamp_literal(meter_later_by(definition->watermark,
+	return meter_timestamp_literal(meter_later_by(progress->watermark,
 												  -definition->max_lateness));
 }
 
@@ -81,20 +82,20 @@ meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
 
 /* Hold rows that came too late, of what arrived between two positions. */
 void
-meter_hold_late_rows(const MeterDefinition *definition, int64 safe)
+meter_hold_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	char	   *late = meter_late_rows(definition, safe);
+	char	   *late = meter_late_rows(definition, progress, safe);
 
 	/* what was before the floor is forgotten */
 	TimestampTz limit = METER_OF_MEASURES(definition->aggregate) ? DT_NOBEGIN :
 	definition->floor;
 
-	if (TIMESTAMP_IS_NOBEGIN(definition->position_watermark))
+	if (TIMESTAMP_IS_NOBEGIN(progress->logs[METER_LOG_EVENT].position_watermark))
 		return;
 	if (definition->has_max_lateness)
-		limit = Max(limit, meter_later_by(definition->position_watermark,
+		limit = Max(limit, meter_later_by(progress->logs[METER_LOG_EVENT].position_watermark,
 										  -definition->max_lateness));
 	if (TIMESTAMP_IS_NOBEGIN(limit))
 		return;
@@ -132,9 +133,9 @@ meter_tell_held(const MeterDefinition *definition)
  * billed to nobody, from that first period on, is theirs who is named.
  */
 char *
-meter_newly_named(MeterDefinition *definition, TimestampTz end)
+meter_newly_named(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz end)
 {
-	const char *watermark = meter_timestamp_literal(definition->watermark);
+	const char *watermark = meter_timestamp_literal(progress->watermark);
 	char	   *unnamed = psprintf("%s.resource_state r WHERE r.meter = %s "
 								   "AND r.account IS NULL AND r.unnamed_since < %s",
 								   quote_identifier(definition->stream),

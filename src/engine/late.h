@@ -8,16 +8,17 @@
 #include "datatype/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 
-extern bool meter_first_watermark(MeterDefinition *definition);
+extern bool meter_first_watermark(const MeterDefinition *definition, MeterProgress *progress);
 extern double meter_count_periods(const MeterDefinition *definition,
 								  TimestampTz from, TimestampTz to);
-extern const char *meter_late_from(const MeterDefinition *definition);
+extern const char *meter_late_from(const MeterDefinition *definition, const MeterProgress *progress);
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,
 							 int64 upto);
-extern void meter_hold_late_rows(const MeterDefinition *definition,
+extern void meter_hold_late_rows(const MeterDefinition *definition, const MeterProgress *progress,
 								 int64 safe);
 extern void meter_tell_held(const MeterDefinition *definition);
-extern char *meter_newly_named(MeterDefinition *definition, TimestampTz end);
+extern char *meter_newly_named(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz end);
 
 #endif							/* METER_LATE_H */

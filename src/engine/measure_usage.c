@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/duplicate_keys.h"
@@ -35,10 +36,10 @@
 
 /* Hold measures that came too late, of what arrived up to `upto`. */
 static void
-hold_late_measures(const MeterDefinition *definition, int64 upto)
+hold_late_measures(const MeterDefinition *definition, const MeterProgress *progress, int64 upto)
 {
 	const char *schema = quote_identifier(definition->stream);
-	TimestampTz watermark = definition->measures.position_watermark;
+	TimestampTz watermark = progress->logs[METER_LOG_MEASURE].position_watermark;
 	TimestampTz limit = definition->floor;
 
 	if (TIMESTAMP_IS_NOBEGIN(watermark))
@@ -51,7 +52,7 @@ hold_late_measures(const MeterDefinition *definition, int64 upto)
 						   "SELECT %s, 'measure', e.arrival, e.start_time, 'too late' FROM %s "
 						   "AND e.start_time < %s ON CONFLICT DO NOTHING", schema,
 						   quote_literal_cstr(definition->name),
-						   meter_late_measures(definition, upto),
+						   meter_late_measures(definition, progress, upto),
 						   meter_timestamp_literal(limit)),
 				  SPI_OK_INSERT);
 	meter_tell_held(definition);
@@ -62,13 +63,16 @@ hold_late_measures(const MeterDefinition *definition, int64 upto)
  * there was more than one step takes.
  */
 bool
-meter_measure_late(MeterDefinition *definition, int64 safe,
-				   TimestampTz noted_at, TimestampTz measures_noted_at,
+meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 				   MeterStep *step)
 {
-	MeterLogProgress *measures = &definition->measures;
+	int64		safe = step->safe[METER_LOG_EVENT];
+	int64		measures_safe = step->safe[METER_LOG_MEASURE];
+	TimestampTz noted_at = step->noted_at[METER_LOG_EVENT];
+	TimestampTz measures_noted_at = step->noted_at[METER_LOG_MEASURE];
+	MeterLogProgress *measures = &progress->logs[METER_LOG_MEASURE];
 	int64		upto = safe;
-	int64		measures_upto = measures->safe;
+	int64		measures_upto = measures_safe;
 	const char *schema = quote_identifier(definition->stream);
 	const char *watermark;
 	int64		nevents = 0;
@@ -76,28 +80,28 @@ meter_measure_late(MeterDefinition *definition, int64 safe,
 	char	   *late;
 	StringInfoData touched;
 
-	if (!definition->has_watermark)
+	if (!progress->has_watermark)
 	{
 		/* what events say of the time before the first measure counts */
-		if (!meter_first_watermark(definition))
+		if (!meter_first_watermark(definition, progress))
 			return true;
-		noted_at = definition->position_watermark;
+		noted_at = progress->logs[METER_LOG_EVENT].position_watermark;
 		if (!measures->has_note && !IsolationUsesXactSnapshot())
-			measures_noted_at = definition->watermark;
+			measures_noted_at = progress->watermark;
 	}
-	watermark = meter_timestamp_literal(definition->watermark);
+	watermark = meter_timestamp_literal(progress->watermark);
 
-	if (safe > definition->position)
+	if (safe > progress->logs[METER_LOG_EVENT].position)
 	{
 		meter_execute(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
 							   "ORDER BY arrival LIMIT %d) e",
-							   meter_late_rows(definition, safe),
+							   meter_late_rows(definition, progress, safe),
 							   meter_batch_rows), SPI_OK_SELECT);
 		nevents = meter_result_count(1);
 		if (nevents >= meter_batch_rows)
 			upto = meter_result_count(2);
 	}
-	if (measures->safe > measures->position)
+	if (measures_safe > measures->position)
 	{
 		MeterKeyRange *ranges;
 		int			nranges;
@@ -105,14 +109,14 @@ meter_measure_late(MeterDefinition *definition, int64 safe,
 
 		/* mostly nothing is late, and then one look over them does */
 		ranges = meter_new_measures(definition, measures->position,
-									measures->safe,
+									measures_safe,
 									psprintf("e.start_time < %s", watermark),
 									&nranges, &any_late);
 		if (any_late)
 		{
 			meter_execute(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
 								   "ORDER BY arrival LIMIT %d) e",
-								   meter_late_measures(definition, measures->safe),
+								   meter_late_measures(definition, progress, measures_safe),
 								   meter_batch_rows), SPI_OK_SELECT);
 			nmeasures = meter_result_count(1);
 			if (nmeasures >= meter_batch_rows)
@@ -124,9 +128,9 @@ meter_measure_late(MeterDefinition *definition, int64 safe,
 	initStringInfo(&touched);
 	if (nevents > 0)
 	{
-		meter_note_voids(definition, definition->position, upto);
-		meter_hold_late_rows(definition, upto);
-		late = meter_late_rows(definition, upto);
+		meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, upto);
+		meter_hold_late_rows(definition, progress, upto);
+		late = meter_late_rows(definition, progress, upto);
 		appendStringInfo(&touched,
 						 "SELECT e.resource, e.\"time\" AS first, e.\"time\" AS named_from FROM %s AND e.action <> 'void'",
 						 late);
@@ -143,28 +147,28 @@ meter_measure_late(MeterDefinition *definition, int64 safe,
 	}
 	if (nmeasures > 0)
 	{
-		hold_late_measures(definition, measures_upto);
+		hold_late_measures(definition, progress, measures_upto);
 		appendStringInfo(&touched, "%sSELECT e.resource, e.start_time AS first, NULL::timestamptz AS named_from FROM %s",
 						 touched.len > 0 ? " UNION ALL " : "",
-						 meter_late_measures(definition, measures_upto));
+						 meter_late_measures(definition, progress, measures_upto));
 	}
 
-	definition->position = upto;
+	progress->logs[METER_LOG_EVENT].position = upto;
 	measures->position = measures_upto;
 	if (touched.len > 0)
 		step->adjustments +=
-			meter_measure_recompute(definition,
+			meter_measure_recompute(definition, progress,
 									psprintf("SELECT resource, min(first) AS first, "
 											 "min(named_from) AS named_from FROM (%s) l GROUP BY resource",
 											 touched.data),
-									definition->watermark, true);
+									progress->watermark, true);
 	step->late_rows = nevents + nmeasures;
 	/* what is after these drew its arrival after the note before this one */
 	if (upto == safe)
-		definition->position_watermark = noted_at;
-	if (measures_upto == measures->safe)
+		progress->logs[METER_LOG_EVENT].position_watermark = noted_at;
+	if (measures_upto == measures_safe)
 		measures->position_watermark = measures_noted_at;
-	return upto == safe && measures_upto == measures->safe;
+	return upto == safe && measures_upto == measures_safe;
 }
 
 /*
@@ -175,13 +179,13 @@ meter_measure_late(MeterDefinition *definition, int64 safe,
  * The number of adjustments.
  */
 int64
-meter_measure_recompute(MeterDefinition *definition, const char *touched,
+meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
 						TimestampTz horizon, bool write_states)
 {
 	StringInfoData sql;
 	MeterMeasureScope scope = {0};
 	MeterScope	events = {0};
-	const char *end = meter_timestamp_literal(definition->watermark);
+	const char *end = meter_timestamp_literal(progress->watermark);
 	const char *schema = quote_identifier(definition->stream);
 	TimestampTz first;
 	TimestampTz begin = Max(definition->since, definition->floor);
@@ -193,10 +197,10 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 	ntouched = meter_result_count(1);
 	if (!meter_result_instant(2, &first))
 		return 0;
-	first = meter_grid_period_begin(&definition->grid,
+	first = meter_grid_period_begin(definition->grid,
 									Max(first, begin));
-	few = first >= definition->watermark ||
-		meter_count_periods(definition, first, definition->watermark) *
+	few = first >= progress->watermark ||
+		meter_count_periods(definition, first, progress->watermark) *
 		ntouched <= FEW_PROBES;
 
 	initStringInfo(&sql);
@@ -204,8 +208,8 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 	events.to = meter_timestamp_literal(horizon);
 	events.touched = "asked";
 	events.sealed = meter_sealed_for(definition, ntouched);
-	events.late_from = meter_late_from(definition);
-	events.safe = definition->position;
+	events.late_from = meter_late_from(definition, progress);
+	events.safe = progress->logs[METER_LOG_EVENT].position;
 	meter_append_owner_events(&sql, definition, &events);
 
 	/*
@@ -229,14 +233,14 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 	scope.to = end;
 	scope.touched = true;
 	scope.sealed = meter_sealed_measures_for(definition, ntouched);
-	scope.late_from = meter_late_from(definition);
+	scope.late_from = meter_late_from(definition, progress);
 	scope.copies = "c.resource IN (SELECT resource FROM touched)";
-	meter_append_measures(&sql, definition, &scope);
+	meter_append_measures(&sql, definition, progress, &scope);
 	if (write_states)
 		meter_append_measure_states(&sql, definition, &scope);
 	appendStringInfoChar(&sql, ' ');
 	meter_append_insert_difference(&sql, definition,
-								   definition->settlement + 1,
+								   progress->settlement + 1,
 								   meter_measure_difference(meter_ledger_of_touched(definition,
 																					"touched",
 																					end, few)));
@@ -246,12 +250,12 @@ meter_measure_recompute(MeterDefinition *definition, const char *touched,
 
 /* What meter_measure_recompute() takes, of rows that are released. */
 char *
-meter_released_measures(const MeterDefinition *definition,
+meter_released_measures(const MeterDefinition *definition, const MeterProgress *progress,
 						const char *released)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *arrivals = quote_literal_cstr(released);
-	const char *watermark = meter_timestamp_literal(definition->watermark);
+	const char *watermark = meter_timestamp_literal(progress->watermark);
 
 	return psprintf("SELECT resource, min(first) AS first, min(named_from) AS named_from FROM ("
 					"SELECT e.resource, e.\"time\" AS first, e.\"time\" AS named_from FROM %s.event e "
@@ -302,22 +306,24 @@ count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
 
 /* As much of what is due as one step takes: ends with a period. */
 TimestampTz
-meter_measure_bound(MeterDefinition *definition, TimestampTz target)
+meter_measure_bound(const MeterDefinition *definition,
+					const MeterProgress *progress, MeterStep *step,
+					TimestampTz target)
 {
-	TimestampTz watermark = definition->watermark;
+	TimestampTz watermark = progress->watermark;
 	double		rows = count_due(definition, watermark, target,
-								 &definition->first_straddler,
-								 &definition->all_simple);
+								 &step->first_straddler,
+								 &step->all_simple);
 
 	if (rows > meter_batch_rows)
 	{
 		int64		span = (int64) ((target - watermark) *
 									(meter_batch_rows / rows));
-		TimestampTz end = meter_grid_period_begin(&definition->grid,
+		TimestampTz end = meter_grid_period_begin(definition->grid,
 												  watermark + span);
 
 		if (end <= watermark)
-			end = meter_grid_period_end(&definition->grid, watermark);
+			end = meter_grid_period_end(definition->grid, watermark);
 		target = Min(target, end);
 	}
 	return target;
@@ -325,23 +331,23 @@ meter_measure_bound(MeterDefinition *definition, TimestampTz target)
 
 /* Settle the periods from the watermark to `end`, all resources at once. */
 void
-meter_measure_settle(MeterDefinition *definition, TimestampTz end,
+meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress, TimestampTz end,
 					 MeterStep *step)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *stream = quote_literal_cstr(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	const char *from = meter_timestamp_literal(definition->watermark);
+	const char *from = meter_timestamp_literal(progress->watermark);
 	const char *to = meter_timestamp_literal(end);
 	char	   *named;
 	MeterMeasureScope scope = {0};
 	MeterSuspects suspects;
 	StringInfoData sql;
 
-	named = meter_newly_named(definition, end);
+	named = meter_newly_named(definition, progress, end);
 	if (named != NULL)
 		step->adjustments +=
-			meter_measure_recompute(definition,
+			meter_measure_recompute(definition, progress,
 									psprintf("SELECT n.*, NULL::timestamptz AS named_from FROM (%s) n", named),
 									end, false);
 
@@ -350,15 +356,15 @@ meter_measure_settle(MeterDefinition *definition, TimestampTz end,
 	scope.to = to;
 	scope.named_to = to;
 	scope.carried = true;
-	scope.late_from = meter_late_from(definition);
+	scope.late_from = meter_late_from(definition, progress);
 	/* one that comes while we look is late */
-	scope.all_simple = definition->all_simple;
-	meter_find_suspects(definition, definition->watermark, end,
-						definition->first_straddler, &suspects);
+	scope.all_simple = step->all_simple;
+	meter_find_suspects(definition, progress, progress->watermark, end,
+						step->first_straddler, &suspects);
 	if (suspects.count > 0)
 	{
-		TimestampTz first = Min(definition->watermark,
-								definition->first_straddler);
+		TimestampTz first = Min(progress->watermark,
+								step->first_straddler);
 
 		scope.suspects = suspects.hashes;
 		scope.copies =
@@ -373,16 +379,16 @@ meter_measure_settle(MeterDefinition *definition, TimestampTz end,
 						 "AND l.arrival <= " INT64_FORMAT " OFFSET 0) m "
 						 "UNION ALL SELECT m.* FROM %s.measure m WHERE m.arrival > " INT64_FORMAT ")",
 						 suspects.blocks, schema, METER_KEY_BLOCK_BITS,
-						 METER_KEY_BLOCK_BITS, definition->measures.position,
-						 schema, definition->measures.position);
+						 METER_KEY_BLOCK_BITS, progress->logs[METER_LOG_MEASURE].position,
+						 schema, progress->logs[METER_LOG_MEASURE].position);
 	}
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
-	meter_append_measures(&sql, definition, &scope);
+	meter_append_measures(&sql, definition, progress, &scope);
 	meter_append_measure_states(&sql, definition, &scope);
 	appendStringInfoChar(&sql, ' ');
-	if (definition->watermark > definition->ledger_until)
+	if (progress->watermark > progress->ledger_until)
 		/* the ledger has nothing from here on: no difference to look for */
 		appendStringInfo(&sql,
 						 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
@@ -391,16 +397,16 @@ meter_measure_settle(MeterDefinition *definition, TimestampTz end,
 						 "%s, w.account, w.resource, w.dimensions, w.period_start, trim_scale(w.quantity), 0, "
 						 INT64_FORMAT ", now() FROM wanted w ORDER BY 1",
 						 schema, stream, meter, meter,
-						 definition->settlement + 1);
+						 progress->settlement + 1);
 	else
 		meter_append_insert_difference(&sql, definition,
-									   definition->settlement + 1,
+									   progress->settlement + 1,
 									   meter_measure_difference(meter_ledger_of_range(definition,
 																					  from, to)));
 	meter_execute(sql.data, SPI_OK_INSERT);
 	step->usage_rows += SPI_processed;
-	definition->watermark = end;
-	meter_prune_measure_keys(definition);
+	progress->watermark = end;
+	meter_prune_measure_keys(definition, progress);
 }
 
 /*
@@ -408,22 +414,22 @@ meter_measure_settle(MeterDefinition *definition, TimestampTz end,
  * `to`, and all states anew: the number of adjustments.
  */
 int64
-meter_measure_resettle(MeterDefinition *definition, TimestampTz from,
+meter_measure_resettle(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz from,
 					   TimestampTz to)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *begin = meter_timestamp_literal(from);
 	const char *end = meter_timestamp_literal(to);
-	const char *late_from = meter_late_from(definition);
+	const char *late_from = meter_late_from(definition, progress);
 	MeterMeasureScope scope = {0};
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
 	/* what may yet have to be held does not count */
-	meter_append_measures_of_all(&sql, definition, begin, end, late_from);
+	meter_append_measures_of_all(&sql, definition, progress, begin, end, late_from);
 	/* states are those at the watermark */
-	if (to == definition->watermark)
+	if (to == progress->watermark)
 		meter_append_measure_states(&sql, definition, &scope);
 	/* nothing is known of what nobody names any more */
 	appendStringInfo(&sql, ", gone AS (DELETE FROM %s.resource_state r WHERE r.meter = %s "
@@ -432,7 +438,7 @@ meter_measure_resettle(MeterDefinition *definition, TimestampTz from,
 					 "AND NOT EXISTS (SELECT FROM nameless n WHERE n.resource = r.resource)) ",
 					 schema, quote_literal_cstr(definition->name));
 	meter_append_insert_difference(&sql, definition,
-								   definition->settlement + 1,
+								   progress->settlement + 1,
 								   meter_measure_difference(meter_ledger_of_range(definition,
 																				  begin, end)));
 	meter_execute(sql.data, SPI_OK_INSERT);

@@ -8,23 +8,23 @@
 #include "datatype/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "engine/step_state.h"
 
-extern bool meter_measure_late(MeterDefinition *definition, int64 safe,
-							   TimestampTz noted_at,
-							   TimestampTz measures_noted_at,
-							   MeterStep *step);
-extern int64 meter_measure_recompute(MeterDefinition *definition,
+extern bool meter_measure_late(const MeterDefinition *definition,
+							   MeterProgress *progress, MeterStep *step);
+extern int64 meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *progress,
 									 const char *touched,
 									 TimestampTz horizon,
 									 bool write_states);
-extern void meter_measure_settle(MeterDefinition *definition, TimestampTz end,
+extern void meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress, TimestampTz end,
 								 MeterStep *step);
-extern TimestampTz meter_measure_bound(MeterDefinition *definition,
-									   TimestampTz target);
-extern int64 meter_measure_resettle(MeterDefinition *definition,
+extern TimestampTz meter_measure_bound(const MeterDefinition *definition,
+									   const MeterProgress *progress,
+									   MeterStep *step, TimestampTz target);
+extern int64 meter_measure_resettle(const MeterDefinition *definition, const MeterProgress *progress,
 									TimestampTz from, TimestampTz to);
-extern char *meter_released_measures(const MeterDefinition *definition,
+extern char *meter_released_measures(const MeterDefinition *definition, const MeterProgress *progress,
 									 const char *released);
 
 #endif							/* METER_MEASURE_USAGE_H */

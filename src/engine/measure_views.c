@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "core/grid.h"
 #include "engine/events.h"
 #include "engine/measure_views.h"
@@ -99,7 +100,7 @@ meter_append_measure_meter_anomaly(StringInfo sql,
  * as a recompute does it, from its period on.
  */
 void
-meter_explain_measures(FunctionCallInfo fcinfo, MeterDefinition *definition,
+meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
 					   const char *uuid, const char *account,
 					   const char *resource, const char *dimensions,
 					   TimestampTz period_start, int64 settlement)
@@ -107,7 +108,7 @@ meter_explain_measures(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	MeterMeasureScope scope = {0};
 	MeterScope	events = {0};
 	StringInfoData sql;
-	TimestampTz period_end = meter_grid_period_end(&definition->grid,
+	TimestampTz period_end = meter_grid_period_end(definition->grid,
 												   period_start);
 	const char *schema = quote_identifier(definition->stream);
 	const char *begin = meter_timestamp_literal(period_start);
@@ -123,8 +124,8 @@ meter_explain_measures(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource, %s AS begin_at), ",
 					 what, begin);
-	events.to = meter_timestamp_literal(definition->has_watermark ?
-										definition->watermark : period_end);
+	events.to = meter_timestamp_literal(progress->has_watermark ?
+										progress->watermark : period_end);
 	events.touched = "touched";
 	events.sealed = meter_sealed_for(definition, 1);
 	events.voids_from_log = true;
@@ -136,11 +137,11 @@ meter_explain_measures(FunctionCallInfo fcinfo, MeterDefinition *definition,
 	scope.sealed = meter_sealed_measures_for(definition, 1);
 	scope.voids_from_log = true;
 	scope.copies = "c.resource IN (SELECT resource FROM touched)";
-	meter_append_measures(&sql, definition, &scope);
+	meter_append_measures(&sql, definition, progress, &scope);
 
 	/* the measures themselves, and what of each falls to this key */
 	appendStringInfoString(&sql, ", behind AS (");
-	meter_append_measures_behind(&sql, definition, &scope);
+	meter_append_measures_behind(&sql, definition, progress, &scope);
 	appendStringInfo(&sql,
 					 ") SELECT part, \"time\", until, arrival, source, id, action, account, dimensions, "
 					 "value, quantity, explanation FROM ("

@@ -11,13 +11,14 @@
 #include "lib/stringinfo.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 
 extern void meter_append_measure_anomaly(StringInfo sql, const char *stream,
 										 const char *identity_window);
 extern void meter_append_measure_meter_anomaly(StringInfo sql,
 											   const MeterDefinition *definition);
 extern void meter_explain_measures(FunctionCallInfo fcinfo,
-								   MeterDefinition *definition,
+								   const MeterDefinition *definition, const MeterProgress *progress,
 								   const char *uuid, const char *account,
 								   const char *resource,
 								   const char *dimensions,

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/events.h"
@@ -57,7 +58,7 @@ is_text_column(const char *name)
 char *
 meter_period_of(const MeterDefinition *definition, const char *at)
 {
-	const MeterGrid *grid = &definition->grid;
+	const MeterGrid *grid = definition->grid;
 
 	/* the first day is a Monday */
 	if (grid->zone == NULL && (grid->period_usec > 0 || grid->period_days > 0))
@@ -72,7 +73,7 @@ meter_period_of(const MeterDefinition *definition, const char *at)
 static char *
 period_end(const MeterDefinition *definition, const char *at)
 {
-	const MeterGrid *grid = &definition->grid;
+	const MeterGrid *grid = definition->grid;
 
 	if (grid->zone == NULL && grid->period_usec > 0)
 		return psprintf("%s + %s::interval",
@@ -184,7 +185,7 @@ of_meter(const MeterDefinition *definition, const char *table,
 
 /* Measures that there are, as far as a scope goes: conditions with AND. */
 static void
-append_scope(StringInfo sql, const MeterDefinition *definition,
+append_scope(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 			 const MeterMeasureScope *scope, const char *alias)
 {
 	if (scope->to != NULL)
@@ -192,7 +193,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 	if (scope->late_from != NULL)
 		appendStringInfo(sql, " AND (%s.arrival <= " INT64_FORMAT
 						 " OR %s.start_time >= %s)",
-						 alias, definition->measures.position, alias,
+						 alias, progress->logs[METER_LOG_MEASURE].position, alias,
 						 scope->late_from);
 	if (scope->any_held)
 	{
@@ -257,7 +258,7 @@ append_log(StringInfo sql, const MeterDefinition *definition,
  * scope.  For counters all that came before are.
  */
 static void
-append_rows(StringInfo sql, const MeterDefinition *definition,
+append_rows(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 			const MeterMeasureScope *scope)
 {
 	const char *schema = quote_identifier(definition->stream);
@@ -267,7 +268,7 @@ append_rows(StringInfo sql, const MeterDefinition *definition,
 					 scope->touched ? "touched t, " : "",
 					 scope_log(definition, scope),
 					 scope->touched ? "e.resource = t.resource" : "true");
-	append_scope(sql, definition, scope, "e");
+	append_scope(sql, definition, progress, scope, "e");
 	if (definition->aggregate == METER_SUM && from != NULL)
 		appendStringInfo(sql, " AND (e.end_time > %s OR e.start_time >= %s)",
 						 from, from);
@@ -353,7 +354,7 @@ meter_append_owner_events(StringInfo sql, const MeterDefinition *definition,
  * "measure_copies".
  */
 static void
-append_sources(StringInfo sql, const MeterDefinition *definition,
+append_sources(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 			   const MeterMeasureScope *scope)
 {
 	MeterScope	events = {0};
@@ -363,7 +364,7 @@ append_sources(StringInfo sql, const MeterDefinition *definition,
 		events.from = scope->carried ? scope->from : NULL;
 		events.to = scope->named_to;
 		events.late_from = scope->late_from;
-		events.safe = definition->position;
+		events.safe = progress->logs[METER_LOG_EVENT].position;
 		events.voids_from_log = scope->voids_from_log;
 		meter_append_owner_events(sql, definition, &events);
 		appendStringInfoString(sql, ", ");
@@ -379,7 +380,7 @@ append_sources(StringInfo sql, const MeterDefinition *definition,
 			appendStringInfo(sql, "suspects AS MATERIALIZED (SELECT " KEY_OF("c") " AS key FROM %s c "
 							 "WHERE c.id IS NOT NULL AND %s",
 							 scope_log(definition, scope), scope->copies);
-			append_scope(sql, definition, scope, "c");
+			append_scope(sql, definition, progress, scope, "c");
 			appendStringInfoString(sql, " GROUP BY 1 HAVING count(*) > 1), ");
 		}
 		else
@@ -390,7 +391,7 @@ append_sources(StringInfo sql, const MeterDefinition *definition,
 						 " WHERE c.id IS NOT NULL AND %s",
 						 scope->copies_from ? scope->copies_from :
 						 scope_log(definition, scope), scope->copies);
-		append_scope(sql, definition, scope, "c");
+		append_scope(sql, definition, progress, scope, "c");
 		appendStringInfo(sql, ") c WHERE c.since_copy <= '" INT64_FORMAT " microseconds'::interval), ",
 						 definition->identity_window);
 	}
@@ -447,7 +448,7 @@ aggregate_of(const MeterDefinition *definition, const char **having)
 
 /* CTE "wanted" of counters: what was added from each reading to the next. */
 static void
-append_counter(StringInfo sql, const MeterDefinition *definition,
+append_counter(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 			   const MeterMeasureScope *scope)
 {
 	const char *r = columns_of(definition, "r");
@@ -461,7 +462,7 @@ append_counter(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql, " AS value, %s AS begin_at", from ? from : "'-infinity'::timestamptz");
 	append_dimensions(sql, definition);
 	appendStringInfoChar(sql, ' ');
-	append_rows(sql, definition, scope);
+	append_rows(sql, definition, progress, scope);
 	appendStringInfoString(sql, " AND ");
 	append_value(sql, definition);
 	appendStringInfoString(sql, " IS NOT NULL)");
@@ -501,7 +502,7 @@ append_counter(StringInfo sql, const MeterDefinition *definition,
  * (resource, account, dimensions, period_start, quantity).
  */
 void
-meter_append_measures(StringInfo sql, const MeterDefinition *definition,
+meter_append_measures(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 					  const MeterMeasureScope *scope)
 {
 	const char *from = scope_from(scope);
@@ -509,10 +510,10 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition,
 	const char *aggregate;
 	bool		sum = definition->aggregate == METER_SUM;
 
-	append_sources(sql, definition, scope);
+	append_sources(sql, definition, progress, scope);
 	if (definition->aggregate == METER_COUNTER)
 	{
-		append_counter(sql, definition, scope);
+		append_counter(sql, definition, progress, scope);
 		return;
 	}
 
@@ -524,7 +525,7 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition,
 					 from ? from : "'-infinity'::timestamptz");
 	append_dimensions(sql, definition);
 	appendStringInfoChar(sql, ' ');
-	append_rows(sql, definition, scope);
+	append_rows(sql, definition, progress, scope);
 	appendStringInfo(sql, " AND %s)",
 					 scope->all_simple ? "false" :
 					 simple_condition(definition, scope, false));
@@ -542,12 +543,12 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfoString(sql, ", e.start_time");
 	append_dimensions(sql, definition);
 	appendStringInfoChar(sql, ' ');
-	append_rows(sql, definition, scope);
+	append_rows(sql, definition, progress, scope);
 	appendStringInfoString(sql, " AND (");
 	/* up to the position it is known that they are, which is quick to see */
 	if (scope->all_simple)
 		appendStringInfo(sql, "e.arrival <= " INT64_FORMAT " OR ",
-						 definition->measures.position);
+						 progress->logs[METER_LOG_MEASURE].position);
 	appendStringInfo(sql, "(%s)) UNION ALL SELECT c.resource, ",
 					 simple_condition(definition, scope, true));
 	if (sum)
@@ -596,7 +597,7 @@ meter_look_up_scope(const MeterDefinition *definition,
  * CTEs that end with "wanted".  The watermark is where events end.
  */
 void
-meter_append_measures_of_all(StringInfo sql, const MeterDefinition *definition,
+meter_append_measures_of_all(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 							 const char *from, const char *to,
 							 const char *late_from)
 {
@@ -605,11 +606,11 @@ meter_append_measures_of_all(StringInfo sql, const MeterDefinition *definition,
 	meter_look_up_scope(definition, &scope);
 	scope.from = from;
 	scope.to = to;
-	scope.named_to = meter_timestamp_literal(definition->watermark);
+	scope.named_to = meter_timestamp_literal(progress->watermark);
 	scope.late_from = late_from;
 	scope.voids_from_log = true;
 	scope.copies = "true";
-	meter_append_measures(sql, definition, &scope);
+	meter_append_measures(sql, definition, progress, &scope);
 }
 
 /* What usage should be and what the ledger says, as rows to be grouped. */
@@ -697,18 +698,18 @@ meter_earliest_measure(const MeterDefinition *definition)
  * (all, if it is negative), and may change settled periods of the meter.
  */
 char *
-meter_late_measures(const MeterDefinition *definition, int64 safe)
+meter_late_measures(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "%s.measure e WHERE e.arrival > " INT64_FORMAT,
 					 quote_identifier(definition->stream),
-					 definition->measures.position);
+					 progress->logs[METER_LOG_MEASURE].position);
 	if (safe >= 0)
 		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
 	appendStringInfo(&sql, " AND e.start_time < %s AND ",
-					 meter_timestamp_literal(definition->watermark));
+					 meter_timestamp_literal(progress->watermark));
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, "(e.id IS NOT NULL OR e.entity = %s) AND ",
 						 quote_literal_cstr(definition->entity));
@@ -848,7 +849,7 @@ meter_append_measures_in_view(StringInfo sql,
  */
 void
 meter_append_measures_behind(StringInfo sql,
-							 const MeterDefinition *definition,
+							 const MeterDefinition *definition, const MeterProgress *progress,
 							 const MeterMeasureScope *scope)
 {
 	bool		sum = definition->aggregate == METER_SUM;
@@ -872,7 +873,7 @@ meter_append_measures_behind(StringInfo sql,
 						 "ELSE format('says %%s', coalesce(e.spread::text, 'nothing')) END AS explanation ");
 	appendStringInfo(sql, "FROM (SELECT e.*, t.begin_at, %s AS spread, trim_scale(extract(epoch FROM e.end_time - e.start_time)) AS seconds ",
 					 value_of(definition));
-	append_rows(sql, definition, scope);
+	append_rows(sql, definition, progress, scope);
 	if (definition->aggregate == METER_COUNTER)
 		appendStringInfoString(sql, " AND e.start_time >= coalesce((SELECT max(i.start_time) FROM instants i "
 							   "WHERE i.start_time < t.begin_at), t.begin_at)");

@@ -8,6 +8,7 @@
 #include "lib/stringinfo.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "engine/events.h"
 
 /* Which measures a query is about; expressions, or NULL: no limit. */
@@ -37,7 +38,7 @@ typedef struct MeterMeasureScope
 extern char *meter_earliest_measure(const MeterDefinition *definition);
 extern char *meter_complex_condition(const MeterDefinition *definition,
 									 const char *from);
-extern char *meter_late_measures(const MeterDefinition *definition,
+extern char *meter_late_measures(const MeterDefinition *definition, const MeterProgress *progress,
 								 int64 safe);
 extern char *meter_period_of(const MeterDefinition *definition,
 							 const char *at);
@@ -49,17 +50,17 @@ extern void meter_append_owner_events(StringInfo sql,
 									  const MeterDefinition *definition,
 									  const MeterScope *scope);
 extern void meter_append_measures(StringInfo sql,
-								  const MeterDefinition *definition,
+								  const MeterDefinition *definition, const MeterProgress *progress,
 								  const MeterMeasureScope *scope);
 extern void meter_append_measures_of_all(StringInfo sql,
-										 const MeterDefinition *definition,
+										 const MeterDefinition *definition, const MeterProgress *progress,
 										 const char *from, const char *to,
 										 const char *late_from);
 extern void meter_append_measure_states(StringInfo sql,
 										const MeterDefinition *definition,
 										const MeterMeasureScope *scope);
 extern void meter_append_measures_behind(StringInfo sql,
-										 const MeterDefinition *definition,
+										 const MeterDefinition *definition, const MeterProgress *progress,
 										 const MeterMeasureScope *scope);
 extern char *meter_measure_difference(const char *ledger);
 extern void meter_append_measures_in_view(StringInfo sql,

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "core/core.h"
@@ -108,7 +109,7 @@ append_differs(StringInfo sql, const MeterDefinition *definition)
  * happened since are all among them.
  */
 static void
-append_suspects(StringInfo sql, const MeterDefinition *definition,
+append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 				const Target *target)
 {
 	const char *schema = quote_identifier(definition->stream);
@@ -134,7 +135,7 @@ append_suspects(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql, ") UNION SELECT e.resource FROM %s.event e WHERE "
 					 "((e.\"time\" >= %s AND e.\"time\" <= %s) OR "
 					 "(e.\"time\" > %s AND " METER_IS_STATEMENT("e") ")) AND ",
-					 schema, meter_timestamp_literal(definition->watermark),
+					 schema, meter_timestamp_literal(progress->watermark),
 					 target->at, target->at);
 	meter_append_action_filter(sql, definition);
 }
@@ -228,13 +229,13 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
  * The result has the corrections, and before them a row of counts.
  */
 static void
-compare(const MeterDefinition *definition, const char *touched,
+compare(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
 		const char *from, bool carried, const Target *target, bool few,
 		int64 sealed, bool dry_run, Found *found)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	const char *watermark = meter_timestamp_literal(definition->watermark);
+	const char *watermark = meter_timestamp_literal(progress->watermark);
 	const char *of_target = target == NULL ? "false" :
 	psprintf("source = %s AND at = %s", target->source, target->at);
 	MeterScope	scope = {0};
@@ -361,7 +362,7 @@ any_snapshot(const MeterDefinition *definition)
  * True if there were statements to log.  Within a session of the owner's.
  */
 bool
-meter_compare_touched(const MeterDefinition *definition, const char *touched,
+meter_compare_touched(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
 					  const char *from)
 {
 	Found		found;
@@ -379,7 +380,7 @@ meter_compare_touched(const MeterDefinition *definition, const char *touched,
 	if (count == 0)
 		return false;
 	lookups = count * DatumGetInt64(meter_result(0, 2, &isnull));
-	compare(definition, touched, from, false, NULL, lookups <= FEW_LOOKUPS,
+	compare(definition, progress, touched, from, false, NULL, lookups <= FEW_LOOKUPS,
 			meter_sealed_for(definition, count), false, &found);
 	return found.statements > 0;
 }
@@ -389,7 +390,7 @@ meter_compare_touched(const MeterDefinition *definition, const char *touched,
  * the time of these rows on.
  */
 bool
-meter_compare_arrived(const MeterDefinition *definition, int64 after,
+meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *progress, int64 after,
 					  int64 upto)
 {
 	StringInfoData arrived;
@@ -414,7 +415,7 @@ meter_compare_arrived(const MeterDefinition *definition, int64 after,
 		return false;
 	from = psprintf("%s::timestamptz",
 					quote_literal_cstr(meter_result_text(0, 1)));
-	return meter_compare_touched(definition,
+	return meter_compare_touched(definition, progress,
 								 psprintf("SELECT DISTINCT e.resource FROM %s",
 										  arrived.data), from);
 }
@@ -424,7 +425,7 @@ meter_compare_arrived(const MeterDefinition *definition, int64 after,
  * such a meter.
  */
 bool
-meter_compare_new(const MeterDefinition *definition)
+meter_compare_new(const MeterDefinition *definition, const MeterProgress *progress)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
@@ -452,7 +453,7 @@ meter_compare_new(const MeterDefinition *definition)
 	appendStringInfo(&touched, " UNION SELECT e.resource FROM %s.event e WHERE ",
 					 schema);
 	meter_append_action_filter(&touched, definition);
-	statements = meter_compare_touched(definition, touched.data, from);
+	statements = meter_compare_touched(definition, progress, touched.data, from);
 	meter_execute(psprintf("INSERT INTO %s.compared (meter, source, at) SELECT %s, n.source, n.at FROM %s",
 						   schema, meter, missing), SPI_OK_INSERT);
 	return statements;
@@ -616,7 +617,7 @@ return_corrections(FunctionCallInfo fcinfo)
 
 /* Compare a meter with the snapshot that is being reconciled. */
 static void
-compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
 			   Target *target, bool dry_run, Found *found)
 {
 	StringInfoData touched;
@@ -626,10 +627,10 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 
 	initStringInfo(&touched);
 	target->unread = NULL;
-	if (!definition->has_watermark || target->instant < definition->watermark)
+	if (!progress->has_watermark || target->instant < progress->watermark)
 	{
 		append_all_suspects(&touched, definition, target);
-		compare(definition, touched.data, target->at, false, target, false, 0,
+		compare(definition, progress, touched.data, target->at, false, target, false, 0,
 				dry_run, found);
 		return_corrections(fcinfo);
 		return;
@@ -637,15 +638,15 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 
 	/* the states know nothing yet of what came late and is not read */
 	unread = psprintf("SELECT DISTINCT e.resource FROM %s AND (e.action = 'void' OR e.\"time\" < %s)",
-					  meter_late_rows(definition, -1),
-					  meter_timestamp_literal(definition->watermark));
+					  meter_late_rows(definition, progress, -1),
+					  meter_timestamp_literal(progress->watermark));
 	meter_execute(psprintf("SELECT count(*) FROM (%s) l", unread),
 				  SPI_OK_SELECT);
 	if (DatumGetInt64(meter_result(0, 1, &isnull)) > 0)
 		target->unread = unread;
-	append_suspects(&touched, definition, target);
+	append_suspects(&touched, definition, progress, target);
 	/* after a while, few of many are under suspicion */
-	compare(definition,
+	compare(definition, progress,
 			target->unread == NULL ? touched.data :
 			psprintf("SELECT s.resource FROM (%s) s WHERE s.resource NOT IN (%s)",
 					 touched.data, unread),
@@ -653,7 +654,7 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	return_corrections(fcinfo);
 	if (target->unread != NULL)
 	{
-		compare(definition, unread, target->at, false, target, true, 0,
+		compare(definition, progress, unread, target->at, false, target, true, 0,
 				dry_run, &rest);
 		return_corrections(fcinfo);
 		found->running += rest.running;
@@ -733,7 +734,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 		MeterDefinition *definition = lfirst(cell);
 		Found		found;
 
-		compare_target(fcinfo, definition, &target, dry_run, &found);
+		compare_target(fcinfo, definition, meter_load_progress(definition), &target, dry_run, &found);
 		if (!dry_run)
 		{
 			check_stops(definition, source, &target, &found, rows,
@@ -798,12 +799,13 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 	foreach(cell, definitions)
 	{
 		MeterDefinition *definition = lfirst(cell);
+		MeterProgress *progress = meter_load_progress(definition);
 
 		/* rows may yet come that are compared with it */
-		if (!definition->has_max_lateness || !definition->has_watermark)
+		if (!definition->has_max_lateness || !progress->has_watermark)
 			before = DT_NOBEGIN;
-		else if (definition->watermark - definition->max_lateness < before)
-			before = definition->watermark - definition->max_lateness;
+		else if (progress->watermark - definition->max_lateness < before)
+			before = progress->watermark - definition->max_lateness;
 	}
 
 	meter_session_begin(&session, meter_stream_owner(stream));

@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/events.h"
@@ -64,11 +65,11 @@ meter_begin_at_floor(const MeterDefinition *definition)
 	}
 	if (definition->since < definition->floor)
 	{
-		TimestampTz begin = meter_grid_period_begin((MeterGrid *) &definition->grid,
+		TimestampTz begin = meter_grid_period_begin((MeterGrid *) definition->grid,
 													definition->floor);
 
 		if (begin < definition->floor)
-			begin = meter_grid_period_end((MeterGrid *) &definition->grid,
+			begin = meter_grid_period_end((MeterGrid *) definition->grid,
 										  definition->floor);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -105,12 +106,12 @@ meter_check_events_are_whole(const MeterDefinition *definition)
  * there.  False if there is none yet.
  */
 bool
-meter_move_floor(MeterDefinition *definition, TimestampTz before,
+meter_move_floor(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
 				 TimestampTz *floor)
 {
-	TimestampTz limit = definition->watermark;
+	TimestampTz limit = progress->watermark;
 
-	if (!definition->has_watermark)
+	if (!progress->has_watermark)
 	{
 		ereport(NOTICE,
 				(errmsg("nothing is expired: meter \"%s\" has not settled anything yet",
@@ -120,7 +121,7 @@ meter_move_floor(MeterDefinition *definition, TimestampTz before,
 	if (definition->has_max_lateness)
 		limit = meter_later_by(limit, -definition->max_lateness);
 	*floor = Max(definition->floor,
-				 meter_grid_period_begin(&definition->grid,
+				 meter_grid_period_begin(definition->grid,
 										 Min(before, limit)));
 	return true;
 }
@@ -146,7 +147,7 @@ meter_store_floor(const MeterDefinition *definition, const char *log,
  * meter has looked at, and what was known at the floor before.
  */
 void
-meter_store_states(MeterDefinition *definition, TimestampTz floor)
+meter_store_states(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz floor)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
@@ -155,7 +156,7 @@ meter_store_states(MeterDefinition *definition, TimestampTz floor)
 
 	scope.to = meter_timestamp_literal(floor);
 	scope.late_from = "'infinity'::timestamptz";
-	scope.safe = definition->position;
+	scope.safe = progress->logs[METER_LOG_EVENT].position;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
 	meter_append_events(&sql, definition, &scope);

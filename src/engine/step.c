@@ -40,16 +40,16 @@ volatile sig_atomic_t meter_step_expired = false;
 
 /*
  * Usage was written: it is a settlement, of which a record is kept and
- * listeners hear.  `before` is the meter as it was.  The caller stores the
+ * listeners hear.  `before` is how far it was.  The caller stores the
  * number.
  */
 static void
-count_settlement(MeterDefinition *definition, const MeterDefinition *before,
-				 int64 usage_rows)
+count_settlement(const MeterDefinition *definition, MeterProgress *progress,
+				 const MeterProgress *before, int64 usage_rows)
 {
 	MeterSession session;
 
-	definition->settlement++;
+	progress->settlement++;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_execute(psprintf("INSERT INTO %s.settlement (meter, settlement, watermark_before, "
 						   "watermark, position_before, \"position\", measure_position_before, measure_position, usage_rows, aggregate, unit, period, timezone, recorded_at) "
@@ -57,15 +57,15 @@ count_settlement(MeterDefinition *definition, const MeterDefinition *before,
 						   INT64_FORMAT ", %s, " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', (%s)[4]::interval, (%s)[8], now())",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
-						   definition->settlement,
+						   progress->settlement,
 						   before->has_watermark ?
 						   meter_timestamp_literal(before->watermark) : "NULL",
-						   meter_timestamp_literal(definition->watermark),
-						   before->position, definition->position,
+						   meter_timestamp_literal(progress->watermark),
+						   before->logs[METER_LOG_EVENT].position, progress->logs[METER_LOG_EVENT].position,
 						   METER_OF_MEASURES(definition->aggregate) ?
 						   psprintf(INT64_FORMAT ", " INT64_FORMAT,
-									before->measures.position,
-									definition->measures.position) :
+									before->logs[METER_LOG_MEASURE].position,
+									progress->logs[METER_LOG_MEASURE].position) :
 						   "NULL, NULL",
 						   usage_rows,
 						   meter_aggregate_name(definition->aggregate),
@@ -79,10 +79,11 @@ count_settlement(MeterDefinition *definition, const MeterDefinition *before,
 
 /* Usage was written otherwise than by a step: count it, and store that. */
 void
-meter_store_settlement(MeterDefinition *definition, int64 usage_rows)
+meter_store_settlement(const MeterDefinition *definition,
+					   MeterProgress *progress, int64 usage_rows)
 {
-	count_settlement(definition, definition, usage_rows);
-	meter_store_progress(definition, true);
+	count_settlement(definition, progress, progress, usage_rows);
+	meter_store_progress(definition, progress, true);
 }
 
 /* The step itself; errors are the caller's. */
@@ -91,62 +92,67 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 		MeterStep *step)
 {
 	MeterDefinition *definition;
-	MeterDefinition before;
+	MeterProgress *progress;
+	MeterProgress before;
 	MeterSession session;
 	TimestampTz target;
-	TimestampTz noted_at;
-	TimestampTz measures_noted_at = DT_NOBEGIN;
-	int64		safe;
+	bool		of_measures;
 	bool		caught_up;
 
 	definition = meter_load(stream, meter,
 							skip_locked ? METER_LOCK_SKIP : METER_LOCK_WAIT_OR_GONE);
-	if (definition == NULL || (skip_locked && definition->retry_later))
+	progress = definition ? meter_load_progress(definition) : NULL;
+	if (definition == NULL || (skip_locked && progress->retry_later))
 	{
 		step->skipped = true;
 		return;
 	}
-	before = *definition;
-	safe = meter_safe_position(definition, &noted_at);
-	if (METER_OF_MEASURES(definition->aggregate))
-		definition->measures.safe =
-			meter_safe_measure_position(definition, &measures_noted_at);
+	before = *progress;
+	of_measures = METER_OF_MEASURES(definition->aggregate);
+	step->safe[METER_LOG_EVENT] =
+		meter_safe_position(definition, progress, METER_LOG_EVENT,
+							&step->noted_at[METER_LOG_EVENT]);
+	if (of_measures)
+		step->safe[METER_LOG_MEASURE] =
+			meter_safe_position(definition, progress, METER_LOG_MEASURE,
+								&step->noted_at[METER_LOG_MEASURE]);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
-	if (METER_OF_MEASURES(definition->aggregate))
+	if (of_measures)
 	{
 		meter_session_memory();
-		caught_up = meter_measure_late(definition, safe, noted_at,
-									   measures_noted_at, step);
+		caught_up = meter_measure_late(definition, progress, step);
 	}
 	else
 	{
-		caught_up = meter_settle_late(definition, safe, noted_at, step);
+		caught_up = meter_settle_late(definition, progress, step);
 
-		/*
-		 * what snapshots have to say of that is late as well, for the next
-		 * step
-		 */
-		step->more = meter_compare_new(definition);
-		step->more |= meter_compare_arrived(definition, before.position,
-											definition->position);
+		/* what snapshots have to say of that is late, too: the next step's */
+		step->more = meter_compare_new(definition, progress);
+		step->more |=
+			meter_compare_arrived(definition, progress,
+								  before.logs[METER_LOG_EVENT].position,
+								  progress->logs[METER_LOG_EVENT].position);
 	}
-	if ((definition->has_watermark || meter_first_watermark(definition)) &&
-		meter_clock_target(definition, safe, &target) &&
-		target > definition->watermark &&
+	if ((progress->has_watermark ||
+		 meter_first_watermark(definition, progress)) &&
+		meter_clock_target(definition, progress, step, &target) &&
+		target > progress->watermark &&
 	/* the state at the very beginning comes from late rows as well */
-		(caught_up || definition->settlement > 0))
+		(caught_up || progress->settlement > 0))
 	{
-		TimestampTz end = meter_bound_step(definition, target);
+		TimestampTz end = of_measures ?
+		meter_measure_bound(definition, progress, step, target) :
+		meter_bound_step(definition, progress, target);
 
-		if (METER_OF_MEASURES(definition->aggregate))
-			meter_measure_settle(definition, end, step);
+		if (of_measures)
+			meter_measure_settle(definition, progress, end, step);
 		else
 		{
-			meter_settle_named(definition, definition->position, end, step);
-			meter_settle_events(definition, end, step);
+			meter_settle_named(definition, progress, end, step);
+			meter_settle_events(definition, progress, end, step);
 		}
 		step->more |= end < target;
 	}
@@ -155,13 +161,13 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 		step->more = true;
 
 	if (step->usage_rows + step->adjustments > 0)
-		count_settlement(definition, &before,
+		count_settlement(definition, progress, &before,
 						 step->usage_rows + step->adjustments);
-	if (meter_progress_differs(&before, definition))
-		meter_store_progress(definition,
+	if (meter_progress_differs(&before, progress))
+		meter_store_progress(definition, progress,
 							 step->usage_rows + step->adjustments > 0);
-	step->has_watermark = definition->has_watermark;
-	step->watermark = definition->watermark;
+	step->has_watermark = progress->has_watermark;
+	step->watermark = progress->watermark;
 }
 
 /* Record that a step failed, unless somebody else is at the meter. */

@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "engine/step_state.h"
 
 /* Set by a signal: the step under way took longer than it may. */
@@ -15,7 +16,7 @@ extern volatile sig_atomic_t meter_step_expired;
 
 extern void meter_step(const char *stream, const char *meter,
 					   bool skip_locked, MeterStep *step);
-extern void meter_store_settlement(MeterDefinition *definition,
+extern void meter_store_settlement(const MeterDefinition *definition, MeterProgress *progress,
 								   int64 usage_rows);
 
 #endif							/* METER_STEP_H */

@@ -7,6 +7,8 @@
 
 #include "datatype/timestamp.h"
 
+#include "catalog/definition.h"
+
 /* What a step did. */
 typedef struct MeterStep
 {
@@ -18,6 +20,14 @@ typedef struct MeterStep
 	int64		usage_rows;
 	int64		adjustments;
 	int64		late_rows;
+
+	/* what it found, of no use after it */
+	int64		safe[METER_NLOGS];	/* arrivals up to it are final */
+	TimestampTz noted_at[METER_NLOGS];	/* the watermark when that was noted */
+	TimestampTz first_straddler;	/* the earliest measure that reaches over
+									 * its end; DT_NOEND: none does */
+	bool		all_simple;		/* no measure has to be cut or looks for who
+								 * pays */
 } MeterStep;
 
 #endif							/* METER_STEP_STATE_H */

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "log/position.h"
 #include "pg/spi.h"
@@ -177,14 +178,17 @@ is_empty(Datum writers)
  * ever be; at least the position that was reached before.  *noted_at is the
  * watermark when that was noted.
  */
-static int64
-safe_position(const MeterDefinition *definition, const char *log,
-			  MeterLogProgress *progress, TimestampTz *noted_at)
+int64
+meter_safe_position(const MeterDefinition *definition,
+					MeterProgress *progress, MeterLog log,
+					TimestampTz *noted_at)
 {
-	int64		last = last_arrival(definition, log, progress->position);
-	int64		safe = progress->position;
+	const char *name = meter_log_names[log];
+	MeterLogProgress *of_log = &progress->logs[log];
+	int64		last = last_arrival(definition, name, of_log->position);
+	int64		safe = of_log->position;
 
-	*noted_at = progress->position_watermark;
+	*noted_at = of_log->position_watermark;
 
 	/*
 	 * One snapshot for the whole transaction may be older than the end of a
@@ -193,81 +197,46 @@ safe_position(const MeterDefinition *definition, const char *log,
 	if (IsolationUsesXactSnapshot())
 		return safe;
 
-	if (progress->has_note)
+	if (of_log->has_note)
 	{
 		TimestampTz start = meter_server_start();
 
-		if (progress->note_server != start)
+		if (of_log->note_server != start)
 		{
-			progress->note_writers =
-				meter_find_writers(definition->stream, log,
+			of_log->note_writers =
+				meter_find_writers(definition->stream, name,
 								   METER_PREPARED_WRITERS);
-			progress->note_server = start;
+			of_log->note_server = start;
 		}
-		if (meter_any_left(progress->note_writers))
+		if (meter_any_left(of_log->note_writers))
 			return safe;
-		if (progress->note_bound > safe)
+		if (of_log->note_bound > safe)
 		{
-			safe = progress->note_bound;
-			*noted_at = progress->note_watermark;
+			safe = of_log->note_bound;
+			*noted_at = of_log->note_watermark;
 		}
-		progress->has_note = false;
+		of_log->has_note = false;
 	}
 
 	/* rows to come draw their arrivals from now on */
-	if (last == safe && definition->has_watermark)
-		*noted_at = definition->watermark;
+	if (last == safe && progress->has_watermark)
+		*noted_at = progress->watermark;
 
 	if (last > safe)
 	{
-		progress->note_bound = last;
-		progress->note_writers =
-			meter_find_writers(definition->stream, log, OTHERS);
-		progress->note_server = meter_server_start();
-		progress->note_watermark = definition->has_watermark ?
-			definition->watermark : DT_NOBEGIN;
-		if (is_empty(progress->note_writers))
+		of_log->note_bound = last;
+		of_log->note_writers =
+			meter_find_writers(definition->stream, name, OTHERS);
+		of_log->note_server = meter_server_start();
+		of_log->note_watermark = progress->has_watermark ?
+			progress->watermark : DT_NOBEGIN;
+		if (is_empty(of_log->note_writers))
 		{
 			safe = last;
-			*noted_at = progress->note_watermark;
+			*noted_at = of_log->note_watermark;
 		}
 		else
-			progress->has_note = true;
+			of_log->has_note = true;
 	}
 	return safe;
-}
-
-/*
- * The safe position in the event log.  Notes change in the definition and are
- * stored with it.
- */
-int64
-meter_safe_position(MeterDefinition *definition, TimestampTz *noted_at)
-{
-	MeterLogProgress progress;
-	int64		safe;
-
-	progress.position = definition->position;
-	progress.position_watermark = definition->position_watermark;
-	progress.has_note = definition->has_note;
-	progress.note_bound = definition->note_bound;
-	progress.note_writers = definition->note_writers;
-	progress.note_server = definition->note_server;
-	progress.note_watermark = definition->note_watermark;
-	safe = safe_position(definition, "event", &progress, noted_at);
-	definition->has_note = progress.has_note;
-	definition->note_bound = progress.note_bound;
-	definition->note_writers = progress.note_writers;
-	definition->note_server = progress.note_server;
-	definition->note_watermark = progress.note_watermark;
-	return safe;
-}
-
-/* The same in the measure log. */
-int64
-meter_safe_measure_position(MeterDefinition *definition,
-							TimestampTz *noted_at)
-{
-	return safe_position(definition, "measure", &definition->measures,
-						 noted_at);
 }

@@ -8,6 +8,7 @@
 #include "datatype/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 
 /* After a restart no others can be left of those that wrote before it. */
 #define METER_PREPARED_WRITERS	"AND l.pid IS NULL"
@@ -17,9 +18,8 @@ extern Datum meter_find_writers(const char *stream, const char *log,
 extern bool meter_any_left(Datum writers);
 extern void meter_check_sequence(const char *stream, const char *log);
 extern TimestampTz meter_server_start(void);
-extern int64 meter_safe_position(MeterDefinition *definition,
+extern int64 meter_safe_position(const MeterDefinition *definition,
+								 MeterProgress *progress, MeterLog log,
 								 TimestampTz *noted_at);
-extern int64 meter_safe_measure_position(MeterDefinition *definition,
-										 TimestampTz *noted_at);
 
 #endif							/* METER_POSITION_H */

@@ -209,6 +209,17 @@ meter_result(uint64 row, int column, bool *isnull)
 						 column, isnull);
 }
 
+/* The same by the column's name. */
+Datum
+meter_result_by_name(uint64 row, const char *name, bool *isnull)
+{
+	int			column = SPI_fnumber(SPI_tuptable->tupdesc, name);
+
+	if (column == SPI_ERROR_NOATTRIBUTE)
+		elog(ERROR, "the result has no column \"%s\"", name);
+	return meter_result(row, column, isnull);
+}
+
 /* The same as text; NULL if it is null. */
 char *
 meter_result_text(uint64 row, int column)

@@ -33,6 +33,7 @@ extern void meter_insert_rows(SPIPlanPtr *plan, const char *sql,
 							  const char *name, TupleDesc descriptor,
 							  Tuplestorestate *rows, int64 nrows);
 extern Datum meter_result(uint64 row, int column, bool *isnull);
+extern Datum meter_result_by_name(uint64 row, const char *name, bool *isnull);
 extern char *meter_result_text(uint64 row, int column);
 extern int64 meter_result_count(int column);
 extern bool meter_result_instant(int column, TimestampTz *instant);

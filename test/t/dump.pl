@@ -34,7 +34,7 @@ INSERT INTO cloud.inbox VALUES ('{"what":"ever"}');
 SELECT 'rejected', string_agg(raw, ' ') FROM cloud.rejected;
 SELECT 'ledger', ($ledger);
 SELECT 'rows', count(*) FROM cloud.usage;
-SELECT 'meters', string_agg(m::text, ' ' ORDER BY name) FROM meter.meter m;
+SELECT 'meters', string_agg(m::text || ' ' || p::text, ' ' ORDER BY name, log) FROM meter.meter m JOIN meter.log_progress p ON p.stream = m.stream AND p.meter = m.name;
 SELECT 'streams', string_agg(s::text, ' ' ORDER BY name) FROM meter.stream s;
 SELECT 'sources', string_agg(s::text, ' ' ORDER BY source) FROM meter.source s;
 SQL
@@ -46,7 +46,7 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('resto
 
 my $restored = answers($node, <<"SQL", 'restored');
 SELECT 'ledger', ($ledger);
-SELECT 'meters', string_agg(m::text, ' ' ORDER BY name) FROM meter.meter m;
+SELECT 'meters', string_agg(m::text || ' ' || p::text, ' ' ORDER BY name, log) FROM meter.meter m JOIN meter.log_progress p ON p.stream = m.stream AND p.meter = m.name;
 SELECT 'streams', string_agg(s::text, ' ' ORDER BY name) FROM meter.stream s;
 SELECT 'sources', string_agg(s::text, ' ' ORDER BY source) FROM meter.source s;
 SELECT 'active', count(*) FROM meter.active_stream;

@@ -1,0 +1,36 @@
+/*
+ * shape.h
+ *	  The shape of a stream: its tables, their columns and constraints.
+ */
+#ifndef METER_SHAPE_H
+#define METER_SHAPE_H
+
+/* A column; those of a table follow each other. */
+typedef struct MeterTableColumn
+{
+	const char *table;			/* NULL after the last */
+	const char *name;
+	const char *type;			/* as format_type() says it */
+	const char *rest;			/* of its definition */
+} MeterTableColumn;
+
+typedef struct MeterTableConstraint
+{
+	const char *table;			/* NULL after the last */
+	const char *definition;
+} MeterTableConstraint;
+
+/* A trigger that refuses what must not happen to a table. */
+typedef struct MeterGuard
+{
+	const char *table;			/* NULL after the last */
+	const char *name;
+	const char *events;
+	const char *function;
+} MeterGuard;
+
+extern const MeterTableColumn meter_table_columns[];
+extern const MeterTableConstraint meter_table_constraints[];
+extern const MeterGuard meter_guards[];
+
+#endif							/* METER_SHAPE_H */
