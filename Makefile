@@ -60,7 +60,7 @@ REGRESS_OPTS = --load-extension=meter
 
 # --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------
 
-RUNNERS = demo check check-regress check-isolation check-tap check-unit lint format bench soak fuzz help pg_config core
+RUNNERS = demo check check-regress check-isolation check-tap check-unit check-docs lint format bench soak fuzz help pg_config core
 
 ifneq ($(filter $(RUNNERS),$(MAKECMDGOALS)),)
 
@@ -72,7 +72,7 @@ demo:
 check:
 	@test/check
 
-check-regress check-isolation check-tap check-unit:
+check-regress check-isolation check-tap check-unit check-docs:
 	@test/check $(@:check-%=%)
 
 lint:
@@ -101,7 +101,8 @@ help:
 	@echo 'make install         installs it there; then: CREATE EXTENSION meter'
 	@echo "make demo            shows it at work in a private server; TRACE='FILE…' feeds a Google cluster trace"
 	@echo 'make check           builds without warnings and runs all tests in private servers'
-	@echo 'make check-regress   only the SQL tests;         also: check-isolation, check-tap, check-unit'
+	@echo 'make check-regress   only the SQL tests;         also: check-isolation, check-tap, check-unit,'
+	@echo '                     check-docs (the examples of the documentation)'
 	@echo "                     TESTS='a b' picks tests by name, KEEP=1 keeps their scratch folder"
 	@echo 'make lint            the checks that need no server'
 	@echo 'make format          lays C out as PostgreSQL does (Debian: pg-bsd-indent)'
