@@ -75,7 +75,7 @@ SELECT meter.timeline(t, a), meter.billed(t, a) FROM (VALUES ('200000-01-01'::ti
 SELECT meter.duration('{[4714-11-24T00:00:00Z BC,294276-12-31T00:00:00Z)}');
 
 -- They are planned as partial aggregates.
-CREATE FUNCTION plan_has(query text, what text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.plan_has(query text, what text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE line text;
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
@@ -92,12 +92,11 @@ CREATE TEMP TABLE serially AS SELECT name, meter.timeline("time", active) AS lin
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
-SELECT plan_has('SELECT meter.billed("time", active) FROM beats GROUP BY name', 'Partial') AS billed, plan_has('SELECT meter.timeline("time", active, name, 1) FROM beats GROUP BY name', 'Partial') AS timeline,
-	plan_has('SELECT meter.levels("time", 1) FROM beats GROUP BY name', 'Partial') AS levels, plan_has('SELECT meter.heartbeats("time", ''1 minute'') FROM beats GROUP BY name', 'Partial') AS heartbeats;
+SELECT pg_temp.plan_has('SELECT meter.billed("time", active) FROM beats GROUP BY name', 'Partial') AS billed, pg_temp.plan_has('SELECT meter.timeline("time", active, name, 1) FROM beats GROUP BY name', 'Partial') AS timeline,
+	pg_temp.plan_has('SELECT meter.levels("time", 1) FROM beats GROUP BY name', 'Partial') AS levels, pg_temp.plan_has('SELECT meter.heartbeats("time", ''1 minute'') FROM beats GROUP BY name', 'Partial') AS heartbeats;
 CREATE TABLE lines AS SELECT name, meter.timeline("time", active) AS line FROM beats GROUP BY name;
 CREATE TABLE in_parallel AS SELECT name, meter.timeline("time", active) AS line, meter.timeline("time", active, name, 1) AS labelled, meter.levels("time", 1) AS levels,
 	meter.heartbeats("time", '1 minute') AS beats, meter.billed("time", active, '[2024-03-05 03:00,2024-03-05 04:00)', '1 minute') AS billed FROM beats GROUP BY name;
 SELECT count(*) FROM serially s JOIN in_parallel p USING (name, line, labelled, levels, beats, billed);
-SELECT plan_has('SELECT meter.merge(line) FROM lines', 'Partial') AS merge, (SELECT meter.merge(line) FROM lines) = (SELECT meter.merge(line ORDER BY name) FROM lines) AS same;
+SELECT pg_temp.plan_has('SELECT meter.merge(line) FROM lines', 'Partial') AS merge, (SELECT meter.merge(line) FROM lines) = (SELECT meter.merge(line ORDER BY name) FROM lines) AS same;
 DROP TABLE beats, lines, in_parallel;
-DROP FUNCTION plan_has;

@@ -120,7 +120,7 @@ CREATE TEMP TABLE serially AS SELECT event ->> 'resource' AS resource, meter.tim
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
-CREATE FUNCTION plan_has(query text, what text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.plan_has(query text, what text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
 	line text;
 BEGIN
@@ -130,14 +130,13 @@ BEGIN
 	RETURN false;
 END
 $$;
-SELECT plan_has($$SELECT meter.timeline(event, '{create}', '{destroy}') FROM many GROUP BY event ->> 'resource'$$, 'Partial') AS in_parallel;
-CREATE TABLE in_parallel AS SELECT event ->> 'resource' AS resource, meter.timeline(event, '{create}', '{destroy}') AS line FROM many GROUP BY 1;
-SELECT count(*) FROM serially JOIN in_parallel USING (resource, line);
+SELECT pg_temp.plan_has($$SELECT meter.timeline(event, '{create}', '{destroy}') FROM many GROUP BY event ->> 'resource'$$, 'Partial') AS in_parallel;
+CREATE TABLE event_in_parallel AS SELECT event ->> 'resource' AS resource, meter.timeline(event, '{create}', '{destroy}') AS line FROM many GROUP BY 1;
+SELECT count(*) FROM serially JOIN event_in_parallel USING (resource, line);
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
-DROP TABLE many, in_parallel;
-DROP FUNCTION plan_has;
+DROP TABLE many, event_in_parallel;
 
 -- --- what is refused, and what is said then
 

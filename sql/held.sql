@@ -3,58 +3,58 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
 SET client_min_messages = warning;
-SELECT meter.create_stream('cloud');
-SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', max_lateness => '10 days');
-SELECT meter.create_meter('cloud', 'patient', entity => 'vm', starts => '{start}', stops => '{stop}', lateness => '0', max_lateness => NULL);
-CREATE VIEW bill AS SELECT meter, resource, count(*) AS hours, sum(quantity) AS minutes FROM (
-	SELECT meter, resource, period_start, sum(quantity) AS quantity FROM cloud.usage GROUP BY 1, 2, 3 HAVING sum(quantity) <> 0) u GROUP BY 1, 2;
-INSERT INTO cloud.event ("time", resource, account, entity, action) VALUES ('2024-03-01 00:00', 'vm1', 'a', 'vm', 'start');
+SELECT meter.create_stream('held_cloud');
+SELECT meter.create_meter('held_cloud', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', max_lateness => '10 days');
+SELECT meter.create_meter('held_cloud', 'patient', entity => 'vm', starts => '{start}', stops => '{stop}', lateness => '0', max_lateness => NULL);
+CREATE TEMP VIEW bill AS SELECT meter, resource, count(*) AS hours, sum(quantity) AS minutes FROM (
+	SELECT meter, resource, period_start, sum(quantity) AS quantity FROM held_cloud.usage GROUP BY 1, 2, 3 HAVING sum(quantity) <> 0) u GROUP BY 1, 2;
+INSERT INTO held_cloud.event ("time", resource, account, entity, action) VALUES ('2024-03-01 00:00', 'vm1', 'a', 'vm', 'start');
 SET meter.now = '2024-03-01 12:00';
-CALL meter.run('cloud');
+CALL meter.run('held_cloud');
 
 -- Rows of the very next batch can be too late, by eleven days here: they are held, but for the meter that has no limit.
 -- What is late by less counts for both.
-INSERT INTO cloud.event (source, id, "time", resource, account, entity, action) VALUES
+INSERT INTO held_cloud.event (source, id, "time", resource, account, entity, action) VALUES
 	('dev', '1', '2024-02-19 00:00', 'vm2', 'a', 'vm', 'start'), ('dev', '2', '2024-02-19 01:00', 'vm2', NULL, 'vm', 'stop'),
 	('dev', '3', '2024-02-21 10:00', 'vm3', 'a', 'vm', 'start'), ('dev', '4', '2024-02-21 11:00', 'vm3', NULL, 'vm', 'stop');
-CALL meter.run('cloud');
+CALL meter.run('held_cloud');
 TABLE bill ORDER BY 1, 2;
-SELECT meter, log, arrival, "time", reason FROM cloud.held ORDER BY 1, arrival;
+SELECT meter, log, arrival, "time", reason FROM held_cloud.held ORDER BY 1, arrival;
 -- A device whose clock fell back to 1970 bills no decades.
-INSERT INTO cloud.event ("time", resource, account, action) SELECT t, 'vm4', 'a', 'start' FROM unnest('{1970-01-01 00:00:01, 1969-12-31 12:00}'::timestamptz[]) t;
-SELECT usage_rows, adjustments, late_rows FROM meter.advance('cloud', 'vm');
-SELECT count(*) FROM cloud.usage WHERE resource = 'vm4';
+INSERT INTO held_cloud.event ("time", resource, account, action) SELECT t, 'vm4', 'a', 'start' FROM unnest('{1970-01-01 00:00:01, 1969-12-31 12:00}'::timestamptz[]) t;
+SELECT usage_rows, adjustments, late_rows FROM meter.advance('held_cloud', 'vm');
+SELECT count(*) FROM held_cloud.usage WHERE resource = 'vm4';
 -- They are told of, stops first: what is missing there is billed on.
-SELECT class, meter, resource, "time", replace(detail, regexp_replace(detail, '.*held since (.*): meter.*', '\1'), '…') AS detail FROM cloud.anomaly WHERE class = 'too late';
+SELECT class, meter, resource, "time", replace(detail, regexp_replace(detail, '.*held since (.*): meter.*', '\1'), '…') AS detail FROM held_cloud.anomaly WHERE class = 'too late';
 -- Held once, and left out by verify; asked again there is nothing to do.
-SELECT * FROM meter.verify('cloud', 'vm');
-SELECT usage_rows, adjustments, late_rows FROM meter.advance('cloud', 'vm');
-SELECT late_backlog, last_error FROM meter.status WHERE stream = 'cloud' AND meter = 'vm';
+SELECT * FROM meter.verify('held_cloud', 'vm');
+SELECT usage_rows, adjustments, late_rows FROM meter.advance('held_cloud', 'vm');
+SELECT late_backlog, last_error FROM meter.status WHERE stream = 'held_cloud' AND meter = 'vm';
 -- A resource that is held in part is right for the rest.
-INSERT INTO cloud.event ("time", resource, account, action) VALUES ('2024-03-01 11:30', 'vm2', 'a', 'start');
+INSERT INTO held_cloud.event ("time", resource, account, action) VALUES ('2024-03-01 11:30', 'vm2', 'a', 'start');
 SET meter.now = '2024-03-01 13:00';
-SELECT usage_rows, adjustments, late_rows FROM meter.advance('cloud', 'vm');
+SELECT usage_rows, adjustments, late_rows FROM meter.advance('held_cloud', 'vm');
 SELECT * FROM bill WHERE meter = 'vm' ORDER BY 2;
-SELECT * FROM meter.verify('cloud', 'vm');
+SELECT * FROM meter.verify('held_cloud', 'vm');
 
 -- Released, they count as if nothing had been: one by one, or all that is left. The device of 1970 is not; its rows stay where they are.
-SELECT meter.release('cloud', 'vm', ARRAY[2]);
+SELECT meter.release('held_cloud', 'vm', ARRAY[2]);
 SELECT * FROM bill WHERE resource = 'vm2' AND meter = 'vm';
-SELECT * FROM meter.verify('cloud', 'vm');
-SELECT meter.release('cloud', 'vm', ARRAY[2, 3, 4711]);
+SELECT * FROM meter.verify('held_cloud', 'vm');
+SELECT meter.release('held_cloud', 'vm', ARRAY[2, 3, 4711]);
 SELECT * FROM bill WHERE resource = 'vm2' AND meter = 'vm';
-SELECT period_start, quantity, revision, settlement FROM cloud.usage WHERE meter = 'vm' AND resource = 'vm2' AND period_start < '2024-02-19 03:00' ORDER BY period_start, revision;
-SELECT * FROM meter.verify('cloud', 'vm');
-SELECT arrival FROM cloud.held ORDER BY 1;
+SELECT period_start, quantity, revision, settlement FROM held_cloud.usage WHERE meter = 'vm' AND resource = 'vm2' AND period_start < '2024-02-19 03:00' ORDER BY period_start, revision;
+SELECT * FROM meter.verify('held_cloud', 'vm');
+SELECT arrival FROM held_cloud.held ORDER BY 1;
 -- A void takes back what is held, too: it may be released then without harm.
-INSERT INTO cloud.event (source, id, "time", resource, account, action) VALUES ('dev', '9', '1970-01-01', 'vm5', 'a', 'start');
-CALL meter.run('cloud');
-INSERT INTO cloud.event (source, id, "time", resource, action) VALUES ('dev', '9', now(), 'vm5', 'void');
-SELECT usage_rows, adjustments, late_rows FROM meter.advance('cloud', 'vm');
-SELECT meter.release('cloud', 'vm', array_agg(arrival)) FROM cloud.event WHERE resource = 'vm5';
-SELECT count(*) FROM cloud.usage WHERE meter = 'vm' AND resource = 'vm5';
+INSERT INTO held_cloud.event (source, id, "time", resource, account, action) VALUES ('dev', '9', '1970-01-01', 'vm5', 'a', 'start');
+CALL meter.run('held_cloud');
+INSERT INTO held_cloud.event (source, id, "time", resource, action) VALUES ('dev', '9', now(), 'vm5', 'void');
+SELECT usage_rows, adjustments, late_rows FROM meter.advance('held_cloud', 'vm');
+SELECT meter.release('held_cloud', 'vm', array_agg(arrival)) FROM held_cloud.event WHERE resource = 'vm5';
+SELECT count(*) FROM held_cloud.usage WHERE meter = 'vm' AND resource = 'vm5';
 -- The rules of who may, and of what.
-SELECT meter.release('cloud', 'nonesuch');
+SELECT meter.release('held_cloud', 'nonesuch');
 SELECT meter.release('nonesuch', 'vm');
 
 -- What is too late goes by how far the meter was when the row came, also after a long silence.
@@ -73,25 +73,25 @@ SELECT max(period_start) FROM silence.usage_total WHERE quantity <> 0;
 SELECT * FROM meter.verify('silence');
 
 -- A lost position: all is read again, and nothing is held that counted, and nothing doubles.
-SELECT sum(quantity), count(*) FROM cloud.usage;
-UPDATE meter.log_progress SET "position" = 0, position_watermark = NULL;
+SELECT sum(quantity), count(*) FROM held_cloud.usage;
+UPDATE meter.log_progress SET "position" = 0, position_watermark = NULL WHERE stream IN ('held_cloud', 'silence');
 SET meter.now = '2024-03-01 13:00';
-CALL meter.run('cloud');
+CALL meter.run('held_cloud');
 SET meter.now = '2024-06-01';
 CALL meter.run('silence');
-SELECT sum(quantity), count(*) FROM cloud.usage;
-SELECT meter, arrival FROM cloud.held ORDER BY 1, 2;
+SELECT sum(quantity), count(*) FROM held_cloud.usage;
+SELECT meter, arrival FROM held_cloud.held ORDER BY 1, 2;
 SELECT "time", reason FROM silence.held;
-SELECT * FROM meter.verify('cloud');
+SELECT * FROM meter.verify('held_cloud');
 SELECT * FROM meter.verify('silence');
 
 -- A meter that is made anew over the ledger goes on with it; what is held, is.
-SELECT meter.drop_meter('cloud', 'vm');
-SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', max_lateness => '10 days');
+SELECT meter.drop_meter('held_cloud', 'vm');
+SELECT meter.create_meter('held_cloud', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', max_lateness => '10 days');
 SET meter.now = '2024-03-01 13:00';
-CALL meter.run('cloud');
-SELECT sum(quantity), count(*) FROM cloud.usage;
-SELECT * FROM meter.verify('cloud');
+CALL meter.run('held_cloud');
+SELECT sum(quantity), count(*) FROM held_cloud.usage;
+SELECT * FROM meter.verify('held_cloud');
 
 -- gitpod's case: a workspace is started on 15 July at 10:00, billed up to the end of the month, and then its stop of 14:00 arrives.
 SELECT meter.create_stream('gitpod');
@@ -106,18 +106,18 @@ SELECT quantity FROM gitpod.usage_total;
 SELECT * FROM meter.verify('gitpod');
 
 -- An account that is named hours after its usage was settled: what was billed to nobody is its own, from the first hour on.
-SELECT meter.create_stream('names');
-SELECT meter.create_meter('names', 'vm', starts => '{start}', stops => '{stop}', changes => '{transfer}', lateness => '0');
-INSERT INTO names.event ("time", resource, action) VALUES ('2024-03-05 10:30', 'vm1', 'start');
+SELECT meter.create_stream('held_names');
+SELECT meter.create_meter('held_names', 'vm', starts => '{start}', stops => '{stop}', changes => '{transfer}', lateness => '0');
+INSERT INTO held_names.event ("time", resource, action) VALUES ('2024-03-05 10:30', 'vm1', 'start');
 SET meter.now = '2024-03-05 15:00';
-CALL meter.run('names');
-SELECT class, resource, "time" FROM names.anomaly;
-INSERT INTO names.event ("time", resource, account, action) VALUES ('2024-03-05 15:10', 'vm1', 'a', 'transfer');
+CALL meter.run('held_names');
+SELECT class, resource, "time" FROM held_names.anomaly;
+INSERT INTO held_names.event ("time", resource, account, action) VALUES ('2024-03-05 15:10', 'vm1', 'a', 'transfer');
 SET meter.now = '2024-03-05 16:00';
-CALL meter.run('names');
-SELECT account, sum(quantity), count(*) FROM names.usage_total WHERE quantity <> 0 GROUP BY 1;
-SELECT class, resource, "time" FROM names.anomaly;
-SELECT * FROM meter.verify('names');
+CALL meter.run('held_names');
+SELECT account, sum(quantity), count(*) FROM held_names.usage_total WHERE quantity <> 0 GROUP BY 1;
+SELECT class, resource, "time" FROM held_names.anomaly;
+SELECT * FROM meter.verify('held_names');
 
 DROP VIEW bill;
-SELECT meter.drop_stream(name, delete_data => true) FROM unnest('{cloud,silence,gitpod,names}'::text[]) name;
+SELECT meter.drop_stream(name, delete_data => true) FROM unnest('{held_cloud,silence,gitpod,held_names}'::text[]) name;

@@ -2,7 +2,7 @@
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
-SELECT meter.create_stream('cloud');
+SELECT meter.create_stream('meters_cloud');
 
 -- pg_temp.try says how a call ends: with a code, a message and a hint, or well (and then leaves nothing behind).
 CREATE FUNCTION pg_temp.try(arguments text) RETURNS text LANGUAGE plpgsql AS $$
@@ -21,7 +21,7 @@ EXCEPTION
 END $$;
 SET client_min_messages = warning;
 \pset format unaligned
-SELECT a AS arguments, pg_temp.try($$'cloud', 'm', $$ || a) AS outcome
+SELECT a AS arguments, pg_temp.try($$'meters_cloud', 'm', $$ || a) AS outcome
 FROM unnest(ARRAY[
 	-- what counts, and how
 	$$starts => '{start}', stops => '{stop}'$$,
@@ -96,60 +96,60 @@ FROM unnest(ARRAY[
 
 -- The stream and the name.
 SELECT a AS arguments, pg_temp.try(a || $$, starts => '{start}', stops => '{stop}'$$) AS outcome
-FROM unnest(ARRAY[$$'nowhere', 'm'$$, $$NULL, 'm'$$, $$'cloud', NULL$$, $$'cloud', ''$$, $$'cloud', repeat('x', 201)$$]) a;
+FROM unnest(ARRAY[$$'nowhere', 'm'$$, $$NULL, 'm'$$, $$'meters_cloud', NULL$$, $$'meters_cloud', ''$$, $$'meters_cloud', repeat('x', 201)$$]) a;
 \pset format aligned
 RESET client_min_messages;
 
 -- It exists once. What could surprise is said.
-SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}');
-SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}');
-SELECT meter.create_meter('cloud', 'days', starts => '{start}', stops => '{stop}', unit => '7 minutes');
-SELECT stream, meter, active, watermark, last_error FROM meter.status ORDER BY stream, meter;
-SELECT meter.drop_meter('cloud', 'days');
-SELECT meter.drop_meter('cloud', 'days');
+SELECT meter.create_meter('meters_cloud', 'vm', starts => '{start}', stops => '{stop}');
+SELECT meter.create_meter('meters_cloud', 'vm', starts => '{start}', stops => '{stop}');
+SELECT meter.create_meter('meters_cloud', 'days', starts => '{start}', stops => '{stop}', unit => '7 minutes');
+SELECT stream, meter, active, watermark, last_error FROM meter.status WHERE stream = 'meters_cloud' ORDER BY stream, meter;
+SELECT meter.drop_meter('meters_cloud', 'days');
+SELECT meter.drop_meter('meters_cloud', 'days');
 SELECT meter.drop_meter('nowhere', 'vm');
-SELECT * FROM meter.advance('cloud', 'nothing');
+SELECT * FROM meter.advance('meters_cloud', 'nothing');
 
 -- Dimensions come from columns and attributes, values from a column or an attribute; entity and actions choose the rows.
-SELECT meter.drop_meter('cloud', 'vm');
-SELECT meter.create_meter('cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
+SELECT meter.drop_meter('meters_cloud', 'vm');
+SELECT meter.create_meter('meters_cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
 	dimensions => '{zone,offering}', lateness => '0', since => '2024-03-05 10:00');
-SELECT meter.create_meter('cloud', 'disk-gb', aggregate => 'weighted', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
+SELECT meter.create_meter('meters_cloud', 'disk-gb', aggregate => 'weighted', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
 	dimensions => '{}', value_from => 'gb', unit => '1 hour', lateness => '0', since => '2024-03-05 10:00');
-INSERT INTO cloud.event ("time", resource, account, entity, action, offering, attributes) VALUES
+INSERT INTO meters_cloud.event ("time", resource, account, entity, action, offering, attributes) VALUES
 	('2024-03-05 09:30', 'd1', 'a', 'disk', 'create', 'ssd', '{"zone": "gva", "gb": 10}'),
 	('2024-03-05 10:30', 'd1', NULL, 'disk', 'resize', NULL, '{"gb": 20.5}'),
 	('2024-03-05 10:45', 'd1', NULL, 'vm',   'delete', NULL, NULL),		-- another entity
 	('2024-03-05 10:50', 'd1', NULL, 'disk', 'detach', 'x',  NULL),		-- an action that is not listed
 	('2024-03-05 11:00', 'd1', NULL, 'disk', 'delete', NULL, NULL);
 SET meter.now = '2024-03-05 12:00';
-SELECT meter, watermark FROM meter.advance('cloud') ORDER BY meter;
-SELECT meter, account, resource, dimensions, period_start, quantity FROM cloud.usage ORDER BY meter, period_start;
-SELECT * FROM meter.verify('cloud');
+SELECT meter, watermark FROM meter.advance('meters_cloud') ORDER BY meter;
+SELECT meter, account, resource, dimensions, period_start, quantity FROM meters_cloud.usage ORDER BY meter, period_start;
+SELECT * FROM meter.verify('meters_cloud');
 
 -- until: the watermark stops there, a boundary of a period.
-SELECT meter.create_meter('cloud', 'first-hour', entity => 'disk', starts => '{create}', stops => '{delete}', lateness => '0',
+SELECT meter.create_meter('meters_cloud', 'first-hour', entity => 'disk', starts => '{create}', stops => '{delete}', lateness => '0',
 	since => '2024-03-05 09:00', until => '2024-03-05 10:00');
-SELECT * FROM meter.advance('cloud', 'first-hour');
-SELECT * FROM meter.advance('cloud', 'first-hour');
+SELECT * FROM meter.advance('meters_cloud', 'first-hour');
+SELECT * FROM meter.advance('meters_cloud', 'first-hour');
 
 -- A meter that was dropped leaves its rows; made again, it goes on and repeats none.
-SELECT meter.drop_meter('cloud', 'disk');
-SELECT count(*) AS left_behind FROM cloud.usage WHERE meter = 'disk';
-SELECT meter.create_meter('cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
+SELECT meter.drop_meter('meters_cloud', 'disk');
+SELECT count(*) AS left_behind FROM meters_cloud.usage WHERE meter = 'disk';
+SELECT meter.create_meter('meters_cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
 	dimensions => '{zone,offering}', lateness => '0', since => '2024-03-05 10:00');
-SELECT meter, watermark, usage_rows, adjustments FROM meter.advance('cloud', 'disk');
-SELECT * FROM meter.verify('cloud');
+SELECT meter, watermark, usage_rows, adjustments FROM meter.advance('meters_cloud', 'disk');
+SELECT * FROM meter.verify('meters_cloud');
 
 -- Numbers of two units add up to nothing: another unit needs another name. Another period does not.
-SELECT meter.drop_meter('cloud', 'disk');
-SELECT meter.create_meter('cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', unit => '1 second');
-SELECT meter.create_meter('cloud', 'disk', aggregate => 'weighted', entity => 'disk', starts => '{create}', stops => '{delete}');
-SELECT meter.create_meter('cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
+SELECT meter.drop_meter('meters_cloud', 'disk');
+SELECT meter.create_meter('meters_cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', unit => '1 second');
+SELECT meter.create_meter('meters_cloud', 'disk', aggregate => 'weighted', entity => 'disk', starts => '{create}', stops => '{delete}');
+SELECT meter.create_meter('meters_cloud', 'disk', entity => 'disk', starts => '{create}', stops => '{delete}', changes => '{resize}',
 	dimensions => '{zone,offering}', period => '1 day', lateness => '0');
 SET meter.now = '2024-03-06 00:00';
-SELECT meter, watermark, usage_rows, adjustments FROM meter.advance('cloud', 'disk');
-SELECT meter, period_start, quantity, revision FROM cloud.usage_total WHERE meter = 'disk' ORDER BY period_start;
-SELECT * FROM meter.verify('cloud', 'disk');
+SELECT meter, watermark, usage_rows, adjustments FROM meter.advance('meters_cloud', 'disk');
+SELECT meter, period_start, quantity, revision FROM meters_cloud.usage_total WHERE meter = 'disk' ORDER BY period_start;
+SELECT * FROM meter.verify('meters_cloud', 'disk');
 SET client_min_messages = warning;
-SELECT meter.drop_stream('cloud', delete_data => true);
+SELECT meter.drop_stream('meters_cloud', delete_data => true);

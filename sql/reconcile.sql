@@ -2,99 +2,99 @@
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET client_min_messages = warning;
-SELECT meter.create_stream('cloud');
-SELECT meter.create_meter('cloud', 'vm', entity => 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0');
-CREATE VIEW bill AS SELECT resource, to_char(period_start, 'HH24:MI') AS hour, dimensions ->> 'offering' AS offering, quantity AS minutes
-	FROM cloud.usage_total WHERE meter = 'vm' AND quantity <> 0;
+SELECT meter.create_stream('reconcile_cloud');
+SELECT meter.create_meter('reconcile_cloud', 'vm', entity => 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0');
+CREATE TEMP VIEW bill AS SELECT resource, to_char(period_start, 'HH24:MI') AS hour, dimensions ->> 'offering' AS offering, quantity AS minutes
+	FROM reconcile_cloud.usage_total WHERE meter = 'vm' AND quantity <> 0;
 
 -- Four machines. Lost are the stop of vm2 (at 10:20), the start of vm3 (at 10:40), a resize of vm4 and a restart of vm5.
-INSERT INTO cloud.event (source, "time", resource, account, entity, action, offering) VALUES
+INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action, offering) VALUES
 	('geneva', '2024-03-05 10:00', 'vm1', 'a', 'vm', 'start', 's'), ('geneva', '2024-03-05 10:00', 'vm2', 'a', 'vm', 'start', 's'),
 	('geneva', '2024-03-05 10:00', 'vm4', 'a', 'vm', 'start', 's'), ('geneva', '2024-03-05 10:00', 'vm5', 'a', 'vm', 'start', 's'),
 	('zurich', '2024-03-05 10:00', 'vm9', 'b', 'vm', 'start', 's');
 SET meter.now = '2024-03-05 11:00';
-CALL meter.run('cloud');
-INSERT INTO cloud.inventory (source, at, resource, account, entity, offering, since) VALUES
+CALL meter.run('reconcile_cloud');
+INSERT INTO reconcile_cloud.inventory (source, at, resource, account, entity, offering, since) VALUES
 	('geneva', '2024-03-05 11:00', 'vm1', 'a', 'vm', 's', '2024-03-05 10:00'), ('geneva', '2024-03-05 11:00', 'vm3', 'b', 'vm', 's', '2024-03-05 10:40'),
 	('geneva', '2024-03-05 11:00', 'vm4', 'a', 'vm', 'm', '2024-03-05 10:00:30'), ('geneva', '2024-03-05 11:00', 'vm5', 'a', 'vm', 's', '2024-03-05 10:50');
 -- What would it correct? vm9 is another source's.
-SELECT * FROM meter.reconcile('cloud', 'geneva', '2024-03-05 11:00', dry_run => true) ORDER BY resource;
-SELECT count(*) FROM cloud.event WHERE action LIKE 'reconciled:%';
-SELECT count(*) FROM meter.reconcile('cloud', 'geneva', '2024-03-05 11:00');
+SELECT * FROM meter.reconcile('reconcile_cloud', 'geneva', '2024-03-05 11:00', dry_run => true) ORDER BY resource;
+SELECT count(*) FROM reconcile_cloud.event WHERE action LIKE 'reconciled:%';
+SELECT count(*) FROM meter.reconcile('reconcile_cloud', 'geneva', '2024-03-05 11:00');
 -- Again: nothing.
-SELECT count(*) FROM meter.reconcile('cloud', 'geneva', '2024-03-05 11:00');
-CALL meter.run('cloud');
-SELECT resource, action, "time", source, account, offering, attributes FROM cloud.event WHERE action LIKE 'reconciled:%' ORDER BY resource;
+SELECT count(*) FROM meter.reconcile('reconcile_cloud', 'geneva', '2024-03-05 11:00');
+CALL meter.run('reconcile_cloud');
+SELECT resource, action, "time", source, account, offering, attributes FROM reconcile_cloud.event WHERE action LIKE 'reconciled:%' ORDER BY resource;
 TABLE bill ORDER BY 1, 2;
-SELECT * FROM meter.verify('cloud');
-SELECT class, meter, resource, "time", detail FROM cloud.anomaly WHERE class = 'reconciled' ORDER BY resource;
-SELECT * FROM cloud.source_quality;
+SELECT * FROM meter.verify('reconcile_cloud');
+SELECT class, meter, resource, "time", detail FROM reconcile_cloud.anomaly WHERE class = 'reconciled' ORDER BY resource;
+SELECT * FROM reconcile_cloud.source_quality;
 
 -- Which statement is behind a row, and which snapshot behind that?
-SELECT e.part, e."time", e.action, e.quantity, e.explanation FROM cloud.usage u, meter.explain('cloud', u.transaction_id) e
+SELECT e.part, e."time", e.action, e.quantity, e.explanation FROM reconcile_cloud.usage u, meter.explain('reconcile_cloud', u.transaction_id) e
 WHERE u.resource = 'vm2' AND u.revision = 1 AND e.part IN ('event', 'late event', 'total');
 
 -- The lost events arrive: they win, and the statements agree. (The restart is a stop and a start.)
 SET meter.now = '2024-03-05 12:00';
-INSERT INTO cloud.event (source, "time", resource, account, entity, action, offering) VALUES
+INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action, offering) VALUES
 	('geneva', '2024-03-05 10:20', 'vm2', NULL, 'vm', 'stop', NULL), ('geneva', '2024-03-05 10:40', 'vm3', 'b', 'vm', 'start', 's'),
 	('geneva', '2024-03-05 10:30', 'vm4', NULL, 'vm', 'resize', 'm'), ('geneva', '2024-03-05 10:45', 'vm5', NULL, 'vm', 'stop', NULL),
 	('geneva', '2024-03-05 10:50', 'vm5', NULL, 'vm', 'start', NULL);
-CALL meter.run('cloud');
+CALL meter.run('reconcile_cloud');
 TABLE bill ORDER BY 1, 2;
-SELECT * FROM meter.verify('cloud');
+SELECT * FROM meter.verify('reconcile_cloud');
 
 -- An absence reaches back behind the watermark; what arrives for times before it then counts again, though no row is late by the watermark.
 SET meter.now = '2024-03-05 14:30';
-SELECT count(*) FROM meter.advance('cloud');
-INSERT INTO cloud.inventory (source, at, resource, account, entity, offering) SELECT 'geneva', '2024-03-05 14:20', r, a, 'vm', o
+SELECT count(*) FROM meter.advance('reconcile_cloud');
+INSERT INTO reconcile_cloud.inventory (source, at, resource, account, entity, offering) SELECT 'geneva', '2024-03-05 14:20', r, a, 'vm', o
 FROM (VALUES ('vm3', 'b', 's'), ('vm4', 'a', 'm'), ('vm5', 'a', 's')) v (r, a, o);
-SELECT * FROM meter.reconcile('cloud', 'geneva', '2024-03-05 14:20');
-CALL meter.run('cloud');
+SELECT * FROM meter.reconcile('reconcile_cloud', 'geneva', '2024-03-05 14:20');
+CALL meter.run('reconcile_cloud');
 SELECT string_agg(hour || ' ' || minutes, ', ' ORDER BY hour) FROM bill WHERE resource = 'vm1';
-SELECT watermark FROM meter.status;
-INSERT INTO cloud.event (source, "time", resource, entity, action) VALUES ('geneva', '2024-03-05 14:10', 'vm1', 'vm', 'stop');
-CALL meter.run('cloud');
+SELECT watermark FROM meter.status WHERE stream = 'reconcile_cloud';
+INSERT INTO reconcile_cloud.event (source, "time", resource, entity, action) VALUES ('geneva', '2024-03-05 14:10', 'vm1', 'vm', 'stop');
+CALL meter.run('reconcile_cloud');
 SELECT string_agg(hour || ' ' || minutes, ', ' ORDER BY hour) FROM bill WHERE resource = 'vm1';
-SELECT * FROM meter.verify('cloud');
-SELECT period_start, quantity, settled FROM cloud.current_usage WHERE resource = 'vm1' AND period_start >= '2024-03-05 13:00' ORDER BY 1;
+SELECT * FROM meter.verify('reconcile_cloud');
+SELECT period_start, quantity, settled FROM reconcile_cloud.current_usage WHERE resource = 'vm1' AND period_start >= '2024-03-05 13:00' ORDER BY 1;
 -- Taken back, that stop never was.
-INSERT INTO cloud.event (source, id, "time", resource, entity, action) VALUES ('geneva', '7', '2024-03-05 14:15', 'vm4', 'vm', 'stop');
-CALL meter.run('cloud');
-INSERT INTO cloud.event (source, id, "time", resource, entity, action) VALUES ('geneva', '7', '2024-03-05 14:15', 'vm4', 'vm', 'void');
+INSERT INTO reconcile_cloud.event (source, id, "time", resource, entity, action) VALUES ('geneva', '7', '2024-03-05 14:15', 'vm4', 'vm', 'stop');
+CALL meter.run('reconcile_cloud');
+INSERT INTO reconcile_cloud.event (source, id, "time", resource, entity, action) VALUES ('geneva', '7', '2024-03-05 14:15', 'vm4', 'vm', 'void');
 SET meter.now = '2024-03-05 15:00';
-CALL meter.run('cloud');
+CALL meter.run('reconcile_cloud');
 SELECT string_agg(hour || ' ' || minutes, ', ' ORDER BY hour) FROM bill WHERE resource = 'vm4';
-SELECT * FROM meter.verify('cloud');
+SELECT * FROM meter.verify('reconcile_cloud');
 
 -- Who holds what is another source's is told so.
 SET client_min_messages = notice;
-INSERT INTO cloud.inventory (source, at, resource, entity) VALUES ('lausanne', '2024-03-05 14:00', 'vm9', 'vm');
-SELECT * FROM meter.reconcile('cloud', 'lausanne', '2024-03-05 14:00');
+INSERT INTO reconcile_cloud.inventory (source, at, resource, entity) VALUES ('lausanne', '2024-03-05 14:00', 'vm9', 'vm');
+SELECT * FROM meter.reconcile('reconcile_cloud', 'lausanne', '2024-03-05 14:00');
 SET client_min_messages = warning;
 
 -- A snapshot that comes out of order, between two that were reconciled.
-INSERT INTO cloud.event (source, "time", resource, account, entity, action, offering) VALUES ('basel', '2024-03-05 10:00', 'vm6', 'a', 'vm', 'start', 's');
-SELECT resource, correction FROM meter.reconcile('cloud', 'basel', '2024-03-05 13:00', allow_empty => true);
-INSERT INTO cloud.inventory (source, at, resource, entity) VALUES ('basel', '2024-03-05 12:30', 'vm6', 'vm');
-SELECT resource, problem, correction FROM meter.reconcile('cloud', 'basel', '2024-03-05 12:30');
-CALL meter.run('cloud');
+INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action, offering) VALUES ('basel', '2024-03-05 10:00', 'vm6', 'a', 'vm', 'start', 's');
+SELECT resource, correction FROM meter.reconcile('reconcile_cloud', 'basel', '2024-03-05 13:00', allow_empty => true);
+INSERT INTO reconcile_cloud.inventory (source, at, resource, entity) VALUES ('basel', '2024-03-05 12:30', 'vm6', 'vm');
+SELECT resource, problem, correction FROM meter.reconcile('reconcile_cloud', 'basel', '2024-03-05 12:30');
+CALL meter.run('reconcile_cloud');
 SELECT string_agg(hour || ' ' || minutes, ', ' ORDER BY hour) FROM bill WHERE resource = 'vm6';
 
 -- A meter that is made later is compared with all of them as well. A row of one meter counts for that alone: vm5's disk runs on.
-SELECT meter.create_meter('cloud', 'disk', entity => 'disk', starts => '{start}', stops => '{delete}', lateness => '0', dimensions => '{}');
-SELECT meter.create_meter('cloud', 'all', starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0');
-CALL meter.run('cloud');
-SELECT count(*) FROM (SELECT resource, period_start, account, dimensions, quantity FROM cloud.usage_total WHERE meter = 'vm' AND quantity <> 0
-	EXCEPT SELECT resource, period_start, account, dimensions, quantity FROM cloud.usage_total WHERE meter = 'all') differ;
-INSERT INTO cloud.inventory (source, at, resource, account, entity, meter, since) VALUES
+SELECT meter.create_meter('reconcile_cloud', 'disk', entity => 'disk', starts => '{start}', stops => '{delete}', lateness => '0', dimensions => '{}');
+SELECT meter.create_meter('reconcile_cloud', 'all', starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0');
+CALL meter.run('reconcile_cloud');
+SELECT count(*) FROM (SELECT resource, period_start, account, dimensions, quantity FROM reconcile_cloud.usage_total WHERE meter = 'vm' AND quantity <> 0
+	EXCEPT SELECT resource, period_start, account, dimensions, quantity FROM reconcile_cloud.usage_total WHERE meter = 'all') differ;
+INSERT INTO reconcile_cloud.inventory (source, at, resource, account, entity, meter, since) VALUES
 	('geneva', '2024-03-05 15:00', 'vm5', 'a', 'disk', 'disk', '2024-03-05 14:00'), ('geneva', '2024-03-05 15:00', 'vm3', 'b', 'vm', NULL, NULL),
 	('geneva', '2024-03-05 15:00', 'vm4', NULL, 'vm', 'vm', NULL), ('geneva', '2024-03-05 15:00', 'vm4', NULL, 'vm', 'all', NULL);
-SELECT * FROM meter.reconcile('cloud', 'geneva', '2024-03-05 15:00') ORDER BY 1, 2;
+SELECT * FROM meter.reconcile('reconcile_cloud', 'geneva', '2024-03-05 15:00') ORDER BY 1, 2;
 SET meter.now = '2024-03-05 16:00';
-CALL meter.run('cloud');
-SELECT meter, to_char(period_start, 'HH24:MI'), quantity FROM cloud.usage_total WHERE resource = 'vm5' AND period_start >= '2024-03-05 13:00' AND quantity <> 0 ORDER BY 1, 2;
-SELECT * FROM meter.verify('cloud');
+CALL meter.run('reconcile_cloud');
+SELECT meter, to_char(period_start, 'HH24:MI'), quantity FROM reconcile_cloud.usage_total WHERE resource = 'vm5' AND period_start >= '2024-03-05 13:00' AND quantity <> 0 ORDER BY 1, 2;
+SELECT * FROM meter.verify('reconcile_cloud');
 
 -- What is refused, and why.
 CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -107,55 +107,55 @@ EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
 	RETURN sqlstate || ' ' || sqlerrm || CASE hint WHEN '' THEN '' ELSE ' (' || hint || ')' END;
 END $$;
-INSERT INTO cloud.event (source, "time", resource, account, entity, action) SELECT 'bern', '2024-03-05 10:00', 'b' || n, 'a', 'vm', 'start' FROM generate_series(1, 50) n;
-INSERT INTO cloud.inventory (source, at, resource, entity) SELECT 'bern', '2024-03-05 15:00', 'b' || n, 'vm' FROM generate_series(1, 39) n;
-INSERT INTO cloud.inventory (source, at, resource, entity, since, meter) VALUES ('bern', '2024-03-05 15:10', 'b1', 'vm', '2024-03-05 15:11', NULL),
+INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action) SELECT 'bern', '2024-03-05 10:00', 'b' || n, 'a', 'vm', 'start' FROM generate_series(1, 50) n;
+INSERT INTO reconcile_cloud.inventory (source, at, resource, entity) SELECT 'bern', '2024-03-05 15:00', 'b' || n, 'vm' FROM generate_series(1, 39) n;
+INSERT INTO reconcile_cloud.inventory (source, at, resource, entity, since, meter) VALUES ('bern', '2024-03-05 15:10', 'b1', 'vm', '2024-03-05 15:11', NULL),
 	('bern', '2024-03-05 15:20', 'b1', 'vm', NULL, NULL), ('bern', '2024-03-05 15:20', 'b1', 'disk', NULL, NULL), ('bern', '2024-03-05 15:30', 'b1', 'vm', NULL, 'vmm');
 \pset format unaligned
 SELECT what, pg_temp.try('SELECT count(*) FROM meter.reconcile(' || what || ')') AS outcome
 FROM unnest(ARRAY[
-	$$'cloud', 'bern', '2024-03-05 14:00'$$,
-	$$'cloud', 'bern', '2024-03-05 14:00', max_stops => 10, allow_empty => true$$,
-	$$'cloud', 'bern', '2024-03-05 15:00'$$,
-	$$'cloud', 'bern', '2024-03-05 15:00', max_stops => 10$$,
-	$$'cloud', 'bern', '2024-03-05 15:00', max_stops => 11$$,
-	$$'cloud', 'bern', '2024-03-05 15:10'$$,
-	$$'cloud', 'bern', '2024-03-05 15:20'$$,
-	$$'cloud', 'bern', '2024-03-05 15:30'$$,
-	$$'cloud', 'bern', '2024-03-05 16:01'$$,
-	$$'cloud', 'bern', 'infinity'$$,
-	$$'cloud', 'bern', NULL$$,
-	$$'cloud', 'bern', '2024-03-05 15:00', tolerance => '-1 s'$$,
-	$$'cloud', 'bern', '2024-03-05 15:00', max_stops => -1$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 14:00'$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 14:00', max_stops => 10, allow_empty => true$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 15:00'$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 15:00', max_stops => 10$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 15:00', max_stops => 11$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 15:10'$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 15:20'$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 15:30'$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 16:01'$$,
+	$$'reconcile_cloud', 'bern', 'infinity'$$,
+	$$'reconcile_cloud', 'bern', NULL$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 15:00', tolerance => '-1 s'$$,
+	$$'reconcile_cloud', 'bern', '2024-03-05 15:00', max_stops => -1$$,
 	$$'clod', 'bern', '2024-03-05 15:00'$$]) what;
 -- Loaded again, and with a row more.
-INSERT INTO cloud.inventory SELECT * FROM cloud.inventory WHERE source = 'bern' AND at = '2024-03-05 15:00';
-SELECT pg_temp.try($$SELECT FROM meter.reconcile('cloud', 'bern', '2024-03-05 15:00')$$);
-INSERT INTO cloud.inventory (source, at, resource, entity) VALUES ('bern', '2024-03-05 15:00', 'b40', 'vm');
-SELECT pg_temp.try($$SELECT FROM meter.reconcile('cloud', 'bern', '2024-03-05 15:00')$$);
-DELETE FROM cloud.inventory WHERE source = 'bern' AND resource = 'b40';
+INSERT INTO reconcile_cloud.inventory SELECT * FROM reconcile_cloud.inventory WHERE source = 'bern' AND at = '2024-03-05 15:00';
+SELECT pg_temp.try($$SELECT FROM meter.reconcile('reconcile_cloud', 'bern', '2024-03-05 15:00')$$);
+INSERT INTO reconcile_cloud.inventory (source, at, resource, entity) VALUES ('bern', '2024-03-05 15:00', 'b40', 'vm');
+SELECT pg_temp.try($$SELECT FROM meter.reconcile('reconcile_cloud', 'bern', '2024-03-05 15:00')$$);
+DELETE FROM reconcile_cloud.inventory WHERE source = 'bern' AND resource = 'b40';
 \pset format aligned
-CALL meter.run('cloud');
-SELECT meter, last_error FROM meter.status WHERE last_error IS NOT NULL;
-SELECT * FROM meter.verify('cloud');
+CALL meter.run('reconcile_cloud');
+SELECT meter, last_error FROM meter.status WHERE stream = 'reconcile_cloud' AND last_error IS NOT NULL;
+SELECT * FROM meter.verify('reconcile_cloud');
 
 -- Rows that nobody's statement would be: they say nothing that is not as the engine says it.
-INSERT INTO cloud.event (source, "time", resource, account, entity, action, attributes) VALUES
+INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action, attributes) VALUES
 	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:start', '{"meter": "vm", "since": "nonsense", "tolerance": "x", "alive": 7}'),
 	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:stop', '{"meter": "vm", "since": "2024-02-30T00:00:00Z", "alive": "2099-01-01T00:00:00Z"}'),
 	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:nothing', '{"meter": "vm"}'), ('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:start', '[1]'),
 	('geneva', '2024-03-05 15:40', 'odd', 'a', 'vm', 'reconciled:start', NULL);
-CALL meter.run('cloud');
+CALL meter.run('reconcile_cloud');
 SELECT * FROM bill WHERE resource = 'odd';
-SELECT meter, last_error FROM meter.status WHERE last_error IS NOT NULL;
-SELECT * FROM meter.verify('cloud');
+SELECT meter, last_error FROM meter.status WHERE stream = 'reconcile_cloud' AND last_error IS NOT NULL;
+SELECT * FROM meter.verify('reconcile_cloud');
 
 -- Old snapshots go once nothing can be compared with them any more; the last of each source before that stays.
-SELECT meter.prune_inventory('cloud', '2024-03-05 14:30');
+SELECT meter.prune_inventory('reconcile_cloud', '2024-03-05 14:30');
 SET meter.now = '2024-04-20';
-CALL meter.run('cloud');
-SELECT meter.prune_inventory('cloud', '2024-03-05 14:30');
-SELECT source, at, rows, pruned FROM cloud.snapshot ORDER BY 1, 2;
-SELECT meter.resettle('cloud', 'vm', NULL);
-SELECT * FROM meter.verify('cloud');
-SELECT meter.drop_stream('cloud', true);
+CALL meter.run('reconcile_cloud');
+SELECT meter.prune_inventory('reconcile_cloud', '2024-03-05 14:30');
+SELECT source, at, rows, pruned FROM reconcile_cloud.snapshot ORDER BY 1, 2;
+SELECT meter.resettle('reconcile_cloud', 'vm', NULL);
+SELECT * FROM meter.verify('reconcile_cloud');
+SELECT meter.drop_stream('reconcile_cloud', true);

@@ -2,53 +2,53 @@
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
-SELECT meter.create_stream('cloud');
-SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize,transfer}', lateness => '5 minutes');
+SELECT meter.create_stream('settle_cloud');
+SELECT meter.create_meter('settle_cloud', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize,transfer}', lateness => '5 minutes');
 
 -- Nothing has happened yet: nothing to settle.
 SET meter.now = '2024-03-05 10:00';
-SELECT * FROM meter.advance('cloud');
+SELECT * FROM meter.advance('settle_cloud');
 
 -- A morning, hour by hour. A period is settled when it has ended and the stragglers' five minutes are over.
-INSERT INTO cloud.event ("time", resource, account, action, offering) VALUES
+INSERT INTO settle_cloud.event ("time", resource, account, action, offering) VALUES
 	('2024-03-05 10:15', 'vm1', 'geneva-jug', 'start', 'm'),
 	('2024-03-05 10:40', 'vm2', 'geneva-jug', 'start', 'l'),
 	('2024-03-05 10:50', 'vm2', NULL,         'stop',  NULL);
 SET meter.now = '2024-03-05 11:04:59.999999';
-SELECT * FROM meter.advance('cloud');
+SELECT * FROM meter.advance('settle_cloud');
 SET meter.now = '2024-03-05 11:05';
-SELECT * FROM meter.advance('cloud');
-SELECT * FROM meter.advance('cloud');		-- again: nothing
+SELECT * FROM meter.advance('settle_cloud');
+SELECT * FROM meter.advance('settle_cloud');		-- again: nothing
 -- vm1 runs on without an event, and gets its row.
 SET meter.now = '2024-03-05 12:05';
-SELECT * FROM meter.advance('cloud');
-SELECT period_start, account, resource, dimensions, quantity, revision, settlement FROM cloud.usage ORDER BY settlement, period_start, resource;
+SELECT * FROM meter.advance('settle_cloud');
+SELECT period_start, account, resource, dimensions, quantity, revision, settlement FROM settle_cloud.usage ORDER BY settlement, period_start, resource;
 -- A pause is caught up in one settle; an event that lies ahead of the clock waits.
-INSERT INTO cloud.event ("time", resource, account, action, offering) VALUES ('2024-03-05 20:00', 'vm3', 'basel-cup', 'start', 's');
+INSERT INTO settle_cloud.event ("time", resource, account, action, offering) VALUES ('2024-03-05 20:00', 'vm3', 'basel-cup', 'start', 's');
 SET meter.now = '2024-03-05 15:30';
-SELECT * FROM meter.advance('cloud');
+SELECT * FROM meter.advance('settle_cloud');
 -- No clock goes back.
 SET meter.now = '2024-03-05 09:00';
-SELECT * FROM meter.advance('cloud');
-SELECT * FROM meter.verify('cloud');
+SELECT * FROM meter.advance('settle_cloud');
+SELECT * FROM meter.verify('settle_cloud');
 
 -- Late: vm1 had been transferred at 13:20 and stopped at 14:45. What was billed stays as it stands; the difference is added.
-INSERT INTO cloud.event ("time", resource, account, action) VALUES
+INSERT INTO settle_cloud.event ("time", resource, account, action) VALUES
 	('2024-03-05 14:45', 'vm1', NULL, 'stop'), ('2024-03-05 13:20', 'vm1', 'basel-cup', 'transfer');
 SET meter.now = '2024-03-05 15:31';
-SELECT * FROM meter.advance('cloud');
-SELECT period_start, account, quantity, revision, settlement FROM cloud.usage WHERE resource = 'vm1' AND period_start >= '2024-03-05 13:00'
+SELECT * FROM meter.advance('settle_cloud');
+SELECT period_start, account, quantity, revision, settlement FROM settle_cloud.usage WHERE resource = 'vm1' AND period_start >= '2024-03-05 13:00'
 ORDER BY period_start, settlement, account;
-SELECT period_start, account, quantity FROM cloud.usage_total WHERE resource = 'vm1' ORDER BY period_start, account;
+SELECT period_start, account, quantity FROM settle_cloud.usage_total WHERE resource = 'vm1' ORDER BY period_start, account;
 -- A late row that changes nothing writes nothing.
-INSERT INTO cloud.event ("time", resource, account, action) VALUES ('2024-03-05 14:50', 'vm1', NULL, 'stop');
-SELECT * FROM meter.advance('cloud');
+INSERT INTO settle_cloud.event ("time", resource, account, action) VALUES ('2024-03-05 14:50', 'vm1', NULL, 'stop');
+SELECT * FROM meter.advance('settle_cloud');
 -- Later than any before: a run in an hour before the first that was settled.
-INSERT INTO cloud.event ("time", resource, account, action, offering) VALUES
+INSERT INTO settle_cloud.event ("time", resource, account, action, offering) VALUES
 	('2024-03-05 08:30', 'vm4', 'geneva-jug', 'start', 's'), ('2024-03-05 08:45', 'vm4', NULL, 'stop', NULL);
-SELECT * FROM meter.advance('cloud');
-SELECT period_start, account, quantity, revision, settlement FROM cloud.usage WHERE resource = 'vm4';
-SELECT * FROM meter.verify('cloud');
+SELECT * FROM meter.advance('settle_cloud');
+SELECT period_start, account, quantity, revision, settlement FROM settle_cloud.usage WHERE resource = 'vm4';
+SELECT * FROM meter.verify('settle_cloud');
 
 -- The hour itself. vm5 and vm6 run since 09:10; at 11:00:00, where the watermark stands, vm5 is restarted (a stop and a start) and vm6 is
 -- resized to an offering that sorts lower. The carried state is not an event of 11:00, so it takes no part in their order.
@@ -79,27 +79,27 @@ SELECT resource, meter, count(*) AS hours, max(period_start) AS last FROM hour.u
 SELECT * FROM meter.verify('hour');
 
 -- Names. Until somebody says whose vm8 is, its time is billed as ''; the settle that first meets a name moves all of it.
-SELECT meter.create_stream('names');
-SELECT meter.create_meter('names', 'vm', starts => '{start}', stops => '{stop}', changes => '{transfer}', lateness => '0');
-INSERT INTO names.event ("time", resource, action, offering) VALUES ('2024-03-05 10:30', 'vm8', 'start', 'm');
+SELECT meter.create_stream('settle_names');
+SELECT meter.create_meter('settle_names', 'vm', starts => '{start}', stops => '{stop}', changes => '{transfer}', lateness => '0');
+INSERT INTO settle_names.event ("time", resource, action, offering) VALUES ('2024-03-05 10:30', 'vm8', 'start', 'm');
 SET meter.now = '2024-03-05 12:00';
-SELECT * FROM meter.advance('names');
-INSERT INTO names.event ("time", resource, account, action, offering) VALUES ('2024-03-05 12:15', 'vm8', 'geneva-jug', 'transfer', 'l');
+SELECT * FROM meter.advance('settle_names');
+INSERT INTO settle_names.event ("time", resource, account, action, offering) VALUES ('2024-03-05 12:15', 'vm8', 'geneva-jug', 'transfer', 'l');
 SET meter.now = '2024-03-05 13:00';
-SELECT * FROM meter.advance('names');
-SELECT period_start, account, dimensions, quantity, revision, settlement FROM names.usage ORDER BY period_start, settlement, account;
+SELECT * FROM meter.advance('settle_names');
+SELECT period_start, account, dimensions, quantity, revision, settlement FROM settle_names.usage ORDER BY period_start, settlement, account, dimensions;
 -- Only the account looks back: the offering of the first hours is what it was.
-SELECT period_start, account, dimensions, quantity FROM names.usage_total WHERE quantity <> 0 ORDER BY period_start, dimensions;
+SELECT period_start, account, dimensions, quantity FROM settle_names.usage_total WHERE quantity <> 0 ORDER BY period_start, dimensions;
 -- A name that arrives late does the same, and so does one that turns out to be earlier than the first one known.
-INSERT INTO names.event ("time", resource, action, offering) VALUES ('2024-03-05 10:30', 'vm9', 'start', 'm');
-SELECT usage_rows, adjustments FROM meter.advance('names');
-INSERT INTO names.event ("time", resource, account, action) VALUES ('2024-03-05 12:15', 'vm9', 'geneva-jug', 'transfer');
-SELECT usage_rows, adjustments FROM meter.advance('names');
-SELECT period_start, account, quantity FROM names.usage_total WHERE resource = 'vm9' AND quantity <> 0 ORDER BY period_start, account;
-INSERT INTO names.event ("time", resource, account, action) VALUES ('2024-03-05 11:15', 'vm9', 'basel-cup', 'transfer');
-SELECT usage_rows, adjustments FROM meter.advance('names');
-SELECT period_start, account, quantity FROM names.usage_total WHERE resource = 'vm9' AND quantity <> 0 ORDER BY period_start, account;
-SELECT * FROM meter.verify('names');
+INSERT INTO settle_names.event ("time", resource, action, offering) VALUES ('2024-03-05 10:30', 'vm9', 'start', 'm');
+SELECT usage_rows, adjustments FROM meter.advance('settle_names');
+INSERT INTO settle_names.event ("time", resource, account, action) VALUES ('2024-03-05 12:15', 'vm9', 'geneva-jug', 'transfer');
+SELECT usage_rows, adjustments FROM meter.advance('settle_names');
+SELECT period_start, account, quantity FROM settle_names.usage_total WHERE resource = 'vm9' AND quantity <> 0 ORDER BY period_start, account;
+INSERT INTO settle_names.event ("time", resource, account, action) VALUES ('2024-03-05 11:15', 'vm9', 'basel-cup', 'transfer');
+SELECT usage_rows, adjustments FROM meter.advance('settle_names');
+SELECT period_start, account, quantity FROM settle_names.usage_total WHERE resource = 'vm9' AND quantity <> 0 ORDER BY period_start, account;
+SELECT * FROM meter.verify('settle_names');
 
 -- The clock of events: it stands at the latest event that is not in the future, of whatever kind.
 SELECT meter.create_stream('replay');
@@ -142,23 +142,23 @@ SELECT * FROM meter.verify('steps');
 
 -- current_usage: the ledger and, computed live, what is not settled yet.
 SET meter.now = '2024-03-05 10:30';
-SELECT meter.create_stream('live');
-SELECT meter.create_meter('live', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
-INSERT INTO live.event ("time", resource, account, action, offering) VALUES ('2024-03-05 09:15', 'vm1', 'a', 'start', 'm'), ('2024-03-05 10:05', 'vm2', 'b', 'start', 'm');
-SELECT * FROM meter.advance('live');
-SELECT period_start, resource, account, quantity FROM live.usage_total ORDER BY period_start, resource;
-SELECT period_start, resource, account, quantity FROM live.current_usage ORDER BY period_start, resource;
+SELECT meter.create_stream('settle_live');
+SELECT meter.create_meter('settle_live', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
+INSERT INTO settle_live.event ("time", resource, account, action, offering) VALUES ('2024-03-05 09:15', 'vm1', 'a', 'start', 'm'), ('2024-03-05 10:05', 'vm2', 'b', 'start', 'm');
+SELECT * FROM meter.advance('settle_live');
+SELECT period_start, resource, account, quantity FROM settle_live.usage_total ORDER BY period_start, resource;
+SELECT period_start, resource, account, quantity FROM settle_live.current_usage ORDER BY period_start, resource;
 
 -- A meter that fails is told of, and holds up nobody else. (No number is as large as this one times an hour.)
-SELECT meter.create_meter('live', 'large', aggregate => 'weighted', starts => '{start}', stops => '{stop}', lateness => '0', since => '2024-03-05 09:00');
-INSERT INTO live.event ("time", resource, account, action, value) VALUES ('2024-03-05 10:06', 'vm9', 'a', 'start', ('1e131071')::numeric);
+SELECT meter.create_meter('settle_live', 'large', aggregate => 'weighted', starts => '{start}', stops => '{stop}', lateness => '0', since => '2024-03-05 09:00');
+INSERT INTO settle_live.event ("time", resource, account, action, value) VALUES ('2024-03-05 10:06', 'vm9', 'a', 'start', ('1e131071')::numeric);
 SET meter.now = '2024-03-05 11:00';
 \set VERBOSITY terse
-SELECT meter, usage_rows FROM meter.advance('live') ORDER BY meter;
+SELECT meter, usage_rows FROM meter.advance('settle_live') ORDER BY meter;
 \set VERBOSITY default
-SELECT meter, watermark, last_error FROM meter.status WHERE stream = 'live' ORDER BY meter;
-SELECT meter.drop_meter('live', 'large');
-SELECT * FROM meter.verify('live');
+SELECT meter, watermark, last_error FROM meter.status WHERE stream = 'settle_live' ORDER BY meter;
+SELECT meter.drop_meter('settle_live', 'large');
+SELECT * FROM meter.verify('settle_live');
 
 SET client_min_messages = warning;
-SELECT meter.drop_stream(name, delete_data => true) FROM unnest('{cloud,hour,names,replay,ahead,steps,live}'::text[]) name;
+SELECT meter.drop_stream(name, delete_data => true) FROM unnest('{settle_cloud,hour,settle_names,replay,ahead,steps,settle_live}'::text[]) name;

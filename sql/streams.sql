@@ -3,76 +3,76 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 \set SHOW_CONTEXT never
 
-SELECT meter.create_stream('cloud');
+SELECT meter.create_stream('streams_cloud');
 
 -- What there is: logs, partitioned by arrival with segments made ahead; a ledger; the state that is carried along; views.
 SELECT c.relname AS name, CASE c.relkind WHEN 'p' THEN 'partitioned table' WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' ELSE c.relkind::text END AS kind,
 	pg_get_expr(c.relpartbound, c.oid) AS arrivals
-FROM pg_class c WHERE relnamespace = 'cloud'::regnamespace AND relkind IN ('p', 'r', 'v') ORDER BY relname COLLATE "C";
+FROM pg_class c WHERE relnamespace = 'streams_cloud'::regnamespace AND relkind IN ('p', 'r', 'v') ORDER BY relname COLLATE "C";
 SELECT table_name, string_agg(column_name || ' ' || data_type || CASE collation_name WHEN 'C' THEN ' C' ELSE '' END, ', ' ORDER BY ordinal_position) AS columns
-FROM information_schema.columns WHERE table_schema = 'cloud' AND table_name IN ('event', 'measure', 'usage', 'usage_total', 'current_usage')
+FROM information_schema.columns WHERE table_schema = 'streams_cloud' AND table_name IN ('event', 'measure', 'usage', 'usage_total', 'current_usage')
 GROUP BY table_name ORDER BY table_name COLLATE "C";
 
 -- All of it is the maker's; nothing is a member of the extension, and no table has a column of the extension's types.
-SELECT count(*) AS of_others FROM pg_class WHERE relnamespace = 'cloud'::regnamespace AND pg_get_userbyid(relowner) <> current_user;
+SELECT count(*) AS of_others FROM pg_class WHERE relnamespace = 'streams_cloud'::regnamespace AND pg_get_userbyid(relowner) <> current_user;
 SELECT count(*) AS members FROM pg_depend d JOIN pg_class c ON d.objid = c.oid
-WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relnamespace = 'cloud'::regnamespace;
+WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relnamespace = 'streams_cloud'::regnamespace;
 SELECT count(*) AS columns_of_its_types FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid JOIN pg_type t ON t.oid = atttypid
-WHERE c.relnamespace = 'cloud'::regnamespace AND c.relkind IN ('r', 'p') AND t.typnamespace = 'meter'::regnamespace;
+WHERE c.relnamespace = 'streams_cloud'::regnamespace AND c.relkind IN ('r', 'p') AND t.typnamespace = 'meter'::regnamespace;
 -- The one index of the ledger is its primary key; the newest segment has no btree that writers would have to keep up.
 SELECT indrelid::regclass AS "table", am.amname, pg_get_indexdef(indexrelid, 1, true) AS first_column
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam
-WHERE c.relnamespace = 'cloud'::regnamespace AND (indrelid::regclass::text LIKE 'cloud.event%' OR indrelid = 'cloud.usage'::regclass) ORDER BY 1, 2;
+WHERE c.relnamespace = 'streams_cloud'::regnamespace AND (indrelid::regclass::text LIKE 'streams_cloud.event%' OR indrelid = 'streams_cloud.usage'::regclass) ORDER BY 1, 2;
 
 -- Some usage: an hour of one machine.
-SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
-INSERT INTO cloud.event ("time", resource, action, account, offering) VALUES
+SELECT meter.create_meter('streams_cloud', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
+INSERT INTO streams_cloud.event ("time", resource, action, account, offering) VALUES
 	('2024-03-05 10:00', 'vm1', 'start', 'geneva-jug', 'm'), ('2024-03-05 11:00', 'vm1', 'stop', NULL, NULL);
-COPY cloud.event ("time", resource, action, account, offering) FROM STDIN;
+COPY streams_cloud.event ("time", resource, action, account, offering) FROM STDIN;
 2024-03-05 10:30	vm2	start	geneva-jug	l
 \.
 SET meter.now = '2024-03-05 12:00';
-SELECT * FROM meter.advance('cloud');
-SELECT period_start, account, resource, dimensions, quantity, revision, settlement FROM cloud.usage ORDER BY period_start, resource;
+SELECT * FROM meter.advance('streams_cloud');
+SELECT period_start, account, resource, dimensions, quantity, revision, settlement FROM streams_cloud.usage ORDER BY period_start, resource;
 
 -- The ledger is append-only, for its owner and for superusers too.
-UPDATE cloud.usage SET quantity = 0;
-DELETE FROM cloud.usage;
-TRUNCATE cloud.usage;
-DELETE FROM cloud.usage WHERE false;
+UPDATE streams_cloud.usage SET quantity = 0;
+DELETE FROM streams_cloud.usage;
+TRUNCATE streams_cloud.usage;
+DELETE FROM streams_cloud.usage WHERE false;
 
 -- The logs are too long to be emptied by accident, and rows come in through the parent only, which numbers them.
-TRUNCATE cloud.event;
-TRUNCATE cloud.event_0;
-TRUNCATE cloud.measure;
-INSERT INTO cloud.event_0 (arrival, "time", resource, action) OVERRIDING SYSTEM VALUE VALUES (7, '2024-03-05 10:00', 'vm3', 'start');
-COPY cloud.event_0 (arrival, "time", resource, action) FROM STDIN;
+TRUNCATE streams_cloud.event;
+TRUNCATE streams_cloud.event_0;
+TRUNCATE streams_cloud.measure;
+INSERT INTO streams_cloud.event_0 (arrival, "time", resource, action) OVERRIDING SYSTEM VALUE VALUES (7, '2024-03-05 10:00', 'vm3', 'start');
+COPY streams_cloud.event_0 (arrival, "time", resource, action) FROM STDIN;
 8	2024-03-05 10:00	vm3	start
 \.
-INSERT INTO cloud.measure_1 (arrival, start_time, end_time, resource, value) OVERRIDING SYSTEM VALUE VALUES (7, '2024-03-05 10:00', '2024-03-05 11:00', 'ip', 1);
-INSERT INTO cloud.event (arrival, "time", resource, action) VALUES (9, '2024-03-05 10:00', 'vm3', 'start');
+INSERT INTO streams_cloud.measure_1 (arrival, start_time, end_time, resource, value) OVERRIDING SYSTEM VALUE VALUES (7, '2024-03-05 10:00', '2024-03-05 11:00', 'ip', 1);
+INSERT INTO streams_cloud.event (arrival, "time", resource, action) VALUES (9, '2024-03-05 10:00', 'vm3', 'start');
 
 -- What no event can be: without a time or a resource, at no finite time, of no finite value.
-INSERT INTO cloud.event ("time", resource, action) VALUES (NULL, 'vm3', 'start');
-INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-05 10:00', NULL, 'start');
-INSERT INTO cloud.event ("time", resource, action) VALUES ('infinity', 'vm3', 'start');
-INSERT INTO cloud.event ("time", resource, action) VALUES ('-infinity', 'vm3', 'start');
-INSERT INTO cloud.event ("time", resource, action, value) VALUES ('2024-03-05 10:00', 'vm3', 'start', 'NaN');
-INSERT INTO cloud.event ("time", resource, action, value) VALUES ('2024-03-05 10:00', 'vm3', 'start', 'Infinity');
+INSERT INTO streams_cloud.event ("time", resource, action) VALUES (NULL, 'vm3', 'start');
+INSERT INTO streams_cloud.event ("time", resource, action) VALUES ('2024-03-05 10:00', NULL, 'start');
+INSERT INTO streams_cloud.event ("time", resource, action) VALUES ('infinity', 'vm3', 'start');
+INSERT INTO streams_cloud.event ("time", resource, action) VALUES ('-infinity', 'vm3', 'start');
+INSERT INTO streams_cloud.event ("time", resource, action, value) VALUES ('2024-03-05 10:00', 'vm3', 'start', 'NaN');
+INSERT INTO streams_cloud.event ("time", resource, action, value) VALUES ('2024-03-05 10:00', 'vm3', 'start', 'Infinity');
 
-SELECT count(*) AS events FROM cloud.event;
-SELECT * FROM meter.verify('cloud');
+SELECT count(*) AS events FROM streams_cloud.event;
+SELECT * FROM meter.verify('streams_cloud');
 
 -- A stream is made once; a schema of another shape is not one.
 \set VERBOSITY terse
-SELECT meter.create_stream('cloud');
-CREATE SCHEMA regress_meter_other;
-SELECT meter.create_stream('regress_meter_other');
-DROP SCHEMA regress_meter_other;
-CREATE SCHEMA regress_meter_other CREATE TABLE event (id int);
-SELECT meter.create_stream('regress_meter_other');
+SELECT meter.create_stream('streams_cloud');
+CREATE SCHEMA regress_streams_other;
+SELECT meter.create_stream('regress_streams_other');
+DROP SCHEMA regress_streams_other;
+CREATE SCHEMA regress_streams_other CREATE TABLE event (id int);
+SELECT meter.create_stream('regress_streams_other');
 SET client_min_messages = warning;
-DROP SCHEMA regress_meter_other CASCADE;
+DROP SCHEMA regress_streams_other CASCADE;
 RESET client_min_messages;
 \set VERBOSITY default
 SELECT meter.create_stream(NULL);
@@ -97,28 +97,28 @@ SELECT meter.drop_stream('Bob''s "cloud"', delete_data => true);
 RESET client_min_messages;
 
 -- drop_stream forgets the stream and its meters; logs and ledger stay, unless they are to go too.
-SELECT meter.drop_stream('cloud');
-SELECT count(*) AS streams FROM meter.stream WHERE name = 'cloud';
-SELECT (SELECT count(*) FROM cloud.event) AS events, (SELECT count(*) FROM cloud.usage) AS usage_rows;
-DELETE FROM cloud.usage;
+SELECT meter.drop_stream('streams_cloud');
+SELECT count(*) AS streams FROM meter.stream WHERE name = 'streams_cloud';
+SELECT (SELECT count(*) FROM streams_cloud.event) AS events, (SELECT count(*) FROM streams_cloud.usage) AS usage_rows;
+DELETE FROM streams_cloud.usage;
 -- Made again over them, it goes on where it was: nothing is billed twice.
-SELECT meter.create_stream('cloud');
-SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
-SELECT * FROM meter.advance('cloud');
+SELECT meter.create_stream('streams_cloud');
+SELECT meter.create_meter('streams_cloud', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
+SELECT * FROM meter.advance('streams_cloud');
 SET meter.now = '2024-03-05 13:00';
-SELECT * FROM meter.advance('cloud');
-SELECT period_start, account, resource, dimensions, quantity, revision, settlement FROM cloud.usage ORDER BY period_start, resource;
-SELECT * FROM meter.verify('cloud');
+SELECT * FROM meter.advance('streams_cloud');
+SELECT period_start, account, resource, dimensions, quantity, revision, settlement FROM streams_cloud.usage ORDER BY period_start, resource;
+SELECT * FROM meter.verify('streams_cloud');
 SET client_min_messages = warning;
-SELECT meter.drop_stream('cloud', delete_data => true);
+SELECT meter.drop_stream('streams_cloud', delete_data => true);
 RESET client_min_messages;
-SELECT to_regnamespace('cloud') IS NULL AS gone;
+SELECT to_regnamespace('streams_cloud') IS NULL AS gone;
 
 -- Who may: somebody who may create a schema makes a stream and works on it; a stranger may not.
-CREATE ROLE regress_meter_owner;
-CREATE ROLE regress_meter_stranger;
-SELECT format('GRANT CREATE ON DATABASE %I TO regress_meter_owner', current_database()) \gexec
-SET ROLE regress_meter_owner;
+CREATE ROLE regress_streams_owner;
+CREATE ROLE regress_streams_stranger;
+SELECT format('GRANT CREATE ON DATABASE %I TO regress_streams_owner', current_database()) \gexec
+SET ROLE regress_streams_owner;
 SELECT meter.create_stream('owned');
 SELECT meter.create_meter('owned', 'vm', starts => '{start}', stops => '{stop}', lateness => '0');
 INSERT INTO owned.event ("time", resource, action, account) VALUES ('2024-03-05 10:00', 'vm1', 'start', 'a');
@@ -127,7 +127,7 @@ SELECT count(*) AS rows, sum(quantity) AS minutes FROM owned.usage;
 DELETE FROM owned.usage;
 RESET ROLE;
 SELECT DISTINCT pg_get_userbyid(relowner) AS owner FROM pg_class WHERE relnamespace = 'owned'::regnamespace;
-SET ROLE regress_meter_stranger;
+SET ROLE regress_streams_stranger;
 SELECT meter.create_stream('mine');
 SELECT * FROM meter.advance('owned');
 SELECT meter.create_meter('owned', 'more', starts => '{start}', stops => '{stop}');
@@ -135,12 +135,12 @@ SELECT meter.drop_meter('owned', 'vm');
 SELECT meter.drop_stream('owned');
 SELECT * FROM meter.verify('owned');
 SELECT meter.resume('owned');
-UPDATE meter.meter SET watermark = NULL;
+UPDATE meter.meter SET watermark = NULL WHERE stream = 'owned';
 SET meter.now = '2030-01-01';
 RESET ROLE;
 SELECT * FROM meter.verify('owned');
 SET client_min_messages = warning;
 SELECT meter.drop_stream('owned', delete_data => true);
 RESET client_min_messages;
-SELECT format('REVOKE CREATE ON DATABASE %I FROM regress_meter_owner', current_database()) \gexec
-DROP ROLE regress_meter_owner, regress_meter_stranger;
+SELECT format('REVOKE CREATE ON DATABASE %I FROM regress_streams_owner', current_database()) \gexec
+DROP ROLE regress_streams_owner, regress_streams_stranger;

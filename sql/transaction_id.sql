@@ -71,20 +71,20 @@ FROM (SELECT period_start, resource, ROW(period_start, resource) IS DISTINCT FRO
 SELECT bool_and(period_start >= before) AS grow_with_time FROM (SELECT period_start, lag(period_start) OVER (ORDER BY id) AS before FROM named) q;
 
 -- The rows of a ledger carry these names.
-SELECT meter.create_stream('cloud');
-SELECT meter.create_meter('cloud', 'vm', starts => '{start}', stops => '{stop}', dimensions => '{offering,zone}', lateness => '0');
-INSERT INTO cloud.event ("time", resource, account, action, offering) VALUES
+SELECT meter.create_stream('transaction_id_cloud');
+SELECT meter.create_meter('transaction_id_cloud', 'vm', starts => '{start}', stops => '{stop}', dimensions => '{offering,zone}', lateness => '0');
+INSERT INTO transaction_id_cloud.event ("time", resource, account, action, offering) VALUES
 	('2024-03-05 10:15', 'vm1', 'geneva-jug', 'start', 'm'), ('2024-03-05 10:15', 'vm2', NULL, 'start', NULL);
 SET meter.now = '2024-03-05 12:00';
-SELECT * FROM meter.advance('cloud');
-INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-05 10:45', 'vm1', 'stop'), ('2024-03-05 11:45', 'vm2', 'stop');
-SELECT * FROM meter.advance('cloud');
+SELECT * FROM meter.advance('transaction_id_cloud');
+INSERT INTO transaction_id_cloud.event ("time", resource, action) VALUES ('2024-03-05 10:45', 'vm1', 'stop'), ('2024-03-05 11:45', 'vm2', 'stop');
+SELECT * FROM meter.advance('transaction_id_cloud');
 SELECT transaction_id, period_start, resource, account, dimensions, revision, quantity,
-	transaction_id = pg_temp.transaction_id('cloud', meter, resource, account, dimensions, period_start, revision) AS same
-FROM cloud.usage ORDER BY transaction_id;
-SELECT * FROM meter.verify('cloud');
+	transaction_id = pg_temp.transaction_id('transaction_id_cloud', meter, resource, account, dimensions, period_start, revision) AS same
+FROM transaction_id_cloud.usage ORDER BY transaction_id;
+SELECT * FROM meter.verify('transaction_id_cloud');
 SET client_min_messages = warning;
-SELECT meter.drop_stream('cloud', delete_data => true);
+SELECT meter.drop_stream('transaction_id_cloud', delete_data => true);
 
 -- What has no name.
 SELECT meter.transaction_id(NULL, 'm', 'r', 'A', '{}', '2024-03-05', 0);
