@@ -55,7 +55,7 @@ DEBIAN_PGXS := $(wildcard $(foreach v,15 18 17 16 14,/usr/lib/postgresql/$(v)/li
 PG_CONFIG ?= $(firstword $(DEBIAN_PGXS:/lib/pgxs=/bin/pg_config) pg_config)
 
 # installcheck, against a server that runs already and preloads meter. make check needs none.
-REGRESS = $(sort $(basename $(notdir $(wildcard sql/*.sql))))
+REGRESS = --schedule=sql/schedule
 REGRESS_OPTS = --load-extension=meter
 
 # --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------

@@ -26,7 +26,10 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Neither the caller's connection settings nor those of an outer make may lead anywhere else.
 for _variable in $(compgen -e | grep '^PG' || true); do
-	[ "$_variable" = PG_CONFIG ] || unset "$_variable"
+	case $_variable in
+		PG_CONFIG | PG_TEST_TIMEOUT_DEFAULT) ;;
+		*) unset "$_variable" ;;
+	esac
 done
 unset _variable MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES
 export LC_ALL=C.UTF-8 LANG=C.UTF-8
