@@ -8,7 +8,6 @@
  * doubled, or taken from another input.  The seed is printed.  Arguments: the
  * seed, and for how many seconds to go on.
  */
-#include <stdio.h>
 #include <time.h>
 
 #include "core/codec.h"
@@ -16,22 +15,10 @@
 #include "core/decimal.h"
 #include "core/rounding.h"
 #include "core/textform.h"
+#include "test/unit/standalone/unit.h"
 
 #define KEPT	64				/* inputs to damage further */
 #define LONGEST 4096
-
-static uint64 random_state;
-
-/* A number below the limit (splitmix64). */
-static uint32
-below(uint32 limit)
-{
-	uint64		z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return (uint32) ((z ^ (z >> 31)) % limit);
-}
 
 typedef struct Input
 {
@@ -105,7 +92,7 @@ damage(Input *input, int kind)
 	while (times-- > 0)
 	{
 		const Input *other = &kept[kind][below(KEPT)];
-		size_t		at = below((uint32) input->length + 1);
+		size_t		at = below((int) input->length + 1);
 		size_t		length = below(8) == 0 ? below(200) : below(8);
 		uint8		piece[LONGEST];
 		size_t		from;
@@ -128,12 +115,12 @@ damage(Input *input, int kind)
 				input->length -= length;
 				continue;
 			case 3:				/* put some of another in */
-				from = below((uint32) other->length + 1);
+				from = below((int) other->length + 1);
 				length = Min(length, other->length - from);
 				memcpy(piece, other->bytes + from, length);
 				break;
 			case 4:				/* double some */
-				from = below((uint32) input->length + 1);
+				from = below((int) input->length + 1);
 				length = Min(length, input->length - from);
 				memcpy(piece, input->bytes + from, length);
 				break;
@@ -282,14 +269,10 @@ keep(int kind, const void *bytes, size_t length)
 int
 main(int argc, char **argv)
 {
-	uint64		seed = argc > 1 ? strtoull(argv[1], NULL, 10) :
-	(uint64) time(NULL);
 	time_t		until = time(NULL) + (argc > 2 ? atol(argv[2]) : 10);
 	long		inputs = 0;
 
-	printf("seed %llu\n", (unsigned long long) seed);
-	fflush(stdout);
-	random_state = seed;
+	unit_seed(argc, argv);
 	while (inputs % 256 != 0 || time(NULL) < until)
 	{
 		Input		input;

@@ -7,39 +7,13 @@
  * Random histories of one resource.  The seed is printed; a first argument
  * sets it.
  */
-#include <stdio.h>
-#include <time.h>
-
 #include "core/codec.h"
 #include "core/pairing.h"
+#include "standalone/unit.h"
 
 #define HISTORIES	2000
 #define DAMAGES		50
 #define MAX_EVENTS	12
-
-static uint64 random_state;
-
-/* A number below the limit (splitmix64). */
-static int
-below(int limit)
-{
-	uint64		z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return (int) ((z ^ (z >> 31)) % (uint64) limit);
-}
-
-/* Stop with what is wrong. */
-static void
-check(bool condition, const char *promise, int history)
-{
-	if (!condition)
-	{
-		printf("history %d: %s: no\n", history, promise);
-		exit(1);
-	}
-}
 
 /* One of few texts, so that some are met again; often NULL. */
 static MeterAttr
@@ -91,13 +65,6 @@ pair(const Event *events, int nevents, int32 natts)
 	return meter_pair(&collected, NULL, natts > 0 && natts % 2 == 0 ? METER_LOOK_BACK_FIRST : METER_LOOK_BACK_NONE);
 }
 
-/* A copy of its own, so that a read past the end is seen. */
-static uint8 *
-copy(const uint8 *bytes, size_t length)
-{
-	return memcpy(palloc(length), bytes, length);
-}
-
 static uint8 *
 encode(const MeterTimeline *timeline, size_t *length)
 {
@@ -105,7 +72,7 @@ encode(const MeterTimeline *timeline, size_t *length)
 	uint8	   *bytes = palloc(bound);
 
 	*length = meter_encode(timeline, bytes);
-	check(*length <= bound, "the bound holds", -1);
+	check(*length <= bound, "the bound holds");
 	return bytes;
 }
 
@@ -116,7 +83,7 @@ same(const uint8 *a, size_t alen, const uint8 *b, size_t blen)
 }
 
 static void
-one_history(int history)
+one_history(void)
 {
 	static const int64 steps[] = {1, 1000, METER_SECOND, METER_MINUTE, METER_HOUR};
 	Event		events[MAX_EVENTS];
@@ -154,15 +121,15 @@ one_history(int history)
 		events[j] = event;
 	}
 	other = encode(pair(events, nevents, natts), &otherlen);
-	check(same(bytes, length, other, otherlen), "the order of events does not matter", history);
+	check(same(bytes, length, other, otherlen), "the order of events does not matter");
 
 	timeline = meter_decode(copy(bytes, length), length, &problem, &position);
-	check(timeline != NULL, "what was written can be read", history);
+	check(timeline != NULL, "what was written can be read");
 	other = encode(timeline, &otherlen);
-	check(same(bytes, length, other, otherlen), "and is the same", history);
+	check(same(bytes, length, other, otherlen), "and is the same");
 
 	for (i = 0; i < (int) length; i++)
-		check(meter_decode(copy(bytes, i), i, &problem, &position) == NULL, "what is cut short is refused", history);
+		check(meter_decode(copy(bytes, i), i, &problem, &position) == NULL, "what is cut short is refused");
 
 	for (i = 0; i < DAMAGES; i++)
 	{
@@ -174,23 +141,19 @@ one_history(int history)
 		timeline = meter_decode(damaged, length, &problem, &position);
 		if (timeline == NULL)
 		{
-			check(problem != NULL && position <= length, "a refusal says what and where", history);
+			check(problem != NULL && position <= length, "a refusal says what and where");
 			continue;
 		}
 		other = encode(timeline, &otherlen);
-		check(meter_decode(other, otherlen, &problem, &position) != NULL, "what was accepted can be written", history);
+		check(meter_decode(other, otherlen, &problem, &position) != NULL, "what was accepted can be written");
 	}
 }
 
 int
 main(int argc, char **argv)
 {
-	uint64		seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64) time(NULL);
-	int			history;
-
-	printf("seed %llu\n", (unsigned long long) seed);
-	random_state = seed;
+	unit_seed(argc, argv);
 	for (history = 0; history < HISTORIES; history++)
-		one_history(history);
+		one_history();
 	return 0;
 }

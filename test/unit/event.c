@@ -8,41 +8,24 @@
  * Random events.  The seed is printed.  Arguments: the seed, and for how many
  * seconds to go on (without: a fixed number of events).
  */
-#include <stdio.h>
 #include <time.h>
 
 #include "core/decimal.h"
 #include "core/eventform.h"
 #include "core/instant.h"
+#include "standalone/unit.h"
 
 #define EVENTS		20000
 #define MAX_NODES	400
 
-static uint64 random_state;
-
-/* A number below the limit (splitmix64). */
-static int
-below(int limit)
-{
-	uint64		z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return (int) ((z ^ (z >> 31)) % (uint64) limit);
-}
-
 static char text_json[1 << 20];
 static char text_edn[1 << 20];
 
-/* Stop with what is wrong. */
+/* What a check that fails was about. */
 static void
-check(bool condition, const char *promise)
+show_texts(void)
 {
-	if (!condition)
-	{
-		printf("%s: no\n%s\n%s\n", promise, text_json, text_edn);
-		exit(1);
-	}
+	printf("%s\n%s\n", text_json, text_edn);
 }
 
 /* --- values of any kind ------------------------------------------------- */
@@ -77,8 +60,6 @@ static const char *const keys[] = {
 	"template", "version", "", "a", "b c", "quote\"d", "\xc3\xa4", "\\", "z.z", "line\nbreak",
 	"datacenter", "Zone"
 };
-
-#define COUNT(array)	((int) (sizeof(array) / sizeof((array)[0])))
 
 static Node *
 random_node(int depth)
@@ -610,18 +591,15 @@ try_event(void)
 int
 main(int argc, char **argv)
 {
-	uint64		seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64) time(NULL);
 	time_t		until = time(NULL) + (argc > 2 ? atol(argv[2]) : 0);
-	long		events = 0;
 
-	printf("seed %llu\n", (unsigned long long) seed);
-	fflush(stdout);
-	random_state = seed;
+	show_case = show_texts;
+	unit_seed(argc, argv);
 	do
 	{
 		try_event();
-		events++;
-	} while (argc > 2 ? events % 256 != 0 || time(NULL) < until : events < EVENTS);
-	printf("%ld events\n", events);
+		history++;
+	} while (argc > 2 ? history % 256 != 0 || time(NULL) < until : history < EVENTS);
+	printf("%ld events\n", history);
 	return 0;
 }

@@ -11,9 +11,7 @@
  * be.  The seed is printed.  A first argument sets it, a second one says how
  * many histories.
  */
-#include <stdio.h>
-#include <time.h>
-
+#include "standalone/unit.h"
 #include "core/observation.h"
 #include "core/pairing.h"
 
@@ -21,31 +19,6 @@
 #define MINUTES		60
 #define MAX_EVENTS	12
 #define MAX_SAID	12
-
-static uint64 random_state;
-static long history;
-
-/* A number below the limit (splitmix64). */
-static int
-below(int limit)
-{
-	uint64		z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return (int) ((z ^ (z >> 31)) % (uint64) limit);
-}
-
-/* Stop with what is wrong. */
-static void
-check(bool condition, const char *promise)
-{
-	if (!condition)
-	{
-		printf("history %ld: %s: no\n", history, promise);
-		exit(1);
-	}
-}
 
 typedef struct Event
 {
@@ -295,14 +268,12 @@ one_history(void)
 int
 main(int argc, char **argv)
 {
-	uint64		seed = argc > 1 ? strtoull(argv[1], NULL, 10) :
-	(uint64) time(NULL);
+	uint64		seed = unit_seed(argc, argv);
 	long		count = argc > 2 ? atol(argv[2]) : HISTORIES;
 
-	printf("seed %llu\n", (unsigned long long) seed);
 	for (history = 0; history < count; history++)
 	{
-		random_state = seed + (uint64) history * UINT64_C(1000003);
+		random_from(seed + (uint64) history * UINT64_C(1000003));
 		one_history();
 	}
 	printf("%ld histories\n", count);

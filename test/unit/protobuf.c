@@ -7,31 +7,12 @@
  *
  * The seed is printed; a first argument sets it.
  */
-#include <time.h>
+#include "standalone/unit.h"
 
 #include "test/fuzz/protobuf.h"
 
 #define EVENTS		1000
 #define DAMAGES		40
-
-static uint64 random_state;
-
-/* A number (splitmix64). */
-static uint64
-random_number(void)
-{
-	uint64		z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
-static int
-below(int limit)
-{
-	return (int) (random_number() % (uint64) limit);
-}
 
 static MeterAttr
 attr(const char *text)
@@ -63,13 +44,6 @@ random_event(MeterUsageEvent *event)
 		else
 			event->fields[i] = attr(texts[below(6)]);
 	}
-}
-
-/* A copy of its own, so that a read past the end is seen. */
-static uint8 *
-copy(const uint8 *bytes, size_t length)
-{
-	return memcpy(palloc(length), bytes, length);
 }
 
 /* A field that no message has. */
@@ -180,11 +154,9 @@ one_measure(void)
 int
 main(int argc, char **argv)
 {
-	uint64		seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64) time(NULL);
 	int			i;
 
-	printf("seed %llu\n", (unsigned long long) seed);
-	random_state = seed;
+	unit_seed(argc, argv);
 	describe_messages();
 	for (i = 0; i < EVENTS; i++)
 	{

@@ -9,7 +9,6 @@
  * Random histories of one resource.  The seed is printed.  A first argument
  * sets it, a second one says how many seconds to go on.
  */
-#include <stdio.h>
 #include <time.h>
 
 #include "core/codec.h"
@@ -20,37 +19,13 @@
 #include "core/pairing.h"
 #include "core/ranges.h"
 #include "core/rounding.h"
+#include "standalone/unit.h"
 #include "core/textform.h"
 
 #define HISTORIES	10000
 #define MINUTES		240			/* of a simulation */
 #define UNIT		10			/* minutes */
 #define MAX_EVENTS	24
-
-static uint64 random_state;
-static long history;
-
-/* A number below the limit (splitmix64). */
-static int
-below(int limit)
-{
-	uint64		z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return (int) ((z ^ (z >> 31)) % (uint64) limit);
-}
-
-/* Stop with what is wrong. */
-static void
-check(bool condition, const char *promise)
-{
-	if (!condition)
-	{
-		printf("history %ld: %s: no\n", history, promise);
-		exit(1);
-	}
-}
 
 /* --- the simulation ------------------------------------------------------- */
 
@@ -632,16 +607,13 @@ try_grid(void)
 int
 main(int argc, char **argv)
 {
-	uint64		seed = argc > 1 ? strtoull(argv[1], NULL, 10) :
-	(uint64) time(NULL);
+	uint64		seed = unit_seed(argc, argv);
 	time_t		until = argc > 2 ? time(NULL) + atol(argv[2]) : 0;
 
-	printf("seed %llu\n", (unsigned long long) seed);
-	fflush(stdout);
 	for (history = 0; until != 0 ? time(NULL) < until : history < HISTORIES;
 		 history++)
 	{
-		random_state = seed * UINT64_C(1000000007) + (uint64) history;
+		random_from(seed * UINT64_C(1000000007) + (uint64) history);
 		try_pairing();
 		if (history % 8 == 0)
 		{
