@@ -5,7 +5,7 @@
 # meter.verify is empty and the ledger is what the oracle computes in plain SQL.
 #
 #   METER_SEED=n              the same choices again (what meets what depends on the machine all the same)
-#   METER_CHAOS_SECONDS=n     for how long, 45 s by default
+#   METER_CHAOS_SECONDS=n     for how long, 25 s by default
 use strict;
 use warnings;
 use FindBin;
@@ -18,7 +18,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $seed     = seed();
-my $duration = $ENV{METER_CHAOS_SECONDS} || 45;
+my $duration = $ENV{METER_CHAOS_SECONDS} || 25;
 my $writers  = 5;
 my $begin    = seconds('2024-03-05T00:00:00Z');
 

@@ -5,7 +5,7 @@
 #
 #   METER_SEED=n      the same worlds again; each is made from the seed and its own number
 #   METER_WORLD=n     only that world
-#   METER_RANDOM=n    this many worlds instead of 80; a world has some eight histories and two meters
+#   METER_RANDOM=n    this many worlds instead of 50; a world has some eight histories and two meters
 use strict;
 use warnings;
 use FindBin;
@@ -16,7 +16,7 @@ use Test::More;
 
 my $seed  = seed();
 my $node  = start_server('random');
-my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 80));
+my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 50));
 
 sub one_of { return $_[ rand @_ ]; }
 

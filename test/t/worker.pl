@@ -171,9 +171,10 @@ subtest 'making a meter wakes the worker at commit' => sub {
 	is($node->safe_psql('postgres', "SELECT turns, next_due > now() FROM meter.worker_status WHERE database = 'woken'"),
 		"$turns|t", 'a rollback wakes nobody');
 
-	# the turn that follows PREPARE comes too early; the naptime brings the next
+	# the turn that follows PREPARE comes too early, and is waited for; the naptime brings the next
 	$node->safe_psql('woken', 'BEGIN; ' . create_meter('prepared') . "; PREPARE TRANSACTION 'p'");
 	$node->safe_psql('woken', "COMMIT PREPARED 'p'");
+	wait_worker($node, 'woken', "state = 'waiting' AND turns > $turns");
 	configure($node, "meter.naptime = '1s'");
 	ok(wait_settled($node, 'woken', 24, 'prepared'), 'a shorter naptime holds at once; a prepared meter is settled after it');
 	ledger_is($node, 'woken', 24, 'the ledger is right', 'prepared');
