@@ -143,6 +143,9 @@ endif
 override autodepend = yes
 include $(PGXS)
 
+# Of the same name as in make check: some messages tell it.
+CONTRIB_TESTDB = meter_regress
+
 # One run makes both files. They are not ours to mend, so their warnings are nobody's.
 PROTOC_C ?= protoc-c
 %.pb-c.c %.pb-c.h: %.proto
