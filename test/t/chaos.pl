@@ -299,7 +299,7 @@ sub child
 		return;
 	}
 	srand($seed + $number);
-	while (time() < $end && !-e "$work/stop")
+	while (!-e "$work/stop")
 	{
 		$turn->($number);
 	}
@@ -316,7 +316,14 @@ my $next_kill  = time() + 3 + rand($duration / 5);
 my $next_check = time() + $duration / 4;
 my $late_meter = 0;
 
-while (time() < $end)
+# On a machine that is busy with other things it takes longer until there is enough to look at.
+sub enough
+{
+	my $answer = session('enough', "SELECT count(*) > 12 * $duration FROM cloud.event;\nSELECT count(*) > 3 FROM meter.log_segments('cloud') WHERE state = 'sealed';\n");
+	return defined $answer && $answer =~ /^t\nt$/;
+}
+
+while (time() < $end || (time() < $end + $PostgreSQL::Test::Utils::timeout_default && !enough()))
 {
 	sleep(0.3);
 	$now += 60 * int(rand(80));
