@@ -16,7 +16,7 @@ unit_seed(int argc, char **argv)
 {
 	const char *given = argc > 1 ? argv[1] : getenv("METER_SEED");
 	uint64		seed = given != NULL ? strtoull(given, NULL, 10) :
-		(uint64) time(NULL);
+	(uint64) time(NULL);
 
 	printf("METER_SEED=%llu\n", (unsigned long long) seed);
 	fflush(stdout);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core.h"
+#include "core/core.h"
 
 #define COUNT(array)	((int) (sizeof(array) / sizeof((array)[0])))
 
