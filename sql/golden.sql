@@ -12,6 +12,9 @@ SET extra_float_digits = 1;
 SET client_min_messages = warning;
 SET meter.segment_rows = 0;
 \set SHOW_CONTEXT never
+-- so that one line that is other makes no other one so
+\pset format unaligned
+\pset fieldsep ' | '
 CREATE SCHEMA golden;
 
 -- ---------------------------------------------------------------- chance that is none
@@ -134,6 +137,16 @@ BEGIN
 		CASE key WHEN 'increment' THEN '"precision"' ELSE key END, value), '' ORDER BY key) FROM jsonb_each_text(options)));
 END $$;
 
+-- What a statement comes to, of which nothing stays.
+CREATE FUNCTION golden.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE statement;
+	RAISE EXCEPTION 'accepted' USING errcode = '00001';
+EXCEPTION
+	WHEN SQLSTATE '00001' THEN RETURN 'accepted';
+	WHEN OTHERS THEN RETURN sqlstate;
+END $$;
+
 CREATE FUNCTION golden.look(of_stream text, VARIADIC parts text[])
 RETURNS TABLE (part text, meter text, "rows" bigint, total numeric, digest text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -223,6 +236,10 @@ CALL golden.live('golden_cloud', :cloud_begins, 53, 80, 3);
 SELECT meter.release('golden_cloud', 'vm', (SELECT array_agg(arrival ORDER BY arrival) FROM golden_cloud.held WHERE meter = 'vm' AND arrival % 3 = 0)),
 	meter.release('golden_cloud', 'gb'), meter.release('golden_cloud', 'exact');
 SELECT * FROM meter.verify('golden_cloud', 'vm', '[2024-03-30 05:00Z, 2024-03-31 08:10Z)');
+-- no watermark goes back with the clock; held stops are told of first
+SELECT set_config('meter.now', '2024-03-30 17:10:00+00', false);
+SELECT meter, watermark, usage_rows, adjustments, late_rows FROM meter.advance('golden_cloud');
+SELECT resource, "time" FROM golden_cloud.anomaly LIMIT 10;
 CALL golden.live('golden_cloud', :cloud_begins, 80, 116, 6);
 CALL golden.deliver('golden_cloud', '2024-04-02 20:00Z', 'infinity');
 SET meter.now = '2024-04-03 12:00Z';
@@ -357,6 +374,20 @@ CALL golden.live('golden_fleet', :fleet_begins, 0, 32, 4);
 SELECT * FROM golden.look('golden_fleet', 'ledger', 'totals', 'settled', 'live', 'state', 'held', 'observation', 'found', 'snapshot', 'compared', 'settlement', 'status', 'anomaly');
 SELECT * FROM meter.verify('golden_fleet');
 SELECT source, at, resource, problem, correction, "time" FROM golden.found WHERE resource IN ('f1', 'f2', 'f3', 'f4', 'f5') ORDER BY at, source, resource, problem;
+-- snapshots that are refused: of the future, with a resource twice, running since later, for no meter, other than it was, empty, with too many stops
+SELECT problem, golden.try(format('INSERT INTO golden_fleet.inventory (source, at, resource, entity, since, meter) VALUES %s;
+	SELECT count(*) FROM meter.reconcile(''golden_fleet'', ''api'', %L%s)', given, at, options))
+FROM (VALUES
+	('future', $$('api', '2024-04-01 00:00Z', 'f1', 'vm', NULL, NULL)$$, '2024-04-01 00:00Z', ', max_stops => 100'),
+	('twice', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL), ('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ', max_stops => 100'),
+	('since', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', '2024-03-31 13:51Z', NULL)$$, '2024-03-31 13:50Z', ', max_stops => 100'),
+	('meter', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, 'none')$$, '2024-03-31 13:50Z', ', max_stops => 100'),
+	('other', (SELECT format($$('api', %L, 'f99', 'vm', NULL, NULL)$$, max(at)) FROM golden_fleet.snapshot WHERE source = 'api'),
+		(SELECT max(at)::text FROM golden_fleet.snapshot WHERE source = 'api'), ', max_stops => 100'),
+	('empty', $$('agent', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ''),
+	('stops', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ', max_stops => 1'),
+	('stops', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ''),
+	('none', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ', max_stops => 100')) r (problem, given, at, options);
 -- another meter is compared with what there is; observations are taken back
 SELECT golden.create_meter('golden_fleet', 'new', 'duration', '{"entity": "vm", "starts": "{start}", "stops": "{stop}", "dimensions": "{zone}", "lateness": "0",
 	"max_lateness": "3 days"}');
