@@ -60,7 +60,7 @@ REGRESS_OPTS = --load-extension=meter
 
 # --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------
 
-RUNNERS = demo check check-regress check-isolation check-tap check-unit check-docs lint format bench soak fuzz help pg_config core
+RUNNERS = demo check check-regress check-isolation check-tap check-unit check-docs lint format bench soak fuzz mutants help pg_config core
 
 ifneq ($(filter $(RUNNERS),$(MAKECMDGOALS)),)
 
@@ -90,6 +90,9 @@ soak:
 fuzz:
 	@test/fuzz/run $(SECONDS)
 
+mutants:
+	@test/mutants/run '$(MUTANTS)'
+
 pg_config:
 	@echo '$(PG_CONFIG)'
 
@@ -109,6 +112,7 @@ help:
 	@echo "make bench           benchmarks: tables of ratios; BENCH='timelines settle' picks some"
 	@echo 'make soak            random tests for hours'
 	@echo 'make fuzz            the pure core as a plain program, five minutes; SECONDS=n'
+	@echo "make mutants         breaks the engine's rules one at a time: does sql/golden.sql notice? MUTANTS='pairing 3' picks some"
 	@echo 'make installcheck    the SQL tests against a running server that preloads meter'
 	@echo 'make clean           removes what was built'
 
