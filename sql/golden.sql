@@ -46,10 +46,10 @@ CREATE PROCEDURE golden.deliver(of_stream text, after timestamptz, upto timestam
 BEGIN
 	EXECUTE format('INSERT INTO %I.event (source, id, "time", resource, account, entity, action, offering, value, attributes)
 		SELECT source, id, "time", resource, account, entity, action, offering, value, attributes FROM golden.arriving
-		WHERE stream = $1 AND log = ''event'' AND arrives > $2 AND arrives <= $3 ORDER BY arrives, seq', of_stream) USING of_stream, after, upto;
+		WHERE stream = $1 AND log = ''event'' AND arrives > $2 AND arrives <= $3 ORDER BY arrives, seq, source', of_stream) USING of_stream, after, upto;
 	EXECUTE format('INSERT INTO %I.measure (source, id, start_time, end_time, resource, account, entity, value, attributes)
 		SELECT source, id, "time", end_time, resource, account, entity, value, attributes FROM golden.arriving
-		WHERE stream = $1 AND log = ''measure'' AND arrives > $2 AND arrives <= $3 ORDER BY arrives, seq', of_stream) USING of_stream, after, upto;
+		WHERE stream = $1 AND log = ''measure'' AND arrives > $2 AND arrives <= $3 ORDER BY arrives, seq, source', of_stream) USING of_stream, after, upto;
 END $$;
 
 -- What exists, as sources have it: it arrives and is reconciled in the order in which it becomes known.
@@ -351,10 +351,13 @@ FROM (SELECT 'f' || r || '.' || i AS k, r, at, row_number() OVER (PARTITION BY r
 -- What the log is told: a third is lost, of which half comes a day later.
 INSERT INTO golden.arriving
 SELECT 'golden_fleet', 'event', row_number() OVER (ORDER BY k COLLATE "C"), at + CASE golden.rnd(k || 'fate', 6) WHEN 0 THEN '26 hours' ELSE golden.delay(k) END,
-	CASE WHEN golden.rnd(k || 'whose', 20) = 0 THEN 'other' ELSE source END, CASE WHEN golden.rnd(k || 'id', 3) > 0 THEN k END, at, NULL, 'f' || r,
+	CASE WHEN golden.rnd(k || 'whose', 20) = 0 THEN 'other' ELSE source END, CASE WHEN golden.rnd(k || 'id', 3) > 0 THEN k END, at, NULL::timestamptz, 'f' || r,
 	CASE WHEN action <> 'stop' AND golden.rnd(k || 'named', 3) > 0 THEN account END, 'vm', action,
 	CASE WHEN action <> 'stop' THEN offering END, CASE WHEN action <> 'stop' THEN value END, CASE WHEN action <> 'stop' THEN jsonb_build_object('zone', zone) END
-FROM golden.truth WHERE golden.rnd(k || 'fate', 6) <> 1;
+FROM golden.truth WHERE golden.rnd(k || 'fate', 6) <> 1
+UNION ALL	-- two sources say so at one instant
+SELECT 'golden_fleet', 'event', 10000, :fleet_begins::timestamptz + '61 minutes'::interval, s, 'tied', :fleet_begins::timestamptz + '1 hour'::interval, NULL::timestamptz, 'tied', 'A', 'vm',
+	'start', 's', 3, NULL FROM unnest('{api,agent}'::text[]) s;
 
 -- What snapshots tell: who runs, with lies and gaps.
 INSERT INTO golden.listed
@@ -373,11 +376,18 @@ CROSS JOIN LATERAL (SELECT s.source || s.at || t.k AS x) x
 CROSS JOIN LATERAL (SELECT max(b.at) AS since FROM golden.truth b WHERE b.r = t.r AND b.at <= s.at AND b.action = 'start') b
 WHERE t.action <> 'stop' AND golden.rnd(x || 'gap', 10) > 0 AND (t.source = s.source OR golden.rnd(x || 'foreign', 10) = 0)
 UNION ALL
+SELECT 'golden_fleet', s.at + s.late + '20 minutes', s.source, s.at, 'tied', NULL, 'vm', NULL, NULL, NULL, NULL, NULL
+FROM snapshots s WHERE s.source = 'api' AND s.at < :fleet_begins::timestamptz + '30 hours'::interval
+UNION ALL	-- nothing ever happened to it, and both list it at one instant
+SELECT 'golden_fleet', s.at + s.late + '20 minutes', s.source, s.at, 'of both', s.source, 'vm', s.source, 4, s.at - '3 hours'::interval, NULL, NULL
+FROM snapshots s WHERE s.at IN (SELECT n.at FROM snapshots n GROUP BY n.at HAVING count(*) = 2)
+UNION ALL
 SELECT 'golden_fleet', s.at + s.late + '20 minutes', s.source, s.at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM snapshots s;
 
 SELECT golden.create_meter('golden_fleet', name, aggregate, options::jsonb) FROM (VALUES
 	('vm', 'duration', '{"entity": "vm", "starts": "{start}", "stops": "{stop}", "changes": "{resize}", "lateness": "0", "max_lateness": "40 hours"}'),
 	('load', 'weighted', '{"starts": "{start}", "stops": "{stop}", "changes": "{resize}", "dimensions": "{zone}", "clock": "source", "lateness": "0", "max_lateness": "30 hours"}'),
+	('strict', 'duration', '{"entity": "vm", "starts": "{start}", "stops": "{stop}", "dimensions": "{}", "lateness": "0", "max_lateness": "4 hours"}'),
 	('any', 'duration', '{"starts": "{start}", "stops": "{stop}", "dimensions": "{}", "rounding": "none", "clock": "event", "lateness": "30 minutes",
 		"max_lateness": "1 day", "period": "1 day", "timezone": "Europe/Berlin"}')
 ) m (name, aggregate, options);
@@ -386,12 +396,12 @@ SELECT meter.set_source('golden_fleet', 'agent', '3 hours');
 CALL golden.live('golden_fleet', :fleet_begins, 0, 32, 4);
 SELECT * FROM golden.look('golden_fleet', 'ledger', 'totals', 'settled', 'live', 'state', 'held', 'observation', 'found', 'snapshot', 'compared', 'settlement', 'status', 'anomaly');
 SELECT * FROM meter.verify('golden_fleet');
-SELECT source, at, resource, problem, correction, "time" FROM golden.found WHERE resource IN ('f1', 'f2', 'f3', 'f4', 'f5') ORDER BY at, source, resource, problem;
+SELECT source, at, resource, problem, correction, "time" FROM golden.found WHERE resource IN ('f1', 'f2', 'f3', 'f4', 'f5', 'of both', 'tied') ORDER BY at, source, resource, problem;
 -- snapshots that are refused: of the future, with a resource twice, running since later, for no meter, other than it was, empty, with too many stops
 SELECT problem, golden.try(format('INSERT INTO golden_fleet.inventory (source, at, resource, entity, since, meter) VALUES %s;
 	SELECT count(*) FROM meter.reconcile(''golden_fleet'', ''api'', %L%s)', given, at, options))
 FROM (VALUES
-	('future', $$('api', '2024-04-01 00:00Z', 'f1', 'vm', NULL, NULL)$$, '2024-04-01 00:00Z', ', max_stops => 100'),
+	('future', $$('api', '2024-04-01 00:00Z', 'f1', 'vm', NULL, NULL)$$, '2024-04-01 00:00Z', ', dry_run => true'),
 	('twice', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL), ('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ', max_stops => 100'),
 	('since', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', '2024-03-31 13:51Z', NULL)$$, '2024-03-31 13:50Z', ', max_stops => 100'),
 	('meter', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, 'none')$$, '2024-03-31 13:50Z', ', max_stops => 100'),
