@@ -29,6 +29,8 @@ SQL_PARTS = \
 	src/commands/inbox.sql \
 	src/log/segment.sql \
 	src/commands/create_meter.sql \
+	src/commands/alter_meter.sql \
+	src/commands/resume.sql \
 	src/engine/settle_functions.sql \
 	src/engine/measures.sql \
 	src/commands/advance.sql \

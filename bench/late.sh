@@ -18,7 +18,7 @@ history() {
 			-c "SET meter.now = '2024-03-01 00:00Z'" -c "CALL meter.run('$stream')"
 	done
 	psql -XqAt -v ON_ERROR_STOP=1 -c "SET meter.now = '2024-03-31 00:00Z'" -c "CALL meter.run('$stream')" \
-		-c "VACUUM ANALYZE $stream.event" -c "VACUUM ANALYZE $stream.usage" -c "VACUUM ANALYZE $stream.resource_state"
+		-c "VACUUM ANALYZE $stream.event" -c "VACUUM ANALYZE $stream.usage" -c "VACUUM ANALYZE $stream._resource_state"
 }
 
 # late STREAM EVENTS ROUND: milliseconds of a step that has 1,000 late events.

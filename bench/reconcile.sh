@@ -21,7 +21,7 @@ psql -XqAt -v ON_ERROR_STOP=1 -c "SELECT meter.create_stream('bench')" \
 psql -XqAt -v ON_ERROR_STOP=1 -c "INSERT INTO bench.event (source, \"time\", resource, account, entity, action, offering)
 	SELECT 'dc', '2024-03-05 00:00Z'::timestamptz + i % 3600 * interval '1 s', md5((i)::text)::uuid::text, 'account-' || i % 1000, 'vm', 'start', 'm' || i % 4
 	FROM generate_series(1, $RESOURCES) i"
-psql -XqAt -c "SET meter.now = '2024-03-05 01:00Z'" -c "CALL meter.run('bench')" -c 'VACUUM ANALYZE bench.event' -c 'VACUUM ANALYZE bench.resource_state'
+psql -XqAt -c "SET meter.now = '2024-03-05 01:00Z'" -c "CALL meter.run('bench')" -c 'VACUUM ANALYZE bench.event' -c 'VACUUM ANALYZE bench._resource_state'
 
 snapshots=() plains=() agains=()
 for round in 1 2 3; do
@@ -31,10 +31,10 @@ for round in 1 2 3; do
 	psql -XqAt -c 'VACUUM ANALYZE bench.inventory' -c CHECKPOINT
 	plains+=("$(timed 'SET enable_nestloop = off' 'SET enable_mergejoin = off' 'SET max_parallel_workers_per_gather = 0' \
 		"SELECT count(*) FROM bench.inventory i WHERE source = 'dc' AND at = '$at' AND NOT EXISTS
-			(SELECT FROM bench.resource_state r WHERE r.meter = 'vm' AND r.resource = i.resource)")")
+			(SELECT FROM bench._resource_state r WHERE r.meter = 'vm' AND r.resource = i.resource)")")
 	snapshots+=("$(timed "SET meter.now = '$at'" "SELECT count(*) FROM meter.reconcile('bench', 'dc', '$at')")")
 	agains+=("$(timed "SET meter.now = '$at'" "SELECT count(*) FROM meter.reconcile('bench', 'dc', '$at')")")
-	psql -XqAt -c "SET meter.now = '2024-03-05 0$((round + 1)):00Z'" -c "CALL meter.run('bench')" -c 'VACUUM ANALYZE bench.event' -c 'VACUUM ANALYZE bench.resource_state'
+	psql -XqAt -c "SET meter.now = '2024-03-05 0$((round + 1)):00Z'" -c "CALL meter.run('bench')" -c 'VACUUM ANALYZE bench.event' -c 'VACUUM ANALYZE bench._resource_state'
 done
 [ -z "$(psql -XqAt -c "SELECT * FROM meter.verify('bench') LIMIT 1")" ] || die "verify is not empty"
 say "reconcile: $(psql -XqAt -c "SELECT string_agg(starts || ' starts, ' || stops || ' stops, ' || changes || ' changes', '; ' ORDER BY at) FROM bench.snapshot")"

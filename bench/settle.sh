@@ -19,7 +19,7 @@ psql -XqAt -v ON_ERROR_STOP=1 -c "SELECT meter.create_stream('bench')" \
 insert_events "'2024-03-05 00:00Z'::timestamptz + i % 3600 * interval '1 s'" "'start'" "generate_series(1, $RESOURCES)"
 psql -XqAt -c 'VACUUM ANALYZE bench.event'
 backlog=$(timed "SET meter.now = '2024-03-05 01:00Z'" "SELECT usage_rows FROM meter.advance('bench')")
-psql -XqAt -c 'VACUUM ANALYZE bench.resource_state' -c 'CREATE UNLOGGED TABLE rows AS SELECT * FROM bench.usage WHERE false' \
+psql -XqAt -c 'VACUUM ANALYZE bench._resource_state' -c 'CREATE UNLOGGED TABLE rows AS SELECT * FROM bench.usage WHERE false' \
 	-c 'CREATE TABLE plain (LIKE bench.usage INCLUDING ALL)'
 
 say "settle: closing an hour with $((RESOURCES / 100)) events in it, five rounds"

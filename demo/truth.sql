@@ -9,7 +9,7 @@ SELECT account, resource, sum(seconds) AS seconds, bool_or(goes_on) AS goes_on
 FROM (SELECT account, resource, quantity, false FROM cloud.usage WHERE meter = 'task'
       UNION ALL
       SELECT s.account, s.resource, -extract(epoch FROM m.watermark - s.since), true
-      FROM cloud.resource_state AS s JOIN meter.meter AS m ON m.stream = 'cloud' AND m.name = s.meter
+      FROM cloud._resource_state AS s JOIN meter.meter AS m ON m.stream = 'cloud' AND m.name = s.meter
       WHERE s.meter = 'task' AND s.active) AS part (account, resource, seconds, goes_on)
 GROUP BY account, resource;
 

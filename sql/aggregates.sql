@@ -8,7 +8,7 @@ INSERT INTO vm VALUES
 	('a', '2024-03-05 12:00', true, 'small', 2), ('a', '2024-03-05 12:40', NULL, 'large', 8), ('a', '2024-03-05 13:30', false, NULL, NULL),
 	('b', '2024-03-05 12:10', true, 'small', 2), ('b', '2024-03-05 12:50', false, NULL, NULL), ('b', '2024-03-05 14:00', true, NULL, NULL);
 
--- billed: duration(timeline(…)) in one step; exact, in a window, in units of precision (rounded up).
+-- billed: duration(timeline(…)) in one step; exact, in a window, in units of increment (rounded up).
 SELECT name, meter.billed("time", active), meter.billed("time", active, '[2024-03-05 12:30, 2024-03-05 15:00)') AS in_window,
 	meter.billed("time", active, '[2024-03-05 12:30, 2024-03-05 15:00)', '1 hour') AS hours, meter.billed("time", active, NULL, '15 minutes') AS quarters
 FROM vm GROUP BY name ORDER BY name;

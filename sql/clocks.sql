@@ -20,10 +20,10 @@ SELECT event_clock, clock_position FROM meter.meter JOIN meter.log_progress USIN
 -- What came after is read once: the one that is far away is remembered by its time alone.
 INSERT INTO clocks_cloud.event ("time", resource, account, action) SELECT '2024-03-01 11:30'::timestamptz + i * interval '1 second', 'vm4', 'a', 'start' FROM generate_series(1, 1000) i;
 SELECT watermark, usage_rows FROM meter.advance('clocks_cloud');
-SELECT event_clock, clock_position, (SELECT count(*) FROM clocks_cloud.future) AS remembered FROM meter.meter JOIN meter.log_progress USING (stream) WHERE stream = 'clocks_cloud';
+SELECT event_clock, clock_position, (SELECT count(*) FROM clocks_cloud._future) AS remembered FROM meter.meter JOIN meter.log_progress USING (stream) WHERE stream = 'clocks_cloud';
 SET meter.now = '2024-03-01 12:30';
 SELECT watermark, usage_rows FROM meter.advance('clocks_cloud');
-SELECT event_clock, clock_position, (SELECT count(*) FROM clocks_cloud.future) AS remembered FROM meter.meter JOIN meter.log_progress USING (stream) WHERE stream = 'clocks_cloud';
+SELECT event_clock, clock_position, (SELECT count(*) FROM clocks_cloud._future) AS remembered FROM meter.meter JOIN meter.log_progress USING (stream) WHERE stream = 'clocks_cloud';
 -- Set back by hand, now takes nothing back, and holds the clock.
 SET meter.now = '2024-03-01 11:00';
 SELECT watermark, usage_rows FROM meter.advance('clocks_cloud');
@@ -57,12 +57,12 @@ BEGIN
 		END LOOP;
 	END LOOP;
 END$$;
-SELECT clock_position = (SELECT max(arrival) FROM clocks_random.event) AS read_once, (SELECT count(*) FROM clocks_random.future) = (SELECT count(DISTINCT "time") FROM clocks_random.event
-	WHERE "time" > current_setting('meter.now')::timestamptz) AS rest_remembered, (SELECT count(*) > 20 FROM clocks_random.future) AS some FROM meter.log_progress WHERE stream = 'clocks_random';
+SELECT clock_position = (SELECT max(arrival) FROM clocks_random.event) AS read_once, (SELECT count(*) FROM clocks_random._future) = (SELECT count(DISTINCT "time") FROM clocks_random.event
+	WHERE "time" > current_setting('meter.now')::timestamptz) AS rest_remembered, (SELECT count(*) > 20 FROM clocks_random._future) AS some FROM meter.log_progress WHERE stream = 'clocks_random';
 SELECT * FROM meter.verify('clocks_random');
 -- A meter that is made anew reads all again.
 SELECT meter.drop_meter('clocks_random', 'm');
-SELECT count(*) FROM clocks_random.future;
+SELECT count(*) FROM clocks_random._future;
 SELECT meter.create_meter('clocks_random', 'm', starts => '{start}', stops => '{stop}', clock => 'event', since => '2024-01-01');
 DO 'BEGIN PERFORM meter.advance(''clocks_random''); END';
 SELECT event_clock = (SELECT max("time") FROM clocks_random.event WHERE "time" <= current_setting('meter.now')::timestamptz) AS same FROM meter.meter WHERE stream = 'clocks_random';

@@ -88,7 +88,7 @@ INSERT INTO ordered SELECT n, ('{"resource":"r","action":"a",' || e || '}')::met
 SELECT string_agg(n::text, ' ' ORDER BY event) FROM ordered;
 SELECT count(*) AS pairs FROM ordered a, ordered b WHERE (a.event < b.event) = (a.n < b.n) AND (a.event <= b.event) = (a.n <= b.n) AND (a.event > b.event) = (a.n > b.n)
 	AND (a.event >= b.event) = (a.n >= b.n) AND (a.event = b.event) = (a.n = b.n) AND (a.event <> b.event) = (a.n <> b.n)
-	AND sign(meter.event_cmp(a.event, b.event)) = sign(a.n - b.n) AND (a.n <> b.n OR meter.event_hash(a.event) = meter.event_hash(b.event));
+	AND sign(meter_internal.event_cmp(a.event, b.event)) = sign(a.n - b.n) AND (a.n <> b.n OR meter_internal.event_hash(a.event) = meter_internal.event_hash(b.event));
 CREATE UNIQUE INDEX ON ordered (event);
 CREATE INDEX ON ordered USING hash (event);
 SET enable_seqscan = off;

@@ -105,11 +105,11 @@ INSERT INTO golden.part VALUES
 	('totals', $$SELECT meter, ROW(account, resource, dimensions, period_start, quantity)::text, quantity FROM %1$I.usage_total$$),
 	('live', $$SELECT meter, ROW(account, resource, dimensions, period_start, quantity)::text, quantity FROM %1$I.current_usage WHERE NOT settled$$),
 	('state', $$SELECT meter, ROW(resource, active, account, dimensions, value, since, alive, absent, source, straddles, unnamed_since)::text,
-		active::int FROM %1$I.resource_state$$),
-	('reading', $$SELECT meter, ROW(resource, dimensions, "time", value)::text, value FROM %1$I.counter_state$$),
+		active::int FROM %1$I._resource_state$$),
+	('reading', $$SELECT meter, ROW(resource, dimensions, "time", value)::text, value FROM %1$I._counter_state$$),
 	('held', $$SELECT meter, ROW(log, arrival, "time", reason)::text, 1 FROM %1$I.held$$),
-	('voided', $$SELECT meter, ROW(resource, source, id)::text, 1 FROM %1$I.voided$$),
-	('future', $$SELECT meter, "time"::text, 1 FROM %1$I.future$$),
+	('voided', $$SELECT meter, ROW(resource, source, id)::text, 1 FROM %1$I._voided$$),
+	('future', $$SELECT meter, "time"::text, 1 FROM %1$I._future$$),
 	('settlement', $$SELECT meter, ROW(settlement, watermark_before, watermark, position_before, "position", measure_position_before, measure_position,
 		usage_rows, aggregate, unit, period, timezone)::text, usage_rows FROM %1$I.settlement$$),
 	('status', $$SELECT meter, ROW(active, watermark, lag, late_backlog, held, "position", settlement, failures, last_error, held_back_by, idle_sources)::text,
@@ -120,10 +120,10 @@ INSERT INTO golden.part VALUES
 		FROM %1$I.event WHERE action LIKE 'reconciled:%%'$$),
 	('snapshot', $$SELECT source, ROW(at, rows, tolerance, running, starts, stops, changes, pruned)::text, rows FROM %1$I.snapshot$$),
 	('found', $$SELECT source, ROW(at, resource, problem, correction, "time")::text, 1 FROM golden.found WHERE stream = %1$L$$),
-	('compared', $$SELECT meter, ROW(source, at)::text, 1 FROM %1$I.compared$$),
-	('floor', $$SELECT meter, ROW(log, "time")::text, 1 FROM %1$I.floor$$),
-	('floor state', $$SELECT meter, ROW(resource, active, account, dimensions, value, since, alive, absent, source)::text, active::int FROM %1$I.floor_state$$),
-	('expired', $$SELECT log, ROW(segment, rows, first_arrival, last_arrival, least_time, greatest_time)::text, rows FROM %1$I.expired$$),
+	('compared', $$SELECT meter, ROW(source, at)::text, 1 FROM %1$I._compared$$),
+	('floor', $$SELECT meter, ROW(log, "time")::text, 1 FROM %1$I._retention$$),
+	('floor state', $$SELECT meter, ROW(resource, active, account, dimensions, value, since, alive, absent, source)::text, active::int FROM %1$I._retention_state$$),
+	('expired', $$SELECT log, ROW(segment, rows, first_arrival, last_arrival, least_time, greatest_time)::text, rows FROM %1$I._expired$$),
 	-- a few rows of each meter, chosen by their names
 	('explain', $$SELECT u.meter, ROW(u.transaction_id, e.part, e."time", e.until, CASE WHEN e.action NOT LIKE 'reconciled:%%' THEN e.arrival END,
 		e.source, e.id, e.action, e.account, e.dimensions, e.value, e.quantity, regexp_replace(e.explanation, 'recorded at [-0-9.:+ ]*', 'recorded at …'))::text, 1
@@ -134,7 +134,7 @@ INSERT INTO golden.part VALUES
 CREATE FUNCTION golden.create_meter(of_stream text, name text, aggregate text, options jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('SELECT meter.create_meter(%L, %L, %L%s)', of_stream, name, aggregate, (SELECT string_agg(format(', %s => %L',
-		CASE key WHEN 'increment' THEN '"precision"' ELSE key END, value), '' ORDER BY key) FROM jsonb_each_text(options)));
+		key, value), '' ORDER BY key) FROM jsonb_each_text(options)));
 END $$;
 
 -- What a statement comes to, of which nothing stays.

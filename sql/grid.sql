@@ -46,7 +46,7 @@ SELECT count(*) AS gaps_or_overlaps FROM (SELECT period_start + billed <> lead(p
 SELECT count(*) AS longer_begins_without_a_shorter_one FROM cut long WHERE period_start > '2005-12-20' AND period > '1 hour'
 	AND NOT EXISTS (SELECT FROM cut short WHERE short.zone = long.zone AND short.period = interval '1 hour' AND short.period_start = long.period_start);
 
--- Units of precision count from local midnight, too: an hour in Kolkata begins at half past. A day is a day, however long.
+-- Units of increment count from local midnight, too: an hour in Kolkata begins at half past. A day is a day, however long.
 SELECT * FROM meter.periods('{[2024-03-05T10:10:00Z,2024-03-05T10:20:00Z)}', NULL, '1 day', '1 hour', 'up', 'Asia/Kolkata');
 SELECT * FROM meter.periods('{[2024-03-05T10:10:00Z,2024-03-05T10:40:00Z)}', NULL, '1 hour', '1 hour', 'up', 'Asia/Kolkata');
 SELECT * FROM meter.periods('{[2024-11-03T10:10:00Z,2024-11-03T10:20:00Z)}', NULL, '1 day', '1 day', 'up', 'America/New_York');

@@ -177,13 +177,13 @@ RESET meter.on_bad_event;
 ALTER TABLE inbox_cloud.rejected OWNER TO CURRENT_USER;
 -- The triggers are of use for nothing else.
 CREATE VIEW public.door AS SELECT NULL::meter.event AS event WHERE false;
-CREATE TRIGGER collect INSTEAD OF INSERT ON public.door FOR EACH ROW EXECUTE FUNCTION meter.inbox_collect();
-CREATE TRIGGER store AFTER INSERT ON public.door FOR EACH STATEMENT EXECUTE FUNCTION meter.inbox_store();
+CREATE TRIGGER collect INSTEAD OF INSERT ON public.door FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_collect();
+CREATE TRIGGER store AFTER INSERT ON public.door FOR EACH STATEMENT EXECUTE FUNCTION meter_internal.inbox_store();
 INSERT INTO public.door VALUES ('{"time":"2020-01-01T00:00:00Z","resource":"r","action":"start"}');
 CREATE TABLE public.plain (event meter.event);
-CREATE TRIGGER collect BEFORE INSERT ON public.plain FOR EACH ROW EXECUTE FUNCTION meter.inbox_collect();
+CREATE TRIGGER collect BEFORE INSERT ON public.plain FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_collect();
 INSERT INTO public.plain VALUES ('{"time":"2020-01-01T00:00:00Z","resource":"r","action":"start"}');
-SELECT meter.inbox_collect();
+SELECT meter_internal.inbox_collect();
 DROP VIEW public.door;
 DROP TABLE public.plain;
 

@@ -13,7 +13,7 @@ CREATE TEMP TABLE example AS SELECT '{:type :usage :entity :vm :action :create :
 SELECT event FROM example;
 SELECT meter.event_from_protobuf(meter.event_to_protobuf(event)) = event AS same,
 	meter.event_from_protobuf(meter.event_to_protobuf(event))::text = event::text AS same_text,
-	meter.event_to_protobuf(event) = meter.event_send(event) AS send_is_that FROM example;
+	meter.event_to_protobuf(event) = meter_internal.event_send(event) AS send_is_that FROM example;
 
 -- Times are microseconds of the Unix epoch, also before it; what protobuf can say and timestamptz cannot is refused.
 SELECT meter.event_from_protobuf(meter.event_to_protobuf('{"time":"1969-12-31T23:59:59.999999Z","resource":"r","action":"a"}'));

@@ -30,7 +30,7 @@ FROM unnest(ARRAY[
 	$$aggregate => 'sum', rounding => 'up'$$,
 	$$aggregate => 'sum', rounding => 'none'$$,
 	$$aggregate => 'sum', unit => '1 hour'$$,
-	$$aggregate => 'sum', "precision" => '1 second'$$,
+	$$aggregate => 'sum', increment => '1 second'$$,
 	$$aggregate => 'sum', period => '30 seconds'$$,
 	$$aggregate => 'sum', period => '7 hours'$$,
 	$$aggregate => 'sum', value_from => 'account'$$,
@@ -213,7 +213,7 @@ SELECT class, meter, resource, "time", detail FROM quantities_net.anomaly WHERE 
 
 -- ---------------------------------------------------------------- made again, a meter finds its usage and writes nothing
 SELECT meter.drop_meter('quantities_net', 'copies');
-SELECT count(*) FROM quantities_net.measure_key WHERE meter = 'copies';
+SELECT count(*) FROM quantities_net._measure_key WHERE meter = 'copies';
 SELECT meter.create_meter('quantities_net', 'copies', entity => 'copy', aggregate => 'sum', dimensions => '{}', lateness => '0', since => '2024-03-05 10:00Z');
 CALL meter.run('quantities_net');
 SELECT * FROM pg_temp.usage('copies') WHERE resource = 'r1';

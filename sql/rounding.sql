@@ -1,4 +1,4 @@
--- Promise: each rounding bills what it says, a unit of precision at most once, and any cut of the rounded time adds up.
+-- Promise: each rounding bills what it says, a unit of increment at most once, and any cut of the rounded time adds up.
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';

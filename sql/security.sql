@@ -45,10 +45,10 @@ SELECT last_error FROM meter.status WHERE stream = 'security_cloud';
 DROP TRIGGER later ON security_cloud.event;
 -- Nor is a stream worked on in which somebody else has a table, and could have triggers.
 CREATE ROLE regress_security_other;
-ALTER TABLE security_cloud.resource_state OWNER TO regress_security_other;
+ALTER TABLE security_cloud._resource_state OWNER TO regress_security_other;
 SELECT usage_rows FROM meter.advance('security_cloud');
 SELECT last_error FROM meter.status WHERE stream = 'security_cloud';
-ALTER TABLE security_cloud.resource_state OWNER TO regress_security_owner;
+ALTER TABLE security_cloud._resource_state OWNER TO regress_security_owner;
 SELECT usage_rows FROM meter.advance('security_cloud');
 SELECT * FROM meter.verify('security_cloud');
 

@@ -20,7 +20,7 @@ CALL meter.run('segments_cloud');
 SELECT log, segment, state, arrivals, rows, least_time, greatest_time, bytes > 0 AS has_bytes FROM meter.log_segments('segments_cloud') WHERE log = 'event';
 SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'segments_cloud.event_0'::regclass ORDER BY 1;
 SELECT pg_get_constraintdef(oid), convalidated FROM pg_constraint WHERE conrelid = 'segments_cloud.event_0'::regclass AND conname = 'times_of_segment';
-SELECT meter.maintain_step('segments_cloud') AS anything_left_to_do;
+SELECT meter_internal.maintain_step('segments_cloud') AS anything_left_to_do;
 SELECT sum(quantity) FROM segments_cloud.usage;
 SELECT * FROM meter.verify('segments_cloud');
 
@@ -78,7 +78,7 @@ SELECT * FROM meter.verify('segments_cloud');
 -- One snapshot for all may not see what a writer that has ended wrote: nothing is sealed by it.
 SELECT meter.roll('segments_cloud');
 BEGIN ISOLATION LEVEL REPEATABLE READ;
-SELECT meter.maintain_step('segments_cloud');
+SELECT meter_internal.maintain_step('segments_cloud');
 SELECT segment, state FROM meter.log_segments('segments_cloud') WHERE log = 'event' AND state IN ('rolled', 'open');
 COMMIT;
 
@@ -106,8 +106,8 @@ ALTER SEQUENCE segments_cloud.event_arrival_seq CACHE 1;
 SELECT meter.create_stream('alps');
 DROP TABLE alps.event_2;
 CREATE TABLE alps.event_2 ();
-SELECT meter.maintain_step('alps');
-DO $$ BEGIN WHILE meter.maintain_step() LOOP END LOOP; END $$;
+SELECT meter_internal.maintain_step('alps');
+DO $$ BEGIN WHILE meter_internal.maintain_step() LOOP END LOOP; END $$;
 DROP TABLE alps.event_2;
 SET client_min_messages = warning;
 SELECT meter.drop_stream('alps', delete_data => true);
@@ -124,9 +124,9 @@ SELECT max(segment) FROM meter.log_segments('segments_cloud') WHERE log = 'event
 CREATE ROLE regress_segments_other;
 SET ROLE regress_segments_other;
 SELECT meter.roll('segments_cloud');
-SELECT meter.maintain_step('segments_cloud');
+SELECT meter_internal.maintain_step('segments_cloud');
 SELECT meter.log_segments('segments_cloud');
-SELECT meter.maintain_step();
+SELECT meter_internal.maintain_step();
 RESET ROLE;
 DROP ROLE regress_segments_other;
 SELECT meter.roll('nothing');

@@ -25,7 +25,7 @@ SELECT meter.duration(line) FROM kept;
 SELECT meter.duration(line, '[2024-03-05 12:00, 2024-03-05 16:00)') FROM kept;
 SELECT meter.duration(line, '[2024-03-05 13:00, 2024-03-05 15:00:00.000001)') FROM kept;
 SELECT meter.duration(line, '[2024-03-05 14:00, 2024-03-05 15:00)') AS none, meter.duration(line, 'empty') AS empty FROM kept;
--- With a precision, every unit of it that was touched counts, unless another rounding is asked for.
+-- With an increment, every unit of it that was touched counts, unless another rounding is asked for.
 SELECT meter.duration(line, '[2024-03-05 12:00, 2024-03-05 16:00)', '1 hour') AS hours, meter.duration(line, '[2024-03-05 12:00, 2024-03-05 16:00)', '1 hour', 'down') AS whole_hours FROM kept;
 -- An interval is in hours and smaller, never in days: a day is not always 24 hours long.
 SELECT meter.duration(line, '[2024-03-05, 2024-04-05)') FROM kept;

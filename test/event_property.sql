@@ -68,7 +68,7 @@ SELECT 'text and back', count(*) FROM event WHERE event::text::meter.event IS DI
 SELECT 'the text of jsonb', count(*) FROM event WHERE doc::text::meter.event IS DISTINCT FROM event;
 SELECT 'EDN', count(*) FROM event WHERE pg_temp.edn(doc)::meter.event IS DISTINCT FROM event;
 SELECT 'equal, and nothing else', count(*) FROM event WHERE NOT event = event OR event <> event OR event < event OR event > event OR NOT event <= event OR NOT event >= event;
-SELECT 'one hash', count(*) FROM event WHERE meter.event_hash(event) <> meter.event_hash(pg_temp.edn(doc)::meter.event);
+SELECT 'one hash', count(*) FROM event WHERE meter_internal.event_hash(event) <> meter_internal.event_hash(pg_temp.edn(doc)::meter.event);
 SELECT 'every field and attribute', count(*) FROM event, jsonb_each(doc) WHERE CASE jsonb_typeof(value) WHEN 'array' THEN (event ->> key)::jsonb IS DISTINCT FROM value
 	WHEN 'object' THEN (event ->> key)::jsonb IS DISTINCT FROM value ELSE (event ->> key) IS DISTINCT FROM (doc ->> key) END;
 SELECT 'accessors', count(*) FROM event WHERE (meter.event_time(event), meter.event_resource(event), meter.event_action(event), meter.event_account(event), meter.event_entity(event),

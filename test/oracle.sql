@@ -13,7 +13,7 @@ CREATE SCHEMA oracle;
 
 CREATE TYPE oracle.meter AS (
 	aggregate text, entity text, starts text[], stops text[], changes text[],
-	dimensions text[], period interval, "precision" interval, rounding text,
+	dimensions text[], period interval, increment interval, rounding text,
 	unit interval, value_from text, timezone text, since timestamptz);
 
 -- A definition with the defaults of meter.create_meter.
@@ -21,11 +21,11 @@ CREATE FUNCTION oracle.define(
 	aggregate text DEFAULT 'duration', entity text DEFAULT NULL,
 	starts text[] DEFAULT '{start}', stops text[] DEFAULT '{stop}', changes text[] DEFAULT '{}',
 	dimensions text[] DEFAULT '{offering}',
-	period interval DEFAULT '1 hour', "precision" interval DEFAULT '1 minute',
+	period interval DEFAULT '1 hour', increment interval DEFAULT '1 minute',
 	rounding text DEFAULT NULL, unit interval DEFAULT '1 minute',
 	value_from text DEFAULT 'value', timezone text DEFAULT 'UTC', since timestamptz DEFAULT NULL)
 RETURNS oracle.meter LANGUAGE sql IMMUTABLE AS $$
-	SELECT ROW(aggregate, entity, starts, stops, coalesce(changes, '{}'), dimensions, period, "precision",
+	SELECT ROW(aggregate, entity, starts, stops, coalesce(changes, '{}'), dimensions, period, increment,
 		coalesce(rounding, CASE aggregate WHEN 'weighted' THEN 'none' ELSE 'up' END),
 		unit, value_from, timezone, since)::oracle.meter
 $$;
@@ -264,12 +264,12 @@ RETURNS TABLE (resource text, begins timestamptz, ends timestamptz, account text
 LANGUAGE plpgsql AS $$
 DECLARE
 	s record;
-	first_unit record;					-- the unit of precision that holds the begin of the span
+	first_unit record;					-- the unit of increment that holds the begin of the span
 	last_unit record;					-- and the one that holds its end (the next one, where it ends on the grid)
 	taken timestamptz;					-- `up`: units before this have been billed to an earlier span
 BEGIN
 	FOR s IN
-		SELECT p.*, coalesce(p.ends, (oracle.slice_of(watermark, m."precision", m.timezone)).ends) AS till
+		SELECT p.*, coalesce(p.ends, (oracle.slice_of(watermark, m.increment, m.timezone)).ends) AS till
 		FROM oracle.spans(log, m, watermark, m.aggregate = 'weighted') p
 		ORDER BY p.resource COLLATE "C", p.begins
 	LOOP
@@ -284,8 +284,8 @@ BEGIN
 		ends := s.till;
 
 		IF m.rounding <> 'none' THEN
-			first_unit := oracle.slice_of(s.begins, m."precision", m.timezone);
-			last_unit := oracle.slice_of(s.till, m."precision", m.timezone);
+			first_unit := oracle.slice_of(s.begins, m.increment, m.timezone);
+			last_unit := oracle.slice_of(s.till, m.increment, m.timezone);
 			IF m.rounding = 'up' THEN
 				begins := greatest(first_unit.begins, taken);
 				ends := CASE WHEN last_unit.begins = s.till THEN s.till ELSE last_unit.ends END;

@@ -5,7 +5,7 @@
 --   SELECT * FROM oracle.usage('counted', oracle.define(…), '2024-03-05 13:00Z');
 
 -- The columns that name a row, and those in whose order the least of several copies is found.
-CREATE FUNCTION oracle.counted(log regclass, identity_window interval, held bigint[])
+CREATE FUNCTION oracle.counted(log regclass, deduplication_window interval, held bigint[])
 RETURNS TABLE (arrival bigint, source text, id text, "time" timestamptz, resource text, account text, entity text, action text,
 	offering text, value numeric, attributes jsonb) LANGUAGE plpgsql AS $$
 BEGIN
@@ -26,7 +26,7 @@ BEGIN
 		AND NOT EXISTS (SELECT FROM logged c
 			WHERE c.resource = l.resource AND c.key_source = l.key_source AND c.id = l.id AND c.action <> ''void''
 			AND c."time" >= l."time" - $1 AND c.place < l.place)', log)
-	USING identity_window, held;
+	USING deduplication_window, held;
 END
 $$;
 
@@ -38,14 +38,14 @@ DECLARE
 	held bigint[];
 	differs text;
 BEGIN
-	SELECT s.identity_window, t.* INTO STRICT m FROM meter.meter t JOIN meter.stream s ON s.name = t.stream
+	SELECT s.deduplication_window, t.* INTO STRICT m FROM meter.meter t JOIN meter.stream s ON s.name = t.stream
 	WHERE t.stream = differences.stream AND t.name = differences.meter;
 	IF m.watermark IS NULL THEN
 		RETURN '';
 	END IF;
 	EXECUTE format('SELECT coalesce(array_agg(arrival), ''{}'') FROM %I.held WHERE meter = $1', stream) INTO held USING meter;
 	DROP TABLE IF EXISTS pg_temp.counted, pg_temp.late;
-	EXECUTE format('CREATE TEMP TABLE counted AS SELECT * FROM oracle.counted(''%I.event'', %L, %L)', stream, m.identity_window, held);
+	EXECUTE format('CREATE TEMP TABLE counted AS SELECT * FROM oracle.counted(''%I.event'', %L, %L)', stream, m.deduplication_window, held);
 	EXECUTE format('CREATE TEMP TABLE late AS SELECT DISTINCT resource FROM %I.event
 		WHERE arrival > %s AND arrival <> ALL (%L) AND ("time" < %L OR action = ''void'')', stream, m."position", held, m.watermark);
 	DELETE FROM pg_temp.counted WHERE resource IN (SELECT resource FROM pg_temp.late);

@@ -4,7 +4,7 @@
 --   SELECT * FROM oracle.measure_usage('cloud', oracle.define(aggregate => 'sum'), '2024-03-05 13:00Z', '1 day', '{}', '{}');
 
 -- The measures that count: the least of copies within the identity window, and none that was taken back or is held.
-CREATE FUNCTION oracle.counted_measures(stream text, identity_window interval, held bigint[])
+CREATE FUNCTION oracle.counted_measures(stream text, deduplication_window interval, held bigint[])
 RETURNS TABLE (arrival bigint, source text, id text, start_time timestamptz, end_time timestamptz, resource text, account text,
 	entity text, value numeric, attributes jsonb) LANGUAGE plpgsql AS $$
 BEGIN
@@ -22,7 +22,7 @@ BEGIN
 		AND NOT EXISTS (SELECT FROM logged c
 			WHERE c.resource = l.resource AND c.key_source = l.key_source AND c.id = l.id
 			AND c.start_time >= l.start_time - $1 AND c.place < l.place)', stream)
-	USING identity_window, held;
+	USING deduplication_window, held;
 END
 $$;
 
@@ -45,7 +45,7 @@ CREATE FUNCTION oracle.cumulated(value numeric, from_time timestamptz, to_time t
 $$;
 
 -- The usage rows of a meter whose watermark is given. Rows of quantity 0 are left out, but for min, max and latest.
-CREATE FUNCTION oracle.measure_usage(stream text, m oracle.meter, watermark timestamptz, identity_window interval,
+CREATE FUNCTION oracle.measure_usage(stream text, m oracle.meter, watermark timestamptz, deduplication_window interval,
 	held bigint[], held_events bigint[])
 RETURNS TABLE (period_start timestamptz, resource text, account text, dimensions jsonb, quantity numeric) LANGUAGE plpgsql AS $$
 DECLARE
@@ -59,7 +59,7 @@ DECLARE
 BEGIN
 	DROP TABLE IF EXISTS pg_temp.naming, pg_temp.taken;
 	CREATE TEMP TABLE naming AS
-		SELECT c.resource, c."time", c.account FROM oracle.counted(format('%I.event', stream)::regclass, identity_window, held_events) c
+		SELECT c.resource, c."time", c.account FROM oracle.counted(format('%I.event', stream)::regclass, deduplication_window, held_events) c
 		WHERE c.account <> '' AND c.action NOT LIKE 'reconciled:%' AND c."time" < watermark;
 	CREATE TEMP TABLE taken (period_start timestamptz, resource text, account text, dims jsonb, start_time timestamptz, value numeric, said text);
 
@@ -69,7 +69,7 @@ BEGIN
 			CASE m.value_from WHEN 'value' THEN c.value::text ELSE c.attributes ->> m.value_from END AS word,
 			CASE m.value_from WHEN 'value' THEN c.value ELSE CASE WHEN m.aggregate <> 'unique' OR jsonb_typeof(c.attributes -> m.value_from) = 'number'
 				THEN (c.attributes ->> m.value_from)::numeric END END AS number
-		FROM oracle.counted_measures(stream, identity_window, held) c
+		FROM oracle.counted_measures(stream, deduplication_window, held) c
 		WHERE (m.entity IS NULL OR c.entity = m.entity) AND c.start_time < watermark
 	LOOP
 		IF m.aggregate <> 'sum' OR e.start_time = e.end_time THEN
@@ -129,7 +129,7 @@ DECLARE
 	held_events bigint[];
 	differs text;
 BEGIN
-	SELECT s.identity_window, t.* INTO STRICT m FROM meter.meter t JOIN meter.stream s ON s.name = t.stream
+	SELECT s.deduplication_window, t.* INTO STRICT m FROM meter.meter t JOIN meter.stream s ON s.name = t.stream
 	WHERE t.stream = measure_differences.stream AND t.name = measure_differences.meter;
 	IF m.last_error IS NOT NULL THEN
 		RETURN 'error: ' || m.last_error;
@@ -147,7 +147,7 @@ BEGIN
 		FULL JOIN (SELECT * FROM oracle.measure_usage($2, $3, $4, $5, $6, $7) WHERE period_start >= $8 OR $8 IS NULL) o USING (period_start, resource, account, dimensions)
 		WHERE coalesce(l.quantity, 0) <> coalesce(o.quantity, 0) OR (o.quantity IS NOT NULL AND l.quantity IS NULL)',
 		stream, CASE WHEN live IS NULL THEN 'usage' ELSE 'current_usage' END)
-	INTO differs USING meter, stream, definition, coalesce(live, m.watermark), m.identity_window, held, held_events,
+	INTO differs USING meter, stream, definition, coalesce(live, m.watermark), m.deduplication_window, held, held_events,
 		CASE WHEN live IS NOT NULL THEN m.watermark END;
 	RETURN coalesce(left(differs, 2000), '');
 END

@@ -3,16 +3,16 @@
 
 CREATE TABLE meter.stream (
     name            text COLLATE "C" PRIMARY KEY,
-    identity_window interval NOT NULL,
+    deduplication_window interval NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE meter.stream IS 'streams: each a schema of that name with logs and a ledger; made by meter.create_stream';
-COMMENT ON COLUMN meter.stream.identity_window IS 'rows with the same source and id within this time of each other are copies';
+COMMENT ON COLUMN meter.stream.deduplication_window IS 'rows with the same source and id within this time of each other are duplicates';
 
 CREATE TABLE meter.meter (
     stream         text COLLATE "C" NOT NULL,        -- no foreign key: pg_restore -j would load this before meter.stream
     name           text COLLATE "C" NOT NULL,
-    -- the definition: never changed, since usage is a function of it
+    -- the definition: usage is a function of it; meter.alter_meter() changes clock, lateness, max_lateness and until alone
     aggregate      text NOT NULL,
     entity         text COLLATE "C",
     starts         text[] COLLATE "C" NOT NULL,
@@ -20,7 +20,7 @@ CREATE TABLE meter.meter (
     changes        text[] COLLATE "C" NOT NULL,
     dimensions     text[] COLLATE "C" NOT NULL,
     period         interval NOT NULL,
-    "precision"    interval NOT NULL,
+    increment    interval NOT NULL,
     rounding       text NOT NULL,
     unit           interval NOT NULL,
     clock          text NOT NULL,
@@ -31,6 +31,7 @@ CREATE TABLE meter.meter (
     since          timestamptz,
     until          timestamptz,
     created_at     timestamptz NOT NULL DEFAULT now(),
+    paused         boolean NOT NULL DEFAULT false,
     -- the progress: written in the transaction that writes the usage
     watermark      timestamptz,
     event_clock    timestamptz,
@@ -45,6 +46,7 @@ CREATE TABLE meter.meter (
     PRIMARY KEY (stream, name)
 );
 COMMENT ON TABLE meter.meter IS 'meters: what counts, how it is paired, rounded and cut into periods, and how far that is settled; made by meter.create_meter';
+COMMENT ON COLUMN meter.meter.paused IS 'no steps are made of it: see meter.pause()';
 COMMENT ON COLUMN meter.meter.watermark IS 'every period that ends at or before it is settled; null until the first event is seen';
 COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time, not of the future, of the rows seen';
 COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settle that wrote usage; gap-free, in commit order';

@@ -26,7 +26,7 @@
 /* The columns of meter.meter in the order of the arguments. */
 const char *const meter_definition_columns =
 "stream, name, aggregate, entity, starts, stops, changes, dimensions, "
-"period, \"precision\", rounding, unit, clock, lateness, max_lateness, "
+"period, increment, rounding, unit, clock, lateness, max_lateness, "
 "value_from, timezone, since, until";
 
 const Oid	meter_definition_types[METER_NCOLUMNS] = {
@@ -91,10 +91,10 @@ meter_parse_clock(const char *name)
 	return METER_CLOCK_SOURCE;
 }
 
-/* The literal from which meter.settle_rows() learns what to do. */
+/* The literal from which meter_internal.settle_rows() learns what to do. */
 static void
 make_spec(MeterDefinition *definition, const char *aggregate,
-		  const char *period, const char *precision, const char *rounding,
+		  const char *period, const char *increment, const char *rounding,
 		  const char *zone)
 {
 	ArrayBuildState *array = initArrayResult(TEXTOID, CurrentMemoryContext,
@@ -106,7 +106,7 @@ make_spec(MeterDefinition *definition, const char *aggregate,
 	fixed[1] = definition->name;
 	fixed[2] = aggregate;
 	fixed[3] = period;
-	fixed[4] = precision;
+	fixed[4] = increment;
 	fixed[5] = rounding;
 	fixed[6] = psprintf(INT64_FORMAT, definition->unit);
 	fixed[7] = zone;
@@ -135,7 +135,7 @@ meter_stream_floor(const char *stream, const char *log, const char *meter)
 		return floor;
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_execute(psprintf("SELECT coalesce(max(\"time\") FILTER (WHERE meter = %s), max(\"time\")) "
-						   "FROM %s.floor WHERE log = '%s'",
+						   "FROM %s._retention WHERE log = '%s'",
 						   quote_literal_cstr(meter), quote_identifier(stream),
 						   log), SPI_OK_SELECT);
 	(void) meter_result_instant(1, &floor);
@@ -168,8 +168,8 @@ typedef struct MeterRow
 	Datum		values[METER_NCOLUMNS];
 	bool		isnull[METER_NCOLUMNS];
 	char	   *period;			/* as text */
-	char	   *precision;
-	int64		identity_window;
+	char	   *increment;
+	int64		deduplication_window;
 } MeterRow;
 
 /* Read that row, and lock it if asked to; false if there is none. */
@@ -188,8 +188,8 @@ read_row(const char *stream, const char *name, MeterLock lock, MeterRow *row)
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params(psprintf("SELECT %s, period::text AS period_text, "
-								  "\"precision\"::text AS precision_text, "
-								  "(SELECT s.identity_window FROM meter.stream s WHERE s.name = stream) AS identity_window "
+								  "increment::text AS increment_text, "
+								  "(SELECT s.deduplication_window FROM meter.stream s WHERE s.name = stream) AS deduplication_window "
 								  "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
 								  meter_definition_columns,
 								  lock == METER_LOCK_NONE ? "" :
@@ -202,14 +202,14 @@ read_row(const char *stream, const char *name, MeterLock lock, MeterRow *row)
 			row->values[column] = copy_column(context, column,
 											  meter_definition_types[column],
 											  &row->isnull[column]);
-		row->identity_window =
-			meter_interval_usec(DatumGetIntervalP(meter_result_by_name(0, "identity_window",
+		row->deduplication_window =
+			meter_interval_usec(DatumGetIntervalP(meter_result_by_name(0, "deduplication_window",
 																	   &isnull)),
-								"identity_window");
+								"deduplication_window");
 		before = MemoryContextSwitchTo(context);
 		row->period = TextDatumGetCString(meter_result_by_name(0, "period_text",
 															   &isnull));
-		row->precision = TextDatumGetCString(meter_result_by_name(0, "precision_text",
+		row->increment = TextDatumGetCString(meter_result_by_name(0, "increment_text",
 																  &isnull));
 		MemoryContextSwitchTo(before);
 	}
@@ -242,8 +242,8 @@ make_definition(const MeterRow *row)
 	definition->timezone = DatumGetCString(values[METER_COLUMN_TIMEZONE]);
 	definition->grid = palloc(sizeof(MeterGrid));
 	meter_grid_init(definition->grid, meter_zone_lookup(definition->timezone));
-	meter_grid_set_precision(definition->grid,
-							 DatumGetIntervalP(values[METER_COLUMN_PRECISION]));
+	meter_grid_set_increment(definition->grid,
+							 DatumGetIntervalP(values[METER_COLUMN_INCREMENT]));
 	meter_grid_set_period(definition->grid,
 						  DatumGetIntervalP(values[METER_COLUMN_PERIOD]));
 	definition->rounding =
@@ -261,7 +261,7 @@ make_definition(const MeterRow *row)
 		definition->max_lateness =
 			meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_MAX_LATENESS]),
 								"max_lateness");
-	definition->identity_window = row->identity_window;
+	definition->deduplication_window = row->deduplication_window;
 	definition->value_from = DatumGetCString(values[METER_COLUMN_VALUE_FROM]);
 	definition->since = isnull[METER_COLUMN_SINCE] ? DT_NOBEGIN :
 		DatumGetTimestampTz(values[METER_COLUMN_SINCE]);
@@ -272,7 +272,7 @@ make_definition(const MeterRow *row)
 						   meter_log_names[METER_LOG_OF(definition)],
 						   definition->name);
 	make_spec(definition, DatumGetCString(values[METER_COLUMN_AGGREGATE]),
-			  row->period, row->precision,
+			  row->period, row->increment,
 			  DatumGetCString(values[METER_COLUMN_ROUNDING]),
 			  definition->timezone);
 	return definition;
@@ -337,7 +337,10 @@ meter_lock_meters(const char *stream, List **of_events, List **of_measures)
 	}
 }
 
-/* The meters of one stream, or one meter (NULL: all), of active streams or any. */
+/*
+ * The meters of one stream, or one meter (NULL: all); those that are worked
+ * on, or any.
+ */
 List *
 meter_list_meters(const char *stream, const char *name, bool active_only)
 {
@@ -363,8 +366,8 @@ meter_list_meters(const char *stream, const char *name, bool active_only)
 	meter_execute_params("SELECT m.stream, m.name FROM meter.meter m "
 						 "WHERE ($1 IS NULL OR m.stream = $1) "
 						 "AND ($2 IS NULL OR m.name = $2) "
-						 "AND (NOT $3 OR EXISTS (SELECT FROM meter.active_stream a "
-						 "WHERE a.name = m.stream)) "
+						 "AND (NOT $3 OR (NOT m.paused AND EXISTS (SELECT FROM meter.active_stream a "
+						 "WHERE a.name = m.stream))) "
 						 "ORDER BY 1, 2",
 						 SPI_OK_SELECT, 3, types, values, nulls);
 	for (i = 0; i < SPI_processed; i++)

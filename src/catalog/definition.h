@@ -70,7 +70,7 @@ typedef struct MeterDefinition
 	char	  **dimension_names;	/* in the order they were given */
 	char	   *period;			/* as text */
 	char	   *timezone;
-	MeterGrid  *grid;			/* zone, precision, period; what it remembers
+	MeterGrid  *grid;			/* zone, increment, period; what it remembers
 								 * of days may change */
 	MeterRounding rounding;
 	int64		unit;
@@ -78,13 +78,14 @@ typedef struct MeterDefinition
 	int64		lateness;
 	bool		has_max_lateness;
 	int64		max_lateness;
-	int64		identity_window;
+	int64		deduplication_window;
 	char	   *value_from;
 	TimestampTz since;			/* DT_NOBEGIN: none */
 	TimestampTz until;			/* DT_NOEND: none */
 	TimestampTz floor;			/* the log is not whole before it; DT_NOBEGIN:
 								 * it is */
-	char	   *spec;			/* literal: what meter.settle_rows() needs */
+	char	   *spec;			/* literal: what meter_internal.settle_rows()
+								 * needs */
 } MeterDefinition;
 
 /*
@@ -102,7 +103,7 @@ typedef enum MeterColumn
 	METER_COLUMN_CHANGES,
 	METER_COLUMN_DIMENSIONS,
 	METER_COLUMN_PERIOD,
-	METER_COLUMN_PRECISION,
+	METER_COLUMN_INCREMENT,
 	METER_COLUMN_ROUNDING,
 	METER_COLUMN_UNIT,
 	METER_COLUMN_CLOCK,

@@ -264,6 +264,23 @@ meter_forget_notes(const char *stream)
 						 SPI_OK_UPDATE, 1, types, values, NULL);
 }
 
+/*
+ * What arrives up to the next note counts however late it is.  Within a
+ * session.
+ */
+void
+meter_hold_nothing(const char *stream, const char *meter)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = CStringGetTextDatum(meter);
+	meter_execute_params("UPDATE meter.log_progress SET position_watermark = NULL, note_watermark = NULL "
+						 "WHERE stream = $1 AND meter = $2",
+						 SPI_OK_UPDATE, 2, types, values, NULL);
+}
+
 /* The greatest position of any meter in each log.  Within a session. */
 void
 meter_greatest_positions(const char *stream, int64 positions[METER_NLOGS])

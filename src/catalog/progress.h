@@ -44,6 +44,7 @@ extern void meter_store_progress(const MeterDefinition *definition,
 								 bool wrote_usage);
 extern void meter_create_progress(const MeterDefinition *definition);
 extern void meter_forget_progress(const char *stream, const char *meter);
+extern void meter_hold_nothing(const char *stream, const char *meter);
 extern void meter_forget_notes(const char *stream);
 extern void meter_greatest_positions(const char *stream,
 									 int64 positions[METER_NLOGS]);

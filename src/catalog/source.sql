@@ -1,6 +1,6 @@
 -- Sources of a stream: how far each has told what happened, for meters of the clock source.
 
-CREATE FUNCTION meter.heartbeat(stream text, source text, at timestamptz DEFAULT meter.clock_now())
+CREATE FUNCTION meter.heartbeat(stream text, source text, at timestamptz DEFAULT meter_internal.clock_now())
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_heartbeat';
@@ -27,7 +27,7 @@ SELECT s.stream,
        s.clock,
        s.heard_at,
        s.idle_limit,
-       COALESCE((meter.clock_now() OPERATOR(pg_catalog.-) s.heard_at) OPERATOR(pg_catalog.>) s.idle_limit, false) AS idle
+       COALESCE((meter_internal.clock_now() OPERATOR(pg_catalog.-) s.heard_at) OPERATOR(pg_catalog.>) s.idle_limit, false) AS idle
 FROM meter.source AS s
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname::text OPERATOR(pg_catalog.=) s.stream
 WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')

@@ -247,7 +247,7 @@ meter_check_stream(const char *stream)
 								  "LEFT JOIN (SELECT i.inhparent, substring(c.relname FROM '_([0-9]+)$')::bigint AS k "
 								  "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
 								  "WHERE NOT i.inhdetachpending) s ON s.inhparent = p.oid "
-								  "GROUP BY l.log HAVING count(s.k) + (SELECT count(*) FROM %s.expired x WHERE x.log = l.log) "
+								  "GROUP BY l.log HAVING count(s.k) + (SELECT count(*) FROM %s._expired x WHERE x.log = l.log) "
 								  "<> coalesce(max(s.k), 0) + 1", quote_identifier(stream)),
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	if (SPI_processed > 0)

@@ -39,6 +39,14 @@ meters_asked_for(char *stream, char *meter)
 		meter_check_stream_permission(stream);
 		if (!meter_stream_is_active(stream))
 			meter_not_active(stream);
+		if (meter != NULL && refs == NIL &&
+			meter_list_meters(stream, meter, false) != NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("meter \"%s\" of stream \"%s\" is paused",
+							meter, stream),
+					 errhint("meter.resume('%s', '%s') makes steps of it again.",
+							 stream, meter)));
 		if (meter != NULL && refs == NIL)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -9,14 +9,14 @@ AS 'MODULE_PATHNAME', 'meter_advance';
 COMMENT ON FUNCTION meter.advance(text, text) IS
 'one bounded step (meter.batch_rows) of a meter, of the meters of a stream, or of all the caller''s (null): what it wrote, from how many late rows, and the watermark it got to; waits while somebody else settles the meter; a meter that fails is left as it was, with its error in meter.status and a warning; raises 42704 if there is no such stream or meter, 55000 for a stream that is not active, 42501 for others than its owner';
 
-CREATE FUNCTION meter.advance_step(
+CREATE FUNCTION meter_internal.advance_step(
     stream text DEFAULT NULL, meter text DEFAULT NULL,
     OUT stream text, OUT meter text, OUT watermark timestamptz, OUT usage_rows bigint, OUT adjustments bigint, OUT late_rows bigint,
     OUT more boolean)
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
 AS 'MODULE_PATHNAME', 'meter_advance';
-COMMENT ON FUNCTION meter.advance_step(text, text) IS
+COMMENT ON FUNCTION meter_internal.advance_step(text, text) IS
 'as meter.advance, and more: whether there is more to do at once';
 
 -- A procedure that commits cannot have a search_path of its own: everything in it is qualified.
@@ -29,12 +29,12 @@ BEGIN
     -- within a transaction block this fails at once, not after all the work
     COMMIT;
     LOOP
-        SELECT pg_catalog.bool_or(s.more) INTO again FROM meter.advance_step(run.stream) AS s;
+        SELECT pg_catalog.bool_or(s.more) INTO again FROM meter_internal.advance_step(run.stream) AS s;
         COMMIT;
         EXIT WHEN again IS NOT TRUE;
     END LOOP;
     LOOP
-        SELECT meter.maintain_step(run.stream) INTO again;
+        SELECT meter_internal.maintain_step(run.stream) INTO again;
         COMMIT;
         EXIT WHEN again IS NOT TRUE;
     END LOOP;

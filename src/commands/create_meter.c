@@ -226,11 +226,11 @@ check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
 		what = "unit";
 		hint = "Quantities are in the unit of the measures. Leave it out.";
 	}
-	if (DatumGetIntervalP(values[METER_COLUMN_PRECISION])->month != 0 ||
-		meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_PRECISION]),
-							"precision") != METER_MINUTE)
+	if (DatumGetIntervalP(values[METER_COLUMN_INCREMENT])->month != 0 ||
+		meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_INCREMENT]),
+							"increment") != METER_MINUTE)
 	{
-		what = "precision";
+		what = "increment";
 		hint = "Measures are cut to the microsecond. Leave it out.";
 	}
 	if (what != NULL)
@@ -241,48 +241,10 @@ check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
 				 errhint("%s", hint)));
 
 	/* any period will do */
-	values[METER_COLUMN_PRECISION] = DirectFunctionCall3(interval_in,
+	values[METER_COLUMN_INCREMENT] = DirectFunctionCall3(interval_in,
 														 CStringGetDatum("1 second"),
 														 ObjectIdGetDatum(InvalidOid),
 														 Int32GetDatum(-1));
-}
-
-/* An interval that must not be negative. */
-static int64
-check_not_negative(Datum interval, const char *what)
-{
-	int64		usec = meter_interval_usec(DatumGetIntervalP(interval), what);
-
-	if (usec < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative: \"%s\"", what,
-						DatumGetCString(DirectFunctionCall1(interval_out,
-															interval)))));
-	return usec;
-}
-
-/* An instant must be one where a period begins. */
-static void
-check_boundary(MeterGrid *grid, TimestampTz instant, const char *what)
-{
-	if (TIMESTAMP_NOT_FINITE(instant))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("%s must be finite", what),
-				 errhint("Leave it out for no limit.")));
-	if (meter_grid_period_begin(grid, instant) != instant)
-	{
-		char	   *before = pstrdup(timestamptz_to_str(meter_grid_period_begin(grid, instant)));
-
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the beginning of a period, not \"%s\"",
-						what, timestamptz_to_str(instant)),
-				 errhint("The periods around it begin at \"%s\" and \"%s\".",
-						 before,
-						 timestamptz_to_str(meter_grid_period_end(grid, instant)))));
-	}
 }
 
 /* Check every argument of create_meter(); NULLs that are let be are not here. */
@@ -326,7 +288,7 @@ check_definition(Datum *values, char *nulls)
 
 	meter_grid_init(&grid,
 					meter_zone_lookup(TextDatumGetCString(values[METER_COLUMN_TIMEZONE])));
-	meter_grid_set_precision(&grid, DatumGetIntervalP(values[METER_COLUMN_PRECISION]));
+	meter_grid_set_increment(&grid, DatumGetIntervalP(values[METER_COLUMN_INCREMENT]));
 	meter_grid_set_period(&grid, DatumGetIntervalP(values[METER_COLUMN_PERIOD]));
 
 	unit = meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]), "unit");
@@ -334,14 +296,14 @@ check_definition(Datum *values, char *nulls)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unit must be positive")));
-	(void) check_not_negative(values[METER_COLUMN_LATENESS], "lateness");
+	(void) meter_interval_not_negative(values[METER_COLUMN_LATENESS], "lateness");
 	if (nulls[METER_COLUMN_MAX_LATENESS] == ' ')
-		(void) check_not_negative(values[METER_COLUMN_MAX_LATENESS], "max_lateness");
+		(void) meter_interval_not_negative(values[METER_COLUMN_MAX_LATENESS], "max_lateness");
 
 	if (nulls[METER_COLUMN_SINCE] == ' ')
-		check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_SINCE]), "since");
+		meter_check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_SINCE]), "since");
 	if (nulls[METER_COLUMN_UNTIL] == ' ')
-		check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_UNTIL]), "until");
+		meter_check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_UNTIL]), "until");
 	if (nulls[METER_COLUMN_SINCE] == ' ' && nulls[METER_COLUMN_UNTIL] == ' ' &&
 		DatumGetTimestampTz(values[METER_COLUMN_SINCE]) >=
 		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]))
@@ -354,13 +316,13 @@ check_definition(Datum *values, char *nulls)
 							  Min(grid.unit, 15 * METER_MINUTE)))
 		ereport(NOTICE,
 				(errmsg("some quantities in this unit have no finite decimal and are rounded at the 12th digit"),
-				 errhint("A unit such as '1 minute' or '1 second' that the precision is a multiple of keeps them exact.")));
+				 errhint("A unit such as '1 minute' or '1 second' that the increment is a multiple of keeps them exact.")));
 }
 
 /* Insert the definition, or say that there is one already. */
-static void
+static bool
 insert_definition(const char *stream, const char *name, Datum *values,
-				  const char *nulls)
+				  const char *nulls, bool if_not_exists)
 {
 	MeterSession session;
 	StringInfoData sql;
@@ -375,6 +337,15 @@ insert_definition(const char *stream, const char *name, Datum *values,
 				 errmsg("stream \"%s\" does not exist", stream)));
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 AND name = $2",
 						 SPI_OK_SELECT, 2, (Oid *) meter_definition_types, values, NULL);
+	if (SPI_processed > 0 && if_not_exists)
+	{
+		meter_session_end(&session);
+		ereport(NOTICE,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("meter \"%s\" of stream \"%s\" already exists, skipping",
+						name, stream)));
+		return false;
+	}
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -389,6 +360,7 @@ insert_definition(const char *stream, const char *name, Datum *values,
 	meter_execute_params(sql.data, SPI_OK_INSERT, METER_NCOLUMNS,
 						 (Oid *) meter_definition_types, values, nulls);
 	meter_session_end(&session);
+	return true;
 }
 
 /*
@@ -443,7 +415,7 @@ check_unit(const MeterDefinition *definition)
 static void
 forget_measures(const char *stream, const char *meter)
 {
-	static const char *const tables[] = {"measure_key", "counter_state"};
+	static const char *const tables[] = {"_measure_key", "_counter_state"};
 	int			i;
 
 	for (i = 0; i < (int) lengthof(tables); i++)
@@ -471,16 +443,16 @@ begin_progress(const MeterDefinition *definition)
 	meter_check_stream(definition->stream);
 	check_unit(definition);
 	/* what a meter of that name has left */
-	meter_execute(psprintf("DELETE FROM %s.resource_state WHERE meter = %s",
+	meter_execute(psprintf("DELETE FROM %s._resource_state WHERE meter = %s",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
 	forget_measures(definition->stream, definition->name);
-	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
+	meter_execute(psprintf("DELETE FROM %s._future WHERE meter = %s",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
-	meter_execute(psprintf("DELETE FROM %s.compared WHERE meter = %s",
+	meter_execute(psprintf("DELETE FROM %s._compared WHERE meter = %s",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
@@ -526,17 +498,19 @@ begin_progress(const MeterDefinition *definition)
 
 PG_FUNCTION_INFO_V1(meter_create_meter);
 
-/* create_meter(stream, name, ...) */
+/* create_meter(stream, meter, ..., if_not_exists) */
 Datum
 meter_create_meter(PG_FUNCTION_ARGS)
 {
 	static const char *const names[METER_NCOLUMNS] = {
-		"stream", "name", "aggregate", NULL, "starts", "stops", NULL,
-		"dimensions", "period", "precision", NULL, "unit", "clock",
+		"stream", "meter", "aggregate", NULL, "starts", "stops", NULL,
+		"dimensions", "period", "increment", NULL, "unit", "clock",
 		"lateness", NULL, "value_from", "timezone", NULL, NULL
 	};
 	char	   *stream = meter_text_arg(fcinfo, METER_COLUMN_STREAM, "stream");
-	char	   *name = meter_text_arg(fcinfo, METER_COLUMN_NAME, "name");
+	char	   *name = meter_text_arg(fcinfo, METER_COLUMN_NAME, "meter");
+	bool		if_not_exists = !PG_ARGISNULL(METER_NCOLUMNS) &&
+	PG_GETARG_BOOL(METER_NCOLUMNS);
 	MeterDefinition *definition;
 	Datum		values[METER_NCOLUMNS];
 	char		nulls[METER_NCOLUMNS];
@@ -561,7 +535,8 @@ meter_create_meter(PG_FUNCTION_ARGS)
 
 	meter_check_stream_permission(stream);
 	check_definition(values, nulls);
-	insert_definition(stream, name, values, nulls);
+	if (!insert_definition(stream, name, values, nulls, if_not_exists))
+		PG_RETURN_VOID();
 	definition = meter_load(stream, name, METER_LOCK_WAIT);
 	begin_progress(definition);
 	meter_rebuild_views(stream);
@@ -571,12 +546,13 @@ meter_create_meter(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_drop_meter);
 
-/* drop_meter(stream, name) */
+/* drop_meter(stream, meter, if_exists) */
 Datum
 meter_drop_meter(PG_FUNCTION_ARGS)
 {
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	char	   *name = meter_text_arg(fcinfo, 1, "name");
+	char	   *name = meter_text_arg(fcinfo, 1, "meter");
+	bool		if_exists = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	MeterSession session;
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2];
@@ -589,7 +565,15 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_extension_owner());
 	meter_lock_stream(stream);
 	meter_session_end(&session);
-	(void) meter_load(stream, name, METER_LOCK_WAIT);
+	if (meter_load(stream, name, if_exists ? METER_LOCK_WAIT_OR_GONE :
+				   METER_LOCK_WAIT) == NULL)
+	{
+		ereport(NOTICE,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("meter \"%s\" of stream \"%s\" does not exist, skipping",
+						name, stream)));
+		PG_RETURN_VOID();
+	}
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1 AND name = $2",
@@ -598,11 +582,11 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("DELETE FROM %s.resource_state WHERE meter = %s",
+	meter_execute(psprintf("DELETE FROM %s._resource_state WHERE meter = %s",
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_DELETE);
 	forget_measures(stream, name);
-	meter_execute(psprintf("DELETE FROM %s.future WHERE meter = %s",
+	meter_execute(psprintf("DELETE FROM %s._future WHERE meter = %s",
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_DELETE);
 	meter_session_end(&session);

@@ -1,7 +1,6 @@
 /*
  * create_stream.c
- *	  Making, resuming and dropping streams: meter.create_stream(),
- *	  meter.resume(), meter.drop_stream().
+ *	  Making and dropping streams: meter.create_stream(), meter.drop_stream().
  */
 #include "postgres.h"
 
@@ -19,7 +18,6 @@
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "commands/inbox.h"
-#include "core/core.h"
 #include "engine/views.h"
 #include "log/segment.h"
 #include "pg/arguments.h"
@@ -103,11 +101,11 @@ static const char *const upon_tables[] = {
 	"pg_catalog.max(recorded_at) AS recorded_at "
 	"FROM %1$s.usage "
 	"GROUP BY meter, account, resource, dimensions, period_start",
-	"CREATE INDEX resource_state_active ON %1$s.resource_state (meter, resource) WHERE active",
-	"CREATE INDEX resource_state_unnamed ON %1$s.resource_state (meter, resource) WHERE account IS NULL",
+	"CREATE INDEX _resource_state_active ON %1$s._resource_state (meter, resource) WHERE active",
+	"CREATE INDEX _resource_state_unnamed ON %1$s._resource_state (meter, resource) WHERE account IS NULL",
 	/* hashes cannot be compressed */
-	"ALTER TABLE %1$s.measure_key ALTER COLUMN keys SET STORAGE EXTERNAL",
-	"CREATE INDEX measure_key_period ON %1$s.measure_key (meter, period_start)",
+	"ALTER TABLE %1$s._measure_key ALTER COLUMN keys SET STORAGE EXTERNAL",
+	"CREATE INDEX _measure_key_period ON %1$s._measure_key (meter, period_start)",
 	"CREATE INDEX inventory_snapshot ON %1$s.inventory (source, at, resource)",
 	"CREATE VIEW %1$s.source_quality AS "
 	"SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
@@ -192,15 +190,15 @@ comment_tables(const char *stream)
 		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; for meters of measures what they add up to, in their own unit; of an adjustment the difference"},
 		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
-		{"TABLE %s.floor", "by meter, the instant before which its log is not whole any more, and the definition that floor_state was made by; see meter.expire()"},
-		{"TABLE %s.floor_state", "what was known of each resource at the floor; in place of what the log had before it"},
-		{"TABLE %s.expired", "segments that meter.expire() dropped: their rows, arrivals and times"},
+		{"TABLE %s._retention", "by meter, the instant before which its log is not whole any more, and the definition that _retention_state was made by; see meter.expire()"},
+		{"TABLE %s._retention_state", "what was known of each resource at the floor; in place of what the log had before it"},
+		{"TABLE %s._expired", "segments that meter.expire() dropped: their rows, arrivals and times"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
-		{"TABLE %s.voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
-		{"TABLE %s.future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},
+		{"TABLE %s._voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
+		{"TABLE %s._future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},
 		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
-		{"TABLE %s.measure_key", "hashes of source and id of the measures that a meter has looked at, by period and block of arrivals: where copies may be; derived, kept by the engine"},
-		{"TABLE %s.counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
+		{"TABLE %s._measure_key", "hashes of source and id of the measures that a meter has looked at, by period and block of arrivals: where copies may be; derived, kept by the engine"},
+		{"TABLE %s._counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
 		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
 		{"COLUMN %s.rejected.sender", "the session user"},
 		{"COLUMN %s.rejected.raw", "as it came: text, or of protobuf the bytes in hexadecimal"},
@@ -209,8 +207,8 @@ comment_tables(const char *stream)
 		{"COLUMN %s.inventory.meter", "the one meter it runs for; null: all duration and weighted meters over its entity"},
 		{"TABLE %s.snapshot", "the snapshots that were reconciled: when, their rows and a hash of them, how many resources ran, and how many statements of each kind were logged then; pruned: the rows of inventory are gone"},
 		{"VIEW %s.source_quality", "how good each source is, snapshot by snapshot: how many resources ran, for how many a start, a stop or a change had been lost, and the part of them that was right"},
-		{"TABLE %s.compared", "the snapshots that each meter has been compared with; derived, kept by the engine"},
-		{"TABLE %s.resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
+		{"TABLE %s._compared", "the snapshots that each meter has been compared with; derived, kept by the engine"},
+		{"TABLE %s._resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
 	};
 	int			i;
 
@@ -224,15 +222,15 @@ comment_tables(const char *stream)
 
 /* Write a row of the catalog that says that there is a stream. */
 static void
-insert_stream(const char *stream, Datum identity_window)
+insert_stream(const char *stream, Datum deduplication_window)
 {
 	MeterSession session;
 	Oid			types[2] = {TEXTOID, INTERVALOID};
-	Datum		values[2] = {CStringGetTextDatum(stream), identity_window};
+	Datum		values[2] = {CStringGetTextDatum(stream), deduplication_window};
 
 	meter_sources_forget(stream);
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("INSERT INTO meter.stream (name, identity_window) VALUES ($1, $2)",
+	meter_execute_params("INSERT INTO meter.stream (name, deduplication_window) VALUES ($1, $2)",
 						 SPI_OK_INSERT, 2, types, values, NULL);
 	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1)",
 						 SPI_OK_INSERT, 1, types, values, NULL);
@@ -241,11 +239,12 @@ insert_stream(const char *stream, Datum identity_window)
 
 PG_FUNCTION_INFO_V1(meter_create_stream);
 
-/* create_stream(name, identity_window) */
+/* create_stream(stream, deduplication_window, if_not_exists) */
 Datum
 meter_create_stream(PG_FUNCTION_ARGS)
 {
-	char	   *stream = meter_text_arg(fcinfo, 0, "name");
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	bool		if_not_exists = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	MeterSession session;
 	Oid			schema;
 	bool		exists;
@@ -256,12 +255,19 @@ meter_create_stream(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("identity_window must not be null")));
-	if (meter_interval_usec(PG_GETARG_INTERVAL_P(1), "identity_window") < 0)
+				 errmsg("deduplication_window must not be null")));
+	if (meter_interval_usec(PG_GETARG_INTERVAL_P(1), "deduplication_window") < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("identity_window must not be negative")));
+				 errmsg("deduplication_window must not be negative")));
 	meter_look_up_stream(stream, &exists, &active);
+	if (exists && if_not_exists)
+	{
+		ereport(NOTICE,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("stream \"%s\" already exists, skipping", stream)));
+		PG_RETURN_VOID();
+	}
 	if (exists)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -305,17 +311,28 @@ meter_create_stream(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_drop_stream);
 
-/* drop_stream(name, delete_data) */
+/* drop_stream(stream, delete_data, if_exists) */
 Datum
 meter_drop_stream(PG_FUNCTION_ARGS)
 {
-	char	   *stream = meter_text_arg(fcinfo, 0, "name");
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	bool		delete_data = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	bool		if_exists = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	bool		exists;
+	bool		active;
 	MeterSession session;
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 
 	PreventCommandIfReadOnly("meter.drop_stream()");
+	meter_look_up_stream(stream, &exists, &active);
+	if (!exists && if_exists)
+	{
+		ereport(NOTICE,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("stream \"%s\" does not exist, skipping", stream)));
+		PG_RETURN_VOID();
+	}
 	meter_check_stream_permission(stream);
 
 	/* the catalog first, as whoever settles does: no deadlock */
@@ -348,89 +365,5 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 						  SPI_OK_UTILITY);
 		meter_session_end(&session);
 	}
-	PG_RETURN_VOID();
-}
-
-/*
- * Move a log's sequence to or beyond the greatest arrival and every position,
- * so that no row comes to lie behind one.
- */
-static void
-advance_sequence(const char *stream, const char *log, int64 position)
-{
-	const char *schema = quote_identifier(stream);
-	char	   *sequence;
-	bool		isnull;
-	int64		greatest;
-	int64		last;
-	bool		called;
-
-	meter_execute(psprintf("SELECT coalesce(max(arrival), 0) FROM %s.%s",
-						   schema, log), SPI_OK_SELECT);
-	greatest = Max(DatumGetInt64(meter_result(0, 1, &isnull)), position);
-	sequence = psprintf("%s.%s_arrival_seq", schema, log);
-	meter_execute(psprintf("SELECT last_value, is_called FROM %s", sequence),
-				  SPI_OK_SELECT);
-	last = DatumGetInt64(meter_result(0, 1, &isnull));
-	called = DatumGetBool(meter_result(0, 2, &isnull));
-	if (greatest > last || (greatest == last && !called && greatest > 0))
-		meter_execute(psprintf("SELECT setval(%s::regclass, " INT64_FORMAT ")",
-							   quote_literal_cstr(sequence), greatest),
-					  SPI_OK_SELECT);
-}
-
-PG_FUNCTION_INFO_V1(meter_resume);
-
-/* resume(stream) */
-Datum
-meter_resume(PG_FUNCTION_ARGS)
-{
-	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
-	int64		positions[METER_NLOGS];
-	ListCell   *cell;
-	bool		restored;
-	int			i;
-
-	PreventCommandIfReadOnly("meter.resume()");
-	meter_check_stream_permission(stream);
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_lock_stream(stream);
-	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	meter_greatest_positions(stream, positions);
-	meter_session_end(&session);
-
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_check_stream(stream);
-	meter_check_guards(stream);
-	for (i = 0; i < METER_NLOGS; i++)
-		advance_sequence(stream, meter_log_names[i], positions[i]);
-	meter_session_end(&session);
-	meter_complete_segments(stream);
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL WHERE stream = $1",
-						 SPI_OK_UPDATE, 1, types, values, NULL);
-	meter_forget_notes(stream);
-	/* who wrote to which segment is not known any more */
-	meter_execute_params("UPDATE meter.segment SET note_writers = NULL, note_server = NULL, "
-						 "closed = closed AND sealed_at IS NOT NULL WHERE stream = $1",
-						 SPI_OK_UPDATE, 1, types, values, NULL);
-	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1) "
-						 "ON CONFLICT (name) DO NOTHING",
-						 SPI_OK_INSERT, 1, types, values, NULL);
-	restored = SPI_processed > 0;
-	meter_session_end(&session);
-	if (restored)
-		meter_sources_expect(stream);
-	foreach(cell, meter_list_meters(stream, NULL, false))
-		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
-	meter_rebuild_views(stream);
-	meter_make_inbox(stream);
-	meter_worker_wake();
 	PG_RETURN_VOID();
 }

@@ -70,7 +70,7 @@ drop_segment(const char *stream, const MeterSegment *segment)
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("INSERT INTO %s.expired (log, segment, rows, first_arrival, last_arrival, "
+	meter_execute(psprintf("INSERT INTO %s._expired (log, segment, rows, first_arrival, last_arrival, "
 						   "least_time, greatest_time) VALUES (%s)", schema, row),
 				  SPI_OK_INSERT);
 	meter_execute(psprintf("DELETE FROM %s.held WHERE log = '%s' AND arrival >= " INT64_FORMAT
@@ -108,7 +108,7 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 	}
 	/* copies of what is kept may lie a window before the floor */
 	segments = meter_segments_before(stream, log_name, meter_later_by(least,
-																	  -((MeterDefinition *) linitial(definitions))->identity_window),
+																	  -((MeterDefinition *) linitial(definitions))->deduplication_window),
 									 least_position(definitions, log));
 	if (segments == NIL)
 		return 0;
@@ -127,11 +127,11 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 		meter_store_floor(definition, log_name, floors[i++]);
 	}
 	/* what was kept of meters that are gone misses these segments */
-	meter_execute(psprintf("DELETE FROM %s.floor f WHERE f.log = '%s' AND f.\"time\" < %s",
+	meter_execute(psprintf("DELETE FROM %s._retention f WHERE f.log = '%s' AND f.\"time\" < %s",
 						   schema, log_name, meter_timestamp_literal(least)),
 				  SPI_OK_DELETE);
-	meter_execute(psprintf("DELETE FROM %s.floor_state s "
-						   "WHERE NOT EXISTS (SELECT FROM %s.floor f WHERE f.meter = s.meter)",
+	meter_execute(psprintf("DELETE FROM %s._retention_state s "
+						   "WHERE NOT EXISTS (SELECT FROM %s._retention f WHERE f.meter = s.meter)",
 						   schema, schema), SPI_OK_DELETE);
 	meter_session_end(&session);
 	foreach(cell, segments)

@@ -78,7 +78,7 @@ append_spans(StringInfo sql, const MeterDefinition *definition,
 					 "runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
 					 "(SELECT s.*, CASE WHEN s.span_begin = lag(s.span_end) OVER (ORDER BY s.span_begin) "
 					 "THEN 0 ELSE 1 END AS gap FROM timeline t, "
-					 "meter.settle_spans(%s, t.timeline, false, '-infinity', %s) s) s), "
+					 "meter_internal.settle_spans(%s, t.timeline, false, '-infinity', %s) s) s), "
 					 "spans AS MATERIALIZED (SELECT * FROM runs WHERE span_end > %s), "
 
 	/*
@@ -89,8 +89,8 @@ append_spans(StringInfo sql, const MeterDefinition *definition,
 					 "max(r.span_end)) AS at FROM runs r), "
 					 "billed AS MATERIALIZED (SELECT s.*, greatest(s.span_begin, %s) AS cut_begin, "
 					 "least(s.span_end, %s) AS cut_end FROM timeline t, "
-					 "meter.settle_spans(%s, t.timeline, true, %s, %s) s), "
-					 "total AS (SELECT coalesce((SELECT (r).quantity FROM (SELECT meter.settle_rows(%s, "
+					 "meter_internal.settle_spans(%s, t.timeline, true, %s, %s) s), "
+					 "total AS (SELECT coalesce((SELECT (r).quantity FROM (SELECT meter_internal.settle_rows(%s, "
 					 "%s, t.timeline, %s, %s) AS r FROM timeline t) s "
 					 "WHERE (r).account = %s AND (r).dimensions = %s::jsonb), 0) AS quantity) ",
 					 definition->spec, end_literal, begin_literal,
@@ -114,7 +114,7 @@ append_event_rows(StringInfo sql, const MeterDefinition *definition,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, v.value, NULL, "
 					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' WHEN 'c' THEN 'changes' "
-					 "ELSE meter.statement_text(e.action, e.source, e.\"time\", e.attributes) END || "
+					 "ELSE meter_internal.statement_text(e.action, e.source, e.\"time\", e.attributes) END || "
 					 "CASE WHEN v.kind IN ('s', 'p') AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
 					 "AND w.kind IN ('s', 'p') AND w.kind <> v.kind) "
 					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN 's' THEN 'stop' ELSE 'start' END) "
@@ -234,8 +234,8 @@ meter_explain(PG_FUNCTION_ARGS)
 					 "u.settlement, u.meter, u.recorded_at, "
 					 "CASE WHEN u.transaction_id = '%s' THEN ': the row asked for' END) AS explanation, "
 					 "u.revision::bigint AS place FROM %s.usage u "
-					 "WHERE u.transaction_id >= meter.transaction_id_low(%s, %s, %s, %s) "
-					 "AND u.transaction_id <= meter.transaction_id_high(%s, %s, %s, %s) "
+					 "WHERE u.transaction_id >= meter_internal.transaction_id_low(%s, %s, %s, %s) "
+					 "AND u.transaction_id <= meter_internal.transaction_id_high(%s, %s, %s, %s) "
 					 "AND u.meter = %s AND u.resource = %s AND u.account = %s AND u.dimensions = %s::jsonb ",
 					 end_literal, uuid, quote_identifier(stream),
 					 quote_literal_cstr(stream), quote_literal_cstr(row.meter),

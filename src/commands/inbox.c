@@ -69,15 +69,15 @@ void
 meter_make_inbox(const char *stream)
 {
 	static const char *const triggers[] = {
-		"collect INSTEAD OF INSERT ON %s.inbox FOR EACH ROW EXECUTE FUNCTION meter.inbox_collect()",
-		"store AFTER INSERT ON %s.inbox FOR EACH STATEMENT EXECUTE FUNCTION meter.inbox_store()",
+		"collect INSTEAD OF INSERT ON %s.inbox FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_collect()",
+		"store AFTER INSERT ON %s.inbox FOR EACH STATEMENT EXECUTE FUNCTION meter_internal.inbox_store()",
 
 		/*
 		 * a statement that finds no row says so too; without the other it
 		 * would not get there
 		 */
-		"refuse BEFORE UPDATE OR DELETE ON %s.inbox FOR EACH STATEMENT EXECUTE FUNCTION meter.inbox_refuse()",
-		"refuse_row INSTEAD OF UPDATE OR DELETE ON %s.inbox FOR EACH ROW EXECUTE FUNCTION meter.inbox_refuse()"
+		"refuse BEFORE UPDATE OR DELETE ON %s.inbox FOR EACH STATEMENT EXECUTE FUNCTION meter_internal.inbox_refuse()",
+		"refuse_row INSTEAD OF UPDATE OR DELETE ON %s.inbox FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_refuse()"
 	};
 	const char *schema = quote_identifier(stream);
 	MeterSession session;
@@ -186,7 +186,7 @@ Datum
 meter_inbox_collect(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = check_trigger(fcinfo, TRIGGER_EVENT_INSTEAD, true,
-										 "meter.inbox_collect()");
+										 "meter_internal.inbox_collect()");
 	Collected  *collected = find_collected(RelationGetRelid(trigger->tg_relation));
 	Datum		event;
 	bool		isnull;
@@ -220,7 +220,7 @@ Datum
 meter_inbox_store(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = check_trigger(fcinfo, TRIGGER_EVENT_AFTER, false,
-										 "meter.inbox_store()");
+										 "meter_internal.inbox_store()");
 	Collected  *collected;
 
 	while ((collected = find_collected(RelationGetRelid(trigger->tg_relation))) != NULL)
@@ -239,7 +239,7 @@ meter_inbox_refuse(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("%s is for triggers", "meter.inbox_refuse()")));
+				 errmsg("%s is for triggers", "meter_internal.inbox_refuse()")));
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot update or delete events in \"%s\"",

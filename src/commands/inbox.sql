@@ -1,24 +1,24 @@
 -- Doors for events as values: the view inbox of a stream, and functions.
 
-CREATE FUNCTION meter.inbox_collect()
+CREATE FUNCTION meter_internal.inbox_collect()
 RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_inbox_collect';
-COMMENT ON FUNCTION meter.inbox_collect() IS
+COMMENT ON FUNCTION meter_internal.inbox_collect() IS
 'trigger of the view inbox of a stream: collects an event that is inserted';
 
-CREATE FUNCTION meter.inbox_store()
+CREATE FUNCTION meter_internal.inbox_store()
 RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_inbox_store';
-COMMENT ON FUNCTION meter.inbox_store() IS
+COMMENT ON FUNCTION meter_internal.inbox_store() IS
 'trigger of the view inbox of a stream: logs what a statement has inserted';
 
-CREATE FUNCTION meter.inbox_refuse()
+CREATE FUNCTION meter_internal.inbox_refuse()
 RETURNS trigger
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_inbox_refuse';
-COMMENT ON FUNCTION meter.inbox_refuse() IS
+COMMENT ON FUNCTION meter_internal.inbox_refuse() IS
 'trigger of the view inbox of a stream: refuses UPDATE and DELETE';
 
 CREATE FUNCTION meter.ingest(stream text, VARIADIC events meter.event[])

@@ -1,42 +1,43 @@
 -- How each meter is doing, for its owner and for monitoring.
 
 -- The live part of the view current_usage needs to know from where to where, whoever reads it.
-CREATE FUNCTION meter.live_window(stream text, meter text)
+CREATE FUNCTION meter_internal.live_window(stream text, meter text)
 RETURNS tstzrange
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'meter_live_window';
-COMMENT ON FUNCTION meter.live_window(text, text) IS
+COMMENT ON FUNCTION meter_internal.live_window(text, text) IS
 'what of a meter is not settled yet: from its watermark to now by its clock, and no further than until; null if there is nothing; raises 42501 for who has neither USAGE on the stream''s schema nor SELECT on its current_usage';
 
-CREATE FUNCTION meter.late_backlog(stream text, meter text)
+CREATE FUNCTION meter_internal.late_backlog(stream text, meter text)
 RETURNS bigint
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_late_backlog';
-COMMENT ON FUNCTION meter.late_backlog(text, text) IS
+COMMENT ON FUNCTION meter_internal.late_backlog(text, text) IS
 'rows of settled periods that arrived but have not been looked at yet; null for who may not read the stream';
 
-CREATE FUNCTION meter.held_rows(stream text, meter text)
+CREATE FUNCTION meter_internal.held_rows(stream text, meter text)
 RETURNS bigint
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_held_rows';
-COMMENT ON FUNCTION meter.held_rows(text, text) IS
+COMMENT ON FUNCTION meter_internal.held_rows(text, text) IS
 'rows that came later than a meter''s max_lateness and wait for meter.release; null for who may not read the stream';
 
-CREATE FUNCTION meter.clock_now()
+CREATE FUNCTION meter_internal.clock_now()
 RETURNS timestamptz
 LANGUAGE C STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'meter_clock_now';
-COMMENT ON FUNCTION meter.clock_now() IS
+COMMENT ON FUNCTION meter_internal.clock_now() IS
 'what time it is for meter: the start of the transaction, or in tests what the setting meter.now says';
 
 CREATE VIEW meter.status WITH (security_barrier) AS
 SELECT m.stream,
        m.name AS meter,
        a.name IS NOT NULL AS active,
+       m.paused,
        m.watermark,
-       CASE WHEN m.watermark IS NOT NULL THEN pg_catalog.justify_hours(meter.clock_now() OPERATOR(pg_catalog.-) m.watermark) END AS lag,
-       meter.late_backlog(m.stream, m.name) AS late_backlog,
-       meter.held_rows(m.stream, m.name) AS held,
+       CASE WHEN m.watermark IS NOT NULL THEN pg_catalog.justify_hours(meter_internal.clock_now() OPERATOR(pg_catalog.-) m.watermark) END AS lag,
+       meter_internal.late_backlog(m.stream, m.name) AS late_backlog,
+       meter_internal.held_rows(m.stream, m.name) AS held,
        p."position",
        m.settlement,
        m.settled_at,
@@ -75,7 +76,7 @@ LEFT JOIN LATERAL (
            pg_catalog.array_agg(pg_catalog.format('%s, %s, silent since %s', s.source, s.place, s.heard_at)
                ORDER BY s.source) FILTER (WHERE s.idle) AS idle_sources
     FROM (SELECT s.source, s.clock, s.heard_at, COALESCE('at ' OPERATOR(pg_catalog.||) s.clock::text, 'not heard yet') AS place,
-                 COALESCE((meter.clock_now() OPERATOR(pg_catalog.-) s.heard_at) OPERATOR(pg_catalog.>) s.idle_limit, false) AS idle
+                 COALESCE((meter_internal.clock_now() OPERATOR(pg_catalog.-) s.heard_at) OPERATOR(pg_catalog.>) s.idle_limit, false) AS idle
           FROM meter.source AS s WHERE s.stream OPERATOR(pg_catalog.=) m.stream) AS s
 ) AS h ON m.clock OPERATOR(pg_catalog.=) 'source'
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname::text OPERATOR(pg_catalog.=) m.stream
@@ -84,6 +85,7 @@ WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
    OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW meter.status IS
 'a row a meter: how far it is settled, and what stands in the way; for members of the stream''s owner and of pg_read_all_stats';
+COMMENT ON COLUMN meter.status.paused IS 'no steps are made of it until meter.resume(stream, meter)';
 COMMENT ON COLUMN meter.status.lag IS 'time between the watermark and now';
 COMMENT ON COLUMN meter.status.late_backlog IS 'rows of settled periods that have not been looked at yet; null for who may not read the stream';
 COMMENT ON COLUMN meter.status.held IS 'rows that came too late and wait for meter.release; null for who may not read the stream';

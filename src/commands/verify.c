@@ -110,7 +110,7 @@ append_timelines(StringInfo sql, const MeterDefinition *definition, const MeterP
 		meter_append_before(sql, definition, scope.to);
 	appendStringInfo(sql,
 					 METER_TIMELINE("e") " AS timeline, "
-					 "min(least(e.at, meter.statement_instant(e.statement, 'since'))) AS earliest, "
+					 "min(least(e.at, meter_internal.statement_instant(e.statement, 'since'))) AS earliest, "
 					 "%s AS begin_at FROM events e GROUP BY e.resource)",
 					 meter_timestamp_literal(from));
 }
@@ -266,7 +266,7 @@ meter_resettle(PG_FUNCTION_ARGS)
 	appendStringInfoString(&sql, ", states AS (");
 	meter_append_upsert_state(&sql, definition, NULL, straddling);
 	/* nothing is left of what has no event any more */
-	appendStringInfo(&sql, "), gone AS (DELETE FROM %s.resource_state r WHERE r.meter = %s "
+	appendStringInfo(&sql, "), gone AS (DELETE FROM %s._resource_state r WHERE r.meter = %s "
 					 "AND NOT EXISTS (SELECT FROM timelines t WHERE t.resource = r.resource)) ",
 					 quote_identifier(stream), quote_literal_cstr(meter));
 	initStringInfo(&difference);

@@ -1,9 +1,9 @@
 /*
  * grid.c
- *	  The grid of days, units of precision and periods in a time zone.
+ *	  The grid of days, units of increment and periods in a time zone.
  *
  * A local day begins at the first instant whose local date is that date or a
- * later one.  Units of precision, and periods shorter than a day, count in
+ * later one.  Units of increment, and periods shorter than a day, count in
  * elapsed time from there; the last one of a day ends where the day ends.  So
  * each day, week and month is made of whole rows whatever the clocks do: a
  * day of 23 hours has 23, and a date that a zone skipped is empty.
@@ -138,7 +138,7 @@ slice_end(MeterGrid *grid, int64 begin, int64 length)
 	return Min(begin + length, grid->day_end);
 }
 
-/* Begin of the unit of precision that holds an instant. */
+/* Begin of the unit of increment that holds an instant. */
 int64
 meter_grid_unit_floor(MeterGrid *grid, int64 instant)
 {

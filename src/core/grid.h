@@ -1,6 +1,6 @@
 /*
  * grid.h
- *	  The grid of days, units of precision and periods in a time zone.
+ *	  The grid of days, units of increment and periods in a time zone.
  */
 #ifndef METER_GRID_H
 #define METER_GRID_H
@@ -24,7 +24,7 @@ typedef struct MeterZone
 typedef struct MeterGrid
 {
 	const MeterZone *zone;		/* NULL: UTC */
-	int64		unit;			/* precision, microseconds: divides a day */
+	int64		unit;			/* increment, microseconds: divides a day */
 	int64		period_usec;	/* below a day: divides a day */
 	int32		period_days;	/* 1, or 7: weeks from Monday */
 	int32		period_months;	/* divides 12 */

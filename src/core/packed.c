@@ -105,7 +105,7 @@ unit_floor(int64 instant, int64 unit)
 
 /*
  * Time billed in [from, to) for events in order, rounded up to units of
- * precision (0: exact) of at most a day, in UTC.  A run that nothing stops is
+ * increment (0: exact) of at most a day, in UTC.  A run that nothing stops is
  * taken to end at open_end.  METER_UNBOUNDED if it goes on without end, some
  * other negative number if it is beyond what int64 holds.
  */

@@ -1,6 +1,6 @@
 /*
  * rounding.c
- *	  Rounding of timelines to units of precision, and cutting into periods.
+ *	  Rounding of timelines to units of increment, and cutting into periods.
  *
  * Rounding is a function of the timeline alone: it comes first and never sees
  * a window.  Windows and periods then cut the rounded spans exactly, so the

@@ -1,6 +1,6 @@
 /*
  * rounding.h
- *	  Rounding of timelines to units of precision, and cutting into periods.
+ *	  Rounding of timelines to units of increment, and cutting into periods.
  */
 #ifndef METER_ROUNDING_H
 #define METER_ROUNDING_H

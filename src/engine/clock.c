@@ -63,7 +63,7 @@ read_new_rows(const MeterDefinition *definition, MeterProgress *progress,
 	if (meter_result_instant(1, &latest))
 		move_to(progress, latest);
 	if (meter_result_count(2) > 0)
-		meter_execute(psprintf("INSERT INTO %s.future (meter, \"time\") "
+		meter_execute(psprintf("INSERT INTO %s._future (meter, \"time\") "
 							   "SELECT DISTINCT %s, %s FROM %s.%s "
 							   "WHERE arrival > " INT64_FORMAT " AND %s > %s "
 							   "ORDER BY 2 ON CONFLICT DO NOTHING",
@@ -89,7 +89,7 @@ move_event_clock(const MeterDefinition *definition, MeterProgress *progress,
 	if (METER_OF_MEASURES(definition->aggregate))
 		read_new_rows(definition, progress, METER_LOG_MEASURE,
 					  step->safe[METER_LOG_MEASURE]);
-	meter_execute_row(psprintf("WITH past AS (DELETE FROM %s.future "
+	meter_execute_row(psprintf("WITH past AS (DELETE FROM %s._future "
 							   "WHERE meter = %s AND \"time\" <= %s RETURNING \"time\") "
 							   "SELECT max(\"time\") FROM past",
 							   quote_identifier(definition->stream),

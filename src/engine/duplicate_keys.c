@@ -3,7 +3,7 @@
  *	  Which measures may have copies, known without reading the log again.
  *
  * Of the measures with an id that a meter has looked at, those up to its
- * position, measure_key keeps a hash of resource, source and id: 8 bytes a
+ * position, _measure_key keeps a hash of resource, source and id: 8 bytes a
  * row, by period and by block of arrivals.  A settle compares the hashes of
  * its own periods with each other and with those of the identity window
  * before them, here in memory, and only what is met twice is looked up in the
@@ -118,7 +118,7 @@ meter_measure_keys_final(PG_FUNCTION_ARGS)
 }
 
 /* The hash of a row e of the measure log. */
-#define ROW_KEY	"meter.measure_key(e.resource, coalesce(e.source, ''), e.id)"
+#define ROW_KEY	"meter_internal.measure_key(e.resource, coalesce(e.source, ''), e.id)"
 
 /*
  * Look over what arrived between two positions: the arrivals of rows that have
@@ -174,8 +174,8 @@ meter_note_measure_keys(const MeterDefinition *definition,
 		int64		from;
 
 		for (from = ranges[i].first; from <= last; from += ARRIVALS_AT_ONCE)
-			meter_execute(psprintf("INSERT INTO %s.measure_key (meter, period_start, block, keys) "
-								   "SELECT %s, %s, e.arrival >> %d, meter.measure_keys(" ROW_KEY ") "
+			meter_execute(psprintf("INSERT INTO %s._measure_key (meter, period_start, block, keys) "
+								   "SELECT %s, %s, e.arrival >> %d, meter_internal.measure_keys(" ROW_KEY ") "
 								   "FROM %s.measure e WHERE e.arrival >= " INT64_FORMAT
 								   " AND e.arrival <= " INT64_FORMAT " AND e.id IS NOT NULL "
 								   "GROUP BY 2, 3", schema,
@@ -191,7 +191,7 @@ meter_note_measure_keys(const MeterDefinition *definition,
 static char *
 first_period(const MeterDefinition *definition, TimestampTz from)
 {
-	int64		back = 2 * Min(definition->identity_window,
+	int64		back = 2 * Min(definition->deduplication_window,
 							   PG_INT64_MAX / 4);
 	TimestampTz at = from < MIN_TIMESTAMP + back ? MIN_TIMESTAMP :
 	from - back;
@@ -204,7 +204,7 @@ first_period(const MeterDefinition *definition, TimestampTz from)
 void
 meter_prune_measure_keys(const MeterDefinition *definition, const MeterProgress *progress)
 {
-	meter_execute(psprintf("DELETE FROM %s.measure_key WHERE meter = %s AND period_start < %s",
+	meter_execute(psprintf("DELETE FROM %s._measure_key WHERE meter = %s AND period_start < %s",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   first_period(definition, progress->watermark)),
@@ -309,7 +309,7 @@ walk_chunks(const MeterDefinition *definition, KeyTable *table, ChunkUse use,
 	Portal		portal;
 	uint64		row;
 
-	portal = meter_cursor_open(psprintf("SELECT k.keys, k.block FROM %s.measure_key k "
+	portal = meter_cursor_open(psprintf("SELECT k.keys, k.block FROM %s._measure_key k "
 										"WHERE k.meter = %s AND k.period_start >= %s AND k.period_start < %s",
 										quote_identifier(definition->stream),
 										quote_literal_cstr(definition->name),
@@ -410,8 +410,8 @@ meter_find_suspects(const MeterDefinition *definition, const MeterProgress *prog
 	if (straddlers)
 	{
 		/* those of which no chunk has all copies are looked up in any case */
-		TimestampTz oldest = from < MIN_TIMESTAMP + definition->identity_window ?
-		MIN_TIMESTAMP : from - definition->identity_window;
+		TimestampTz oldest = from < MIN_TIMESTAMP + definition->deduplication_window ?
+		MIN_TIMESTAMP : from - definition->deduplication_window;
 
 		anywhere = first_straddler < oldest;
 		appendStringInfo(&rows,
@@ -422,7 +422,7 @@ meter_find_suspects(const MeterDefinition *definition, const MeterProgress *prog
 						 progress->logs[METER_LOG_MEASURE].position,
 						 from_literal, from_literal);
 	}
-	meter_execute(psprintf("SELECT coalesce((SELECT sum(length(k.keys) / 8) FROM %s.measure_key k "
+	meter_execute(psprintf("SELECT coalesce((SELECT sum(length(k.keys) / 8) FROM %s._measure_key k "
 						   "WHERE k.meter = %s AND k.period_start >= %s AND k.period_start < %s), 0)::bigint "
 						   "+ (SELECT count(*) FROM (%s) r)",
 						   schema, meter, from_literal, to_literal, rows.data),

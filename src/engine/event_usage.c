@@ -71,7 +71,7 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "WITH touched AS MATERIALIZED (SELECT t.resource, t.first, "
-					 "%smeter.settle_period_begin(%s, t.first)%s AS begin_at FROM (%s) t), ",
+					 "%smeter_internal.settle_period_begin(%s, t.first)%s AS begin_at FROM (%s) t), ",
 					 since ? "greatest(" : "", definition->spec,
 					 since ? psprintf(", %s)", since) : "",
 					 touched);
@@ -92,9 +92,9 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	appendStringInfo(&sql,
 					 ", timelines AS MATERIALIZED (SELECT n.resource, n.timeline, %sn.earliest, "
 					 "%sCASE WHEN n.begin_at <= coalesce(n.named, 'infinity') "
-					 "THEN least(n.begin_at, meter.settle_period_begin(%s, n.earliest)) "
+					 "THEN least(n.begin_at, meter_internal.settle_period_begin(%s, n.earliest)) "
 					 "WHEN n.reach IS NOT NULL "
-					 "THEN least(n.begin_at, meter.settle_period_begin(%s, greatest(n.reach, n.earliest))) "
+					 "THEN least(n.begin_at, meter_internal.settle_period_begin(%s, greatest(n.reach, n.earliest))) "
 					 "ELSE n.begin_at END%s AS begin_at "
 					 "FROM (SELECT e.resource, " METER_TIMELINE("e") " AS timeline, ",
 					 straddling ? "n.before, n.began, n.straddles, " : "",
@@ -105,7 +105,7 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 		meter_append_before(&sql, definition, end);
 	appendStringInfo(&sql,
 					 "min(e.begin_at) AS begin_at, min(e.at) FILTER (WHERE e.account <> '') AS named, "
-					 "min(least(e.at, meter.statement_instant(e.statement, 'since'))) AS earliest, "
+					 "min(least(e.at, meter_internal.statement_instant(e.statement, 'since'))) AS earliest, "
 					 "min(" METER_REACH("e.statement", "e.at", "e.kind = 'g'")
 					 ") FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= e.first) AS reach FROM ("
 					 "SELECT v.resource, " METER_EVENT_COLUMNS("v") ", t.first, t.begin_at "
@@ -114,7 +114,7 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 					 "t.first, t.begin_at FROM touched t%s) e GROUP BY e.resource) n)",
 					 definition->ndimensions,
 					 TIMESTAMP_IS_NOBEGIN(definition->floor) ? "" :
-					 psprintf(" WHERE NOT EXISTS (SELECT FROM %s.floor_state f "
+					 psprintf(" WHERE NOT EXISTS (SELECT FROM %s._retention_state f "
 							  "WHERE f.meter = %s AND f.resource = t.resource)",
 							  quote_identifier(definition->stream),
 							  quote_literal_cstr(definition->name)));
@@ -267,7 +267,7 @@ meter_bound_step(const MeterDefinition *definition, const MeterProgress *progres
 		stops[piece] = DatumGetInt64(meter_result(i, 4, &isnull));
 	}
 
-	meter_execute_row(psprintf("SELECT count(*) FROM %s.resource_state WHERE meter = %s AND active",
+	meter_execute_row(psprintf("SELECT count(*) FROM %s._resource_state WHERE meter = %s AND active",
 							   schema, quote_literal_cstr(definition->name)));
 	running = meter_result_count(1);
 	for (piece = 0; piece < PIECES; piece++)
@@ -331,7 +331,7 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 					 "SELECT * FROM events UNION ALL "
 					 "SELECT r.resource, " METER_CARRIED ", NULL FROM busy b "
 	/* looked up one by one: the dead cost nothing */
-					 "CROSS JOIN LATERAL (SELECT * FROM %s.resource_state s WHERE s.meter = %s "
+					 "CROSS JOIN LATERAL (SELECT * FROM %s._resource_state s WHERE s.meter = %s "
 					 "AND s.resource = b.resource OFFSET 0) r"
 					 ") e GROUP BY e.resource), states AS (",
 					 schema, meter);
@@ -340,30 +340,30 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 	appendStringInfo(&sql,
 					 "), wanted AS (SELECT (w.row).transaction_id, w.resource, (w.row).account, "
 					 "(w.row).dimensions, (w.row).period_start, (w.row).quantity FROM ("
-					 "SELECT t.resource, meter.settle_rows(%s, t.resource, t.timeline, %s, %s) AS \"row\" "
+					 "SELECT t.resource, meter_internal.settle_rows(%s, t.resource, t.timeline, %s, %s) AS \"row\" "
 					 "FROM timelines t) w UNION ALL "
-					 "SELECT meter.settle_transaction_id(%s, r.resource, r.account, r.dimensions, p.period_start), "
-					 "r.resource, coalesce(r.account, ''), meter.settle_dimensions(%s, r.dimensions), "
-					 "p.period_start, %s FROM %s.resource_state r CROSS JOIN ",
+					 "SELECT meter_internal.settle_transaction_id(%s, r.resource, r.account, r.dimensions, p.period_start), "
+					 "r.resource, coalesce(r.account, ''), meter_internal.settle_dimensions(%s, r.dimensions), "
+					 "p.period_start, %s FROM %s._resource_state r CROSS JOIN ",
 					 definition->spec, from, to, definition->spec,
 					 definition->spec,
 					 definition->aggregate == METER_DURATION ? "p.quantity" :
-					 psprintf("meter.settle_quantity(%s, r.value, p.period_start)",
+					 psprintf("meter_internal.settle_quantity(%s, r.value, p.period_start)",
 							  definition->spec),
 					 schema);
 	if (meter_grid_period_end(definition->grid, progress->watermark) >= end)
 		/* one row the planner can do without */
-		appendStringInfo(&sql, "(SELECT %s AS period_start, meter.settle_quantity(%s, NULL, %s) AS quantity) p",
+		appendStringInfo(&sql, "(SELECT %s AS period_start, meter_internal.settle_quantity(%s, NULL, %s) AS quantity) p",
 						 from, definition->spec, from);
 	else
-		appendStringInfo(&sql, "(SELECT s.period_start, meter.settle_quantity(%s, NULL, s.period_start) AS quantity "
-						 "FROM meter.settle_periods(%s, %s, %s) s (period_start) OFFSET 0) p",
+		appendStringInfo(&sql, "(SELECT s.period_start, meter_internal.settle_quantity(%s, NULL, s.period_start) AS quantity "
+						 "FROM meter_internal.settle_periods(%s, %s, %s) s (period_start) OFFSET 0) p",
 						 definition->spec, definition->spec, from, to);
 	appendStringInfo(&sql,
 					 " WHERE r.meter = %s AND r.active AND NOT EXISTS (SELECT FROM busy b WHERE b.resource = r.resource)%s) ",
 					 meter,
 					 definition->aggregate == METER_DURATION ? "" :
-					 psprintf(" AND meter.settle_quantity(%s, r.value, p.period_start) <> 0",
+					 psprintf(" AND meter_internal.settle_quantity(%s, r.value, p.period_start) <> 0",
 							  definition->spec));
 	if (progress->watermark > progress->ledger_until)
 		/* the ledger has nothing from here on: no difference to look for */

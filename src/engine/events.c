@@ -153,7 +153,7 @@ meter_append_value(StringInfo sql, const MeterDefinition *definition)
 }
 
 /*
- * The columns of an event e that meter.settle_timeline() takes, and arrival.
+ * The columns of an event e that meter_internal.settle_timeline() takes, and arrival.
  */
 static void
 append_columns(StringInfo sql, const MeterDefinition *definition)
@@ -252,7 +252,7 @@ meter_sealed_for(const MeterDefinition *definition, double nresources)
 
 /*
  * The events of a meter as a list of CTEs, the last of which, "events", has
- * the columns that meter.settle_timeline() takes, and arrival.  Identity is
+ * the columns that meter_internal.settle_timeline() takes, and arrival.  Identity is
  * settled among all rows of the log, before the meter's filters: of copies
  * within the identity window only the least counts, and none that was taken
  * back.  Where no row has an id that costs nothing.
@@ -264,7 +264,7 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 	const char *schema = quote_identifier(definition->stream);
 	const char *log = scope->touched ? "log" : psprintf("%s.event", schema);
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
-								  definition->identity_window);
+								  definition->deduplication_window);
 
 	if (scope->touched != NULL)
 		appendStringInfo(sql, "log AS MATERIALIZED (SELECT * FROM %s l), ",
@@ -304,7 +304,7 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 						 "AND v.resource = r.resource AND coalesce(v.source, '') = r.source "
 						 "AND v.id = r.id))", schema);
 	else
-		appendStringInfo(sql, "%s.voided v WHERE v.meter = %s AND v.resource = r.resource "
+		appendStringInfo(sql, "%s._voided v WHERE v.meter = %s AND v.resource = r.resource "
 						 "AND v.source = r.source AND v.id = r.id))", schema,
 						 quote_literal_cstr(definition->name));
 	/* in place of what lay before the floor */
@@ -312,7 +312,7 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 	{
 		sql->len--;
 		appendStringInfo(sql, " UNION ALL SELECT r.resource, " METER_CARRIED
-						 ", NULL FROM %s%s.floor_state r WHERE r.meter = %s%s)",
+						 ", NULL FROM %s%s._retention_state r WHERE r.meter = %s%s)",
 						 scope->touched ? psprintf("%s t, ", scope->touched) : "",
 						 schema, quote_literal_cstr(definition->name),
 						 scope->touched ? " AND r.resource = t.resource" : "");
@@ -330,7 +330,7 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 {
 	const char *schema = quote_identifier(definition->stream);
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
-								  definition->identity_window);
+								  definition->deduplication_window);
 
 	appendStringInfoString(sql, "SELECT ");
 	append_columns(sql, definition);
@@ -349,7 +349,7 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 		append_from_floor(sql, definition);
 	appendStringInfo(sql,
 					 " AND (e.id IS NULL OR coalesce(e.since_copy > %s, true)) "
-					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.meter = %s "
+					 "AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = %s "
 					 "AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
 					 window, schema, quote_literal_cstr(definition->name));
@@ -399,7 +399,7 @@ meter_append_before(StringInfo sql, const MeterDefinition *definition,
 {
 	appendStringInfo(sql,
 					 "coalesce(" METER_TIMELINE("e") " FILTER (WHERE e.kind IN ('o', 'x') OR e.at < %s), "
-					 "(SELECT meter.settle_timeline('x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), "
+					 "(SELECT meter_internal.settle_timeline('x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), "
 					 "NULL, NULL, NULL, NULL, NULL))) AS before, bool_or(e.kind = 'o' OR e.at < %s) AS began, "
 					 "max(e.at) FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= %s AND "
 					 METER_REACH("e.statement", "e.at", "e.kind = 'g'") " < %s) AS straddles, ",
@@ -429,7 +429,7 @@ meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress
 					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
 					 METER_IS_STATEMENT("e") " AND "
 					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
-					 " < %s) OR EXISTS (SELECT FROM %s.resource_state r WHERE r.meter = %s "
+					 " < %s) OR EXISTS (SELECT FROM %s._resource_state r WHERE r.meter = %s "
 					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
 					 "AND (e.id IS NOT NULL OR ",
 					 watermark, schema, watermark, watermark, schema,
@@ -453,13 +453,13 @@ meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
 						  const char *unnamed_since, bool straddling)
 {
 	appendStringInfo(sql,
-					 "INSERT INTO %s.resource_state AS r (meter, resource, active, account, "
+					 "INSERT INTO %s._resource_state AS r (meter, resource, active, account, "
 					 "dimensions, value, since, alive, absent, source, straddles, unnamed_since) "
 					 "SELECT %s, n.resource, (n.state).active, (n.state).account, "
 					 "(n.state).dimensions, (n.state).value, (n.state).since, (n.state).alive, "
 					 "(n.state).absent, (n.state).source, n.straddles, "
 					 "CASE WHEN (n.state).account IS NULL AND n.began THEN n.unnamed_since END "
-					 "FROM (SELECT resource, meter.settle_state(%s) AS state, %s, "
+					 "FROM (SELECT resource, meter_internal.settle_state(%s) AS state, %s, "
 					 "%s AS unnamed_since FROM timelines ORDER BY resource) n "
 					 "ON CONFLICT (meter, resource) DO UPDATE SET "
 					 "active = excluded.active, account = excluded.account, "
@@ -474,6 +474,6 @@ meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
 					 straddling ? "straddles, began" :
 					 "NULL::timestamptz AS straddles, true AS began",
 					 unnamed_since ? unnamed_since :
-					 psprintf("meter.settle_period_begin(%s, earliest)",
+					 psprintf("meter_internal.settle_period_begin(%s, earliest)",
 							  definition->spec));
 }

@@ -19,7 +19,7 @@
 	x ".kind, " x ".at, " x ".account, " x ".dimensions, " x ".value, " \
 	x ".alive, " x ".absent, " x ".source, " x ".statement"
 #define METER_TIMELINE(x) \
-	"meter.settle_timeline(" METER_EVENT_COLUMNS(x) ")"
+	"meter_internal.settle_timeline(" METER_EVENT_COLUMNS(x) ")"
 #define METER_CARRIED \
 	"CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\" AS kind, r.since AS at, " \
 	"r.account, r.dimensions, r.value, r.alive, r.absent, r.source, NULL::jsonb"
@@ -31,7 +31,7 @@
 /* From when on a statement may change a timeline; its attributes, time, kind. */
 #define METER_REACH(attributes, at, is_stop) \
 	"(CASE WHEN " is_stop " OR " attributes " ? 'since' THEN " \
-	"coalesce(meter.statement_instant(" attributes ", 'alive'), '-infinity') " \
+	"coalesce(meter_internal.statement_instant(" attributes ", 'alive'), '-infinity') " \
 	"ELSE " at " END)"
 
 /* Which rows of the log a query is about; expressions, or NULL: no limit. */

@@ -70,7 +70,7 @@ meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
 {
 	const char *schema = quote_identifier(definition->stream);
 
-	meter_execute(psprintf("INSERT INTO %s.voided (meter, resource, source, id) "
+	meter_execute(psprintf("INSERT INTO %s._voided (meter, resource, source, id) "
 						   "SELECT DISTINCT %s, e.resource, coalesce(e.source, ''), e.id FROM %s.event e "
 						   "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
 						   " AND e.action = 'void' AND e.id IS NOT NULL "
@@ -80,31 +80,46 @@ meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
 				  SPI_OK_INSERT);
 }
 
+/*
+ * Before which instant rows of a log are held that arrived after the position:
+ * max_lateness before the watermark when that was noted, and what was before
+ * the floor is forgotten.  False if nothing is held.
+ */
+bool
+meter_hold_limit(const MeterDefinition *definition,
+				 const MeterProgress *progress, MeterLog log,
+				 TimestampTz *limit)
+{
+	TimestampTz noted_at = progress->logs[log].position_watermark;
+
+	if (TIMESTAMP_IS_NOBEGIN(noted_at))
+		return false;
+	/* the floor is that of the log that usage is made of */
+	*limit = log == METER_LOG_OF(definition) ? definition->floor : DT_NOBEGIN;
+	if (definition->has_max_lateness)
+		*limit = Max(*limit,
+					 meter_later_by(noted_at, -definition->max_lateness));
+	return !TIMESTAMP_IS_NOBEGIN(*limit);
+}
+
 /* Hold rows that came too late, of what arrived between two positions. */
 void
-meter_hold_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
+meter_hold_late_rows(const MeterDefinition *definition,
+					 const MeterProgress *progress, int64 safe)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	char	   *late = meter_late_rows(definition, progress, safe);
+	TimestampTz limit;
 
-	/* what was before the floor is forgotten */
-	TimestampTz limit = METER_OF_MEASURES(definition->aggregate) ? DT_NOBEGIN :
-	definition->floor;
-
-	if (TIMESTAMP_IS_NOBEGIN(progress->logs[METER_LOG_EVENT].position_watermark))
-		return;
-	if (definition->has_max_lateness)
-		limit = Max(limit, meter_later_by(progress->logs[METER_LOG_EVENT].position_watermark,
-										  -definition->max_lateness));
-	if (TIMESTAMP_IS_NOBEGIN(limit))
+	if (!meter_hold_limit(definition, progress, METER_LOG_EVENT, &limit))
 		return;
 	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
 						   "SELECT %s, 'event', e.arrival, e.\"time\", "
 						   "CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END FROM %s "
 						   "AND e.action <> 'void' AND e.action NOT LIKE 'reconciled:%%' AND e.\"time\" < %s "
 						   "ON CONFLICT DO NOTHING", schema, meter,
-						   meter_text_array_literal(definition->stops), late,
+						   meter_text_array_literal(definition->stops),
+						   meter_late_rows(definition, progress, safe),
 						   meter_timestamp_literal(limit)),
 				  SPI_OK_INSERT);
 	meter_tell_held(definition);
@@ -136,7 +151,7 @@ char *
 meter_newly_named(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz end)
 {
 	const char *watermark = meter_timestamp_literal(progress->watermark);
-	char	   *unnamed = psprintf("%s.resource_state r WHERE r.meter = %s "
+	char	   *unnamed = psprintf("%s._resource_state r WHERE r.meter = %s "
 								   "AND r.account IS NULL AND r.unnamed_since < %s",
 								   quote_identifier(definition->stream),
 								   quote_literal_cstr(definition->name),

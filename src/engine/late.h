@@ -16,6 +16,9 @@ extern double meter_count_periods(const MeterDefinition *definition,
 extern const char *meter_late_from(const MeterDefinition *definition, const MeterProgress *progress);
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,
 							 int64 upto);
+extern bool meter_hold_limit(const MeterDefinition *definition,
+							 const MeterProgress *progress, MeterLog log,
+							 TimestampTz *limit);
 extern void meter_hold_late_rows(const MeterDefinition *definition, const MeterProgress *progress,
 								 int64 safe);
 extern void meter_tell_held(const MeterDefinition *definition);

@@ -24,7 +24,7 @@ meter_append_difference(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql,
 					 "SELECT w.resource, (w.row).account, (w.row).dimensions, "
 					 "(w.row).period_start, (w.row).quantity, 0 AS revisions "
-					 "FROM (SELECT t.resource, meter.settle_rows(%s, t.resource, "
+					 "FROM (SELECT t.resource, meter_internal.settle_rows(%s, t.resource, "
 					 "t.timeline, t.begin_at, %s) AS \"row\" FROM %s t) w "
 					 "UNION ALL %s",
 					 definition->spec, end, timelines, ledger);
@@ -46,10 +46,10 @@ meter_ledger_of_touched(const MeterDefinition *definition,
 	if (few)
 		return psprintf("SELECT t.resource, l.account, l.dimensions, "
 						"l.period_start, - l.quantity, 1 FROM %s t "
-						"CROSS JOIN LATERAL meter.settle_periods(%s, t.begin_at, %s) p "
+						"CROSS JOIN LATERAL meter_internal.settle_periods(%s, t.begin_at, %s) p "
 						"CROSS JOIN LATERAL (SELECT * FROM %s.usage u "
-						"WHERE u.transaction_id >= meter.transaction_id_low(%s, %s, t.resource, p) "
-						"AND u.transaction_id <= meter.transaction_id_high(%s, %s, t.resource, p) "
+						"WHERE u.transaction_id >= meter_internal.transaction_id_low(%s, %s, t.resource, p) "
+						"AND u.transaction_id <= meter_internal.transaction_id_high(%s, %s, t.resource, p) "
 						"AND u.meter = %s AND u.resource = t.resource "
 						"AND u.period_start = p OFFSET 0) l",
 						touched, definition->spec, end, schema,
@@ -57,7 +57,7 @@ meter_ledger_of_touched(const MeterDefinition *definition,
 	return psprintf("SELECT l.resource, l.account, l.dimensions, "
 					"l.period_start, - l.quantity, 1 FROM %s.usage l JOIN %s t "
 					"ON l.resource = t.resource AND l.period_start >= t.begin_at "
-					"WHERE l.transaction_id >= meter.transaction_id_from((SELECT min(begin_at) FROM %s)) "
+					"WHERE l.transaction_id >= meter_internal.transaction_id_from((SELECT min(begin_at) FROM %s)) "
 					"AND l.meter = %s AND l.period_start < %s",
 					schema, touched, touched, meter, end);
 }
@@ -69,7 +69,7 @@ meter_ledger_of_range(const MeterDefinition *definition, const char *from,
 {
 	return psprintf("SELECT l.resource, l.account, l.dimensions, "
 					"l.period_start, - l.quantity, 1 FROM %s.usage l "
-					"WHERE l.transaction_id >= meter.transaction_id_from(%s) "
+					"WHERE l.transaction_id >= meter_internal.transaction_id_from(%s) "
 					"AND l.meter = %s AND l.period_start >= %s AND l.period_start < %s",
 					quote_identifier(definition->stream), from,
 					quote_literal_cstr(definition->name), from, end);

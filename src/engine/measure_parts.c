@@ -72,7 +72,7 @@ grid_from_args(FunctionCallInfo fcinfo)
 
 	meter_grid_init(&grid,
 					meter_zone_lookup(text_to_cstring(PG_GETARG_TEXT_PP(1))));
-	meter_grid_set_precision(&grid,
+	meter_grid_set_increment(&grid,
 							 interval_from_cstring("1 second"));
 	meter_grid_set_period(&grid,
 						  interval_from_cstring(text_to_cstring(PG_GETARG_TEXT_PP(0))));

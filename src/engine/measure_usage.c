@@ -39,14 +39,9 @@ static void
 hold_late_measures(const MeterDefinition *definition, const MeterProgress *progress, int64 upto)
 {
 	const char *schema = quote_identifier(definition->stream);
-	TimestampTz watermark = progress->logs[METER_LOG_MEASURE].position_watermark;
-	TimestampTz limit = definition->floor;
+	TimestampTz limit;
 
-	if (TIMESTAMP_IS_NOBEGIN(watermark))
-		return;
-	if (definition->has_max_lateness)
-		limit = Max(limit, meter_later_by(watermark, -definition->max_lateness));
-	if (TIMESTAMP_IS_NOBEGIN(limit))
+	if (!meter_hold_limit(definition, progress, METER_LOG_MEASURE, &limit))
 		return;
 	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
 						   "SELECT %s, 'measure', e.arrival, e.start_time, 'too late' FROM %s "
@@ -370,7 +365,7 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 		scope.copies =
 			psprintf("c.start_time >= %s",
 					 meter_timestamp_literal(meter_later_by(first,
-															-definition->identity_window)));
+															-definition->deduplication_window)));
 		if (suspects.nblocks <= FEW_BLOCKS)
 			/* found by the index on arrivals, one block after the other */
 			scope.copies_from =
@@ -432,7 +427,7 @@ meter_measure_resettle(const MeterDefinition *definition, const MeterProgress *p
 	if (to == progress->watermark)
 		meter_append_measure_states(&sql, definition, &scope);
 	/* nothing is known of what nobody names any more */
-	appendStringInfo(&sql, ", gone AS (DELETE FROM %s.resource_state r WHERE r.meter = %s "
+	appendStringInfo(&sql, ", gone AS (DELETE FROM %s._resource_state r WHERE r.meter = %s "
 					 "AND r.account IS NOT NULL "
 					 "AND NOT EXISTS (SELECT FROM owners o WHERE o.resource = r.resource) "
 					 "AND NOT EXISTS (SELECT FROM nameless n WHERE n.resource = r.resource)) ",

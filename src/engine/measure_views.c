@@ -27,7 +27,7 @@
  */
 void
 meter_append_measure_anomaly(StringInfo sql, const char *stream,
-							 const char *identity_window)
+							 const char *deduplication_window)
 {
 	const char *schema = quote_identifier(stream);
 
@@ -37,14 +37,14 @@ meter_append_measure_anomaly(StringInfo sql, const char *stream,
 					 "format('measure, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
 					 "h.held_at, %s::text, h.meter, h.arrival) "
 					 "FROM %s.held h JOIN %s.measure e ON e.arrival = h.arrival WHERE h.log = 'measure' "
-					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.meter = h.meter AND v.resource = e.resource "
+					 "AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = h.meter AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id) ",
 					 quote_literal_cstr(stream), schema, schema, schema);
 	appendStringInfo(sql,
 					 "UNION ALL "
 					 "SELECT 'in the future', NULL, e.resource, e.start_time, e.arrival, "
 					 "'measure: counts when the watermark gets there' "
-					 "FROM %s.measure e WHERE e.start_time > now() + '5 minutes'::interval ",
+					 "FROM %s.measure e WHERE e.start_time > meter_internal.clock_now() + '5 minutes'::interval ",
 					 schema);
 	appendStringInfo(sql,
 					 "UNION ALL "
@@ -58,7 +58,7 @@ meter_append_measure_anomaly(StringInfo sql, const char *stream,
 					 "ORDER BY e.start_time, e.end_time, e.arrival)) c "
 					 "WHERE c.content <> c.content_before AND c.since_other <= %s::interval",
 					 COPY_CONTENT, COPY_CONTENT, schema,
-					 quote_literal_cstr(identity_window));
+					 quote_literal_cstr(deduplication_window));
 }
 
 /* Branches for a meter: no account, and values that are none. */
@@ -73,7 +73,7 @@ meter_append_measure_meter_anomaly(StringInfo sql,
 					 " UNION ALL "
 					 "SELECT 'unknown account', %s::text, r.resource, r.unnamed_since, NULL, "
 					 "'neither its measures nor an event has named its account: what it uses is billed to nobody' "
-					 "FROM %s.resource_state r WHERE r.meter = %s AND r.account IS NULL "
+					 "FROM %s._resource_state r WHERE r.meter = %s AND r.account IS NULL "
 					 "AND r.unnamed_since IS NOT NULL",
 					 meter, schema, meter);
 	if (definition->aggregate != METER_UNIQUE &&
@@ -153,8 +153,8 @@ meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definitio
 					 "u.settlement, u.meter, u.recorded_at, "
 					 "CASE WHEN u.transaction_id = '%s' THEN ': the row asked for' END) AS explanation, "
 					 "u.revision::bigint AS place FROM %s.usage u "
-					 "WHERE u.transaction_id >= meter.transaction_id_low(%s) "
-					 "AND u.transaction_id <= meter.transaction_id_high(%s) "
+					 "WHERE u.transaction_id >= meter_internal.transaction_id_low(%s) "
+					 "AND u.transaction_id <= meter_internal.transaction_id_high(%s) "
 					 "AND u.meter = %s AND u.resource = %s AND u.account = %s AND u.dimensions = %s::jsonb ",
 					 end, uuid, schema, names, names, meter, what, who, key);
 

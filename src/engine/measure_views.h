@@ -14,7 +14,7 @@
 #include "catalog/progress.h"
 
 extern void meter_append_measure_anomaly(StringInfo sql, const char *stream,
-										 const char *identity_window);
+										 const char *deduplication_window);
 extern void meter_append_measure_meter_anomaly(StringInfo sql,
 											   const MeterDefinition *definition);
 extern void meter_explain_measures(FunctionCallInfo fcinfo,

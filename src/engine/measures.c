@@ -44,7 +44,7 @@
 
 /* A hash of what copies have in common. */
 #define KEY_OF(alias) \
-	"meter.measure_key(" alias ".resource, coalesce(" alias ".source, ''), " alias ".id)"
+	"meter_internal.measure_key(" alias ".resource, coalesce(" alias ".source, ''), " alias ".id)"
 
 /* A column of the measure log that value_from may name, for unique only. */
 static bool
@@ -64,7 +64,7 @@ meter_period_of(const MeterDefinition *definition, const char *at)
 	if (grid->zone == NULL && (grid->period_usec > 0 || grid->period_days > 0))
 		return psprintf("date_bin(%s::interval, %s, '0001-01-01 00:00:00+00'::timestamptz)",
 						quote_literal_cstr(definition->period), at);
-	return psprintf("meter.measure_period_begin(%s, %s, %s)",
+	return psprintf("meter_internal.measure_period_begin(%s, %s, %s)",
 					quote_literal_cstr(definition->period),
 					quote_literal_cstr(definition->timezone), at);
 }
@@ -79,7 +79,7 @@ period_end(const MeterDefinition *definition, const char *at)
 		return psprintf("%s + %s::interval",
 						meter_period_of(definition, at),
 						quote_literal_cstr(definition->period));
-	return psprintf("meter.measure_period_end(%s, %s, %s)",
+	return psprintf("meter_internal.measure_period_end(%s, %s, %s)",
 					quote_literal_cstr(definition->period),
 					quote_literal_cstr(definition->timezone), at);
 }
@@ -287,7 +287,7 @@ append_rows(StringInfo sql, const MeterDefinition *definition, const MeterProgre
 	else if (scope->any_voided)
 		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s "
 						 "AND v.resource = e.resource AND v.source = coalesce(e.source, '') "
-						 "AND v.id = e.id)", of_meter(definition, "voided", "v"));
+						 "AND v.id = e.id)", of_meter(definition, "_voided", "v"));
 }
 
 /* The condition under which a row e needs no cutting and no owner. */
@@ -347,7 +347,7 @@ meter_append_owner_events(StringInfo sql, const MeterDefinition *definition,
 }
 
 /* The owner at an instant, of what has owners o. */
-#define OWNER_AT(at) "meter.measure_owner(o.since, o.accounts, " at ")"
+#define OWNER_AT(at) "meter_internal.measure_owner(o.since, o.accounts, " at ")"
 
 /*
  * The CTEs that all queries begin with: "events" that name owners, and
@@ -393,7 +393,7 @@ append_sources(StringInfo sql, const MeterDefinition *definition, const MeterPro
 						 scope_log(definition, scope), scope->copies);
 		append_scope(sql, definition, progress, scope, "c");
 		appendStringInfo(sql, ") c WHERE c.since_copy <= '" INT64_FORMAT " microseconds'::interval), ",
-						 definition->identity_window);
+						 definition->deduplication_window);
 	}
 }
 
@@ -420,7 +420,7 @@ append_owners(StringInfo sql, const MeterDefinition *definition,
 						 " UNION ALL SELECT r.resource, '-infinity', r.account, false FROM nameless b "
 						 "CROSS JOIN LATERAL (SELECT * FROM %s AND s.resource = b.resource "
 						 "AND s.account IS NOT NULL OFFSET 0) r",
-						 of_meter(definition, "resource_state", "s"));
+						 of_meter(definition, "_resource_state", "s"));
 	appendStringInfoString(sql, ") o GROUP BY o.resource)");
 }
 
@@ -489,7 +489,7 @@ append_counter(StringInfo sql, const MeterDefinition *definition, const MeterPro
 			appendStringInfo(sql, ", s.dimensions[%d]", d);
 		appendStringInfo(sql, " FROM (SELECT DISTINCT resource FROM readings) b CROSS JOIN LATERAL "
 						 "(SELECT * FROM %s AND c.resource = b.resource OFFSET 0) s",
-						 of_meter(definition, "counter_state", "c"));
+						 of_meter(definition, "_counter_state", "c"));
 	}
 	appendStringInfo(sql, ") i) x WHERE x.before IS NOT NULL AND x.start_time >= x.begin_at "
 					 "GROUP BY x.resource, x.account%s, 4 HAVING "
@@ -554,7 +554,7 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition, const M
 	if (sum)
 		/* not by LATERAL: that is a nested loop, which is said to cost a lot */
 		appendStringInfo(sql, "(c.p).account, (c.p).period_start, (c.p).quantity%s FROM ("
-						 "SELECT c.*, meter.measure_parts(%s, %s, c.start_time, c.end_time, c.value, "
+						 "SELECT c.*, meter_internal.measure_parts(%s, %s, c.start_time, c.end_time, c.value, "
 						 "c.account, o.since, o.accounts, c.begin_at, %s) AS p FROM complex c "
 						 "LEFT JOIN owners o ON o.resource = c.resource AND c.account = '') c",
 						 columns_of(definition, "c"),
@@ -589,7 +589,7 @@ meter_look_up_scope(const MeterDefinition *definition,
 					MeterMeasureScope *scope)
 {
 	scope->any_held = any_rows(definition, "held", " AND l.log = 'measure'");
-	scope->any_voided = any_rows(definition, "voided", "");
+	scope->any_voided = any_rows(definition, "_voided", "");
 }
 
 /*
@@ -633,7 +633,7 @@ meter_append_measure_states(StringInfo sql, const MeterDefinition *definition,
 	const char *meter = quote_literal_cstr(definition->name);
 
 	appendStringInfo(sql,
-					 ", states AS (INSERT INTO %s.resource_state AS r (meter, resource, active, account, "
+					 ", states AS (INSERT INTO %s._resource_state AS r (meter, resource, active, account, "
 					 "dimensions, unnamed_since) SELECT %s, n.resource, false, max(n.account), '{}', "
 					 "CASE WHEN max(n.account) IS NULL THEN min(n.unnamed_since) END FROM ("
 					 "SELECT o.resource, o.accounts[cardinality(o.accounts)] AS account, "
@@ -644,7 +644,7 @@ meter_append_measure_states(StringInfo sql, const MeterDefinition *definition,
 	if (scope->touched)
 		/* whose last name was taken back */
 		appendStringInfo(sql,
-						 " UNION ALL SELECT s.resource, NULL, NULL FROM touched t JOIN %s.resource_state s "
+						 " UNION ALL SELECT s.resource, NULL, NULL FROM touched t JOIN %s._resource_state s "
 						 "ON s.resource = t.resource WHERE s.meter = %s AND s.account IS NOT NULL "
 						 "AND NOT EXISTS (SELECT FROM owners o WHERE o.resource = t.resource)",
 						 schema, meter);
@@ -660,7 +660,7 @@ meter_append_measure_states(StringInfo sql, const MeterDefinition *definition,
 		return;
 
 	appendStringInfo(sql,
-					 ", counters AS (INSERT INTO %s.counter_state (meter, resource, dimensions, \"time\", value) "
+					 ", counters AS (INSERT INTO %s._counter_state (meter, resource, dimensions, \"time\", value) "
 					 "SELECT DISTINCT ON (i.resource%s) %s, i.resource, %s, i.start_time, i.value "
 					 "FROM instants i ORDER BY i.resource%s, i.start_time DESC "
 					 "ON CONFLICT (meter, resource, dimensions) DO UPDATE SET "
@@ -669,7 +669,7 @@ meter_append_measure_states(StringInfo sql, const MeterDefinition *definition,
 					 array_of(definition, "i"), columns_of(definition, "i"));
 	if (!scope->carried)
 		appendStringInfo(sql,
-						 ", counters_gone AS (DELETE FROM %s.counter_state s WHERE s.meter = %s%s "
+						 ", counters_gone AS (DELETE FROM %s._counter_state s WHERE s.meter = %s%s "
 						 "AND NOT EXISTS (SELECT FROM instants i WHERE i.resource = s.resource "
 						 "AND %s = s.dimensions))",
 						 schema, meter,
@@ -731,7 +731,7 @@ append_owners_in_view(StringInfo sql, const MeterDefinition *definition,
 					 ") v GROUP BY v.resource, v.at UNION ALL "
 					 "SELECT s.resource, '-infinity', s.account FROM %s AND s.account IS NOT NULL"
 					 ") n GROUP BY n.resource) o",
-					 of_meter(definition, "resource_state", "s"));
+					 of_meter(definition, "_resource_state", "s"));
 }
 
 /*
@@ -754,12 +754,12 @@ append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql,
 					 "FROM (SELECT l.*, " SINCE_COPY("l", "") " FROM %s.measure l WHERE l.start_time < %s "
 					 "AND l.start_time >= %s - '" INT64_FORMAT " microseconds'::interval AND ",
-					 schema, to, first, definition->identity_window);
+					 schema, to, first, definition->deduplication_window);
 	meter_append_not_held(sql, definition, "measure", "l");
 	appendStringInfoString(sql, ") e LEFT JOIN ");
 	append_owners_in_view(sql, definition, from, to);
 	appendStringInfo(sql, " ON o.resource = e.resource%s WHERE ",
-					 sum ? psprintf(" CROSS JOIN LATERAL meter.measure_parts(%s, %s, e.start_time, e.end_time, %s, "
+					 sum ? psprintf(" CROSS JOIN LATERAL meter_internal.measure_parts(%s, %s, e.start_time, e.end_time, %s, "
 									"e.account, o.since, o.accounts, %s, %s) p",
 									quote_literal_cstr(definition->period),
 									quote_literal_cstr(definition->timezone),
@@ -776,8 +776,8 @@ append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
 					 " AND (e.id IS NULL OR coalesce(e.since_copy > '" INT64_FORMAT " microseconds'::interval, true)) "
 					 "AND NOT EXISTS (SELECT FROM %s AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
-					 definition->identity_window,
-					 of_meter(definition, "voided", "v"));
+					 definition->deduplication_window,
+					 of_meter(definition, "_voided", "v"));
 }
 
 /*
@@ -836,7 +836,7 @@ meter_append_measures_in_view(StringInfo sql,
 		for (d = 1; d <= definition->ndimensions; d++)
 			appendStringInfo(sql, ", c.dimensions[%d]", d);
 		appendStringInfo(sql, " FROM %s) r) i WHERE i.before IS NOT NULL",
-						 of_meter(definition, "counter_state", "c"));
+						 of_meter(definition, "_counter_state", "c"));
 	}
 	appendStringInfo(sql, ") x GROUP BY x.resource, x.account%s, x.period_start HAVING %s %s",
 					 x, aggregate, having);
@@ -879,7 +879,7 @@ meter_append_measures_behind(StringInfo sql,
 							   "WHERE i.start_time < t.begin_at), t.begin_at)");
 	appendStringInfoString(sql, ") e LEFT JOIN owners o ON o.resource = e.resource");
 	if (sum)
-		appendStringInfo(sql, " CROSS JOIN LATERAL meter.measure_parts(%s, %s, e.start_time, e.end_time, e.spread, "
+		appendStringInfo(sql, " CROSS JOIN LATERAL meter_internal.measure_parts(%s, %s, e.start_time, e.end_time, e.spread, "
 						 "e.account, o.since, o.accounts, e.begin_at, %s) p",
 						 quote_literal_cstr(definition->period),
 						 quote_literal_cstr(definition->timezone), scope->to);

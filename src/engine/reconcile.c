@@ -122,10 +122,10 @@ append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterPr
 	append_concerned(&snapshot, definition);
 
 	appendStringInfo(sql,
-					 "SELECT r.resource FROM %s.resource_state r WHERE r.meter = %s AND r.active "
+					 "SELECT r.resource FROM %s._resource_state r WHERE r.meter = %s AND r.active "
 					 "AND r.source = %s AND NOT EXISTS (SELECT FROM %s AND e.resource = r.resource) "
 					 "UNION SELECT e.resource FROM (SELECT e.* FROM %s) e "
-					 "LEFT JOIN %s.resource_state r ON r.meter = %s AND r.resource = e.resource "
+					 "LEFT JOIN %s._resource_state r ON r.meter = %s AND r.resource = e.resource "
 					 "WHERE r.resource IS NULL OR coalesce(r.source, %s) <> %s OR (NOT r.active "
 					 "OR e.since - %s > r.since OR ",
 					 schema, meter, target->source, snapshot.data,
@@ -254,12 +254,12 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	appendStringInfoString(&sql, "), ");
 	meter_append_events(&sql, definition, &scope);
 	appendStringInfoString(&sql,
-						   ", findings AS MATERIALIZED (SELECT x.resource, meter.settle_findings("
+						   ", findings AS MATERIALIZED (SELECT x.resource, meter_internal.settle_findings("
 						   METER_EVENT_COLUMNS("x") ") AS list FROM ("
 						   "SELECT v.resource, " METER_EVENT_COLUMNS("v") " FROM events v ");
 	if (carried)
 		appendStringInfo(&sql, "UNION ALL SELECT r.resource, " METER_CARRIED " FROM touched t "
-						 "CROSS JOIN LATERAL (SELECT * FROM %s.resource_state s WHERE s.meter = %s "
+						 "CROSS JOIN LATERAL (SELECT * FROM %s._resource_state s WHERE s.meter = %s "
 						 "AND s.resource = t.resource OFFSET 0) r ", schema, meter);
 	appendStringInfo(&sql, "UNION ALL SELECT s.resource, CASE WHEN %s THEN "
 					 "CASE WHEN s.held THEN 'K' ELSE 'k' END ELSE "
@@ -316,7 +316,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 "(SELECT count(*) FROM wanted WHERE kind = 'change' AND %s), %s, "
 					 "(SELECT count(*) FROM spoken WHERE effect = 'foreign' AND %s)",
 					 !carried || target == NULL ? "0" :
-					 psprintf("(SELECT count(*) FROM %s.resource_state r WHERE r.meter = %s AND r.active "
+					 psprintf("(SELECT count(*) FROM %s._resource_state r WHERE r.meter = %s AND r.active "
 							  "AND r.source = %s AND NOT EXISTS (SELECT FROM touched t WHERE t.resource = r.resource)%s)",
 							  schema, meter, target->source,
 							  target->unread == NULL ? "" :
@@ -437,7 +437,7 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 
 	if (!any_snapshot(definition))
 		return false;
-	missing = psprintf("%s.snapshot n WHERE NOT n.pruned AND NOT EXISTS (SELECT FROM %s.compared c "
+	missing = psprintf("%s.snapshot n WHERE NOT n.pruned AND NOT EXISTS (SELECT FROM %s._compared c "
 					   "WHERE c.meter = %s AND c.source = n.source AND c.at = n.at)",
 					   schema, schema, meter);
 	meter_execute(psprintf("SELECT min(n.at) FROM %s", missing), SPI_OK_SELECT);
@@ -454,7 +454,7 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 					 schema);
 	meter_append_action_filter(&touched, definition);
 	statements = meter_compare_touched(definition, progress, touched.data, from);
-	meter_execute(psprintf("INSERT INTO %s.compared (meter, source, at) SELECT %s, n.source, n.at FROM %s",
+	meter_execute(psprintf("INSERT INTO %s._compared (meter, source, at) SELECT %s, n.source, n.at FROM %s",
 						   schema, meter, missing), SPI_OK_INSERT);
 	return statements;
 }
@@ -740,7 +740,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 			check_stops(definition, source, &target, &found, rows,
 						allow_empty, !PG_ARGISNULL(4),
 						PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4));
-			meter_execute(psprintf("INSERT INTO %s.compared (meter, source, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+			meter_execute(psprintf("INSERT INTO %s._compared (meter, source, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
 								   schema, quote_literal_cstr(definition->name),
 								   target.source, target.at), SPI_OK_INSERT);
 		}

@@ -17,7 +17,7 @@ AS 'MODULE_PATHNAME', 'meter_prune_inventory';
 COMMENT ON FUNCTION meter.prune_inventory(text, timestamptz) IS
 'deletes the rows of snapshots that were reconciled, are of before an instant, and with which nothing can be compared any more: older than each meter''s watermark less its max_lateness, and not the last such of their source; returns how many rows were deleted';
 
-CREATE FUNCTION meter.statement_text(action text, source text, at timestamptz, attributes jsonb)
+CREATE FUNCTION meter_internal.statement_text(action text, source text, at timestamptz, attributes jsonb)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -28,5 +28,5 @@ AS $$
             || coalesce('; the last that held it before: ' || (attributes ->> 'alive'), '')
             || coalesce('; the last without it: ' || (attributes ->> 'absent'), '') END
 $$;
-COMMENT ON FUNCTION meter.statement_text(text, text, timestamptz, jsonb) IS
+COMMENT ON FUNCTION meter_internal.statement_text(text, text, timestamptz, jsonb) IS
 'internal: what a reconciled:* row of an event log says, in words';

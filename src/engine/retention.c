@@ -47,18 +47,18 @@ meter_begin_at_floor(const MeterDefinition *definition)
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 
-	meter_execute(psprintf("SELECT FROM %s.floor WHERE meter = %s AND definition = %s "
+	meter_execute(psprintf("SELECT FROM %s._retention WHERE meter = %s AND definition = %s "
 						   "AND \"time\" = %s", schema, meter,
 						   quote_literal_cstr(definition_text(definition)),
 						   meter_timestamp_literal(definition->floor)),
 				  SPI_OK_SELECT);
 	if (SPI_processed > 0)
 	{
-		meter_execute(psprintf("INSERT INTO %s.resource_state (meter, resource, active, account, "
+		meter_execute(psprintf("INSERT INTO %s._resource_state (meter, resource, active, account, "
 							   "dimensions, value, since, alive, absent, source, unnamed_since) "
 							   "SELECT meter, resource, active, account, dimensions, value, since, alive, "
 							   "absent, source, CASE WHEN account IS NULL THEN %s END "
-							   "FROM %s.floor_state WHERE meter = %s ORDER BY resource",
+							   "FROM %s._retention_state WHERE meter = %s ORDER BY resource",
 							   schema, meter_timestamp_literal(definition->floor),
 							   schema, meter), SPI_OK_INSERT);
 		return;
@@ -80,7 +80,7 @@ meter_begin_at_floor(const MeterDefinition *definition)
 				 errhint("Use since => '%s' or later.", timestamptz_to_str(begin))));
 	}
 	/* what the floor knows is of another meter */
-	meter_execute(psprintf("DELETE FROM %s.floor_state WHERE meter = %s",
+	meter_execute(psprintf("DELETE FROM %s._retention_state WHERE meter = %s",
 						   schema, meter), SPI_OK_DELETE);
 }
 
@@ -131,7 +131,7 @@ void
 meter_store_floor(const MeterDefinition *definition, const char *log,
 				  TimestampTz floor)
 {
-	meter_execute(psprintf("INSERT INTO %s.floor (meter, log, \"time\", definition) "
+	meter_execute(psprintf("INSERT INTO %s._retention (meter, log, \"time\", definition) "
 						   "VALUES (%s, '%s', %s, %s) ON CONFLICT (meter) DO UPDATE SET "
 						   "log = excluded.log, \"time\" = excluded.\"time\", "
 						   "definition = excluded.definition",
@@ -161,12 +161,12 @@ meter_store_states(const MeterDefinition *definition, const MeterProgress *progr
 	appendStringInfoString(&sql, "WITH ");
 	meter_append_events(&sql, definition, &scope);
 	appendStringInfo(&sql,
-					 " INSERT INTO %s.floor_state AS f (meter, resource, active, account, "
+					 " INSERT INTO %s._retention_state AS f (meter, resource, active, account, "
 					 "dimensions, value, since, alive, absent, source) "
 					 "SELECT %s, n.resource, (n.state).active, (n.state).account, "
 					 "(n.state).dimensions, (n.state).value, (n.state).since, "
 					 "(n.state).alive, (n.state).absent, (n.state).source "
-					 "FROM (SELECT e.resource, meter.settle_state(" METER_TIMELINE("e") ") AS state "
+					 "FROM (SELECT e.resource, meter_internal.settle_state(" METER_TIMELINE("e") ") AS state "
 					 "FROM events e GROUP BY e.resource ORDER BY e.resource) n "
 					 "ON CONFLICT (meter, resource) DO UPDATE SET "
 					 "active = excluded.active, account = excluded.account, "

@@ -3,7 +3,7 @@
  *	  What the engine's SQL says in C: the timeline of a resource from its
  *	  carried state and its events, usage rows from it, and its state after.
  *
- * The aggregate meter.settle_timeline() has attributes of their own for the
+ * The aggregate meter_internal.settle_timeline() has attributes of their own for the
  * account and each dimension, where meter.timeline() has one label.  Its
  * result is a bytea: the state at the end, then the encoded timeline.  A
  * caller may hand anything in as such a bytea, so it is read with care.
@@ -365,7 +365,7 @@ malformed(const char *problem)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-			 errmsg("not a result of meter.settle_timeline(): it %s",
+			 errmsg("not a result of meter_internal.settle_timeline(): it %s",
 					problem)));
 }
 
@@ -661,7 +661,7 @@ parse_spec(ArrayType *array)
 	spec->aggregate = strcmp(fields[2], "weighted") == 0 ?
 		METER_WEIGHTED : METER_DURATION;
 	meter_grid_init(&spec->grid, meter_zone_lookup(fields[7]));
-	meter_grid_set_precision(&spec->grid, interval_from_cstring(fields[4]));
+	meter_grid_set_increment(&spec->grid, interval_from_cstring(fields[4]));
 	meter_grid_set_period(&spec->grid, interval_from_cstring(fields[3]));
 	spec->rounding = meter_rounding_by_name(fields[5]);
 	spec->unit = DatumGetInt64(DirectFunctionCall1(int8in,

@@ -29,7 +29,7 @@ meter_earliest_instant(const MeterDefinition *definition)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT least((SELECT min(least(e.\"time\", CASE WHEN "
 					 METER_IS_STATEMENT("e")
-					 " THEN meter.statement_instant(e.attributes, 'since') END)) FROM %s.event e WHERE ",
+					 " THEN meter_internal.statement_instant(e.attributes, 'since') END)) FROM %s.event e WHERE ",
 					 quote_identifier(definition->stream));
 	meter_append_action_filter(&sql, definition);
 	appendStringInfoString(&sql, " AND ");

@@ -45,7 +45,7 @@ append_live_usage(StringInfo sql, const MeterDefinition *definition)
 	const char *meter = quote_literal_cstr(definition->name);
 	const char *from;
 	const char *to;
-	char	   *window = psprintf("meter.live_window(%s, %s)",
+	char	   *window = psprintf("meter_internal.live_window(%s, %s)",
 								  quote_literal_cstr(definition->stream),
 								  meter);
 
@@ -63,14 +63,14 @@ append_live_usage(StringInfo sql, const MeterDefinition *definition)
 					 " UNION ALL "
 					 "SELECT %s::text, (u.row).account, u.resource, (u.row).dimensions, "
 					 "(u.row).period_start, (u.row).quantity, false "
-					 "FROM (SELECT t.resource, meter.settle_rows(%s, t.resource, t.timeline, "
+					 "FROM (SELECT t.resource, meter_internal.settle_rows(%s, t.resource, t.timeline, "
 					 "%s, %s) AS \"row\" FROM ("
 					 "SELECT x.resource, " METER_TIMELINE("x") " AS timeline FROM (",
 					 meter, definition->spec, from, to);
 	meter_append_events_in_view(sql, definition, from, to);
 	appendStringInfo(sql,
 					 " UNION ALL SELECT r.resource, " METER_CARRIED ", NULL "
-					 "FROM %s.resource_state r WHERE r.meter = %s"
+					 "FROM %s._resource_state r WHERE r.meter = %s"
 					 ") x GROUP BY x.resource) t) u",
 					 schema, meter);
 }
@@ -84,7 +84,7 @@ append_live_usage(StringInfo sql, const MeterDefinition *definition)
  * held, stops first, and rows of the future.
  */
 static void
-append_anomaly(StringInfo sql, const char *stream, const char *identity_window)
+append_anomaly(StringInfo sql, const char *stream, const char *deduplication_window)
 {
 	const char *schema = quote_identifier(stream);
 
@@ -95,7 +95,7 @@ append_anomaly(StringInfo sql, const char *stream, const char *identity_window)
 					 "h.action, h.held_at, %s::text, h.meter, h.arrival) AS detail "
 					 "FROM (SELECT h.*, e.resource, e.action FROM %s.held h "
 					 "JOIN %s.event e ON e.arrival = h.arrival WHERE h.log = 'event' "
-					 "AND NOT EXISTS (SELECT FROM %s.voided v WHERE v.meter = h.meter AND v.resource = e.resource "
+					 "AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = h.meter AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id) "
 					 "ORDER BY h.reason <> 'stop, too late', h.arrival) h ",
 					 schema, quote_literal_cstr(stream), schema, schema, schema);
@@ -103,7 +103,7 @@ append_anomaly(StringInfo sql, const char *stream, const char *identity_window)
 					 "UNION ALL "
 					 "SELECT 'in the future', NULL, e.resource, e.\"time\", e.arrival, "
 					 "format('%%s: counts when the watermark gets there', e.action) "
-					 "FROM %s.event e WHERE e.\"time\" > meter.clock_now() + '5 minutes'::interval ",
+					 "FROM %s.event e WHERE e.\"time\" > meter_internal.clock_now() + '5 minutes'::interval ",
 					 schema);
 	appendStringInfo(sql,
 					 "UNION ALL "
@@ -117,11 +117,11 @@ append_anomaly(StringInfo sql, const char *stream, const char *identity_window)
 					 "ORDER BY e.\"time\", e.arrival)) c "
 					 "WHERE c.content <> c.content_before AND c.since_other <= %s::interval",
 					 COPY_CONTENT, COPY_CONTENT, schema,
-					 quote_literal_cstr(identity_window));
+					 quote_literal_cstr(deduplication_window));
 	appendStringInfo(sql,
 					 " UNION ALL "
 					 "SELECT 'reconciled', e.attributes ->> 'meter', e.resource, e.\"time\", e.arrival, "
-					 "meter.statement_text(e.action, e.source, e.\"time\", e.attributes) "
+					 "meter_internal.statement_text(e.action, e.source, e.\"time\", e.attributes) "
 					 "FROM %s.event e WHERE " METER_IS_STATEMENT("e"), schema);
 }
 
@@ -146,7 +146,7 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 					 "i.resource, i.at, i.arrival, "
 					 "CASE WHEN i.starts THEN 'it was running already' ELSE 'it was not running' END "
 					 "FROM (SELECT s.*, coalesce(lag(s.starts) OVER (PARTITION BY s.resource ORDER BY s.at), "
-					 "(SELECT f.active FROM %s.floor_state f WHERE f.meter = %s AND f.resource = s.resource), false) AS was_open "
+					 "(SELECT f.active FROM %s._retention_state f WHERE f.meter = %s AND f.resource = s.resource), false) AS was_open "
 					 "FROM (SELECT v.resource, v.at, bool_or(v.kind = 's') AS starts, "
 					 "min(v.arrival) AS arrival FROM (", meter, schema, meter);
 	meter_append_events_in_view(sql, definition, NULL, NULL);
@@ -157,7 +157,7 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 					 "UNION ALL "
 					 "SELECT 'unknown account', %s::text, r.resource, r.unnamed_since, NULL, "
 					 "'no event has named its account: what it uses is billed to nobody' "
-					 "FROM %s.resource_state r WHERE r.meter = %s AND r.account IS NULL "
+					 "FROM %s._resource_state r WHERE r.meter = %s AND r.account IS NULL "
 					 "AND r.unnamed_since IS NOT NULL",
 					 meter, schema, meter);
 	if (definition->aggregate == METER_WEIGHTED &&
@@ -180,7 +180,7 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 
 /* The identity window of a stream, as text. */
 static char *
-identity_window(const char *stream)
+deduplication_window(const char *stream)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
@@ -189,7 +189,7 @@ identity_window(const char *stream)
 	char	   *window;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT identity_window FROM meter.stream WHERE name = $1",
+	meter_execute_params("SELECT deduplication_window FROM meter.stream WHERE name = $1",
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	MemoryContextSwitchTo(context);
 	window = SPI_processed > 0 ? meter_result_text(0, 1) : NULL;
@@ -210,8 +210,8 @@ meter_rebuild_views(const char *stream)
 	initStringInfo(&usage);
 	append_current_usage(&usage, stream);
 	initStringInfo(&anomaly);
-	append_anomaly(&anomaly, stream, identity_window(stream));
-	meter_append_measure_anomaly(&anomaly, stream, identity_window(stream));
+	append_anomaly(&anomaly, stream, deduplication_window(stream));
+	meter_append_measure_anomaly(&anomaly, stream, deduplication_window(stream));
 	foreach(cell, refs)
 	{
 		MeterRef   *ref = lfirst(cell);

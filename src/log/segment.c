@@ -285,7 +285,7 @@ roll(const char *stream, const Log *log, int64 newest)
 				  SPI_OK_SELECT);
 	meter_session_end(&session);
 	note_writers(stream, log, newest, "");
-	store_segment(stream, log, newest + 1, "started_at", "meter.clock_now()",
+	store_segment(stream, log, newest + 1, "started_at", "meter_internal.clock_now()",
 				  0, 0);
 }
 
@@ -465,7 +465,7 @@ maintain_log(const char *stream, const Log *log)
 		if (segment->number == newest && !segment->has_started)
 		{
 			store_segment(stream, log, newest, "started_at",
-						  "meter.clock_now()", 0, 0);
+						  "meter_internal.clock_now()", 0, 0);
 			return true;
 		}
 		if (segment->number == newest && roll_is_due(segment, drawn) &&
@@ -743,7 +743,7 @@ meter_maintain_step(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 	bool		done = false;
 
-	PreventCommandIfReadOnly("meter.maintain_step()");
+	PreventCommandIfReadOnly("meter_internal.maintain_step()");
 	if (!PG_ARGISNULL(0))
 	{
 		char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));

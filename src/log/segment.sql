@@ -7,11 +7,11 @@ AS 'MODULE_PATHNAME', 'meter_roll';
 COMMENT ON FUNCTION meter.roll(text) IS
 'close the newest segment of each log of a stream that has rows there, and start the next one: how many were rolled; the worker or meter.run then seals what was closed; raises 42704 if there is no such stream, 55000 if it is not active or a segment ahead was made by this very transaction, 55006 if somebody who wrote before the last roll has not ended, 42501 for others than its owner';
 
-CREATE FUNCTION meter.maintain_step(stream text DEFAULT NULL)
+CREATE FUNCTION meter_internal.maintain_step(stream text DEFAULT NULL)
 RETURNS boolean
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_maintain_step';
-COMMENT ON FUNCTION meter.maintain_step(text) IS
+COMMENT ON FUNCTION meter_internal.maintain_step(text) IS
 'one step of rolling and sealing the segments of a stream, or of each of the caller''s (null): whether something was done, so that there may be more; what meter.run and the worker call, each step in a transaction of its own; waits for nobody; under REPEATABLE READ nothing is sealed; raises 42704 if there is no such stream, 55000 if it is not active, 42501 for others than its owner';
 
 CREATE FUNCTION meter.log_segments(

@@ -1,6 +1,6 @@
 /*
  * arguments.c
- *	  Arguments that many functions take: precision, period, rounding.
+ *	  Arguments that many functions take: increment, period, rounding.
  */
 #include "postgres.h"
 
@@ -14,6 +14,7 @@
 #include "core/grid.h"
 #include "core/rounding.h"
 #include "pg/arguments.h"
+#include "pg/quantity.h"
 
 /* An interval as a user wrote it, for errors. */
 static char *
@@ -24,31 +25,31 @@ interval_text(const Interval *interval)
 }
 
 /*
- * Set the unit of precision: a divisor of 24 hours, or '1 day', which is a
+ * Set the unit of increment: a divisor of 24 hours, or '1 day', which is a
  * local day however long it is.
  */
 void
-meter_grid_set_precision(MeterGrid *grid, const Interval *precision)
+meter_grid_set_increment(MeterGrid *grid, const Interval *increment)
 {
-	if (precision->month == 0 && precision->day == 1 && precision->time == 0)
+	if (increment->month == 0 && increment->day == 1 && increment->time == 0)
 	{
 		grid->unit = 8 * METER_DAY; /* no local day is that long */
 		return;
 	}
-	if (precision->month != 0 || precision->day != 0 ||
-		precision->time <= 0 || precision->time >= METER_DAY ||
-		METER_DAY % precision->time != 0)
+	if (increment->month != 0 || increment->day != 0 ||
+		increment->time <= 0 || increment->time >= METER_DAY ||
+		METER_DAY % increment->time != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("precision must divide a day: \"%s\"",
-						interval_text(precision)),
+				 errmsg("increment must divide a day: \"%s\"",
+						interval_text(increment)),
 				 errhint("Use a divisor of 24 hours, such as '1 second', '1 minute', '15 minutes' or '1 hour', or '1 day' (not '24 hours': days differ in length).")));
-	grid->unit = precision->time;
+	grid->unit = increment->time;
 }
 
 /*
  * Set the period: a divisor of 24 hours, a day, a week, or months that divide
- * a year; a multiple of the precision, which is set before if there is one.
+ * a year; a multiple of the increment, which is set before if there is one.
  */
 void
 meter_grid_set_period(MeterGrid *grid, const Interval *period)
@@ -77,9 +78,9 @@ meter_grid_set_period(MeterGrid *grid, const Interval *period)
 		grid->period_usec % grid->unit != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("period \"%s\" is not a multiple of the precision",
+				 errmsg("period \"%s\" is not a multiple of the increment",
 						interval_text(period)),
-				 errhint("Use a precision that divides the period.")));
+				 errhint("Use an increment that divides the period.")));
 }
 
 /* Look up a rounding. */
@@ -163,4 +164,42 @@ meter_text_elements(Datum array, const char *what, char ***elements)
 		}
 	}
 	return count;
+}
+
+/* An interval that must not be negative. */
+int64
+meter_interval_not_negative(Datum interval, const char *what)
+{
+	int64		usec = meter_interval_usec(DatumGetIntervalP(interval), what);
+
+	if (usec < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative: \"%s\"", what,
+						DatumGetCString(DirectFunctionCall1(interval_out,
+															interval)))));
+	return usec;
+}
+
+/* An instant must be one where a period begins. */
+void
+meter_check_boundary(MeterGrid *grid, TimestampTz instant, const char *what)
+{
+	if (TIMESTAMP_NOT_FINITE(instant))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("%s must be finite", what),
+				 errhint("Leave it out for no limit.")));
+	if (meter_grid_period_begin(grid, instant) != instant)
+	{
+		char	   *before = pstrdup(timestamptz_to_str(meter_grid_period_begin(grid, instant)));
+
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be the beginning of a period, not \"%s\"",
+						what, timestamptz_to_str(instant)),
+				 errhint("The periods around it begin at \"%s\" and \"%s\".",
+						 before,
+						 timestamptz_to_str(meter_grid_period_end(grid, instant)))));
+	}
 }

@@ -1,6 +1,6 @@
 /*
  * arguments.h
- *	  Arguments that many functions take: precision, period, rounding.
+ *	  Arguments that many functions take: increment, period, rounding.
  */
 #ifndef METER_ARGUMENTS_H
 #define METER_ARGUMENTS_H
@@ -14,8 +14,11 @@
 extern char *meter_text_arg(FunctionCallInfo fcinfo, int argument,
 							const char *what);
 extern int	meter_text_elements(Datum array, const char *what, char ***elements);
-extern void meter_grid_set_precision(MeterGrid *grid,
-									 const Interval *precision);
+extern int64 meter_interval_not_negative(Datum interval, const char *what);
+extern void meter_check_boundary(MeterGrid *grid, TimestampTz instant,
+								 const char *what);
+extern void meter_grid_set_increment(MeterGrid *grid,
+									 const Interval *increment);
 extern void meter_grid_set_period(MeterGrid *grid, const Interval *period);
 extern bool meter_parse_rounding(const char *name, MeterRounding *rounding);
 extern MeterRounding meter_rounding_by_name(const char *name);

@@ -110,11 +110,11 @@ digits_of_inverse(int64 divisor)
 	return divisor == 1 ? Max(twos, fives) : -1;
 }
 
-/* Are quantities in `unit` of times billed by `precision` always exact? */
+/* Are quantities in `unit` of times billed by `increment` always exact? */
 bool
-meter_unit_is_finite(int64 unit, int64 precision)
+meter_unit_is_finite(int64 unit, int64 increment)
 {
-	return digits_of_inverse(unit / gcd(unit, precision)) >= 0;
+	return digits_of_inverse(unit / gcd(unit, increment)) >= 0;
 }
 
 /* value_usec / unit */

@@ -3,42 +3,42 @@
 CREATE TYPE meter.event;
 
 -- stable: meter.on_bad_event has a say
-CREATE FUNCTION meter.event_in(cstring) RETURNS meter.event
+CREATE FUNCTION meter_internal.event_in(cstring) RETURNS meter.event
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_event_in';
-CREATE FUNCTION meter.event_out(meter.event) RETURNS cstring
+CREATE FUNCTION meter_internal.event_out(meter.event) RETURNS cstring
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_event_out';
 
 CREATE TYPE meter.event (
-	INPUT = meter.event_in,
-	OUTPUT = meter.event_out,
+	INPUT = meter_internal.event_in,
+	OUTPUT = meter_internal.event_out,
 	INTERNALLENGTH = VARIABLE,
 	ALIGNMENT = int4,
 	STORAGE = extended
 );
 COMMENT ON TYPE meter.event IS 'one usage event, such as {"time":"2016-12-12T15:48:32Z","resource":"vm-1","action":"create","account":"geneva-jug"}: time, resource and action, and perhaps account, entity, offering, value, source, id and attributes of any name; read from JSON, EDN and CloudEvents';
 
-COMMENT ON FUNCTION meter.event_in(cstring) IS 'event from a JSON map, an EDN map or a CloudEvent in JSON; 22P02 with position, key and what was expected where it is none, or a bad event where meter.on_bad_event is divert';
-COMMENT ON FUNCTION meter.event_out(meter.event) IS 'canonical JSON of an event on one line: time, resource, action, account, entity, offering, value, source, id, then the attributes by name; of a bad event, its raw text';
+COMMENT ON FUNCTION meter_internal.event_in(cstring) IS 'event from a JSON map, an EDN map or a CloudEvent in JSON; 22P02 with position, key and what was expected where it is none, or a bad event where meter.on_bad_event is divert';
+COMMENT ON FUNCTION meter_internal.event_out(meter.event) IS 'canonical JSON of an event on one line: time, resource, action, account, entity, offering, value, source, id, then the attributes by name; of a bad event, its raw text';
 
 -- --- as jsonb ---------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION meter.event_from_jsonb(jsonb) RETURNS meter.event
+CREATE FUNCTION meter_internal.event_from_jsonb(jsonb) RETURNS meter.event
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'meter_event_from_jsonb';
-COMMENT ON FUNCTION meter.event_from_jsonb(jsonb) IS 'event from a jsonb, which says what its text says; 22P02 where it is none, whatever meter.on_bad_event is';
-CREATE FUNCTION meter.event_to_jsonb(meter.event) RETURNS jsonb
+COMMENT ON FUNCTION meter_internal.event_from_jsonb(jsonb) IS 'event from a jsonb, which says what its text says; 22P02 where it is none, whatever meter.on_bad_event is';
+CREATE FUNCTION meter_internal.event_to_jsonb(meter.event) RETURNS jsonb
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'meter_event_to_jsonb';
-COMMENT ON FUNCTION meter.event_to_jsonb(meter.event) IS 'jsonb that says what an event says';
+COMMENT ON FUNCTION meter_internal.event_to_jsonb(meter.event) IS 'jsonb that says what an event says';
 
-CREATE CAST (jsonb AS meter.event) WITH FUNCTION meter.event_from_jsonb(jsonb) AS ASSIGNMENT;
+CREATE CAST (jsonb AS meter.event) WITH FUNCTION meter_internal.event_from_jsonb(jsonb) AS ASSIGNMENT;
 COMMENT ON CAST (jsonb AS meter.event) IS 'event from a jsonb map: known keys become its fields, others its attributes';
-CREATE CAST (meter.event AS jsonb) WITH FUNCTION meter.event_to_jsonb(meter.event) AS ASSIGNMENT;
+CREATE CAST (meter.event AS jsonb) WITH FUNCTION meter_internal.event_to_jsonb(meter.event) AS ASSIGNMENT;
 COMMENT ON CAST (meter.event AS jsonb) IS 'fields and attributes of an event as one map';
 
 -- --- what can be asked of one -----------------------------------------------------------------------------------------
 
-CREATE FUNCTION meter.event_get(event meter.event, name text) RETURNS text
+CREATE FUNCTION meter_internal.event_get(event meter.event, name text) RETURNS text
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'meter_event_get';
-COMMENT ON FUNCTION meter.event_get(meter.event, text) IS 'field or attribute of an event, as text: strings as they are, anything else as JSON; NULL where it has none of that name, or a null';
+COMMENT ON FUNCTION meter_internal.event_get(meter.event, text) IS 'field or attribute of an event, as text: strings as they are, anything else as JSON; NULL where it has none of that name, or a null';
 CREATE FUNCTION meter.event_time(event meter.event) RETURNS timestamptz
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_time';
 COMMENT ON FUNCTION meter.event_time(meter.event) IS 'when it happened';
@@ -71,71 +71,71 @@ CREATE FUNCTION meter.event_attributes(event meter.event) RETURNS jsonb
 COMMENT ON FUNCTION meter.event_attributes(meter.event) IS 'what else it says, as a jsonb map; NULL where that is nothing';
 
 -- in pg_catalog, as those of timelines, so that they are found whatever the search path
-CREATE OPERATOR pg_catalog.->> (LEFTARG = meter.event, RIGHTARG = text, FUNCTION = meter.event_get);
+CREATE OPERATOR pg_catalog.->> (LEFTARG = meter.event, RIGHTARG = text, FUNCTION = meter_internal.event_get);
 COMMENT ON OPERATOR pg_catalog.->> (meter.event, text) IS 'field or attribute of an event, as text';
 
 -- --- order ------------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION meter.event_eq(meter.event, meter.event) RETURNS boolean
+CREATE FUNCTION meter_internal.event_eq(meter.event, meter.event) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_eq';
-COMMENT ON FUNCTION meter.event_eq(meter.event, meter.event) IS 'do two events say the same?';
-CREATE FUNCTION meter.event_ne(meter.event, meter.event) RETURNS boolean
+COMMENT ON FUNCTION meter_internal.event_eq(meter.event, meter.event) IS 'do two events say the same?';
+CREATE FUNCTION meter_internal.event_ne(meter.event, meter.event) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_ne';
-COMMENT ON FUNCTION meter.event_ne(meter.event, meter.event) IS 'do two events say different things?';
-CREATE FUNCTION meter.event_lt(meter.event, meter.event) RETURNS boolean
+COMMENT ON FUNCTION meter_internal.event_ne(meter.event, meter.event) IS 'do two events say different things?';
+CREATE FUNCTION meter_internal.event_lt(meter.event, meter.event) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_lt';
-COMMENT ON FUNCTION meter.event_lt(meter.event, meter.event) IS 'does the first event come before the second?';
-CREATE FUNCTION meter.event_le(meter.event, meter.event) RETURNS boolean
+COMMENT ON FUNCTION meter_internal.event_lt(meter.event, meter.event) IS 'does the first event come before the second?';
+CREATE FUNCTION meter_internal.event_le(meter.event, meter.event) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_le';
-COMMENT ON FUNCTION meter.event_le(meter.event, meter.event) IS 'does the first event come before the second, or are they equal?';
-CREATE FUNCTION meter.event_gt(meter.event, meter.event) RETURNS boolean
+COMMENT ON FUNCTION meter_internal.event_le(meter.event, meter.event) IS 'does the first event come before the second, or are they equal?';
+CREATE FUNCTION meter_internal.event_gt(meter.event, meter.event) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_gt';
-COMMENT ON FUNCTION meter.event_gt(meter.event, meter.event) IS 'does the first event come after the second?';
-CREATE FUNCTION meter.event_ge(meter.event, meter.event) RETURNS boolean
+COMMENT ON FUNCTION meter_internal.event_gt(meter.event, meter.event) IS 'does the first event come after the second?';
+CREATE FUNCTION meter_internal.event_ge(meter.event, meter.event) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_ge';
-COMMENT ON FUNCTION meter.event_ge(meter.event, meter.event) IS 'does the first event come after the second, or are they equal?';
-CREATE FUNCTION meter.event_cmp(meter.event, meter.event) RETURNS integer
+COMMENT ON FUNCTION meter_internal.event_ge(meter.event, meter.event) IS 'does the first event come after the second, or are they equal?';
+CREATE FUNCTION meter_internal.event_cmp(meter.event, meter.event) RETURNS integer
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_compare';
-COMMENT ON FUNCTION meter.event_cmp(meter.event, meter.event) IS 'order of two events, below, equal to or above 0: by time, then resource, action, account, entity, offering, value, source, id and attributes; texts as bytes, values as numbers, what is left out first';
-CREATE FUNCTION meter.event_hash(meter.event) RETURNS integer
+COMMENT ON FUNCTION meter_internal.event_cmp(meter.event, meter.event) IS 'order of two events, below, equal to or above 0: by time, then resource, action, account, entity, offering, value, source, id and attributes; texts as bytes, values as numbers, what is left out first';
+CREATE FUNCTION meter_internal.event_hash(meter.event) RETURNS integer
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_hash';
-COMMENT ON FUNCTION meter.event_hash(meter.event) IS 'hash of an event';
-CREATE FUNCTION meter.event_hash_extended(meter.event, bigint) RETURNS bigint
+COMMENT ON FUNCTION meter_internal.event_hash(meter.event) IS 'hash of an event';
+CREATE FUNCTION meter_internal.event_hash_extended(meter.event, bigint) RETURNS bigint
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_hash_extended';
-COMMENT ON FUNCTION meter.event_hash_extended(meter.event, bigint) IS 'hash of an event with a seed';
+COMMENT ON FUNCTION meter_internal.event_hash_extended(meter.event, bigint) IS 'hash of an event with a seed';
 
 CREATE OPERATOR pg_catalog.= (
-	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter.event_eq,
+	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter_internal.event_eq,
 	COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
 	RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
 );
 COMMENT ON OPERATOR pg_catalog.= (meter.event, meter.event) IS 'the same event';
 CREATE OPERATOR pg_catalog.<> (
-	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter.event_ne,
+	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter_internal.event_ne,
 	COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
 	RESTRICT = neqsel, JOIN = neqjoinsel
 );
 COMMENT ON OPERATOR pg_catalog.<> (meter.event, meter.event) IS 'different events';
 CREATE OPERATOR pg_catalog.< (
-	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter.event_lt,
+	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter_internal.event_lt,
 	COMMUTATOR = OPERATOR(pg_catalog.>), NEGATOR = OPERATOR(pg_catalog.>=),
 	RESTRICT = scalarltsel, JOIN = scalarltjoinsel
 );
 COMMENT ON OPERATOR pg_catalog.< (meter.event, meter.event) IS 'earlier, or at one time the lesser';
 CREATE OPERATOR pg_catalog.<= (
-	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter.event_le,
+	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter_internal.event_le,
 	COMMUTATOR = OPERATOR(pg_catalog.>=), NEGATOR = OPERATOR(pg_catalog.>),
 	RESTRICT = scalarlesel, JOIN = scalarlejoinsel
 );
 COMMENT ON OPERATOR pg_catalog.<= (meter.event, meter.event) IS 'not later';
 CREATE OPERATOR pg_catalog.> (
-	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter.event_gt,
+	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter_internal.event_gt,
 	COMMUTATOR = OPERATOR(pg_catalog.<), NEGATOR = OPERATOR(pg_catalog.<=),
 	RESTRICT = scalargtsel, JOIN = scalargtjoinsel
 );
 COMMENT ON OPERATOR pg_catalog.> (meter.event, meter.event) IS 'later, or at one time the greater';
 CREATE OPERATOR pg_catalog.>= (
-	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter.event_ge,
+	LEFTARG = meter.event, RIGHTARG = meter.event, FUNCTION = meter_internal.event_ge,
 	COMMUTATOR = OPERATOR(pg_catalog.<=), NEGATOR = OPERATOR(pg_catalog.<),
 	RESTRICT = scalargesel, JOIN = scalargejoinsel
 );
@@ -147,25 +147,25 @@ CREATE OPERATOR CLASS meter.event_ops DEFAULT FOR TYPE meter.event USING btree A
 	OPERATOR 3 pg_catalog.=,
 	OPERATOR 4 pg_catalog.>=,
 	OPERATOR 5 pg_catalog.>,
-	FUNCTION 1 meter.event_cmp(meter.event, meter.event);
+	FUNCTION 1 meter_internal.event_cmp(meter.event, meter.event);
 COMMENT ON OPERATOR CLASS meter.event_ops USING btree IS 'events by time, then by what else they say';
 COMMENT ON OPERATOR FAMILY meter.event_ops USING btree IS 'order of events';
 CREATE OPERATOR CLASS meter.event_ops DEFAULT FOR TYPE meter.event USING hash AS
 	OPERATOR 1 pg_catalog.=,
-	FUNCTION 1 meter.event_hash(meter.event),
-	FUNCTION 2 meter.event_hash_extended(meter.event, bigint);
+	FUNCTION 1 meter_internal.event_hash(meter.event),
+	FUNCTION 2 meter_internal.event_hash_extended(meter.event, bigint);
 COMMENT ON OPERATOR CLASS meter.event_ops USING hash IS 'equality of events, so that they can be grouped, joined and told apart';
 COMMENT ON OPERATOR FAMILY meter.event_ops USING hash IS 'equality of events';
 
 -- --- events to timelines ----------------------------------------------------------------------------------------------
 
-CREATE FUNCTION meter.events_accum(internal, meter.event, text[], text[]) RETURNS internal
+CREATE FUNCTION meter_internal.events_accum(internal, meter.event, text[], text[]) RETURNS internal
 	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 4 AS 'MODULE_PATHNAME', 'meter_events_accum_event';
-COMMENT ON FUNCTION meter.events_accum(internal, meter.event, text[], text[]) IS 'transition of meter.timeline over events';
+COMMENT ON FUNCTION meter_internal.events_accum(internal, meter.event, text[], text[]) IS 'transition of meter.timeline over events';
 
 CREATE AGGREGATE meter.timeline(event meter.event, starts text[], stops text[]) (
-	SFUNC = meter.events_accum, STYPE = internal, SSPACE = 1024,
-	COMBINEFUNC = meter.events_combine, SERIALFUNC = meter.events_serialize, DESERIALFUNC = meter.events_deserialize,
-	FINALFUNC = meter.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
+	SFUNC = meter_internal.events_accum, STYPE = internal, SSPACE = 1024,
+	COMBINEFUNC = meter_internal.events_combine, SERIALFUNC = meter_internal.events_serialize, DESERIALFUNC = meter_internal.events_deserialize,
+	FINALFUNC = meter_internal.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE meter.timeline(meter.event, text[], text[]) IS 'timeline of a resource''s events in any order: actions in starts start, those in stops stop, all others change; the label is the offering, the value the value; voids do not count, and copies are not looked for; NULL without events; 22023 for an action in both lists, otherwise as meter.timeline(timestamptz, boolean, text, numeric)';

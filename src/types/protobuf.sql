@@ -1,19 +1,19 @@
 -- Events and measures as protobuf messages; src/types/usage.proto says what they are.
 
 -- stable: meter.on_bad_event has a say
-CREATE FUNCTION meter.event_recv(internal) RETURNS meter.event
+CREATE FUNCTION meter_internal.event_recv(internal) RETURNS meter.event
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_event_recv';
-COMMENT ON FUNCTION meter.event_recv(internal) IS
+COMMENT ON FUNCTION meter_internal.event_recv(internal) IS
 'event from a protobuf message UsageEvent; 22P03 with field, byte and what is wrong where it is none, or a bad event, with the bytes in hexadecimal, where meter.on_bad_event is divert';
 
-CREATE FUNCTION meter.event_send(meter.event) RETURNS bytea
+CREATE FUNCTION meter_internal.event_send(meter.event) RETURNS bytea
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_event_send';
-COMMENT ON FUNCTION meter.event_send(meter.event) IS
+COMMENT ON FUNCTION meter_internal.event_send(meter.event) IS
 'event as a protobuf message UsageEvent';
 
-ALTER TYPE meter.event SET (RECEIVE = meter.event_recv, SEND = meter.event_send);
+ALTER TYPE meter.event SET (RECEIVE = meter_internal.event_recv, SEND = meter_internal.event_send);
 
 CREATE FUNCTION meter.event_from_protobuf(message bytea)
 RETURNS meter.event

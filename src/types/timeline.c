@@ -337,8 +337,8 @@ get_window(FunctionCallInfo fcinfo, int n)
 }
 
 /*
- * Optional arguments n and n + 1: precision and rounding.  Without a
- * precision times are exact, with one and no rounding they are rounded up.
+ * Optional arguments n and n + 1: increment and rounding.  Without a
+ * increment times are exact, with one and no rounding they are rounded up.
  */
 static MeterRounding
 get_rounding(FunctionCallInfo fcinfo, int n, MeterGrid *grid)
@@ -347,7 +347,7 @@ get_rounding(FunctionCallInfo fcinfo, int n, MeterGrid *grid)
 
 	grid->unit = 0;
 	if (!PG_ARGISNULL(n))
-		meter_grid_set_precision(grid, PG_GETARG_INTERVAL_P(n));
+		meter_grid_set_increment(grid, PG_GETARG_INTERVAL_P(n));
 	if (PG_ARGISNULL(n + 1))
 		return grid->unit > 0 ? METER_ROUND_UP : METER_ROUND_NONE;
 	rounding =
@@ -355,8 +355,8 @@ get_rounding(FunctionCallInfo fcinfo, int n, MeterGrid *grid)
 	if (rounding != METER_ROUND_NONE && grid->unit == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("rounding needs a precision"),
-				 errhint("Give a precision, such as '1 minute'.")));
+				 errmsg("rounding needs an increment"),
+				 errhint("Give an increment, such as '1 minute'.")));
 	return rounding;
 }
 
@@ -430,7 +430,7 @@ meter_timeline_billed(const MeterTimeline *timeline,
 
 /* --- functions ---------------------------------------------------------- */
 
-/* duration(timeline, during, precision, rounding) */
+/* duration(timeline, during, increment, rounding) */
 Datum
 meter_timeline_duration(PG_FUNCTION_ARGS)
 {
@@ -614,7 +614,7 @@ typedef struct PeriodsContext
 } PeriodsContext;
 
 /*
- * periods(timeline, during, period, precision, rounding, timezone): a row a
+ * periods(timeline, during, period, increment, rounding, timezone): a row a
  * period and label with time in it
  */
 Datum

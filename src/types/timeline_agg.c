@@ -338,24 +338,24 @@ typedef struct BilledCache
 	BilledWindow window;
 	bool		valid;
 	bool		no_range;
-	bool		no_precision;
-	Interval	precision;
+	bool		no_increment;
+	Interval	increment;
 	Size		range_size;
 	char		range[64];		/* a range of two instants has 25 bytes */
 } BilledCache;
 
-/* Arguments 3 and 4 of a transition: the window and the precision. */
+/* Arguments 3 and 4 of a transition: the window and the increment. */
 static const BilledWindow *
 get_billed_window(FunctionCallInfo fcinfo)
 {
 	BilledCache *cache = fcinfo->flinfo->fn_extra;
 	struct varlena *range = NULL;
-	Interval   *precision = NULL;
+	Interval   *increment = NULL;
 
 	if (!PG_ARGISNULL(3))
 		range = PG_GETARG_VARLENA_PP(3);
 	if (PG_NARGS() > 4 && !PG_ARGISNULL(4))
-		precision = PG_GETARG_INTERVAL_P(4);
+		increment = PG_GETARG_INTERVAL_P(4);
 
 	if (cache == NULL)
 	{
@@ -368,9 +368,9 @@ get_billed_window(FunctionCallInfo fcinfo)
 		(range == NULL ||
 		 (VARSIZE_ANY(range) == cache->range_size &&
 		  memcmp(range, cache->range, cache->range_size) == 0)) &&
-		cache->no_precision == (precision == NULL) &&
-		(precision == NULL ||
-		 memcmp(precision, &cache->precision, sizeof(Interval)) == 0))
+		cache->no_increment == (increment == NULL) &&
+		(increment == NULL ||
+		 memcmp(increment, &cache->increment, sizeof(Interval)) == 0))
 		return &cache->window;
 
 	cache->valid = false;
@@ -388,17 +388,17 @@ get_billed_window(FunctionCallInfo fcinfo)
 		cache->window.from = METER_BEGIN;
 		cache->window.to = METER_END;
 	}
-	if (precision != NULL)
+	if (increment != NULL)
 	{
 		MeterGrid	grid;
 
 		meter_grid_init(&grid, NULL);
-		meter_grid_set_precision(&grid, precision);
+		meter_grid_set_increment(&grid, increment);
 		cache->window.unit = Min(grid.unit, METER_DAY);
-		cache->precision = *precision;
+		cache->increment = *increment;
 	}
 	cache->no_range = range == NULL;
-	cache->no_precision = precision == NULL;
+	cache->no_increment = increment == NULL;
 	if (range == NULL)
 		cache->valid = true;
 	else if (VARSIZE_ANY(range) <= sizeof(cache->range))
@@ -410,7 +410,7 @@ get_billed_window(FunctionCallInfo fcinfo)
 	return &cache->window;
 }
 
-/* Refuse two windows or precisions in one group. */
+/* Refuse two windows or increments in one group. */
 static void
 check_same_window(EventState *state, const BilledWindow *window)
 {
@@ -419,11 +419,11 @@ check_same_window(EventState *state, const BilledWindow *window)
 		state->words[2] != window->unit)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the window and the precision of meter.billed must be the same for all rows of a group"),
+				 errmsg("the window and the increment of meter.billed must be the same for all rows of a group"),
 				 errhint("Group by them as well, or take meter.timeline and meter.duration.")));
 }
 
-/* Transition of billed(time, active, during [, precision]). */
+/* Transition of billed(time, active, during [, increment]). */
 Datum
 meter_events_accum_window(PG_FUNCTION_ARGS)
 {

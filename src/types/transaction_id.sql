@@ -8,23 +8,23 @@ AS 'MODULE_PATHNAME', 'meter_transaction_id';
 COMMENT ON FUNCTION meter.transaction_id(text, text, text, text, jsonb, timestamptz, integer) IS
 'the name of a usage row, computed from what it is about (a UUID of version 8): stream (the name it was created with), meter, resource, account (null: none), all dimensions of the meter as an object of strings and nulls, start of the period, revision (0: the first usage of that key); raises 22004 if another argument is null, 22023 for dimensions that are no such object, 22008 for a period from 4147 on';
 
-CREATE FUNCTION meter.transaction_id_low(stream text, meter text, resource text, period_start timestamptz)
+CREATE FUNCTION meter_internal.transaction_id_low(stream text, meter text, resource text, period_start timestamptz)
 RETURNS uuid
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5
 AS 'MODULE_PATHNAME', 'meter_transaction_id_low';
-COMMENT ON FUNCTION meter.transaction_id_low(text, text, text, timestamptz) IS
+COMMENT ON FUNCTION meter_internal.transaction_id_low(text, text, text, timestamptz) IS
 'the least transaction ID that a usage row of this resource in this period can have: a ledger''s primary key answers "which rows has it" by a range';
 
-CREATE FUNCTION meter.transaction_id_high(stream text, meter text, resource text, period_start timestamptz)
+CREATE FUNCTION meter_internal.transaction_id_high(stream text, meter text, resource text, period_start timestamptz)
 RETURNS uuid
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5
 AS 'MODULE_PATHNAME', 'meter_transaction_id_high';
-COMMENT ON FUNCTION meter.transaction_id_high(text, text, text, timestamptz) IS
+COMMENT ON FUNCTION meter_internal.transaction_id_high(text, text, text, timestamptz) IS
 'the greatest transaction ID that a usage row of this resource in this period can have';
 
-CREATE FUNCTION meter.transaction_id_from(period_start timestamptz)
+CREATE FUNCTION meter_internal.transaction_id_from(period_start timestamptz)
 RETURNS uuid
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_transaction_id_from';
-COMMENT ON FUNCTION meter.transaction_id_from(timestamptz) IS
+COMMENT ON FUNCTION meter_internal.transaction_id_from(timestamptz) IS
 'all usage rows of periods that begin at this instant or later have a greater transaction ID than this: read the ledger by time through its primary key';

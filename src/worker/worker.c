@@ -83,7 +83,7 @@ meter_worker_init(void)
 	register_launcher();
 }
 
-/* meter.worker_wake() */
+/* meter_internal.worker_wake() */
 Datum
 meter_worker_wake_sql(PG_FUNCTION_ARGS)
 {
@@ -245,7 +245,7 @@ slot_row(TupleDesc descriptor, const MeterSlot *slot)
 }
 
 /*
- * meter.worker_processes(): the launcher, then each database that has a slot
+ * meter_internal.worker_processes(): the launcher, then each database that has a slot
  */
 Datum
 meter_worker_processes(PG_FUNCTION_ARGS)

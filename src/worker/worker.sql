@@ -1,14 +1,14 @@
 -- The background worker: what it does, and how to wake it.
 
-CREATE FUNCTION meter.worker_wake()
+CREATE FUNCTION meter_internal.worker_wake()
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_worker_wake_sql';
 
-COMMENT ON FUNCTION meter.worker_wake() IS
+COMMENT ON FUNCTION meter_internal.worker_wake() IS
 'has the background worker look at this database once the current transaction has committed; does nothing where the library is not preloaded';
 
-CREATE FUNCTION meter.worker_processes(
+CREATE FUNCTION meter_internal.worker_processes(
     OUT process text, OUT database oid, OUT pid integer, OUT state text,
     OUT result text, OUT last_start timestamptz, OUT last_end timestamptz,
     OUT next_due timestamptz, OUT turns bigint, OUT steps bigint,
@@ -18,14 +18,14 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10
 AS 'MODULE_PATHNAME', 'meter_worker_processes';
 
-COMMENT ON FUNCTION meter.worker_processes() IS
+COMMENT ON FUNCTION meter_internal.worker_processes() IS
 'the background processes of the whole server, as meter.worker_status shows them';
 
 CREATE VIEW meter.worker_status AS
 SELECT p.process, d.datname AS database, p.pid, p.state, p.result,
        p.last_start, p.last_end, p.next_due, p.turns, p.steps, p.usage_rows,
        p.adjustments, p.errors, p.last_error_at, p.last_error
-FROM meter.worker_processes() p
+FROM meter_internal.worker_processes() p
 LEFT JOIN pg_catalog.pg_database d ON d.oid = p.database
 WHERE p.database IS NULL OR d.oid IS NOT NULL;
 
@@ -63,4 +63,4 @@ COMMENT ON COLUMN meter.worker_status.last_error IS
 'why a turn failed last, for members of pg_read_all_stats';
 
 -- meters that the database still has from an earlier life of the extension
-SELECT meter.worker_wake();
+SELECT meter_internal.worker_wake();

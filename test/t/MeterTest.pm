@@ -102,7 +102,7 @@ sub number
 sub meter_arguments
 {
 	my ($meter) = @_;
-	return map { ($_ eq 'precision' ? '"precision"' : $_) . ' => ' . literal($meter->{$_}) }
+	return map { $_ . ' => ' . literal($meter->{$_}) }
 	  grep { defined $meter->{$_} } sort keys %$meter;
 }
 

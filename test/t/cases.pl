@@ -174,7 +174,7 @@ foreach my $case (@{ $semantic->{cases} })
 		$billed{"$_->{period_start} $_->{label}"} += $_->{billed_seconds} foreach @usage;
 		$timeline = timeline(\@past, value => $weighted);
 		my $periods = sprintf("meter.periods(%s, tstzrange('%s', '%s'), '%s', '%s', '%s', '%s')", $timeline, $since, $watermark,
-			@meter{qw(period precision rounding timezone)});
+			@meter{qw(period increment rounding timezone)});
 		# (a value that was never named is billed time, though of quantity 0)
 		check("$id periods billed", join('; ', map { "$_ $billed{$_}" } sort keys %billed),
 			"SELECT coalesce(string_agg(p || ' ' || label || ' ' || b, '; ' ORDER BY p, label COLLATE \"C\"), '') FROM (SELECT "
@@ -192,7 +192,7 @@ foreach my $case (@{ $semantic->{cases} })
 			my $total = 0;
 			$total += $_->{billed_seconds} foreach @usage;
 			check("$id duration", number($total), sprintf("SELECT trim_scale(extract(epoch FROM meter.duration(%s, tstzrange('%s', '%s'), '%s', '%s')))",
-					$timeline, $since, $watermark, @meter{qw(precision rounding)}))
+					$timeline, $since, $watermark, @meter{qw(increment rounding)}))
 			  if $meter{timezone} eq 'UTC';
 		}
 		foreach my $s (@{ $case->{expected}{spans} })

@@ -214,13 +214,13 @@ my %meters = (
 		"aggregate => 'weighted', entity => 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{zone}', period => '6 hours', unit => '7 seconds', timezone => 'Asia/Kolkata'",
 		"clock => 'event', lateness => '1 hour', max_lateness => NULL" ],
 	late => [
-		"starts => '{start}', stops => '{stop}', dimensions => '{}', rounding => 'down', precision => '5 minutes', since => '" . stamp($begin + 6 * 3600) . "'",
+		"starts => '{start}', stops => '{stop}', dimensions => '{}', rounding => 'down', increment => '5 minutes', since => '" . stamp($begin + 6 * 3600) . "'",
 		"lateness => '0', max_lateness => '1 day'" ]);
 
 sub create_meter
 {
 	my ($name) = @_;
-	(my $what = join(', ', @{ $meters{$name} })) =~ s/precision =>/"precision" =>/;
+	my $what = join(', ', @{ $meters{$name} });
 	return "SELECT FROM meter.create_meter('cloud', '$name', $what);\n";
 }
 
@@ -229,7 +229,7 @@ sub check_script
 	my $script = "BEGIN ISOLATION LEVEL REPEATABLE READ;\n";
 	foreach my $name (sort keys %meters)
 	{
-		(my $define = $meters{$name}[0]) =~ s/precision =>/"precision" =>/;
+		my $define = $meters{$name}[0];
 		$script .= "SELECT '$name', oracle.differences('cloud', '$name', oracle.define($define)) FROM meter.meter WHERE name = '$name';\n";
 	}
 	$script .= <<'SQL';
@@ -376,7 +376,7 @@ SQL
 ok(check('in the end'), 'the end is looked at');
 is($node->safe_psql('postgres', "SELECT sum(meter.resettle('cloud', name, NULL)) FROM meter.meter"), '0', 'settling all of it anew changes nothing');
 my ($events, $rows, $adjustments, $held, $voids) = split /\|/, $node->safe_psql('postgres', <<'SQL');
-SELECT (SELECT count(*) FROM cloud.event), count(*), count(*) FILTER (WHERE revision > 0), (SELECT count(*) FROM cloud.held), (SELECT count(*) FROM cloud.voided) FROM cloud.usage
+SELECT (SELECT count(*) FROM cloud.event), count(*), count(*) FILTER (WHERE revision > 0), (SELECT count(*) FROM cloud.held), (SELECT count(*) FROM cloud._voided) FROM cloud.usage
 SQL
 diag("$events events, $rows usage rows of which $adjustments adjustments, $held held, $voids taken back; $kills kills, $crashes crashes, $checks checks in between");
 cmp_ok($events, '>', 10 * $duration, 'much was written');

@@ -40,10 +40,10 @@ SQL
 my $content = <<'SQL';
 SELECT md5(string_agg(u::text, ';' ORDER BY transaction_id)) FROM cloud.usage u
 UNION ALL SELECT string_agg(h::text, ';' ORDER BY arrival) FROM cloud.held h
-UNION ALL SELECT string_agg(v::text, ';') FROM cloud.voided v
+UNION ALL SELECT string_agg(v::text, ';') FROM cloud._voided v
 UNION ALL SELECT string_agg(e::text, ';' ORDER BY arrival) FROM cloud.event e
 UNION ALL SELECT string_agg(s::text, ';' ORDER BY settlement) FROM cloud.settlement s
-UNION ALL SELECT string_agg(r::text, ';' ORDER BY resource) FROM cloud.resource_state r
+UNION ALL SELECT string_agg(r::text, ';' ORDER BY resource) FROM cloud._resource_state r
 SQL
 my $before = $node->safe_psql('postgres', $content);
 is($node->safe_psql('postgres', 'SELECT cardinality(blocked_by) FROM meter.status'), '1', 'a prepared transaction is waited for');

@@ -79,7 +79,7 @@ for my $world (1 .. $worlds)
 	is($node->safe_psql('postgres', "SELECT * FROM (($kept EXCEPT $old) UNION ALL ($old EXCEPT $kept)) d ORDER BY resource, period_start, meter"), '', "world $world: the ledgers are the same");
 	is($node->safe_psql('postgres', "SELECT * FROM meter.verify('kept$world') UNION ALL SELECT * FROM meter.verify('old$world')"), '', "world $world: verify is empty");
 	is($node->safe_psql('postgres', "SELECT sum(meter.resettle('old$world', name, NULL)) FROM meter.meter WHERE stream = 'old$world'"), '0', "world $world: settling it anew changes nothing");
-	cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM old$world.expired"), '>', 1, "world $world: something was expired");
+	cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM old$world._expired"), '>', 1, "world $world: something was expired");
 }
 $node->stop;
 done_testing();

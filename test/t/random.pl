@@ -41,7 +41,7 @@ my @places = (
 	[ 'America/St_Johns',    '2006-10-28T20:00:00Z' ],
 	[ 'Pacific/Apia',        '2011-12-29T20:00:00Z' ]);
 
-# [period, hours a history spans, precisions]: short periods more often, for there is more to carry from one to the next
+# [period, hours a history spans, increments]: short periods more often, for there is more to carry from one to the next
 my @grids = (
 	([ '1 hour',     16, '1 minute', '1 second', '5 minutes', '20 minutes', '1 hour' ]) x 3,
 	[ '1 hour',     8,   '1 minute', '1 second', '5 minutes', '20 minutes', '1 hour' ],
@@ -71,7 +71,7 @@ sub world
 	srand($seed + $w);
 	my $stream = "world$w";
 	my ($timezone, $begin) = @{ one_of(@places) };
-	my ($period, $hours, @precisions) = @{ one_of(@grids) };
+	my ($period, $hours, @increments) = @{ one_of(@grids) };
 	my $script = "SELECT meter.create_stream('$stream');\n";
 
 	# the meters
@@ -86,7 +86,7 @@ sub world
 			changes    => one_of('{resize,update}', '{resize}', '{}'),
 			dimensions => one_of('{offering}', '{offering}', '{}', '{offering,zone}', '{zone,offering}'),
 			period     => $period,
-			precision  => one_of(@precisions),
+			increment  => one_of(@increments),
 			rounding   => one_of('up', 'down', 'nearest', 'none', undef),
 			unit       => one_of('1 minute', '1 second', '1 hour', '7 seconds', '1024 seconds'),
 			timezone   => $timezone,
@@ -153,7 +153,7 @@ sub world
 		$latest = max($latest, int($ahead * 60));
 		$script .= 'SELECT set_config(\'meter.now\', (' . sprintf($now, $ahead * 60) . ")::text, false) IS NULL;\n";
 		# two sources say what they like, in the end both that they are where now is
-		$script .= "SELECT FROM meter.heartbeat('$stream', '$_', meter.clock_now() - interval '" . ($round == $rounds ? 0 : int(rand(600))) . " minutes');\n"
+		$script .= "SELECT FROM meter.heartbeat('$stream', '$_', meter_internal.clock_now() - interval '" . ($round == $rounds ? 0 : int(rand(600))) . " minutes');\n"
 		  foreach 'one', 'two';
 		# a single step may leave rows unread; verify knows, the oracle does not
 		my $step = $round < $rounds && !$asked{$round} && rand() < 0.5;

@@ -73,7 +73,7 @@ my $seed = seed();
 my $crashes = 0;
 foreach my $i (1 .. 90)
 {
-	my $bytes = $node->safe_psql('postgres', "SELECT encode(meter.timeline_send(line), 'hex') FROM sent WHERE i = " . ($i % 50 + 1)) if $i % 30 == 1;
+	my $bytes = $node->safe_psql('postgres', "SELECT encode(meter_internal.timeline_send(line), 'hex') FROM sent WHERE i = " . ($i % 50 + 1)) if $i % 30 == 1;
 	our $sound = pack('H*', $bytes) if defined $bytes;
 	my $damaged = $sound;
 	substr($damaged, int(rand(length $damaged)), 1) = chr(int(rand(256))) foreach 0 .. int(rand(3));

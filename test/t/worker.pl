@@ -97,7 +97,7 @@ sub wait_worker
 {
 	my ($node, $database, $condition) = @_;
 	return $node->poll_query_until('postgres',
-		"SELECT $condition FROM meter.worker_processes() p JOIN pg_database d ON d.oid = p.database WHERE d.datname = '$database'");
+		"SELECT $condition FROM meter_internal.worker_processes() p JOIN pg_database d ON d.oid = p.database WHERE d.datname = '$database'");
 }
 
 sub wait_launcher
@@ -198,7 +198,7 @@ subtest 'the worker is not in the way of DROP DATABASE and CREATE DATABASE TEMPL
 	  foreach qw(origin other3);
 	$node->safe_psql('postgres', "DROP DATABASE $_") foreach qw(origin other3);
 	ok( $node->poll_query_until('postgres',
-			'SELECT count(*) = 0 FROM meter.worker_processes() WHERE database IS NOT NULL AND database NOT IN (SELECT oid FROM pg_database)'),
+			'SELECT count(*) = 0 FROM meter_internal.worker_processes() WHERE database IS NOT NULL AND database NOT IN (SELECT oid FROM pg_database)'),
 		'dropped databases are forgotten');
 };
 
@@ -263,7 +263,7 @@ SQL
 	ok(wait_worker($node, 'slow', "last_error ~ 'user request'"), 'a person can cancel it');
 	is($node->safe_psql('slow', "SELECT failures FROM meter.status WHERE meter = 'sleepy'"), '0', 'which is no failure of the meter');
 	$node->safe_psql('slow', 'DROP TRIGGER sleep ON asleep.usage');
-	$node->safe_psql('slow', 'SELECT meter.worker_wake()');
+	$node->safe_psql('slow', 'SELECT meter_internal.worker_wake()');
 	ok($node->poll_query_until('slow', "SELECT watermark > '2024-01-02' AND last_error IS NULL FROM meter.status WHERE meter = 'sleepy'"),
 		'it goes on once the reason is gone');
 	configure($node, "meter.step_timeout = '10min'");
@@ -277,9 +277,9 @@ subtest 'a heartbeat that closes a period wakes the worker' => sub {
 		. "SELECT meter.heartbeat('cloud', 'a', @{[hour(5)]})");
 	ok(wait_settled($node, 'beating', 5), 'settled up to the clock of its source');
 	configure($node, "meter.naptime = '1h'");
-	$node->safe_psql('beating', 'SELECT meter.worker_wake()');
+	$node->safe_psql('beating', 'SELECT meter_internal.worker_wake()');
 	wait_worker($node, 'beating', "state = 'waiting' AND next_due > now() + interval '10 minutes'");
-	my $turns = "SELECT p.turns FROM meter.worker_processes() p JOIN pg_database d ON d.oid = p.database WHERE d.datname = 'beating'";
+	my $turns = "SELECT p.turns FROM meter_internal.worker_processes() p JOIN pg_database d ON d.oid = p.database WHERE d.datname = 'beating'";
 	my $before = $node->safe_psql('postgres', $turns);
 	$node->safe_psql('beating', "SELECT meter.heartbeat('cloud', 'a', @{[hour(5)]} + interval '30 minutes')");
 	$node->safe_psql('beating', "SELECT meter.heartbeat('cloud', 'a', @{[hour(24)]})");
@@ -299,7 +299,7 @@ subtest 'meter.enabled turns the worker off and on' => sub {
 		'the worker ends in the middle of its backlog');
 	my $hours = settled_hours($node, 'switched');
 	cmp_ok($hours, '<', 1000, 'which is not settled then');
-	$node->safe_psql('switched', 'SELECT meter.worker_wake()');
+	$node->safe_psql('switched', 'SELECT meter_internal.worker_wake()');
 	is($node->safe_psql('postgres', "SELECT state, next_due <= now() FROM meter.worker_status WHERE database = 'switched'"),
 		'waiting|t', 'a wake starts nothing');
 	is(settled_hours($node, 'switched'), $hours, 'and nothing is settled');
@@ -369,14 +369,14 @@ subtest 'what the worker shows' => sub {
 	my $error = "SELECT last_error FROM meter.worker_status WHERE database = 'failing'";
 	like($node->safe_psql('postgres', "SET ROLE reader; $error"), qr/active_stream/, 'to those who may read it');
 	is($node->safe_psql('postgres', "SET ROLE other; $error"), '<insufficient privilege>', 'and to no others');
-	isnt($node->psql('postgres', 'SET ROLE other; SELECT meter.worker_wake()'), 0, 'who may not wake it either');
+	isnt($node->psql('postgres', 'SET ROLE other; SELECT meter_internal.worker_wake()'), 0, 'who may not wake it either');
 	unlike(slurp_file($node->logfile), qr/PANIC|TRAP|deadlock|signal 11/, 'the log has nothing that it should not have');
 };
 
 subtest 'a library that is not preloaded' => sub {
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 	$node->restart;
-	is($node->safe_psql('postgres', 'SELECT meter.worker_wake(); SELECT process, state FROM meter.worker_status'),
+	is($node->safe_psql('postgres', 'SELECT meter_internal.worker_wake(); SELECT process, state FROM meter.worker_status'),
 		"\nlauncher|not preloaded", 'has no launcher, and says so');
 	is( $node->safe_psql('postgres', "LOAD 'meter'; SHOW meter.naptime; SHOW meter.enabled; SHOW meter.max_workers"),
 		"1s\non\n3", 'its settings are there');

@@ -1,0 +1,15 @@
+-- Pausing and resuming.
+
+CREATE FUNCTION meter.pause(stream text, meter text)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_pause';
+COMMENT ON FUNCTION meter.pause(text, text) IS
+'make no steps of a meter until meter.resume(stream, meter): late rows wait, meter.verify goes on, meter.expire waits for it as for any meter that lags; a dump carries it; raises 42704 if there is no such meter, 42501 for others than the stream''s owner';
+
+CREATE FUNCTION meter.resume(stream text, meter text DEFAULT NULL)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_resume';
+COMMENT ON FUNCTION meter.resume(text, text) IS
+'work on a stream again, after a restore or a failure: checks its tables and guards, moves its sequences to or beyond all arrivals, and lets workers and meter.advance act on it; with a meter, make steps of it again after meter.pause or a failure, while without one those that are paused stay so; raises 42704 if there is no such stream or meter, 55000 or 42501 naming what is not as it must be';
