@@ -108,11 +108,12 @@ help:
 	@echo 'make check           builds without warnings and runs all tests in private servers'
 	@echo 'make check-regress   only the SQL tests;         also: check-isolation, check-tap, check-unit,'
 	@echo '                     check-docs (the examples of the documentation)'
-	@echo "                     TESTS='a b' picks tests by name, KEEP=1 keeps their scratch folder"
+	@echo "                     TESTS='a b' picks tests by name, KEEP=1 keeps their scratch folder,"
+	@echo "                     JOBS=n runs so many at a time, METER_SEED=n has other random numbers"
 	@echo 'make lint            the checks that need no server'
 	@echo 'make format          lays C out as PostgreSQL does (Debian: pg-bsd-indent)'
 	@echo "make bench           benchmarks: tables of ratios; BENCH='timelines settle' picks some"
-	@echo 'make soak            random tests for hours'
+	@echo 'make soak            the random tests for longer, each time with other numbers'
 	@echo 'make fuzz            the pure core as a plain program, five minutes; SECONDS=n'
 	@echo "make mutants         breaks the engine's rules one at a time: does sql/golden.sql notice? MUTANTS='pairing 3' picks some"
 	@echo 'make installcheck    the SQL tests against a running server that preloads meter'
