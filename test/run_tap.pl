@@ -7,10 +7,12 @@
 
 use strict;
 use warnings;
+use IO::Handle;
 use TAP::Parser;
 
 my ($log, $counts, @command) = @ARGV;
 open my $out, '>', $log or die "$log: $!\n";
+$out->autoflush(1);	# a test that hangs has said what it said
 $| = 1;
 
 my $parser = TAP::Parser->new({ exec => \@command, merge => 1 });

@@ -5,13 +5,14 @@ use strict;
 use warnings;
 use Exporter 'import';
 use File::Basename qw(dirname);
+use IPC::Run ();
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(start_server read_cases quote literal answers number define meter_arguments event_rows insert_events usage_text
-  stamp seconds seed);
+  stamp seconds seed poll_through_crash);
 
 my $home = dirname(dirname(__FILE__));
 
@@ -32,6 +33,23 @@ CONF
 	$node->safe_psql('postgres', 'CREATE EXTENSION meter');
 	$node->safe_psql('postgres', slurp_file("$home/oracle.sql"));
 	return $node;
+}
+
+# As poll_query_until, while the server may be away: the query is an argument of psql's, for one that is written to a psql
+# which has found no server, and gone, would end the test.
+sub poll_through_crash
+{
+	my ($node, $query) = @_;
+	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
+	while (time() < $until)
+	{
+		my ($stdout, $stderr);
+		IPC::Run::run([ 'psql', '-XAtqw', '-d', $node->connstr('postgres'), '-c', $query ], '<', \undef, '>', \$stdout, '2>', \$stderr);
+		return 1 if $stdout eq "t\n";
+		select(undef, undef, undef, 0.1);
+	}
+	diag("not so in time: $query");
+	return 0;
 }
 
 sub read_cases

@@ -361,7 +361,7 @@ while (time() < $end || (time() < $end + $PostgreSQL::Test::Utils::timeout_defau
 
 append_to_file("$work/stop", '');
 waitpid($_, 0) foreach @children;
-ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is there in the end');
+ok(poll_through_crash($node, 'SELECT true'), 'the server is there in the end');
 $node->safe_psql('postgres', create_meter('late')) unless $late_meter;
 resolve_prepared(1);
 is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '0', 'all prepared transactions are resolved');

@@ -81,7 +81,7 @@ sub crash
 	my $start = 'SELECT max(backend_start) FROM pg_stat_activity WHERE backend_type = \'checkpointer\'';
 	my $before = $node->safe_psql('postgres', $start);
 	kill 'KILL', $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
-	ok($node->poll_query_until('postgres', "SELECT ($start) <> '$before'"), 'the server comes back after a crash');
+	ok(poll_through_crash($node, "SELECT ($start) <> '$before'"), 'the server comes back after a crash');
 	return;
 }
 

@@ -37,7 +37,7 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE 
 my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = 'victim'");
 kill 'KILL', $pid;
 finish($_->{run}) foreach $victim, $holder;
-$node->poll_query_until('postgres', 'SELECT true');
+poll_through_crash($node, 'SELECT true');
 is($node->safe_psql('postgres', $logged), '0|0', 'killed half way it leaves nothing');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cloud.snapshot'), '0', 'and is not noted');
 

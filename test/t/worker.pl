@@ -5,6 +5,9 @@
 # ledger in the end follows from the hours that were logged, and an instant when nothing more is due can be waited for.
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use MeterTest qw(poll_through_crash);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -315,7 +318,7 @@ subtest 'a worker or the launcher that is killed or told to end' => sub {
 	{
 		my $pid = busy_worker($node, 'killed');
 		is(kill('KILL', $pid), 1, 'SIGKILL reaches the worker');
-		ok($node->poll_query_until('postgres', "SELECT pg_postmaster_start_time() IS NOT NULL"), 'the server recovers');
+		ok(poll_through_crash($node, "SELECT pg_postmaster_start_time() IS NOT NULL"), 'the server recovers');
 		wait_launcher($node, 'running');
 		cmp_ok(settled_hours($node, 'killed'), '<', 1500, 'in the middle of the backlog');
 	}
