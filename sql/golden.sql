@@ -238,7 +238,7 @@ SELECT meter.release('golden_cloud', 'vm', (SELECT array_agg(arrival ORDER BY ar
 SELECT * FROM meter.verify('golden_cloud', 'vm', '[2024-03-30 05:00Z, 2024-03-31 08:10Z)');
 -- what is too late counts for nothing, even before a step has come so far as to hold it
 SET meter.batch_rows = 1;
-INSERT INTO golden_cloud.event ("time", resource, account, entity, action) VALUES ('2024-04-01 03:00Z', 'by hand', 'A', 'vm', 'start'),
+INSERT INTO golden_cloud.event ("time", resource, account, entity, action) VALUES ('2024-04-01 03:30Z', 'by hand', 'A', 'vm', 'resize'),
 	('2024-03-29 20:00Z', 'by hand', 'B', 'vm', 'start');
 SELECT meter, usage_rows, adjustments, late_rows FROM meter.advance('golden_cloud');
 SELECT meter, account, min(period_start), sum(quantity) FROM golden_cloud.usage WHERE resource = 'by hand' GROUP BY 1, 2 ORDER BY 1, 2;
