@@ -78,6 +78,7 @@ RESET client_min_messages;
 SELECT meter.create_stream(NULL);
 SELECT meter.create_stream('');
 SELECT meter.create_stream('meter');
+SELECT meter.create_stream('meter_internal');
 SELECT meter.create_stream('pg_stream');
 SELECT meter.create_stream(repeat('x', 64));
 SELECT meter.create_stream('backwards', '-1 day');

@@ -20,7 +20,7 @@ CREATE TABLE meter.meter (
     changes        text[] COLLATE "C" NOT NULL,
     dimensions     text[] COLLATE "C" NOT NULL,
     period         interval NOT NULL,
-    increment    interval NOT NULL,
+    increment      interval NOT NULL,
     rounding       text NOT NULL,
     unit           interval NOT NULL,
     clock          text NOT NULL,

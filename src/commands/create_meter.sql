@@ -10,7 +10,7 @@ CREATE FUNCTION meter.create_meter(
     changes        text[] DEFAULT NULL,
     dimensions     text[] DEFAULT '{offering}',
     period         interval DEFAULT '1 hour',
-    increment    interval DEFAULT '1 minute',
+    increment      interval DEFAULT '1 minute',
     rounding       text DEFAULT NULL,
     unit           interval DEFAULT '1 minute',
     clock          text DEFAULT 'wall',

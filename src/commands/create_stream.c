@@ -35,7 +35,8 @@ check_name(const char *stream)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid stream name: \"%s\"", stream),
 				 errdetail("It must have 1 to %d bytes.", NAMEDATALEN - 1)));
-	if (strcmp(stream, "meter") == 0 || strncmp(stream, "pg_", 3) == 0 ||
+	if (strcmp(stream, "meter") == 0 || strcmp(stream, "meter_internal") == 0 ||
+		strncmp(stream, "pg_", 3) == 0 ||
 		strcmp(stream, "information_schema") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
