@@ -67,8 +67,9 @@ CREATE TEMP TABLE event AS SELECT :'edn'::meter.event AS event;
 SELECT event ->> 'account' AS account, event ->> 'time' AS time, event ->> 'template' AS template, event ->> 'version' AS version, event ->> 'nothing' AS nothing FROM event;
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
-SELECT meter.event_time(event), meter.event_resource(event), meter.event_action(event), meter.event_account(event), meter.event_entity(event), meter.event_offering(event) FROM event;
-SELECT meter.event_value(event), meter.event_source(event), meter.event_id(event), meter.event_attributes(event) FROM event;
+SELECT meter.event_time(event), event ->> 'resource' AS resource, event ->> 'action' AS action, event ->> 'account' AS account, event ->> 'entity' AS entity,
+	event ->> 'offering' AS offering FROM event;
+SELECT meter.event_value(event), event ->> 'source' AS source, event ->> 'id' AS id, meter.event_attributes(event) FROM event;
 SELECT name, quote_nullable('{"time":"2024-03-05T10:00:00Z","resource":"r","action":"a","value":1e2,"id":"","null":null,"map":{"b":1,"a":[]},"quo\"te":"a\nb","":true}'::meter.event ->> name) AS text
 FROM unnest('{value,id,null,map,"quo\"te","",attributes,uuid,type}'::text[]) name;
 SELECT event::jsonb FROM event;

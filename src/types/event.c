@@ -47,14 +47,7 @@ PG_FUNCTION_INFO_V1(meter_event_from_jsonb);
 PG_FUNCTION_INFO_V1(meter_event_to_jsonb);
 PG_FUNCTION_INFO_V1(meter_event_get);
 PG_FUNCTION_INFO_V1(meter_event_time);
-PG_FUNCTION_INFO_V1(meter_event_resource);
-PG_FUNCTION_INFO_V1(meter_event_action);
-PG_FUNCTION_INFO_V1(meter_event_account);
-PG_FUNCTION_INFO_V1(meter_event_entity);
-PG_FUNCTION_INFO_V1(meter_event_offering);
 PG_FUNCTION_INFO_V1(meter_event_value);
-PG_FUNCTION_INFO_V1(meter_event_source);
-PG_FUNCTION_INFO_V1(meter_event_id);
 PG_FUNCTION_INFO_V1(meter_event_attributes);
 
 #define BAD_EVENT		0x01
@@ -430,68 +423,7 @@ meter_event_time(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(event.time);
 }
 
-/* A field of an event, as text. */
-static Datum
-get_field(FunctionCallInfo fcinfo, MeterField field)
-{
-	MeterUsageEvent event;
-
-	get_event(fcinfo, 0, &event);
-	if (MeterAttrIsNull(event.fields[field]))
-		PG_RETURN_NULL();
-	return meter_event_text(event.fields[field]);
-}
-
-/* The resource of an event. */
-Datum
-meter_event_resource(PG_FUNCTION_ARGS)
-{
-	return get_field(fcinfo, METER_RESOURCE);
-}
-
-/* The action of an event. */
-Datum
-meter_event_action(PG_FUNCTION_ARGS)
-{
-	return get_field(fcinfo, METER_ACTION);
-}
-
-/* The account of an event; NULL where it names none, as below. */
-Datum
-meter_event_account(PG_FUNCTION_ARGS)
-{
-	return get_field(fcinfo, METER_ACCOUNT);
-}
-
-/* The entity of an event. */
-Datum
-meter_event_entity(PG_FUNCTION_ARGS)
-{
-	return get_field(fcinfo, METER_ENTITY);
-}
-
-/* The offering of an event. */
-Datum
-meter_event_offering(PG_FUNCTION_ARGS)
-{
-	return get_field(fcinfo, METER_OFFERING);
-}
-
-/* The source of an event. */
-Datum
-meter_event_source(PG_FUNCTION_ARGS)
-{
-	return get_field(fcinfo, METER_SOURCE);
-}
-
-/* The id of an event. */
-Datum
-meter_event_id(PG_FUNCTION_ARGS)
-{
-	return get_field(fcinfo, METER_ID);
-}
-
-/* The value of an event. */
+/* The value of an event; NULL where it has none. */
 Datum
 meter_event_value(PG_FUNCTION_ARGS)
 {

@@ -41,34 +41,13 @@ CREATE FUNCTION meter_internal.event_get(event meter.event, name text) RETURNS t
 COMMENT ON FUNCTION meter_internal.event_get(meter.event, text) IS 'field or attribute of an event, as text: strings as they are, anything else as JSON; NULL where it has none of that name, or a null';
 CREATE FUNCTION meter.event_time(event meter.event) RETURNS timestamptz
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_time';
-COMMENT ON FUNCTION meter.event_time(meter.event) IS 'when it happened';
-CREATE FUNCTION meter.event_resource(event meter.event) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_resource';
-COMMENT ON FUNCTION meter.event_resource(meter.event) IS 'what it happened to';
-CREATE FUNCTION meter.event_action(event meter.event) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_action';
-COMMENT ON FUNCTION meter.event_action(meter.event) IS 'what happened';
-CREATE FUNCTION meter.event_account(event meter.event) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_account';
-COMMENT ON FUNCTION meter.event_account(meter.event) IS 'who pays; NULL where the event does not say';
-CREATE FUNCTION meter.event_entity(event meter.event) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_entity';
-COMMENT ON FUNCTION meter.event_entity(meter.event) IS 'the kind of the resource; NULL where the event does not say';
-CREATE FUNCTION meter.event_offering(event meter.event) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_offering';
-COMMENT ON FUNCTION meter.event_offering(meter.event) IS 'what was sold; NULL where the event does not say';
+COMMENT ON FUNCTION meter.event_time(meter.event) IS 'time of an event, which event ->> ''time'' gives as text';
 CREATE FUNCTION meter.event_value(event meter.event) RETURNS numeric
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'meter_event_value';
-COMMENT ON FUNCTION meter.event_value(meter.event) IS 'how much; NULL where the event does not say';
-CREATE FUNCTION meter.event_source(event meter.event) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_source';
-COMMENT ON FUNCTION meter.event_source(meter.event) IS 'who says so; NULL where the event does not say';
-CREATE FUNCTION meter.event_id(event meter.event) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_id';
-COMMENT ON FUNCTION meter.event_id(meter.event) IS 'name of the event among those of its source; NULL where it has none';
+COMMENT ON FUNCTION meter.event_value(meter.event) IS 'value of an event as a number, which event ->> ''value'' gives as text; NULL where the event does not say';
 CREATE FUNCTION meter.event_attributes(event meter.event) RETURNS jsonb
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_event_attributes';
-COMMENT ON FUNCTION meter.event_attributes(meter.event) IS 'what else it says, as a jsonb map; NULL where that is nothing';
+COMMENT ON FUNCTION meter.event_attributes(meter.event) IS 'attributes of an event, as a jsonb map; NULL where it has none';
 
 -- in pg_catalog, as those of timelines, so that they are found whatever the search path
 CREATE OPERATOR pg_catalog.->> (LEFTARG = meter.event, RIGHTARG = text, FUNCTION = meter_internal.event_get);
