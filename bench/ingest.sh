@@ -38,7 +38,8 @@ for ((round = 1; round <= ROUNDS; round++)); do
 done
 
 say "ingest: $LINES measures"
-once "CREATE UNLOGGED TABLE stream AS SELECT string_agg(meter.protobuf_delimited(meter.measure_to_protobuf(format('10.%s.%s.%s', i % 256, i / 256 % 256, i % 199),
+once "$(cat "$SCRATCH/tree/test/protobuf.sql")
+CREATE UNLOGGED TABLE stream AS SELECT string_agg(pg_temp.delimited(pg_temp.measure(format('10.%s.%s.%s', i % 256, i / 256 % 256, i % 199),
 	(hashint4(i)::bigint + 2147483648) * (i % 100), '2024-03-05 00:00Z'::timestamptz + i / 1000 * interval '1 s',
 	'2024-03-05 00:01Z'::timestamptz + i / 1000 * interval '1 s', i % 3)), '') AS bytes FROM generate_series(1, $LINES) i"
 once "COPY (SELECT encode(bytes, 'hex') FROM stream) TO STDOUT" |

@@ -187,19 +187,26 @@ SELECT meter_internal.inbox_collect();
 DROP VIEW public.door;
 DROP TABLE public.plain;
 
+-- Messages as a producer makes them: pg_temp.measure, pg_temp.delimited, pg_temp.stream and pg_temp.batch.
+\getenv srcdir PG_ABS_SRCDIR
+\set protobuf :srcdir '/test/protobuf.sql'
+\set ECHO none
+\i :protobuf
+\set ECHO all
+
 -- Protobuf: a batch of two events and a measure, from source m1.
-SELECT meter.ingest_protobuf('inbox_cloud', meter.events_to_protobuf_batch('{"time":"2020-02-01T00:00:00Z","resource":"p1","action":"start"}', '{"time":"2020-02-01T01:00:00Z","resource":"p1","action":"stop"}')
-	|| '\x12' || meter.protobuf_delimited(meter.measure_to_protobuf('192.0.2.1', 10485760, '2016-12-12 15:48:00Z', '2016-12-12 15:49:00Z', 1))
+SELECT meter.ingest_protobuf('inbox_cloud', pg_temp.batch('{"time":"2020-02-01T00:00:00Z","resource":"p1","action":"start"}', '{"time":"2020-02-01T01:00:00Z","resource":"p1","action":"stop"}')
+	|| '\x12' || pg_temp.delimited(pg_temp.measure('192.0.2.1', 10485760, '2016-12-12 15:48:00Z', '2016-12-12 15:49:00Z', 1))
 	|| '\x1a026d31');
 SELECT "time", action FROM log WHERE resource = 'p1';
 CREATE VIEW measures AS SELECT arrival, source, id, start_time, end_time, resource, account, value, attributes FROM inbox_cloud.measure;
 TABLE measures;
 -- Sent again with another batch, and in milliseconds, it has the same id: what it is about.
-CREATE VIEW measured AS SELECT string_agg(meter.protobuf_delimited(meter.measure_to_protobuf('192.0.2.' || n, n * 1000, '2016-12-12 15:48:00Z', '2016-12-12 15:49:00Z', 1, milliseconds)), '' ORDER BY n) AS seconds,
+CREATE TEMP VIEW measured AS SELECT string_agg(pg_temp.delimited(pg_temp.measure('192.0.2.' || n, n * 1000, '2016-12-12 15:48:00Z', '2016-12-12 15:49:00Z', 1, milliseconds)), '' ORDER BY n) AS seconds,
 	milliseconds FROM generate_series(1, 3) n, (VALUES (false), (true)) m (milliseconds) GROUP BY milliseconds;
 SELECT milliseconds, meter.ingest_measures('inbox_cloud', 'm1', seconds, milliseconds) FROM measured ORDER BY milliseconds;
 SELECT source, id, start_time, end_time, resource, value, count(*) FROM measures GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY resource, value;
-SELECT meter.ingest_measures('inbox_cloud', 'm1', meter.protobuf_delimited(meter.measure_to_protobuf('192.0.2.9', 1, '2016-12-12 15:48:00.250Z', '2016-12-12 15:49:00Z', 1, true)), true);
+SELECT meter.ingest_measures('inbox_cloud', 'm1', pg_temp.delimited(pg_temp.measure('192.0.2.9', 1, '2016-12-12 15:48:00.250Z', '2016-12-12 15:49:00Z', 1, true)), true);
 SELECT id FROM measures WHERE resource = '192.0.2.9';
 -- What is damaged is refused, or diverted as it came: a message, or from there on all.
 SELECT meter.ingest_measures('inbox_cloud', NULL, seconds) FROM measured WHERE NOT milliseconds;
@@ -210,7 +217,7 @@ SELECT meter.ingest_protobuf('inbox_cloud', '\x12001a026d31');
 SELECT meter.ingest_protobuf('inbox_cloud', '\x0a03080012');
 SET meter.on_bad_event = divert;
 SELECT meter.ingest_measures('inbox_cloud', 'm2', seconds || '\x020801' || seconds || '\xff') FROM measured WHERE NOT milliseconds;
-SELECT meter.ingest_protobuf('inbox_cloud', '\x12001a026d31' || meter.events_to_protobuf_batch('{"time":"2020-02-01T00:00:00Z","resource":"p2","action":"start"}', '{"time":"2020-02-01T00:00:00Z","resource":"p2","action":"reconciled:start"}'));
+SELECT meter.ingest_protobuf('inbox_cloud', '\x12001a026d31' || pg_temp.batch('{"time":"2020-02-01T00:00:00Z","resource":"p2","action":"start"}', '{"time":"2020-02-01T00:00:00Z","resource":"p2","action":"reconciled:start"}'));
 SELECT meter.ingest_protobuf('inbox_cloud', '\x1200');
 SELECT meter.ingest_protobuf('inbox_cloud', '\x0a0308001201');
 RESET meter.on_bad_event;
@@ -230,8 +237,8 @@ SELECT usage_rows > 20 AS usage FROM meter.advance('inbox_bill');
 SELECT bill() AS before \gset
 SELECT sum(quantity) FROM inbox_bill.usage_total;
 INSERT INTO inbox_bill.inbox SELECT event FROM batch;
-SELECT meter.ingest('inbox_bill', VARIADIC array_agg(event)) FROM batch WHERE meter.event_id(event)::integer % 2 = 0;
-SELECT meter.ingest_protobuf('inbox_bill', meter.events_to_protobuf_batch(VARIADIC array_agg(event))) FROM batch;
+SELECT meter.ingest('inbox_bill', VARIADIC array_agg(event)) FROM batch WHERE (event ->> 'id')::integer % 2 = 0;
+SELECT meter.ingest_protobuf('inbox_bill', pg_temp.batch(VARIADIC array_agg(event))) FROM batch;
 SELECT adjustments, late_rows FROM meter.advance('inbox_bill');
 SELECT bill() = :'before' AS unchanged;
 SELECT * FROM meter.verify('inbox_bill');

@@ -3,6 +3,13 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 \pset null null
 
+-- Messages as a producer makes them: pg_temp.measure, pg_temp.delimited, pg_temp.stream and pg_temp.batch.
+\getenv srcdir PG_ABS_SRCDIR
+\set protobuf :srcdir '/test/protobuf.sql'
+\set ECHO none
+\i :protobuf
+\set ECHO all
+
 -- An event, as protoc would write it, and back.
 SELECT meter.event_to_protobuf('{"time":"2016-12-12T15:48:32Z","resource":"7a07","action":"create","account":"geneva-jug"}');
 SELECT meter.event_from_protobuf(decode('0880a88dc980efd002 120437613037 1a06637265617465 320a67656e6576612d6a7567', 'hex'));
@@ -21,15 +28,12 @@ SELECT meter.event_from_protobuf(meter.event_to_protobuf('{"time":"0001-01-01T00
 SELECT meter.event_from_protobuf(decode('0880808080808080808001120172 1a0161', 'hex'));
 
 -- Streams, each message with its length before it; batches.
-WITH x AS (SELECT meter.events_to_protobuf_stream(event, '{"time":"2016-12-12T16:00:00Z","resource":"r","action":"stop"}') AS stream FROM example)
-SELECT stream = (SELECT meter.protobuf_delimited(meter.event_to_protobuf(event)) FROM example)
-	|| meter.protobuf_delimited(meter.event_to_protobuf('{"time":"2016-12-12T16:00:00Z","resource":"r","action":"stop"}')) AS same_bytes,
-	ARRAY(SELECT e ->> 'resource' FROM meter.events_from_protobuf_stream(stream) e) FROM x;
 SELECT e ->> 'resource' AS resource, e ->> 'action' AS action
-FROM example, meter.events_from_protobuf_batch(meter.events_to_protobuf_batch(event, '{"time":"2016-12-12T16:00:00Z","resource":"r","action":"stop"}')) e;
+FROM example, meter.events_from_protobuf_stream(pg_temp.stream(event, '{"time":"2016-12-12T16:00:00Z","resource":"r","action":"stop"}')) e;
+SELECT e ->> 'resource' AS resource, e ->> 'action' AS action
+FROM example, meter.events_from_protobuf_batch(pg_temp.batch(event, '{"time":"2016-12-12T16:00:00Z","resource":"r","action":"stop"}')) e;
 SELECT count(*) FROM meter.events_from_protobuf_stream('');
 SELECT count(*) FROM meter.events_from_protobuf_batch('');
-SELECT meter.events_to_protobuf_stream(NULL::meter.event);
 
 -- What is wrong, and where. Bytes are counted from 0.
 CREATE FUNCTION pg_temp.why(message bytea) RETURNS text LANGUAGE plpgsql AS $$
@@ -80,23 +84,14 @@ FROM (SELECT pg_temp.why(substring(m FROM 1 FOR n)) AS why
 	FROM (SELECT meter.event_to_protobuf(event) AS m FROM example) x, generate_series(0, length(m) - 1) n) y;
 
 -- IPMeasure: 192.0.2.1 is 0xC0000201, 10 MB within a minute.
-SELECT meter.measure_to_protobuf('192.0.2.1', 10485760, '2016-12-12 15:48:00Z', '2016-12-12 15:49:00Z', 1);
+SELECT pg_temp.measure('192.0.2.1', 10485760, '2016-12-12 15:48:00Z', '2016-12-12 15:49:00Z', 1);
 SELECT * FROM meter.measures_from_protobuf_stream(decode('19 0801 10818480800c 1880808005 20b08dbbc205 28ec8dbbc205', 'hex'));
 SELECT m.* FROM (VALUES ('0.0.0.0', 0, '1970-01-01 00:00Z'::timestamptz, '1970-01-01 00:00Z'::timestamptz),
 	('255.255.255.255', 18446744073709551615, '9999-12-31 23:59:59Z', '9999-12-31 23:59:59Z'),
 	('10.200.30.4', 9223372036854775808, '2024-02-29 23:59:59Z', '2024-03-01 00:00Z')) v,
-	meter.measures_from_protobuf_stream(meter.protobuf_delimited(meter.measure_to_protobuf(v.column1, v.column2, v.column3, v.column4))) m;
-SELECT * FROM meter.measures_from_protobuf_stream(meter.protobuf_delimited(
-	meter.measure_to_protobuf('192.0.2.1', 1, '2016-12-12 15:48:00.001Z', '2016-12-12 15:49Z', milliseconds => true)), milliseconds => true);
-SELECT meter.measure_to_protobuf('192.0.2.1', 1, '2016-12-12 15:48:00.001Z', '2016-12-12 15:49Z');
-SELECT meter.measure_to_protobuf('192.0.2.1', 1.5, '2016-12-12 15:48Z', '2016-12-12 15:49Z');
-SELECT meter.measure_to_protobuf('192.0.2.1', 18446744073709551616, '2016-12-12 15:48Z', '2016-12-12 15:49Z');
-SELECT meter.measure_to_protobuf('192.0.2.1', -1, '2016-12-12 15:48Z', '2016-12-12 15:49Z');
-SELECT meter.measure_to_protobuf('192.0.2.01', 1, '2016-12-12 15:48Z', '2016-12-12 15:49Z');
-SELECT meter.measure_to_protobuf('192.0.2.256', 1, '2016-12-12 15:48Z', '2016-12-12 15:49Z');
-SELECT meter.measure_to_protobuf('192.0.2.1', 1, '1969-12-31 23:59:59Z', '2016-12-12 15:49Z');
-SELECT meter.measure_to_protobuf('192.0.2.1', 1, '2016-12-12 15:49Z', '2016-12-12 15:48Z');
-SELECT meter.measure_to_protobuf('192.0.2.1', 1, '2016-12-12 15:48Z', '2016-12-12 15:49Z', header => 4294967296);
+	meter.measures_from_protobuf_stream(pg_temp.delimited(pg_temp.measure(v.column1, v.column2, v.column3, v.column4))) m;
+SELECT * FROM meter.measures_from_protobuf_stream(pg_temp.delimited(
+	pg_temp.measure('192.0.2.1', 1, '2016-12-12 15:48:00.001Z', '2016-12-12 15:49Z', milliseconds => true)), milliseconds => true);
 
 CREATE FUNCTION pg_temp.why_measure(message bytea, milliseconds boolean DEFAULT false) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN

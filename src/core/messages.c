@@ -211,29 +211,3 @@ meter_write_address(uint32 address, char *text)
 	}
 	return (int) (at - text);
 }
-
-/* Read an address in its dotted form, as it is written. */
-bool
-meter_parse_address(const char *text, uint32 *address)
-{
-	int			octets;
-
-	*address = 0;
-	for (octets = 1; octets <= 4; octets++)
-	{
-		uint32		octet = 0;
-		int			digits = 0;
-
-		while (*text >= '0' && *text <= '9' && digits < 3)
-		{
-			octet = octet * 10 + (uint32) (*text++ - '0');
-			digits++;
-		}
-		if (digits == 0 || octet > 255 || (digits > 1 && text[-digits] == '0'))
-			return false;
-		*address = *address << 8 | octet;
-		if (*text++ != (octets == 4 ? '\0' : '.'))
-			return false;
-	}
-	return true;
-}

@@ -47,6 +47,5 @@ extern bool meter_read_ip_measure(const MeterWireMessage *message,
 								  MeterIPMeasure *measure,
 								  MeterWireError *error);
 extern int	meter_write_address(uint32 address, char *text);
-extern bool meter_parse_address(const char *text, uint32 *address);
 
 #endif							/* METER_MESSAGES_H */

@@ -312,18 +312,3 @@ meter_wire_read(const MeterWireMessage *message, const uint8 *bytes,
 	*error = reader.error;
 	return step == METER_WIRE_END;
 }
-
-/* Write a number as a varint, 10 bytes at most; returns how many. */
-int
-meter_wire_length(uint64 value, uint8 *bytes)
-{
-	int			length = 0;
-
-	while (value >= 0x80)
-	{
-		bytes[length++] = (uint8) (value | 0x80);
-		value >>= 7;
-	}
-	bytes[length++] = (uint8) value;
-	return length;
-}

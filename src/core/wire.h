@@ -84,7 +84,6 @@ extern bool meter_wire_read(const MeterWireMessage *message,
 							const uint8 *bytes, size_t begin, size_t end,
 							MeterWireValue *values, uint32 *present,
 							MeterWireError *error);
-extern int	meter_wire_length(uint64 value, uint8 *bytes);
 
 #define MeterWireHas(present, field) (((present) >> (field)) & 1)
 

@@ -13,7 +13,6 @@
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -35,11 +34,7 @@ PG_FUNCTION_INFO_V1(meter_event_from_protobuf);
 PG_FUNCTION_INFO_V1(meter_event_to_protobuf);
 PG_FUNCTION_INFO_V1(meter_events_from_protobuf_stream);
 PG_FUNCTION_INFO_V1(meter_events_from_protobuf_batch);
-PG_FUNCTION_INFO_V1(meter_events_to_protobuf_stream);
-PG_FUNCTION_INFO_V1(meter_events_to_protobuf_batch);
 PG_FUNCTION_INFO_V1(meter_measures_from_protobuf_stream);
-PG_FUNCTION_INFO_V1(meter_measure_to_protobuf);
-PG_FUNCTION_INFO_V1(meter_protobuf_delimited);
 
 /* --- messages ----------------------------------------------------------- */
 
@@ -122,22 +117,6 @@ pack(const ProtobufCMessage *message)
 	SET_VARSIZE(bytes, VARHDRSZ + length);
 	protobuf_c_message_pack(message, (uint8_t *) VARDATA(bytes));
 	return bytes;
-}
-
-/* protobuf_delimited(message) */
-Datum
-meter_protobuf_delimited(PG_FUNCTION_ARGS)
-{
-	size_t		length;
-	const uint8 *message = bytes_arg(fcinfo, 0, &length);
-	uint8		prefix[10];
-	int			prefixlen = meter_wire_length(length, prefix);
-	bytea	   *bytes = palloc(VARHDRSZ + prefixlen + length);
-
-	SET_VARSIZE(bytes, VARHDRSZ + prefixlen + length);
-	memcpy(VARDATA(bytes), prefix, prefixlen);
-	memcpy(VARDATA(bytes) + prefixlen, message, length);
-	PG_RETURN_BYTEA_P(bytes);
 }
 
 /* --- events ------------------------------------------------------------- */
@@ -285,65 +264,6 @@ meter_events_from_protobuf_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* The messages that the events of an array are. */
-static Meter__UsageEvent * *array_messages(FunctionCallInfo fcinfo, int *n)
-{
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
-	Meter__UsageEvent **messages;
-	Datum	   *events;
-	bool	   *nulls;
-	int			i;
-
-	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT,
-					  &events, &nulls, n);
-	messages = palloc(*n * sizeof(Meter__UsageEvent *));
-	for (i = 0; i < *n; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("event %d is null", i + 1)));
-		messages[i] = palloc(sizeof(Meter__UsageEvent));
-		fill_message(messages[i], events[i]);
-	}
-	return messages;
-}
-
-/* events_to_protobuf_stream(VARIADIC events) */
-Datum
-meter_events_to_protobuf_stream(PG_FUNCTION_ARGS)
-{
-	int			n;
-	Meter__UsageEvent **messages = array_messages(fcinfo, &n);
-	StringInfoData stream;
-	int			i;
-
-	pq_begintypsend(&stream);
-	for (i = 0; i < n; i++)
-	{
-		bytea	   *bytes = pack(&messages[i]->base);
-		size_t		length = VARSIZE(bytes) - VARHDRSZ;
-		uint8		prefix[10];
-
-		pq_sendbytes(&stream, (char *) prefix,
-					 meter_wire_length(length, prefix));
-		pq_sendbytes(&stream, VARDATA(bytes), (int) length);
-	}
-	PG_RETURN_BYTEA_P(pq_endtypsend(&stream));
-}
-
-/* events_to_protobuf_batch(VARIADIC events) */
-Datum
-meter_events_to_protobuf_batch(PG_FUNCTION_ARGS)
-{
-	Meter__UsageBatch batch = METER__USAGE_BATCH__INIT;
-	int			n;
-
-	batch.event = array_messages(fcinfo, &n);
-	batch.n_event = n;
-	PG_RETURN_BYTEA_P(pack(&batch.base));
-}
-
 /* --- measures ----------------------------------------------------------- */
 
 /* An address in its dotted form. */
@@ -406,75 +326,4 @@ meter_measures_from_protobuf_stream(PG_FUNCTION_ARGS)
 	if (step == METER_WIRE_WRONG)
 		refuse(METER_IP_MEASURE, &reader.error);
 	PG_RETURN_NULL();
-}
-
-/* An instant as a field of IPMeasure. */
-static uint64
-unix_time(TimestampTz instant, bool milliseconds, const char *what)
-{
-	int64		unit = milliseconds ? 1000 : USECS_PER_SEC;
-	int64		micros;
-
-	if (pg_add_s64_overflow(instant, METER_UNIX_EPOCH, &micros) || micros < 0 ||
-		TIMESTAMP_NOT_FINITE(instant))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("%s is out of range for an IPMeasure", what)));
-	if (micros % unit != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is not a whole number of %s", what,
-						milliseconds ? "milliseconds" : "seconds")));
-	return (uint64) (micros / unit);
-}
-
-/* A number that an uint64 can hold. */
-static uint64
-parse_bytes(Datum numeric)
-{
-	char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, numeric));
-	char	   *end;
-	uint64		number;
-
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	while (end > text && (*end == '.' || *end == '0'))
-		end++;
-	if (text[0] < '0' || text[0] > '9' || errno != 0 || *end != '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("value %s is not a number of bytes", text),
-				 errdetail("It must be whole, from 0 to 18446744073709551615.")));
-	return number;
-}
-
-/* measure_to_protobuf(resource, value, start_time, end_time, header, milliseconds) */
-Datum
-meter_measure_to_protobuf(PG_FUNCTION_ARGS)
-{
-	Meter__IPMeasure measure = METER__IPMEASURE__INIT;
-	char	   *resource = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	TimestampTz start = PG_GETARG_TIMESTAMPTZ(2);
-	TimestampTz end = PG_GETARG_TIMESTAMPTZ(3);
-	int64		header = PG_GETARG_INT64(4);
-	bool		milliseconds = PG_GETARG_BOOL(5);
-
-	if (header < 0 || header > (int64) PG_UINT32_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("header " INT64_FORMAT " is out of range for an IPMeasure",
-						header)));
-	if (end < start)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("end_time lies before start_time")));
-	measure.header = (uint32) header;
-	if (!meter_parse_address(resource, &measure.saddr))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("not an IPv4 address in dotted form: \"%s\"", resource)));
-	measure.bytes = parse_bytes(PG_GETARG_DATUM(1));
-	measure.start = unix_time(start, milliseconds, "start_time");
-	measure.end = unix_time(end, milliseconds, "end_time");
-	PG_RETURN_BYTEA_P(pack(&measure.base));
 }

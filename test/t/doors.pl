@@ -108,9 +108,10 @@ is(slurp_file("$dir/out.binary"), copy_binary($sent), 'and COPY sends it as it i
 is(slurp_file("$dir/out.text"), "$canonical\n", 'COPY as text sends one line');
 
 # The measure, by its door.
-my $measured = answers($node, 'SELECT \'logged\', meter.ingest_measures(\'cloud\', \'router-1\', ' . $hex->(delimited($measure)) . ");\n" . <<'SQL');
+my $protobuf = slurp_file("$FindBin::RealBin/../protobuf.sql");
+my $measured = answers($node, $protobuf . 'SELECT \'logged\', meter.ingest_measures(\'cloud\', \'router-1\', ' . $hex->(delimited($measure)) . ");\n" . <<'SQL');
 SELECT 'row', to_jsonb(m) - 'arrival' FROM cloud.measure m;
-SELECT 'out', encode(meter.protobuf_delimited(meter.measure_to_protobuf(resource, value, start_time, end_time, (attributes ->> 'header')::bigint)), 'hex') FROM cloud.measure;
+SELECT 'out', encode(pg_temp.delimited(pg_temp.measure(resource, value, start_time, end_time, (attributes ->> 'header')::bigint)), 'hex') FROM cloud.measure;
 SQL
 is($measured->{logged}, 1, 'the measure is logged');
 is($measured->{row}, '{"id": "192.0.2.1/1481557680/1481557740", "value": 10485760, "entity": null, "source": "router-1", "account": null, "end_time": "2016-12-12T15:49:00+00:00", '
@@ -139,7 +140,7 @@ is($diverted->{rejected}, '\x' . unpack('H*', $bad) . ' protobuf message UsageEv
 # Random events, out and in again as text and as protobuf; METER_EVENTS=1000000 takes a minute and more.
 my $seed = seed();
 my $many = $ENV{METER_EVENTS} || 100000;
-my $trip = answers($node, <<"SQL");
+my $trip = answers($node, $protobuf . <<"SQL");
 SET client_min_messages = error;
 SELECT FROM setseed(${\($seed / 1e9)});
 CREATE UNLOGGED TABLE many AS SELECT n, jsonb_strip_nulls(jsonb_build_object('time', '2016-12-12 00:00Z'::timestamptz + (random() * 1e9) * interval '1 ms',
@@ -159,7 +160,7 @@ SELECT 'text', count(*) FROM many m JOIN many_back b USING (n) WHERE m.event = b
 INSERT INTO cloud.inbox SELECT event FROM many ORDER BY n;
 SELECT 'inbox', count(*) FROM (SELECT e.*, row_number() OVER (ORDER BY arrival) AS n FROM cloud.event e) e JOIN many m USING (n)
 	WHERE (jsonb_strip_nulls(to_jsonb(e) - 'arrival' - 'n' - 'attributes') || coalesce(attributes, '{}'))::meter.event = m.event;
-SELECT 'stream', count(*) FROM (SELECT string_agg(meter.protobuf_delimited(meter.event_to_protobuf(event)), '' ORDER BY n) AS s FROM many WHERE n <= 100000) x,
+SELECT 'stream', count(*) FROM (SELECT string_agg(pg_temp.delimited(meter.event_to_protobuf(event)), '' ORDER BY n) AS s FROM many WHERE n <= 100000) x,
 	meter.events_from_protobuf_stream(s) WITH ORDINALITY AS t (event, n) JOIN many m USING (n) WHERE m.event = t.event;
 SQL
 is($trip->{binary}, $many, 'random events come through COPY BINARY');

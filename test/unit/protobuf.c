@@ -88,6 +88,18 @@ damage(const uint8 *bytes, size_t length)
 	}
 }
 
+/* Write a length as a varint; returns how many bytes. */
+static size_t
+write_length(size_t value, uint8 *bytes)
+{
+	size_t		length = 0;
+
+	for (; value >= 0x80; value >>= 7)
+		bytes[length++] = (uint8) (value | 0x80);
+	bytes[length++] = (uint8) value;
+	return length;
+}
+
 static void
 one_event(void)
 {
@@ -105,7 +117,7 @@ one_event(void)
 			meter_event_cmp(&event, &again) == 0, "an event is read");
 
 	stream = palloc(2 * (length + 40));
-	prefix = (size_t) meter_wire_length(length + 0, stream);
+	prefix = write_length(length, stream);
 	memcpy(stream + prefix, packed, length);
 	memcpy(stream + prefix + length, stream, prefix + length);
 	promise(try_stream(copy(stream, 2 * (prefix + length)),
