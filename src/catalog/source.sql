@@ -35,6 +35,8 @@ WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
    OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW meter.source_status IS
 'a row a source: how far it has told what happened, and when it said so; for members of the stream''s owner and of pg_read_all_stats';
+COMMENT ON COLUMN meter.source_status.stream IS 'the stream that the source belongs to';
+COMMENT ON COLUMN meter.source_status.source IS 'name of the source, as in the logs';
 COMMENT ON COLUMN meter.source_status.clock IS 'all up to it is in the log, the source said; null if it has not said anything yet';
 COMMENT ON COLUMN meter.source_status.heard_at IS 'when its clock moved last';
 COMMENT ON COLUMN meter.source_status.idle_limit IS 'silent for longer than that it holds nothing back; null: there is no limit';

@@ -41,4 +41,4 @@ BEGIN
 END
 $run$;
 COMMENT ON PROCEDURE meter.run(text) IS
-'advance the meters of a stream, or of all the caller''s (null), step by step, each committed, until nothing is due, then roll and seal segments of their logs: for pg_cron, or by hand; cannot be called within a transaction block';
+'advance the meters of a stream, or of all the caller''s (null), step by step, each committed, until nothing is due, then roll and seal segments of their logs: for pg_cron, or by hand; raises 2D000 within a transaction block, and what meter.advance raises';

@@ -26,18 +26,18 @@ RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_ingest';
 COMMENT ON FUNCTION meter.ingest(text, meter.event[]) IS
-'log events, as an INSERT into the inbox of the stream does, and return how many were logged; needs INSERT on the inbox; raises 42704 if there is none, 42939 for a reserved action (reconciled:...), which meter.on_bad_event = divert sends to <stream>.rejected as all that is bad';
+'log events, as an INSERT into the inbox of the stream does, and return how many were logged; needs INSERT on the inbox; raises 42704 if there is none, 42501 without that right, 42939 for a reserved action (reconciled:...), which meter.on_bad_event = divert sends to <stream>.rejected as all that is bad';
 
 CREATE FUNCTION meter.ingest_protobuf(stream text, batch bytea)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_ingest_protobuf';
 COMMENT ON FUNCTION meter.ingest_protobuf(text, bytea) IS
-'log the events and measures of a protobuf message UsageBatch and return how many rows were logged; measures have the batch''s source, and their content as id, so that a batch sent again counts once; needs INSERT on the inbox; raises 22P03 naming field and byte for what is damaged, which meter.on_bad_event = divert sends to <stream>.rejected in hexadecimal';
+'log the events and measures of a protobuf message UsageBatch and return how many rows were logged; measures have the batch''s source, and their content as id, so that a batch sent again counts once; needs INSERT on the inbox; raises 42704 and 42501 as meter.ingest does, 22P03 naming field and byte for what is damaged, which meter.on_bad_event = divert sends to <stream>.rejected in hexadecimal';
 
 CREATE FUNCTION meter.ingest_measures(stream text, source text, messages bytea, milliseconds boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_ingest_measures';
 COMMENT ON FUNCTION meter.ingest_measures(text, text, bytea, boolean) IS
-'log the protobuf messages IPMeasure of a stream of bytes, each with its length before it as a varint, and return how many rows were logged: resource is the address in dotted form, value its bytes, attributes has the header, id is the content (address, start, end), so that what is sent again counts once; start and end are Unix seconds, or milliseconds where asked for; needs INSERT on the inbox; raises 22P03 naming field and byte for what is damaged, which meter.on_bad_event = divert sends to <stream>.rejected in hexadecimal';
+'log the protobuf messages IPMeasure of a stream of bytes, each with its length before it as a varint, and return how many rows were logged: resource is the address in dotted form, value its bytes, attributes has the header, id is the content (address, start, end), so that what is sent again counts once; start and end are Unix seconds, or milliseconds where asked for; needs INSERT on the inbox; raises 42704 and 42501 as meter.ingest does, 22P03 naming field and byte for what is damaged, which meter.on_bad_event = divert sends to <stream>.rejected in hexadecimal';

@@ -85,10 +85,21 @@ WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
    OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW meter.status IS
 'a row a meter: how far it is settled, and what stands in the way; for members of the stream''s owner and of pg_read_all_stats';
+COMMENT ON COLUMN meter.status.stream IS 'the stream that the meter belongs to';
+COMMENT ON COLUMN meter.status.meter IS 'the meter';
+COMMENT ON COLUMN meter.status.active IS 'the stream is worked on; false after a restore, until meter.resume';
 COMMENT ON COLUMN meter.status.paused IS 'no steps are made of it until meter.resume(stream, meter)';
+COMMENT ON COLUMN meter.status.watermark IS 'every period that ends at or before it is settled; null until the first event is seen';
 COMMENT ON COLUMN meter.status.lag IS 'time between the watermark and now';
 COMMENT ON COLUMN meter.status.late_backlog IS 'rows of settled periods that have not been looked at yet; null for who may not read the stream';
 COMMENT ON COLUMN meter.status.held IS 'rows that came too late and wait for meter.release; null for who may not read the stream';
+COMMENT ON COLUMN meter.status."position" IS 'arrivals of the event log up to it have been looked at for late rows';
+COMMENT ON COLUMN meter.status.settlement IS 'number of the last settle that wrote usage; without gaps, in the order of commits';
+COMMENT ON COLUMN meter.status.settled_at IS 'when that was';
+COMMENT ON COLUMN meter.status.failures IS 'steps that failed since the last one that did not';
+COMMENT ON COLUMN meter.status.last_error IS 'why the last of them failed; null after a step that did not';
+COMMENT ON COLUMN meter.status.last_error_at IS 'when that was';
+COMMENT ON COLUMN meter.status.retry_at IS 'workers leave the meter alone until then';
 COMMENT ON COLUMN meter.status.held_back_by IS 'for clock source: the source whose clock is the least, and where that is, or that there is none';
 COMMENT ON COLUMN meter.status.idle_sources IS 'for clock source: sources that were silent for longer than their idle limit and hold nothing back';
 COMMENT ON COLUMN meter.status.blocked_by IS 'the transactions that late rows wait for: they may have drawn an arrival and not committed it';

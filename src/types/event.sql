@@ -41,17 +41,17 @@ CREATE FUNCTION meter_internal.event_get(event meter.event, name text) RETURNS t
 COMMENT ON FUNCTION meter_internal.event_get(meter.event, text) IS 'field or attribute of an event, as text: strings as they are, anything else as JSON; NULL where it has none of that name, or a null';
 CREATE FUNCTION meter.event_time(event meter.event) RETURNS timestamptz
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'meter_event_time';
-COMMENT ON FUNCTION meter.event_time(meter.event) IS 'time of an event, which event ->> ''time'' gives as text';
+COMMENT ON FUNCTION meter.event_time(meter.event) IS 'time of an event, which event ->> ''time'' gives as text; 22P02 for a bad event';
 CREATE FUNCTION meter.event_value(event meter.event) RETURNS numeric
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 2 AS 'MODULE_PATHNAME', 'meter_event_value';
-COMMENT ON FUNCTION meter.event_value(meter.event) IS 'value of an event as a number, which event ->> ''value'' gives as text; NULL where the event does not say';
+COMMENT ON FUNCTION meter.event_value(meter.event) IS 'value of an event as a number, which event ->> ''value'' gives as text; NULL where the event does not say; 22P02 for a bad event';
 CREATE FUNCTION meter.event_attributes(event meter.event) RETURNS jsonb
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_event_attributes';
-COMMENT ON FUNCTION meter.event_attributes(meter.event) IS 'attributes of an event, as a jsonb map; NULL where it has none';
+COMMENT ON FUNCTION meter.event_attributes(meter.event) IS 'attributes of an event, as a jsonb map; NULL where it has none; 22P02 for a bad event';
 
 -- in pg_catalog, as those of timelines, so that they are found whatever the search path
 CREATE OPERATOR pg_catalog.->> (LEFTARG = meter.event, RIGHTARG = text, FUNCTION = meter_internal.event_get);
-COMMENT ON OPERATOR pg_catalog.->> (meter.event, text) IS 'field or attribute of an event, as text';
+COMMENT ON OPERATOR pg_catalog.->> (meter.event, text) IS 'field or attribute of an event, as text: strings as they are, anything else as JSON; NULL where it has none of that name; 22P02 for a bad event';
 
 -- --- order ------------------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ RETURNS bytea
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_event_to_protobuf';
 COMMENT ON FUNCTION meter.event_to_protobuf(meter.event) IS
-'event as a protobuf message UsageEvent';
+'event as a protobuf message UsageEvent; raises 22P02 for a bad event, 22008 for a time that a UsageEvent cannot hold';
 
 CREATE FUNCTION meter.events_from_protobuf_stream(stream bytea)
 RETURNS SETOF meter.event

@@ -211,4 +211,4 @@ COMMENT ON FUNCTION meter.periods(meter.timeline, tstzrange, interval, interval,
 
 CREATE FUNCTION meter.active_at(timeline meter.timeline, at timestamptz) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_timeline_active_at';
-COMMENT ON FUNCTION meter.active_at(meter.timeline, timestamptz) IS 'was the resource active at that instant? An open run is, from its start on';
+COMMENT ON FUNCTION meter.active_at(meter.timeline, timestamptz) IS 'whether the resource was active at an instant: from a span''s beginning on and before its end; an open run is from its start on';
