@@ -18,6 +18,8 @@
 # <!-- not compared: why --> on the line before a block lets it print anything but errors, <!-- not run: why --> leaves it out.
 # Only as many as $most_exempt may be so.
 #
+# The page "functions" is an index: it is compared with the catalog.
+#
 # Each page is also written to $TESTDIR/pages as it would have to be, for a person to read and to take over:
 # TESTS=settling KEEP=1.
 use strict;
@@ -291,9 +293,93 @@ sub finish_page
 	return;
 }
 
+# The catalog as entries of the index: routines with arguments and results as \df shows them, types, operators, casts, relations
+# and settings.
+my $catalog_entries = <<'SQL';
+SELECT CASE prokind WHEN 'p' THEN 'CALL ' ELSE '' END || format('meter.%s(%s)', proname, pg_get_function_arguments(oid))
+	|| CASE WHEN prokind = 'p' OR prorettype = 'void'::regtype OR 'o' = ANY (proargmodes) THEN '' ELSE ' → ' || pg_get_function_result(oid) END
+FROM pg_proc WHERE pronamespace = 'meter'::regnamespace
+UNION ALL
+SELECT 'type ' || format_type(oid, NULL) FROM pg_type WHERE typnamespace = 'meter'::regnamespace AND typrelid = 0 AND typcategory <> 'A'
+UNION ALL
+SELECT 'meter.' || relname FROM pg_class WHERE relnamespace = 'meter'::regnamespace AND relkind NOT IN ('i', 'I', 't')
+UNION ALL
+SELECT format('%s %s %s', oprleft::regtype, oprname, oprright::regtype) FROM pg_operator WHERE oid IN (SELECT objid FROM pg_depend
+	WHERE classid = 'pg_operator'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'meter'))
+UNION ALL
+SELECT format('%s::%s', castsource::regtype, casttarget::regtype) FROM pg_cast WHERE oid IN (SELECT objid FROM pg_depend
+	WHERE classid = 'pg_cast'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'meter'))
+UNION ALL
+SELECT name FROM pg_settings WHERE name LIKE 'meter.%'
+ORDER BY 1
+SQL
+
+# What of that has no comment, and columns of views that have none.
+my $without_comment = <<'SQL';
+SELECT p.oid::regprocedure::text FROM pg_proc p WHERE pronamespace = 'meter'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL
+UNION ALL
+SELECT t.oid::regtype::text FROM pg_type t WHERE typnamespace = 'meter'::regnamespace AND typrelid = 0 AND typcategory <> 'A' AND obj_description(oid, 'pg_type') IS NULL
+UNION ALL
+SELECT c.oid::regclass::text FROM pg_class c WHERE relnamespace = 'meter'::regnamespace AND relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL
+UNION ALL
+SELECT attrelid::regclass || '.' || attname FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+WHERE relnamespace = 'meter'::regnamespace AND relkind = 'v' AND attnum > 0 AND col_description(attrelid, attnum) IS NULL
+ORDER BY 1
+SQL
+
+# The anchors of a page's headings, as GitHub makes them.
+sub anchors
+{
+	my ($page) = @_;
+	return map { lc =~ s/[^\w\- ]//gr =~ s/ /-/gr } slurp_file(page_file($page)) =~ /^#+ (.+)$/mg;
+}
+
+# Promise: the page "functions" lists what the extension has for users, no more and no less, and each entry leads to a section
+# that is there.
+sub check_index
+{
+	my ($name) = @_;
+	my (%in_page, @complaints);
+
+	foreach my $line (grep { /^\| `/ } split /\n/, slurp_file(page_file($name)))
+	{
+		my ($entry, $links) = $line =~ /^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|$/;
+		if (!defined $entry)
+		{
+			push @complaints, "a line that is no entry: $line";
+			next;
+		}
+		push @complaints, "two times: $entry" if $in_page{$entry}++;
+		my @links = $links =~ /\[\w+\]\(([^)]+)\)/g;
+		push @complaints, "no link: $entry" if !@links;
+		foreach my $link (@links)
+		{
+			my ($page, $anchor) = $link =~ /^(\w+)\.md(?:#(.+))?$/;
+			push @complaints, "$entry: nothing at $link"
+			  unless defined $page && -e page_file($page) && (!defined $anchor || grep { $_ eq $anchor } anchors($page));
+		}
+	}
+
+	my $node = PostgreSQL::Test::Cluster->new('index');
+	$node->init(extra => [ '-U', 'postgres' ]);
+	$node->append_conf('postgresql.conf', "fsync = off\nshared_preload_libraries = 'meter'\nmeter.enabled = off\n");
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION meter');
+	my @in_catalog = split /\n/, $node->safe_psql('postgres', $catalog_entries);
+	my %in_catalog = map { $_ => 1 } @in_catalog;
+	push @complaints, map { "not in the page: $_" } grep { !$in_page{$_} } @in_catalog;
+	push @complaints, map { "not in the catalog: $_" } grep { !$in_catalog{$_} } sort keys %in_page;
+	push @complaints, map { "without a comment: $_" } split /\n/, $node->safe_psql('postgres', $without_comment);
+	$node->stop;
+	ok(!@complaints, "$name: " . @in_catalog . ' entries are those of the catalog');
+	diag($_) foreach @complaints;
+	return;
+}
+
 # Some pages wait for the worker or for pg_cron. So all are at work at a time, and those that wait longest begin.
 my %wait = map { $_ => sum0(slurp_file(page_file($_)) =~ /pg_sleep\((\d+)\)/g) } @ARGV;
 finish_page($_) foreach map { start_page($_) } sort { $wait{$b} <=> $wait{$a} || $a cmp $b } @ARGV;
+check_index('functions') if grep { $_ eq 'functions' } @ARGV;
 my $exempt = $blocks{'not compared'} + $blocks{'not run'};
 ok(0, "$exempt blocks are exempt, more than $most_exempt") if $exempt > $most_exempt;
 note("$blocks{run} blocks as the pages have them, $blocks{'not compared'} not compared, $blocks{'not run'} not run");
