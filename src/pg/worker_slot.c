@@ -157,7 +157,37 @@ after_naptime(TimestampTz from, int doublings, int limit)
 	return from + seconds * USECS_PER_SEC;
 }
 
-/* Brings the next turns forward after the naptime was shortened. */
+/* Says when the turn after the last one of a slot is due. */
+static TimestampTz
+due_after_turn(const MeterSlot *slot)
+{
+	switch (slot->result)
+	{
+		case METER_TURN_NONE:
+		case METER_TURN_SETTLED:
+		case METER_TURN_NOTHING_DUE:
+		case METER_TURN_METER_FAILED:
+		case METER_TURN_GAVE_WAY:
+		case METER_TURN_STOPPED:
+			break;
+		case METER_TURN_UNFINISHED:
+			return slot->last_end;
+		case METER_TURN_NO_EXTENSION:
+		case METER_TURN_NO_METER:
+			return after_naptime(slot->last_end, slot->quiet_turns,
+								 QUIET_LIMIT);
+		case METER_TURN_READ_ONLY:
+		case METER_TURN_FAILED:
+			return after_naptime(slot->last_end, slot->quiet_turns,
+								 FAILED_LIMIT);
+	}
+	return after_naptime(slot->last_end, 0, 0);
+}
+
+/*
+ * Brings turns forward that were scheduled by a longer naptime than this
+ * process knows.  A worker may end its turn before it reads a new one.
+ */
 void
 meter_slots_hasten(void)
 {
@@ -168,9 +198,8 @@ meter_slots_hasten(void)
 	{
 		MeterSlot  *slot = &shared->slots[i];
 
-		if (slot->state == METER_SLOT_WAITING && slot->quiet_turns == 0)
-			slot->next_due = Min(slot->next_due,
-								 after_naptime(slot->last_end, 0, 0));
+		if (OidIsValid(slot->database) && slot->state == METER_SLOT_WAITING)
+			slot->next_due = Min(slot->next_due, due_after_turn(slot));
 	}
 	LWLockRelease(shared->lock);
 }
@@ -328,32 +357,17 @@ end_turn(MeterSlot *slot, MeterTurnResult result)
 
 	switch (result)
 	{
-		case METER_TURN_NONE:
-		case METER_TURN_SETTLED:
-		case METER_TURN_NOTHING_DUE:
-		case METER_TURN_METER_FAILED:
-		case METER_TURN_GAVE_WAY:
-		case METER_TURN_STOPPED:
-			slot->quiet_turns = 0;
-			slot->next_due = after_naptime(now, 0, 0);
-			break;
-		case METER_TURN_UNFINISHED:
-			slot->quiet_turns = 0;
-			slot->next_due = now;
-			break;
 		case METER_TURN_NO_EXTENSION:
 		case METER_TURN_NO_METER:
-			slot->quiet_turns++;
-			slot->next_due = after_naptime(now, slot->quiet_turns,
-										   QUIET_LIMIT);
-			break;
 		case METER_TURN_READ_ONLY:
 		case METER_TURN_FAILED:
 			slot->quiet_turns++;
-			slot->next_due = after_naptime(now, slot->quiet_turns,
-										   FAILED_LIMIT);
+			break;
+		default:
+			slot->quiet_turns = 0;
 			break;
 	}
+	slot->next_due = due_after_turn(slot);
 	if (slot->woken)
 	{
 		slot->woken = false;

@@ -183,6 +183,32 @@ subtest 'making a meter wakes the worker at commit' => sub {
 	ledger_is($node, 'woken', 24, 'the ledger is right', 'prepared');
 };
 
+subtest 'a naptime that is shortened during a turn holds after it' => sub {
+	create_database($node, 'shortened', 24);
+	$node->safe_psql('shortened', <<'SQL');
+CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(86400); RETURN NULL; END$$;
+CREATE TRIGGER sleep BEFORE INSERT ON cloud.usage FOR EACH STATEMENT EXECUTE FUNCTION sleep();
+SQL
+	configure($node, "meter.naptime = '1h'");
+	$node->poll_query_until('postgres', "SELECT setting = '3600' FROM pg_settings WHERE name = 'meter.naptime'");
+	$node->safe_psql('postgres', 'CREATE DATABASE quiet');
+	$node->safe_psql('shortened', create_meter('vm'));
+	ok(wait_worker($node, 'quiet', "result = 'no extension' AND next_due > now() + interval '50 minutes'"), 'nobody is expected elsewhere');
+	my $sleeping = "datname = 'shortened' AND backend_type = 'meter worker' AND wait_event = 'PgSleep'";
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE $sleeping");
+
+	# a worker that is told to end in the middle of a step does not read the new one
+	configure($node, "meter.naptime = '1s'");
+	$node->poll_query_until('postgres', "SELECT setting = '1' FROM pg_settings WHERE name = 'meter.naptime'");
+	$node->safe_psql('shortened', 'CREATE OR REPLACE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$');
+	is($node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE $sleeping"),
+		't', 'the turn ends');
+	ok(wait_settled($node, 'shortened', 24), 'the next one does not wait for an hour');
+	ok(wait_worker($node, 'quiet', 'turns > 1'), 'nor where nothing was found');
+	ledger_is($node, 'shortened', 24, 'the ledger is right');
+	$node->safe_psql('postgres', "DROP DATABASE $_ WITH (FORCE)") foreach qw(shortened quiet);
+};
+
 subtest 'the worker is not in the way of DROP DATABASE and CREATE DATABASE TEMPLATE' => sub {
 	step_rows(50);
 	create_database($node, 'origin', 1500, 'vm');
