@@ -205,7 +205,7 @@ comment_tables(const char *stream)
 		{"TABLE %s.inventory", "snapshots of what exists, each row a resource that ran at an instant as a source has it; COPY one in, then call meter.reconcile()"},
 		{"COLUMN %s.inventory.since", "since when it has been running; null: not known"},
 		{"COLUMN %s.inventory.meter", "the one meter it runs for; null: all duration and weighted meters over its entity"},
-		{"TABLE %s.snapshot", "the snapshots that were reconciled: when, their rows and a hash of them, how many resources ran, and how many statements of each kind were logged then; pruned: the rows of inventory are gone"},
+		{"TABLE %s.snapshot", "the snapshots that were reconciled: when, their rows and a hash of them, how many resources ran, and how many observations of each kind were logged then; pruned: the rows of inventory are gone"},
 		{"VIEW %s.source_quality", "how good each source is, snapshot by snapshot: how many resources ran, for how many a start, a stop or a change had been lost, and the part of them that was right"},
 		{"TABLE %s._compared", "the snapshots that each meter has been compared with; derived, kept by the engine"},
 		{"TABLE %s._resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}

@@ -114,7 +114,7 @@ append_event_rows(StringInfo sql, const MeterDefinition *definition,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, v.value, NULL, "
 					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' WHEN 'c' THEN 'changes' "
-					 "ELSE meter_internal.statement_text(e.action, e.source, e.\"time\", e.attributes) END || "
+					 "ELSE meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) END || "
 					 "CASE WHEN v.kind IN ('s', 'p') AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
 					 "AND w.kind IN ('s', 'p') AND w.kind <> v.kind) "
 					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN 's' THEN 'stop' ELSE 'start' END) "
@@ -125,7 +125,7 @@ append_event_rows(StringInfo sql, const MeterDefinition *definition,
 					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') "
 	/* what a later snapshot says of the period */
 					 "OR (v.kind IN ('g', 'h') AND v.at >= %s AND "
-					 METER_REACH("v.statement", "v.at", "v.kind = 'g'") " < %s) ",
+					 METER_REACH("v.observation", "v.at", "v.kind = 'g'") " < %s) ",
 					 was_open, was_open, quote_identifier(definition->stream), end_literal,
 					 begin_literal, end_literal, end_literal);
 }
@@ -263,7 +263,7 @@ meter_explain(PG_FUNCTION_ARGS)
 					 "format('arrived after the period was settled up to %%s', s.watermark_before), e.arrival "
 					 "FROM %s.settlement s JOIN %s.event e ON e.arrival > s.position_before "
 					 "AND e.arrival <= s.\"position\" AND e.resource = %s "
-					 "AND (e.\"time\" < s.watermark_before OR e.action = 'void' OR (" METER_IS_STATEMENT("e") " AND "
+					 "AND (e.\"time\" < s.watermark_before OR e.action = 'void' OR (" METER_IS_OBSERVATION("e") " AND "
 					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'") " < s.watermark_before)) "
 					 "WHERE s.meter = %s AND s.settlement = " INT64_FORMAT " AND s.watermark_before >= %s",
 					 quote_identifier(stream), quote_identifier(stream),

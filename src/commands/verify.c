@@ -110,7 +110,7 @@ append_timelines(StringInfo sql, const MeterDefinition *definition, const MeterP
 		meter_append_before(sql, definition, scope.to);
 	appendStringInfo(sql,
 					 METER_TIMELINE("e") " AS timeline, "
-					 "min(least(e.at, meter_internal.statement_instant(e.statement, 'since'))) AS earliest, "
+					 "min(least(e.at, meter_internal.observation_instant(e.observation, 'since'))) AS earliest, "
 					 "%s AS begin_at FROM events e GROUP BY e.resource)",
 					 meter_timestamp_literal(from));
 }

@@ -26,7 +26,7 @@ typedef struct MeterEvent
 	uint16		source;			/* see meter_events_source(), or 0 */
 } MeterEvent;
 
-struct MeterStatement;
+struct MeterObservation;
 
 /* So many events, and bytes of attributes, are held at most. */
 #define METER_MAX_EVENTS	(1 << 25)
@@ -51,9 +51,9 @@ typedef struct MeterEvents
 	int32		nsources;
 	int32		maxsources;
 	MeterAttr  *sources;		/* by number - 1 */
-	int32		nstatements;	/* see observation.h */
-	int32		maxstatements;
-	struct MeterStatement *statements;
+	int32		nobservations;	/* see observation.h */
+	int32		maxobservations;
+	struct MeterObservation *observations;
 } MeterEvents;
 
 extern void meter_events_init(MeterEvents *events, int32 natts);

@@ -1,6 +1,6 @@
 /*
  * observation.h
- *	  Statements: what snapshots say of a resource, and what follows.
+ *	  Observations: what snapshots say of a resource, and what follows.
  */
 #ifndef METER_OBSERVATION_H
 #define METER_OBSERVATION_H
@@ -9,7 +9,7 @@
 #include "core/event_set.h"
 #include "core/timeline_builder.h"
 
-/* What a statement does to a timeline. */
+/* What an observation does to a timeline. */
 typedef enum MeterEffect
 {
 	METER_AGREES,				/* nothing */
@@ -20,7 +20,7 @@ typedef enum MeterEffect
 	METER_CUTS					/* nothing ran from `from` to `to` */
 } MeterEffect;
 
-/* Where a statement comes from. */
+/* Where an observation comes from. */
 typedef enum MeterStanding
 {
 	METER_KNOWN,				/* of before the carried state: only a fact */
@@ -32,7 +32,7 @@ typedef enum MeterStanding
  * At `time` a source's snapshot held the resource, or did not.  Instants that
  * nothing is known of are METER_BEGIN.
  */
-typedef struct MeterStatement
+typedef struct MeterObservation
 {
 	int64		time;
 	bool		held;
@@ -51,13 +51,13 @@ typedef struct MeterStatement
 	uint8		effect;			/* MeterEffect */
 	int64		from;
 	int64		to;
-} MeterStatement;
+} MeterObservation;
 
 /* A moment at which a run is known to have been going. */
 typedef struct MeterMoment
 {
 	int64		time;
-	int32		witness;		/* the statement that says so, or -1 */
+	int32		witness;		/* the observation that says so, or -1 */
 } MeterMoment;
 
 /* The state while pairing goes through the instants. */
@@ -71,21 +71,21 @@ typedef struct MeterWalk
 	bool		named;			/* the first attribute is */
 	MeterAttr	first_name;		/* the name that came first */
 
-	/* kept only where there are statements */
+	/* kept only where there are observations */
 	int32		nmoments;		/* of the run that is open, in order */
 	int32		maxmoments;
 	MeterMoment *moments;
-	int32		absent_witness; /* the statement state.absent is from, or -1 */
+	int32		absent_witness; /* the observation state.absent is from, or -1 */
 	int64		snapshot_absent;	/* the last snapshot without it */
 } MeterWalk;
 
 extern void meter_walk_apply(MeterWalk *walk, uint32 attrs);
-extern bool meter_statements_add(MeterEvents *events,
-								 const MeterStatement *statement,
-								 const MeterAttr *attrs);
-extern void meter_statements_sort(MeterEvents *events);
+extern bool meter_observations_add(MeterEvents *events,
+								   const MeterObservation *observation,
+								   const MeterAttr *attrs);
+extern void meter_observations_sort(MeterEvents *events);
 extern void meter_walk_known(MeterWalk *walk);
 extern void meter_walk_moment(MeterWalk *walk, int64 time, int32 witness);
-extern void meter_walk_state(MeterWalk *walk, int32 number);
+extern void meter_walk_observation(MeterWalk *walk, int32 number);
 
 #endif							/* METER_OBSERVATION_H */

@@ -249,13 +249,13 @@ begin_walk(MeterWalk *walk, MeterEvents *events, const MeterState *carried,
 		meter_walk_moment(walk, walk->state.since, -1);
 		meter_walk_moment(walk, walk->state.alive, -1);
 	}
-	if (events->nstatements > 0)
+	if (events->nobservations > 0)
 		meter_walk_known(walk);
 }
 
 /*
  * The timeline of a set of events, which are put in order of time, and of
- * statements, which are told what came of them.  With a carried state a run
+ * observations, which are told what came of them.  With a carried state a run
  * that is open in it goes back to -infinity.  The bytes of the result's
  * attributes are those of the events and of the carried state, which must
  * outlive it.
@@ -267,13 +267,13 @@ meter_pair(MeterEvents *events, const MeterState *carried,
 	MeterTimeline *timeline;
 	MeterWalk	walk;
 	bool		unnamed_spans = false;
-	int32		statement = 0;
+	int32		observation = 0;
 	int32		from;
 	int32		to;
 	int32		i;
 
 	meter_events_sort(events);
-	meter_statements_sort(events);
+	meter_observations_sort(events);
 	begin_walk(&walk, events, carried, look);
 	timeline = walk.builder.timeline;
 
@@ -281,17 +281,17 @@ meter_pair(MeterEvents *events, const MeterState *carried,
 	{
 		int64		now = events->events[from].time;
 
-		for (; statement < events->nstatements &&
-			 events->statements[statement].time < now; statement++)
-			meter_walk_state(&walk, statement);
+		for (; observation < events->nobservations &&
+			 events->observations[observation].time < now; observation++)
+			meter_walk_observation(&walk, observation);
 		for (to = from + 1;
 			 to < events->nevents && events->events[to].time == now;
 			 to++)
 			;
 		apply_instant(&walk, from, to);
 	}
-	for (; statement < events->nstatements; statement++)
-		meter_walk_state(&walk, statement);
+	for (; observation < events->nobservations; observation++)
+		meter_walk_observation(&walk, observation);
 	if (walk.label >= 0)
 		meter_build_span(&walk.builder, walk.begin, METER_END, walk.label);
 

@@ -86,7 +86,7 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	/*
 	 * A row at or before the first that names an account may be why that is
 	 * the first: then all of the resource is affected.  A row before a
-	 * statement may change what that makes of all it reaches back to.  A
+	 * observation may change what that makes of all it reaches back to.  A
 	 * resource of which no event is left has a timeline without a run.
 	 */
 	appendStringInfo(&sql,
@@ -105,8 +105,8 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 		meter_append_before(&sql, definition, end);
 	appendStringInfo(&sql,
 					 "min(e.begin_at) AS begin_at, min(e.at) FILTER (WHERE e.account <> '') AS named, "
-					 "min(least(e.at, meter_internal.statement_instant(e.statement, 'since'))) AS earliest, "
-					 "min(" METER_REACH("e.statement", "e.at", "e.kind = 'g'")
+					 "min(least(e.at, meter_internal.observation_instant(e.observation, 'since'))) AS earliest, "
+					 "min(" METER_REACH("e.observation", "e.at", "e.kind = 'g'")
 					 ") FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= e.first) AS reach FROM ("
 					 "SELECT v.resource, " METER_EVENT_COLUMNS("v") ", t.first, t.begin_at "
 					 "FROM events v JOIN touched t ON t.resource = v.resource UNION ALL "
@@ -171,7 +171,7 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 			touched = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
 							   late);
 			if (nvoids > 0)
-				touched = psprintf("%s UNION ALL SELECT b.resource, CASE WHEN " METER_IS_STATEMENT("b") " THEN "
+				touched = psprintf("%s UNION ALL SELECT b.resource, CASE WHEN " METER_IS_OBSERVATION("b") " THEN "
 								   METER_REACH("b.attributes", "b.\"time\"", "b.action = 'reconciled:stop'")
 								   " ELSE b.\"time\" END FROM %s b "
 								   "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "

@@ -43,12 +43,12 @@ meter_append_dimension(StringInfo sql, const char *name)
 		appendStringInfo(sql, "e.attributes ->> %s", quote_literal_cstr(name));
 }
 
-/* The condition under which a row e of the log is a statement to a meter. */
+/* The condition under which a row e of the log is an observation to a meter. */
 void
-meter_append_statement_filter(StringInfo sql,
-							  const MeterDefinition *definition)
+meter_append_observation_filter(StringInfo sql,
+								const MeterDefinition *definition)
 {
-	appendStringInfo(sql, METER_IS_STATEMENT("e")
+	appendStringInfo(sql, METER_IS_OBSERVATION("e")
 					 " AND e.attributes ->> 'meter' = %s",
 					 quote_literal_cstr(definition->name));
 	/* that there is none may be said of what has no entity */
@@ -76,7 +76,7 @@ meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 		appendStringInfo(sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
 	appendStringInfoString(sql, ") OR (");
-	meter_append_statement_filter(sql, definition);
+	meter_append_observation_filter(sql, definition);
 	appendStringInfoString(sql, "))");
 }
 
@@ -171,7 +171,7 @@ append_columns(StringInfo sql, const MeterDefinition *definition)
 	meter_append_value(sql, definition);
 	appendStringInfoString(sql, " AS value, NULL::timestamptz AS alive, NULL::timestamptz AS absent, "
 						   "coalesce(e.source, '') AS source, "
-						   "CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END AS statement, "
+						   "CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END AS observation, "
 						   "e.arrival");
 }
 
@@ -356,7 +356,7 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * May statements straddle an instant: are they later, and change what was
+ * May observations straddle an instant: are they later, and change what was
  * before it?  Within a session.
  */
 bool
@@ -369,7 +369,7 @@ meter_may_straddle(const MeterDefinition *definition, TimestampTz instant)
 }
 
 /*
- * The resources of which statements straddle an instant, and the latest that
+ * The resources of which observations straddle an instant, and the latest that
  * does, as a query (resource, upto).  What lies between bears on what was
  * before the instant.
  */
@@ -383,7 +383,7 @@ meter_append_straddling(StringInfo sql, const MeterDefinition *definition,
 					 touched ? psprintf("%s t, ", touched) : "",
 					 quote_identifier(definition->stream), instant,
 					 touched ? "e.resource = t.resource AND " : "");
-	meter_append_statement_filter(sql, definition);
+	meter_append_observation_filter(sql, definition);
 	appendStringInfo(sql, " AND " METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
 					 " < %s GROUP BY e.resource", instant);
 }
@@ -391,7 +391,7 @@ meter_append_straddling(StringInfo sql, const MeterDefinition *definition,
 /*
  * Columns of `timelines`, aggregated of events e, that tell apart what is
  * before an instant: the timeline without the rest, whether there is any of
- * it, and the latest statement that straddles it.
+ * it, and the latest observation that straddles it.
  */
 void
 meter_append_before(StringInfo sql, const MeterDefinition *definition,
@@ -402,7 +402,7 @@ meter_append_before(StringInfo sql, const MeterDefinition *definition,
 					 "(SELECT meter_internal.settle_timeline('x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), "
 					 "NULL, NULL, NULL, NULL, NULL))) AS before, bool_or(e.kind = 'o' OR e.at < %s) AS began, "
 					 "max(e.at) FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= %s AND "
-					 METER_REACH("e.statement", "e.at", "e.kind = 'g'") " < %s) AS straddles, ",
+					 METER_REACH("e.observation", "e.at", "e.kind = 'g'") " < %s) AS straddles, ",
 					 instant, definition->ndimensions, instant, instant,
 					 instant);
 }
@@ -410,8 +410,8 @@ meter_append_before(StringInfo sql, const MeterDefinition *definition,
 /*
  * Rows e of the log that arrived after the position, up to `safe` (all, if it
  * is negative), and may change settled periods of the meter: its events, and
- * copies of them, from before the watermark, rows taken back, statements that
- * reach back behind it, and what lies before such a statement.
+ * copies of them, from before the watermark, rows taken back, observations that
+ * reach back behind it, and what lies before such an observation.
  */
 char *
 meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
@@ -427,7 +427,7 @@ meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress
 		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
 	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "
 					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
-					 METER_IS_STATEMENT("e") " AND "
+					 METER_IS_OBSERVATION("e") " AND "
 					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
 					 " < %s) OR EXISTS (SELECT FROM %s._resource_state r WHERE r.meter = %s "
 					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
@@ -444,7 +444,7 @@ meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress
  * Write the states in which `timelines` (resource, timeline) end.  Should the
  * account still be unknown, what is billed to nobody begins with the period
  * at `unnamed_since`, or if that is NULL with that of the resource's earliest
- * event (a column of `timelines`).  Where statements may straddle the end,
+ * event (a column of `timelines`).  Where observations may straddle the end,
  * `timelines` has the timeline without what is later (before), and the latest
  * that does (straddles).
  */

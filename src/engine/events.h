@@ -17,7 +17,7 @@
  */
 #define METER_EVENT_COLUMNS(x) \
 	x ".kind, " x ".at, " x ".account, " x ".dimensions, " x ".value, " \
-	x ".alive, " x ".absent, " x ".source, " x ".statement"
+	x ".alive, " x ".absent, " x ".source, " x ".observation"
 #define METER_TIMELINE(x) \
 	"meter_internal.settle_timeline(" METER_EVENT_COLUMNS(x) ")"
 #define METER_CARRIED \
@@ -25,13 +25,13 @@
 	"r.account, r.dimensions, r.value, r.alive, r.absent, r.source, NULL::jsonb"
 
 /* A row e of the log that says what a snapshot showed. */
-#define METER_IS_STATEMENT(e) \
+#define METER_IS_OBSERVATION(e) \
 	e ".action IN ('reconciled:start', 'reconciled:stop', 'reconciled:change')"
 
-/* From when on a statement may change a timeline; its attributes, time, kind. */
+/* From when on an observation may change a timeline; its attributes, time, kind. */
 #define METER_REACH(attributes, at, is_stop) \
 	"(CASE WHEN " is_stop " OR " attributes " ? 'since' THEN " \
-	"coalesce(meter_internal.statement_instant(" attributes ", 'alive'), '-infinity') " \
+	"coalesce(meter_internal.observation_instant(" attributes ", 'alive'), '-infinity') " \
 	"ELSE " at " END)"
 
 /* Which rows of the log a query is about; expressions, or NULL: no limit. */
@@ -68,8 +68,8 @@ extern void meter_append_value(StringInfo sql,
 							   const MeterDefinition *definition);
 extern bool meter_may_straddle(const MeterDefinition *definition,
 							   TimestampTz instant);
-extern void meter_append_statement_filter(StringInfo sql,
-										  const MeterDefinition *definition);
+extern void meter_append_observation_filter(StringInfo sql,
+											const MeterDefinition *definition);
 extern void meter_append_straddling(StringInfo sql,
 									const MeterDefinition *definition,
 									const char *touched, const char *instant);

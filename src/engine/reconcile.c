@@ -3,12 +3,12 @@
  *	  Snapshots: comparing them with what meters make of the log.
  *
  * A snapshot of a source says of each of its resources whether it ran.  Where
- * a meter makes something else of the log a statement is logged, as evidence
+ * a meter makes something else of the log an observation is logged, as evidence
  * that is evaluated like an event (see observation.c).  Where they agree nothing
  * is, so whatever bears on the comparison later makes it be done again:
  * rows that arrive, snapshots of earlier instants, and meters that are new.
  *
- * Whoever compares holds the lock on the meter's row.  Names of statements are
+ * Whoever compares holds the lock on the meter's row.  Names of observations are
  * made of what they are about, so that none is logged twice.
  */
 #include "postgres.h"
@@ -59,7 +59,7 @@ typedef struct Found
 	int64		starts;
 	int64		stops;
 	int64		changes;
-	int64		statements;		/* of all snapshots */
+	int64		observations;	/* of all snapshots */
 	int64		foreign;		/* are another source's */
 } Found;
 
@@ -134,7 +134,7 @@ append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterPr
 	append_differs(sql, definition);
 	appendStringInfo(sql, ") UNION SELECT e.resource FROM %s.event e WHERE "
 					 "((e.\"time\" >= %s AND e.\"time\" <= %s) OR "
-					 "(e.\"time\" > %s AND " METER_IS_STATEMENT("e") ")) AND ",
+					 "(e.\"time\" > %s AND " METER_IS_OBSERVATION("e") ")) AND ",
 					 schema, meter_timestamp_literal(progress->watermark),
 					 target->at, target->at);
 	meter_append_action_filter(sql, definition);
@@ -340,7 +340,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	found->starts = DatumGetInt64(meter_result(0, 6, &isnull));
 	found->stops = DatumGetInt64(meter_result(0, 7, &isnull));
 	found->changes = DatumGetInt64(meter_result(0, 8, &isnull));
-	found->statements = DatumGetInt64(meter_result(0, 9, &isnull));
+	found->observations = DatumGetInt64(meter_result(0, 9, &isnull));
 	found->foreign = DatumGetInt64(meter_result(0, 10, &isnull));
 }
 
@@ -359,7 +359,7 @@ any_snapshot(const MeterDefinition *definition)
 
 /*
  * Compare resources again, from an instant on: `touched` is a query of them.
- * True if there were statements to log.  Within a session of the owner's.
+ * True if there were observations to log.  Within a session of the owner's.
  */
 bool
 meter_compare_touched(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
@@ -382,7 +382,7 @@ meter_compare_touched(const MeterDefinition *definition, const MeterProgress *pr
 	lookups = count * DatumGetInt64(meter_result(0, 2, &isnull));
 	compare(definition, progress, touched, from, false, NULL, lookups <= FEW_LOOKUPS,
 			meter_sealed_for(definition, count), false, &found);
-	return found.statements > 0;
+	return found.observations > 0;
 }
 
 /*
@@ -432,7 +432,7 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 	StringInfoData touched;
 	char	   *missing;
 	char	   *from;
-	bool		statements;
+	bool		observations;
 	bool		isnull;
 
 	if (!any_snapshot(definition))
@@ -453,10 +453,10 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 	appendStringInfo(&touched, " UNION SELECT e.resource FROM %s.event e WHERE ",
 					 schema);
 	meter_append_action_filter(&touched, definition);
-	statements = meter_compare_touched(definition, progress, touched.data, from);
+	observations = meter_compare_touched(definition, progress, touched.data, from);
 	meter_execute(psprintf("INSERT INTO %s._compared (meter, source, at) SELECT %s, n.source, n.at FROM %s",
 						   schema, meter, missing), SPI_OK_INSERT);
-	return statements;
+	return observations;
 }
 
 /* A row of the snapshot that is wrong, if the query has one: raise that. */

@@ -49,8 +49,8 @@
 #define KIND_CHANGE			'c'
 #define KIND_CARRIED_OPEN	'o'
 #define KIND_CARRIED_CLOSED	'x'
-#define KIND_HELD			'h' /* a statement: it ran */
-#define KIND_GONE			'g' /* a statement: it did not */
+#define KIND_HELD			'h' /* an observation: it ran */
+#define KIND_GONE			'g' /* an observation: it did not */
 #define KIND_CANDIDATE_HELD	'H' /* the same, but not logged */
 #define KIND_CANDIDATE_GONE	'G'
 #define KIND_KNOWN_HELD		'K' /* the same, from before the carried state */
@@ -158,41 +158,41 @@ row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
 
 /* Add a row that is what a snapshot says; false if there are too many. */
 static bool
-add_statement(FunctionCallInfo fcinfo, Collected *collected, char kind,
-			  const MeterAttr *attrs)
+add_observation(FunctionCallInfo fcinfo, Collected *collected, char kind,
+				const MeterAttr *attrs)
 {
-	MeterStatement statement;
+	MeterObservation observation;
 	Jsonb	   *said = PG_ARGISNULL(9) ? NULL : PG_GETARG_JSONB_P(9);
 
-	memset(&statement, 0, sizeof(statement));
-	statement.time = PG_GETARG_TIMESTAMPTZ(2);
-	statement.held = kind == KIND_HELD || kind == KIND_CANDIDATE_HELD ||
+	memset(&observation, 0, sizeof(observation));
+	observation.time = PG_GETARG_TIMESTAMPTZ(2);
+	observation.held = kind == KIND_HELD || kind == KIND_CANDIDATE_HELD ||
 		kind == KIND_KNOWN_HELD;
-	statement.standing = kind == KIND_HELD || kind == KIND_GONE ? METER_LOGGED :
+	observation.standing = kind == KIND_HELD || kind == KIND_GONE ? METER_LOGGED :
 		kind == KIND_KNOWN_HELD || kind == KIND_KNOWN_GONE ? METER_KNOWN :
 		METER_CANDIDATE;
-	statement.source = row_source(fcinfo, 8, &collected->events);
-	statement.alive = statement.absent = statement.since = METER_BEGIN;
-	statement.tolerance = METER_MINUTE;
+	observation.source = row_source(fcinfo, 8, &collected->events);
+	observation.alive = observation.absent = observation.since = METER_BEGIN;
+	observation.tolerance = METER_MINUTE;
 	if (said != NULL)
 	{
-		(void) meter_statement_instant_of(said, "alive", &statement.alive);
-		(void) meter_statement_instant_of(said, "absent", &statement.absent);
-		(void) meter_statement_instant_of(said, "since", &statement.since);
-		statement.tolerance = meter_statement_tolerance(said);
+		(void) meter_observation_instant_of(said, "alive", &observation.alive);
+		(void) meter_observation_instant_of(said, "absent", &observation.absent);
+		(void) meter_observation_instant_of(said, "since", &observation.since);
+		observation.tolerance = meter_observation_tolerance(said);
 	}
 	/* whoever wrote it: it cannot know of what comes later */
-	statement.since = Min(statement.since, statement.time);
-	statement.alive = Min(statement.alive, statement.time);
-	statement.absent = Min(statement.absent, statement.time);
-	return meter_statements_add(&collected->events, &statement, attrs);
+	observation.since = Min(observation.since, observation.time);
+	observation.alive = Min(observation.alive, observation.time);
+	observation.absent = Min(observation.absent, observation.time);
+	return meter_observations_add(&collected->events, &observation, attrs);
 }
 
 PG_FUNCTION_INFO_V1(meter_settle_timeline_add);
 
 /*
  * settle_timeline(kind, at, account, dimensions, value, alive, absent, source,
- * statement): one row more
+ * observation): one row more
  */
 Datum
 meter_settle_timeline_add(PG_FUNCTION_ARGS)
@@ -261,8 +261,8 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("a statement must have a finite time")));
-			added = add_statement(fcinfo, collected, kind, attrs);
+						 errmsg("an observation must have a finite time")));
+			added = add_observation(fcinfo, collected, kind, attrs);
 			break;
 		case KIND_CARRIED_OPEN:
 		case KIND_CARRIED_CLOSED:
@@ -524,28 +524,28 @@ meter_settle_findings_final(PG_FUNCTION_ARGS)
 
 	descriptor = lookup_rowtype_tupdesc(element, -1);
 	array = initArrayResult(element, CurrentMemoryContext, false);
-	for (i = 0; i < collected->events.nstatements; i++)
+	for (i = 0; i < collected->events.nobservations; i++)
 	{
-		const MeterStatement *statement = &collected->events.statements[i];
+		const MeterObservation *observation = &collected->events.observations[i];
 		Datum		values[8];
 		bool		nulls[8] = {false, false, false, false, false, false, false, false};
 
-		if (statement->standing != METER_CANDIDATE ||
-			(statement->spoke ? statement->effect == METER_AGREES &&
-			 !statement->was_open : !statement->held))
+		if (observation->standing != METER_CANDIDATE ||
+			(observation->spoke ? observation->effect == METER_AGREES &&
+			 !observation->was_open : !observation->held))
 			continue;
-		values[0] = attr_to_text(collected->events.sources[statement->source - 1],
+		values[0] = attr_to_text(collected->events.sources[observation->source - 1],
 								 &nulls[0]);
-		values[1] = TimestampTzGetDatum(statement->time);
-		values[2] = BoolGetDatum(statement->was_open);
-		values[3] = CStringGetTextDatum(statement->spoke ?
-										effects[statement->effect] : "foreign");
-		values[4] = finding_instant(statement->from, &nulls[4]);
-		values[5] = finding_instant(statement->to, &nulls[5]);
-		if (statement->effect <= METER_EVIDENCE)
+		values[1] = TimestampTzGetDatum(observation->time);
+		values[2] = BoolGetDatum(observation->was_open);
+		values[3] = CStringGetTextDatum(observation->spoke ?
+										effects[observation->effect] : "foreign");
+		values[4] = finding_instant(observation->from, &nulls[4]);
+		values[5] = finding_instant(observation->to, &nulls[5]);
+		if (observation->effect <= METER_EVIDENCE)
 			nulls[4] = nulls[5] = true;
-		values[6] = finding_instant(statement->alive, &nulls[6]);
-		values[7] = finding_instant(statement->absent, &nulls[7]);
+		values[6] = finding_instant(observation->alive, &nulls[6]);
+		values[7] = finding_instant(observation->absent, &nulls[7]);
 		array = accumArrayResult(array,
 								 HeapTupleGetDatum(heap_form_tuple(descriptor,
 																   values, nulls)),

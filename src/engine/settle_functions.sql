@@ -23,7 +23,7 @@ AS 'MODULE_PATHNAME', 'meter_settle_timeline_final';
 COMMENT ON FUNCTION meter_internal.settle_timeline_final(internal) IS
 'internal: result of meter_internal.settle_timeline()';
 
-CREATE AGGREGATE meter_internal.settle_timeline(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, statement jsonb) (
+CREATE AGGREGATE meter_internal.settle_timeline(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, observation jsonb) (
     SFUNC = meter_internal.settle_timeline_add,
     STYPE = internal,
     SSPACE = 400,
@@ -32,13 +32,13 @@ CREATE AGGREGATE meter_internal.settle_timeline(kind "char", at timestamptz, acc
     PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE meter_internal.settle_timeline("char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb) IS
-'internal: the timeline of one resource from its carried state (kind o: open since at, last known alive at alive; x: closed; absent: last known not running), its events (s start, p stop, c change) and what snapshots of a source say of it (h held, g not; statement: since, alive, absent, tolerance), with account, dimensions and value as attributes of their own; empty accounts count as left out';
+'internal: the timeline of one resource from its carried state (kind o: open since at, last known alive at alive; x: closed; absent: last known not running), its events (s start, p stop, c change) and what snapshots of a source say of it (h held, g not; observation: since, alive, absent, tolerance), with account, dimensions and value as attributes of their own; empty accounts count as left out';
 
 CREATE TYPE meter_internal.finding AS (
     source text, at timestamptz, was_active boolean, effect text, effect_from timestamptz, effect_to timestamptz,
     alive timestamptz, absent timestamptz);
 COMMENT ON TYPE meter_internal.finding IS
-'what a snapshot finds of one resource: did it run before, and does the snapshot agree, change its attributes, end its run at effect_from, open one there, cut a gap up to effect_to, or bear on a later statement (evidence), or hold what belongs to another source (foreign); alive, absent: what other snapshots showed that matters for it';
+'what a snapshot finds of one resource: did it run before, and does the snapshot agree, change its attributes, end its run at effect_from, open one there, cut a gap up to effect_to, or bear on a later observation (evidence), or hold what belongs to another source (foreign); alive, absent: what other snapshots showed that matters for it';
 
 CREATE FUNCTION meter_internal.settle_findings_final(internal)
 RETURNS meter_internal.finding[]
@@ -47,7 +47,7 @@ AS 'MODULE_PATHNAME', 'meter_settle_findings_final';
 COMMENT ON FUNCTION meter_internal.settle_findings_final(internal) IS
 'internal: result of meter_internal.settle_findings()';
 
-CREATE AGGREGATE meter_internal.settle_findings(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, statement jsonb) (
+CREATE AGGREGATE meter_internal.settle_findings(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, observation jsonb) (
     SFUNC = meter_internal.settle_timeline_add,
     STYPE = internal,
     SSPACE = 400,
@@ -58,11 +58,11 @@ CREATE AGGREGATE meter_internal.settle_findings(kind "char", at timestamptz, acc
 COMMENT ON AGGREGATE meter_internal.settle_findings("char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb) IS
 'internal: what snapshots find of one resource that are not logged (kind H: held, G: not; K, k: the same, from before the carried state); other rows as for meter_internal.settle_timeline(); left out are those that agree that it did not run';
 
-CREATE FUNCTION meter_internal.statement_instant(attributes jsonb, key text)
+CREATE FUNCTION meter_internal.observation_instant(attributes jsonb, key text)
 RETURNS timestamptz
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'meter_statement_instant';
-COMMENT ON FUNCTION meter_internal.statement_instant(jsonb, text) IS
+AS 'MODULE_PATHNAME', 'meter_observation_instant';
+COMMENT ON FUNCTION meter_internal.observation_instant(jsonb, text) IS
 'internal: an instant that a reconciled:* row of an event log names in its attributes (since, alive, absent); null if there is none';
 
 CREATE FUNCTION meter_internal.settle_state(timeline bytea)

@@ -28,8 +28,8 @@ meter_earliest_instant(const MeterDefinition *definition)
 						quote_literal_cstr(definition->name));
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT least((SELECT min(least(e.\"time\", CASE WHEN "
-					 METER_IS_STATEMENT("e")
-					 " THEN meter_internal.statement_instant(e.attributes, 'since') END)) FROM %s.event e WHERE ",
+					 METER_IS_OBSERVATION("e")
+					 " THEN meter_internal.observation_instant(e.attributes, 'since') END)) FROM %s.event e WHERE ",
 					 quote_identifier(definition->stream));
 	meter_append_action_filter(&sql, definition);
 	appendStringInfoString(&sql, " AND ");

@@ -121,8 +121,8 @@ append_anomaly(StringInfo sql, const char *stream, const char *deduplication_win
 	appendStringInfo(sql,
 					 " UNION ALL "
 					 "SELECT 'reconciled', e.attributes ->> 'meter', e.resource, e.\"time\", e.arrival, "
-					 "meter_internal.statement_text(e.action, e.source, e.\"time\", e.attributes) "
-					 "FROM %s.event e WHERE " METER_IS_STATEMENT("e"), schema);
+					 "meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) "
+					 "FROM %s.event e WHERE " METER_IS_OBSERVATION("e"), schema);
 }
 
 /*

@@ -1,9 +1,9 @@
 /*
  * observation_json.c
- *	  What a statement in the event log says, from its attributes.
+ *	  What an observation in the event log says, from its attributes.
  *
  * Anybody who may write to the log may write a row that looks like a
- * statement, so nothing in it is relied upon: what is not as the engine
+ * observation, so nothing in it is relied upon: what is not as the engine
  * writes it says nothing.
  */
 #include "postgres.h"
@@ -93,7 +93,7 @@ get_key(Jsonb *attributes, const char *key, JsonbValue *value)
 
 /* The instant that a key names; false, and nothing done, if it names none. */
 bool
-meter_statement_instant_of(Jsonb *attributes, const char *key, int64 *instant)
+meter_observation_instant_of(Jsonb *attributes, const char *key, int64 *instant)
 {
 	JsonbValue	value;
 	int64		parsed;
@@ -108,7 +108,7 @@ meter_statement_instant_of(Jsonb *attributes, const char *key, int64 *instant)
 
 /* By how much `since` may be off, in microseconds: a minute if not said. */
 int64
-meter_statement_tolerance(Jsonb *attributes)
+meter_observation_tolerance(Jsonb *attributes)
 {
 	JsonbValue	value;
 	double		seconds;
@@ -123,17 +123,17 @@ meter_statement_tolerance(Jsonb *attributes)
 	return (int64) (seconds * METER_SECOND + 0.5);
 }
 
-PG_FUNCTION_INFO_V1(meter_statement_instant);
+PG_FUNCTION_INFO_V1(meter_observation_instant);
 
-/* statement_instant(attributes, key) */
+/* observation_instant(attributes, key) */
 Datum
-meter_statement_instant(PG_FUNCTION_ARGS)
+meter_observation_instant(PG_FUNCTION_ARGS)
 {
 	int64		instant;
 
-	if (!meter_statement_instant_of(PG_GETARG_JSONB_P(0),
-									text_to_cstring(PG_GETARG_TEXT_PP(1)),
-									&instant))
+	if (!meter_observation_instant_of(PG_GETARG_JSONB_P(0),
+									  text_to_cstring(PG_GETARG_TEXT_PP(1)),
+									  &instant))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(instant);
 }
