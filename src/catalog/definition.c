@@ -122,25 +122,25 @@ make_spec(MeterDefinition *definition, const char *aggregate,
 }
 
 /*
- * The floor of a log for a meter: its own, or for one that has none the latest
+ * The retention boundary of a log for a meter: its own, or for one that has none the latest
  * of those that have; DT_NOBEGIN if the log is whole.
  */
 TimestampTz
-meter_stream_floor(const char *stream, const char *log, const char *meter)
+meter_retention_boundary(const char *stream, const char *log, const char *meter)
 {
 	MeterSession session;
-	TimestampTz floor = DT_NOBEGIN;
+	TimestampTz boundary = DT_NOBEGIN;
 
 	if (!OidIsValid(get_namespace_oid(stream, true)))
-		return floor;
+		return boundary;
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_execute(psprintf("SELECT coalesce(max(\"time\") FILTER (WHERE meter = %s), max(\"time\")) "
 						   "FROM %s._retention WHERE log = '%s'",
 						   quote_literal_cstr(meter), quote_identifier(stream),
 						   log), SPI_OK_SELECT);
-	(void) meter_result_instant(1, &floor);
+	(void) meter_result_instant(1, &boundary);
 	meter_session_end(&session);
-	return floor;
+	return boundary;
 }
 
 /* A column of the row being loaded, copied to where it may stay. */
@@ -267,10 +267,10 @@ make_definition(const MeterRow *row)
 		DatumGetTimestampTz(values[METER_COLUMN_SINCE]);
 	definition->until = isnull[METER_COLUMN_UNTIL] ? DT_NOEND :
 		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]);
-	definition->floor =
-		meter_stream_floor(definition->stream,
-						   meter_log_names[METER_LOG_OF(definition)],
-						   definition->name);
+	definition->boundary =
+		meter_retention_boundary(definition->stream,
+								 meter_log_names[METER_LOG_OF(definition)],
+								 definition->name);
 	make_spec(definition, DatumGetCString(values[METER_COLUMN_AGGREGATE]),
 			  row->period, row->increment,
 			  DatumGetCString(values[METER_COLUMN_ROUNDING]),

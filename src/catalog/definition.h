@@ -82,7 +82,7 @@ typedef struct MeterDefinition
 	char	   *value_from;
 	TimestampTz since;			/* DT_NOBEGIN: none */
 	TimestampTz until;			/* DT_NOEND: none */
-	TimestampTz floor;			/* the log is not whole before it; DT_NOBEGIN:
+	TimestampTz boundary;		/* the log is not whole before it; DT_NOBEGIN:
 								 * it is */
 	char	   *spec;			/* literal: what meter_internal.settle_rows()
 								 * needs */
@@ -146,7 +146,7 @@ extern void meter_lock_meters(const char *stream, List **of_events,
 							  List **of_measures);
 extern List *meter_list_meters(const char *stream, const char *name,
 							   bool active_only);
-extern TimestampTz meter_stream_floor(const char *stream, const char *log,
-									  const char *meter);
+extern TimestampTz meter_retention_boundary(const char *stream, const char *log,
+											const char *meter);
 
 #endif							/* METER_DEFINITION_H */

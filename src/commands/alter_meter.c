@@ -41,16 +41,16 @@ static void
 check_max_lateness(const MeterDefinition *definition,
 				   const MeterProgress *progress, bool limited, int64 usec)
 {
-	if (TIMESTAMP_IS_NOBEGIN(definition->floor) || !progress->has_watermark ||
+	if (TIMESTAMP_IS_NOBEGIN(definition->boundary) || !progress->has_watermark ||
 		(limited &&
-		 meter_later_by(progress->watermark, -usec) >= definition->floor))
+		 meter_later_by(progress->watermark, -usec) >= definition->boundary))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("max_lateness reaches behind the retention boundary of meter \"%s\"",
 					definition->name),
 			 errdetail("What the log had before \"%s\" was expired.",
-					   timestamptz_to_str(definition->floor)),
+					   timestamptz_to_str(definition->boundary)),
 			 errhint("Rows older than that are held, whatever max_lateness is.")));
 }
 
@@ -59,7 +59,7 @@ static void
 check_until(const MeterDefinition *definition, const MeterProgress *progress,
 			TimestampTz until)
 {
-	meter_check_boundary(definition->grid, until, "until");
+	meter_check_period_begin(definition->grid, until, "until");
 	if (until <= definition->since)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

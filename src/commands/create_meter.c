@@ -301,9 +301,9 @@ check_definition(Datum *values, char *nulls)
 		(void) meter_interval_not_negative(values[METER_COLUMN_MAX_LATENESS], "max_lateness");
 
 	if (nulls[METER_COLUMN_SINCE] == ' ')
-		meter_check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_SINCE]), "since");
+		meter_check_period_begin(&grid, DatumGetTimestampTz(values[METER_COLUMN_SINCE]), "since");
 	if (nulls[METER_COLUMN_UNTIL] == ' ')
-		meter_check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_UNTIL]), "until");
+		meter_check_period_begin(&grid, DatumGetTimestampTz(values[METER_COLUMN_UNTIL]), "until");
 	if (nulls[METER_COLUMN_SINCE] == ' ' && nulls[METER_COLUMN_UNTIL] == ' ' &&
 		DatumGetTimestampTz(values[METER_COLUMN_SINCE]) >=
 		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]))
@@ -458,11 +458,11 @@ begin_progress(const MeterDefinition *definition)
 				  SPI_OK_DELETE);
 	if (METER_OF_MEASURES(definition->aggregate))
 		meter_check_events_are_whole(definition);
-	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 	{
 		if (!METER_OF_MEASURES(definition->aggregate))
-			meter_begin_at_floor(definition);
-		begin = Max(begin, definition->floor);
+			meter_begin_at_boundary(definition);
+		begin = Max(begin, definition->boundary);
 	}
 	else if (TIMESTAMP_IS_NOBEGIN(begin))
 	{
@@ -481,8 +481,8 @@ begin_progress(const MeterDefinition *definition)
 		ereport(NOTICE,
 				(errmsg("meter \"%s\" starts at %s, %s", definition->name,
 						timestamptz_to_str(begin),
-						!TIMESTAMP_IS_NOBEGIN(definition->floor) ?
-						"where the log's floor is" :
+						!TIMESTAMP_IS_NOBEGIN(definition->boundary) ?
+						"where the log's retention boundary is" :
 						METER_OF_MEASURES(definition->aggregate) ?
 						"the period of the earliest measure" :
 						"the period of the earliest event")));

@@ -191,7 +191,7 @@ comment_tables(const char *stream)
 		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
 		{"TABLE %s._retention", "by meter, the instant before which its log is not whole any more, and the definition that _retention_state was made by; see meter.expire()"},
-		{"TABLE %s._retention_state", "what was known of each resource at the floor; in place of what the log had before it"},
+		{"TABLE %s._retention_state", "what was known of each resource at the retention boundary; in place of what the log had before it"},
 		{"TABLE %s._expired", "segments that meter.expire() dropped: their rows, arrivals and times"},
 		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
 		{"TABLE %s._voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},

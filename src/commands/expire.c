@@ -1,15 +1,15 @@
 /*
  * expire.c
- *	  Forgetting: old segments are dropped, and a floor is left.
+ *	  Forgetting: old segments are dropped, and a retention boundary is left.
  *
- * The floor is the instant before which a log is not whole any more.  What is
+ * The retention boundary is the instant before which a log is not whole any more.  What is
  * known of each resource at it is kept in the stream's schema, and takes the
  * place of what the log had before: nothing is computed anew, verified or
- * counted that lies before the floor.  Each meter has its own, where a period
+ * counted that lies before the retention boundary.  Each meter has its own, where a period
  * of it begins, never later than its watermark less max_lateness, so no bill
  * that can still change lies before it.
  *
- * Whoever moves a floor holds the locks on the stream and on all its meters.
+ * Whoever moves a retention boundary holds the locks on the stream and on all its meters.
  */
 #include "postgres.h"
 
@@ -91,7 +91,7 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 {
 	const char *schema = quote_identifier(stream);
 	const char *log_name = meter_log_names[log];
-	TimestampTz *floors = palloc(list_length(definitions) * sizeof(TimestampTz));
+	TimestampTz *boundaries = palloc(list_length(definitions) * sizeof(TimestampTz));
 	TimestampTz least = DT_NOEND;
 	List	   *segments;
 	ListCell   *cell;
@@ -100,13 +100,13 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 
 	foreach(cell, definitions)
 	{
-		if (!meter_move_floor(lfirst(cell), meter_load_progress(lfirst(cell)),
-							  before, &floors[i]))
+		if (!meter_move_boundary(lfirst(cell), meter_load_progress(lfirst(cell)),
+								 before, &boundaries[i]))
 			return 0;
-		least = Min(least, floors[i]);
+		least = Min(least, boundaries[i]);
 		i++;
 	}
-	/* copies of what is kept may lie a window before the floor */
+	/* copies of what is kept may lie a window before the retention boundary */
 	segments = meter_segments_before(stream, log_name, meter_later_by(least,
 																	  -((MeterDefinition *) linitial(definitions))->deduplication_window),
 									 least_position(definitions, log));
@@ -123,8 +123,8 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 		/* usage of measures depends on none that end before it */
 		if (!METER_OF_MEASURES(definition->aggregate))
 			meter_store_states(definition,
-							   meter_load_progress(definition), floors[i]);
-		meter_store_floor(definition, log_name, floors[i++]);
+							   meter_load_progress(definition), boundaries[i]);
+		meter_store_boundary(definition, log_name, boundaries[i++]);
 	}
 	/* what was kept of meters that are gone misses these segments */
 	meter_execute(psprintf("DELETE FROM %s._retention f WHERE f.log = '%s' AND f.\"time\" < %s",

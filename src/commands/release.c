@@ -25,11 +25,11 @@
 #include "pg/arguments.h"
 #include "pg/spi.h"
 
-/* Rows asked for by arrival must not lie before the floor.  Within a session. */
+/* Rows asked for by arrival must not lie before the retention boundary.  Within a session. */
 static void
 check_release(const MeterDefinition *definition, const char *arrivals)
 {
-	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(definition->floor))
+	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		return;
 	meter_execute(psprintf("SELECT arrival, \"time\" FROM %s.held WHERE meter = %s "
 						   "AND log = '%s' AND arrival = ANY (%s::bigint[]) "
@@ -38,15 +38,15 @@ check_release(const MeterDefinition *definition, const char *arrivals)
 						   quote_literal_cstr(definition->name),
 						   meter_log_names[METER_LOG_OF(definition)],
 						   quote_literal_cstr(arrivals),
-						   meter_timestamp_literal(definition->floor)),
+						   meter_timestamp_literal(definition->boundary)),
 				  SPI_OK_SELECT);
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("arrival %s of \"%s\" cannot count any more: its time lies before the log's floor",
+				 errmsg("arrival %s of \"%s\" cannot count any more: its time lies before the log's retention boundary",
 						meter_result_text(0, 1), meter_result_text(0, 2)),
 				 errdetail("What the log had before %s was expired, and its usage stays as it is.",
-						   timestamptz_to_str(definition->floor))));
+						   timestamptz_to_str(definition->boundary))));
 }
 
 PG_FUNCTION_INFO_V1(meter_release);
@@ -89,10 +89,10 @@ meter_release(PG_FUNCTION_ARGS)
 		appendStringInfo(&sql, " AND arrival = ANY (%s::bigint[])",
 						 quote_literal_cstr(text));
 	}
-	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		appendStringInfo(&sql, " AND (log <> '%s' OR \"time\" >= %s)",
 						 meter_log_names[METER_LOG_OF(definition)],
-						 meter_timestamp_literal(definition->floor));
+						 meter_timestamp_literal(definition->boundary));
 	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
 	meter_execute(sql.data, SPI_OK_SELECT);
 	count = DatumGetInt64(meter_result(0, 1, &isnull));

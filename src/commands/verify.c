@@ -40,7 +40,7 @@ static bool
 settled_window(const MeterDefinition *definition, const MeterProgress *progress, RangeType *during,
 			   TimestampTz *from, TimestampTz *end)
 {
-	*from = Max(definition->since, definition->floor);
+	*from = Max(definition->since, definition->boundary);
 	if (!progress->has_watermark)
 		return false;
 	*end = progress->watermark;

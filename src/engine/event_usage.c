@@ -42,7 +42,7 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	StringInfoData difference;
 	MeterScope	scope = {0};
 	const char *end = meter_timestamp_literal(progress->watermark);
-	TimestampTz begin = Max(definition->since, definition->floor);
+	TimestampTz begin = Max(definition->since, definition->boundary);
 	const char *since = TIMESTAMP_IS_NOBEGIN(begin) ? NULL :
 	meter_timestamp_literal(begin);
 	bool		straddling = meter_may_straddle(definition,
@@ -113,7 +113,7 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 					 "SELECT t.resource, 'x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, NULL, NULL, NULL, "
 					 "t.first, t.begin_at FROM touched t%s) e GROUP BY e.resource) n)",
 					 definition->ndimensions,
-					 TIMESTAMP_IS_NOBEGIN(definition->floor) ? "" :
+					 TIMESTAMP_IS_NOBEGIN(definition->boundary) ? "" :
 					 psprintf(" WHERE NOT EXISTS (SELECT FROM %s._retention_state f "
 							  "WHERE f.meter = %s AND f.resource = t.resource)",
 							  quote_identifier(definition->stream),

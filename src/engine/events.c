@@ -175,13 +175,13 @@ append_columns(StringInfo sql, const MeterDefinition *definition)
 						   "e.arrival");
 }
 
-/* What is asked of the whole log begins at its floor. */
+/* What is asked of the whole log begins at its retention boundary. */
 static void
-append_from_floor(StringInfo sql, const MeterDefinition *definition)
+append_from_boundary(StringInfo sql, const MeterDefinition *definition)
 {
-	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		appendStringInfo(sql, " AND e.\"time\" >= %s",
-						 meter_timestamp_literal(definition->floor));
+						 meter_timestamp_literal(definition->boundary));
 }
 
 /* The rows of a scope that are events to a meter, or those beyond its `to`. */
@@ -204,7 +204,7 @@ append_raw(StringInfo sql, const MeterDefinition *definition,
 	if (scope->from != NULL)
 		appendStringInfo(sql, " AND e.\"time\" >= %s", scope->from);
 	else
-		append_from_floor(sql, definition);
+		append_from_boundary(sql, definition);
 }
 
 /*
@@ -307,8 +307,8 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, "%s._voided v WHERE v.meter = %s AND v.resource = r.resource "
 						 "AND v.source = r.source AND v.id = r.id))", schema,
 						 quote_literal_cstr(definition->name));
-	/* in place of what lay before the floor */
-	if (scope->from == NULL && !TIMESTAMP_IS_NOBEGIN(definition->floor))
+	/* in place of what lay before the retention boundary */
+	if (scope->from == NULL && !TIMESTAMP_IS_NOBEGIN(definition->boundary))
 	{
 		sql->len--;
 		appendStringInfo(sql, " UNION ALL SELECT r.resource, " METER_CARRIED
@@ -346,7 +346,7 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 	if (from != NULL)
 		appendStringInfo(sql, " AND e.\"time\" >= %s", from);
 	else
-		append_from_floor(sql, definition);
+		append_from_boundary(sql, definition);
 	appendStringInfo(sql,
 					 " AND (e.id IS NULL OR coalesce(e.since_copy > %s, true)) "
 					 "AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = %s "

@@ -83,7 +83,7 @@ meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
 /*
  * Before which instant rows of a log are held that arrived after the position:
  * max_lateness before the watermark when that was noted, and what was before
- * the floor is forgotten.  False if nothing is held.
+ * the retention boundary is forgotten.  False if nothing is held.
  */
 bool
 meter_hold_limit(const MeterDefinition *definition,
@@ -94,8 +94,8 @@ meter_hold_limit(const MeterDefinition *definition,
 
 	if (TIMESTAMP_IS_NOBEGIN(noted_at))
 		return false;
-	/* the floor is that of the log that usage is made of */
-	*limit = log == METER_LOG_OF(definition) ? definition->floor : DT_NOBEGIN;
+	/* the retention boundary is that of the log that usage is made of */
+	*limit = log == METER_LOG_OF(definition) ? definition->boundary : DT_NOBEGIN;
 	if (definition->has_max_lateness)
 		*limit = Max(*limit,
 					 meter_later_by(noted_at, -definition->max_lateness));

@@ -183,7 +183,7 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 	const char *end = meter_timestamp_literal(progress->watermark);
 	const char *schema = quote_identifier(definition->stream);
 	TimestampTz first;
-	TimestampTz begin = Max(definition->since, definition->floor);
+	TimestampTz begin = Max(definition->since, definition->boundary);
 	int64		ntouched;
 	bool		few;
 

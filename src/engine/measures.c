@@ -333,8 +333,8 @@ owners_definition(const MeterDefinition *definition)
 	*owners = *definition;
 	owners->ndimensions = 0;
 	owners->value_from = "value";
-	/* the floor is that of the measures */
-	owners->floor = DT_NOBEGIN;
+	/* the retention boundary is that of the measures */
+	owners->boundary = DT_NOBEGIN;
 	return owners;
 }
 

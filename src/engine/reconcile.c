@@ -268,9 +268,9 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 "s.measured, NULL, NULL, s.source, jsonb_build_object('since', s.since, "
 					 "'tolerance', extract(epoch FROM s.tolerance)) FROM said s) x GROUP BY x.resource), ",
 					 carried ? psprintf("s.at < %s", watermark) :
-	/* what lay before the floor is a carried state, too */
-					 !TIMESTAMP_IS_NOBEGIN(definition->floor) ?
-					 psprintf("s.at < %s", meter_timestamp_literal(definition->floor)) : "false",
+	/* what lay before the retention boundary is a carried state, too */
+					 !TIMESTAMP_IS_NOBEGIN(definition->boundary) ?
+					 psprintf("s.at < %s", meter_timestamp_literal(definition->boundary)) : "false",
 					 definition->ndimensions);
 
 	/* name what is to be logged after what it is about */

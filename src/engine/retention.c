@@ -38,11 +38,11 @@ definition_text(const MeterDefinition *definition)
 
 /*
  * A meter that is made over a log that is not whole: it goes on from the
- * floor, if that knows one of its name that pairs events alike, or begins
+ * boundary, if that knows one of its name that pairs events alike, or begins
  * there or later.  Within a session of the stream's owner.
  */
 void
-meter_begin_at_floor(const MeterDefinition *definition)
+meter_begin_at_boundary(const MeterDefinition *definition)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
@@ -50,7 +50,7 @@ meter_begin_at_floor(const MeterDefinition *definition)
 	meter_execute(psprintf("SELECT FROM %s._retention WHERE meter = %s AND definition = %s "
 						   "AND \"time\" = %s", schema, meter,
 						   quote_literal_cstr(definition_text(definition)),
-						   meter_timestamp_literal(definition->floor)),
+						   meter_timestamp_literal(definition->boundary)),
 				  SPI_OK_SELECT);
 	if (SPI_processed > 0)
 	{
@@ -59,27 +59,27 @@ meter_begin_at_floor(const MeterDefinition *definition)
 							   "SELECT meter, resource, active, account, dimensions, value, since, alive, "
 							   "absent, source, CASE WHEN account IS NULL THEN %s END "
 							   "FROM %s._retention_state WHERE meter = %s ORDER BY resource",
-							   schema, meter_timestamp_literal(definition->floor),
+							   schema, meter_timestamp_literal(definition->boundary),
 							   schema, meter), SPI_OK_INSERT);
 		return;
 	}
-	if (definition->since < definition->floor)
+	if (definition->since < definition->boundary)
 	{
 		TimestampTz begin = meter_grid_period_begin((MeterGrid *) definition->grid,
-													definition->floor);
+													definition->boundary);
 
-		if (begin < definition->floor)
+		if (begin < definition->boundary)
 			begin = meter_grid_period_end((MeterGrid *) definition->grid,
-										  definition->floor);
+										  definition->boundary);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("meter \"%s\" cannot begin before the floor of stream \"%s\", %s",
+				 errmsg("meter \"%s\" cannot begin before the retention boundary of stream \"%s\", %s",
 						definition->name, definition->stream,
-						timestamptz_to_str(definition->floor)),
+						timestamptz_to_str(definition->boundary)),
 				 errdetail("Segments from before it were dropped by meter.expire(), and what ran at it is known to meters that were there only."),
 				 errhint("Use since => '%s' or later.", timestamptz_to_str(begin))));
 	}
-	/* what the floor knows is of another meter */
+	/* what the retention boundary knows is of another meter */
 	meter_execute(psprintf("DELETE FROM %s._retention_state WHERE meter = %s",
 						   schema, meter), SPI_OK_DELETE);
 }
@@ -91,8 +91,8 @@ meter_begin_at_floor(const MeterDefinition *definition)
 void
 meter_check_events_are_whole(const MeterDefinition *definition)
 {
-	if (!TIMESTAMP_IS_NOBEGIN(meter_stream_floor(definition->stream, "event",
-												 definition->name)))
+	if (!TIMESTAMP_IS_NOBEGIN(meter_retention_boundary(definition->stream, "event",
+													   definition->name)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot tell who owned what",
@@ -101,13 +101,13 @@ meter_check_events_are_whole(const MeterDefinition *definition)
 }
 
 /*
- * Move the floor of a meter on to the latest instant up to `before` that can
+ * Move the retention boundary of a meter on to the latest instant up to `before` that can
  * be one: before it the meter cannot change anything, and a period begins
  * there.  False if there is none yet.
  */
 bool
-meter_move_floor(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
-				 TimestampTz *floor)
+meter_move_boundary(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
+					TimestampTz *boundary)
 {
 	TimestampTz limit = progress->watermark;
 
@@ -120,16 +120,16 @@ meter_move_floor(const MeterDefinition *definition, const MeterProgress *progres
 	}
 	if (definition->has_max_lateness)
 		limit = meter_later_by(limit, -definition->max_lateness);
-	*floor = Max(definition->floor,
-				 meter_grid_period_begin(definition->grid,
-										 Min(before, limit)));
+	*boundary = Max(definition->boundary,
+					meter_grid_period_begin(definition->grid,
+											Min(before, limit)));
 	return true;
 }
 
-/* Write where the floor of a meter's log is. */
+/* Write where the retention boundary of a meter's log is. */
 void
-meter_store_floor(const MeterDefinition *definition, const char *log,
-				  TimestampTz floor)
+meter_store_boundary(const MeterDefinition *definition, const char *log,
+					 TimestampTz boundary)
 {
 	meter_execute(psprintf("INSERT INTO %s._retention (meter, log, \"time\", definition) "
 						   "VALUES (%s, '%s', %s, %s) ON CONFLICT (meter) DO UPDATE SET "
@@ -137,24 +137,24 @@ meter_store_floor(const MeterDefinition *definition, const char *log,
 						   "definition = excluded.definition",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name), log,
-						   meter_timestamp_literal(floor),
+						   meter_timestamp_literal(boundary),
 						   quote_literal_cstr(definition_text(definition))),
 				  SPI_OK_INSERT);
 }
 
 /*
- * Keep what is known of each resource just before a new floor, from what the
- * meter has looked at, and what was known at the floor before.
+ * Keep what is known of each resource just before a new retention boundary, from what the
+ * meter has looked at, and what was known at the retention boundary before.
  */
 void
-meter_store_states(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz floor)
+meter_store_states(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz boundary)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	MeterScope	scope = {0};
 	StringInfoData sql;
 
-	scope.to = meter_timestamp_literal(floor);
+	scope.to = meter_timestamp_literal(boundary);
 	scope.late_from = "'infinity'::timestamptz";
 	scope.safe = progress->logs[METER_LOG_EVENT].position;
 	initStringInfo(&sql);

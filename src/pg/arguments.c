@@ -183,7 +183,7 @@ meter_interval_not_negative(Datum interval, const char *what)
 
 /* An instant must be one where a period begins. */
 void
-meter_check_boundary(MeterGrid *grid, TimestampTz instant, const char *what)
+meter_check_period_begin(MeterGrid *grid, TimestampTz instant, const char *what)
 {
 	if (TIMESTAMP_NOT_FINITE(instant))
 		ereport(ERROR,
