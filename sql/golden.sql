@@ -181,7 +181,7 @@ events AS (
 		golden.pick(k || 'attributes', NULL, NULL, '{"zone": "z1"}', '{"zone": "z2", "size": 3}', '{"size": "4.5"}', '{"size": "big"}', '{"zone": null}',
 			'{"zone": "z3", "size": 7.10}')::jsonb AS attributes
 	FROM world),
-copies AS (
+duplicates AS (
 	-- sent again: just so, later than the window, or saying something else
 	SELECT k || '+', r, i, at + golden.pick(k || 'shift', '0', '0', '3 hours', '20 hours', '30 hours', '-5 hours', '24 hours')::interval, at + golden.delay(k || '+'),
 		source, id, account, entity, CASE WHEN golden.rnd(k || 'other', 4) = 0 THEN 'stop' ELSE action END,
@@ -192,7 +192,7 @@ voids AS (
 		source, id, NULL, entity, 'void', NULL, NULL::numeric, NULL::jsonb
 	FROM events WHERE id IS NOT NULL AND golden.rnd(k || 'void', 18) = 0)
 SELECT 'golden_cloud', 'event', row_number() OVER (ORDER BY k COLLATE "C"), arrives, source, id, at, NULL, 'r' || r, account, entity, action, offering, value, attributes
-FROM (TABLE events UNION ALL TABLE copies UNION ALL TABLE voids) e;
+FROM (TABLE events UNION ALL TABLE duplicates UNION ALL TABLE voids) e;
 
 SELECT golden.create_meter('golden_cloud', name, aggregate, options::jsonb) FROM (VALUES
 	('vm', 'duration', '{"entity": "vm", "starts": "{create,start}", "stops": "{delete,stop}", "changes": "{resize,update}", "lateness": "0", "max_lateness": "20 hours"}'),
@@ -280,7 +280,7 @@ measures AS (
 		golden.pick(k || 'attributes', NULL, '{"zone": "z1", "user": "u1"}', '{"zone": "z2", "user": "u2", "size": 3}', '{"zone": "z1", "size": "4.5", "user": 7}',
 			'{"user": 7.0, "size": "big"}', '{"zone": "z2", "user": "u1", "size": -2}')::jsonb AS attributes
 	FROM world),
-copies AS (
+duplicates AS (
 	SELECT log, k || '+', r, i, at + golden.pick(k || 'shift', '0', '0', '3 hours', '20 hours', '30 hours', '-5 hours', '24 hours')::interval AS at, until,
 		at + golden.delay(k || '+'), source, id, account, entity, action, offering,
 		CASE WHEN golden.rnd(k || 'more', 3) = 0 THEN value / 2 ELSE value END, attributes
@@ -294,7 +294,7 @@ names AS (
 	FROM world JOIN measures USING (k, r, i, at) WHERE (i <= 4 AND r % 7 <> 0) OR (i = 20 AND r IN (7, 14)))
 SELECT 'golden_net', log, row_number() OVER (ORDER BY k COLLATE "C"), arrives, source, id, at, CASE log WHEN 'measure' THEN greatest(at, until) END,
 	'r' || r, account, entity, action, offering, value, attributes
-FROM (TABLE measures UNION ALL TABLE copies UNION ALL TABLE voids UNION ALL TABLE names) m;
+FROM (TABLE measures UNION ALL TABLE duplicates UNION ALL TABLE voids UNION ALL TABLE names) m;
 
 SELECT golden.create_meter('golden_net', name, aggregate, options::jsonb) FROM (VALUES
 	('bytes', 'sum', '{"entity": "ip", "dimensions": "{zone}", "lateness": "0", "max_lateness": "20 hours"}'),

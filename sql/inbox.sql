@@ -81,7 +81,7 @@ UPDATE inbox_cloud.inbox SET event = NULL;
 DELETE FROM inbox_cloud.inbox;
 TRUNCATE inbox_cloud.inbox;
 INSERT INTO inbox_cloud.inbox VALUES ('{"time":"2016-12-12T16:00:00Z","resource":"c","action":"stop"}') ON CONFLICT (event) DO NOTHING;
--- Nothing there conflicts: copies are a matter of source and id.
+-- Nothing there conflicts: duplicates are a matter of source and id.
 INSERT INTO inbox_cloud.inbox VALUES ('{"time":"2016-12-12T16:00:00Z","resource":"c","action":"stop"}') ON CONFLICT DO NOTHING;
 
 -- More than a block, in order.

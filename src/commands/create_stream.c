@@ -197,7 +197,7 @@ comment_tables(const char *stream)
 		{"TABLE %s._voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
 		{"TABLE %s._future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},
 		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
-		{"TABLE %s._measure_key", "hashes of source and id of the measures that a meter has looked at, by period and block of arrivals: where copies may be; derived, kept by the engine"},
+		{"TABLE %s._measure_key", "hashes of source and id of the measures that a meter has looked at, by period and block of arrivals: where duplicates may be; derived, kept by the engine"},
 		{"TABLE %s._counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
 		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
 		{"COLUMN %s.rejected.sender", "the session user"},

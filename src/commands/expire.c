@@ -106,7 +106,11 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 		least = Min(least, boundaries[i]);
 		i++;
 	}
-	/* copies of what is kept may lie a window before the retention boundary */
+
+	/*
+	 * duplicates of what is kept may lie a window before the retention
+	 * boundary
+	 */
 	segments = meter_segments_before(stream, log_name, meter_later_by(least,
 																	  -((MeterDefinition *) linitial(definitions))->deduplication_window),
 									 least_position(definitions, log));

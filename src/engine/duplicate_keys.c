@@ -1,11 +1,11 @@
 /*
  * duplicate_keys.c
- *	  Which measures may have copies, known without reading the log again.
+ *	  Which measures may have duplicates, known without reading the log again.
  *
  * Of the measures with an id that a meter has looked at, those up to its
  * position, _measure_key keeps a hash of resource, source and id: 8 bytes a
  * row, by period and by block of arrivals.  A settle compares the hashes of
- * its own periods with each other and with those of the identity window
+ * its own periods with each other and with those of the deduplication window
  * before them, here in memory, and only what is met twice is looked up in the
  * log, in the blocks where it is.  Rows that arrived after the position are
  * read from the log itself: their arrivals are the newest.
@@ -377,7 +377,7 @@ walk_rows(KeyTable *table, const char *sql)
 }
 
 /*
- * Which measures that count in [from, to) may have copies: those whose hash
+ * Which measures that count in [from, to) may have duplicates: those whose hash
  * is met twice.  `first_straddler` is the start of the earliest that began
  * before `from` and ends after it, DT_NOEND if there is none.
  */
@@ -409,7 +409,10 @@ meter_find_suspects(const MeterDefinition *definition, const MeterProgress *prog
 					 first);
 	if (straddlers)
 	{
-		/* those of which no chunk has all copies are looked up in any case */
+		/*
+		 * those of which no chunk has all duplicates are looked up in any
+		 * case
+		 */
 		TimestampTz oldest = from < MIN_TIMESTAMP + definition->deduplication_window ?
 		MIN_TIMESTAMP : from - definition->deduplication_window;
 

@@ -1,6 +1,6 @@
 /*
  * duplicate_keys.h
- *	  Which measures may have copies.
+ *	  Which measures may have duplicates.
  */
 #ifndef METER_DUPLICATE_KEYS_H
 #define METER_DUPLICATE_KEYS_H
@@ -10,7 +10,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 
-/* Rows that may have copies, as conditions on the log. */
+/* Rows that may have duplicates, as conditions on the log. */
 typedef struct MeterSuspects
 {
 	int64		count;

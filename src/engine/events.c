@@ -85,12 +85,12 @@ meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 	"ROW(" alias ".account, " alias ".entity, " alias ".action, " \
 	alias ".offering, " alias ".attributes)::text COLLATE \"C\""
 
-/* Time since the next lesser copy of a row that has an id. */
-#define SINCE_COPY(alias) \
+/* Time since the next lesser duplicate of a row that has an id. */
+#define SINCE_DUPLICATE(alias) \
 	alias ".\"time\" - lag(" alias ".\"time\") OVER (PARTITION BY " \
 	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
 	alias ".\"time\", coalesce(" alias ".value, '-Infinity'), CASE WHEN " \
-	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival) AS since_copy"
+	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival) AS since_duplicate"
 
 /*
  * Not a row that is held for the meter: the one condition that says so, of
@@ -252,10 +252,10 @@ meter_sealed_for(const MeterDefinition *definition, double nresources)
 
 /*
  * The events of a meter as a list of CTEs, the last of which, "events", has
- * the columns that meter_internal.settle_timeline() takes, and arrival.  Identity is
- * settled among all rows of the log, before the meter's filters: of copies
- * within the identity window only the least counts, and none that was taken
- * back.  Where no row has an id that costs nothing.
+ * the columns that meter_internal.settle_timeline() takes, and arrival.
+ * Duplicates are dropped among all rows of the log, before the meter's
+ * filters: of those within the deduplication window only the least counts,
+ * and none that was taken back.  Where no row has an id that costs nothing.
  */
 void
 meter_append_events(StringInfo sql, const MeterDefinition *definition,
@@ -283,21 +283,21 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 		append_raw(sql, definition, scope, log, true);
 	}
 
-	/* if any lesser copy lies within the window, the one next to it does */
+	/* if any lesser duplicate lies within the window, the one next to it does */
 	appendStringInfo(sql,
-					 "), copies AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
-					 SINCE_COPY("c") " FROM %s c WHERE c.id IS NOT NULL AND c.action <> 'void' "
+					 "), duplicates AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
+					 SINCE_DUPLICATE("c") " FROM %s c WHERE c.id IS NOT NULL AND c.action <> 'void' "
 					 "AND EXISTS (SELECT FROM raw r WHERE r.id = c.id AND r.resource = c.resource "
 					 "AND r.source = coalesce(c.source, '')) AND ", log);
 	append_scope(sql, definition, scope, "c");
 	if (scope->from != NULL)
 		appendStringInfo(sql, " AND c.\"time\" >= %s - %s", scope->from, window);
-	appendStringInfo(sql, ") c WHERE c.since_copy <= %s", window);
+	appendStringInfo(sql, ") c WHERE c.since_duplicate <= %s", window);
 
 	appendStringInfoString(sql,
 						   "), events AS (SELECT r.resource, " METER_EVENT_COLUMNS("r")
 						   ", r.arrival FROM raw r "
-						   "WHERE NOT EXISTS (SELECT FROM copies c WHERE c.arrival = r.arrival) "
+						   "WHERE NOT EXISTS (SELECT FROM duplicates c WHERE c.arrival = r.arrival) "
 						   "AND NOT EXISTS (SELECT FROM ");
 	if (scope->voids_from_log)
 		appendStringInfo(sql, "%s.event v WHERE v.action = 'void' "
@@ -335,7 +335,7 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql, "SELECT ");
 	append_columns(sql, definition);
 	appendStringInfo(sql,
-					 " FROM (SELECT l.*, " SINCE_COPY("l")
+					 " FROM (SELECT l.*, " SINCE_DUPLICATE("l")
 					 " FROM %s.event l WHERE l.action <> 'void' AND ", schema);
 	meter_append_not_held(sql, definition, "event", "l");
 	if (from != NULL)
@@ -348,7 +348,7 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 	else
 		append_from_boundary(sql, definition);
 	appendStringInfo(sql,
-					 " AND (e.id IS NULL OR coalesce(e.since_copy > %s, true)) "
+					 " AND (e.id IS NULL OR coalesce(e.since_duplicate > %s, true)) "
 					 "AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = %s "
 					 "AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
@@ -410,7 +410,7 @@ meter_append_before(StringInfo sql, const MeterDefinition *definition,
 /*
  * Rows e of the log that arrived after the position, up to `safe` (all, if it
  * is negative), and may change settled periods of the meter: its events, and
- * copies of them, from before the watermark, rows taken back, observations that
+ * duplicates of them, from before the watermark, rows taken back, observations that
  * reach back behind it, and what lies before such an observation.
  */
 char *

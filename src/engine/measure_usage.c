@@ -229,7 +229,7 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 	scope.touched = true;
 	scope.sealed = meter_sealed_measures_for(definition, ntouched);
 	scope.late_from = meter_late_from(definition, progress);
-	scope.copies = "c.resource IN (SELECT resource FROM touched)";
+	scope.duplicates = "c.resource IN (SELECT resource FROM touched)";
 	meter_append_measures(&sql, definition, progress, &scope);
 	if (write_states)
 		meter_append_measure_states(&sql, definition, &scope);
@@ -362,13 +362,13 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 								step->first_straddler);
 
 		scope.suspects = suspects.hashes;
-		scope.copies =
+		scope.duplicates =
 			psprintf("c.start_time >= %s",
 					 meter_timestamp_literal(meter_later_by(first,
 															-definition->deduplication_window)));
 		if (suspects.nblocks <= FEW_BLOCKS)
 			/* found by the index on arrivals, one block after the other */
-			scope.copies_from =
+			scope.duplicates_from =
 				psprintf("(SELECT m.* FROM unnest(%s) b CROSS JOIN LATERAL "
 						 "(SELECT * FROM %s.measure l WHERE l.arrival >= b << %d AND l.arrival < (b + 1) << %d "
 						 "AND l.arrival <= " INT64_FORMAT " OFFSET 0) m "

@@ -17,13 +17,13 @@
 #include "engine/measures.h"
 #include "pg/spi.h"
 
-/* What copies must agree in. */
-#define COPY_CONTENT \
+/* What duplicates must agree in. */
+#define DUPLICATE_CONTENT \
 	"ROW(e.start_time, e.end_time, e.account, e.entity, e.value, e.attributes)::text"
 
 /*
  * Branches of the view anomaly that are about the measure log: rows that are
- * held, rows of the future, and copies that differ.
+ * held, rows of the future, and duplicates that differ.
  */
 void
 meter_append_measure_anomaly(StringInfo sql, const char *stream,
@@ -57,7 +57,7 @@ meter_append_measure_anomaly(StringInfo sql, const char *stream,
 					 "WINDOW w AS (PARTITION BY e.resource, coalesce(e.source, ''), e.id "
 					 "ORDER BY e.start_time, e.end_time, e.arrival)) c "
 					 "WHERE c.content <> c.content_before AND c.since_other <= %s::interval",
-					 COPY_CONTENT, COPY_CONTENT, schema,
+					 DUPLICATE_CONTENT, DUPLICATE_CONTENT, schema,
 					 quote_literal_cstr(deduplication_window));
 }
 
@@ -136,7 +136,7 @@ meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definitio
 	scope.touched = true;
 	scope.sealed = meter_sealed_measures_for(definition, 1);
 	scope.voids_from_log = true;
-	scope.copies = "c.resource IN (SELECT resource FROM touched)";
+	scope.duplicates = "c.resource IN (SELECT resource FROM touched)";
 	meter_append_measures(&sql, definition, progress, &scope);
 
 	/* the measures themselves, and what of each falls to this key */

@@ -32,17 +32,17 @@
 	alias ".attributes)::text COLLATE \"C\""
 
 /*
- * Time since the next lesser copy of a measure that has an id; `first` may be
- * what copies have in common in a form that is quick to compare.
+ * Time since the next lesser duplicate of a measure that has an id; `first` may be
+ * what duplicates have in common in a form that is quick to compare.
  */
-#define SINCE_COPY(alias, first) \
+#define SINCE_DUPLICATE(alias, first) \
 	alias ".start_time - lag(" alias ".start_time) OVER (PARTITION BY " first \
 	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
 	alias ".start_time, " alias ".end_time, coalesce(" alias ".value, '-Infinity'), " \
 	"CASE WHEN " alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " \
-	alias ".arrival) AS since_copy"
+	alias ".arrival) AS since_duplicate"
 
-/* A hash of what copies have in common. */
+/* A hash of what duplicates have in common. */
 #define KEY_OF(alias) \
 	"meter_internal.measure_key(" alias ".resource, coalesce(" alias ".source, ''), " alias ".id)"
 
@@ -278,8 +278,8 @@ append_rows(StringInfo sql, const MeterDefinition *definition, const MeterProgre
 	if (definition->entity != NULL)
 		appendStringInfo(sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
-	if (scope->copies != NULL)
-		appendStringInfoString(sql, " AND NOT EXISTS (SELECT FROM measure_copies c WHERE c.arrival = e.arrival)");
+	if (scope->duplicates != NULL)
+		appendStringInfoString(sql, " AND NOT EXISTS (SELECT FROM measure_duplicates c WHERE c.arrival = e.arrival)");
 	if (scope->voids_from_log)
 		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s.event v WHERE v.action = 'void' "
 						 "AND v.resource = e.resource AND coalesce(v.source, '') = coalesce(e.source, '') "
@@ -351,7 +351,7 @@ meter_append_owner_events(StringInfo sql, const MeterDefinition *definition,
 
 /*
  * The CTEs that all queries begin with: "events" that name owners, and
- * "measure_copies".
+ * "measure_duplicates".
  */
 static void
 append_sources(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
@@ -371,28 +371,31 @@ append_sources(StringInfo sql, const MeterDefinition *definition, const MeterPro
 	}
 	if (scope->sealed > 0)
 		append_log(sql, definition, scope);
-	if (scope->copies != NULL)
+	if (scope->duplicates != NULL)
 	{
-		/* if any lesser copy lies within the window, the one next to it does */
+		/*
+		 * if any lesser duplicate lies within the window, the one next to it
+		 * does
+		 */
 		if (scope->suspects == NULL)
 		{
 			/* where nothing is met twice, nothing has to be compared */
 			appendStringInfo(sql, "suspects AS MATERIALIZED (SELECT " KEY_OF("c") " AS key FROM %s c "
 							 "WHERE c.id IS NOT NULL AND %s",
-							 scope_log(definition, scope), scope->copies);
+							 scope_log(definition, scope), scope->duplicates);
 			append_scope(sql, definition, progress, scope, "c");
 			appendStringInfoString(sql, " GROUP BY 1 HAVING count(*) > 1), ");
 		}
 		else
 			appendStringInfo(sql, "suspects AS MATERIALIZED (SELECT unnest(%s) AS key), ",
 							 scope->suspects);
-		appendStringInfo(sql, "measure_copies AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
-						 SINCE_COPY("c", "s.key, ") " FROM %s c JOIN suspects s ON s.key = " KEY_OF("c")
+		appendStringInfo(sql, "measure_duplicates AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
+						 SINCE_DUPLICATE("c", "s.key, ") " FROM %s c JOIN suspects s ON s.key = " KEY_OF("c")
 						 " WHERE c.id IS NOT NULL AND %s",
-						 scope->copies_from ? scope->copies_from :
-						 scope_log(definition, scope), scope->copies);
+						 scope->duplicates_from ? scope->duplicates_from :
+						 scope_log(definition, scope), scope->duplicates);
 		append_scope(sql, definition, progress, scope, "c");
-		appendStringInfo(sql, ") c WHERE c.since_copy <= '" INT64_FORMAT " microseconds'::interval), ",
+		appendStringInfo(sql, ") c WHERE c.since_duplicate <= '" INT64_FORMAT " microseconds'::interval), ",
 						 definition->deduplication_window);
 	}
 }
@@ -609,7 +612,7 @@ meter_append_measures_of_all(StringInfo sql, const MeterDefinition *definition, 
 	scope.named_to = meter_timestamp_literal(progress->watermark);
 	scope.late_from = late_from;
 	scope.voids_from_log = true;
-	scope.copies = "true";
+	scope.duplicates = "true";
 	meter_append_measures(sql, definition, progress, &scope);
 }
 
@@ -746,13 +749,13 @@ append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
 	bool		sum = definition->aggregate == METER_SUM;
 	char	   *first = psprintf("%s", from);
 
-	/* copies of what began before lie before that */
+	/* duplicates of what began before lie before that */
 	if (sum)
 		first = psprintf("least(%s, (SELECT min(b.start_time) FROM %s.measure b "
 						 "WHERE b.start_time < %s AND b.end_time > %s))",
 						 from, schema, from, from);
 	appendStringInfo(sql,
-					 "FROM (SELECT l.*, " SINCE_COPY("l", "") " FROM %s.measure l WHERE l.start_time < %s "
+					 "FROM (SELECT l.*, " SINCE_DUPLICATE("l", "") " FROM %s.measure l WHERE l.start_time < %s "
 					 "AND l.start_time >= %s - '" INT64_FORMAT " microseconds'::interval AND ",
 					 schema, to, first, definition->deduplication_window);
 	meter_append_not_held(sql, definition, "measure", "l");
@@ -773,7 +776,7 @@ append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
 	else
 		appendStringInfo(sql, "e.start_time >= %s", from);
 	appendStringInfo(sql,
-					 " AND (e.id IS NULL OR coalesce(e.since_copy > '" INT64_FORMAT " microseconds'::interval, true)) "
+					 " AND (e.id IS NULL OR coalesce(e.since_duplicate > '" INT64_FORMAT " microseconds'::interval, true)) "
 					 "AND NOT EXISTS (SELECT FROM %s AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
 					 definition->deduplication_window,

@@ -25,9 +25,9 @@ typedef struct MeterMeasureScope
 	const char *late_from;		/* rows that arrived after the positions count
 								 * from then on only */
 	bool		voids_from_log; /* and not from what the engine noted */
-	const char *copies;			/* condition on rows c that may be copies;
+	const char *duplicates;		/* condition on rows c that may be duplicates;
 								 * NULL: there are none */
-	const char *copies_from;	/* where to find these rows; NULL: the log */
+	const char *duplicates_from;	/* where to find these rows; NULL: the log */
 	const char *suspects;		/* bigint[] literal of hashes that may be met
 								 * twice; NULL: look for them */
 	bool		all_simple;		/* none has to be cut, all say who pays */

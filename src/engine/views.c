@@ -75,8 +75,8 @@ append_live_usage(StringInfo sql, const MeterDefinition *definition)
 					 schema, meter);
 }
 
-/* What copies must agree in. */
-#define COPY_CONTENT \
+/* What duplicates must agree in. */
+#define DUPLICATE_CONTENT \
 	"ROW(e.\"time\", e.account, e.entity, e.action, e.offering, e.value, e.attributes)::text"
 
 /*
@@ -116,7 +116,7 @@ append_anomaly(StringInfo sql, const char *stream, const char *deduplication_win
 					 "WINDOW w AS (PARTITION BY e.resource, coalesce(e.source, ''), e.id "
 					 "ORDER BY e.\"time\", e.arrival)) c "
 					 "WHERE c.content <> c.content_before AND c.since_other <= %s::interval",
-					 COPY_CONTENT, COPY_CONTENT, schema,
+					 DUPLICATE_CONTENT, DUPLICATE_CONTENT, schema,
 					 quote_literal_cstr(deduplication_window));
 	appendStringInfo(sql,
 					 " UNION ALL "
@@ -178,7 +178,7 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 	}
 }
 
-/* The identity window of a stream, as text. */
+/* The deduplication window of a stream, as text. */
 static char *
 deduplication_window(const char *stream)
 {

@@ -332,7 +332,7 @@ write_unix_time(char *text, int64 instant)
 
 /*
  * Take a measure in.  What it is about is its id, the same in whatever unit
- * the times came: sent again, it is a copy.
+ * the times came: sent again, it is a duplicate.
  */
 void
 meter_intake_measure(MeterIntake *intake, Datum source,
