@@ -74,7 +74,7 @@ SELECT * FROM meter.verify('quantities_net');
 SELECT part, "time", until, value, e.quantity, regexp_replace(explanation, 'recorded at .*:', 'recorded at …:') AS explanation
 FROM quantities_net.usage u, meter.explain('quantities_net', u.transaction_id) e WHERE u.resource = 'thirds' AND u.period_start = '2024-03-05 12:00Z';
 
--- an end before its start is refused at the door
+-- an end before its start is refused when it is logged
 INSERT INTO quantities_net.measure (start_time, end_time, resource, value) VALUES ('2024-03-05 11:00Z', '2024-03-05 10:00Z', 'r', 1);
 
 -- ---------------------------------------------------------------- who pays, if the measure does not say

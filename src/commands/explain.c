@@ -203,20 +203,20 @@ meter_explain(PG_FUNCTION_ARGS)
 	watermark = meter_timestamp_literal(progress->has_watermark ?
 										progress->watermark : end);
 	scope.to = watermark;
-	scope.touched = "touched";
+	scope.affected = "affected";
 	scope.sealed = meter_sealed_for(definition, 1);
 	scope.late_from = NULL;
 	scope.voids_from_log = true;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource), ",
+	appendStringInfo(&sql, "WITH affected AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource), ",
 					 quote_literal_cstr(row.resource));
 	if (progress->has_watermark &&
 		meter_may_straddle(definition, progress->watermark))
 	{
 		scope.straddling = "straddling";
 		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
-		meter_append_straddling(&sql, definition, "touched", watermark);
+		meter_append_straddling(&sql, definition, "affected", watermark);
 		appendStringInfoString(&sql, "), ");
 	}
 	meter_append_events(&sql, definition, &scope);

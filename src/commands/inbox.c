@@ -1,6 +1,6 @@
 /*
  * inbox.c
- *	  The doors of a stream for events as values: the view inbox, and the
+ *	  The ingestion paths of a stream for events as values: the view inbox, and the
  *	  functions meter.ingest….
  *
  * An INSTEAD OF row trigger of the view collects rows, and an AFTER statement
@@ -93,7 +93,7 @@ meter_make_inbox(const char *stream)
 							   psprintf(triggers[i], schema)),
 					  SPI_OK_UTILITY);
 	meter_execute(psprintf("COMMENT ON VIEW %s.inbox IS "
-						   "'a door of the event log: what is inserted here, by INSERT or COPY, as text (JSON, EDN or CloudEvents) or binary (protobuf), is logged as events; always empty'",
+						   "'an ingestion path of the event log: what is inserted here, by INSERT or COPY, as text (JSON, EDN or CloudEvents) or binary (protobuf), is logged as events; always empty'",
 						   schema),
 				  SPI_OK_UTILITY);
 	meter_session_end(&session);
@@ -244,7 +244,7 @@ meter_inbox_refuse(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot update or delete events in \"%s\"",
 					RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation)),
-			 errdetail("It is a door: what was inserted is in the event log, which is append-only."),
+			 errdetail("The view is an ingestion path: what was inserted is in the event log, which is append-only."),
 			 errhint("To take an event back, send one with the same resource, source and id, and action void.")));
 }
 
@@ -329,7 +329,7 @@ meter_inbox_init(void)
 
 /*
  * Begin to take rows into a stream.  Who may insert into its inbox may use
- * these doors, too.
+ * these functions, too.
  */
 static MeterIntake *
 begin_intake(const char *stream)

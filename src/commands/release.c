@@ -99,15 +99,15 @@ meter_release(PG_FUNCTION_ARGS)
 	released = meter_result_text(0, 2);
 
 	if (count > 0 && !METER_OF_MEASURES(definition->aggregate))
-		(void) meter_compare_touched(definition, progress,
-									 psprintf("SELECT DISTINCT e.resource FROM %s.event e "
-											  "WHERE e.arrival = ANY (%s::bigint[])",
-											  quote_identifier(stream),
-											  quote_literal_cstr(released)),
-									 psprintf("(SELECT min(e.\"time\") FROM %s.event e "
-											  "WHERE e.arrival = ANY (%s::bigint[]))",
-											  quote_identifier(stream),
-											  quote_literal_cstr(released)));
+		(void) meter_compare_affected(definition, progress,
+									  psprintf("SELECT DISTINCT e.resource FROM %s.event e "
+											   "WHERE e.arrival = ANY (%s::bigint[])",
+											   quote_identifier(stream),
+											   quote_literal_cstr(released)),
+									  psprintf("(SELECT min(e.\"time\") FROM %s.event e "
+											   "WHERE e.arrival = ANY (%s::bigint[]))",
+											   quote_identifier(stream),
+											   quote_literal_cstr(released)));
 	if (count > 0 && progress->has_watermark &&
 		METER_OF_MEASURES(definition->aggregate))
 		written = meter_measure_recompute(definition, progress,

@@ -156,25 +156,25 @@ begin_as_caller(MeterSession *session)
 				  SPI_OK_SELECT);
 }
 
-/* Remove the caller's jobs of these that are not wanted; how many. */
+/* Remove those of these jobs of the caller that have no schedule; returns how many there were. */
 static uint64
 remove_jobs(const Job *jobs)
 {
-	StringInfoData unwanted;
+	StringInfoData dropped;
 	int			i;
 
-	initStringInfo(&unwanted);
+	initStringInfo(&dropped);
 	for (i = 0; i < NJOBS; i++)
 	{
 		if (jobs[i].schedule == NULL)
-			appendStringInfo(&unwanted, "%s%s", unwanted.len > 0 ? ", " : "",
+			appendStringInfo(&dropped, "%s%s", dropped.len > 0 ? ", " : "",
 							 quote_literal_cstr(jobs[i].name));
 	}
-	if (unwanted.len == 0)
+	if (dropped.len == 0)
 		return 0;
 	meter_execute(psprintf("SELECT cron.unschedule(jobid) FROM cron.job "
 						   "WHERE jobname IN (%s) AND username = current_user",
-						   unwanted.data), SPI_OK_SELECT);
+						   dropped.data), SPI_OK_SELECT);
 	return SPI_processed;
 }
 

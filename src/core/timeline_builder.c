@@ -39,7 +39,7 @@ hash_attr(uint32 hash, MeterAttr attr)
 
 /* Does element `number` equal what is looked for? */
 typedef bool (*MatchFunction) (const MeterTimeline *timeline, int32 number,
-							   const void *wanted);
+							   const void *sought);
 
 /* Few elements are found by looking at each. */
 #define INDEX_FROM	8
@@ -61,7 +61,7 @@ index_put(MeterIndex *index, int32 number)
  */
 static int32
 index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
-		   uint32 hash, MatchFunction match, const void *wanted)
+		   uint32 hash, MatchFunction match, const void *sought)
 {
 	int32		i;
 
@@ -69,7 +69,7 @@ index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
 	{
 		for (i = count - 1; i >= 0; i--)
 		{
-			if (index->hashes[i] == hash && match(timeline, i, wanted))
+			if (index->hashes[i] == hash && match(timeline, i, sought))
 				return i;
 		}
 	}
@@ -90,7 +90,7 @@ index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
 		for (; index->slots[slot] != 0; slot = (slot + 1) & (index->nslots - 1))
 		{
 			i = index->slots[slot] - 1;
-			if (index->hashes[i] == hash && match(timeline, i, wanted))
+			if (index->hashes[i] == hash && match(timeline, i, sought))
 				return i;
 		}
 	}
@@ -104,10 +104,10 @@ index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
 }
 
 static bool
-key_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
+key_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 {
 	const MeterAttr *key = timeline->keys + (size_t) number * timeline->natts;
-	const MeterAttr *attrs = wanted;
+	const MeterAttr *attrs = sought;
 	int32		i;
 
 	for (i = 0; i < timeline->natts; i++)
@@ -119,17 +119,17 @@ key_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
 }
 
 static bool
-value_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
+value_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 {
 	return meter_attr_equal(timeline->values[number],
-							*(const MeterAttr *) wanted);
+							*(const MeterAttr *) sought);
 }
 
 static bool
-label_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
+label_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 {
 	const MeterLabel *label = &timeline->labels[number];
-	const MeterLabel *other = wanted;
+	const MeterLabel *other = sought;
 
 	return label->key == other->key && label->value == other->value;
 }

@@ -30,12 +30,12 @@
 
 /*
  * Compute resources anew from all their events before `horizon`, and write
- * how usage up to the watermark differs from the ledger.  `touched` is a
+ * how usage up to the watermark differs from the ledger.  `affected` is a
  * query of them and of the instant from which they are affected (resource,
  * first).  The number of adjustments.
  */
 int64
-meter_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
+meter_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
 				int64 safe, TimestampTz horizon, bool write_states)
 {
 	StringInfoData sql;
@@ -48,11 +48,11 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	bool		straddling = meter_may_straddle(definition,
 												progress->watermark);
 	TimestampTz first;
-	int64		ntouched;
+	int64		naffected;
 	bool		few;
 
-	meter_execute_row(psprintf("SELECT count(*), min(first) FROM (%s) t", touched));
-	ntouched = meter_result_count(1);
+	meter_execute_row(psprintf("SELECT count(*), min(first) FROM (%s) t", affected));
+	naffected = meter_result_count(1);
 	if (!meter_result_instant(2, &first))
 		return 0;
 	first = Max(first, begin);
@@ -60,25 +60,25 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 		(!TIMESTAMP_NOT_FINITE(first) &&
 		 meter_count_periods(definition,
 							 meter_grid_period_begin(definition->grid, first),
-							 progress->watermark) * ntouched <= FEW_PROBES);
+							 progress->watermark) * naffected <= FEW_PROBES);
 
 	scope.to = meter_timestamp_literal(horizon);
-	scope.touched = "touched";
-	scope.sealed = meter_sealed_for(definition, ntouched);
+	scope.affected = "affected";
+	scope.sealed = meter_sealed_for(definition, naffected);
 	scope.straddling = straddling ? "straddling" : NULL;
 	scope.late_from = meter_late_from(definition, progress);
 	scope.safe = safe;
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "WITH touched AS MATERIALIZED (SELECT t.resource, t.first, "
+					 "WITH affected AS MATERIALIZED (SELECT t.resource, t.first, "
 					 "%smeter_internal.settle_period_begin(%s, t.first)%s AS begin_at FROM (%s) t), ",
 					 since ? "greatest(" : "", definition->spec,
 					 since ? psprintf(", %s)", since) : "",
-					 touched);
+					 affected);
 	if (straddling)
 	{
 		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
-		meter_append_straddling(&sql, definition, "touched", end);
+		meter_append_straddling(&sql, definition, "affected", end);
 		appendStringInfoString(&sql, "), ");
 	}
 	meter_append_events(&sql, definition, &scope);
@@ -109,9 +109,9 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 					 "min(" METER_REACH("e.observation", "e.at", "e.kind = 'g'")
 					 ") FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= e.first) AS reach FROM ("
 					 "SELECT v.resource, " METER_EVENT_COLUMNS("v") ", t.first, t.begin_at "
-					 "FROM events v JOIN touched t ON t.resource = v.resource UNION ALL "
+					 "FROM events v JOIN affected t ON t.resource = v.resource UNION ALL "
 					 "SELECT t.resource, 'x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, NULL, NULL, NULL, "
-					 "t.first, t.begin_at FROM touched t%s) e GROUP BY e.resource) n)",
+					 "t.first, t.begin_at FROM affected t%s) e GROUP BY e.resource) n)",
 					 definition->ndimensions,
 					 TIMESTAMP_IS_NOBEGIN(definition->boundary) ? "" :
 					 psprintf(" WHERE NOT EXISTS (SELECT FROM %s._retention_state f "
@@ -126,8 +126,8 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	}
 	initStringInfo(&difference);
 	meter_append_difference(&difference, definition, "timelines", end,
-							meter_ledger_of_touched(definition, "timelines",
-													end, few));
+							meter_ledger_of_affected(definition, "timelines",
+													 end, few));
 	appendStringInfoChar(&sql, ' ');
 	meter_append_insert_difference(&sql, definition,
 								   progress->settlement + 1,
@@ -150,7 +150,7 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 	int64		nvoids;
 	int64		upto = safe;
 	char	   *late;
-	char	   *touched;
+	char	   *affected;
 
 	if (safe > progress->logs[METER_LOG_EVENT].position && progress->has_watermark)
 	{
@@ -168,27 +168,27 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 			meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, upto);
 			meter_hold_late_rows(definition, progress, upto);
 			late = meter_late_rows(definition, progress, upto);
-			touched = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
-							   late);
+			affected = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
+								late);
 			if (nvoids > 0)
-				touched = psprintf("%s UNION ALL SELECT b.resource, CASE WHEN " METER_IS_OBSERVATION("b") " THEN "
-								   METER_REACH("b.attributes", "b.\"time\"", "b.action = 'reconciled:stop'")
-								   " ELSE b.\"time\" END FROM %s b "
-								   "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
-								   "FROM %s AND e.action = 'void') v "
-								   "ON b.resource = v.resource AND b.id = v.id "
-								   "AND coalesce(b.source, '') = v.source",
-								   touched,
-								   meter_rows_of_resources(definition,
-														   psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", late),
-														   meter_sealed_for(definition, nvoids),
-														   meter_may_straddle(definition, progress->watermark) ? NULL :
-														   meter_timestamp_literal(progress->watermark)),
-								   late);
+				affected = psprintf("%s UNION ALL SELECT b.resource, CASE WHEN " METER_IS_OBSERVATION("b") " THEN "
+									METER_REACH("b.attributes", "b.\"time\"", "b.action = 'reconciled:stop'")
+									" ELSE b.\"time\" END FROM %s b "
+									"JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
+									"FROM %s AND e.action = 'void') v "
+									"ON b.resource = v.resource AND b.id = v.id "
+									"AND coalesce(b.source, '') = v.source",
+									affected,
+									meter_rows_of_resources(definition,
+															psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", late),
+															meter_sealed_for(definition, nvoids),
+															meter_may_straddle(definition, progress->watermark) ? NULL :
+															meter_timestamp_literal(progress->watermark)),
+									late);
 			step->adjustments +=
 				meter_recompute(definition, progress,
 								psprintf("SELECT resource, min(at) AS first FROM (%s) l GROUP BY resource",
-										 touched),
+										 affected),
 								upto, progress->watermark, true);
 			step->late_rows = nrows;
 		}
@@ -338,7 +338,7 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 	meter_append_upsert_state(&sql, definition, from, straddling);
 	/* what runs throughout has each period whole: no timeline is needed */
 	appendStringInfo(&sql,
-					 "), wanted AS (SELECT (w.row).transaction_id, w.resource, (w.row).account, "
+					 "), expected AS (SELECT (w.row).transaction_id, w.resource, (w.row).account, "
 					 "(w.row).dimensions, (w.row).period_start, (w.row).quantity FROM ("
 					 "SELECT t.resource, meter_internal.settle_rows(%s, t.resource, t.timeline, %s, %s) AS \"row\" "
 					 "FROM timelines t) w UNION ALL "
@@ -372,13 +372,13 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
 						 "SELECT w.transaction_id, %s, w.account, w.resource, w.dimensions, "
 						 "w.period_start, w.quantity, 0, " INT64_FORMAT ", now() "
-						 "FROM wanted w ORDER BY 1",
+						 "FROM expected w ORDER BY 1",
 						 schema, meter, progress->settlement + 1);
 	else
 		meter_append_insert_difference(&sql, definition,
 									   progress->settlement + 1,
 									   psprintf("SELECT w.resource, w.account, w.dimensions, "
-												"w.period_start, w.quantity, 0 FROM wanted w "
+												"w.period_start, w.quantity, 0 FROM expected w "
 												"UNION ALL %s",
 												meter_ledger_of_range(definition, from, to)));
 	meter_execute(sql.data, SPI_OK_INSERT);

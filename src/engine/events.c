@@ -262,17 +262,17 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 					const MeterScope *scope)
 {
 	const char *schema = quote_identifier(definition->stream);
-	const char *log = scope->touched ? "log" : psprintf("%s.event", schema);
+	const char *log = scope->affected ? "log" : psprintf("%s.event", schema);
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
 								  definition->deduplication_window);
 
-	if (scope->touched != NULL)
+	if (scope->affected != NULL)
 		appendStringInfo(sql, "log AS MATERIALIZED (SELECT * FROM %s l), ",
 						 scope->from != NULL ?
 						 psprintf("(SELECT e.* FROM %s t, %s.event e WHERE e.resource = t.resource "
 								  "AND e.\"time\" >= %s - %s)",
-								  scope->touched, schema, scope->from, window) :
-						 meter_rows_of_resources(definition, scope->touched,
+								  scope->affected, schema, scope->from, window) :
+						 meter_rows_of_resources(definition, scope->affected,
 												 scope->sealed,
 												 scope->straddling ? NULL : scope->to));
 	appendStringInfoString(sql, "raw AS MATERIALIZED (");
@@ -313,9 +313,9 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 		sql->len--;
 		appendStringInfo(sql, " UNION ALL SELECT r.resource, " METER_CARRIED
 						 ", NULL FROM %s%s._retention_state r WHERE r.meter = %s%s)",
-						 scope->touched ? psprintf("%s t, ", scope->touched) : "",
+						 scope->affected ? psprintf("%s t, ", scope->affected) : "",
 						 schema, quote_literal_cstr(definition->name),
-						 scope->touched ? " AND r.resource = t.resource" : "");
+						 scope->affected ? " AND r.resource = t.resource" : "");
 	}
 }
 
@@ -375,14 +375,14 @@ meter_may_straddle(const MeterDefinition *definition, TimestampTz instant)
  */
 void
 meter_append_straddling(StringInfo sql, const MeterDefinition *definition,
-						const char *touched, const char *instant)
+						const char *affected, const char *instant)
 {
 	appendStringInfo(sql,
 					 "SELECT e.resource, max(e.\"time\") AS upto FROM %s%s.event e "
 					 "WHERE e.\"time\" >= %s AND %s",
-					 touched ? psprintf("%s t, ", touched) : "",
+					 affected ? psprintf("%s t, ", affected) : "",
 					 quote_identifier(definition->stream), instant,
-					 touched ? "e.resource = t.resource AND " : "");
+					 affected ? "e.resource = t.resource AND " : "");
 	meter_append_observation_filter(sql, definition);
 	appendStringInfo(sql, " AND " METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
 					 " < %s GROUP BY e.resource", instant);

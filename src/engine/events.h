@@ -39,7 +39,7 @@ typedef struct MeterScope
 {
 	const char *from;			/* events from then on */
 	const char *to;				/* rows before then */
-	const char *touched;		/* CTE: events of its resources only */
+	const char *affected;		/* CTE: events of its resources only */
 	int64		sealed;			/* look those up one by one among arrivals
 								 * before this */
 	const char *late_from;		/* rows that arrived after `safe` count from
@@ -72,7 +72,7 @@ extern void meter_append_observation_filter(StringInfo sql,
 											const MeterDefinition *definition);
 extern void meter_append_straddling(StringInfo sql,
 									const MeterDefinition *definition,
-									const char *touched, const char *instant);
+									const char *affected, const char *instant);
 extern void meter_append_before(StringInfo sql,
 								const MeterDefinition *definition,
 								const char *instant);

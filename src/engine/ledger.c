@@ -31,13 +31,13 @@ meter_append_difference(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The ledger rows of the resources in `touched` (resource, begin_at) from
+ * The ledger rows of the resources in `affected` (resource, begin_at) from
  * there up to `end`, negated.  Few are looked up one (period, resource) at a
  * time by ranges of the key, many are met in one scan of the rest of it.
  */
 char *
-meter_ledger_of_touched(const MeterDefinition *definition,
-						const char *touched, const char *end, bool few)
+meter_ledger_of_affected(const MeterDefinition *definition,
+						 const char *affected, const char *end, bool few)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *stream = quote_literal_cstr(definition->stream);
@@ -52,14 +52,14 @@ meter_ledger_of_touched(const MeterDefinition *definition,
 						"AND u.transaction_id <= meter_internal.transaction_id_high(%s, %s, t.resource, p) "
 						"AND u.meter = %s AND u.resource = t.resource "
 						"AND u.period_start = p OFFSET 0) l",
-						touched, definition->spec, end, schema,
+						affected, definition->spec, end, schema,
 						stream, meter, stream, meter, meter);
 	return psprintf("SELECT l.resource, l.account, l.dimensions, "
 					"l.period_start, - l.quantity, 1 FROM %s.usage l JOIN %s t "
 					"ON l.resource = t.resource AND l.period_start >= t.begin_at "
 					"WHERE l.transaction_id >= meter_internal.transaction_id_from((SELECT min(begin_at) FROM %s)) "
 					"AND l.meter = %s AND l.period_start < %s",
-					schema, touched, touched, meter, end);
+					schema, affected, affected, meter, end);
 }
 
 /* All ledger rows of a meter in [from, end), negated. */

@@ -73,7 +73,7 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 	int64		nevents = 0;
 	int64		nmeasures = 0;
 	char	   *late;
-	StringInfoData touched;
+	StringInfoData affected;
 
 	if (!progress->has_watermark)
 	{
@@ -120,17 +120,17 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 		meter_note_measure_keys(definition, ranges, nranges, measures_upto);
 	}
 
-	initStringInfo(&touched);
+	initStringInfo(&affected);
 	if (nevents > 0)
 	{
 		meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, upto);
 		meter_hold_late_rows(definition, progress, upto);
 		late = meter_late_rows(definition, progress, upto);
-		appendStringInfo(&touched,
+		appendStringInfo(&affected,
 						 "SELECT e.resource, e.\"time\" AS first, e.\"time\" AS named_from FROM %s AND e.action <> 'void'",
 						 late);
 		/* rows of either log that were taken back */
-		appendStringInfo(&touched,
+		appendStringInfo(&affected,
 						 " UNION ALL SELECT b.resource, b.first, b.named_from FROM ("
 						 "SELECT e.resource, coalesce(e.source, '') AS source, e.id FROM %s AND e.action = 'void') v "
 						 "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id, e.\"time\" AS first, "
@@ -143,19 +143,19 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 	if (nmeasures > 0)
 	{
 		hold_late_measures(definition, progress, measures_upto);
-		appendStringInfo(&touched, "%sSELECT e.resource, e.start_time AS first, NULL::timestamptz AS named_from FROM %s",
-						 touched.len > 0 ? " UNION ALL " : "",
+		appendStringInfo(&affected, "%sSELECT e.resource, e.start_time AS first, NULL::timestamptz AS named_from FROM %s",
+						 affected.len > 0 ? " UNION ALL " : "",
 						 meter_late_measures(definition, progress, measures_upto));
 	}
 
 	progress->logs[METER_LOG_EVENT].position = upto;
 	measures->position = measures_upto;
-	if (touched.len > 0)
+	if (affected.len > 0)
 		step->adjustments +=
 			meter_measure_recompute(definition, progress,
 									psprintf("SELECT resource, min(first) AS first, "
 											 "min(named_from) AS named_from FROM (%s) l GROUP BY resource",
-											 touched.data),
+											 affected.data),
 									progress->watermark, true);
 	step->late_rows = nevents + nmeasures;
 	/* what is after these drew its arrival after the note before this one */
@@ -168,13 +168,13 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 
 /*
  * Compute resources anew, and write how usage up to the watermark differs
- * from the ledger.  `touched` is a query (resource, first, named_from) of
+ * from the ledger.  `affected` is a query (resource, first, named_from) of
  * them, of the instant from which they are affected, and of that from which
  * their owners are (NULL: not at all); events before `horizon` name owners.
  * The number of adjustments.
  */
 int64
-meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
+meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
 						TimestampTz horizon, bool write_states)
 {
 	StringInfoData sql;
@@ -184,25 +184,25 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 	const char *schema = quote_identifier(definition->stream);
 	TimestampTz first;
 	TimestampTz begin = Max(definition->since, definition->boundary);
-	int64		ntouched;
+	int64		naffected;
 	bool		few;
 
-	meter_execute(psprintf("SELECT count(*), min(first) FROM (%s) t", touched),
+	meter_execute(psprintf("SELECT count(*), min(first) FROM (%s) t", affected),
 				  SPI_OK_SELECT);
-	ntouched = meter_result_count(1);
+	naffected = meter_result_count(1);
 	if (!meter_result_instant(2, &first))
 		return 0;
 	first = meter_grid_period_begin(definition->grid,
 									Max(first, begin));
 	few = first >= progress->watermark ||
 		meter_count_periods(definition, first, progress->watermark) *
-		ntouched <= FEW_PROBES;
+		naffected <= FEW_PROBES;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH asked AS MATERIALIZED (%s), ", touched);
+	appendStringInfo(&sql, "WITH asked AS MATERIALIZED (%s), ", affected);
 	events.to = meter_timestamp_literal(horizon);
-	events.touched = "asked";
-	events.sealed = meter_sealed_for(definition, ntouched);
+	events.affected = "asked";
+	events.sealed = meter_sealed_for(definition, naffected);
 	events.late_from = meter_late_from(definition, progress);
 	events.safe = progress->logs[METER_LOG_EVENT].position;
 	meter_append_owner_events(&sql, definition, &events);
@@ -217,7 +217,7 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 					 "GROUP BY a.resource, a.named_from HAVING a.named_from <= coalesce(min(v.at), 'infinity')), "
 					 "looked_back AS (SELECT e.resource, min(e.start_time) AS first FROM %s.measure e "
 					 "JOIN named n ON n.resource = e.resource GROUP BY e.resource), "
-					 "touched AS MATERIALIZED (SELECT a.resource, greatest(%s, %s) AS begin_at "
+					 "affected AS MATERIALIZED (SELECT a.resource, greatest(%s, %s) AS begin_at "
 					 "FROM asked a LEFT JOIN looked_back l ON l.resource = a.resource), ",
 					 schema,
 					 TIMESTAMP_IS_NOBEGIN(begin) ? "NULL" :
@@ -226,19 +226,19 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 
 	meter_look_up_scope(definition, &scope);
 	scope.to = end;
-	scope.touched = true;
-	scope.sealed = meter_sealed_measures_for(definition, ntouched);
+	scope.affected = true;
+	scope.sealed = meter_sealed_measures_for(definition, naffected);
 	scope.late_from = meter_late_from(definition, progress);
-	scope.duplicates = "c.resource IN (SELECT resource FROM touched)";
+	scope.duplicates = "c.resource IN (SELECT resource FROM affected)";
 	meter_append_measures(&sql, definition, progress, &scope);
 	if (write_states)
 		meter_append_measure_states(&sql, definition, &scope);
 	appendStringInfoChar(&sql, ' ');
 	meter_append_insert_difference(&sql, definition,
 								   progress->settlement + 1,
-								   meter_measure_difference(meter_ledger_of_touched(definition,
-																					"touched",
-																					end, few)));
+								   meter_measure_difference(meter_ledger_of_affected(definition,
+																					 "affected",
+																					 end, few)));
 	meter_execute(sql.data, SPI_OK_INSERT);
 	return SPI_processed;
 }
@@ -390,7 +390,7 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
 						 "SELECT meter.transaction_id(%s, %s, w.resource, w.account, w.dimensions, w.period_start), "
 						 "%s, w.account, w.resource, w.dimensions, w.period_start, trim_scale(w.quantity), 0, "
-						 INT64_FORMAT ", now() FROM wanted w ORDER BY 1",
+						 INT64_FORMAT ", now() FROM expected w ORDER BY 1",
 						 schema, stream, meter, meter,
 						 progress->settlement + 1);
 	else

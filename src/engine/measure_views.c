@@ -122,21 +122,21 @@ meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definitio
 								 meter, what, begin);
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource, %s AS begin_at), ",
+	appendStringInfo(&sql, "WITH affected AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource, %s AS begin_at), ",
 					 what, begin);
 	events.to = meter_timestamp_literal(progress->has_watermark ?
 										progress->watermark : period_end);
-	events.touched = "touched";
+	events.affected = "affected";
 	events.sealed = meter_sealed_for(definition, 1);
 	events.voids_from_log = true;
 	meter_append_owner_events(&sql, definition, &events);
 	appendStringInfoString(&sql, ", ");
 	meter_look_up_scope(definition, &scope);
 	scope.to = end;
-	scope.touched = true;
+	scope.affected = true;
 	scope.sealed = meter_sealed_measures_for(definition, 1);
 	scope.voids_from_log = true;
-	scope.duplicates = "c.resource IN (SELECT resource FROM touched)";
+	scope.duplicates = "c.resource IN (SELECT resource FROM affected)";
 	meter_append_measures(&sql, definition, progress, &scope);
 
 	/* the measures themselves, and what of each falls to this key */
@@ -179,7 +179,7 @@ meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definitio
 					 psprintf(" OR (b.start_time < %s AND b.dimensions = %s::jsonb)", begin, key) : "");
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 5, 'total', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, "
-					 "coalesce((SELECT trim_scale(w.quantity) FROM wanted w WHERE w.account = %s "
+					 "coalesce((SELECT trim_scale(w.quantity) FROM expected w WHERE w.account = %s "
 					 "AND w.dimensions = %s::jsonb AND w.period_start = %s), 0), "
 					 "'%s of these: what the rows of this key in the ledger add up to', NULL ",
 					 begin, end, who, key, who, key, begin,

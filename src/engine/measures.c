@@ -206,7 +206,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition, const MeterProgr
 static const char *
 scope_from(const MeterMeasureScope *scope)
 {
-	return scope->touched ? "t.begin_at" : scope->from;
+	return scope->affected ? "t.begin_at" : scope->from;
 }
 
 /* About how many rows of a scan take as long as a look into an index. */
@@ -236,7 +236,7 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope)
 		psprintf("%s.measure", quote_identifier(definition->stream));
 }
 
-/* "measure_log": those of "touched", looked up in sealed segments. */
+/* "measure_log": those of "affected", looked up in sealed segments. */
 static void
 append_log(StringInfo sql, const MeterDefinition *definition,
 		   const MeterMeasureScope *scope)
@@ -244,10 +244,10 @@ append_log(StringInfo sql, const MeterDefinition *definition,
 	const char *schema = quote_identifier(definition->stream);
 
 	appendStringInfo(sql,
-					 "measure_log AS MATERIALIZED (SELECT e.* FROM touched t CROSS JOIN LATERAL ("
+					 "measure_log AS MATERIALIZED (SELECT e.* FROM affected t CROSS JOIN LATERAL ("
 					 "SELECT * FROM %s.measure m WHERE m.arrival < " INT64_FORMAT
 					 " AND m.resource = t.resource AND m.start_time < %s OFFSET 0) e UNION ALL "
-					 "SELECT e.* FROM touched t, %s.measure e WHERE e.arrival >= " INT64_FORMAT
+					 "SELECT e.* FROM affected t, %s.measure e WHERE e.arrival >= " INT64_FORMAT
 					 " AND e.resource = t.resource AND e.start_time < %s), ",
 					 schema, scope->sealed, scope->to, schema, scope->sealed,
 					 scope->to);
@@ -265,9 +265,9 @@ append_rows(StringInfo sql, const MeterDefinition *definition, const MeterProgre
 	const char *from = scope_from(scope);
 
 	appendStringInfo(sql, "FROM %s%s e WHERE %s",
-					 scope->touched ? "touched t, " : "",
+					 scope->affected ? "affected t, " : "",
 					 scope_log(definition, scope),
-					 scope->touched ? "e.resource = t.resource" : "true");
+					 scope->affected ? "e.resource = t.resource" : "true");
 	append_scope(sql, definition, progress, scope, "e");
 	if (definition->aggregate == METER_SUM && from != NULL)
 		appendStringInfo(sql, " AND (e.end_time > %s OR e.start_time >= %s)",
@@ -359,7 +359,7 @@ append_sources(StringInfo sql, const MeterDefinition *definition, const MeterPro
 {
 	MeterScope	events = {0};
 
-	if (!scope->touched)
+	if (!scope->affected)
 	{
 		events.from = scope->carried ? scope->from : NULL;
 		events.to = scope->named_to;
@@ -449,7 +449,7 @@ aggregate_of(const MeterDefinition *definition, const char **having)
 	}
 }
 
-/* CTE "wanted" of counters: what was added from each reading to the next. */
+/* CTE "expected" of counters: what was added from each reading to the next. */
 static void
 append_counter(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 			   const MeterMeasureScope *scope)
@@ -478,7 +478,7 @@ append_counter(StringInfo sql, const MeterDefinition *definition, const MeterPro
 					 "LEFT JOIN owners o ON o.resource = r.resource AND r.account = '') r "
 					 "ORDER BY r.resource%s, r.start_time, r.value DESC, r.account DESC), ",
 					 r, r, r);
-	appendStringInfo(sql, "wanted AS (SELECT x.resource, x.account, %s AS dimensions, %s AS period_start, "
+	appendStringInfo(sql, "expected AS (SELECT x.resource, x.account, %s AS dimensions, %s AS period_start, "
 					 "sum(CASE WHEN x.value < x.before THEN x.value ELSE x.value - x.before END) AS quantity "
 					 "FROM (SELECT i.*, lag(i.value) OVER (PARTITION BY i.resource%s ORDER BY i.start_time) AS before "
 					 "FROM (SELECT r.resource, r.account, r.start_time, r.value, r.begin_at%s FROM instants r",
@@ -501,7 +501,7 @@ append_counter(StringInfo sql, const MeterDefinition *definition, const MeterPro
 }
 
 /*
- * The usage that measures make, as a list of CTEs that ends with "wanted"
+ * The usage that measures make, as a list of CTEs that ends with "expected"
  * (resource, account, dimensions, period_start, quantity).
  */
 void
@@ -535,7 +535,7 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition, const M
 	append_owners(sql, definition, scope, "complex");
 
 	aggregate = aggregate_of(definition, &having);
-	appendStringInfo(sql, ", wanted AS (SELECT x.resource, x.account, %s AS dimensions, "
+	appendStringInfo(sql, ", expected AS (SELECT x.resource, x.account, %s AS dimensions, "
 					 "x.period_start, %s AS quantity FROM (SELECT e.resource, e.account, "
 					 "%s AS period_start, ",
 					 jsonb_of(definition, "x"), aggregate,
@@ -597,7 +597,7 @@ meter_look_up_scope(const MeterDefinition *definition,
 
 /*
  * The usage of all resources in [from, to), from all rows of the logs, as
- * CTEs that end with "wanted".  The watermark is where events end.
+ * CTEs that end with "expected".  The watermark is where events end.
  */
 void
 meter_append_measures_of_all(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
@@ -621,7 +621,7 @@ char *
 meter_measure_difference(const char *ledger)
 {
 	return psprintf("SELECT w.resource, w.account, w.dimensions, w.period_start, w.quantity, 0 AS revisions "
-					"FROM wanted w UNION ALL %s", ledger);
+					"FROM expected w UNION ALL %s", ledger);
 }
 
 /*
@@ -644,10 +644,10 @@ meter_append_measure_states(StringInfo sql, const MeterDefinition *definition,
 					 "UNION ALL SELECT b.resource, NULL, b.unnamed_since FROM nameless b "
 					 "WHERE NOT EXISTS (SELECT FROM owners o WHERE o.resource = b.resource)",
 					 schema, meter);
-	if (scope->touched)
+	if (scope->affected)
 		/* whose last name was taken back */
 		appendStringInfo(sql,
-						 " UNION ALL SELECT s.resource, NULL, NULL FROM touched t JOIN %s._resource_state s "
+						 " UNION ALL SELECT s.resource, NULL, NULL FROM affected t JOIN %s._resource_state s "
 						 "ON s.resource = t.resource WHERE s.meter = %s AND s.account IS NOT NULL "
 						 "AND NOT EXISTS (SELECT FROM owners o WHERE o.resource = t.resource)",
 						 schema, meter);
@@ -676,7 +676,7 @@ meter_append_measure_states(StringInfo sql, const MeterDefinition *definition,
 						 "AND NOT EXISTS (SELECT FROM instants i WHERE i.resource = s.resource "
 						 "AND %s = s.dimensions))",
 						 schema, meter,
-						 scope->touched ? " AND s.resource IN (SELECT resource FROM touched)" : "",
+						 scope->affected ? " AND s.resource IN (SELECT resource FROM affected)" : "",
 						 array_of(definition, "i"));
 }
 
@@ -846,7 +846,7 @@ meter_append_measures_in_view(StringInfo sql,
 }
 
 /*
- * The measures e behind the usage of "touched" that meter_append_measures()
+ * The measures e behind the usage of "affected" that meter_append_measures()
  * asked for before: arrival, start_time, end_time, account as it is or empty,
  * payer, dimensions, part_begin, part_end, quantity and explanation.
  */

@@ -17,7 +17,7 @@ typedef struct MeterMeasureScope
 	const char *from;			/* usage from then on */
 	const char *to;				/* usage before then */
 	const char *named_to;		/* events before then say who owns what */
-	bool		touched;		/* only of the resources in "touched", each
+	bool		affected;		/* only of the resources in "affected", each
 								 * from its begin_at on */
 	int64		sealed;			/* look those up one by one among arrivals
 								 * before this; 0: read everything */

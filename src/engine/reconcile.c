@@ -178,7 +178,7 @@ append_checked(StringInfo sql, const MeterDefinition *definition,
 						 target->source, target->at, target->tolerance);
 }
 
-/* What each of those snapshots says of each resource that is touched. */
+/* What each of those snapshots says of each resource that is affected. */
 static void
 append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 {
@@ -188,7 +188,7 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 	appendStringInfoString(sql,
 						   "SELECT t.resource, c.source, c.at, c.tolerance, i.resource IS NOT NULL AS held, "
 						   "i.account, i.entity, i.offering, i.value, i.attributes, i.since, "
-						   "i.dimensions, i.measured FROM touched t CROSS JOIN checked c LEFT JOIN ");
+						   "i.dimensions, i.measured FROM affected t CROSS JOIN checked c LEFT JOIN ");
 	appendStringInfo(sql, "%s(SELECT e.*, ", few ? "LATERAL " : "");
 	meter_append_dimensions(sql, definition);
 	appendStringInfoString(sql, " AS dimensions, ");
@@ -224,12 +224,12 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 
 /*
  * Compare resources with snapshots from an instant on, and log what they
- * find, unless it is only to be seen.  `touched` is a query of the resources;
+ * find, unless it is only to be seen.  `affected` is a query of the resources;
  * `carried` says that all that is looked at is at or after the watermark.
  * The result has the corrections, and before them a row of counts.
  */
 static void
-compare(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
+compare(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
 		const char *from, bool carried, const Target *target, bool few,
 		int64 sealed, bool dry_run, Found *found)
 {
@@ -242,12 +242,12 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	StringInfoData sql;
 	bool		isnull;
 
-	scope.touched = "touched";
+	scope.affected = "affected";
 	scope.sealed = sealed;
 	scope.from = carried ? watermark : NULL;
 	scope.voids_from_log = true;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (%s), checked AS MATERIALIZED (", touched);
+	appendStringInfo(&sql, "WITH affected AS MATERIALIZED (%s), checked AS MATERIALIZED (", affected);
 	append_checked(&sql, definition, from, target);
 	appendStringInfoString(&sql, "), said AS MATERIALIZED (");
 	append_said(&sql, definition, few);
@@ -258,7 +258,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 						   METER_EVENT_COLUMNS("x") ") AS list FROM ("
 						   "SELECT v.resource, " METER_EVENT_COLUMNS("v") " FROM events v ");
 	if (carried)
-		appendStringInfo(&sql, "UNION ALL SELECT r.resource, " METER_CARRIED " FROM touched t "
+		appendStringInfo(&sql, "UNION ALL SELECT r.resource, " METER_CARRIED " FROM affected t "
 						 "CROSS JOIN LATERAL (SELECT * FROM %s._resource_state s WHERE s.meter = %s "
 						 "AND s.resource = t.resource OFFSET 0) r ", schema, meter);
 	appendStringInfo(&sql, "UNION ALL SELECT s.resource, CASE WHEN %s THEN "
@@ -276,7 +276,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	/* name what is to be logged after what it is about */
 	appendStringInfo(&sql,
 					 "spoken AS MATERIALIZED (SELECT d.resource, f.* FROM findings d, unnest(d.list) f), "
-					 "wanted AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
+					 "needed AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
 					 "f.effect_to, greatest(f.alive, b.alive) AS alive, f.absent, k.kind, s.account, "
 					 "CASE WHEN s.held THEN coalesce(s.entity, %s) ELSE %s END AS entity, "
 					 "s.offering, s.value, s.since, s.attributes, s.tolerance, "
@@ -304,25 +304,25 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 						 "w.offering, w.value, coalesce(w.attributes, '{}') || jsonb_strip_nulls(jsonb_build_object("
 						 "'meter', %s::text, 'since', w.since, 'alive', w.alive, 'absent', w.absent, 'tolerance', "
 						 "CASE WHEN w.since IS NOT NULL AND w.tolerance <> '1 minute' THEN extract(epoch FROM w.tolerance) END)) "
-						 "FROM wanted w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource "
+						 "FROM needed w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource "
 						 "AND l.id = w.id AND l.source = w.source AND l.\"time\" = w.at) "
 						 "ORDER BY w.at, w.resource RETURNING 1)",
 						 schema, meter, schema);
 	appendStringInfo(&sql,
 					 " SELECT NULL::text AS resource, NULL::text AS problem, NULL::text AS correction, "
 					 "NULL::timestamptz AS \"time\", %s + (SELECT count(*) FROM spoken WHERE was_active AND effect <> 'foreign' AND %s), "
-					 "(SELECT count(*) FROM wanted WHERE kind = 'start' AND effect <> 'evidence' AND %s), "
-					 "(SELECT count(*) FROM wanted WHERE kind = 'stop' AND effect <> 'evidence' AND %s), "
-					 "(SELECT count(*) FROM wanted WHERE kind = 'change' AND %s), %s, "
+					 "(SELECT count(*) FROM needed WHERE kind = 'start' AND effect <> 'evidence' AND %s), "
+					 "(SELECT count(*) FROM needed WHERE kind = 'stop' AND effect <> 'evidence' AND %s), "
+					 "(SELECT count(*) FROM needed WHERE kind = 'change' AND %s), %s, "
 					 "(SELECT count(*) FROM spoken WHERE effect = 'foreign' AND %s)",
 					 !carried || target == NULL ? "0" :
 					 psprintf("(SELECT count(*) FROM %s._resource_state r WHERE r.meter = %s AND r.active "
-							  "AND r.source = %s AND NOT EXISTS (SELECT FROM touched t WHERE t.resource = r.resource)%s)",
+							  "AND r.source = %s AND NOT EXISTS (SELECT FROM affected t WHERE t.resource = r.resource)%s)",
 							  schema, meter, target->source,
 							  target->unread == NULL ? "" :
 							  psprintf(" AND r.resource NOT IN (%s)", target->unread)),
 					 of_target, of_target, of_target, of_target,
-					 dry_run ? "(SELECT count(*) FROM wanted)" : "(SELECT count(*) FROM logged)",
+					 dry_run ? "(SELECT count(*) FROM needed)" : "(SELECT count(*) FROM logged)",
 					 of_target);
 	if (target != NULL)
 		appendStringInfo(&sql,
@@ -332,7 +332,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	if (target != NULL)
 	{
 		appendStringInfoString(&sql, CORRECTION);
-		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0, 0 FROM wanted w "
+		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0, 0 FROM needed w "
 							   "ORDER BY w.at, w.resource)");
 	}
 	meter_execute(sql.data, SPI_OK_SELECT);
@@ -358,12 +358,12 @@ any_snapshot(const MeterDefinition *definition)
 }
 
 /*
- * Compare resources again, from an instant on: `touched` is a query of them.
+ * Compare resources again, from an instant on: `affected` is a query of them.
  * True if there were observations to log.  Within a session of the owner's.
  */
 bool
-meter_compare_touched(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
-					  const char *from)
+meter_compare_affected(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
+					   const char *from)
 {
 	Found		found;
 	bool		isnull;
@@ -374,13 +374,13 @@ meter_compare_touched(const MeterDefinition *definition, const MeterProgress *pr
 		return false;
 	meter_execute(psprintf("SELECT (SELECT count(*) FROM (%s) t), "
 						   "(SELECT count(*) + 2 FROM %s.snapshot WHERE at >= %s)",
-						   touched, quote_identifier(definition->stream), from),
+						   affected, quote_identifier(definition->stream), from),
 				  SPI_OK_SELECT);
 	count = DatumGetInt64(meter_result(0, 1, &isnull));
 	if (count == 0)
 		return false;
 	lookups = count * DatumGetInt64(meter_result(0, 2, &isnull));
-	compare(definition, progress, touched, from, false, NULL, lookups <= FEW_LOOKUPS,
+	compare(definition, progress, affected, from, false, NULL, lookups <= FEW_LOOKUPS,
 			meter_sealed_for(definition, count), false, &found);
 	return found.observations > 0;
 }
@@ -415,9 +415,9 @@ meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *pr
 		return false;
 	from = psprintf("%s::timestamptz",
 					quote_literal_cstr(meter_result_text(0, 1)));
-	return meter_compare_touched(definition, progress,
-								 psprintf("SELECT DISTINCT e.resource FROM %s",
-										  arrived.data), from);
+	return meter_compare_affected(definition, progress,
+								  psprintf("SELECT DISTINCT e.resource FROM %s",
+										   arrived.data), from);
 }
 
 /*
@@ -429,7 +429,7 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	StringInfoData touched;
+	StringInfoData affected;
 	char	   *missing;
 	char	   *from;
 	bool		observations;
@@ -446,14 +446,14 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 		return false;
 	from = psprintf("%s::timestamptz",
 					quote_literal_cstr(meter_result_text(0, 1)));
-	initStringInfo(&touched);
-	appendStringInfo(&touched, "SELECT e.resource FROM %s.inventory e WHERE e.at >= %s AND ",
+	initStringInfo(&affected);
+	appendStringInfo(&affected, "SELECT e.resource FROM %s.inventory e WHERE e.at >= %s AND ",
 					 schema, from);
-	append_concerned(&touched, definition);
-	appendStringInfo(&touched, " UNION SELECT e.resource FROM %s.event e WHERE ",
+	append_concerned(&affected, definition);
+	appendStringInfo(&affected, " UNION SELECT e.resource FROM %s.event e WHERE ",
 					 schema);
-	meter_append_action_filter(&touched, definition);
-	observations = meter_compare_touched(definition, progress, touched.data, from);
+	meter_append_action_filter(&affected, definition);
+	observations = meter_compare_affected(definition, progress, affected.data, from);
 	meter_execute(psprintf("INSERT INTO %s._compared (meter, source, at) SELECT %s, n.source, n.at FROM %s",
 						   schema, meter, missing), SPI_OK_INSERT);
 	return observations;
@@ -620,17 +620,17 @@ static void
 compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
 			   Target *target, bool dry_run, Found *found)
 {
-	StringInfoData touched;
+	StringInfoData affected;
 	char	   *unread;
 	Found		rest;
 	bool		isnull;
 
-	initStringInfo(&touched);
+	initStringInfo(&affected);
 	target->unread = NULL;
 	if (!progress->has_watermark || target->instant < progress->watermark)
 	{
-		append_all_suspects(&touched, definition, target);
-		compare(definition, progress, touched.data, target->at, false, target, false, 0,
+		append_all_suspects(&affected, definition, target);
+		compare(definition, progress, affected.data, target->at, false, target, false, 0,
 				dry_run, found);
 		return_corrections(fcinfo);
 		return;
@@ -644,12 +644,12 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 				  SPI_OK_SELECT);
 	if (DatumGetInt64(meter_result(0, 1, &isnull)) > 0)
 		target->unread = unread;
-	append_suspects(&touched, definition, progress, target);
+	append_suspects(&affected, definition, progress, target);
 	/* after a while, few of many are under suspicion */
 	compare(definition, progress,
-			target->unread == NULL ? touched.data :
+			target->unread == NULL ? affected.data :
 			psprintf("SELECT s.resource FROM (%s) s WHERE s.resource NOT IN (%s)",
-					 touched.data, unread),
+					 affected.data, unread),
 			target->at, true, target, true, 0, dry_run, found);
 	return_corrections(fcinfo);
 	if (target->unread != NULL)

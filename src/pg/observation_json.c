@@ -35,9 +35,9 @@ digits(const char **at, const char *end, int count, int *number)
 
 /* One character that must be there. */
 static bool
-literally(const char **at, const char *end, char wanted)
+literally(const char **at, const char *end, char expected)
 {
-	return *at < end && *(*at)++ == wanted;
+	return *at < end && *(*at)++ == expected;
 }
 
 /*

@@ -385,7 +385,7 @@ meter_slot_abandon(const MeterSlotRef *ref, TimestampTz before)
 	return abandoned;
 }
 
-/* Begins the turn that was reserved.  False when it is no longer wanted. */
+/* Begins the turn that was reserved.  False when the turn is no longer to be made. */
 bool
 meter_slot_attach(const MeterSlotRef *ref)
 {

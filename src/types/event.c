@@ -388,13 +388,13 @@ meter_event_get(PG_FUNCTION_ARGS)
 {
 	MeterUsageEvent event;
 	text	   *name = PG_GETARG_TEXT_PP(1);
-	MeterAttr	wanted = meter_event_from_server(VARDATA_ANY(name),
+	MeterAttr	sought = meter_event_from_server(VARDATA_ANY(name),
 												 VARSIZE_ANY_EXHDR(name));
 	MeterAttr	value;
 	int			i;
 
 	get_event(fcinfo, 0, &event);
-	if (meter_text_is(wanted, "time"))
+	if (meter_text_is(sought, "time"))
 	{
 		char	   *instant = palloc(METER_INSTANT_SIZE);
 
@@ -404,7 +404,7 @@ meter_event_get(PG_FUNCTION_ARGS)
 	}
 	for (i = 0; i < METER_NFIELDS; i++)
 	{
-		if (meter_text_is(wanted, meter_field_names[i]))
+		if (meter_text_is(sought, meter_field_names[i]))
 		{
 			if (MeterAttrIsNull(event.fields[i]))
 				PG_RETURN_NULL();
@@ -412,7 +412,7 @@ meter_event_get(PG_FUNCTION_ARGS)
 		}
 	}
 
-	if (!meter_attributes_find(event.fields[METER_ATTRIBUTES], wanted, &value))
+	if (!meter_attributes_find(event.fields[METER_ATTRIBUTES], sought, &value))
 		PG_RETURN_NULL();
 	value = meter_json_text(value);
 	if (MeterAttrIsNull(value))
