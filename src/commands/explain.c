@@ -113,19 +113,20 @@ append_event_rows(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, v.value, NULL, "
-					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' WHEN 'c' THEN 'changes' "
+					 "CASE v.kind WHEN " METER_SQL_KIND(START) " THEN 'starts' WHEN " METER_SQL_KIND(STOP)
+					 " THEN 'stops' WHEN " METER_SQL_KIND(CHANGE) " THEN 'changes' "
 					 "ELSE meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) END || "
-					 "CASE WHEN v.kind IN ('s', 'p') AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
-					 "AND w.kind IN ('s', 'p') AND w.kind <> v.kind) "
-					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN 's' THEN 'stop' ELSE 'start' END) "
-					 "WHEN v.kind = 's' AND %s THEN ', but it was running already' "
-					 "WHEN v.kind = 'p' AND NOT %s THEN ', but it was not running' ELSE '' END, e.arrival "
+					 "CASE WHEN " METER_IS_START_OR_STOP("v.kind") " AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
+					 "AND " METER_IS_START_OR_STOP("w.kind") " AND w.kind <> v.kind) "
+					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN " METER_SQL_KIND(START) " THEN 'stop' ELSE 'start' END) "
+					 "WHEN " METER_IS_KIND("v.kind", START) " AND %s THEN ', but it was running already' "
+					 "WHEN " METER_IS_KIND("v.kind", STOP) " AND NOT %s THEN ', but it was not running' ELSE '' END, e.arrival "
 					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
 					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
 					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') "
 	/* what a later snapshot says of the period */
-					 "OR (v.kind IN ('g', 'h') AND v.at >= %s AND "
-					 METER_REACH("v.observation", "v.at", "v.kind = 'g'") " < %s) ",
+					 "OR (" METER_IS_LOGGED_OBSERVATION("v.kind") " AND v.at >= %s AND "
+					 METER_REACH("v.observation", "v.at", METER_IS_KIND("v.kind", LOGGED_ABSENT)) " < %s) ",
 					 was_open, was_open, quote_identifier(definition->stream), end_literal,
 					 begin_literal, end_literal, end_literal);
 }

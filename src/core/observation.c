@@ -34,8 +34,8 @@ observation_cmp(const MeterEvents *events, const MeterObservation *a,
 	}
 	if (a->standing != b->standing)
 		return a->standing < b->standing ? -1 : 1;
-	if (a->held != b->held)
-		return a->held ? 1 : -1;
+	if (a->present != b->present)
+		return a->present ? 1 : -1;
 	if (a->since != b->since)
 		return a->since < b->since ? -1 : 1;
 	if (a->alive != b->alive)
@@ -147,7 +147,7 @@ is_owner(MeterWalk *walk, const MeterObservation *observation)
 	MeterAttr	source = walk->events->sources[observation->source - 1];
 
 	/* nothing real has happened to it: it is theirs who name it first */
-	if (MeterAttrIsNull(walk->state.source) && observation->held &&
+	if (MeterAttrIsNull(walk->state.source) && observation->present &&
 		observation->standing != METER_KNOWN)
 		walk->state.source = source;
 	return meter_attr_equal(walk->state.source, source);
@@ -165,7 +165,7 @@ meter_walk_known(MeterWalk *walk)
 
 		if (known->standing != METER_KNOWN || !is_owner(walk, known))
 			continue;
-		if (!known->held)
+		if (!known->present)
 		{
 			walk->snapshot_absent = Max(walk->snapshot_absent, known->time);
 			if (!walk->state.open && known->time > walk->state.absent)
@@ -196,9 +196,12 @@ needed(MeterWalk *walk, int32 witness)
 		observation->effect = METER_EVIDENCE;
 }
 
-/* The last snapshot in the run that held it, before an instant. */
+/*
+ * Find the last snapshot before an instant that had the resource, of those
+ * within the run.
+ */
 static int64
-last_held(const MeterWalk *walk, int64 before)
+last_seen(const MeterWalk *walk, int64 before)
 {
 	int32		i;
 
@@ -283,7 +286,7 @@ observe_absence(MeterWalk *walk, int32 number)
 		int64		end = walk->state.alive;
 
 		if (observation->standing == METER_CANDIDATE)
-			observation->alive = last_held(walk, observation->time);
+			observation->alive = last_seen(walk, observation->time);
 		if (observation->alive >= walk->state.since &&
 			observation->alive <= observation->time)
 			end = Max(end, observation->alive);
@@ -356,7 +359,7 @@ observe_running(MeterWalk *walk, MeterObservation *observation, int32 number)
 			}
 		}
 		if (observation->standing == METER_CANDIDATE)
-			observation->alive = last_held(walk, observation->since);
+			observation->alive = last_seen(walk, observation->since);
 		else if (witness >= 0 && last > observation->alive)
 			needed(walk, witness);
 		if (observation->alive >= walk->state.since &&
@@ -427,7 +430,7 @@ meter_walk_observation(MeterWalk *walk, int32 number)
 	observation->spoke = is_owner(walk, observation);
 	if (!observation->spoke)
 		return;
-	if (!observation->held)
+	if (!observation->present)
 		observe_absence(walk, number);
 	else
 	{

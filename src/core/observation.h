@@ -29,21 +29,22 @@ typedef enum MeterStanding
 } MeterStanding;
 
 /*
- * At `time` a source's snapshot held the resource, or did not.  Instants that
- * nothing is known of are METER_BEGIN.
+ * The snapshot of a source at `time` had the resource, or had not.  Instants
+ * of which nothing is known are METER_BEGIN.
  */
 typedef struct MeterObservation
 {
 	int64		time;
-	bool		held;
+	bool		present;
 	uint8		standing;		/* MeterStanding */
 	uint16		source;			/* number, see meter_events_source() */
 	uint32		attrs;			/* record in the arena of the events */
-	int64		since;			/* held: when it began to run */
+	int64		since;			/* present: when the run began */
 	int64		tolerance;		/* by which `since` may be off */
-	int64		alive;			/* the last snapshot that held it: before
-								 * `since`, or if not held before `time` */
-	int64		absent;			/* held: the last snapshot without it */
+	int64		alive;			/* the last snapshot that had the resource,
+								 * before `since`, or where the resource is
+								 * not present before `time` */
+	int64		absent;			/* present: the last snapshot without it */
 
 	/* what came of it */
 	bool		spoke;			/* the resource is its source's */

@@ -106,11 +106,11 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	appendStringInfo(&sql,
 					 "min(e.begin_at) AS begin_at, min(e.at) FILTER (WHERE e.account <> '') AS named, "
 					 "min(least(e.at, meter_internal.observation_instant(e.observation, 'since'))) AS earliest, "
-					 "min(" METER_REACH("e.observation", "e.at", "e.kind = 'g'")
-					 ") FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= e.first) AS reach FROM ("
+					 "min(" METER_REACH("e.observation", "e.at", METER_IS_KIND("e.kind", LOGGED_ABSENT))
+					 ") FILTER (WHERE " METER_IS_LOGGED_OBSERVATION("e.kind") " AND e.at >= e.first) AS reach FROM ("
 					 "SELECT v.resource, " METER_EVENT_COLUMNS("v") ", t.first, t.begin_at "
 					 "FROM events v JOIN affected t ON t.resource = v.resource UNION ALL "
-					 "SELECT t.resource, 'x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, NULL, NULL, NULL, "
+					 "SELECT t.resource, " METER_SQL_KIND(CARRIED_CLOSED) ", NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, NULL, NULL, NULL, "
 					 "t.first, t.begin_at FROM affected t%s) e GROUP BY e.resource) n)",
 					 definition->ndimensions,
 					 TIMESTAMP_IS_NOBEGIN(definition->boundary) ? "" :

@@ -159,9 +159,11 @@ static void
 append_columns(StringInfo sql, const MeterDefinition *definition)
 {
 	appendStringInfo(sql,
-					 "e.resource, CASE WHEN e.action = ANY (%s) THEN 's' "
-					 "WHEN e.action = ANY (%s) THEN 'p' WHEN e.action = ANY (%s) THEN 'c' "
-					 "WHEN e.action = 'reconciled:stop' THEN 'g' ELSE 'h' END::\"char\" AS kind, "
+					 "e.resource, CASE WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(START)
+					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(STOP)
+					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(CHANGE)
+					 " WHEN e.action = 'reconciled:stop' THEN " METER_SQL_KIND(LOGGED_ABSENT)
+					 " ELSE " METER_SQL_KIND(LOGGED_PRESENT) " END::\"char\" AS kind, "
 					 "e.\"time\" AS at, e.account, ",
 					 meter_text_array_literal(definition->starts),
 					 meter_text_array_literal(definition->stops),
@@ -398,11 +400,11 @@ meter_append_before(StringInfo sql, const MeterDefinition *definition,
 					const char *instant)
 {
 	appendStringInfo(sql,
-					 "coalesce(" METER_TIMELINE("e") " FILTER (WHERE e.kind IN ('o', 'x') OR e.at < %s), "
-					 "(SELECT meter_internal.settle_timeline('x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), "
-					 "NULL, NULL, NULL, NULL, NULL))) AS before, bool_or(e.kind = 'o' OR e.at < %s) AS began, "
-					 "max(e.at) FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= %s AND "
-					 METER_REACH("e.observation", "e.at", "e.kind = 'g'") " < %s) AS straddles, ",
+					 "coalesce(" METER_TIMELINE("e") " FILTER (WHERE " METER_IS_CARRIED("e.kind") " OR e.at < %s), "
+					 "(SELECT meter_internal.settle_timeline(" METER_SQL_KIND(CARRIED_CLOSED) ", NULL, NULL, array_fill(NULL::text, ARRAY[%d]), "
+					 "NULL, NULL, NULL, NULL, NULL))) AS before, bool_or(" METER_IS_KIND("e.kind", CARRIED_OPEN) " OR e.at < %s) AS began, "
+					 "max(e.at) FILTER (WHERE " METER_IS_LOGGED_OBSERVATION("e.kind") " AND e.at >= %s AND "
+					 METER_REACH("e.observation", "e.at", METER_IS_KIND("e.kind", LOGGED_ABSENT)) " < %s) AS straddles, ",
 					 instant, definition->ndimensions, instant, instant,
 					 instant);
 }

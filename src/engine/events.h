@@ -10,6 +10,7 @@
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "engine/row_kind.h"
 
 /*
  * The columns of "events" but for resource and arrival, which come first and
@@ -21,7 +22,8 @@
 #define METER_TIMELINE(x) \
 	"meter_internal.settle_timeline(" METER_EVENT_COLUMNS(x) ")"
 #define METER_CARRIED \
-	"CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\" AS kind, r.since AS at, " \
+	"CASE WHEN r.active THEN " METER_SQL_KIND(CARRIED_OPEN) " ELSE " METER_SQL_KIND(CARRIED_CLOSED) \
+	" END::\"char\" AS kind, r.since AS at, " \
 	"r.account, r.dimensions, r.value, r.alive, r.absent, r.source, NULL::jsonb"
 
 /* A row e of the log that says what a snapshot showed. */

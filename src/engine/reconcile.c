@@ -186,7 +186,7 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 	const char *meter = quote_literal_cstr(definition->name);
 
 	appendStringInfoString(sql,
-						   "SELECT t.resource, c.source, c.at, c.tolerance, i.resource IS NOT NULL AS held, "
+						   "SELECT t.resource, c.source, c.at, c.tolerance, i.resource IS NOT NULL AS present, "
 						   "i.account, i.entity, i.offering, i.value, i.attributes, i.since, "
 						   "i.dimensions, i.measured FROM affected t CROSS JOIN checked c LEFT JOIN ");
 	appendStringInfo(sql, "%s(SELECT e.*, ", few ? "LATERAL " : "");
@@ -262,8 +262,8 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 						 "CROSS JOIN LATERAL (SELECT * FROM %s._resource_state s WHERE s.meter = %s "
 						 "AND s.resource = t.resource OFFSET 0) r ", schema, meter);
 	appendStringInfo(&sql, "UNION ALL SELECT s.resource, CASE WHEN %s THEN "
-					 "CASE WHEN s.held THEN 'K' ELSE 'k' END ELSE "
-					 "CASE WHEN s.held THEN 'H' ELSE 'G' END END::\"char\", "
+					 "CASE WHEN s.present THEN " METER_SQL_KIND(KNOWN_PRESENT) " ELSE " METER_SQL_KIND(KNOWN_ABSENT) " END ELSE "
+					 "CASE WHEN s.present THEN " METER_SQL_KIND(CANDIDATE_PRESENT) " ELSE " METER_SQL_KIND(CANDIDATE_ABSENT) " END END::\"char\", "
 					 "s.at, s.account, coalesce(s.dimensions, array_fill(NULL::text, ARRAY[%d])), "
 					 "s.measured, NULL, NULL, s.source, jsonb_build_object('since', s.since, "
 					 "'tolerance', extract(epoch FROM s.tolerance)) FROM said s) x GROUP BY x.resource), ",
@@ -278,11 +278,11 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 "spoken AS MATERIALIZED (SELECT d.resource, f.* FROM findings d, unnest(d.list) f), "
 					 "needed AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
 					 "f.effect_to, greatest(f.alive, b.alive) AS alive, f.absent, k.kind, s.account, "
-					 "CASE WHEN s.held THEN coalesce(s.entity, %s) ELSE %s END AS entity, "
+					 "CASE WHEN s.present THEN coalesce(s.entity, %s) ELSE %s END AS entity, "
 					 "s.offering, s.value, s.since, s.attributes, s.tolerance, "
 					 "format('reconciled:%%s:%%s:%%s', k.kind, to_char(f.at, 'YYYY-MM-DD\"T\"HH24:MI:SS.USTZH'), %s) AS id "
 					 "FROM spoken f JOIN said s ON s.resource = f.resource AND s.source = f.source AND s.at = f.at "
-					 "CROSS JOIN LATERAL (SELECT CASE WHEN NOT s.held THEN 'stop' WHEN f.effect = 'changes' THEN 'change' "
+					 "CROSS JOIN LATERAL (SELECT CASE WHEN NOT s.present THEN 'stop' WHEN f.effect = 'changes' THEN 'change' "
 					 "ELSE 'start' END AS kind) k "
 	/* the run before the gap may have been seen long ago */
 					 "LEFT JOIN LATERAL (SELECT p.at AS alive FROM %s.snapshot p "

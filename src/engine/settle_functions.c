@@ -37,24 +37,12 @@
 #include "core/pairing.h"
 #include "core/rounding.h"
 #include "core/timeline_builder.h"
+#include "engine/row_kind.h"
 #include "pg/arguments.h"
 #include "pg/observation_json.h"
 #include "pg/quantity.h"
 #include "pg/timezone.h"
 #include "types/transaction_id.h"
-
-/* Kinds of rows that go into the aggregate. */
-#define KIND_START			's'
-#define KIND_STOP			'p'
-#define KIND_CHANGE			'c'
-#define KIND_CARRIED_OPEN	'o'
-#define KIND_CARRIED_CLOSED	'x'
-#define KIND_HELD			'h' /* an observation: it ran */
-#define KIND_GONE			'g' /* an observation: it did not */
-#define KIND_CANDIDATE_HELD	'H' /* the same, but not logged */
-#define KIND_CANDIDATE_GONE	'G'
-#define KIND_KNOWN_HELD		'K' /* the same, from before the carried state */
-#define KIND_KNOWN_GONE		'k'
 
 /* One resource being collected; lives in the aggregate's context. */
 typedef struct Collected
@@ -158,7 +146,7 @@ row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
 
 /* Add a row that is what a snapshot says; false if there are too many. */
 static bool
-add_observation(FunctionCallInfo fcinfo, Collected *collected, char kind,
+add_observation(FunctionCallInfo fcinfo, Collected *collected, MeterRowKind kind,
 				const MeterAttr *attrs)
 {
 	MeterObservation observation;
@@ -166,10 +154,10 @@ add_observation(FunctionCallInfo fcinfo, Collected *collected, char kind,
 
 	memset(&observation, 0, sizeof(observation));
 	observation.time = PG_GETARG_TIMESTAMPTZ(2);
-	observation.held = kind == KIND_HELD || kind == KIND_CANDIDATE_HELD ||
-		kind == KIND_KNOWN_HELD;
-	observation.standing = kind == KIND_HELD || kind == KIND_GONE ? METER_LOGGED :
-		kind == KIND_KNOWN_HELD || kind == KIND_KNOWN_GONE ? METER_KNOWN :
+	observation.present = kind == METER_ROW_LOGGED_PRESENT || kind == METER_ROW_CANDIDATE_PRESENT ||
+		kind == METER_ROW_KNOWN_PRESENT;
+	observation.standing = kind == METER_ROW_LOGGED_PRESENT || kind == METER_ROW_LOGGED_ABSENT ? METER_LOGGED :
+		kind == METER_ROW_KNOWN_PRESENT || kind == METER_ROW_KNOWN_ABSENT ? METER_KNOWN :
 		METER_CANDIDATE;
 	observation.source = row_source(fcinfo, 8, &collected->events);
 	observation.alive = observation.absent = observation.since = METER_BEGIN;
@@ -202,7 +190,7 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 	Collected  *collected;
 	MeterAttr  *attrs;
 	int32		natts;
-	char		kind;
+	MeterRowKind kind;
 	bool		added = true;
 
 	if (!AggCheckCallContext(fcinfo, &context))
@@ -211,7 +199,7 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("kind and dimensions must not be null")));
-	kind = PG_GETARG_CHAR(1);
+	kind = (MeterRowKind) PG_GETARG_CHAR(1);
 	attrs = row_attrs(fcinfo, 3, PG_GETARG_ARRAYTYPE_P(4), 5, &natts);
 
 	before = MemoryContextSwitchTo(context);
@@ -229,17 +217,17 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 
 	switch (kind)
 	{
-		case KIND_START:
-		case KIND_STOP:
-		case KIND_CHANGE:
+		case METER_ROW_START:
+		case METER_ROW_STOP:
+		case METER_ROW_CHANGE:
 			if (PG_ARGISNULL(2) ||
 				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("an event must have a finite time")));
 			added = meter_events_add(&collected->events,
-									 kind == KIND_START ? METER_START :
-									 kind == KIND_STOP ? METER_STOP :
+									 kind == METER_ROW_START ? METER_START :
+									 kind == METER_ROW_STOP ? METER_STOP :
 									 METER_CHANGE,
 									 PG_GETARG_TIMESTAMPTZ(2), attrs);
 			if (added)
@@ -251,12 +239,12 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 					source;
 			}
 			break;
-		case KIND_HELD:
-		case KIND_GONE:
-		case KIND_CANDIDATE_HELD:
-		case KIND_CANDIDATE_GONE:
-		case KIND_KNOWN_HELD:
-		case KIND_KNOWN_GONE:
+		case METER_ROW_LOGGED_PRESENT:
+		case METER_ROW_LOGGED_ABSENT:
+		case METER_ROW_CANDIDATE_PRESENT:
+		case METER_ROW_CANDIDATE_ABSENT:
+		case METER_ROW_KNOWN_PRESENT:
+		case METER_ROW_KNOWN_ABSENT:
 			if (PG_ARGISNULL(2) ||
 				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 				ereport(ERROR,
@@ -264,14 +252,14 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 						 errmsg("an observation must have a finite time")));
 			added = add_observation(fcinfo, collected, kind, attrs);
 			break;
-		case KIND_CARRIED_OPEN:
-		case KIND_CARRIED_CLOSED:
+		case METER_ROW_CARRIED_OPEN:
+		case METER_ROW_CARRIED_CLOSED:
 			if (collected->carried)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("a resource has two carried states")));
 			collected->carried = true;
-			collected->state.open = kind == KIND_CARRIED_OPEN;
+			collected->state.open = kind == METER_ROW_CARRIED_OPEN;
 			collected->state.since = PG_ARGISNULL(2) ? 0 :
 				PG_GETARG_TIMESTAMPTZ(2);
 			collected->state.alive = PG_ARGISNULL(6) ? collected->state.since :
@@ -532,7 +520,7 @@ meter_settle_findings_final(PG_FUNCTION_ARGS)
 
 		if (observation->standing != METER_CANDIDATE ||
 			(observation->spoke ? observation->effect == METER_AGREES &&
-			 !observation->was_open : !observation->held))
+			 !observation->was_open : !observation->present))
 			continue;
 		values[0] = attr_to_text(collected->events.sources[observation->source - 1],
 								 &nulls[0]);

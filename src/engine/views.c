@@ -147,12 +147,12 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 					 "CASE WHEN i.starts THEN 'it was running already' ELSE 'it was not running' END "
 					 "FROM (SELECT s.*, coalesce(lag(s.starts) OVER (PARTITION BY s.resource ORDER BY s.at), "
 					 "(SELECT f.active FROM %s._retention_state f WHERE f.meter = %s AND f.resource = s.resource), false) AS was_open "
-					 "FROM (SELECT v.resource, v.at, bool_or(v.kind = 's') AS starts, "
+					 "FROM (SELECT v.resource, v.at, bool_or(" METER_IS_KIND("v.kind", START) ") AS starts, "
 					 "min(v.arrival) AS arrival FROM (", meter, schema, meter);
 	meter_append_events_in_view(sql, definition, NULL, NULL);
 	appendStringInfo(sql,
-					 ") v WHERE v.kind IN ('s', 'p') GROUP BY v.resource, v.at "
-					 "HAVING bool_and(v.kind = 's') OR bool_and(v.kind = 'p')) s) i "
+					 ") v WHERE " METER_IS_START_OR_STOP("v.kind") " GROUP BY v.resource, v.at "
+					 "HAVING bool_and(" METER_IS_KIND("v.kind", START) ") OR bool_and(" METER_IS_KIND("v.kind", STOP) ")) s) i "
 					 "WHERE i.starts = i.was_open "
 					 "UNION ALL "
 					 "SELECT 'unknown account', %s::text, r.resource, r.unnamed_since, NULL, "

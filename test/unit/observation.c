@@ -32,7 +32,7 @@ typedef struct Said
 {
 	int			minute;
 	int			source;
-	bool		held;
+	bool		present;
 	int			since;			/* -1: not said */
 	int			label;
 	/* as it was logged */
@@ -99,7 +99,7 @@ timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
 				continue;
 			memset(&observation, 0, sizeof(observation));
 			observation.time = said->minute * METER_MINUTE;
-			observation.held = said->held;
+			observation.present = said->present;
 			observation.source = meter_events_source(all, meter_attr(sources[said->source], 1));
 			observation.since = said->since < 0 ? METER_BEGIN :
 				said->since * METER_MINUTE;
@@ -107,7 +107,7 @@ timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
 			observation.absent = said->logged ? said->absent : METER_BEGIN;
 			observation.standing = part != LOGGED_AND_CANDIDATES || said->logged ?
 				METER_LOGGED : METER_CANDIDATE;
-			set_attrs(attrs, said->held ? said->label : -1);
+			set_attrs(attrs, said->present ? said->label : -1);
 			check(meter_observations_add(all, &observation, attrs),
 				  "an observation fits");
 		}
@@ -210,7 +210,7 @@ one_history(void)
 	{
 		saids[i].minute = below(MINUTES);
 		saids[i].source = two && below(2);
-		saids[i].held = below(2);
+		saids[i].present = below(2);
 		saids[i].since = below(2) ? below(saids[i].minute + 1) : -1;
 		saids[i].label = below(4) - 1;
 		saids[i].logged = false;
