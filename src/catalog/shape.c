@@ -165,7 +165,9 @@ const MeterTableConstraint meter_table_constraints[] = {
 	{NULL, NULL}
 };
 
-/* The triggers that guard a stream; those of segments apart. */
+/*
+ * The triggers that guard the tables of a stream; those of segments are apart.
+ */
 const MeterGuard meter_guards[] = {
 	{"event", "guard_truncate", "TRUNCATE", "guard_log"},
 	{"measure", "guard_truncate", "TRUNCATE", "guard_log"},

@@ -5,7 +5,7 @@
 #ifndef METER_SHAPE_H
 #define METER_SHAPE_H
 
-/* A column; those of a table follow each other. */
+/* A column of a table; the columns of a table follow each other. */
 typedef struct MeterTableColumn
 {
 	const char *table;			/* NULL after the last */
@@ -20,7 +20,7 @@ typedef struct MeterTableConstraint
 	const char *definition;
 } MeterTableConstraint;
 
-/* A trigger that refuses what must not happen to a table. */
+/* A trigger that refuses changes to a table. */
 typedef struct MeterGuard
 {
 	const char *table;			/* NULL after the last */

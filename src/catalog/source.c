@@ -25,10 +25,16 @@
 #include "pg/spi.h"
 #include "pg/wake.h"
 
-/* A source is waited for unless it is silent for too long; $2 is the time. */
+/*
+ * The condition that a source s is waited for: unless it has been silent for
+ * too long; $2 is the time.
+ */
 #define WAITED_FOR "(s.idle_limit IS NULL OR $2 - s.heard_at <= s.idle_limit)"
 
-/* A source's name, which may be empty: so is that of rows that name none. */
+/*
+ * Return the name of a source, which may be empty, as it is for rows that name
+ * none.
+ */
 static char *
 source_arg(FunctionCallInfo fcinfo)
 {
@@ -36,9 +42,9 @@ source_arg(FunctionCallInfo fcinfo)
 }
 
 /*
- * Where the clock of a stream's sources is: the least of those that are not
- * idle.  False if one of them has not said anything yet, or none is left,
- * unless where they have been will do.
+ * Find the clock of the sources of a stream: the least of those that are not
+ * idle.  Returns false if one of these has not said anything yet, or if all
+ * are idle.  With `even_idle` the greatest clock counts where all are idle.
  */
 bool
 meter_source_clock(const char *stream, bool even_idle, TimestampTz *clock)
@@ -65,9 +71,9 @@ meter_source_clock(const char *stream, bool even_idle, TimestampTz *clock)
 }
 
 /*
- * Has a worker look soon, if a period of a meter may be due.  A hint, which
- * knows no time zones: in time the worker looks by itself.  Within a session
- * of the extension's owner.
+ * Wake a worker if a period of a meter may be due.  This is a hint that knows
+ * no time zones: the worker looks by itself in time.  Within a session of the
+ * extension's owner.
  */
 static void
 wake_if_due(const char *stream)
@@ -86,8 +92,8 @@ wake_if_due(const char *stream)
 }
 
 /*
- * A source has told all up to an instant.  One before its clock changes
- * nothing.
+ * Note that a source has told everything up to an instant.  An instant before
+ * its clock changes nothing.
  */
 void
 meter_source_seen(const char *stream, const char *source, TimestampTz at)
@@ -129,7 +135,9 @@ meter_source_seen(const char *stream, const char *source, TimestampTz at)
 	meter_session_end(&session);
 }
 
-/* All sources of a stream are heard from now on: none is idle yet. */
+/*
+ * Count all sources of a stream as heard just now, so that none is idle yet.
+ */
 void
 meter_sources_expect(const char *stream)
 {
@@ -144,7 +152,7 @@ meter_sources_expect(const char *stream)
 	meter_session_end(&session);
 }
 
-/* A stream has no sources any more. */
+/* Delete all sources of a stream. */
 void
 meter_sources_forget(const char *stream)
 {
@@ -159,8 +167,8 @@ meter_sources_forget(const char *stream)
 }
 
 /*
- * Whoever may log events of a stream may say how far they go: at worst, what
- * comes later is late.
+ * Check that the caller may say how far the events of a stream go.  Whoever
+ * may log them may: at worst, later ones are late.
  */
 static void
 check_may_report(const char *stream)

@@ -19,14 +19,17 @@
 #include "engine/step_state.h"
 #include "pg/meter_compat.h"
 
-/* The meters that are worked on. */
+/* List the meters that are worked on. */
 List *
 meter_active_meters(void)
 {
 	return meter_list_meters(NULL, NULL, true);
 }
 
-/* The stream or the meter asked for must be there, active, and the caller's. */
+/*
+ * List the meters to advance.  The stream or the meter asked for must be
+ * there, active, and the caller's.
+ */
 static List *
 meters_asked_for(char *stream, char *meter)
 {
@@ -71,7 +74,7 @@ meters_asked_for(char *stream, char *meter)
 	return allowed;
 }
 
-/* What advance() has done, and gives out row by row. */
+/* What advance() has done, which it returns row by row. */
 typedef struct Advanced
 {
 	List	   *refs;
@@ -81,8 +84,8 @@ typedef struct Advanced
 PG_FUNCTION_INFO_V1(meter_advance);
 
 /*
- * advance(stream, meter), and advance_step(stream, meter), which tells in a
- * column more if there is more to do: one step of each meter asked for
+ * advance(stream, meter), and advance_step(stream, meter), whose column "more"
+ * tells whether there is more to do: makes one step of each meter asked for
  */
 Datum
 meter_advance(PG_FUNCTION_ARGS)

@@ -36,7 +36,7 @@ enum
 	NARGS
 };
 
-/* A max_lateness must not ask for what the log has forgotten. */
+/* Check that a max_lateness does not reach behind the retention boundary. */
 static void
 check_max_lateness(const MeterDefinition *definition,
 				   const MeterProgress *progress, bool limited, int64 usec)
@@ -54,7 +54,7 @@ check_max_lateness(const MeterDefinition *definition,
 			 errhint("Rows older than that are held, whatever max_lateness is.")));
 }
 
-/* An until must be a boundary of periods that are not settled. */
+/* Check that a period begins at an until, and that it is not settled yet. */
 static void
 check_until(const MeterDefinition *definition, const MeterProgress *progress,
 			TimestampTz until)

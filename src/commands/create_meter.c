@@ -28,7 +28,10 @@
 
 #define MAX_NAME_BYTES	200
 
-/* A column of the measure log that value_from may name, for unique only. */
+/*
+ * Tell whether value_from may name a column of the measure log for the
+ * aggregate unique only.
+ */
 static bool
 is_text_column(const char *name)
 {
@@ -36,7 +39,7 @@ is_text_column(const char *name)
 		strcmp(name, "entity") == 0;
 }
 
-/* What a meter of measures takes its values from. */
+/* Check what a meter of measures takes its values from. */
 static void
 check_measure_value(const char *value_from, MeterAggregate aggregate)
 {
@@ -65,7 +68,7 @@ check_measure_value(const char *value_from, MeterAggregate aggregate)
 	}
 }
 
-/* What a meter takes its values from: the value, or an attribute. */
+/* Check what a meter takes its values from: the value, or an attribute. */
 static void
 check_value_from(const char *value_from, MeterAggregate aggregate)
 {
@@ -90,7 +93,7 @@ check_value_from(const char *value_from, MeterAggregate aggregate)
 	}
 }
 
-/* Actions in two lists that exclude each other. */
+/* Check that two lists have no action in common. */
 static void
 check_disjoint(char **a, int na, const char *awhat,
 			   char **b, int nb, const char *bwhat)
@@ -112,7 +115,7 @@ check_disjoint(char **a, int na, const char *awhat,
 	}
 }
 
-/* Actions that the engine keeps for itself. */
+/* Check that a list has no action that the engine keeps for itself. */
 static void
 check_not_reserved(char **actions, int count)
 {
@@ -154,7 +157,9 @@ check_actions(const Datum *values)
 	check_not_reserved(changes, nchanges);
 }
 
-/* Check the dimensions: columns that say something of usage, or attributes. */
+/*
+ * Check the dimensions: they are columns that describe usage, or attributes.
+ */
 static void
 check_dimensions(Datum dimensions, MeterAggregate aggregate)
 {
@@ -193,8 +198,9 @@ check_dimensions(Datum dimensions, MeterAggregate aggregate)
 }
 
 /*
- * Arguments that say how events are paired, rounded and counted mean nothing
- * to a meter of measures, whose quantities are in the measures' own units.
+ * Check that a meter of measures has no arguments that say how events are
+ * paired, rounded and counted: its quantities are in the units of the
+ * measures.
  */
 static void
 check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
@@ -247,7 +253,10 @@ check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
 														 Int32GetDatum(-1));
 }
 
-/* Check every argument of create_meter(); NULLs that are let be are not here. */
+/*
+ * Check every argument of create_meter().  Arguments that may be NULL, and
+ * are, are left out.
+ */
 static void
 check_definition(Datum *values, char *nulls)
 {
@@ -319,7 +328,10 @@ check_definition(Datum *values, char *nulls)
 				 errhint("A unit such as '1 minute' or '1 second' that the increment is a multiple of keeps them exact.")));
 }
 
-/* Insert the definition, or say that there is one already. */
+/*
+ * Insert a definition.  Returns false if there is a meter of that name
+ * already.
+ */
 static bool
 insert_definition(const char *stream, const char *name, Datum *values,
 				  const char *nulls, bool if_not_exists)
@@ -364,8 +376,8 @@ insert_definition(const char *stream, const char *name, Datum *values,
 }
 
 /*
- * What the ledger has under a meter's name must be in the same unit: numbers
- * of two would add up to nothing.  Within a session.
+ * Check that what the ledger has under a meter's name is in the same unit:
+ * quantities of two units cannot be added.  Within a session.
  */
 static void
 check_unit(const MeterDefinition *definition)
@@ -411,7 +423,7 @@ check_unit(const MeterDefinition *definition)
 				 errhint("A period of it may reach beyond since. Leave since out, so that all of it is settled anew, or use another name for the meter.")));
 }
 
-/* Remove what a meter keeps there.  Within a session. */
+/* Delete what a meter keeps about measures.  Within a session. */
 static void
 forget_measures(const char *stream, const char *meter)
 {
@@ -425,7 +437,7 @@ forget_measures(const char *stream, const char *meter)
 					  SPI_OK_DELETE);
 }
 
-/* Let a new meter begin at its since, or where the log does. */
+/* Let a new meter begin at its since, or where the log begins. */
 static void
 begin_progress(const MeterDefinition *definition)
 {

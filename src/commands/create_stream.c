@@ -26,7 +26,7 @@
 #include "pg/spi.h"
 #include "pg/wake.h"
 
-/* A name that can be a stream's. */
+/* Check that a name can be that of a stream. */
 static void
 check_name(const char *stream)
 {
@@ -72,7 +72,10 @@ create_table(const char *schema, const char *table, const char *options)
 	meter_execute(sql.data, SPI_OK_UTILITY);
 }
 
-/* The functions of the guards outlive the extension, as all of a stream. */
+/*
+ * The functions of the guards.  They outlive the extension, as the whole
+ * stream does.
+ */
 static const char *const guard_functions[] = {
 	"CREATE FUNCTION %1$s.guard_log() RETURNS trigger "
 	"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
@@ -92,7 +95,7 @@ static const char *const guard_functions[] = {
 	"END$guard$"
 };
 
-/* What stands on the tables: indexes, views and a way to store. */
+/* What stands on the tables: indexes, views and settings of storage. */
 static const char *const upon_tables[] = {
 	"CREATE VIEW %1$s.usage_total AS "
 	"SELECT meter, account, resource, dimensions, period_start, "
@@ -114,7 +117,7 @@ static const char *const upon_tables[] = {
 	"FROM %1$s.snapshot"
 };
 
-/* Run each of these for a stream. */
+/* Run each of these statements for a stream. */
 static void
 execute_all(const char *schema, const char *const *statements, int count)
 {
@@ -124,7 +127,7 @@ execute_all(const char *schema, const char *const *statements, int count)
 		meter_execute(psprintf(statements[i], schema), SPI_OK_UTILITY);
 }
 
-/* Is a table a log? */
+/* Tell whether a table is a log. */
 static bool
 is_log(const char *table)
 {
@@ -139,8 +142,8 @@ is_log(const char *table)
 }
 
 /*
- * Make all tables of a stream in a schema that is empty.  A log is made with
- * its first segments: the parent gives out arrivals.
+ * Make all tables of a stream in a schema that is empty.  A log gets its first
+ * segments at once, and its parent gives out arrivals.
  */
 static void
 create_tables(const char *stream)
@@ -172,7 +175,7 @@ create_tables(const char *stream)
 	execute_all(schema, upon_tables, lengthof(upon_tables));
 }
 
-/* What each object of a stream is for, for who looks at it with psql. */
+/* Comment on each object of a stream, for those who look at it with psql. */
 static void
 comment_tables(const char *stream)
 {
@@ -220,7 +223,7 @@ comment_tables(const char *stream)
 					  SPI_OK_UTILITY);
 }
 
-/* Write a row of the catalog that says that there is a stream. */
+/* Insert a row for a stream into the catalog. */
 static void
 insert_stream(const char *stream, Datum deduplication_window)
 {

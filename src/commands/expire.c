@@ -29,7 +29,7 @@
 #include "pg/now.h"
 #include "pg/spi.h"
 
-/* Up to which arrival all meters have looked at a log. */
+/* Return up to which arrival all meters have looked at a log. */
 static int64
 least_position(List *definitions, MeterLog log)
 {
@@ -84,7 +84,10 @@ drop_segment(const char *stream, const MeterSegment *segment)
 	pfree(row);
 }
 
-/* Expire a log, which these meters read: the number of segments dropped. */
+/*
+ * Expire a log, which these meters read.  Returns the number of segments
+ * dropped.
+ */
 static int64
 expire_log(const char *stream, MeterLog log, List *definitions,
 		   TimestampTz before)
@@ -143,7 +146,10 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 	return list_length(segments);
 }
 
-/* Is there a counter?  It needs the reading before. */
+/*
+ * Tell whether one of these meters is a counter, which needs the reading
+ * before.
+ */
 static bool
 any_counter(List *definitions)
 {
@@ -168,7 +174,7 @@ extern Datum meter_prune_inventory(PG_FUNCTION_ARGS);
 
 PG_FUNCTION_INFO_V1(meter_expire);
 
-/* expire(stream, before): the number of segments that were dropped */
+/* expire(stream, before): returns the number of segments that were dropped */
 Datum
 meter_expire(PG_FUNCTION_ARGS)
 {

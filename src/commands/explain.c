@@ -24,7 +24,7 @@
 #include "engine/measure_views.h"
 #include "pg/spi.h"
 
-/* What the ledger says of the row in question. */
+/* What the ledger says of the usage row in question. */
 typedef struct Row
 {
 	char	   *meter;
@@ -35,7 +35,7 @@ typedef struct Row
 	int64		settlement;
 } Row;
 
-/* Look up the row; an error if there is none. */
+/* Look up the usage row; raises an error if there is none. */
 static void
 find_row(const char *stream, Datum transaction_id, Row *row)
 {
@@ -64,8 +64,9 @@ find_row(const char *stream, Datum transaction_id, Row *row)
 }
 
 /*
- * The resource's timeline up to the end of the period, its runs, their spans
- * as they are and as they are billed, and the total: CTEs after "events".
+ * Append CTEs after "events": the resource's timeline up to the end of the
+ * period, its runs, their spans as they are and as they are billed, and the
+ * total.
  */
 static void
 append_spans(StringInfo sql, const MeterDefinition *definition,
@@ -102,7 +103,10 @@ append_spans(StringInfo sql, const MeterDefinition *definition,
 					 quote_literal_cstr(row->dimensions));
 }
 
-/* Rows of the events of what ran in the period, and of the one that names who pays. */
+/*
+ * Append rows for the events of what ran in the period, and for the event that
+ * names the account.
+ */
 static void
 append_event_rows(StringInfo sql, const MeterDefinition *definition,
 				  const char *begin_literal, const char *end_literal)
@@ -131,7 +135,7 @@ append_event_rows(StringInfo sql, const MeterDefinition *definition,
 					 begin_literal, end_literal, end_literal);
 }
 
-/* Rows of the spans as they are, then as they are billed. */
+/* Append rows for the spans as they are, then as they are billed. */
 static void
 append_span_rows(StringInfo sql, const MeterDefinition *definition,
 				 const Row *row)

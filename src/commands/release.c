@@ -25,7 +25,10 @@
 #include "pg/arguments.h"
 #include "pg/spi.h"
 
-/* Rows asked for by arrival must not lie before the retention boundary.  Within a session. */
+/*
+ * Check that no row asked for by its arrival lies before the retention
+ * boundary.  Within a session.
+ */
 static void
 check_release(const MeterDefinition *definition, const char *arrivals)
 {

@@ -23,8 +23,8 @@
 #include "pg/wake.h"
 
 /*
- * Move a log's sequence to or beyond the greatest arrival and every position,
- * so that no row comes to lie behind one.
+ * Move the sequence of a log to the greatest arrival and the greatest position
+ * or beyond, so that no new row lies behind one.
  */
 static void
 advance_sequence(const char *stream, const char *log, int64 position)
@@ -50,7 +50,7 @@ advance_sequence(const char *stream, const char *log, int64 position)
 					  SPI_OK_SELECT);
 }
 
-/* Work on a stream again. */
+/* Make a stream active again. */
 static void
 resume_stream(const char *stream)
 {
@@ -98,7 +98,7 @@ resume_stream(const char *stream)
 	meter_make_inbox(stream);
 }
 
-/* Make steps of a meter, or none. */
+/* Pause a meter, or resume it. */
 static void
 set_paused(const char *stream, const char *meter, bool paused)
 {

@@ -29,7 +29,7 @@
 #include "pg/spi.h"
 #include "pg/worker_slot.h"
 
-/* What is to be done when; NULL: not at all. */
+/* A job of pg_cron; without a schedule the job is to be removed. */
 typedef struct Job
 {
 	char	   *name;
@@ -39,7 +39,7 @@ typedef struct Job
 
 #define NJOBS 3
 
-/* The names of a stream's jobs, which tell them from all others. */
+/* Name the jobs of a stream; the names tell them from all others. */
 static void
 name_jobs(const char *stream, Job *jobs)
 {
@@ -48,7 +48,7 @@ name_jobs(const char *stream, Job *jobs)
 	jobs[2].name = psprintf("meter expire %s", stream);
 }
 
-/* The names as a list of literals. */
+/* Return the names of jobs as a list of literals. */
 static char *
 job_names(const Job *jobs)
 {
@@ -57,7 +57,7 @@ job_names(const Job *jobs)
 					quote_literal_cstr(jobs[2].name));
 }
 
-/* Does the server preload pg_cron? */
+/* Tell whether the server preloads pg_cron. */
 static bool
 cron_is_loaded(void)
 {
@@ -82,8 +82,9 @@ cron_is_loaded(void)
 }
 
 /*
- * What to do in the database that has the jobs, for the hint.  It may have a
- * stream of the same name, and jobs are known by theirs.
+ * Return statements for the hint, to run in the database that has pg_cron's
+ * jobs.  That database may have a stream of the same name, and jobs are known
+ * by their names.
  */
 static char *
 statements_elsewhere(const Job *jobs, const char *database)
@@ -104,7 +105,9 @@ statements_elsewhere(const Job *jobs, const char *database)
 	return text.data;
 }
 
-/* pg_cron must be there, with its jobs in this database, for the caller. */
+/*
+ * Check that pg_cron is there, with its jobs in this database, for the caller.
+ */
 static void
 check_cron(const Job *jobs)
 {
@@ -145,8 +148,8 @@ check_cron(const Job *jobs)
 }
 
 /*
- * Begin a session as the caller, who sees of all jobs no others than those
- * that row security shows.
+ * Begin a session as the caller, who sees only those jobs that row security
+ * shows.
  */
 static void
 begin_as_caller(MeterSession *session)
@@ -156,7 +159,10 @@ begin_as_caller(MeterSession *session)
 				  SPI_OK_SELECT);
 }
 
-/* Remove those of these jobs of the caller that have no schedule; returns how many there were. */
+/*
+ * Remove those of these jobs of the caller that have no schedule; returns how
+ * many there were.
+ */
 static uint64
 remove_jobs(const Job *jobs)
 {
@@ -178,7 +184,7 @@ remove_jobs(const Job *jobs)
 	return SPI_processed;
 }
 
-/* An argument that says when to do something. */
+/* Return an argument that says when to do something, or NULL. */
 static const char *
 schedule_arg(FunctionCallInfo fcinfo, int argument)
 {

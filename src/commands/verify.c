@@ -33,8 +33,9 @@
 #include "pg/spi.h"
 
 /*
- * The settled periods of a meter that overlap a range (NULL: all), as
- * literals; false if there are none.  The range is of whole periods.
+ * Return the settled periods of a meter that overlap a range (NULL: all), as
+ * literals.  The range is widened to whole periods.  Returns false if there
+ * are none.
  */
 static bool
 settled_window(const MeterDefinition *definition, const MeterProgress *progress, RangeType *during,
@@ -75,7 +76,7 @@ settled_window(const MeterDefinition *definition, const MeterProgress *progress,
 	return *from < *end;
 }
 
-/* The range in an argument, or NULL for everything. */
+/* Return the range in an argument, or NULL for everything. */
 static RangeType *
 range_arg(FunctionCallInfo fcinfo, int argument)
 {
@@ -83,8 +84,8 @@ range_arg(FunctionCallInfo fcinfo, int argument)
 }
 
 /*
- * The timelines of all resources from their events before the watermark, as
- * a list of CTEs that ends with "timelines".
+ * Append CTEs that end with "timelines": those of all resources from their
+ * events before the watermark.
  */
 static void
 append_timelines(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
@@ -115,7 +116,7 @@ append_timelines(StringInfo sql, const MeterDefinition *definition, const MeterP
 					 meter_timestamp_literal(from));
 }
 
-/* Show where the ledger of a meter differs. */
+/* Return rows that show where the ledger of a meter differs. */
 static void
 verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
 			 RangeType *during)

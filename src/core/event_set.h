@@ -28,7 +28,7 @@ typedef struct MeterEvent
 
 struct MeterObservation;
 
-/* So many events, and bytes of attributes, are held at most. */
+/* The most events, bytes of attributes and sources that one set holds. */
 #define METER_MAX_EVENTS	(1 << 25)
 #define METER_MAX_ARENA		(UINT64_C(1) << 28)
 #define METER_MAX_SOURCES	0xffff

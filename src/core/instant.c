@@ -12,7 +12,7 @@
 #include "core/grid.h"
 #include "core/instant.h"
 
-/* Write an integer of at least so many digits; where it ends. */
+/* Write an integer of at least so many digits; returns where it ends. */
 static char *
 put_digits(char *to, int64 value, int digits)
 {
@@ -31,7 +31,10 @@ put_digits(char *to, int64 value, int digits)
 	return to;
 }
 
-/* Write a finite instant in up to METER_INSTANT_SIZE bytes; their number. */
+/*
+ * Write a finite instant in up to METER_INSTANT_SIZE bytes; returns their
+ * number.
+ */
 int
 meter_instant_write(int64 instant, char *text)
 {
@@ -97,7 +100,7 @@ take(const char **at, const char *end, char byte)
 	return true;
 }
 
-/* The days of a month of the Gregorian calendar. */
+/* Return the number of days of a month of the Gregorian calendar. */
 int64
 meter_days_of_month(int64 year, int64 month)
 {
@@ -110,8 +113,8 @@ meter_days_of_month(int64 year, int64 month)
 }
 
 /*
- * Read the zone: Z, or an offset as RFC 3339 and the server write it.  Its
- * seconds; false if there is none.
+ * Read the zone, which is Z or an offset as RFC 3339 and the server write it,
+ * in seconds.  Returns false if there is none.
  */
 static bool
 get_zone(const char **at, const char *end, int64 *offset)
@@ -140,7 +143,7 @@ get_zone(const char **at, const char *end, int64 *offset)
 	return true;
 }
 
-/* Read an instant.  NULL, or what is wrong with it. */
+/* Read an instant.  Returns NULL, or what is wrong with it. */
 const char *
 meter_instant_parse(const char *text, size_t length, int64 *instant)
 {

@@ -8,7 +8,7 @@
 #include "core/core.h"
 #include "core/problem.h"
 
-/* No packed event is longer, and so no text in one. */
+/* The longest packed event, and so the longest text in one. */
 #define METER_MAX_EVENT		(16 * 1024 * 1024)
 
 /* A text that grows; too_long once it would be longer than it may be. */
@@ -40,7 +40,7 @@ typedef struct MeterReader
 	MeterProblem *problem;
 } MeterReader;
 
-/* Maps and lists in each other. */
+/* How deep maps and lists may be nested. */
 #define METER_MAX_DEPTH		64
 
 extern void meter_reader_init(MeterReader *reader, const char *text,
@@ -131,7 +131,7 @@ extern bool meter_items_have(const MeterItems *parts, int n,
 extern const MeterItem *meter_items_sort(MeterItems *parts,
 										 MeterWriter *writer);
 
-/* What the readers of both syntaxes do alike. */
+/* Functions that the readers of both syntaxes share. */
 extern bool meter_read_enter(MeterReader *reader);
 extern bool meter_read_hex(MeterReader *reader, uint32 *code_unit);
 extern void meter_read_escaped(MeterReader *reader, MeterWriter *writer);
@@ -160,7 +160,7 @@ meter_attr_same(MeterAttr a, MeterAttr b)
 	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* What is wrong with a number, or NULL. */
+/* Read a number; returns NULL, or what is wrong with it. */
 extern const char *meter_number_parse(const char *text, size_t length,
 									  MeterAttr *number, bool *integer);
 

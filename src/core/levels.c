@@ -12,8 +12,9 @@
 #include "core/timeline_builder.h"
 
 /*
- * The timeline of a set of events whose values are deltas, which are put in
- * order of time.  NULL if a sum has more digits than a value can have.
+ * Return the timeline of a set of events whose values are deltas, and put the
+ * events in order of time.  Returns NULL if a sum has more digits than a value
+ * can have.
  */
 MeterTimeline *
 meter_levels(MeterEvents *deltas)

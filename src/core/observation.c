@@ -16,7 +16,9 @@
 #include "core/observation.h"
 #include "core/timeline_builder.h"
 
-/* Order of observations: those of one instant by source, candidates last. */
+/*
+ * Order observations by time; those of one instant by source, candidates last.
+ */
 static int
 observation_cmp(const MeterEvents *events, const MeterObservation *a,
 				const MeterObservation *b)
@@ -45,7 +47,10 @@ observation_cmp(const MeterEvents *events, const MeterObservation *a,
 	return meter_record_cmp(events, a->attrs, b->attrs);
 }
 
-/* Add an observation; false if there are too many, as for events. */
+/*
+ * Add an observation.  Returns false if there are too many, as
+ * meter_events_add() does.
+ */
 bool
 meter_observations_add(MeterEvents *events, const MeterObservation *observation,
 					   const MeterAttr *attrs)
@@ -98,7 +103,7 @@ sift_down(MeterEvents *events, int32 parent, int32 count)
 	}
 }
 
-/* Put observations in their order. */
+/* Sort the observations. */
 void
 meter_observations_sort(MeterEvents *events)
 {
@@ -117,7 +122,10 @@ meter_observations_sort(MeterEvents *events)
 	}
 }
 
-/* The run is known to go on at a moment, not before any noted. */
+/*
+ * Note a moment at which the run is known to go on.  A moment that is not
+ * later than the last one noted changes nothing.
+ */
 void
 meter_walk_moment(MeterWalk *walk, int64 time, int32 witness)
 {
@@ -140,7 +148,7 @@ meter_walk_moment(MeterWalk *walk, int64 time, int32 witness)
 	walk->nmoments++;
 }
 
-/* Does the resource belong to the source of an observation? */
+/* Tell whether the resource belongs to the source of an observation. */
 static bool
 is_owner(MeterWalk *walk, const MeterObservation *observation)
 {
@@ -153,7 +161,7 @@ is_owner(MeterWalk *walk, const MeterObservation *observation)
 	return meter_attr_equal(walk->state.source, source);
 }
 
-/* What snapshots of before the carried state have shown. */
+/* Take over what snapshots from before the carried state have shown. */
 void
 meter_walk_known(MeterWalk *walk)
 {
@@ -182,7 +190,9 @@ meter_walk_known(MeterWalk *walk)
 	}
 }
 
-/* A candidate that a logged observation would have to know of is needed. */
+/*
+ * Mark a candidate as evidence: a logged observation would have to know of it.
+ */
 static void
 needed(MeterWalk *walk, int32 witness)
 {
@@ -216,7 +226,7 @@ last_seen(const MeterWalk *walk, int64 before)
 	return METER_BEGIN;
 }
 
-/* Leave nothing of a timeline from an instant on. */
+/* Remove what a timeline has from an instant on. */
 static void
 cut_from(MeterTimelineBuilder *builder, int64 from)
 {
@@ -238,8 +248,8 @@ cut_from(MeterTimelineBuilder *builder, int64 from)
 }
 
 /*
- * Leave nothing of [from, to) in a timeline.  What is after it is put aside
- * and built again.
+ * Remove [from, to) from a timeline.  What is after it is put aside and built
+ * again.
  */
 static void
 cut_out(MeterTimelineBuilder *builder, int64 from, int64 to)
@@ -266,7 +276,7 @@ cut_out(MeterTimelineBuilder *builder, int64 from, int64 to)
 	pfree(aside);
 }
 
-/* End the span that goes on. */
+/* End the span that goes on at an instant. */
 static void
 end_span(MeterWalk *walk, int64 now)
 {
@@ -275,7 +285,10 @@ end_span(MeterWalk *walk, int64 now)
 	walk->label = -1;
 }
 
-/* It did not run: a run open then ended at the last moment known alive. */
+/*
+ * Let an observation hold that the resource did not run.  A run that is open
+ * ended at the last moment at which it was known alive.
+ */
 static void
 observe_absence(MeterWalk *walk, int32 number)
 {
@@ -307,7 +320,10 @@ observe_absence(MeterWalk *walk, int32 number)
 	walk->snapshot_absent = observation->time;
 }
 
-/* It ran, but is closed: since when? */
+/*
+ * Let an observation hold that the resource ran, where the timeline is closed:
+ * a run opens at `since`, or at the snapshot.
+ */
 static void
 observe_opening(MeterWalk *walk, MeterObservation *observation, int32 number)
 {
@@ -336,7 +352,10 @@ observe_opening(MeterWalk *walk, MeterObservation *observation, int32 number)
 	observation->to = observation->time;
 }
 
-/* It ran, and runs: but not since then, or not as it is known to? */
+/*
+ * Let an observation hold that the resource ran, where the timeline is open,
+ * too: the run may have begun later than known, or have other attributes.
+ */
 static void
 observe_running(MeterWalk *walk, MeterObservation *observation, int32 number)
 {
@@ -417,7 +436,7 @@ observe_running(MeterWalk *walk, MeterObservation *observation, int32 number)
 	}
 }
 
-/* Let an observation hold. */
+/* Let an observation take effect on the timeline. */
 void
 meter_walk_observation(MeterWalk *walk, int32 number)
 {
@@ -443,7 +462,7 @@ meter_walk_observation(MeterWalk *walk, int32 number)
 	}
 }
 
-/* Let the attributes that an event names take effect. */
+/* Let the attributes that an event or observation names take effect. */
 void
 meter_walk_apply(MeterWalk *walk, uint32 attrs)
 {

@@ -61,7 +61,7 @@ typedef struct MeterMoment
 	int32		witness;		/* the observation that says so, or -1 */
 } MeterMoment;
 
-/* The state while pairing goes through the instants. */
+/* What meter_pair() knows while it goes through the instants. */
 typedef struct MeterWalk
 {
 	MeterEvents *events;

@@ -80,7 +80,10 @@ apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 	pfree(order);
 }
 
-/* Stops name what nothing has named yet: the least name at this instant. */
+/*
+ * Let stops name the account where nothing has named it yet: the least name of
+ * this instant counts.
+ */
 static void
 apply_stops(MeterWalk *walk, int32 from, int32 to)
 {
@@ -109,8 +112,8 @@ apply_stops(MeterWalk *walk, int32 from, int32 to)
 }
 
 /*
- * Give the spans before the first name to it.  They may then go on where
- * another with the same label ends, so the spans are built anew.
+ * Give the time before the first name to that name.  Spans may then have the
+ * label of the ones before them, so all are built anew.
  */
 static MeterTimeline *
 look_back(const MeterTimeline *timeline, MeterAttr name)
@@ -140,7 +143,7 @@ look_back(const MeterTimeline *timeline, MeterAttr name)
 	return builder.timeline;
 }
 
-/* The sources of the events of an instant: the greatest has the resource. */
+/* Give the resource to the greatest source of the events of an instant. */
 static void
 apply_sources(MeterWalk *walk, int32 from, int32 to)
 {
@@ -162,7 +165,7 @@ apply_sources(MeterWalk *walk, int32 from, int32 to)
 		walk->state.source = greatest;
 }
 
-/* Let the events [from, to), which are of one instant, take effect. */
+/* Let the events [from, to), all of one instant, take effect. */
 static void
 apply_instant(MeterWalk *walk, int32 from, int32 to)
 {
@@ -219,7 +222,7 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 	}
 }
 
-/* Begin with what is carried, or with nothing. */
+/* Begin with the carried state, or with nothing. */
 static void
 begin_walk(MeterWalk *walk, MeterEvents *events, const MeterState *carried,
 		   MeterLookBack look)
@@ -254,8 +257,8 @@ begin_walk(MeterWalk *walk, MeterEvents *events, const MeterState *carried,
 }
 
 /*
- * The timeline of a set of events, which are put in order of time, and of
- * observations, which are told what came of them.  With a carried state a run
+ * Return the timeline of a set of events and observations.  Both are sorted,
+ * and each observation is told what came of it.  With a carried state, a run
  * that is open in it goes back to -infinity.  The bytes of the result's
  * attributes are those of the events and of the carried state, which must
  * outlive it.

@@ -12,9 +12,9 @@
 #include "core/timeline_builder.h"
 
 /*
- * Round the spans of a timeline.  What lasts to METER_END is taken to end at
- * open_end before rounding (METER_END: it goes on).  Without rounding the
- * grid may be NULL.
+ * Round the spans of a timeline.  A span that lasts to METER_END is taken to
+ * end at open_end before rounding (METER_END: the span goes on).  Without
+ * rounding the grid may be NULL.
  */
 void
 meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
@@ -81,10 +81,10 @@ meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 }
 
 /*
- * Begin to cut [from, to).  If it is to be cut into periods, or not at all
- * (meter_cut_window), is a matter of what is called next.  Both ends may be
- * infinite only where the spans are not.  Time billed beyond what int64 holds
- * (spans of more than 290,000 years) comes out negative.
+ * Begin to cut [from, to).  The caller then cuts it into periods with
+ * meter_cut_next(), or takes it whole with meter_cut_window().  Both ends may
+ * be infinite only where the spans are not.  Time billed beyond what int64
+ * holds (spans of more than 290,000 years) comes out negative.
  */
 void
 meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
@@ -115,7 +115,7 @@ meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
 	cutter->part_of = palloc0(Max(rounded->nlabels, 1) * sizeof(int32));
 }
 
-/* Add up what lies in [cut_begin, cut_end). */
+/* Add up the time of each label in [cut_begin, cut_end). */
 static void
 collect_parts(MeterCutter *cutter)
 {
@@ -153,7 +153,10 @@ collect_parts(MeterCutter *cutter)
 	}
 }
 
-/* Go on to the next period in which there is something; false: no more. */
+/*
+ * Go on to the next period in which there is something.  Returns false if
+ * there is none.
+ */
 bool
 meter_cut_next(MeterCutter *cutter)
 {
@@ -177,7 +180,9 @@ meter_cut_next(MeterCutter *cutter)
 	return false;
 }
 
-/* Take the whole window as one cut; false: there is nothing in it. */
+/*
+ * Take the whole window as one cut.  Returns false if there is nothing in it.
+ */
 bool
 meter_cut_window(MeterCutter *cutter)
 {

@@ -147,7 +147,10 @@ blocks_by_instructions(uint32 state[8], const uint8 *data, size_t nblocks)
 
 #endif
 
-/* The way by the processor's instructions, or NULL where it has none. */
+/*
+ * Return the function that works blocks in by the processor's instructions, or
+ * NULL where the processor has none.
+ */
 MeterSha256Blocks
 meter_sha256_blocks_fast(void)
 {
@@ -166,7 +169,7 @@ meter_sha256_blocks_fast(void)
 	return NULL;
 }
 
-/* Hash by a given way of working blocks in. */
+/* Hash bytes with a given function that works blocks in. */
 void
 meter_sha256_by(MeterSha256Blocks blocks, const uint8 *data, size_t length,
 				uint8 digest[METER_SHA256_LENGTH])
@@ -191,7 +194,7 @@ meter_sha256_by(MeterSha256Blocks blocks, const uint8 *data, size_t length,
 		digest[i] = (uint8) (state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
-/* Hash so many bytes. */
+/* Hash bytes. */
 void
 meter_sha256(const uint8 *data, size_t length,
 			 uint8 digest[METER_SHA256_LENGTH])

@@ -12,7 +12,7 @@
 #define SORT_INSERTION	32		/* fewer are sorted by insertion */
 #define SORT_MAX_BITS	10
 
-/* Sort elements[0, n). */
+/* Sort the first n elements. */
 static void
 SORT_NAME(SORT_TYPE *elements, uint32 n)
 {

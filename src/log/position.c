@@ -31,7 +31,7 @@
 #include "log/position.h"
 #include "pg/spi.h"
 
-/* Writers of a log. */
+/* The query for the transactions that write to a log. */
 static const char *const writers_query =
 "SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l "
 "WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted "
@@ -46,13 +46,13 @@ static const char *const writers_query =
 "JOIN pg_namespace n ON n.oid = c.relnamespace "
 "WHERE n.nspname = $1::name AND c.relname = $2::name)";
 
-/* Our own transaction sees its rows. */
+/* The condition that leaves out the own transaction, which sees its rows. */
 #define OTHERS "AND l.pid IS DISTINCT FROM pg_backend_pid()"
 
 /*
- * A log's sequence must be as it was made, or arrivals say nothing about the
- * order of things: a session that keeps some for later is none that writes.
- * Within a session.
+ * Check that the sequence of a log is as it was made.  Otherwise arrivals
+ * would say nothing about the order of things: a session that cached some for
+ * later does not show as a writer.  Within a session.
  */
 void
 meter_check_sequence(const char *stream, const char *log)
@@ -76,7 +76,7 @@ meter_check_sequence(const char *stream, const char *log)
 				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
 }
 
-/* The last arrival that was drawn. */
+/* Return the last arrival that was drawn. */
 static int64
 last_arrival(const MeterDefinition *definition, const char *log,
 			 int64 position)
@@ -105,7 +105,10 @@ last_arrival(const MeterDefinition *definition, const char *log,
 	return last;
 }
 
-/* Since when virtual transaction IDs are what they are. */
+/*
+ * Return since when virtual transaction IDs mean what they do: a server that
+ * starts, also after a crash, gives them out anew.
+ */
 TimestampTz
 meter_server_start(void)
 {
@@ -122,7 +125,7 @@ meter_server_start(void)
 }
 
 /*
- * Look up the transactions that write to a log of a stream, as a text[];
+ * Return the transactions that write to a log of a stream as a text[];
  * `condition` limits the rows l of pg_locks.
  */
 Datum
@@ -145,7 +148,7 @@ meter_find_writers(const char *stream, const char *log, const char *condition)
 	return writers;
 }
 
-/* Is any of these transactions still there? */
+/* Tell whether any of these transactions is still there. */
 bool
 meter_any_left(Datum writers)
 {
@@ -164,7 +167,7 @@ meter_any_left(Datum writers)
 	return left;
 }
 
-/* Is there nobody in this list? */
+/* Tell whether a list of transactions is empty. */
 static bool
 is_empty(Datum writers)
 {
@@ -174,9 +177,9 @@ is_empty(Datum writers)
 }
 
 /*
- * Up to which arrival of a log statements from now on see all rows there will
- * ever be; at least the position that was reached before.  *noted_at is the
- * watermark when that was noted.
+ * Return the safe position of a log: all rows up to that arrival are visible
+ * to statements from now on, or never will be.  It is at least the position
+ * that was reached before.  *noted_at is the watermark when it was noted.
  */
 int64
 meter_safe_position(const MeterDefinition *definition,

@@ -41,7 +41,7 @@
 
 /* Rows and minutes after which a segment makes room; 0: never. */
 
-/* The logs, and the times by which the planner can tell segments apart. */
+/* A log, and the times by which the planner can tell its segments apart. */
 typedef struct Log
 {
 	const char *name;
@@ -72,7 +72,10 @@ typedef struct Segment
 	char	   *numbers;		/* a query of rows and times, once counted */
 } Segment;
 
-/* Make a segment of a log, apart from it, and attach it: that waits for nobody. */
+/*
+ * Make a segment of a log as a table of its own, and attach it: that waits for
+ * nobody.
+ */
 void
 meter_create_segment(const char *stream, const char *log, int64 segment)
 {
@@ -95,7 +98,10 @@ meter_create_segment(const char *stream, const char *log, int64 segment)
 				  SPI_OK_UTILITY);
 }
 
-/* Where a log's sequence is: the newest segment, and arrivals drawn there. */
+/*
+ * Return the number of the newest segment of a log, and how many arrivals were
+ * drawn from it.
+ */
 static int64
 newest_segment(const char *stream, const char *log, int64 *drawn)
 {
@@ -117,7 +123,7 @@ newest_segment(const char *stream, const char *log, int64 *drawn)
 	return segment;
 }
 
-/* The segments of a log, in order. */
+/* List the segments of a log, in order. */
 static List *
 list_segments(const char *stream, const Log *log)
 {
@@ -184,7 +190,7 @@ list_segments(const char *stream, const Log *log)
 	return segments;
 }
 
-/* One of them, or NULL. */
+/* Find a segment by its number in a list; NULL if it is not there. */
 static Segment *
 find_segment(List *segments, int64 number)
 {
@@ -200,7 +206,7 @@ find_segment(List *segments, int64 number)
 	return NULL;
 }
 
-/* Write something of a segment's row in the catalog: "column = expression, …". */
+/* Update a segment's row in the catalog: "column = expression, …". */
 static void
 store_segment(const char *stream, const Log *log, int64 segment,
 			  const char *columns, const char *expressions,
@@ -228,7 +234,10 @@ store_segment(const char *stream, const Log *log, int64 segment,
 	meter_session_end(&session);
 }
 
-/* Note who may still write to a segment that was rolled; our own transaction too. */
+/*
+ * Note which transactions may still write to a segment that was rolled, the
+ * own one among them.
+ */
 static void
 note_writers(const char *stream, const Log *log, int64 segment,
 			 const char *condition)
@@ -269,7 +278,9 @@ previous_is_closed(List *segments, int64 newest)
 	return previous == NULL || previous->closed || previous->sealed;
 }
 
-/* Roll: whoever draws an arrival from now on writes to the next segment. */
+/*
+ * Roll a log: whoever draws an arrival from now on writes to the next segment.
+ */
 static void
 roll(const char *stream, const Log *log, int64 newest)
 {
@@ -289,7 +300,10 @@ roll(const char *stream, const Log *log, int64 newest)
 				  0, 0);
 }
 
-/* Has the note's last writer ended?  Then nothing more comes to the segment. */
+/*
+ * Close a rolled segment if the last of its writers has ended: then nothing
+ * more comes to it.
+ */
 static bool
 close_segment(const char *stream, const Log *log, const Segment *segment)
 {
@@ -327,8 +341,8 @@ close_segment(const char *stream, const Log *log, const Segment *segment)
 }
 
 /*
- * Count what a closed segment has, and add the constraint that tells the
- * planner what times.
+ * Count the rows of a closed segment, and add the constraint that tells the
+ * planner their times.
  */
 static void
 add_check(const char *stream, const Log *log, const Segment *segment)
@@ -364,7 +378,7 @@ add_check(const char *stream, const Log *log, const Segment *segment)
 				  numbers, 0, 0);
 }
 
-/* One step of sealing a closed segment. */
+/* Take one step to seal a closed segment. */
 static void
 seal(const char *stream, const Log *log, const Segment *segment)
 {
@@ -401,7 +415,7 @@ seal(const char *stream, const Log *log, const Segment *segment)
 		store_segment(stream, log, segment->number, "sealed_at", "now()", 0, 0);
 }
 
-/* Is it time for a new segment? */
+/* Tell whether it is time for a new segment. */
 static bool
 roll_is_due(const Segment *newest, int64 drawn)
 {
@@ -412,7 +426,10 @@ roll_is_due(const Segment *newest, int64 drawn)
 		 meter_segment_age * USECS_PER_MINUTE);
 }
 
-/* The segments that should be there, up to those ahead of the newest: make one. */
+/*
+ * Make one of the segments that should be there, up to those ahead of the
+ * newest.
+ */
 static bool
 make_ahead(const char *stream, const Log *log, List *segments, int64 newest)
 {
@@ -430,7 +447,10 @@ make_ahead(const char *stream, const Log *log, List *segments, int64 newest)
 	return true;
 }
 
-/* Make all that are missing: a dump can have a sequence later than its tables. */
+/*
+ * Make all segments that are missing: a dump can have a sequence later than
+ * its tables.
+ */
 void
 meter_complete_segments(const char *stream)
 {
@@ -446,7 +466,9 @@ meter_complete_segments(const char *stream)
 	}
 }
 
-/* One step of what is due for a log: true if something was done. */
+/*
+ * Take one step of what is due for a log.  Returns true if something was done.
+ */
 static bool
 maintain_log(const char *stream, const Log *log)
 {
@@ -503,7 +525,10 @@ maintain_log(const char *stream, const Log *log)
 	return false;
 }
 
-/* Lock an active stream, unless somebody else has it. */
+/*
+ * Lock an active stream.  Returns false if another transaction holds the lock,
+ * or the stream is not active.
+ */
 static bool
 lock_free_stream(const char *stream)
 {
@@ -547,10 +572,10 @@ maintain(void *arg)
 }
 
 /*
- * One step of rolling and sealing the logs of a stream, in a subtransaction:
- * true if something was done, so that there may be more.  Somebody in the way
- * is not waited for.  With `warn` an error is told of in a warning, so that
- * it does not keep other streams waiting.
+ * Take one step to roll and seal the logs of a stream, in a subtransaction.
+ * Returns true if something was done, so that there may be more to do.  Locks
+ * of others are not waited for.  With `warn` an error becomes a warning, so
+ * that it does not keep other streams waiting.
  */
 bool
 meter_maintain_stream(const char *stream, bool warn)
@@ -578,8 +603,8 @@ meter_maintain_stream(const char *stream, bool warn)
 }
 
 /*
- * Up to which arrival all rows of a log lie in segments that have an index by
- * resource; how many segments, and rows, there are of those.
+ * Return up to which arrival all rows of a log lie in segments that have an
+ * index by resource, and the number of these segments and of their rows.
  */
 int64
 meter_sealed_until(const char *stream, const char *log, double *rows,
@@ -628,7 +653,7 @@ meter_sealed_until(const char *stream, const char *log, double *rows,
 	return until;
 }
 
-/* See to it that a log can be rolled, or say why not. */
+/* Make sure that a log can be rolled, or raise why it cannot. */
 static void
 prepare_roll(const char *stream, const Log *log, int64 newest)
 {
@@ -659,8 +684,8 @@ prepare_roll(const char *stream, const Log *log, int64 newest)
 }
 
 /*
- * The oldest sealed segments of a log, as long as all rows of one lie before
- * an instant and arrived up to a position.
+ * List the oldest sealed segments of a log, as long as all rows of one lie
+ * before an instant and arrived up to a position.
  */
 List *
 meter_segments_before(const char *stream, const char *log, TimestampTz before,
@@ -699,7 +724,7 @@ meter_segments_before(const char *stream, const char *log, TimestampTz before,
 
 PG_FUNCTION_INFO_V1(meter_roll);
 
-/* roll(stream): the number of logs that were rolled */
+/* roll(stream): returns the number of logs that were rolled */
 Datum
 meter_roll(PG_FUNCTION_ARGS)
 {

@@ -16,7 +16,7 @@
 #include "pg/arguments.h"
 #include "pg/quantity.h"
 
-/* An interval as a user wrote it, for errors. */
+/* Return an interval as a user wrote it, for messages. */
 static char *
 interval_text(const Interval *interval)
 {
@@ -49,7 +49,8 @@ meter_grid_set_increment(MeterGrid *grid, const Interval *increment)
 
 /*
  * Set the period: a divisor of 24 hours, a day, a week, or months that divide
- * a year; a multiple of the increment, which is set before if there is one.
+ * a year.  It must be a multiple of the increment, which is set before if
+ * there is one.
  */
 void
 meter_grid_set_period(MeterGrid *grid, const Interval *period)
@@ -83,7 +84,7 @@ meter_grid_set_period(MeterGrid *grid, const Interval *period)
 				 errhint("Use an increment that divides the period.")));
 }
 
-/* Look up a rounding. */
+/* Look up a rounding by its name.  Returns false if there is none. */
 bool
 meter_parse_rounding(const char *name, MeterRounding *rounding)
 {
@@ -100,7 +101,7 @@ meter_parse_rounding(const char *name, MeterRounding *rounding)
 	return true;
 }
 
-/* Look up a rounding that must be there. */
+/* Look up a rounding by its name; raises an error if there is none. */
 MeterRounding
 meter_rounding_by_name(const char *name)
 {
@@ -114,7 +115,7 @@ meter_rounding_by_name(const char *name)
 	return rounding;
 }
 
-/* A text argument that must be given. */
+/* Return a text argument; raises an error if it is null. */
 char *
 meter_text_arg(FunctionCallInfo fcinfo, int argument, const char *what)
 {
@@ -125,7 +126,7 @@ meter_text_arg(FunctionCallInfo fcinfo, int argument, const char *what)
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
-/* The elements of a text[], none of which may be null or empty. */
+/* Return the elements of a text[], none of which may be null or empty. */
 int
 meter_text_elements(Datum array, const char *what, char ***elements)
 {
@@ -166,7 +167,9 @@ meter_text_elements(Datum array, const char *what, char ***elements)
 	return count;
 }
 
-/* An interval that must not be negative. */
+/*
+ * Return the microseconds of an interval; raises an error if it is negative.
+ */
 int64
 meter_interval_not_negative(Datum interval, const char *what)
 {
@@ -181,7 +184,7 @@ meter_interval_not_negative(Datum interval, const char *what)
 	return usec;
 }
 
-/* An instant must be one where a period begins. */
+/* Check that a period begins at an instant. */
 void
 meter_check_period_begin(MeterGrid *grid, TimestampTz instant, const char *what)
 {

@@ -15,10 +15,10 @@
 #include "pg/meter_compat.h"
 #include "pg/now.h"
 
-/* meter.now: empty, or the instant that tests want it to be */
+/* The setting meter.now: empty, or the instant that tests want it to be. */
 static char *now_setting = NULL;
 
-/* Is this a timestamp, or nothing? */
+/* Check that a value of meter.now is empty or a timestamp. */
 static bool
 check_now(char **newval, void **extra,
 		  GucSource source pg_attribute_unused())
@@ -63,7 +63,10 @@ assign_now(const char *newval pg_attribute_unused(), void *extra)
 	now_override = extra;
 }
 
-/* What time it is for billing: that of the transaction, unless a test says. */
+/*
+ * Return what time it is for billing: meter.now, or the time of the
+ * transaction.
+ */
 TimestampTz
 meter_now(void)
 {
@@ -72,7 +75,10 @@ meter_now(void)
 	return GetCurrentTransactionStartTimestamp();
 }
 
-/* The same at this moment: what others say of the time is not of the future. */
+/*
+ * Return the time at this moment, or meter.now.  What others say of the time
+ * can be compared with it: the transaction may be older.
+ */
 TimestampTz
 meter_time_of_day(void)
 {
@@ -81,7 +87,10 @@ meter_time_of_day(void)
 	return GetCurrentTimestamp();
 }
 
-/* Later by so many microseconds, within what a timestamp can be. */
+/*
+ * Return an instant that is later by so many microseconds, within what a
+ * timestamp can be.
+ */
 TimestampTz
 meter_later_by(TimestampTz instant, int64 usec)
 {
@@ -90,7 +99,7 @@ meter_later_by(TimestampTz instant, int64 usec)
 	return instant + usec;
 }
 
-/* Define the setting, while the library is loaded. */
+/* Define the setting meter.now, while the library is loaded. */
 void
 meter_now_init(void)
 {

@@ -19,7 +19,10 @@
 #include "core/core.h"
 #include "pg/observation_json.h"
 
-/* So many digits of a number, at most 9; false if there are fewer. */
+/*
+ * Read a number of so many digits, at most 9.  Returns false if there are
+ * fewer.
+ */
 static bool
 digits(const char **at, const char *end, int count, int *number)
 {
@@ -33,7 +36,7 @@ digits(const char **at, const char *end, int count, int *number)
 	return true;
 }
 
-/* One character that must be there. */
+/* Read one character, which must be the expected one. */
 static bool
 literally(const char **at, const char *end, char expected)
 {
@@ -41,8 +44,8 @@ literally(const char **at, const char *end, char expected)
 }
 
 /*
- * An instant as JSON has it of a timestamptz in UTC, such as
- * 2024-03-05T12:00:00.5+00:00 (or Z); false if it is none.
+ * Read an instant as JSON has it of a timestamptz in UTC, such as
+ * 2024-03-05T12:00:00.5+00:00 (or Z).  Returns false if it is none.
  */
 static bool
 parse_instant(const char *at, const char *end, int64 *instant)
@@ -81,7 +84,7 @@ parse_instant(const char *at, const char *end, int64 *instant)
 	return tm2timestamp(&tm, fraction, &zone, instant) == 0;
 }
 
-/* A key of an object, if that is there. */
+/* Look up a key of an object.  Returns false if it is not there. */
 static JsonbValue *
 get_key(Jsonb *attributes, const char *key, JsonbValue *value)
 {
@@ -91,7 +94,10 @@ get_key(Jsonb *attributes, const char *key, JsonbValue *value)
 										(int) strlen(key), value);
 }
 
-/* The instant that a key names; false, and nothing done, if it names none. */
+/*
+ * Read the instant that a key names.  Returns false and leaves *instant alone
+ * if it names none.
+ */
 bool
 meter_observation_instant_of(Jsonb *attributes, const char *key, int64 *instant)
 {
@@ -106,7 +112,9 @@ meter_observation_instant_of(Jsonb *attributes, const char *key, int64 *instant)
 	return true;
 }
 
-/* By how much `since` may be off, in microseconds: a minute if not said. */
+/*
+ * Return by how much `since` may be off, in microseconds: a minute by default.
+ */
 int64
 meter_observation_tolerance(Jsonb *attributes)
 {

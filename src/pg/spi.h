@@ -10,7 +10,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 
-/* What meter_session_end() puts back. */
+/* A session, with what meter_session_end() puts back. */
 typedef struct MeterSession
 {
 	Oid			user;

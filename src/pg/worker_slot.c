@@ -57,7 +57,10 @@ request_memory(void)
 	RequestNamedLWLockTranche("meter", 1);
 }
 
-/* Makes the slots, or finds them; again after a crash, then all are new. */
+/*
+ * Makes the slots, or finds them.  After a crash they are made again, and all
+ * are free.
+ */
 static void
 attach_memory(void)
 {
@@ -290,7 +293,7 @@ meter_slot_reserve(Oid database, int quiet_turns, MeterSlotRef *ref)
 	return reserved;
 }
 
-/* Gives a reservation back: the turn stays due. */
+/* Gives the reservation of a turn back: the turn stays due. */
 void
 meter_slot_release(const MeterSlotRef *ref)
 {
@@ -407,7 +410,7 @@ meter_slot_attach(const MeterSlotRef *ref)
 	return attached;
 }
 
-/* Says whether the database was woken since this was asked last. */
+/* Says whether the database was woken since the last call. */
 bool
 meter_slot_take_wake(const MeterSlotRef *ref)
 {
@@ -425,7 +428,7 @@ meter_slot_take_wake(const MeterSlotRef *ref)
 	return woken;
 }
 
-/* Adds what a step did. */
+/* Adds what a step did to the turn's tally. */
 void
 meter_slot_count(const MeterSlotRef *ref, const MeterTally *step)
 {

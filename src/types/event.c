@@ -68,7 +68,7 @@ static const struct config_enum_entry on_bad_event_options[] = {
 	{NULL, 0, false}
 };
 
-/* Define the setting, while the library is loaded. */
+/* Define the setting meter.on_bad_event, while the library is loaded. */
 void
 meter_events_settings_init(void)
 {
@@ -83,7 +83,7 @@ meter_events_settings_init(void)
 
 /* --- encodings ---------------------------------------------------------- */
 
-/* Is UTF-8 taken as it is?  SQL_ASCII takes all bytes. */
+/* Tell whether the server takes UTF-8 as it is.  SQL_ASCII takes all bytes. */
 static inline bool
 server_takes_utf8(void)
 {
@@ -91,7 +91,7 @@ server_takes_utf8(void)
 		GetDatabaseEncoding() == PG_SQL_ASCII;
 }
 
-/* Has the server's encoding all the characters of an event? */
+/* Tell whether the server's encoding has all the characters of an event. */
 static bool
 fits_server(const MeterUsageEvent *event)
 {
@@ -115,7 +115,7 @@ fits_server(const MeterUsageEvent *event)
 									  true) == (int) length;
 }
 
-/* A text of the server in UTF-8. */
+/* Convert a text of the server to UTF-8. */
 MeterAttr
 meter_event_from_server(const char *text, size_t length)
 {
@@ -130,7 +130,7 @@ meter_event_from_server(const char *text, size_t length)
 	return converted;
 }
 
-/* A text of an event in the server's encoding. */
+/* Convert a text of an event to the server's encoding. */
 MeterAttr
 meter_event_to_server(MeterAttr text)
 {
@@ -145,7 +145,7 @@ meter_event_to_server(MeterAttr text)
 	return converted;
 }
 
-/* The same, terminated. */
+/* Convert a text of an event to a C string in the server's encoding. */
 static char *
 to_server_cstring(MeterAttr text)
 {
@@ -156,7 +156,7 @@ to_server_cstring(MeterAttr text)
 
 /* --- values ------------------------------------------------------------- */
 
-/* An event as a value; it must have passed meter_event_check(). */
+/* Make a value of an event that has passed meter_event_check(). */
 struct varlena *
 meter_event_pack(const MeterUsageEvent *event)
 {
@@ -172,7 +172,7 @@ meter_event_pack(const MeterUsageEvent *event)
 	return value;
 }
 
-/* A bad event: what was to be one, and why it is none. */
+/* Make a bad event: what was to be an event, and the reason why it is none. */
 struct varlena *
 meter_event_bad(const char *raw, size_t length, const char *reason)
 {
@@ -198,7 +198,10 @@ meter_event_bad(const char *raw, size_t length, const char *reason)
 	return value;
 }
 
-/* Is a value a bad event?  Then its text and reason, which point into it. */
+/*
+ * Tell whether a value is a bad event.  Then its text and reason point into
+ * it.
+ */
 bool
 meter_event_is_bad(const struct varlena *value,
 				   MeterAttr *raw, MeterAttr *reason)
@@ -226,7 +229,7 @@ meter_event_is_bad(const struct varlena *value,
 	return true;
 }
 
-/* What is not an event: bad, or damaged. */
+/* Raise that a value is not an event, because it is a bad one or damaged. */
 static void
 refuse_value(const struct varlena *value)
 {
@@ -243,7 +246,7 @@ refuse_value(const struct varlena *value)
 			 errmsg("value of type %s is damaged", "meter.event")));
 }
 
-/* What a value says, detoasted before; texts point into it. */
+/* Read a value, detoasted before; the texts of the event point into it. */
 void
 meter_event_unpack(const struct varlena *value, MeterUsageEvent *event)
 {
@@ -252,14 +255,14 @@ meter_event_unpack(const struct varlena *value, MeterUsageEvent *event)
 		refuse_value(value);
 }
 
-/* The event that argument n is. */
+/* Read the event in argument n. */
 static void
 get_event(FunctionCallInfo fcinfo, int n, MeterUsageEvent *event)
 {
 	meter_event_unpack(PG_GETARG_VARLENA_PP(n), event);
 }
 
-/* A text of an event as a value of the server. */
+/* Make a text value of a text of an event. */
 Datum
 meter_event_text(MeterAttr text)
 {
@@ -269,7 +272,7 @@ meter_event_text(MeterAttr text)
 													converted.len));
 }
 
-/* A canonical JSON text as a jsonb. */
+/* Make a jsonb of a canonical JSON text. */
 Datum
 meter_event_jsonb(MeterAttr json)
 {
@@ -279,7 +282,10 @@ meter_event_jsonb(MeterAttr json)
 
 /* --- text --------------------------------------------------------------- */
 
-/* Refuse bytes that are no event, as the setting has it. */
+/*
+ * Refuse bytes that are no event: with an error, or as a bad event, as
+ * meter.on_bad_event says.
+ */
 Datum
 meter_event_refuse(FunctionCallInfo fcinfo, int code,
 				   const char *raw, size_t length, const char *reason)
@@ -292,7 +298,10 @@ meter_event_refuse(FunctionCallInfo fcinfo, int code,
 				   errdetail("%s", reason)));
 }
 
-/* Why a text is no event, for people: in characters from 1. */
+/*
+ * Describe why a text is no event, for people: positions are characters from
+ * 1.
+ */
 static char *
 describe_problem(const char *text, const MeterProblem *problem)
 {
@@ -306,7 +315,7 @@ describe_problem(const char *text, const MeterProblem *problem)
 					to_server_cstring(reason));
 }
 
-/* Event from a text: JSON, EDN or a CloudEvent. */
+/* Make an event of a text: JSON, EDN or a CloudEvent. */
 Datum
 meter_event_in(PG_FUNCTION_ARGS)
 {
@@ -328,7 +337,7 @@ meter_event_in(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(meter_event_pack(&event));
 }
 
-/* Canonical text of an event; the raw text of a bad one. */
+/* Return the canonical text of an event, or the raw text of a bad one. */
 Datum
 meter_event_out(PG_FUNCTION_ARGS)
 {
@@ -348,7 +357,7 @@ meter_event_out(PG_FUNCTION_ARGS)
 	PG_RETURN_CSTRING(to_server_cstring(text));
 }
 
-/* Event from a jsonb, which says what the text of it says. */
+/* Make an event of a jsonb, as of the text of it. */
 Datum
 meter_event_from_jsonb(PG_FUNCTION_ARGS)
 {
@@ -366,7 +375,7 @@ meter_event_from_jsonb(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(meter_event_pack(&event));
 }
 
-/* The jsonb that says what an event says. */
+/* Make a jsonb of an event. */
 Datum
 meter_event_to_jsonb(PG_FUNCTION_ARGS)
 {
@@ -420,7 +429,7 @@ meter_event_get(PG_FUNCTION_ARGS)
 	return meter_event_text(value);
 }
 
-/* The time of an event. */
+/* Return the time of an event. */
 Datum
 meter_event_time(PG_FUNCTION_ARGS)
 {
@@ -430,7 +439,7 @@ meter_event_time(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(event.time);
 }
 
-/* A field of an event, as text. */
+/* Return a field of an event as text, NULL where it has none. */
 static Datum
 get_field(FunctionCallInfo fcinfo, MeterField field)
 {
@@ -442,56 +451,56 @@ get_field(FunctionCallInfo fcinfo, MeterField field)
 	return meter_event_text(event.fields[field]);
 }
 
-/* The resource of an event. */
+/* Return the resource of an event. */
 Datum
 meter_event_resource(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_RESOURCE);
 }
 
-/* The action of an event. */
+/* Return the action of an event. */
 Datum
 meter_event_action(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_ACTION);
 }
 
-/* The account of an event; NULL where it names none, as below. */
+/* Return the account of an event; NULL where it names none. */
 Datum
 meter_event_account(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_ACCOUNT);
 }
 
-/* The entity of an event. */
+/* Return the entity of an event; NULL where it names none. */
 Datum
 meter_event_entity(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_ENTITY);
 }
 
-/* The offering of an event. */
+/* Return the offering of an event; NULL where it names none. */
 Datum
 meter_event_offering(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_OFFERING);
 }
 
-/* The source of an event. */
+/* Return the source of an event; NULL where it names none. */
 Datum
 meter_event_source(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_SOURCE);
 }
 
-/* The id of an event. */
+/* Return the id of an event; NULL where it has none. */
 Datum
 meter_event_id(PG_FUNCTION_ARGS)
 {
 	return get_field(fcinfo, METER_ID);
 }
 
-/* The value of an event. */
+/* Return the value of an event; NULL where it has none. */
 Datum
 meter_event_value(PG_FUNCTION_ARGS)
 {
@@ -503,7 +512,7 @@ meter_event_value(PG_FUNCTION_ARGS)
 	PG_RETURN_NUMERIC(meter_numeric_from_attr(event.fields[METER_VALUE]));
 }
 
-/* The attributes of an event; NULL where it has none. */
+/* Return the attributes of an event; NULL where it has none. */
 Datum
 meter_event_attributes(PG_FUNCTION_ARGS)
 {
@@ -517,7 +526,7 @@ meter_event_attributes(PG_FUNCTION_ARGS)
 
 /* --- order -------------------------------------------------------------- */
 
-/* Order the events that arguments 0 and 1 are. */
+/* Order the events in arguments 0 and 1. */
 static int
 compare(FunctionCallInfo fcinfo)
 {
@@ -577,14 +586,14 @@ meter_event_ge(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(compare(fcinfo) >= 0);
 }
 
-/* Order of two events, for indexes and sorts. */
+/* Order two events, for indexes and sorts. */
 Datum
 meter_event_compare(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(compare(fcinfo));
 }
 
-/* Hash of an event: equal events are equal bytes. */
+/* Hash an event: equal events are equal bytes. */
 Datum
 meter_event_hash(PG_FUNCTION_ARGS)
 {
@@ -599,7 +608,7 @@ meter_event_hash(PG_FUNCTION_ARGS)
 	return hash;
 }
 
-/* Hash of an event with a seed, for hash partitions. */
+/* Hash an event with a seed, for hash partitions. */
 Datum
 meter_event_hash_extended(PG_FUNCTION_ARGS)
 {

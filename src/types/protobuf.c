@@ -43,7 +43,7 @@ PG_FUNCTION_INFO_V1(meter_protobuf_delimited);
 
 /* --- messages ----------------------------------------------------------- */
 
-/* A message, described for wire.c. */
+/* Return the description of a message, as wire.c reads it. */
 const MeterWireMessage *
 meter_protobuf(MeterProtobuf message)
 {
@@ -64,7 +64,7 @@ meter_protobuf(MeterProtobuf message)
 	return &messages[message];
 }
 
-/* What is wrong with a message. */
+/* Describe what is wrong with a message. */
 char *
 meter_protobuf_reason(MeterProtobuf message, const MeterWireError *error)
 {
@@ -80,7 +80,7 @@ meter_protobuf_reason(MeterProtobuf message, const MeterWireError *error)
 					error->offset);
 }
 
-/* Raise it. */
+/* Raise what is wrong with a message. */
 pg_noreturn static void
 refuse(MeterProtobuf message, const MeterWireError *error)
 {
@@ -90,7 +90,7 @@ refuse(MeterProtobuf message, const MeterWireError *error)
 			 errdetail("Bytes are counted from 0.")));
 }
 
-/* Bytes as bytea shows them. */
+/* Write bytes as bytea shows them. */
 char *
 meter_protobuf_hex(const uint8 *bytes, size_t length)
 {
@@ -102,7 +102,7 @@ meter_protobuf_hex(const uint8 *bytes, size_t length)
 	return text;
 }
 
-/* The bytes of an argument; length of them. */
+/* Return the bytes of a bytea argument, and their number. */
 static const uint8 *
 bytes_arg(FunctionCallInfo fcinfo, int argument, size_t *length)
 {
@@ -112,7 +112,7 @@ bytes_arg(FunctionCallInfo fcinfo, int argument, size_t *length)
 	return (const uint8 *) VARDATA_ANY(value);
 }
 
-/* A message as bytes. */
+/* Make a bytea of a message. */
 static bytea *
 pack(const ProtobufCMessage *message)
 {
@@ -142,7 +142,7 @@ meter_protobuf_delimited(PG_FUNCTION_ARGS)
 
 /* --- events ------------------------------------------------------------- */
 
-/* Read a message of a stream, or all there is, as an event. */
+/* Read the message in the bytes from begin up to end as an event. */
 static Datum
 read_event(const uint8 *bytes, size_t begin, size_t end)
 {
@@ -155,7 +155,9 @@ read_event(const uint8 *bytes, size_t begin, size_t end)
 	return PointerGetDatum(meter_event_pack(&event));
 }
 
-/* Event from a message UsageEvent, as COPY BINARY and clients send it. */
+/*
+ * Make an event of a message UsageEvent, as COPY BINARY and clients send it.
+ */
 Datum
 meter_event_recv(PG_FUNCTION_ARGS)
 {
@@ -186,7 +188,7 @@ meter_event_from_protobuf(PG_FUNCTION_ARGS)
 	return read_event(bytes, 0, length);
 }
 
-/* An event as a message, whose texts are copies. */
+/* Fill a message with an event; its texts are copies. */
 static void
 fill_message(Meter__UsageEvent * message, Datum value)
 {
@@ -210,7 +212,9 @@ fill_message(Meter__UsageEvent * message, Datum value)
 	}
 }
 
-/* event_to_protobuf(event), and what clients get that ask for binary. */
+/*
+ * event_to_protobuf(event), which is also what clients get that ask for binary
+ */
 Datum
 meter_event_to_protobuf(PG_FUNCTION_ARGS)
 {
@@ -226,7 +230,7 @@ meter_event_send(PG_FUNCTION_ARGS)
 	return meter_event_to_protobuf(fcinfo);
 }
 
-/* Give out an event, and forget it. */
+/* Return a row with an event, and free the event. */
 static void
 return_event(ReturnSetInfo *info, Datum event)
 {
@@ -285,7 +289,7 @@ meter_events_from_protobuf_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* The messages that the events of an array are. */
+/* Make messages of the events of an array. */
 static Meter__UsageEvent * *array_messages(FunctionCallInfo fcinfo, int *n)
 {
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
@@ -346,7 +350,7 @@ meter_events_to_protobuf_batch(PG_FUNCTION_ARGS)
 
 /* --- measures ----------------------------------------------------------- */
 
-/* An address in its dotted form. */
+/* Write an address in its dotted form. */
 Datum
 meter_address_text(uint32 address, MeterAddressText *buffer)
 {
@@ -355,7 +359,7 @@ meter_address_text(uint32 address, MeterAddressText *buffer)
 	return PointerGetDatum(buffer);
 }
 
-/* A number that may be beyond int64. */
+/* Make a numeric of a number that may be beyond int64. */
 Datum
 meter_uint64_numeric(uint64 number)
 {
@@ -408,7 +412,7 @@ meter_measures_from_protobuf_stream(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* An instant as a field of IPMeasure. */
+/* Convert an instant to a field of IPMeasure. */
 static uint64
 unix_time(TimestampTz instant, bool milliseconds, const char *what)
 {
@@ -428,7 +432,7 @@ unix_time(TimestampTz instant, bool milliseconds, const char *what)
 	return (uint64) (micros / unit);
 }
 
-/* A number that an uint64 can hold. */
+/* Convert a numeric to an uint64; raises an error if it does not fit. */
 static uint64
 parse_bytes(Datum numeric)
 {

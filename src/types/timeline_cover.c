@@ -28,7 +28,7 @@ PG_FUNCTION_INFO_V1(meter_cover_serialize);
 PG_FUNCTION_INFO_V1(meter_cover_deserialize);
 PG_FUNCTION_INFO_V1(meter_cover_timeline);
 
-/* A group has this many ranges at most that do not touch: 256 MB. */
+/* The most ranges of a group that do not touch: 256 MB. */
 #define MAX_RANGES	(1 << 24)
 
 typedef struct CoverState
@@ -43,7 +43,7 @@ typedef struct CoverState
 #define STATE_SIZE(nranges) \
 	(offsetof(CoverState, ranges) + (nranges) * sizeof(MeterRange))
 
-/* A state without ranges. */
+/* Make a state without ranges. */
 static CoverState *
 make_state(MemoryContext context)
 {
@@ -65,7 +65,7 @@ join_state(CoverState *state)
 	state->joined = true;
 }
 
-/* Add a range. */
+/* Add a range to a state. */
 static CoverState *
 add_range(CoverState *state, int64 begin, int64 end)
 {
@@ -108,8 +108,8 @@ add_range(CoverState *state, int64 begin, int64 end)
 }
 
 /*
- * Transition of heartbeats(time, liveness).  A row without a time or a
- * liveness is none.
+ * Transition function of heartbeats(time, liveness).  A row without a time or
+ * a liveness does not count.
  */
 Datum
 meter_heartbeats_accum(PG_FUNCTION_ARGS)
@@ -140,7 +140,10 @@ meter_heartbeats_accum(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(add_range(state, time, time + liveness));
 }
 
-/* Transition of merge(timeline).  A row without a timeline is none. */
+/*
+ * Transition function of merge(timeline).  A row without a timeline does not
+ * count.
+ */
 Datum
 meter_merge_accum(PG_FUNCTION_ARGS)
 {
@@ -170,7 +173,7 @@ meter_merge_accum(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(state);
 }
 
-/* Combine two partial states; nothing of the second is kept. */
+/* Combine two partial states; the result keeps nothing of the second. */
 Datum
 meter_cover_combine(PG_FUNCTION_ARGS)
 {
@@ -197,7 +200,7 @@ meter_cover_combine(PG_FUNCTION_ARGS)
 
 #define STATE_VERSION	1
 
-/* A partial state as bytes, for another process. */
+/* Serialize a partial state, for another process. */
 Datum
 meter_cover_serialize(PG_FUNCTION_ARGS)
 {
@@ -220,7 +223,7 @@ meter_cover_serialize(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pq_endtypsend(&bytes));
 }
 
-/* A partial state from bytes. */
+/* Make a partial state of bytes. */
 Datum
 meter_cover_deserialize(PG_FUNCTION_ARGS)
 {

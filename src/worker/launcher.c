@@ -237,7 +237,9 @@ reap_workers(TimestampTz now)
 	}
 }
 
-/* Says once that the server has no room for workers, until it has some. */
+/*
+ * Logs once that the server has no room for workers, until it has some again.
+ */
 static void
 report_room(bool room)
 {

@@ -230,7 +230,10 @@ start_step_clock(void)
 		enable_timeout_after(step_timeout, meter_step_timeout);
 }
 
-/* The step is over: if it expired in its last instant, nothing is canceled. */
+/*
+ * Stops the clock of a step that is over.  If the step expired in its last
+ * instant, nothing is canceled.
+ */
 static void
 stop_step_clock(void)
 {
@@ -241,8 +244,8 @@ stop_step_clock(void)
 }
 
 /*
- * Runs something in a transaction of its own, in the step's context.  An
- * error is logged and recorded; false then.
+ * Runs something in a transaction of its own, in the step's context.  An error
+ * is logged and recorded, and false returned.
  */
 static bool
 run_transaction(Turn *turn, TurnBody body, void *arg)
