@@ -50,7 +50,6 @@ sub file
 	return literal("$dir/$name");
 }
 my $hex   = sub { return "'\\x" . unpack('H*', $_[0]) . "'" };
-my $as    = sub { my ($path) = @_; return "UPDATE seen SET path = " . literal($path) . " WHERE path IS NULL;\n" };
 my $lines = file('lines', "$json\n" . ($edn =~ s/\\/\\\\/gr) . "\n");
 my $bin   = file('binary', copy_binary($event, $event2));
 
@@ -170,7 +169,7 @@ is($trip->{stream}, $many < 100000 ? $many : 100000, 'and in streams');
 # The producer of demo/, sending all of it twice: billed once.
 my $root = "$FindBin::RealBin/../..";
 chomp(my $include = `pg_config --includedir`);
-system_or_bail('protoc-c', "--proto_path=$root/src", "--c_out=$dir", 'usage.proto');
+system_or_bail('protoc-c', "--proto_path=$root/src/types", "--c_out=$dir", 'usage.proto');
 system_or_bail('cc', '-Wall', '-Wextra', '-Werror', "-I$dir", "-I$include", '-o', "$dir/producer", "$root/demo/producer.c", "$dir/usage.pb-c.c", '-lprotobuf-c', '-lpq');
 $node->safe_psql('postgres', "SELECT meter.create_stream('demo')");
 command_like([ "$dir/producer", $node->connstr('postgres'), 'demo' ], qr/^events: 6\nmeasures: 3$/, 'the producer sends') foreach (1, 2);
