@@ -2,10 +2,10 @@
  * definition.c
  *	  Meters: their definitions.
  *
- * A definition never changes, since usage is a function of it; drop and
- * create is the way.  Whoever changes a meter, or settles it, holds the lock
- * on its row of meter.meter, and takes it before any lock on the stream's
- * tables.
+ * A definition never changes, since usage is a function of it; to change it,
+ * drop the meter and create it again.  A transaction that changes a meter, or
+ * settles it, holds the lock on its row of meter.meter, and takes it before
+ * any lock on the stream's tables.
  */
 #include "postgres.h"
 

@@ -83,8 +83,8 @@ typedef struct MeterDefinition
 	char	   *value_from;
 	TimestampTz since;			/* DT_NOBEGIN: none */
 	TimestampTz until;			/* DT_NOEND: none */
-	TimestampTz boundary;		/* the log is not whole before it; DT_NOBEGIN:
-								 * it is */
+	TimestampTz boundary;		/* retention boundary: the log is incomplete
+								 * before it; DT_NOBEGIN: it is complete */
 	char	   *spec;			/* literal: what meter_internal.settle_rows()
 								 * needs */
 } MeterDefinition;

@@ -2,9 +2,10 @@
  * progress.c
  *	  Progress: how far a meter has come, as the catalog has it.
  *
- * What is of the meter as a whole stands in its row of meter.meter, beside
- * the definition, since that row is what is locked.  What is of one log has a
- * row of meter.log_progress.  Both are read and written under that lock.
+ * The progress of the meter as a whole stands in its row of meter.meter,
+ * beside the definition, since that row is what is locked.  The progress in one
+ * log stands in a row of meter.log_progress.  Both are read and written under
+ * that lock.
  */
 #include "postgres.h"
 

@@ -2,8 +2,8 @@
  * shape.c
  *	  The shape of a stream: its tables, their columns and constraints.
  *
- * The one list that create_stream() makes tables from, and that they are
- * checked against before anything relies upon them.
+ * meter.create_stream() makes tables from these lists, and they are checked
+ * against the lists before anything relies upon them.
  */
 #include "postgres.h"
 

@@ -11,7 +11,7 @@ typedef struct MeterTableColumn
 	const char *table;			/* NULL after the last */
 	const char *name;
 	const char *type;			/* as format_type() says it */
-	const char *rest;			/* of its definition */
+	const char *rest;			/* the rest of its definition */
 } MeterTableColumn;
 
 typedef struct MeterTableConstraint

@@ -2,11 +2,12 @@
  * source.c
  *	  Sources of a stream: how far each has told what happened.
  *
- * A source says by a heartbeat, or a snapshot of its inventory, that all it
- * had to tell up to an instant is in the log.  The greatest of these instants
- * is its clock.  It locks its own row of meter.source only, and a step reads
- * these rows without a lock: neither waits for the other.  Whoever locks
- * several rows of the catalog takes this one last.
+ * A source says by a heartbeat, or by a snapshot of its inventory, that the
+ * log has everything it had to tell up to an instant.  The greatest of these
+ * instants is its clock.  A heartbeat locks only the source's row of
+ * meter.source, and a step reads these rows without a lock: neither waits for
+ * the other.  A transaction that locks several rows of the catalog takes this
+ * one last.
  */
 #include "postgres.h"
 
@@ -194,7 +195,7 @@ check_may_report(const char *stream)
 	exists = SPI_processed > 0;
 	meter_session_end(&session);
 	if (!exists)
-		meter_check_stream_permission(stream);	/* says so */
+		meter_check_stream_permission(stream);	/* raises the error */
 }
 
 PG_FUNCTION_INFO_V1(meter_heartbeat);
@@ -244,7 +245,7 @@ meter_set_source(PG_FUNCTION_ARGS)
 				 errmsg("idle_limit must be positive"),
 				 errhint("meter.drop_source() forgets a source; with a limit of null it is waited for without end.")));
 
-	/* one that is new is waited for from now on */
+	/* a new source is waited for from now on */
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("INSERT INTO meter.source (stream, source, idle_limit, heard_at) VALUES ($1, $2, $3, $4) "
 						 "ON CONFLICT (stream, source) DO UPDATE SET idle_limit = excluded.idle_limit",

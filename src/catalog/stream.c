@@ -3,9 +3,9 @@
  *	  Streams: schemas with logs and a ledger.
  *
  * A stream's tables are ordinary tables of its owner, of built-in types only,
- * and never members of the extension: whatever happens to that, logs and
- * ledger stay.  Their shape is made in create_stream.c, and checked here
- * before it is relied upon.
+ * and never members of the extension: logs and ledger stay, whatever happens
+ * to the extension.  create_stream.c makes their shape, which is checked here
+ * before anything relies upon it.
  */
 #include "postgres.h"
 
@@ -242,7 +242,7 @@ meter_check_stream(const char *stream)
 						   meter_result_text(0, 2), meter_result_text(0, 1),
 						   meter_result_text(0, 3), meter_result_text(0, 4))));
 
-	/* a segment that is detached would look as if its events never were */
+	/* without a detached segment, its events would seem never to have been */
 	meter_execute_params(
 						 psprintf("SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
 								  "JOIN pg_class p ON p.relname = l.log "

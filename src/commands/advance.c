@@ -58,7 +58,7 @@ meters_asked_for(char *stream, char *meter)
 		return refs;
 	}
 
-	/* of all streams, those that are the caller's */
+	/* without a stream, advance those that are the caller's */
 	foreach(cell, refs)
 	{
 		MeterRef   *ref = lfirst(cell);
@@ -121,13 +121,13 @@ meter_advance(PG_FUNCTION_ARGS)
 								 sizeof(MeterStep));
 		call->user_fctx = advanced;
 
-		/* all steps are made now, even if not all rows are asked for */
+		/* make all steps now, even if not all rows are fetched */
 		foreach(cell, asked)
 		{
 			ref = lfirst(cell);
 			meter_step(ref->stream, ref->meter, false, &advanced->steps[i]);
 			if (advanced->steps[i].skipped)
-				continue;		/* dropped meanwhile */
+				continue;		/* the meter was dropped meanwhile */
 			advanced->refs = lappend(advanced->refs, ref);
 			i++;
 		}

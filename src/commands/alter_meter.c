@@ -1,11 +1,11 @@
 /*
  * alter_meter.c
- *	  meter.alter_meter(): what is operational of a meter changes.
+ *	  meter.alter_meter(): changes of what is operational of a meter.
  *
- * What was settled, held or released stays.  A smaller max_lateness must not
- * hold rows that a recompute has counted already, since it counts rows beyond
- * the position.  So the step after it holds nothing, as one whose position
- * was lost.
+ * What was settled, held or released stays as it is.  A smaller max_lateness
+ * must not hold rows that a recompute has counted already, since a recompute
+ * counts rows beyond the position.  So the next step holds nothing, like the
+ * step of a meter whose position was lost.
  */
 #include "postgres.h"
 

@@ -168,7 +168,7 @@ check_dimensions(Datum dimensions, MeterAggregate aggregate)
 		"attributes", "start_time", "end_time"
 	};
 
-	/* these are no columns of events */
+	/* events have no such columns */
 	int			nunusable = (int) lengthof(unusable) -
 	(METER_OF_MEASURES(aggregate) ? 0 : 2);
 	char	  **names;
@@ -246,7 +246,7 @@ check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
 						meter_aggregate_name(aggregate)),
 				 errhint("%s", hint)));
 
-	/* any period will do */
+	/* any period is a multiple of an increment of a second */
 	values[METER_COLUMN_INCREMENT] = DirectFunctionCall3(interval_in,
 														 CStringGetDatum("1 second"),
 														 ObjectIdGetDatum(InvalidOid),
@@ -341,7 +341,11 @@ insert_definition(const char *stream, const char *name, Datum *values,
 	int			i;
 
 	meter_session_begin(&session, meter_extension_owner());
-	/* one at a time makes a meter of this stream: no race for the name */
+
+	/*
+	 * one transaction at a time makes a meter of this stream: no race for the
+	 * name
+	 */
 	meter_lock_stream(stream);
 	if (SPI_processed == 0)
 		ereport(ERROR,
@@ -454,7 +458,7 @@ begin_progress(const MeterDefinition *definition)
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
 	check_unit(definition);
-	/* what a meter of that name has left */
+	/* delete what a meter of that name has left */
 	meter_execute(psprintf("DELETE FROM %s._resource_state WHERE meter = %s",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
@@ -487,7 +491,7 @@ begin_progress(const MeterDefinition *definition)
 	meter_session_end(&session);
 	meter_note_ledger(definition->stream, definition->name);
 	if (TIMESTAMP_IS_NOBEGIN(begin))
-		return;					/* with the first event, then */
+		return;					/* the meter begins with the first event */
 
 	if (TIMESTAMP_IS_NOBEGIN(definition->since))
 		ereport(NOTICE,
@@ -573,7 +577,11 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	meter_check_stream_permission(stream);
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(name);
-	/* one at a time changes which meters there are, and so the views */
+
+	/*
+	 * one transaction at a time changes which meters there are, and so the
+	 * views
+	 */
 	meter_session_begin(&session, meter_extension_owner());
 	meter_lock_stream(stream);
 	meter_session_end(&session);

@@ -281,7 +281,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 	schema = get_namespace_oid(stream, true);
 	if (OidIsValid(schema))
 	{
-		/* take up again what a dropped extension left */
+		/* take over a stream that a dropped extension left */
 		if (!meter_schema_ownercheck(schema, GetUserId()))
 			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_SCHEMA, stream);
 		meter_session_begin(&session, meter_stream_owner(stream));
@@ -338,7 +338,7 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 	}
 	meter_check_stream_permission(stream);
 
-	/* the catalog first, as whoever settles does: no deadlock */
+	/* lock the catalog first, as a step does: no deadlock */
 	meter_session_begin(&session, meter_extension_owner());
 	meter_lock_stream(stream);
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",

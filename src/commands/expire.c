@@ -1,15 +1,16 @@
 /*
  * expire.c
- *	  Forgetting: old segments are dropped, and a retention boundary is left.
+ *	  meter.expire(): drops old segments, and leaves a retention boundary.
  *
- * The retention boundary is the instant before which a log is not whole any more.  What is
- * known of each resource at it is kept in the stream's schema, and takes the
- * place of what the log had before: nothing is computed anew, verified or
- * counted that lies before the retention boundary.  Each meter has its own, where a period
- * of it begins, never later than its watermark less max_lateness, so no bill
- * that can still change lies before it.
+ * The retention boundary is the instant before which a log is incomplete.  What
+ * is known of each resource at it is kept in the stream's schema, and replaces
+ * what the log had before: nothing that lies before the retention boundary is
+ * computed anew, verified or counted.  Each meter has its own, at the begin of
+ * one of its periods, never later than its watermark less max_lateness, so no
+ * bill that can still change lies before it.
  *
- * Whoever moves a retention boundary holds the locks on the stream and on all its meters.
+ * A transaction that moves a retention boundary holds the locks on the stream
+ * and on all its meters.
  */
 #include "postgres.h"
 
@@ -127,13 +128,16 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 	{
 		MeterDefinition *definition = lfirst(cell);
 
-		/* usage of measures depends on none that end before it */
+		/*
+		 * usage of measures does not depend on those that end before the
+		 * boundary
+		 */
 		if (!METER_OF_MEASURES(definition->aggregate))
 			meter_store_states(definition,
 							   meter_load_progress(definition), boundaries[i]);
 		meter_store_boundary(definition, log_name, boundaries[i++]);
 	}
-	/* what was kept of meters that are gone misses these segments */
+	/* the states of meters that were dropped miss these segments */
 	meter_execute(psprintf("DELETE FROM %s._retention f WHERE f.log = '%s' AND f.\"time\" < %s",
 						   schema, log_name, meter_timestamp_literal(least)),
 				  SPI_OK_DELETE);

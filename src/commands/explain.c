@@ -1,10 +1,10 @@
 /*
  * explain.c
- *	  Why is a usage row what it is?
+ *	  meter.explain(): why a usage row is what it is.
  *
- * The resource is computed anew from its events, and each stage shown: what
- * counts, what spans that makes, how they are rounded and cut, and what the
- * ledger has for it.
+ * The resource is computed anew from its events, and each stage is shown: the
+ * events that count, the spans that they make, how these are rounded and cut,
+ * and what the ledger has.
  */
 #include "postgres.h"
 
@@ -75,7 +75,7 @@ append_spans(StringInfo sql, const MeterDefinition *definition,
 {
 	appendStringInfo(sql,
 					 ", timeline AS MATERIALIZED (SELECT " METER_TIMELINE("e") " AS timeline FROM events e), "
-	/* spans that touch are one run, told from the next by a number */
+	/* spans that touch are one run; a number tells runs apart */
 					 "runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
 					 "(SELECT s.*, CASE WHEN s.span_begin = lag(s.span_end) OVER (ORDER BY s.span_begin) "
 					 "THEN 0 ELSE 1 END AS gap FROM timeline t, "
@@ -128,7 +128,7 @@ append_event_rows(StringInfo sql, const MeterDefinition *definition,
 					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
 					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
 					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') "
-	/* what a later snapshot says of the period */
+	/* observations that are later, and reach back into the period */
 					 "OR (" METER_IS_LOGGED_OBSERVATION("v.kind") " AND v.at >= %s AND "
 					 METER_REACH("v.observation", "v.at", METER_IS_KIND("v.kind", LOGGED_ABSENT)) " < %s) ",
 					 was_open, was_open, quote_identifier(definition->stream), end_literal,
@@ -261,7 +261,7 @@ meter_explain(PG_FUNCTION_ARGS)
 					 quote_literal_cstr(row.account),
 					 quote_literal_cstr(row.dimensions));
 
-	/* what made a settle look at a settled period again */
+	/* the rows that made a step compute a settled period again */
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 6, 'late event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, e.value, NULL, "

@@ -1,15 +1,15 @@
 /*
  * inbox.c
- *	  The ingestion paths of a stream for events as values: the view inbox, and the
- *	  functions meter.ingest….
+ *	  The ingestion paths of a stream for events as values: the view inbox,
+ *	  and the functions meter.ingest….
  *
  * An INSTEAD OF row trigger of the view collects rows, and an AFTER statement
- * trigger inserts what is left (intake.c).  Rows are collected for a view and
- * a subtransaction: those that a subtransaction collected go when it is
- * aborted, and none is inserted in a deeper one, whose abort would take it
- * along.  Nothing may get lost in between: a transaction that would commit
- * with rows collected and not inserted, because the statement trigger is
- * missing, fails.
+ * trigger inserts those that are left (intake.c).  Rows are collected for a
+ * view and a subtransaction: when a subtransaction is aborted, the rows that
+ * it collected are dropped, and no rows are inserted in a deeper
+ * subtransaction, whose abort would remove them.  No row may get lost in
+ * between: a transaction fails if it would commit with rows that are collected
+ * and not inserted, because the statement trigger is missing.
  */
 #include "postgres.h"
 
@@ -54,7 +54,7 @@ typedef struct Collected
 {
 	Oid			view;
 	SubTransactionId subid;
-	bool		busy;			/* it is inserting, and takes no more */
+	bool		busy;			/* rows are being inserted: no more are added */
 	MeterIntake *intake;
 	struct Collected *next;
 } Collected;
@@ -530,7 +530,7 @@ meter_ingest_protobuf(PG_FUNCTION_ARGS)
 	}
 	if (step == METER_WIRE_WRONG)
 	{
-		/* whose measures they are, and how many messages, nobody knows */
+		/* neither the source nor the number of messages is known */
 		reject_piece(&ingest, 0, length, METER_USAGE_BATCH, &reader.error);
 		PG_RETURN_INT64(meter_intake_end(ingest.intake));
 	}

@@ -1,8 +1,9 @@
 /*
  * release.c
- *	  Rows that came too late: they count for a meter once a person says so.
+ *	  meter.release(): lets rows that are held count.
  *
- * A row is held when a step meets it (see late.c); here it is let go.
+ * A step holds a row when it meets it too late (see late.c); a person releases
+ * it.
  */
 #include "postgres.h"
 

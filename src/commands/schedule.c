@@ -2,10 +2,10 @@
  * schedule.c
  *	  Jobs of pg_cron for a stream.
  *
- * pg_cron runs a job as whoever made it, in the one database of the server
- * that keeps all jobs unless it is told of another.  So jobs are made as the
- * caller, and only in that database; from elsewhere one is told what to do
- * there.
+ * pg_cron runs a job as the role that made it, in the one database of the
+ * server that keeps all jobs, unless the job names another one.  So jobs are
+ * made as the caller, and only in that database; in other databases an error
+ * tells what to do there.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * status.c
- *	  How far a meter is, for the views that show it.
+ *	  How far a meter has come, for the views that show it.
  */
 #include "postgres.h"
 
@@ -50,7 +50,7 @@ check_may_know(const char *stream)
 	Oid			view;
 
 	if (!OidIsValid(schema))
-		return;					/* there is nothing to know */
+		return;					/* without a stream there is nothing to know */
 	view = get_relname_relid("current_usage", schema);
 	if (meter_schema_aclcheck(schema, GetUserId(), ACL_USAGE) == ACLCHECK_OK ||
 		(OidIsValid(view) &&
@@ -81,7 +81,7 @@ meter_live_window(PG_FUNCTION_ARGS)
 
 	check_may_know(stream);
 
-	/* where the query that asks sees the ledger end, not where it is by now */
+	/* the watermark that the query sees, not the one of this moment */
 	meter_one_snapshot(true);
 	PG_TRY();
 	{

@@ -1,9 +1,10 @@
 /*
  * verify.c
- *	  Does the ledger say what usage should be?  And making it so.
+ *	  meter.verify() and meter.resettle(): compare the ledger with expected
+ *	  usage, and correct it.
  *
- * Both compute usage anew from all events and look at the difference to the
- * ledger: verify shows it, resettle writes it.
+ * Both compute usage anew from all events and take the difference to the
+ * ledger: verify returns it, resettle writes it.
  */
 #include "postgres.h"
 
@@ -157,7 +158,7 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition, const M
 					 "- %s(x.quantity) FILTER (WHERE x.revisions > 0)%s AS ledger, "
 					 "coalesce(sum(x.quantity) FILTER (WHERE x.revisions = 0), 0) AS expected FROM (",
 					 quote_literal_cstr(definition->name),
-	/* of a first row of 0 that is missing: nothing */
+	/* nothing is due where a first row of 0 is missing */
 					 keeps_zero ? "sum" : "coalesce(sum",
 					 keeps_zero ? "" : ", 0)");
 	if (measures)
@@ -168,7 +169,7 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition, const M
 	appendStringInfo(&sql,
 					 ") x (resource, account, dimensions, period_start, quantity, revisions) "
 					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d "
-	/* late rows that have not been looked at yet are no fault */
+	/* late rows that no step has looked at yet are no fault */
 					 "WHERE NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
 					 keeps_zero ? " OR sum(x.revisions) = 0" : "",
 					 meter_late_rows(definition, progress, -1));
@@ -194,14 +195,15 @@ meter_verify(PG_FUNCTION_ARGS)
 
 	meter_check_stream_permission(stream);
 	meter_return_begin(fcinfo);
-	/* whoever settles meanwhile must not make a difference */
+	/* a step that settles meanwhile must not change the answer */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	meter_one_snapshot(true);
 	PG_TRY();
 	{
 		if (meter != NULL)
-			(void) meter_load(stream, meter, METER_LOCK_NONE);	/* is it there? */
+			(void) meter_load(stream, meter, METER_LOCK_NONE);	/* raises an error if
+																 * there is none */
 		foreach(cell, meter_list_meters(stream, meter, false))
 		{
 			MeterRef   *ref = lfirst(cell);
@@ -260,13 +262,13 @@ meter_resettle(PG_FUNCTION_ARGS)
 			meter_store_settlement(definition, progress, written);
 		PG_RETURN_INT64(written);
 	}
-	/* what may yet have to be held does not count */
+	/* late rows do not count before a step decides which are held */
 	straddling = meter_may_straddle(definition, progress->watermark);
 	append_timelines(&sql, definition, progress, from, meter_late_from(definition, progress),
 					 straddling);
 	appendStringInfoString(&sql, ", states AS (");
 	meter_append_upsert_state(&sql, definition, NULL, straddling);
-	/* nothing is left of what has no event any more */
+	/* delete the states of resources that have no event any more */
 	appendStringInfo(&sql, "), gone AS (DELETE FROM %s._resource_state r WHERE r.meter = %s "
 					 "AND NOT EXISTS (SELECT FROM timelines t WHERE t.resource = r.resource)) ",
 					 quote_identifier(stream), quote_literal_cstr(meter));

@@ -351,7 +351,7 @@ get_labels(Reader *reader, MeterTimelineBuilder *builder, bool labels)
 		for (j = 0; j < natts; j++)
 			attrs[j] = keys[key * natts + j];
 		attrs[natts] = value == 0 ? METER_NULL_ATTR : values[value - 1];
-		/* what the writer numbers in order of appearance must be so here */
+		/* numbers must be in order of appearance, as the writer has them */
 		if (meter_build_label(builder, attrs) != i ||
 			timeline->labels[i].key != (int32) key ||
 			timeline->labels[i].value != (int32) value - 1)
@@ -385,7 +385,7 @@ get_spans(Reader *reader, MeterTimelineBuilder *builder, uint8 flags)
 		uint64		length;
 		uint64		label = 0;
 
-		/* how far a span goes on is compared without a sign: no overflow */
+		/* lengths are compared unsigned, so nothing overflows */
 		if (i == 0)
 		{
 			begin = get_zigzag(reader);

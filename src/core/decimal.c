@@ -104,7 +104,7 @@ typedef struct Digits
 {
 	const char *digits;
 	int			whole;			/* before the point */
-	int			fraction;		/* behind it */
+	int			fraction;		/* after the point */
 } Digits;
 
 /* Take a decimal apart. */
@@ -155,7 +155,7 @@ meter_decimal_add(char *sum, const char *a, int alen, const char *b, int blen)
 
 	if (aneg != bneg)
 	{
-		/* the lesser is taken from the greater */
+		/* subtract the lesser from the greater */
 		sign = -1;
 		if (decimal_cmp_magnitude(a + aneg, alen - aneg,
 								  b + bneg, blen - bneg) < 0)

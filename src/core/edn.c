@@ -351,7 +351,7 @@ get_scalar(MeterReader *reader, MeterMember *member)
 	}
 	else if (byte == '#')
 	{
-		/* a tag of any name: what it is put on is discarded with it */
+		/* discard the value of the tag with it, whatever the tag's name */
 		meter_edn_skip_space(reader);
 		if (!reader->failed && meter_read_enter(reader))
 		{
@@ -414,7 +414,7 @@ put_map(MeterReader *reader, MeterWriter *writer)
 		part.from = writer->used;
 		if (reader->discarded > 0)
 		{
-			/* any key will do */
+			/* a discarded map may have any keys */
 			put_value(reader, writer);
 			if (reader->failed || writer->too_long)
 				return;

@@ -2,9 +2,9 @@
  * eventtext.c
  *	  Usage events from text: JSON, EDN and CloudEvents.
  *
- * Whatever the syntax, a map is read into its members, and these say what the
- * event is: known keys are its fields, all others its attributes.  In a
- * CloudEvent the members of "data" come first, and the envelope fills in.
+ * In any syntax, a map is read into its members, and these make the event:
+ * known keys are its fields, all others its attributes.  In a CloudEvent the
+ * members of "data" come first, and the envelope adds what they leave out.
  */
 #include "core/core.h"
 #include "core/eventform.h"
@@ -29,7 +29,7 @@ typedef struct Mapping
 	MeterReadMap read_map;
 	MeterUsageEvent *event;
 	MeterWriter attributes;
-	MeterItems	parts;			/* of the attributes */
+	MeterItems	parts;			/* the attributes */
 } Mapping;
 
 static MeterAttr
@@ -58,7 +58,7 @@ look_up_key(MeterAttr key)
 
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 	{
-		/* two bytes tell most apart */
+		/* two bytes tell most keys apart */
 		if (key.len >= 2 && key.data[0] == keys[i].name[0] &&
 			key.data[1] == keys[i].name[1] && meter_text_is(key, keys[i].name))
 			return keys[i].meaning;
@@ -445,7 +445,8 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 	MeterUsageEvent *event = mapping->event;
 	const MeterMember *data = find_member(members, "data");
 	MeterMembers inner;
-	int			from_data;		/* attributes, which come first */
+	int			from_data;		/* number of attributes from data, which come
+								 * first */
 	int			i;
 
 	if (specversion->kind != METER_JSON_STRING ||
@@ -481,7 +482,7 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 							   "binary data cannot be read: expected JSON in \"data\"");
 		if (meaning == KEY_ATTRIBUTE)
 		{
-			/* the subject is the resource, unless data says otherwise */
+			/* the subject is the resource, unless data names one */
 			if (meter_text_is(member->key, "subject") &&
 				member->kind != METER_JSON_NULL &&
 				MeterAttrIsNull(event->fields[METER_RESOURCE]) &&

@@ -2,11 +2,11 @@
  * instant.c
  *	  Instants as text.
  *
- * Written is RFC 3339 in UTC, with as many digits of a second as it takes;
- * years of more than four digits and those before 1, which RFC 3339 does not
- * know, as the server shows them.  Read is the same with any offset.  There
- * is always a zone: what the hour of a clock on a wall means depends on the
- * wall.
+ * Instants are written as RFC 3339 in UTC, with as many digits of a second as
+ * needed; years of more than four digits and years before 1, which RFC 3339
+ * does not know, are written as the server shows them.  The same form is read,
+ * with any offset.  A zone is always needed: a local time means nothing without
+ * it.
  */
 #include "core/core.h"
 #include "core/grid.h"
@@ -204,7 +204,7 @@ meter_instant_parse(const char *text, size_t length, int64 *instant)
 		hour > 23 || minute > 59 || second > 59)
 		return "there is no such instant";
 
-	/* far beyond what a timestamp can be, near enough not to overflow */
+	/* no timestamp has such a year, and the arithmetic does not overflow */
 	if (year < -4800 || year > 294280)
 		return "the instant is out of range";
 	seconds = meter_day_from_date((int32) year, (int32) month,

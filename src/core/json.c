@@ -2,8 +2,8 @@
  * json.c
  *	  Reading JSON (RFC 8259), into canonical JSON text.
  *
- * No tree is built: the members of one map are given out as they come, what
- * is nested in them as canonical text.
+ * No tree is built: the members of one map are returned one after the other,
+ * and nested values as canonical text.
  */
 #include "core/core.h"
 #include "core/jsontext.h"

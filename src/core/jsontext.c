@@ -2,9 +2,9 @@
  * jsontext.c
  *	  Canonical JSON text: what its readers and writers share.
  *
- * Canonical is one line without white space; the keys of a map in the order
- * of their bytes as they are written; numbers as canonical decimals; in
- * strings escapes only where there must be.  Equal values are equal bytes.
+ * Canonical text is one line without white space; the keys of a map are in the
+ * order of their bytes as written; numbers are canonical decimals; strings
+ * have escapes only where these are needed.  Equal values are equal bytes.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -155,7 +155,7 @@ size_t
 meter_utf8_length(const char *at, const char *end)
 {
 	uint8		first = (uint8) *at;
-	uint8		least = 0x80;	/* that the second byte is */
+	uint8		least = 0x80;	/* least value of the second byte */
 	uint8		most = 0xbf;
 	size_t		length;
 	size_t		i;
@@ -168,7 +168,7 @@ meter_utf8_length(const char *at, const char *end)
 	if ((size_t) (end - at) < length)
 		return 0;
 	if (first == 0xe0)
-		least = 0xa0;			/* not too long */
+		least = 0xa0;			/* no overlong form */
 	else if (first == 0xed)
 		most = 0x9f;			/* no surrogates */
 	else if (first == 0xf0)
@@ -278,7 +278,7 @@ meter_fail_expected(MeterReader *reader, const char *at,
 				   expected);
 		return;
 	}
-	/* a word, or what else stands there */
+	/* show a word, or the character that stands there */
 	for (i = 0; i < found.len &&
 		 ((found.data[i] >= 'a' && found.data[i] <= 'z') ||
 		  (found.data[i] >= 'A' && found.data[i] <= 'Z') ||
@@ -630,7 +630,7 @@ meter_number_parse(const char *text, size_t length, MeterAttr *number,
 	int			nfraction = 0;
 	int			nzeros;
 	int			ndigits;
-	int			point;			/* digits before it */
+	int			point;			/* digits before the point */
 	int			exponent = 0;
 	int			i;
 	char	   *to;
@@ -691,7 +691,7 @@ meter_number_parse(const char *text, size_t length, MeterAttr *number,
 	if (at != end)
 		return form;
 
-	/* all digits are one sequence, of which the point is somewhere */
+	/* take all digits as one sequence with the point somewhere in it */
 #define DIGIT(i) ((i) < nwhole ? whole[i] : fraction[(i) - nwhole])
 	ndigits = nwhole + nfraction;
 	point = nwhole + exponent;

@@ -35,7 +35,7 @@ typedef struct MeterReader
 	const char *end;
 	bool		failed;
 	int			depth;			/* maps and lists around */
-	int			discarded;		/* what is read counts for nothing */
+	int			discarded;		/* depth of #_: what is read is discarded */
 	MeterAttr	key;			/* of the map that is looked at */
 	MeterProblem *problem;
 } MeterReader;
@@ -69,7 +69,7 @@ typedef enum MeterValueKind
 	METER_JSON_BOOLEAN,
 	METER_JSON_NUMBER,			/* a canonical decimal */
 	METER_JSON_STRING,			/* the text itself, without quotes */
-	METER_JSON_MAP,				/* canonical JSON, as what follows */
+	METER_JSON_MAP,				/* canonical JSON, as for all kinds below */
 	METER_JSON_LIST
 } MeterValueKind;
 
@@ -78,8 +78,8 @@ typedef struct MeterMember
 	MeterAttr	key;
 	MeterAttr	value;
 	MeterValueKind kind;
-	bool		integer;		/* a number written as one */
-	size_t		key_at;			/* where in the text */
+	bool		integer;		/* a number that is written as an integer */
+	size_t		key_at;			/* position in the text */
 	size_t		value_at;
 } MeterMember;
 
@@ -108,7 +108,7 @@ typedef struct MeterItem
 {
 	size_t		from;
 	size_t		to;
-	size_t		key;			/* what it is ordered by, and its length */
+	size_t		key;			/* the key to sort by, and its length */
 	size_t		key_length;
 	const char *at;				/* in the text that is read */
 } MeterItem;

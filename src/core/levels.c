@@ -78,7 +78,10 @@ meter_levels(MeterEvents *deltas)
 			new_label = meter_build_label(&builder, attrs);
 			if (timeline->nvalues > nvalues)
 			{
-				/* a new value keeps its digits */
+				/*
+				 * the total is overwritten later, so a new value gets a copy
+				 * of its digits
+				 */
 				char	   *copy = palloc(length);
 
 				memcpy(copy, total, length);

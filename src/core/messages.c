@@ -135,7 +135,7 @@ meter_read_usage_event(const MeterWireMessage *message, const uint8 *bytes,
 	}
 	if (!meter_event_check(event, &problem))
 	{
-		/* what is left to be wrong: it is too long as a whole */
+		/* all fields are right, so the event is too long as a whole */
 		error->field = NULL;
 		error->subject = "the event";
 		error->problem = "is too long";

@@ -2,14 +2,15 @@
  * observation.c
  *	  Observations: what snapshots say of a resource, and what follows.
  *
- * An observation holds after the events of its instant, and only while the
- * resource is its source's.  One that agrees changes nothing but what is
- * known: so a lost event that arrives after all wins by making it agree.
+ * An observation takes effect after the events of its instant, and only while
+ * the resource belongs to its source.  One that agrees with the timeline
+ * changes nothing but what is known: so a lost event that arrives after all
+ * wins by making it agree.
  *
- * Observations that might be logged (candidates) take part as if they were.
- * Those that make a difference, to the timeline or to what a logged one makes
- * of it, are told: they are to be logged, with what other snapshots say that
- * bears on them, and without the rest the timeline is the same.
+ * Observations that might be logged (candidates) take part as if they were
+ * logged.  Each one that makes a difference, to the timeline or to what a
+ * logged one makes of it, is marked: it has to be logged, with what other
+ * snapshots say that bears on it.  The timeline is the same without the others.
  */
 #include "core/core.h"
 #include "core/event_set.h"
@@ -154,7 +155,7 @@ is_owner(MeterWalk *walk, const MeterObservation *observation)
 {
 	MeterAttr	source = walk->events->sources[observation->source - 1];
 
-	/* nothing real has happened to it: it is theirs who name it first */
+	/* no event has given the resource an owner: the first observation does */
 	if (MeterAttrIsNull(walk->state.source) && observation->present &&
 		observation->standing != METER_KNOWN)
 		walk->state.source = source;
@@ -392,13 +393,13 @@ observe_running(MeterWalk *walk, MeterObservation *observation, int32 number)
 		walk->label = label;
 		walk->state.since = observation->since;
 
-		/* what is known of the run that began then */
+		/* keep the moments of the run that began at `since` */
 		for (i = 0; i < walk->nmoments &&
 			 walk->moments[i].time < observation->since; i++)
 			;
 		if (i > 0)
 		{
-			/* the first of those before makes room for its start */
+			/* the slot of an earlier moment holds the start of the run */
 			memmove(walk->moments + 1, walk->moments + i,
 					(walk->nmoments - i) * sizeof(MeterMoment));
 			walk->moments[0].time = observation->since;

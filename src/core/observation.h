@@ -12,9 +12,9 @@
 /* What an observation does to a timeline. */
 typedef enum MeterEffect
 {
-	METER_AGREES,				/* nothing */
-	METER_EVIDENCE,				/* nothing itself; a later one needs it */
-	METER_CHANGES,				/* attributes, from its time on */
+	METER_AGREES,				/* changes nothing */
+	METER_EVIDENCE,				/* changes nothing, but a later one needs it */
+	METER_CHANGES,				/* changes attributes, from its time on */
 	METER_ENDS,					/* a run ended at `from` */
 	METER_OPENS,				/* a run began at `from` */
 	METER_CUTS					/* nothing ran from `from` to `to` */
@@ -23,9 +23,10 @@ typedef enum MeterEffect
 /* Where an observation comes from. */
 typedef enum MeterStanding
 {
-	METER_KNOWN,				/* of before the carried state: only a fact */
+	METER_KNOWN,				/* from before the carried state: takes no
+								 * effect */
 	METER_LOGGED,
-	METER_CANDIDATE				/* might be logged: is there a need? */
+	METER_CANDIDATE				/* not logged: is there a need to? */
 } MeterStanding;
 
 /*
@@ -46,8 +47,8 @@ typedef struct MeterObservation
 								 * not present before `time` */
 	int64		absent;			/* present: the last snapshot without it */
 
-	/* what came of it */
-	bool		spoke;			/* the resource is its source's */
+	/* what came of the observation */
+	bool		spoke;			/* the resource belongs to its source */
 	bool		was_open;
 	uint8		effect;			/* MeterEffect */
 	int64		from;
@@ -69,15 +70,15 @@ typedef struct MeterWalk
 	MeterState	state;
 	int32		label;			/* of the span that goes on, or -1 */
 	int64		begin;			/* of that span */
-	bool		named;			/* the first attribute is */
-	MeterAttr	first_name;		/* the name that came first */
+	bool		named;			/* the first attribute has been named */
+	MeterAttr	first_name;		/* the first name, if `named` */
 
 	/* kept only where there are observations */
-	int32		nmoments;		/* of the run that is open, in order */
+	int32		nmoments;		/* moments of the open run, in order */
 	int32		maxmoments;
 	MeterMoment *moments;
 	int32		absent_witness; /* the observation state.absent is from, or -1 */
-	int64		snapshot_absent;	/* the last snapshot without it */
+	int64		snapshot_absent;	/* the last snapshot without the resource */
 } MeterWalk;
 
 extern void meter_walk_apply(MeterWalk *walk, uint32 attrs);

@@ -2,9 +2,8 @@
  * packed.c
  *	  Events without attributes, eight bytes each.
  *
- * Pairing and rounding as pairing.c and rounding.c do them, for the case in
- * which there is nothing but time: what the sums over millions of groups are
- * made of.
+ * Pairing and rounding work as in pairing.c and rounding.c, for events that
+ * have nothing but a time: aggregates over millions of groups use this.
  */
 #include "core/core.h"
 #include "core/event_set.h"
@@ -45,7 +44,7 @@ next_run(Runs *runs, int64 *begin, int64 *end)
 			kinds |= 1 << meter_packed_kind(*runs->at);
 		while (++runs->at < runs->end && meter_packed_time(*runs->at) == now);
 
-		/* a start and a stop together leave it as it was */
+		/* a start and a stop together change nothing */
 		kinds &= (1 << METER_START) | (1 << METER_STOP);
 		if (kinds == 1 << METER_START && !runs->open)
 		{

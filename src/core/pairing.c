@@ -3,10 +3,10 @@
  *	  Pairing: from the set of a resource's events to its timeline.
  *
  * The result depends on the set of events only, never on the order in which
- * they were added.  Events of one instant act together: first all starts,
- * then all changes set attributes, each in ascending order of what they
- * carry; a start and a stop together leave open or closed as it was.  The
- * carried state is not an event: it holds before the instant of any.
+ * they were added.  Events of one instant act together: first all starts, then
+ * all changes set attributes, each in ascending order of what they carry; a
+ * start and a stop together leave the timeline open or closed as it was.  The
+ * carried state is not an event: it holds before the instant of any event.
  */
 #include "core/core.h"
 #include "core/event_set.h"
@@ -31,7 +31,7 @@ apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 		return;
 	}
 
-	/* a heap sort: ties of thousands of events do happen in bad data */
+	/* sort with a heap: bad data does have ties of thousands of events */
 	order = palloc(count * sizeof(uint32));
 	for (i = from; i < to; i++)
 	{
@@ -192,7 +192,7 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 	else if (count[METER_STOP] > 0 && count[METER_START] == 0)
 		walk->state.open = false;
 
-	/* a restart is a run of its own to whoever says since when it has run */
+	/* a restart begins a run: an observation may tell since when it has run */
 	if (walk->state.open &&
 		(!was_open || (count[METER_START] > 0 && count[METER_STOP] > 0)))
 	{

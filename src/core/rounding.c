@@ -21,7 +21,8 @@ meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 			MeterKeyed keyed, MeterRounding rounding,
 			MeterGrid *grid, int64 open_end)
 {
-	int64		claimed = METER_BEGIN;	/* no unit before it is free */
+	int64		claimed = METER_BEGIN;	/* units before it belong to spans
+										 * already */
 	int32		n = 0;
 	int32		i;
 
@@ -30,7 +31,7 @@ meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 		timeline->nkeys : timeline->nlabels;
 	rounded->spans = palloc(Max(timeline->nspans, 1) * sizeof(MeterSpan));
 
-	/* first the spans as they are to be told apart */
+	/* first join spans that need not be told apart */
 	for (i = 0; i < timeline->nspans; i++)
 	{
 		MeterSpan	span = timeline->spans[i];
@@ -142,7 +143,7 @@ collect_parts(MeterCutter *cutter)
 				cutter->parts[*part - 1].label = span->label;
 				cutter->parts[*part - 1].billed = 0;
 			}
-			/* sums of time do not overflow without a sign */
+			/* unsigned sums of time do not overflow */
 			cutter->parts[*part - 1].billed = (int64)
 				((uint64) cutter->parts[*part - 1].billed +
 				 (uint64) end - (uint64) begin);

@@ -2,10 +2,10 @@
  * sha256.c
  *	  SHA-256 (FIPS 180-4) of a few bytes, many times.
  *
- * Two hashes name a usage row.  The server's own, by OpenSSL's EVP, takes over
- * a microsecond to set up for a hash of 50 ns, which was a third of the time
- * to settle a million rows.  Where the processor has instructions for it they
- * are used; whether it does is found out when the first hash is asked for.
+ * A transaction ID takes two hashes.  The server's own hash function, by
+ * OpenSSL's EVP, takes over a microsecond to set up for a hash of 50 ns, which
+ * was a third of the time to settle a million rows.  Where the processor has
+ * instructions for SHA-256 they are used; the first hash finds that out.
  */
 #include "core/sha256.h"
 

@@ -304,7 +304,7 @@ get_instant(Reader *reader)
 		mday > meter_days_of_month(year, month) ||
 		hour > 23 || minute > 59 || second > 59)
 		fail_at(reader, from, "there is no such instant");
-	/* far beyond what a timestamp can be, near enough not to overflow */
+	/* no timestamp has such a year, and the arithmetic does not overflow */
 	if (year < -4800 || year > 294280)
 		fail_at(reader, from, "the instant is out of range");
 	if (reader->problem != NULL)

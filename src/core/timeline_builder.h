@@ -18,7 +18,8 @@ typedef struct MeterState
 	int64		alive;			/* last moment known alive, if open */
 	int64		absent;			/* last moment known not running, or
 								 * METER_BEGIN */
-	MeterAttr	source;			/* whose it is; NULL: nobody's yet */
+	MeterAttr	source;			/* the source that owns the resource; NULL:
+								 * none yet */
 	MeterAttr  *attrs;			/* natts, then the value */
 } MeterState;
 

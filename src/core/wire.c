@@ -6,9 +6,8 @@
  * protobuf-c says only that a message is bad.  Here every length is checked
  * against what remains before it is used, nothing is allocated, and values
  * point into the bytes that were read.  Fields that the message does not know
- * are skipped, as protobuf wants it; of a field that comes twice the last one
- * counts.  Where protobuf is lenient about numbers that are too large, this is
- * not.
+ * are skipped, as protobuf demands; of a field that comes twice the last one
+ * counts.  protobuf accepts numbers that are too large, this code does not.
  */
 #include "core/wire.h"
 

@@ -34,7 +34,7 @@ typedef struct MeterWireMessage
 {
 	const char *name;
 	int			nfields;
-	uint32		required;		/* bit i: fields[i] is */
+	uint32		required;		/* bit i: fields[i] is required */
 	MeterWireField fields[METER_WIRE_FIELDS];
 } MeterWireMessage;
 

@@ -1,11 +1,12 @@
 /*
  * event_usage.c
- *	  Usage of events: what a step settles of them, and computing resources
- *	  anew that late rows have affected.
+ *	  Usage of events: what a step settles, and computing resources anew that
+ *	  late rows have affected.
  *
  * Settling starts from the states at the watermark and the events since;
- * computing anew starts from all events of a resource.  Both write what usage
- * should be where the ledger can have nothing, else the difference.
+ * computing anew starts from all events of a resource.  Both write expected
+ * usage where the ledger can have nothing, and elsewhere its difference to the
+ * ledger.
  */
 #include "postgres.h"
 
@@ -25,14 +26,16 @@
 #include "pg/settings.h"
 #include "pg/spi.h"
 
-/* Ledger rows are looked up one by one up to so many periods of resources. */
+/*
+ * Ledger rows are looked up one by one for up to so many periods of resources.
+ */
 #define FEW_PROBES	100000
 
 /*
- * Compute resources anew from all their events before `horizon`, and write
- * how usage up to the watermark differs from the ledger.  `affected` is a
- * query of them and of the instant from which they are affected (resource,
- * first).  The number of adjustments.
+ * Compute resources anew from all their events before `horizon`, and write how
+ * usage up to the watermark differs from the ledger.  `affected` is a query
+ * (resource, first) of these resources and of the instant from which each is
+ * affected.  Returns the number of adjustments.
  */
 int64
 meter_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
@@ -137,9 +140,9 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 }
 
 /*
- * Look at what arrived between the position and `safe`: rows of settled
- * periods make adjustments.  False if there were more than one step takes;
- * the position is then where it got to.
+ * Process what arrived between the position and the safe position: rows of
+ * settled periods make adjustments.  Returns false if one step does not
+ * process all of it; the position is then where the step got to.
  */
 bool
 meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
@@ -154,7 +157,7 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 
 	if (safe > progress->logs[METER_LOG_EVENT].position && progress->has_watermark)
 	{
-		/* as many rows as a step takes tell that there may be more */
+		/* with as many rows as a step takes there may be more */
 		meter_execute_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE action = 'void') "
 								   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
 								   meter_late_rows(definition, progress, safe),
@@ -193,19 +196,22 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 			step->late_rows = nrows;
 		}
 	}
-	/* before the first period there is nothing late but what is taken back */
+	/* without a watermark no row is late, but voids count */
 	else if (safe > progress->logs[METER_LOG_EVENT].position)
 		meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, safe);
 
 	progress->logs[METER_LOG_EVENT].position = upto;
-	/* what is after `upto` drew its arrival after the note before this one */
+	/* rows after `upto` drew their arrivals after the note before this one */
 	if (upto == safe)
 		progress->logs[METER_LOG_EVENT].position_watermark =
 			step->noted_at[METER_LOG_EVENT];
 	return upto == safe;
 }
 
-/* Write what naming them changes. */
+/*
+ * Write the adjustments for resources whose account is named for the first
+ * time before `end`.
+ */
 void
 meter_settle_named(const MeterDefinition *definition,
 				   const MeterProgress *progress, TimestampTz end,
@@ -219,12 +225,13 @@ meter_settle_named(const MeterDefinition *definition,
 											 false);
 }
 
-/* The time that is due is looked at in so many pieces. */
+/* The time that is due is divided into so many pieces. */
 #define PIECES	256
 
 /*
- * As much of what is due as one step takes: ends with a period.  What runs
- * gives a row a period, and so does what starts meanwhile, from there on.
+ * Return how far one step settles: up to a period's end, with about
+ * meter.batch_rows usage rows and events.  A resource that runs makes a row in
+ * each period, and so does one that starts meanwhile, from there on.
  */
 TimestampTz
 meter_bound_step(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz target)
@@ -320,7 +327,7 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 		appendStringInfoString(&sql, "), ");
 	}
 	meter_append_events(&sql, definition, &scope);
-	/* what happened to nothing since goes another way, see below */
+	/* resources without events since need no timeline, see below */
 	appendStringInfo(&sql,
 					 ", busy AS MATERIALIZED (SELECT DISTINCT resource FROM events), "
 					 "timelines AS MATERIALIZED (SELECT e.resource, ");
@@ -330,13 +337,13 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 					 METER_TIMELINE("e") " AS timeline FROM ("
 					 "SELECT * FROM events UNION ALL "
 					 "SELECT r.resource, " METER_CARRIED ", NULL FROM busy b "
-	/* looked up one by one: the dead cost nothing */
+	/* states are looked up one by one, so closed ones cost nothing */
 					 "CROSS JOIN LATERAL (SELECT * FROM %s._resource_state s WHERE s.meter = %s "
 					 "AND s.resource = b.resource OFFSET 0) r"
 					 ") e GROUP BY e.resource), states AS (",
 					 schema, meter);
 	meter_append_upsert_state(&sql, definition, from, straddling);
-	/* what runs throughout has each period whole: no timeline is needed */
+	/* resources that run throughout fill each period: no timeline is needed */
 	appendStringInfo(&sql,
 					 "), expected AS (SELECT (w.row).transaction_id, w.resource, (w.row).account, "
 					 "(w.row).dimensions, (w.row).period_start, (w.row).quantity FROM ("
@@ -352,7 +359,7 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 							  definition->spec),
 					 schema);
 	if (meter_grid_period_end(definition->grid, progress->watermark) >= end)
-		/* one row the planner can do without */
+		/* one period: the planner need not join */
 		appendStringInfo(&sql, "(SELECT %s AS period_start, meter_internal.settle_quantity(%s, NULL, %s) AS quantity) p",
 						 from, definition->spec, from);
 	else

@@ -1,10 +1,10 @@
 /*
  * events.c
- *	  Events: what the queries over the event log are made of.
+ *	  Events: the parts of queries over the event log.
  *
- * Every part names each table with its schema and relies on the search_path
- * of a session (see spi.c) for everything else.  Instants are written into
- * the text, so that the planner can leave out segments that do not hold them.
+ * Every part names each table with its schema and relies on the search_path of
+ * a session (see spi.c) for everything else.  Instants are written into the
+ * text, so that the planner can leave out segments that do not have them.
  */
 #include "postgres.h"
 
@@ -18,7 +18,9 @@
 #include "log/segment.h"
 #include "pg/spi.h"
 
-/* A key of attributes that must be a number: NULL where it is none. */
+/*
+ * Append an attribute of a row e that must be a number: NULL where it is none.
+ */
 void
 meter_append_number_attribute(StringInfo sql, const char *key)
 {
@@ -32,7 +34,7 @@ meter_append_number_attribute(StringInfo sql, const char *key)
 					 literal, literal, literal, literal, literal);
 }
 
-/* A dimension of a row e: a column, or a key of attributes. */
+/* Append a dimension of a row e: a column, or an attribute. */
 void
 meter_append_dimension(StringInfo sql, const char *name)
 {
@@ -43,7 +45,10 @@ meter_append_dimension(StringInfo sql, const char *name)
 		appendStringInfo(sql, "e.attributes ->> %s", quote_literal_cstr(name));
 }
 
-/* The condition under which a row e of the log is an observation to a meter. */
+/*
+ * Append the condition that a row e of the event log is an observation for a
+ * meter.
+ */
 void
 meter_append_observation_filter(StringInfo sql,
 								const MeterDefinition *definition)
@@ -51,19 +56,21 @@ meter_append_observation_filter(StringInfo sql,
 	appendStringInfo(sql, METER_IS_OBSERVATION("e")
 					 " AND e.attributes ->> 'meter' = %s",
 					 quote_literal_cstr(definition->name));
-	/* that there is none may be said of what has no entity */
+	/* an observation of absence may have no entity */
 	if (definition->entity != NULL)
 		appendStringInfo(sql, " AND (e.action = 'reconciled:stop' OR e.entity = %s)",
 						 quote_literal_cstr(definition->entity));
 }
 
-/* The condition under which a row e of the event log is one to a meter. */
+/*
+ * Append the condition that a row e of the event log is an event for a meter.
+ */
 void
 meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 {
 	if (METER_OF_MEASURES(definition->aggregate))
 	{
-		/* what says who owns a resource, whatever happened to it */
+		/* every event that names an account */
 		appendStringInfoString(sql, "e.account <> '' AND e.action <> 'void' "
 							   "AND NOT starts_with(e.action, 'reconciled:')");
 		return;
@@ -80,12 +87,14 @@ meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 	appendStringInfoString(sql, "))");
 }
 
-/* What a row of the log says beyond its key and time, in an order of its own. */
+/*
+ * What a row of the log says beyond its key and time, in an order of its own.
+ */
 #define CONTENT(alias) \
 	"ROW(" alias ".account, " alias ".entity, " alias ".action, " \
 	alias ".offering, " alias ".attributes)::text COLLATE \"C\""
 
-/* Time since the next lesser duplicate of a row that has an id. */
+/* The time since the next lesser duplicate of a row that has an id. */
 #define SINCE_DUPLICATE(alias) \
 	alias ".\"time\" - lag(" alias ".\"time\") OVER (PARTITION BY " \
 	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
@@ -93,8 +102,8 @@ meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival) AS since_duplicate"
 
 /*
- * Not a row that is held for the meter: the one condition that says so, of
- * the log "event" or "measure".
+ * Append the condition that a row of the log "event" or "measure" is not held
+ * for the meter.  No other code has this condition.
  */
 void
 meter_append_not_held(StringInfo sql, const MeterDefinition *definition,
@@ -108,8 +117,8 @@ meter_append_not_held(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The rows of the log that there are, as far as a scope goes; `to` apart,
- * where some resources have rows beyond it.
+ * Append the condition that a row of the log lies in a scope.  The scope's
+ * `to` is left out where some resources have rows beyond it.
  */
 static void
 append_scope(StringInfo sql, const MeterDefinition *definition,
@@ -124,7 +133,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 						 alias, scope->safe, alias, scope->late_from, alias);
 }
 
-/* The dimensions of a row e, as the state has them. */
+/* Append the dimensions of a row e, as the state has them. */
 void
 meter_append_dimensions(StringInfo sql, const MeterDefinition *definition)
 {
@@ -140,7 +149,7 @@ meter_append_dimensions(StringInfo sql, const MeterDefinition *definition)
 	appendStringInfoString(sql, "]::text[]");
 }
 
-/* The value of a row e. */
+/* Append the value of a row e. */
 void
 meter_append_value(StringInfo sql, const MeterDefinition *definition)
 {
@@ -153,7 +162,8 @@ meter_append_value(StringInfo sql, const MeterDefinition *definition)
 }
 
 /*
- * The columns of an event e that meter_internal.settle_timeline() takes, and arrival.
+ * Append the columns of an event e that meter_internal.settle_timeline()
+ * takes, and its arrival.
  */
 static void
 append_columns(StringInfo sql, const MeterDefinition *definition)
@@ -177,7 +187,10 @@ append_columns(StringInfo sql, const MeterDefinition *definition)
 						   "e.arrival");
 }
 
-/* What is asked of the whole log begins at its retention boundary. */
+/*
+ * Append the condition that a row lies after the retention boundary, for
+ * queries over the whole log.
+ */
 static void
 append_from_boundary(StringInfo sql, const MeterDefinition *definition)
 {
@@ -186,7 +199,10 @@ append_from_boundary(StringInfo sql, const MeterDefinition *definition)
 						 meter_timestamp_literal(definition->boundary));
 }
 
-/* The rows of a scope that are events to a meter, or those beyond its `to`. */
+/*
+ * Append the query for the rows of a scope that are events for a meter, or for
+ * the rows beyond the scope's `to`.
+ */
 static void
 append_raw(StringInfo sql, const MeterDefinition *definition,
 		   const MeterScope *scope, const char *log, bool beyond)
@@ -210,9 +226,10 @@ append_raw(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * Rows of the event log of the resources in a list (resource), before an
- * instant (NULL: all), as a subquery.  Among arrivals before `sealed` they
- * are looked up one resource at a time, the others are met in a scan.
+ * Return a subquery for the rows of the event log of the resources in a list
+ * (resource), before an instant (NULL: all).  Rows that arrived before
+ * `sealed` are looked up one resource at a time, the others are found by a
+ * scan.
  */
 char *
 meter_rows_of_resources(const MeterDefinition *definition,
@@ -234,12 +251,12 @@ meter_rows_of_resources(const MeterDefinition *definition,
 					resources, schema, sealed, before, scan, sealed);
 }
 
-/* About how many rows of a scan take as long as a look into an index. */
+/* About so many rows are scanned in the time of a look into an index. */
 #define ROWS_A_PROBE	30
 
 /*
- * Up to which arrival to look for so many resources one by one: 0 if to read
- * everything is faster.
+ * Return up to which arrival to look so many resources up one by one: 0 if
+ * reading everything is faster.
  */
 int64
 meter_sealed_for(const MeterDefinition *definition, double nresources)
@@ -309,7 +326,7 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, "%s._voided v WHERE v.meter = %s AND v.resource = r.resource "
 						 "AND v.source = r.source AND v.id = r.id))", schema,
 						 quote_literal_cstr(definition->name));
-	/* in place of what lay before the retention boundary */
+	/* the state at the retention boundary replaces what lay before it */
 	if (scope->from == NULL && !TIMESTAMP_IS_NOBEGIN(definition->boundary))
 	{
 		sql->len--;
@@ -322,9 +339,10 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The same for a view, as one query: a filter on the resource reaches the
- * log, and no plan is far off where statistics are.  `from` and `to`, both or
- * neither, are expressions.
+ * Append the events of a meter as meter_append_events() does, but as one query
+ * for a view: a filter on the resource reaches the log, and no plan is far off
+ * where there are no statistics.  `from` and `to`, both or neither, are
+ * expressions.
  */
 void
 meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
@@ -358,8 +376,8 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * May observations straddle an instant: are they later, and change what was
- * before it?  Within a session.
+ * Tell whether observations may straddle an instant: whether they are later,
+ * and change what was before it.  Within a session.
  */
 bool
 meter_may_straddle(const MeterDefinition *definition, TimestampTz instant)
@@ -371,9 +389,9 @@ meter_may_straddle(const MeterDefinition *definition, TimestampTz instant)
 }
 
 /*
- * The resources of which observations straddle an instant, and the latest that
- * does, as a query (resource, upto).  What lies between bears on what was
- * before the instant.
+ * Append a query (resource, upto) for the resources with observations that
+ * straddle an instant, and the latest such observation.  The rows up to it
+ * bear on what was before the instant.
  */
 void
 meter_append_straddling(StringInfo sql, const MeterDefinition *definition,
@@ -391,9 +409,9 @@ meter_append_straddling(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * Columns of `timelines`, aggregated of events e, that tell apart what is
- * before an instant: the timeline without the rest, whether there is any of
- * it, and the latest observation that straddles it.
+ * Append columns of `timelines`, aggregated from events e, that tell apart
+ * what is before an instant: the timeline without the rest, whether there is
+ * any of it, and the latest observation that straddles it.
  */
 void
 meter_append_before(StringInfo sql, const MeterDefinition *definition,
@@ -410,10 +428,11 @@ meter_append_before(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * Rows e of the log that arrived after the position, up to `safe` (all, if it
- * is negative), and may change settled periods of the meter: its events, and
- * duplicates of them, from before the watermark, rows taken back, observations that
- * reach back behind it, and what lies before such an observation.
+ * Return FROM and WHERE of the rows e of the event log that arrived after the
+ * position, up to `safe` (all, if it is negative), and may change settled
+ * periods of the meter: events from before the watermark and duplicates of
+ * them, voids, observations that reach back behind the watermark, and what
+ * lies before such an observation.
  */
 char *
 meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
@@ -443,12 +462,12 @@ meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress
 }
 
 /*
- * Write the states in which `timelines` (resource, timeline) end.  Should the
- * account still be unknown, what is billed to nobody begins with the period
- * at `unnamed_since`, or if that is NULL with that of the resource's earliest
- * event (a column of `timelines`).  Where observations may straddle the end,
- * `timelines` has the timeline without what is later (before), and the latest
- * that does (straddles).
+ * Append the statement that writes the states in which `timelines` (resource,
+ * timeline) end.  Where the account is still unknown, what is billed to nobody
+ * begins with the period at `unnamed_since`, or if that is NULL with the
+ * period of the resource's earliest event (a column of `timelines`).  Where
+ * observations may straddle the end, `timelines` has the timeline without what
+ * is later (before), and the latest that straddles (straddles).
  */
 void
 meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,

@@ -1,6 +1,6 @@
 /*
  * events.h
- *	  Events: what the queries over the event log are made of.
+ *	  Events: the parts of queries over the event log.
  */
 #ifndef METER_EVENTS_H
 #define METER_EVENTS_H
@@ -26,17 +26,23 @@
 	" END::\"char\" AS kind, r.since AS at, " \
 	"r.account, r.dimensions, r.value, r.alive, r.absent, r.source, NULL::jsonb"
 
-/* A row e of the log that says what a snapshot showed. */
+/* The condition that a row e of the event log is an observation. */
 #define METER_IS_OBSERVATION(e) \
 	e ".action IN ('reconciled:start', 'reconciled:stop', 'reconciled:change')"
 
-/* From when on an observation may change a timeline; its attributes, time, kind. */
+/*
+ * The instant from which on an observation may change a timeline, from its
+ * attributes, its time and whether it is a stop.
+ */
 #define METER_REACH(attributes, at, is_stop) \
 	"(CASE WHEN " is_stop " OR " attributes " ? 'since' THEN " \
 	"coalesce(meter_internal.observation_instant(" attributes ", 'alive'), '-infinity') " \
 	"ELSE " at " END)"
 
-/* Which rows of the log a query is about; expressions, or NULL: no limit. */
+/*
+ * Which rows of the log a query is about.  Texts are expressions; NULL sets no
+ * limit.
+ */
 typedef struct MeterScope
 {
 	const char *from;			/* events from then on */
@@ -49,7 +55,7 @@ typedef struct MeterScope
 	int64		safe;
 	const char *straddling;		/* CTE: of these resources (resource, upto)
 								 * also rows from `to` up to then */
-	bool		voids_from_log; /* and not from what the engine noted */
+	bool		voids_from_log; /* not from the table _voided */
 } MeterScope;
 
 extern void meter_append_events(StringInfo sql,

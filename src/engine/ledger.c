@@ -1,6 +1,6 @@
 /*
  * ledger.c
- *	  The ledger: how it differs from what usage should be, and writing that.
+ *	  The ledger: its difference to expected usage, and writing that.
  */
 #include "postgres.h"
 
@@ -11,10 +11,10 @@
 #include "engine/ledger.h"
 
 /*
- * What usage should be and what the ledger says, as rows (resource, account,
- * dimensions, period_start, quantity, revisions): usage from `timelines`
- * (resource, timeline, begin_at) up to `end`, and the negated ledger rows
- * that `ledger` gives.  Grouped and summed, what remains is the difference.
+ * Append rows (resource, account, dimensions, period_start, quantity,
+ * revisions) of expected usage and of the ledger: usage from `timelines`
+ * (resource, timeline, begin_at) up to `end`, and the negated ledger rows that
+ * `ledger` returns.  Grouped and summed, they are the difference.
  */
 void
 meter_append_difference(StringInfo sql, const MeterDefinition *definition,
@@ -31,9 +31,10 @@ meter_append_difference(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The ledger rows of the resources in `affected` (resource, begin_at) from
- * there up to `end`, negated.  Few are looked up one (period, resource) at a
- * time by ranges of the key, many are met in one scan of the rest of it.
+ * Return a query for the ledger rows of the resources in `affected` (resource,
+ * begin_at), from begin_at up to `end`, negated.  Few are looked up one
+ * (period, resource) at a time by ranges of the key, many are found by one
+ * scan.
  */
 char *
 meter_ledger_of_affected(const MeterDefinition *definition,
@@ -62,7 +63,7 @@ meter_ledger_of_affected(const MeterDefinition *definition,
 					schema, affected, affected, meter, end);
 }
 
-/* All ledger rows of a meter in [from, end), negated. */
+/* Return a query for all ledger rows of a meter in [from, end), negated. */
 char *
 meter_ledger_of_range(const MeterDefinition *definition, const char *from,
 					  const char *end)
@@ -75,7 +76,10 @@ meter_ledger_of_range(const MeterDefinition *definition, const char *from,
 					quote_literal_cstr(definition->name), from, end);
 }
 
-/* Write what remains of a difference as usage rows of a settlement. */
+/*
+ * Append the statement that inserts what remains of a difference as usage rows
+ * of a settlement.
+ */
 void
 meter_append_insert_difference(StringInfo sql,
 							   const MeterDefinition *definition,
@@ -96,7 +100,7 @@ meter_append_insert_difference(StringInfo sql,
 					 quote_literal_cstr(definition->name),
 					 quote_literal_cstr(definition->name),
 					 settlement, difference,
-	/* a first row of 0 is one */
+	/* a first row of 0 is written, too */
 					 METER_KEEPS_ZERO(definition->aggregate) ?
 					 " OR sum(x.revisions) = 0" : "");
 }

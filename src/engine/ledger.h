@@ -1,6 +1,6 @@
 /*
  * ledger.h
- *	  The ledger: how it differs from what usage should be, and writing that.
+ *	  The ledger: its difference to expected usage, and writing that.
  */
 #ifndef METER_LEDGER_H
 #define METER_LEDGER_H

@@ -28,13 +28,18 @@
 #include "pg/settings.h"
 #include "pg/spi.h"
 
-/* Ledger rows are looked up one by one up to so many periods of resources. */
+/*
+ * Ledger rows are looked up one by one for up to so many periods of resources.
+ */
 #define FEW_PROBES	100000
 
-/* So many blocks of arrivals are read by themselves, more by reading the log. */
+/*
+ * Up to so many blocks of arrivals are read by themselves; for more the log is
+ * read.
+ */
 #define FEW_BLOCKS	500
 
-/* Hold measures that came too late, of what arrived up to `upto`. */
+/* Hold measures that came too late, of those that arrived up to `upto`. */
 static void
 hold_late_measures(const MeterDefinition *definition, const MeterProgress *progress, int64 upto)
 {
@@ -54,8 +59,8 @@ hold_late_measures(const MeterDefinition *definition, const MeterProgress *progr
 }
 
 /*
- * Look at what arrived between the positions and the safe ones.  False if
- * there was more than one step takes.
+ * Process what arrived between the positions and the safe positions.  Returns
+ * false if one step does not process all of it.
  */
 bool
 meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
@@ -77,7 +82,7 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 
 	if (!progress->has_watermark)
 	{
-		/* what events say of the time before the first measure counts */
+		/* events from before the first measure count as owners */
 		if (!meter_first_watermark(definition, progress))
 			return true;
 		noted_at = progress->logs[METER_LOG_EVENT].position_watermark;
@@ -102,7 +107,7 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 		int			nranges;
 		bool		any_late;
 
-		/* mostly nothing is late, and then one look over them does */
+		/* mostly nothing is late, and one look over the rows tells that */
 		ranges = meter_new_measures(definition, measures->position,
 									measures_safe,
 									psprintf("e.start_time < %s", watermark),
@@ -158,7 +163,7 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 											 affected.data),
 									progress->watermark, true);
 	step->late_rows = nevents + nmeasures;
-	/* what is after these drew its arrival after the note before this one */
+	/* rows after these drew their arrivals after the note before this one */
 	if (upto == safe)
 		progress->logs[METER_LOG_EVENT].position_watermark = noted_at;
 	if (measures_upto == measures_safe)
@@ -167,11 +172,11 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 }
 
 /*
- * Compute resources anew, and write how usage up to the watermark differs
- * from the ledger.  `affected` is a query (resource, first, named_from) of
- * them, of the instant from which they are affected, and of that from which
- * their owners are (NULL: not at all); events before `horizon` name owners.
- * The number of adjustments.
+ * Compute resources anew, and write how usage up to the watermark differs from
+ * the ledger.  `affected` is a query (resource, first, named_from) of these
+ * resources, of the instant from which each is affected, and of the instant
+ * from which its owners are (NULL: they are not); events before `horizon` name
+ * owners.  Returns the number of adjustments.
  */
 int64
 meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
@@ -243,7 +248,10 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 	return SPI_processed;
 }
 
-/* What meter_measure_recompute() takes, of rows that are released. */
+/*
+ * Return the query that meter_measure_recompute() takes, for rows that are
+ * released.
+ */
 char *
 meter_released_measures(const MeterDefinition *definition, const MeterProgress *progress,
 						const char *released)
@@ -261,9 +269,9 @@ meter_released_measures(const MeterDefinition *definition, const MeterProgress *
 }
 
 /*
- * The measures of a span of time: about how many parts they have, the first
- * that began before, and whether all of them lie within a period and say who
- * pays.
+ * Look at the measures of a span of time: returns about how many parts they
+ * have, the first one that began before, and whether all of them lie within a
+ * period and name the account.
  */
 static double
 count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
@@ -299,7 +307,10 @@ count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
 	return parts;
 }
 
-/* As much of what is due as one step takes: ends with a period. */
+/*
+ * Return how far one step settles: up to a period's end, with about
+ * meter.batch_rows parts of measures.
+ */
 TimestampTz
 meter_measure_bound(const MeterDefinition *definition,
 					const MeterProgress *progress, MeterStep *step,
@@ -352,7 +363,7 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 	scope.named_to = to;
 	scope.carried = true;
 	scope.late_from = meter_late_from(definition, progress);
-	/* one that comes while we look is late */
+	/* a measure that comes meanwhile is late */
 	scope.all_simple = step->all_simple;
 	meter_find_suspects(definition, progress, progress->watermark, end,
 						step->first_straddler, &suspects);
@@ -367,7 +378,7 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 					 meter_timestamp_literal(meter_later_by(first,
 															-definition->deduplication_window)));
 		if (suspects.nblocks <= FEW_BLOCKS)
-			/* found by the index on arrivals, one block after the other */
+			/* the index on arrivals finds one block after the other */
 			scope.duplicates_from =
 				psprintf("(SELECT m.* FROM unnest(%s) b CROSS JOIN LATERAL "
 						 "(SELECT * FROM %s.measure l WHERE l.arrival >= b << %d AND l.arrival < (b + 1) << %d "
@@ -405,8 +416,8 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 }
 
 /*
- * Write how the ledger differs from what it should say from an instant up to
- * `to`, and all states anew: the number of adjustments.
+ * Write how the ledger differs from expected usage from an instant up to `to`,
+ * and all states anew.  Returns the number of adjustments.
  */
 int64
 meter_measure_resettle(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz from,
@@ -421,12 +432,12 @@ meter_measure_resettle(const MeterDefinition *definition, const MeterProgress *p
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
-	/* what may yet have to be held does not count */
+	/* late rows do not count before a step decides which are held */
 	meter_append_measures_of_all(&sql, definition, progress, begin, end, late_from);
 	/* states are those at the watermark */
 	if (to == progress->watermark)
 		meter_append_measure_states(&sql, definition, &scope);
-	/* nothing is known of what nobody names any more */
+	/* delete the states of resources that no event names any more */
 	appendStringInfo(&sql, ", gone AS (DELETE FROM %s._resource_state r WHERE r.meter = %s "
 					 "AND r.account IS NOT NULL "
 					 "AND NOT EXISTS (SELECT FROM owners o WHERE o.resource = r.resource) "

@@ -1,7 +1,7 @@
 /*
  * measure_views.c
- *	  What people ask about measures: what was odd, and why a usage row is
- *	  what it is.
+ *	  What people ask about measures: anomalies, and why a usage row is what
+ *	  it is.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 	"ROW(e.start_time, e.end_time, e.account, e.entity, e.value, e.attributes)::text"
 
 /*
- * Branches of the view anomaly that are about the measure log: rows that are
+ * Append branches of the view anomaly about the measure log: rows that are
  * held, rows of the future, and duplicates that differ.
  */
 void
@@ -61,7 +61,10 @@ meter_append_measure_anomaly(StringInfo sql, const char *stream,
 					 quote_literal_cstr(deduplication_window));
 }
 
-/* Branches for a meter: no account, and values that are none. */
+/*
+ * Append branches of the view anomaly about a meter of measures: unknown
+ * accounts, and values that are no numbers.
+ */
 void
 meter_append_measure_meter_anomaly(StringInfo sql,
 								   const MeterDefinition *definition)
@@ -96,8 +99,8 @@ meter_append_measure_meter_anomaly(StringInfo sql,
 }
 
 /*
- * explain() for a row of a meter of measures.  The whole resource is computed
- * as a recompute does it, from its period on.
+ * Implement explain() for a row of a meter of measures.  The whole resource is
+ * computed as a recompute does it, from the period of the row on.
  */
 void
 meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
@@ -139,7 +142,7 @@ meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definitio
 	scope.duplicates = "c.resource IN (SELECT resource FROM affected)";
 	meter_append_measures(&sql, definition, progress, &scope);
 
-	/* the measures themselves, and what of each falls to this key */
+	/* the measures themselves, and the part of each that falls to this key */
 	appendStringInfoString(&sql, ", behind AS (");
 	meter_append_measures_behind(&sql, definition, progress, &scope);
 	appendStringInfo(&sql,
@@ -185,7 +188,7 @@ meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definitio
 					 begin, end, who, key, who, key, begin,
 					 meter_aggregate_name(definition->aggregate));
 
-	/* what made a settle look at a settled period again */
+	/* the rows that made a step compute a settled period again */
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 6, 'late event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, e.value, NULL, "

@@ -1,6 +1,6 @@
 /*
  * measures.h
- *	  What queries over measures are made of.
+ *	  Meters of measures: the parts of their queries.
  */
 #ifndef METER_MEASURES_H
 #define METER_MEASURES_H
@@ -11,7 +11,9 @@
 #include "catalog/progress.h"
 #include "engine/events.h"
 
-/* Which measures a query is about; expressions, or NULL: no limit. */
+/*
+ * Which measures a query is about.  Texts are expressions; NULL sets no limit.
+ */
 typedef struct MeterMeasureScope
 {
 	const char *from;			/* usage from then on */
@@ -24,7 +26,7 @@ typedef struct MeterMeasureScope
 	bool		carried;		/* what was before `from` is in the states */
 	const char *late_from;		/* rows that arrived after the positions count
 								 * from then on only */
-	bool		voids_from_log; /* and not from what the engine noted */
+	bool		voids_from_log; /* not from the table _voided */
 	const char *duplicates;		/* condition on rows c that may be duplicates;
 								 * NULL: there are none */
 	const char *duplicates_from;	/* where to find these rows; NULL: the log */

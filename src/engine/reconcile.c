@@ -2,13 +2,13 @@
  * reconcile.c
  *	  Snapshots: comparing them with what meters make of the log.
  *
- * A snapshot of a source says of each of its resources whether it ran.  Where
- * a meter makes something else of the log an observation is logged, as evidence
- * that is evaluated like an event (see observation.c).  Where they agree nothing
- * is, so whatever bears on the comparison later makes it be done again:
- * rows that arrive, snapshots of earlier instants, and meters that are new.
+ * A snapshot of a source says of each of its resources whether it ran.  Where a
+ * meter makes something else of the log, an observation is logged, as evidence
+ * that is evaluated like an event (see observation.c).  Where they agree
+ * nothing is logged, so the comparison is made again whenever something
+ * arrives that bears on it: rows, snapshots of earlier instants, new meters.
  *
- * Whoever compares holds the lock on the meter's row.  Names of observations are
+ * A comparison holds the lock on the meter's row.  The ids of observations are
  * made of what they are about, so that none is logged twice.
  */
 #include "postgres.h"
@@ -34,7 +34,7 @@
 #include "pg/spi.h"
 #include "pg/wake.h"
 
-/* Rows of snapshots are looked up one by one up to so many. */
+/* Rows of snapshots are looked up one by one for up to so many of them. */
 #define FEW_LOOKUPS		100000
 
 /* A snapshot may end so many runs, and this part of those that go on. */
@@ -63,7 +63,7 @@ typedef struct Found
 	int64		foreign;		/* are another source's */
 } Found;
 
-/* Which rows e of the inventory speak of a meter. */
+/* Append the condition that a row e of the inventory is about a meter. */
 static void
 append_concerned(StringInfo sql, const MeterDefinition *definition)
 {
@@ -81,7 +81,10 @@ append_concerned(StringInfo sql, const MeterDefinition *definition)
 					 entity, meter, entity, entity);
 }
 
-/* Is anything that a row e of the inventory names other than in the state r? */
+/*
+ * Append the condition that a row e of the inventory names something that
+ * differs from the state r.
+ */
 static void
 append_differs(StringInfo sql, const MeterDefinition *definition)
 {
@@ -104,9 +107,9 @@ append_differs(StringInfo sql, const MeterDefinition *definition)
 }
 
 /*
- * The resources of which a snapshot at or after the watermark may have to say
- * something, from the states at the watermark: those to which something
- * happened since are all among them.
+ * Append a query for the resources of which a snapshot at or after the
+ * watermark may have something to say, from the states at the watermark: those
+ * to which something happened since are all among them.
  */
 static void
 append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
@@ -140,7 +143,10 @@ append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterPr
 	meter_append_action_filter(sql, definition);
 }
 
-/* The same, from the whole log: all that the source could speak of. */
+/*
+ * Append a query for all resources of which the source of a snapshot may have
+ * something to say, from the whole log.
+ */
 static void
 append_all_suspects(StringInfo sql, const MeterDefinition *definition,
 					const Target *target)
@@ -158,9 +164,9 @@ append_all_suspects(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The snapshots to compare with, as rows (source, at, tolerance): those from
- * an instant on, and of each source the one before, which tells what it
- * showed last.
+ * Append a query (source, at, tolerance) for the snapshots to compare with:
+ * those from an instant on, and of each source the one before, which tells
+ * what it showed last.
  */
 static void
 append_checked(StringInfo sql, const MeterDefinition *definition,
@@ -178,7 +184,10 @@ append_checked(StringInfo sql, const MeterDefinition *definition,
 						 target->source, target->at, target->tolerance);
 }
 
-/* What each of those snapshots says of each resource that is affected. */
+/*
+ * Append a query for what each of the snapshots "checked" says of each
+ * resource of "affected".
+ */
 static void
 append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 {
@@ -223,10 +232,10 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 	"ELSE 'what it says is logged, for that one to count with' END"
 
 /*
- * Compare resources with snapshots from an instant on, and log what they
- * find, unless it is only to be seen.  `affected` is a query of the resources;
- * `carried` says that all that is looked at is at or after the watermark.
- * The result has the corrections, and before them a row of counts.
+ * Compare resources with snapshots from an instant on, and log what they find,
+ * unless it is a dry run.  `affected` is a query of the resources; `carried`
+ * says that everything compared is at or after the watermark.  The result has
+ * the corrections, and before them a row of counts.
  */
 static void
 compare(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
@@ -268,12 +277,12 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 "s.measured, NULL, NULL, s.source, jsonb_build_object('since', s.since, "
 					 "'tolerance', extract(epoch FROM s.tolerance)) FROM said s) x GROUP BY x.resource), ",
 					 carried ? psprintf("s.at < %s", watermark) :
-	/* what lay before the retention boundary is a carried state, too */
+	/* the state at the retention boundary is a carried state, too */
 					 !TIMESTAMP_IS_NOBEGIN(definition->boundary) ?
 					 psprintf("s.at < %s", meter_timestamp_literal(definition->boundary)) : "false",
 					 definition->ndimensions);
 
-	/* name what is to be logged after what it is about */
+	/* make the id of an observation from what it is about */
 	appendStringInfo(&sql,
 					 "spoken AS MATERIALIZED (SELECT d.resource, f.* FROM findings d, unnest(d.list) f), "
 					 "needed AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
@@ -284,7 +293,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 "FROM spoken f JOIN said s ON s.resource = f.resource AND s.source = f.source AND s.at = f.at "
 					 "CROSS JOIN LATERAL (SELECT CASE WHEN NOT s.present THEN 'stop' WHEN f.effect = 'changes' THEN 'change' "
 					 "ELSE 'start' END AS kind) k "
-	/* the run before the gap may have been seen long ago */
+	/* the last snapshot of the run before the gap may be long ago */
 					 "LEFT JOIN LATERAL (SELECT p.at AS alive FROM %s.snapshot p "
 					 "WHERE f.effect = 'cuts' AND p.source = f.source AND p.at < s.since AND NOT p.pruned "
 					 "AND EXISTS (SELECT FROM %s.inventory e WHERE e.source = p.source AND e.at = p.at "
@@ -293,7 +302,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 definition->entity ? quote_literal_cstr(definition->entity) : "NULL",
 					 meter, schema, schema);
 	append_concerned(&sql, definition);
-	/* looked up one by one */
+	/* look rows up one by one */
 	appendStringInfoString(&sql, " OFFSET 0) ORDER BY p.at DESC LIMIT 1) b ON true "
 						   "WHERE f.effect NOT IN ('agrees', 'foreign'))");
 	if (!dry_run)
@@ -344,7 +353,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	found->foreign = DatumGetInt64(meter_result(0, 10, &isnull));
 }
 
-/* Are there snapshots at all?  Most streams have none. */
+/* Tell whether there are snapshots at all; most streams have none. */
 static bool
 any_snapshot(const MeterDefinition *definition)
 {
@@ -359,7 +368,8 @@ any_snapshot(const MeterDefinition *definition)
 
 /*
  * Compare resources again, from an instant on: `affected` is a query of them.
- * True if there were observations to log.  Within a session of the owner's.
+ * Returns true if there were observations to log.  Within a session of the
+ * owner's.
  */
 bool
 meter_compare_affected(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
@@ -386,8 +396,8 @@ meter_compare_affected(const MeterDefinition *definition, const MeterProgress *p
 }
 
 /*
- * Compare again what got rows between two positions, with the snapshots from
- * the time of these rows on.
+ * Compare the resources again of which rows arrived between two positions,
+ * with the snapshots from the time of these rows on.
  */
 bool
 meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *progress, int64 after,
@@ -459,7 +469,7 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 	return observations;
 }
 
-/* A row of the snapshot that is wrong, if the query has one: raise that. */
+/* Raise that a row of the snapshot is wrong, if the query returns one. */
 static void
 refuse_row(const char *query, const char *source, TimestampTz at,
 		   const char *problem, const char *hint)
@@ -475,7 +485,7 @@ refuse_row(const char *query, const char *source, TimestampTz at,
 				 errhint("%s", hint)));
 }
 
-/* Check what a snapshot says of itself. */
+/* Check that the rows of a snapshot are right by themselves. */
 static void
 check_rows(const char *stream, List *definitions, const char *source,
 		   const Target *target)
@@ -515,7 +525,7 @@ check_rows(const char *stream, List *definitions, const char *source,
 				   "A snapshot has one row for each resource, or one for each resource and meter.");
 }
 
-/* How many rows a snapshot has, and a hash of them in any order. */
+/* Count the rows of a snapshot, and hash them in any order. */
 static void
 hash_rows(const char *stream, const Target *target, bool distinct,
 		  int64 *count, char **content)
@@ -534,8 +544,8 @@ hash_rows(const char *stream, const Target *target, bool distinct,
 }
 
 /*
- * Was the snapshot reconciled before?  Then it must be the same one: false is
- * returned if there is nothing to do.
+ * Check whether the snapshot was reconciled before; it must then be the same
+ * one.  Returns false if there is nothing to do.
  */
 static bool
 check_new(const char *stream, const char *source, const Target *target,
@@ -556,7 +566,7 @@ check_new(const char *stream, const char *source, const Target *target,
 	if (DatumGetBool(meter_result(0, 3, &isnull)) && *rows == 0)
 		return false;
 	if (*rows != known_rows || strcmp(*content, known_content) != 0)
-		/* loaded once more, perhaps */
+		/* the same rows may have been loaded once more */
 		hash_rows(stream, target, true, rows, content);
 	if (*rows != known_rows || strcmp(*content, known_content) != 0)
 		ereport(ERROR,
@@ -570,7 +580,7 @@ check_new(const char *stream, const char *source, const Target *target,
 	return false;
 }
 
-/* Refuse to end more runs than a snapshot that is whole would. */
+/* Refuse to end more runs than a complete snapshot would. */
 static void
 check_stops(const MeterDefinition *definition, const char *source,
 			const Target *target, const Found *found, int64 rows,
@@ -596,7 +606,7 @@ check_stops(const MeterDefinition *definition, const char *source,
 						 found->stops)));
 }
 
-/* Give out the corrections of the last comparison. */
+/* Return the corrections of the last comparison as rows. */
 static void
 return_corrections(FunctionCallInfo fcinfo)
 {
@@ -636,7 +646,7 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 		return;
 	}
 
-	/* the states know nothing yet of what came late and is not read */
+	/* the states do not yet know of late rows that no step has read */
 	unread = psprintf("SELECT DISTINCT e.resource FROM %s AND (e.action = 'void' OR e.\"time\" < %s)",
 					  meter_late_rows(definition, progress, -1),
 					  meter_timestamp_literal(progress->watermark));
@@ -645,7 +655,7 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 	if (DatumGetInt64(meter_result(0, 1, &isnull)) > 0)
 		target->unread = unread;
 	append_suspects(&affected, definition, progress, target);
-	/* after a while, few of many are under suspicion */
+	/* after a while, few of many resources are suspects */
 	compare(definition, progress,
 			target->unread == NULL ? affected.data :
 			psprintf("SELECT s.resource FROM (%s) s WHERE s.resource NOT IN (%s)",
@@ -801,7 +811,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 		MeterDefinition *definition = lfirst(cell);
 		MeterProgress *progress = meter_load_progress(definition);
 
-		/* rows may yet come that are compared with it */
+		/* rows may still come that are compared with the snapshot */
 		if (!definition->has_max_lateness || !progress->has_watermark)
 			before = DT_NOBEGIN;
 		else if (progress->watermark - definition->max_lateness < before)
@@ -810,7 +820,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
-	/* the last of each source stays: it says what was known then */
+	/* the last snapshot of each source stays: it says what was known then */
 	meter_execute(psprintf("WITH old AS (UPDATE %s.snapshot n SET pruned = true "
 						   "WHERE NOT n.pruned AND n.at < %s AND n.at < "
 						   "(SELECT max(l.at) FROM %s.snapshot l WHERE l.source = n.source AND l.at < %s) "

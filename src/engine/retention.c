@@ -1,11 +1,11 @@
 /*
  * retention.c
  *	  The retention boundary that meter.expire() leaves: the instant before
- *	  which a log is not complete any more, and what is known of each resource
- *	  at it, in place of what the log had before.
+ *	  which a log is incomplete, and what is known of each resource at it,
+ *	  which replaces what the log had before.
  *
- * Whoever moves a boundary holds the locks on the stream and on all its
- * meters.
+ * A transaction that moves a boundary holds the locks on the stream and on all
+ * its meters.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 #include "pg/now.h"
 #include "pg/spi.h"
 
-/* What of a definition the state of a resource depends on. */
+/* Return the part of a definition that the state of a resource depends on. */
 static char *
 definition_text(const MeterDefinition *definition)
 {
@@ -37,9 +37,10 @@ definition_text(const MeterDefinition *definition)
 }
 
 /*
- * A meter that is made over a log that is not whole: it goes on from the
- * boundary, if that knows one of its name that pairs events alike, or begins
- * there or later.  Within a session of the stream's owner.
+ * Begin a meter over a log that is not complete: it goes on from the retention
+ * boundary, if that has states of a meter of that name that pairs events
+ * alike; otherwise it must begin there or later.  Within a session of the
+ * stream's owner.
  */
 void
 meter_begin_at_boundary(const MeterDefinition *definition)
@@ -79,14 +80,14 @@ meter_begin_at_boundary(const MeterDefinition *definition)
 				 errdetail("Segments from before it were dropped by meter.expire(), and what ran at it is known to meters that were there only."),
 				 errhint("Use since => '%s' or later.", timestamptz_to_str(begin))));
 	}
-	/* what the retention boundary knows is of another meter */
+	/* the states at the retention boundary are of another meter */
 	meter_execute(psprintf("DELETE FROM %s._retention_state WHERE meter = %s",
 						   schema, meter), SPI_OK_DELETE);
 }
 
 /*
- * A meter of measures asks all events who owned what.  Within a session of
- * the stream's owner.
+ * Check that the event log is complete: a meter of measures asks all events
+ * who owned what.  Within a session of the stream's owner.
  */
 void
 meter_check_events_are_whole(const MeterDefinition *definition)
@@ -101,9 +102,9 @@ meter_check_events_are_whole(const MeterDefinition *definition)
 }
 
 /*
- * Move the retention boundary of a meter on to the latest instant up to `before` that can
- * be one: before it the meter cannot change anything, and a period begins
- * there.  False if there is none yet.
+ * Find the latest retention boundary of a meter up to `before`: an instant
+ * before which the meter cannot change anything, and at which a period begins.
+ * Returns false if there is none yet.
  */
 bool
 meter_move_boundary(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
@@ -126,7 +127,7 @@ meter_move_boundary(const MeterDefinition *definition, const MeterProgress *prog
 	return true;
 }
 
-/* Write where the retention boundary of a meter's log is. */
+/* Store the retention boundary of a meter's log. */
 void
 meter_store_boundary(const MeterDefinition *definition, const char *log,
 					 TimestampTz boundary)
@@ -143,8 +144,9 @@ meter_store_boundary(const MeterDefinition *definition, const char *log,
 }
 
 /*
- * Keep what is known of each resource just before a new retention boundary, from what the
- * meter has looked at, and what was known at the retention boundary before.
+ * Store what is known of each resource just before a new retention boundary,
+ * from what the meter has looked at, and from what was known at the boundary
+ * before.
  */
 void
 meter_store_states(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz boundary)

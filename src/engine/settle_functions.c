@@ -1,12 +1,13 @@
 /*
  * settle_functions.c
- *	  What the engine's SQL says in C: the timeline of a resource from its
- *	  carried state and its events, usage rows from it, and its state after.
+ *	  Functions in C for the engine's SQL: the timeline of a resource from its
+ *	  carried state and its events, the usage rows from it, and the state
+ *	  after it.
  *
- * The aggregate meter_internal.settle_timeline() has attributes of their own for the
- * account and each dimension, where meter.timeline() has one label.  Its
- * result is a bytea: the state at the end, then the encoded timeline.  A
- * caller may hand anything in as such a bytea, so it is read with care.
+ * The aggregate meter_internal.settle_timeline() has separate attributes for
+ * the account and each dimension, where meter.timeline() has one label.  Its
+ * result is a bytea: the state at the end, then the encoded timeline.  A caller
+ * may pass anything as such a bytea, so it is read with care.
  */
 #include "postgres.h"
 
@@ -44,7 +45,10 @@
 #include "pg/timezone.h"
 #include "types/transaction_id.h"
 
-/* One resource being collected; lives in the aggregate's context. */
+/*
+ * The rows of one resource that are collected; they live in the aggregate's
+ * context.
+ */
 typedef struct Collected
 {
 	MeterEvents events;
@@ -52,7 +56,10 @@ typedef struct Collected
 	MeterState	state;
 } Collected;
 
-/* The attributes of a row: account, dimensions, value, from their arguments. */
+/*
+ * Return the attributes of a row: account, dimensions and value, from their
+ * arguments.
+ */
 static MeterAttr *
 row_attrs(FunctionCallInfo fcinfo, int account_arg, ArrayType *dimensions,
 		  int value_arg, int32 *natts)
@@ -95,7 +102,7 @@ row_attrs(FunctionCallInfo fcinfo, int account_arg, ArrayType *dimensions,
 	return attrs;
 }
 
-/* Keep the attributes of a carried state, in one piece. */
+/* Copy the attributes of a carried state, in one piece. */
 static MeterAttr *
 copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
 {
@@ -121,7 +128,7 @@ copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
 	return copy;
 }
 
-/* What source a row is from: its number, from 1. */
+/* Return the number of a row's source, from 1. */
 static uint16
 row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
 {
@@ -144,7 +151,7 @@ row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
 	return number;
 }
 
-/* Add a row that is what a snapshot says; false if there are too many. */
+/* Add a row that is an observation.  Returns false if there are too many. */
 static bool
 add_observation(FunctionCallInfo fcinfo, Collected *collected, MeterRowKind kind,
 				const MeterAttr *attrs)
@@ -169,7 +176,7 @@ add_observation(FunctionCallInfo fcinfo, Collected *collected, MeterRowKind kind
 		(void) meter_observation_instant_of(said, "since", &observation.since);
 		observation.tolerance = meter_observation_tolerance(said);
 	}
-	/* whoever wrote it: it cannot know of what comes later */
+	/* no observation knows of instants after it, whoever wrote it */
 	observation.since = Min(observation.since, observation.time);
 	observation.alive = Min(observation.alive, observation.time);
 	observation.absent = Min(observation.absent, observation.time);
@@ -180,7 +187,7 @@ PG_FUNCTION_INFO_V1(meter_settle_timeline_add);
 
 /*
  * settle_timeline(kind, at, account, dimensions, value, alive, absent, source,
- * observation): one row more
+ * observation): adds a row
  */
 Datum
 meter_settle_timeline_add(PG_FUNCTION_ARGS)
@@ -269,7 +276,7 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 			collected->state.source = METER_NULL_ATTR;
 			if (!PG_ARGISNULL(8))
 			{
-				/* which may move the list of names */
+				/* row_source() may move the list of names */
 				uint16		source = row_source(fcinfo, 8,
 												&collected->events);
 
@@ -303,7 +310,7 @@ put_attr(StringInfo buffer, MeterAttr attr)
 
 PG_FUNCTION_INFO_V1(meter_settle_timeline_final);
 
-/* settle_timeline(): the state at the end, and the timeline */
+/* settle_timeline(): returns the state at the end, and the timeline */
 Datum
 meter_settle_timeline_final(PG_FUNCTION_ARGS)
 {
@@ -347,7 +354,7 @@ meter_settle_timeline_final(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P((bytea *) buffer.data);
 }
 
-/* Raise that a bytea is none of ours. */
+/* Raise that a bytea is no result of settle_timeline(). */
 static void
 malformed(const char *problem)
 {
@@ -357,7 +364,10 @@ malformed(const char *problem)
 					problem)));
 }
 
-/* Take a result apart: the timeline and the state, whose bytes stay there. */
+/*
+ * Read a result of settle_timeline(): the timeline and the state, whose bytes
+ * stay there.
+ */
 static MeterTimeline *
 read_result(bytea *result)
 {
@@ -410,7 +420,7 @@ read_result(bytea *result)
 	if (at != end)
 		malformed("has a state that is too long");
 
-	/* anybody may call with anything: no text that is none */
+	/* anybody may call with anything, so texts are checked */
 	pg_verifymbstr(timeline->state.source.data,
 				   Max(timeline->state.source.len, 0), false);
 	for (i = 0; i <= timeline->natts; i++)
@@ -422,7 +432,7 @@ read_result(bytea *result)
 	return timeline;
 }
 
-/* An attribute as text, or NULL. */
+/* Return an attribute as text, or NULL. */
 static Datum
 attr_to_text(MeterAttr attr, bool *isnull)
 {
@@ -480,7 +490,7 @@ meter_settle_state(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_settle_findings_final);
 
-/* An instant of a finding, or NULL. */
+/* Return an instant of a finding, or NULL. */
 static Datum
 finding_instant(int64 instant, bool *isnull)
 {
@@ -488,7 +498,10 @@ finding_instant(int64 instant, bool *isnull)
 	return TimestampTzGetDatum(instant);
 }
 
-/* settle_findings(): what comes of each candidate that has a say */
+/*
+ * settle_findings(): returns what comes of each candidate that makes a
+ * difference
+ */
 Datum
 meter_settle_findings_final(PG_FUNCTION_ARGS)
 {
@@ -543,7 +556,7 @@ meter_settle_findings_final(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(makeArrayResult(array, CurrentMemoryContext));
 }
 
-/* What a function returned when it was called last. */
+/* The row type that a function returned when it was called last. */
 typedef struct Described
 {
 	Oid			function;
@@ -560,8 +573,8 @@ typedef struct KnownDimensions
 #define KNOWN_DIMENSIONS	64	/* a power of two */
 
 /*
- * What a spec says.  Those used last are kept, since all resources of a
- * settle have the same; one that a call still uses is never let go.
+ * A parsed spec.  Those used last are kept, since all resources of a step have
+ * the same; one that a call still uses is never freed.
  */
 typedef struct Spec
 {
@@ -587,7 +600,7 @@ typedef struct Spec
 
 static Spec *specs = NULL;
 
-/* An attribute that is all of a string. */
+/* Make an attribute of a string. */
 static MeterAttr
 attr_from_cstring(char *string)
 {
@@ -670,12 +683,12 @@ parse_spec(ArrayType *array)
 		spec->order[j] = i;
 	}
 	MemoryContextSwitchTo(before);
-	/* only what is whole outlives the query */
+	/* only a spec that is complete outlives the query */
 	MemoryContextSetParent(context, TopMemoryContext);
 	return spec;
 }
 
-/* The spec in an argument, parsed, or as it was parsed before. */
+/* Return the spec in an argument, parsed, or as it was parsed before. */
 static Spec *
 spec_from_arg(ArrayType *array)
 {
@@ -712,7 +725,7 @@ spec_from_arg(ArrayType *array)
 	return spec;
 }
 
-/* A call that used a spec is over, in whatever way. */
+/* Let go of a spec when the call that used it ends, in whatever way. */
 static void
 release_spec(void *arg)
 {
@@ -731,7 +744,7 @@ hold_spec(Spec *spec)
 	spec->uses++;
 }
 
-/* Where settle_rows() is. */
+/* The state of settle_rows() between its rows. */
 typedef struct Rows
 {
 	Spec	   *spec;
@@ -750,7 +763,7 @@ typedef struct Rows
 	bool		in_period;
 } Rows;
 
-/* Dimensions as jsonb: all names, null where unknown. */
+/* Make a jsonb of dimensions: all names, null where unknown. */
 static Datum
 make_jsonb(const Spec *spec, const MeterAttr *attrs)
 {
@@ -780,7 +793,9 @@ make_jsonb(const Spec *spec, const MeterAttr *attrs)
 	return JsonbPGetDatum(JsonbValueToJsonb(result));
 }
 
-/* Dimensions as jsonb, which may be shared: leave it alone. */
+/*
+ * Return a jsonb of dimensions, which may be shared and must not be changed.
+ */
 static Datum
 dimensions_to_jsonb(Spec *spec, const MeterAttr *attrs)
 {
@@ -807,7 +822,7 @@ dimensions_to_jsonb(Spec *spec, const MeterAttr *attrs)
 	return same ? known->jsonb : make_jsonb(spec, attrs);
 }
 
-/* Add up value times time by key for the period at hand. */
+/* Sum value times time by key for the current period. */
 static void
 sum_weighted(Rows *rows)
 {
@@ -838,7 +853,7 @@ sum_weighted(Rows *rows)
 	}
 }
 
-/* The next key with its quantity; false: that was all. */
+/* Find the next key with its quantity.  Returns false if there is none. */
 static bool
 next_quantity(Rows *rows, int32 *key, Numeric *quantity)
 {
@@ -884,8 +899,8 @@ next_quantity(Rows *rows, int32 *key, Numeric *quantity)
 }
 
 /*
- * Prepare to give out the usage rows of a resource in [begin, end), whose
- * timeline it is.
+ * Prepare to return the usage rows of a resource in [begin, end) from its
+ * timeline.
  */
 static Rows *
 begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
@@ -898,7 +913,7 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
 	int32		nkeys;
 
 	hold_spec(spec);
-	/* the extension may have been made again since */
+	/* the extension may have been dropped and created since the last call */
 	if (described->function != fcinfo->flinfo->fn_oid)
 	{
 		TupleDesc	descriptor;
@@ -944,7 +959,7 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
 	return rows;
 }
 
-/* Give out the next usage row. */
+/* Return the next usage row. */
 static Datum
 next_row(FunctionCallInfo fcinfo)
 {
@@ -1019,7 +1034,7 @@ meter_settle_rows(PG_FUNCTION_ARGS)
 	return next_row(fcinfo);
 }
 
-/* Dimensions in the meter's order, as many as the spec has. */
+/* Return dimensions in the meter's order, as many as the spec has. */
 static MeterAttr *
 dimension_attrs(const Spec *spec, ArrayType *dimensions)
 {
@@ -1108,8 +1123,9 @@ meter_settle_dimensions(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(meter_settle_quantity);
 
 /*
- * settle_quantity(spec, value, period_start): of a resource that runs, with
- * that value, all of the period; however it is rounded, that is all of it
+ * settle_quantity(spec, value, period_start): the quantity of a resource that
+ * runs with that value throughout the period, which is the same however it is
+ * rounded
  */
 Datum
 meter_settle_quantity(PG_FUNCTION_ARGS)
@@ -1143,7 +1159,7 @@ meter_settle_quantity(PG_FUNCTION_ARGS)
 											  spec->unit));
 }
 
-/* Where settle_periods() is. */
+/* The state of settle_periods() between its rows. */
 typedef struct Periods
 {
 	MeterGrid	grid;
@@ -1190,7 +1206,9 @@ meter_settle_periods(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_settle_period_begin);
 
-/* settle_period_begin(spec, at): beginning of the period that holds it */
+/*
+ * settle_period_begin(spec, at): the begin of the period that holds an instant
+ */
 Datum
 meter_settle_period_begin(PG_FUNCTION_ARGS)
 {
@@ -1202,7 +1220,7 @@ meter_settle_period_begin(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(meter_grid_period_begin(&spec->grid, at));
 }
 
-/* Where settle_spans() is. */
+/* The state of settle_spans() between its rows. */
 typedef struct Spans
 {
 	Spec	   *spec;
@@ -1245,7 +1263,7 @@ meter_settle_spans(PG_FUNCTION_ARGS)
 			malformed("does not have the spec's number of dimensions");
 		spans->begin = PG_GETARG_TIMESTAMPTZ(3);
 		spans->end = PG_GETARG_TIMESTAMPTZ(4);
-		/* as settle_rows() rounds, or as the events made them */
+		/* round as settle_rows() does, or leave spans as the events made them */
 		spans->keyed_by_key = round && spec->aggregate == METER_DURATION;
 		meter_round(&spans->rounded, spans->timeline,
 					spans->keyed_by_key ? METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,

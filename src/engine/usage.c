@@ -13,8 +13,8 @@
 #include "engine/usage.h"
 
 /*
- * A query of the instant where a meter begins: that of its earliest event,
- * or of the earliest usage that one of its name has in the ledger.
+ * Return a query for the instant where a meter begins: that of its earliest
+ * event, or of the earliest usage of its name in the ledger.
  */
 char *
 meter_earliest_instant(const MeterDefinition *definition)

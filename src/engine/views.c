@@ -20,7 +20,7 @@
 #include "engine/views.h"
 #include "pg/spi.h"
 
-/* The view current_usage, to which branches for meters are added. */
+/* Append the view current_usage, to which branches for meters are added. */
 static void
 append_current_usage(StringInfo sql, const char *stream)
 {
@@ -35,8 +35,9 @@ append_current_usage(StringInfo sql, const char *stream)
 }
 
 /*
- * A branch for the periods of a meter that are not settled: the state before
- * the watermark and the events since, as a settle takes them, up to now.
+ * Append a branch for the periods of a meter that are not settled: from the
+ * state before the watermark and the events since, up to now, as a step would
+ * compute it.
  */
 static void
 append_live_usage(StringInfo sql, const MeterDefinition *definition)
@@ -80,8 +81,8 @@ append_live_usage(StringInfo sql, const MeterDefinition *definition)
 	"ROW(e.\"time\", e.account, e.entity, e.action, e.offering, e.value, e.attributes)::text"
 
 /*
- * The view anomaly, to which branches for meters are added: rows that are
- * held, stops first, and rows of the future.
+ * Append the view anomaly, to which branches for meters are added: rows that
+ * are held, stops first, and rows of the future.
  */
 static void
 append_anomaly(StringInfo sql, const char *stream, const char *deduplication_window)
@@ -126,8 +127,8 @@ append_anomaly(StringInfo sql, const char *stream, const char *deduplication_win
 }
 
 /*
- * A branch for a meter: starts while open, stops while closed, no account,
- * and values that are none.
+ * Append a branch for a meter: starts while open, stops while closed, unknown
+ * accounts, and values that are no numbers.
  */
 static void
 append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
@@ -178,7 +179,7 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 	}
 }
 
-/* The deduplication window of a stream, as text. */
+/* Return the deduplication window of a stream, as text. */
 static char *
 deduplication_window(const char *stream)
 {

@@ -106,10 +106,10 @@ struct MeterIntake
 	MemoryContext context;
 	char	   *stream;
 	RowBlock	blocks[TARGETS];
-	Size		bytes;			/* of what is pending, about */
+	Size		bytes;			/* about so many are pending */
 	int64		logged;
 	int64		diverted;
-	int64		header;			/* of which this is, -1: of none */
+	int64		header;			/* the header of header_attributes; -1: none */
 	Datum		header_attributes;
 };
 
@@ -324,7 +324,7 @@ write_unix_time(char *text, int64 instant)
 	int64		micros = instant + METER_UNIX_EPOCH;
 	int			length = sprintf(text, INT64_FORMAT, micros / USECS_PER_SEC);
 
-	/* they come in milliseconds at the finest */
+	/* instants have milliseconds at most */
 	if (micros % USECS_PER_SEC != 0)
 		length += sprintf(text + length, ".%03d",
 						  (int) (micros % USECS_PER_SEC / 1000));

@@ -1,20 +1,20 @@
 /*
  * position.c
- *	  The safe position: up to where no more arrivals can appear.
+ *	  The safe position: the arrival up to which no more rows can appear.
  *
- * An arrival may be drawn by a transaction that commits after one with a
- * later arrival.  So a bound is noted first, and in a later statement all
- * transactions that may have drawn an arrival up to it: those that hold
- * RowExclusiveLock on the log or a segment of it, which an insert takes
- * before it draws.  The bound is final once none of them owns any lock; rows
- * are then read in a still later statement, whose snapshot sees what they
- * committed.  The order of these steps is what makes it right.
+ * A transaction may draw an arrival and commit after one that drew a later
+ * arrival.  So a bound is noted first.  A later statement notes all transactions
+ * that may have drawn an arrival up to the bound: those that hold
+ * RowExclusiveLock on the log or a segment of it, which an insert takes before
+ * it draws an arrival.  The bound is final once none of them owns any lock;
+ * rows are then read in a still later statement, whose snapshot sees what they
+ * committed.  The order of these steps makes it right.  No step waits: while a
+ * writer is left, the position stays where it is.
  *
- * Nobody is waited for: while a writer is left, the position stays where it
- * is.  A note is kept in the meter's row with the server's start: after a
- * restart only prepared transactions can be left of the noted ones, under
- * other virtual transaction IDs.  When a backend crashes, all but the
- * postmaster start anew, so it is the checkpointer's start that counts.
+ * A note is kept in the catalog with the server's start: after a restart only
+ * prepared transactions can be left of the noted ones, under other virtual
+ * transaction IDs.  When a backend crashes, every process but the postmaster
+ * starts anew, so the checkpointer's start counts.
  */
 #include "postgres.h"
 
@@ -221,7 +221,7 @@ meter_safe_position(const MeterDefinition *definition,
 		of_log->has_note = false;
 	}
 
-	/* rows to come draw their arrivals from now on */
+	/* rows that are inserted later draw later arrivals */
 	if (last == safe && progress->has_watermark)
 		*noted_at = progress->watermark;
 

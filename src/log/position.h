@@ -1,6 +1,6 @@
 /*
  * position.h
- *	  The safe position: up to where no more arrivals can appear.
+ *	  The safe position: the arrival up to which no more rows can appear.
  */
 #ifndef METER_POSITION_H
 #define METER_POSITION_H

@@ -1,21 +1,21 @@
 /*
  * segment.c
- *	  Segments: a log is a row of tables, of which the newest takes writes and
- *	  the others never change.
+ *	  Segments: a log is partitioned by arrival, into segments of which the
+ *	  newest takes writes and the others never change.
  *
- * Segment k holds the arrivals [k << 32, (k + 1) << 32), so to roll to the
- * next one is to move the log's sequence on to the next multiple; no bound is
- * computed and no partition is split.  The segment must be there by then, for
- * everybody: some are made ahead, by transactions before.
+ * Segment k has the arrivals [k << 32, (k + 1) << 32), so to roll to the next
+ * segment is to move the log's sequence on to the next multiple; no bound is
+ * computed and no partition is split.  The next segment must be there before,
+ * visible to every transaction: earlier transactions make some ahead.
  *
- * A segment that was rolled may still be written to by whoever drew an
- * arrival before.  Those are noted after the sequence has moved; once none of
- * them is left the segment is closed.  Then it is sealed: it gets the indexes
- * that would slow writers down, and a constraint that lets the planner pass
- * it by.  Each step of that can be repeated, is a transaction of its own, and
- * gives up rather than wait.
+ * A rolled segment may still get rows from transactions that drew an arrival
+ * before.  These transactions are noted after the sequence has moved; once all
+ * of them have ended the segment is closed.  Then it is sealed: it gets the
+ * indexes that would slow writers down, and a constraint that lets the planner
+ * skip it.  Each of these steps can be repeated, is a transaction of its own,
+ * and gives up rather than wait.
  *
- * Whoever rolls or seals holds the lock on the stream.
+ * A transaction that rolls or seals holds the lock on the stream.
  */
 #include "postgres.h"
 
@@ -45,7 +45,7 @@
 typedef struct Log
 {
 	const char *name;
-	const char *key;			/* of the index, after resource */
+	const char *key;			/* columns of the index after resource */
 	const char *begins;
 	const char *ends;
 } Log;
@@ -60,7 +60,7 @@ typedef struct Segment
 {
 	int64		number;
 	char	   *name;			/* quoted, with its schema */
-	bool		ours;			/* made by the transaction we are in */
+	bool		ours;			/* made by the current transaction */
 	bool		has_started;
 	TimestampTz started;
 	bool		has_note;
@@ -141,7 +141,7 @@ list_segments(const char *stream, const Log *log)
 	meter_execute_params(
 						 "SELECT s.number, format('%I.%I', $1, s.relname), s.xmin, g.started_at, "
 						 "g.note_writers IS NOT NULL, coalesce(g.closed, false), g.sealed_at IS NOT NULL, "
-	/* by whatever name: such an index may have been there before */
+	/* such an index may have been there before, under any name */
 						 "EXISTS (SELECT FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid "
 						 "JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree' "
 						 "WHERE x.indrelid = s.oid AND x.indisvalid AND x.indpred IS NULL "
@@ -156,7 +156,7 @@ list_segments(const char *stream, const Log *log)
 						 "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
 						 "JOIN pg_class p ON p.oid = i.inhparent AND p.relname = $2::name "
 						 "JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
-	/* what else an owner attached is none of ours */
+	/* other tables that an owner attached are no segments */
 						 "WHERE NOT i.inhdetachpending AND c.relnamespace = n.oid "
 						 "AND c.relname ~ ('^' || $2 || '_[0-9]{1,10}$')) s "
 						 "LEFT JOIN meter.segment g ON g.stream = $1 AND g.log = $2 AND g.segment = s.number "
@@ -372,7 +372,7 @@ add_check(const char *stream, const Log *log, const Segment *segment)
 							   segment->name, constraint), SPI_OK_UTILITY);
 	numbers = MemoryContextStrdup(context, numbers);
 	meter_session_end(&session);
-	/* an empty one is sealed as it is */
+	/* an empty segment is sealed as it is */
 	store_segment(stream, log, segment->number,
 				  "rows, first_arrival, last_arrival, least_time, greatest_time, sealed_at",
 				  numbers, 0, 0);
@@ -394,7 +394,7 @@ seal(const char *stream, const Log *log, const Segment *segment)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	if (!segment->has_index)
 	{
-		/* the server names it: whatever has a name of ours may be another one */
+		/* let the server name the index: a name of our own may be taken */
 		meter_execute(psprintf("CREATE INDEX ON %s (resource, %s)",
 							   segment->name, log->key), SPI_OK_UTILITY);
 		meter_execute(psprintf("CREATE INDEX IF NOT EXISTS %s_" INT64_FORMAT "_time ON %s "
@@ -477,7 +477,7 @@ maintain_log(const char *stream, const Log *log)
 	List	   *segments = list_segments(stream, log);
 	ListCell   *cell;
 
-	/* first what writers depend on */
+	/* writers depend on the segments ahead, so these come first */
 	if (make_ahead(stream, log, segments, newest))
 		return true;
 	foreach(cell, segments)
@@ -499,7 +499,7 @@ maintain_log(const char *stream, const Log *log)
 		}
 	}
 
-	/* one snapshot for all may not see what a writer that has ended wrote */
+	/* a snapshot of the whole transaction may miss rows of writers that ended */
 	if (IsolationUsesXactSnapshot())
 		return false;
 	foreach(cell, segments)
@@ -515,7 +515,7 @@ maintain_log(const char *stream, const Log *log)
 		}
 		if (!segment->has_note)
 		{
-			/* after a restore there is none */
+			/* after a restore the row may be missing */
 			note_writers(stream, log, segment->number, "");
 			return true;
 		}
@@ -631,7 +631,7 @@ meter_sealed_until(const char *stream, const char *log, double *rows,
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(log);
 	meter_session_begin(&session, meter_extension_owner());
-	/* most streams have none: that is cheap to know */
+	/* most streams have no sealed segments, which is quick to find out */
 	meter_execute_params("SELECT coalesce(sum(rows), 0)::float8 FROM meter.segment "
 						 "WHERE stream = $1 AND log = $2 AND sealed_at IS NOT NULL",
 						 SPI_OK_SELECT, 2, types, values, NULL);

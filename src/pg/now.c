@@ -1,6 +1,6 @@
 /*
  * now.c
- *	  What time it is: the transaction's, or what a test says.
+ *	  What time it is: that of the transaction, or what a test says.
  */
 #include "postgres.h"
 
@@ -28,11 +28,14 @@ check_now(char **newval, void **extra,
 	if (*newval == NULL || **newval == '\0')
 		return true;
 
-	/* zones are not known yet there, and only the leader asks for the time */
+	/*
+	 * a parallel worker knows no zones yet, and only the leader asks for the
+	 * time
+	 */
 	if (InitializingParallelWorker)
 		return true;
 
-	/* an error here would leave the setting half done: look before */
+	/* an error would leave the setting half done, so check the value first */
 	PG_TRY();
 	{
 		Datum		value = DirectFunctionCall3(timestamptz_in,

@@ -2,9 +2,9 @@
  * observation_json.c
  *	  What an observation in the event log says, from its attributes.
  *
- * Anybody who may write to the log may write a row that looks like a
- * observation, so nothing in it is relied upon: what is not as the engine
- * writes it says nothing.
+ * Anybody who may write to the log may write a row that looks like an
+ * observation, so nothing in it is relied upon: attributes that are not as the
+ * engine writes them say nothing.
  */
 #include "postgres.h"
 

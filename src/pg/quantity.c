@@ -2,9 +2,10 @@
  * quantity.c
  *	  Exact arithmetic on values, times and units.
  *
- * A quantity is billed time (times value) by unit: exact where that is a
- * finite decimal; else divided once, last, and rounded half away from zero at
- * the 12th digit.  No floating point anywhere.
+ * A quantity is the billed time (times the value) divided by the unit: exact
+ * where that is a finite decimal; otherwise it is divided once, last, and
+ * rounded half away from zero at the 12th digit.  There is no floating point
+ * anywhere.
  */
 #include "postgres.h"
 
@@ -131,7 +132,7 @@ meter_quantity_weighted(Numeric value_usec, int64 unit)
 	int64		divisor;
 	int			more;
 
-	/* digits is an integer: what of the unit does not divide it? */
+	/* digits is an integer: find the part of the unit that does not divide it */
 	rest = DatumGetInt64(DirectFunctionCall1(numeric_int8,
 											 NumericGetDatum(numeric_call2(numeric_mod,
 																		   numeric_call1(numeric_abs, digits),

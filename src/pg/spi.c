@@ -1,11 +1,11 @@
 /*
  * spi.c
- *	  Running SQL as somebody, safely.
+ *	  Running SQL as a given role, safely.
  *
  * All SQL of the extension goes through here: with a search_path that nobody
- * else can write to, as the role that owns what is touched, in a context
- * where that role's own functions can do no harm to whoever called.  What a
- * session changes is put back at its end, or by the (sub)transaction's abort.
+ * else can write to, as the role that owns the objects, in a context in which
+ * that role's own functions can do no harm to the caller.  The end of a session
+ * puts back what it changed, and so does the abort of the (sub)transaction.
  */
 #include "postgres.h"
 
@@ -91,7 +91,7 @@ meter_session_end(MeterSession *session)
 {
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "could not disconnect from SPI");
-	/* also what a trigger of the owner's may have set */
+	/* this undoes settings made by a trigger of the owner's, too */
 	AtEOXact_GUC(false, session->guc_level);
 	SetUserIdAndSecContext(session->user, session->security_context);
 }
@@ -248,7 +248,7 @@ meter_cursor_open(const char *sql)
 bool
 meter_cursor_fetch(Portal cursor, long count)
 {
-	/* the rows of before are not needed any more */
+	/* the rows of the fetch before are not needed any more */
 	if (SPI_tuptable != NULL)
 		SPI_freetuptable(SPI_tuptable);
 	SPI_cursor_fetch(cursor, true, count);

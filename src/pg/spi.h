@@ -1,6 +1,6 @@
 /*
  * spi.h
- *	  Running SQL as somebody, safely.
+ *	  Running SQL as a given role, safely.
  */
 #ifndef METER_SPI_H
 #define METER_SPI_H

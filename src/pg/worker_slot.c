@@ -31,8 +31,8 @@
 #include "pg/worker_slot.h"
 
 /* The longest waits, in seconds, of doubling ones that start at the naptime */
-#define QUIET_LIMIT 3600		/* nothing to do there */
-#define FAILED_LIMIT 600		/* something is broken there */
+#define QUIET_LIMIT 3600		/* while there is nothing to do */
+#define FAILED_LIMIT 600		/* after failures */
 
 typedef struct SharedSlots
 {

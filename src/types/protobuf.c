@@ -2,8 +2,9 @@
  * protobuf.c
  *	  Events and measures as protobuf messages.
  *
- * Messages are written by protobuf-c and read by wire.c, which can say what
- * is wrong with one and where.  Both know them from usage.proto alone.
+ * protobuf-c writes messages and wire.c reads them, which can say what is
+ * wrong with a message and where.  Both know the messages from usage.proto
+ * alone.
  */
 #include "postgres.h"
 

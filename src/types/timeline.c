@@ -1,11 +1,11 @@
 /*
  * timeline.c
- *	  The type meter.timeline and what can be asked of one.
+ *	  The type meter.timeline and its functions.
  *
  * A timeline of SQL has one text attribute, the label, and knows its last
  * event only while its last span is open: two timelines that say the same are
- * the same bytes.  Everything here is a function of its arguments alone; only
- * the rules of named time zones come from outside.
+ * the same bytes.  Every function depends on its arguments alone, and on the
+ * rules of named time zones.
  */
 #include "postgres.h"
 

@@ -58,9 +58,9 @@ typedef struct BilledWindow
 typedef struct EventState
 {
 	uint32		nblock:26;		/* events in the block */
-	uint32		nstaged:4;		/* and behind them, here */
-	uint32		sorted:1;		/* all, so far */
-	uint32		unpacked:1;		/* go on with events */
+	uint32		nstaged:4;		/* events after those, in words */
+	uint32		sorted:1;		/* all events so far are in order */
+	uint32		unpacked:1;		/* events are in MeterEvents */
 	uint32		maxblock:26;	/* room in the block */
 	uint32		windowed:1;		/* words begin with a window */
 	uint32		window_given:1;
@@ -447,7 +447,7 @@ meter_events_accum_window(PG_FUNCTION_ARGS)
 	else
 		check_same_window(state, window);
 
-	/* what comes later than the last unit of the window changes nothing in it */
+	/* events after the last unit of the window change nothing in it */
 	if (window->to < METER_LIMIT && time - METER_DAY >= window->to)
 		PG_RETURN_POINTER(state);
 

@@ -2,10 +2,9 @@
  * timeline_cover.c
  *	  Aggregates over stretches of time: meter.heartbeats and meter.merge.
  *
- * The state of a group is a set of ranges and means what they cover together.
- * So it can be joined at any time without changing what it means: ranges that
- * come in order extend the last one, and a full state is joined before it
- * grows.
+ * The state of a group is a set of ranges and stands for what they cover
+ * together.  So its ranges can be joined at any time: a range that comes in
+ * order extends the last one, and a full state is joined before it grows.
  */
 #include "postgres.h"
 
@@ -35,7 +34,7 @@ typedef struct CoverState
 {
 	uint32		nranges;
 	uint32		maxranges:31;
-	uint32		joined:1;		/* in order, none touching */
+	uint32		joined:1;		/* ranges are in order, and none touch */
 	int64		last;			/* last event; METER_BEGIN: none is known */
 	MeterRange	ranges[FLEXIBLE_ARRAY_MEMBER];
 } CoverState;

@@ -1,13 +1,13 @@
 /*
  * transaction_id.c
- *	  The names of usage rows.
+ *	  The transaction IDs of usage rows.
  *
- * A name is a UUID of version 8, computed from what the row is about, so that
- * any program can compute it and no row can be written twice.  From the most
- * significant bit: 36 bits of the period's start in seconds, 42 bits of a
- * hash of (stream, meter, resource), 44 bits of a hash of everything.  So the
- * primary key of a ledger grows at its right edge, and the rows of a resource
- * in a period are a range of it.
+ * A transaction ID is a UUID of version 8, computed from what the row is
+ * about, so that any program can compute it and no row can be written twice.
+ * From the most significant bit: 36 bits of the period's start in seconds, 42
+ * bits of a hash of (stream, meter, resource), 44 bits of a hash of
+ * everything.  So the primary key of a ledger grows at its right edge, and the
+ * rows of a resource in a period are a range of it.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * transaction_id.h
- *	  The names of usage rows.
+ *	  The transaction IDs of usage rows.
  */
 #ifndef METER_TRANSACTION_ID_H
 #define METER_TRANSACTION_ID_H

@@ -182,7 +182,7 @@ read_slots(TimestampTz now)
 		entry->quiet_turns = slots[i].quiet_turns;
 		entry->busy = slots[i].state != METER_SLOT_WAITING;
 
-		/* no wait is that long: the system's clock was set back */
+		/* no wait is that long, so the system's clock was set back */
 		if (entry->next_due > latest)
 			entry->next_due = now;
 		if (entry->busy)
@@ -383,7 +383,7 @@ meter_launcher_main(Datum arg pg_attribute_unused())
 	{
 		TimestampTz until = DT_NOEND;
 
-		/* an end that was asked for is no error, and needs no log line */
+		/* SIGTERM is no error, and needs no line in the log */
 		if (ProcDiePending)
 			proc_exit(1);
 		CHECK_FOR_INTERRUPTS();
