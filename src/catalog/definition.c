@@ -43,7 +43,7 @@ not_recognized(const char *what, const char *value, const char *choices)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("%s \"%s\" not recognized", what, value),
-			 errhint("It can be %s.", choices)));
+			 errhint("Use %s.", choices)));
 }
 
 /* The names of the logs, in the order of MeterLog. */

@@ -117,7 +117,7 @@ meter_source_seen(const char *stream, const char *source, TimestampTz at)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("source \"%s\" of stream \"%s\" is in the future: \"%s\"",
 						source, stream, said),
-				 errdetail("It is \"%s\" now.", timestamptz_to_str(now)),
+				 errdetail("The time is \"%s\" now.", timestamptz_to_str(now)),
 				 errhint("Look at the clock of the source's machine.")));
 	}
 
@@ -211,8 +211,8 @@ meter_heartbeat(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("at must not be null"),
-				 errhint("Leave it out for now.")));
+				 errmsg("\"at\" must not be null"),
+				 errhint("Leave \"at\" out for the time of now.")));
 	check_may_report(stream);
 	meter_source_seen(stream, source, PG_GETARG_TIMESTAMPTZ(2));
 	PG_RETURN_VOID();
@@ -242,8 +242,8 @@ meter_set_source(PG_FUNCTION_ARGS)
 	else if (meter_interval_usec(PG_GETARG_INTERVAL_P(2), "idle_limit") <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("idle_limit must be positive"),
-				 errhint("meter.drop_source() forgets a source; with a limit of null it is waited for without end.")));
+				 errmsg("\"idle_limit\" must be positive"),
+				 errhint("meter.drop_source() forgets a source; a source with a null \"idle_limit\" is waited for without end.")));
 
 	/* a new source is waited for from now on */
 	meter_session_begin(&session, meter_extension_owner());
@@ -276,7 +276,7 @@ meter_drop_source(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" has no source \"%s\"", stream, source),
-				 errhint("meter.source_status lists them.")));
+				 errhint("View meter.source_status lists the sources.")));
 	wake_if_due(stream);
 	meter_session_end(&session);
 	PG_RETURN_VOID();

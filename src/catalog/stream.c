@@ -33,7 +33,7 @@ meter_stream_owner(const char *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("schema \"%s\" of the stream does not exist", stream),
-				 errhint("Restore it, rename it back if it was renamed, or forget the stream with meter.drop_stream('%s').",
+				 errhint("Restore the schema, rename it back if it was renamed, or forget the stream with meter.drop_stream('%s').",
 						 stream)));
 	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
@@ -124,7 +124,7 @@ meter_not_active(const char *stream)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("stream \"%s\" is not active", stream),
-			 errhint("After a restore, meter.resume('%s') checks it and takes it up again.",
+			 errhint("After a restore, meter.resume('%s') checks the stream and makes it active again.",
 					 stream)));
 }
 
@@ -144,7 +144,7 @@ meter_check_stream_permission(const char *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" does not exist", stream),
-				 errhint("meter.create_stream('%s') makes it.", stream)));
+				 errhint("meter.create_stream('%s') makes the stream.", stream)));
 	schema = get_namespace_oid(stream, true);
 	if (OidIsValid(schema) ? !meter_schema_ownercheck(schema, GetUserId()) :
 		!superuser())
@@ -256,9 +256,9 @@ meter_check_stream(const char *stream)
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("log \"%s.%s\" is not whole: a segment is missing",
+				 errmsg("log \"%s.%s\" is incomplete: a segment is missing",
 						stream, meter_result_text(0, 1)),
-				 errhint("Attach it again with ALTER TABLE ... ATTACH PARTITION.")));
+				 errhint("Attach the segment again with ALTER TABLE ... ATTACH PARTITION.")));
 }
 
 /*
@@ -294,5 +294,5 @@ meter_check_guards(const char *stream)
 				 errmsg("trigger \"%s\" of table \"%s.%s\" is missing or disabled",
 						meter_result_text(0, 2), stream,
 						meter_result_text(0, 1)),
-				 errhint("Restore it from the dump, or enable it with ALTER TABLE ... ENABLE TRIGGER.")));
+				 errhint("Restore the trigger from the dump, or enable it with ALTER TABLE ... ENABLE TRIGGER.")));
 }

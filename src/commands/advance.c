@@ -48,7 +48,7 @@ meters_asked_for(char *stream, char *meter)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("meter \"%s\" of stream \"%s\" is paused",
 							meter, stream),
-					 errhint("meter.resume('%s', '%s') makes steps of it again.",
+					 errhint("meter.resume('%s', '%s') lets the meter make steps again.",
 							 stream, meter)));
 		if (meter != NULL && refs == NIL)
 			ereport(ERROR,
@@ -70,7 +70,7 @@ meters_asked_for(char *stream, char *meter)
 	}
 	if (allowed == NIL && refs != NIL)
 		ereport(NOTICE,
-				(errmsg("no meter is advanced: no stream that has one is yours")));
+				(errmsg("no meter is advanced: you own no stream that has one")));
 	return allowed;
 }
 

@@ -47,11 +47,11 @@ check_max_lateness(const MeterDefinition *definition,
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("max_lateness reaches behind the retention boundary of meter \"%s\"",
+			 errmsg("\"max_lateness\" reaches behind the retention boundary of meter \"%s\"",
 					definition->name),
 			 errdetail("What the log had before \"%s\" was expired.",
 					   timestamptz_to_str(definition->boundary)),
-			 errhint("Rows older than that are held, whatever max_lateness is.")));
+			 errhint("Rows from before the retention boundary are held, whatever \"max_lateness\" is.")));
 }
 
 /* Check that a period begins at an until, and that it is not settled yet. */
@@ -63,11 +63,11 @@ check_until(const MeterDefinition *definition, const MeterProgress *progress,
 	if (until <= definition->since)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("since must be before until")));
+				 errmsg("\"since\" must be before \"until\"")));
 	if (progress->has_watermark && until < progress->watermark)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("until must not be before the watermark of meter \"%s\"",
+				 errmsg("\"until\" must not be before the watermark of meter \"%s\"",
 						definition->name),
 				 errdetail("Periods up to \"%s\" are settled.",
 						   timestamptz_to_str(progress->watermark))));

@@ -52,8 +52,8 @@ check_measure_value(const char *value_from, MeterAggregate aggregate)
 	if (aggregate == METER_COUNT && strcmp(value_from, "value") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("value_from means nothing to aggregate count"),
-				 errhint("It counts measures, whatever they say. Leave value_from out, or use unique.")));
+				 errmsg("\"value_from\" means nothing to aggregate count"),
+				 errhint("Aggregate count counts measures, whatever they say. Leave \"value_from\" out, or use aggregate unique.")));
 	if (aggregate == METER_UNIQUE && is_text_column(value_from))
 		return;
 	for (i = 0; i < (int) lengthof(columns); i++)
@@ -63,8 +63,8 @@ check_measure_value(const char *value_from, MeterAggregate aggregate)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("values cannot be taken from \"%s\"", value_from),
 					 aggregate == METER_UNIQUE ?
-					 errhint("value_from is value, source, id, entity or a key of attributes.") :
-					 errhint("value_from is value, or a key of attributes that is a number.")));
+					 errhint("\"value_from\" is value, source, id, entity or a key of attributes.") :
+					 errhint("\"value_from\" is value, or a key of attributes that is a number.")));
 	}
 }
 
@@ -89,7 +89,7 @@ check_value_from(const char *value_from, MeterAggregate aggregate)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("values cannot be taken from \"%s\"", value_from),
-					 errhint("value_from is value, or a key of attributes that is a number.")));
+					 errhint("\"value_from\" is value, or a key of attributes that is a number.")));
 	}
 }
 
@@ -110,7 +110,7 @@ check_disjoint(char **a, int na, const char *awhat,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("action \"%s\" is in both %s and %s",
 								a[i], awhat, bwhat),
-						 errhint("An action can do one thing only for a meter.")));
+						 errhint("An action has one effect only for a meter.")));
 		}
 	}
 }
@@ -146,7 +146,7 @@ check_actions(const Datum *values)
 	if (nstarts == 0 || nstops == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must name at least one action",
+				 errmsg("\"%s\" must name at least one action",
 						nstarts == 0 ? "starts" : "stops"),
 				 errhint("For example: starts => '{create,start}', stops => '{delete,stop}'.")));
 	check_disjoint(starts, nstarts, "starts", stops, nstops, "stops");
@@ -224,25 +224,25 @@ check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
 		strcmp(TextDatumGetCString(values[METER_COLUMN_ROUNDING]), "none") != 0)
 	{
 		what = "rounding";
-		hint = "Quantities are exact. Leave it out, or none.";
+		hint = "Quantities are exact. Leave \"rounding\" out, or none.";
 	}
 	if (meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]),
 							"unit") != METER_MINUTE)
 	{
 		what = "unit";
-		hint = "Quantities are in the unit of the measures. Leave it out.";
+		hint = "Quantities are in the unit of the measures. Leave \"unit\" out.";
 	}
 	if (DatumGetIntervalP(values[METER_COLUMN_INCREMENT])->month != 0 ||
 		meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_INCREMENT]),
 							"increment") != METER_MINUTE)
 	{
 		what = "increment";
-		hint = "Measures are cut to the microsecond. Leave it out.";
+		hint = "Measures are cut to the microsecond. Leave \"increment\" out.";
 	}
 	if (what != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s means nothing to aggregate %s", what,
+				 errmsg("\"%s\" means nothing to aggregate %s", what,
 						meter_aggregate_name(aggregate)),
 				 errhint("%s", hint)));
 
@@ -271,13 +271,13 @@ check_definition(Datum *values, char *nulls)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid meter name: \"%s\"",
 						TextDatumGetCString(values[METER_COLUMN_NAME])),
-				 errdetail("It must have 1 to %d bytes.", MAX_NAME_BYTES)));
+				 errdetail("A name has 1 to %d bytes.", MAX_NAME_BYTES)));
 	if (nulls[METER_COLUMN_ENTITY] == ' ' &&
 		TextDatumGetCString(values[METER_COLUMN_ENTITY])[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("entity must not be empty"),
-				 errhint("Leave it out, or null, for all entities.")));
+				 errmsg("\"entity\" must not be empty"),
+				 errhint("Leave \"entity\" out, or null, for all entities.")));
 	aggregate = meter_parse_aggregate(TextDatumGetCString(values[METER_COLUMN_AGGREGATE]));
 	(void) meter_parse_clock(TextDatumGetCString(values[METER_COLUMN_CLOCK]));
 	check_value_from(TextDatumGetCString(values[METER_COLUMN_VALUE_FROM]), aggregate);
@@ -304,7 +304,7 @@ check_definition(Datum *values, char *nulls)
 	if (unit <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unit must be positive")));
+				 errmsg("\"unit\" must be positive")));
 	(void) meter_interval_not_negative(values[METER_COLUMN_LATENESS], "lateness");
 	if (nulls[METER_COLUMN_MAX_LATENESS] == ' ')
 		(void) meter_interval_not_negative(values[METER_COLUMN_MAX_LATENESS], "max_lateness");
@@ -318,14 +318,14 @@ check_definition(Datum *values, char *nulls)
 		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("since must be before until")));
+				 errmsg("\"since\" must be before \"until\"")));
 
 	if (!METER_OF_MEASURES(aggregate) &&
 		!meter_unit_is_finite(unit, rounding == METER_ROUND_NONE ? 1 :
 							  Min(grid.unit, 15 * METER_MINUTE)))
 		ereport(NOTICE,
 				(errmsg("some quantities in this unit have no finite decimal and are rounded at the 12th digit"),
-				 errhint("A unit such as '1 minute' or '1 second' that the increment is a multiple of keeps them exact.")));
+				 errhint("A unit that divides the increment, such as '1 minute' or '1 second', keeps quantities exact.")));
 }
 
 /*
@@ -422,9 +422,9 @@ check_unit(const MeterDefinition *definition)
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the ledger has usage of meter \"%s\" from before since in other periods",
+				 errmsg("the ledger has usage of meter \"%s\" from before \"since\" in other periods",
 						definition->name),
-				 errhint("A period of it may reach beyond since. Leave since out, so that all of it is settled anew, or use another name for the meter.")));
+				 errhint("A period of that usage may reach beyond \"since\". Leave \"since\" out, so that all usage is settled anew, or use another name for the meter.")));
 }
 
 /* Delete what a meter keeps about measures.  Within a session. */
@@ -473,7 +473,7 @@ begin_progress(const MeterDefinition *definition)
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
 	if (METER_OF_MEASURES(definition->aggregate))
-		meter_check_events_are_whole(definition);
+		meter_check_events_are_complete(definition);
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 	{
 		if (!METER_OF_MEASURES(definition->aggregate))
@@ -546,7 +546,7 @@ meter_create_meter(PG_FUNCTION_ARGS)
 		else if (PG_ARGISNULL(i) && names[i] != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not be null", names[i])));
+					 errmsg("\"%s\" must not be null", names[i])));
 	}
 
 	meter_check_stream_permission(stream);

@@ -34,7 +34,7 @@ check_name(const char *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid stream name: \"%s\"", stream),
-				 errdetail("It must have 1 to %d bytes.", NAMEDATALEN - 1)));
+				 errdetail("A name has 1 to %d bytes.", NAMEDATALEN - 1)));
 	if (strcmp(stream, "meter") == 0 || strncmp(stream, "pg_", 3) == 0 ||
 		strcmp(stream, "information_schema") == 0)
 		ereport(ERROR,
@@ -258,11 +258,11 @@ meter_create_stream(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("deduplication_window must not be null")));
+				 errmsg("\"deduplication_window\" must not be null")));
 	if (meter_interval_usec(PG_GETARG_INTERVAL_P(1), "deduplication_window") < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("deduplication_window must not be negative")));
+				 errmsg("\"deduplication_window\" must not be negative")));
 	meter_look_up_stream(stream, &exists, &active);
 	if (exists && if_not_exists)
 	{
@@ -276,7 +276,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("stream \"%s\" already exists", stream),
 				 active ? 0 :
-				 errhint("It is not worked on: meter.resume('%s') takes it up again.", stream)));
+				 errhint("The stream is not active: meter.resume('%s') makes it active again.", stream)));
 
 	schema = get_namespace_oid(stream, true);
 	if (OidIsValid(schema))

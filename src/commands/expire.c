@@ -193,12 +193,12 @@ meter_expire(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("before must not be null")));
+				 errmsg("\"before\" must not be null")));
 	before = PG_GETARG_TIMESTAMPTZ(1);
 	if (TIMESTAMP_NOT_FINITE(before))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("before must be finite")));
+				 errmsg("\"before\" must be finite")));
 	meter_check_stream_permission(stream);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
@@ -211,7 +211,7 @@ meter_expire(PG_FUNCTION_ARGS)
 	{
 		if (of_events != NIL)
 			ereport(NOTICE,
-					(errmsg("events are not expired: meter \"%s\" of measures asks all of them who owned what",
+					(errmsg("events are not expired: meter \"%s\" of measures needs all of them to know the owners",
 							((MeterDefinition *) linitial(of_measures))->name)));
 		if (!any_counter(of_measures))
 			dropped = expire_log(stream, METER_LOG_MEASURE, of_measures, before);

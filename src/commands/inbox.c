@@ -110,7 +110,7 @@ inbox_stream(Relation view)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("view \"%s.%s\" does not belong to the owner of the schema",
 						stream, RelationGetRelationName(view)),
-				 errhint("Give it to the owner of the stream with ALTER VIEW ... OWNER TO.")));
+				 errhint("Give the view to the owner of the stream with ALTER VIEW ... OWNER TO.")));
 	return stream;
 }
 
@@ -268,8 +268,8 @@ check_stored(void)
 								   INT64_FORMAT " rows inserted into \"%s.inbox\" were not stored",
 								   (unsigned long) pending, pending,
 								   meter_intake_stream(collected->intake)),
-					 errdetail("Its trigger \"store\" is missing or disabled."),
-					 errhint("meter.resume('%s') makes it again.",
+					 errdetail("Trigger \"store\" of the inbox is missing or disabled."),
+					 errhint("meter.resume('%s') makes the trigger again.",
 							 meter_intake_stream(collected->intake))));
 	}
 }
@@ -379,7 +379,7 @@ meter_ingest(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("events must not be null")));
+				 errmsg("\"events\" must not be null")));
 	array = PG_GETARG_ARRAYTYPE_P(1);
 	row = AllocSetContextCreate(CurrentMemoryContext, "meter ingest row",
 								ALLOCSET_DEFAULT_SIZES);
@@ -476,7 +476,7 @@ message_arg(FunctionCallInfo fcinfo, int n, const char *what)
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
+				 errmsg("\"%s\" must not be null", what)));
 	return PG_GETARG_BYTEA_PP(n);
 }
 

@@ -118,7 +118,7 @@ check_cron(const Job *jobs)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("pg_cron is not preloaded"),
-				 errhint("Add it to \"shared_preload_libraries\", restart the server, and CREATE EXTENSION pg_cron. To advance alone there is no need of it: meter's own worker does that where meter is preloaded.")));
+				 errhint("Add pg_cron to \"shared_preload_libraries\", restart the server, and CREATE EXTENSION pg_cron. Only to advance, pg_cron is not needed: meter's own worker does that where meter is preloaded.")));
 	there = GetConfigOption("cron.database_name", true, false);
 	if (there != NULL && strcmp(there, here) != 0)
 	{
@@ -128,7 +128,7 @@ check_cron(const Job *jobs)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("pg_cron keeps its jobs in database \"%s\", not in \"%s\"",
 						there, here),
-				 statements[0] == '\0' ? errhint("Remove them there, with cron.unschedule().") :
+				 statements[0] == '\0' ? errhint("Remove the jobs there, with cron.unschedule().") :
 				 errhint("Set \"cron.database_name\", or make the jobs there:%s",
 						 statements)));
 	}
@@ -223,13 +223,13 @@ meter_schedule(PG_FUNCTION_ARGS)
 											  IntervalPGetDatum(&zero))) <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("retention must be positive, not \"%s\"",
+					 errmsg("\"retention\" must be positive, not \"%s\"",
 							retention)));
 		jobs[2].schedule = schedule_arg(fcinfo, 4);
 		if (jobs[2].schedule == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("expire must not be null where there is a retention")));
+					 errmsg("\"expire\" must not be null where there is a \"retention\"")));
 		jobs[2].command = psprintf("SELECT meter.expire(%s, now() - %s::interval)",
 								   literal, quote_literal_cstr(retention));
 	}

@@ -60,7 +60,7 @@ check_may_know(const char *stream)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for the usage of stream \"%s\"",
 					stream),
-			 errhint("Grant USAGE on its schema to who reads its usage through a view of your own.")));
+			 errhint("Grant USAGE on the schema of the stream to roles that read usage through a view of your own.")));
 }
 
 PG_FUNCTION_INFO_V1(meter_live_window);

@@ -140,12 +140,12 @@ meter_tell_held(const MeterDefinition *definition)
 
 	if (SPI_processed > 0)
 		ereport(NOTICE,
-				(errmsg_plural("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " row that came later than its max_lateness",
-							   "meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " rows that came later than its max_lateness",
+				(errmsg_plural("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " row that came later than \"max_lateness\"",
+							   "meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " rows that came later than \"max_lateness\"",
 							   (unsigned long) SPI_processed,
 							   definition->name, definition->stream,
 							   SPI_processed),
-				 errhint("View %s.anomaly lists them; meter.release() lets them count.",
+				 errhint("View %s.anomaly lists the rows that are held; meter.release() lets them count.",
 						 schema)));
 }
 

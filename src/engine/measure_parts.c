@@ -154,7 +154,7 @@ read_owners(FunctionCallInfo fcinfo, int since_arg, int names_arg,
 		array_contains_nulls(PG_GETARG_ARRAYTYPE_P(names_arg)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("owners and the times from which they own must be arrays of one length, without nulls")));
+				 errmsg("\"owned_since\" and \"owners\" must be arrays of one length, without nulls")));
 }
 
 /*
@@ -344,7 +344,7 @@ meter_measure_parts(PG_FUNCTION_ARGS)
 			if (PG_ARGISNULL(i))
 				ereport(ERROR,
 						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						 errmsg("only value, account and owners may be null")));
+						 errmsg("only \"value\", \"account\" and \"owners\" may be null")));
 		}
 		before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
 		parts = palloc0(sizeof(Parts));

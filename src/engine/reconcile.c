@@ -521,7 +521,7 @@ check_rows(const char *stream, List *definitions, const char *source,
 							"GROUP BY e.resource, e.meter HAVING count(*) > 1 LIMIT 1",
 							schema, target->source, target->at),
 				   source, target->instant,
-				   "resource \"%s\" is in it twice",
+				   "resource \"%s\" is in the snapshot twice",
 				   "A snapshot has one row for each resource, or one for each resource and meter.");
 }
 
@@ -573,9 +573,9 @@ check_new(const char *stream, const char *source, const Target *target,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("snapshot of \"%s\" at %s was reconciled with other rows",
 						source, timestamptz_to_str(target->instant)),
-				 errdetail("It had " INT64_FORMAT " rows then, now there are " INT64_FORMAT " different ones.",
+				 errdetail("The snapshot had " INT64_FORMAT " rows then, and has " INT64_FORMAT " different ones now.",
 						   known_rows, *rows),
-				 errhint("Delete what was loaded since from %s.inventory, and load what is true now as a snapshot of its own time.",
+				 errhint("Delete the rows from %s.inventory that were loaded since, and load what is true now as a snapshot of its own time.",
 						 quote_identifier(stream))));
 	return false;
 }
@@ -592,7 +592,7 @@ check_stops(const MeterDefinition *definition, const char *source,
 				 errmsg("snapshot of \"%s\" at %s has no rows, and " INT64_FORMAT " resources run for meter \"%s\"",
 						source, timestamptz_to_str(target->instant),
 						found->running, definition->name),
-				 errhint("Load it into %s.inventory before it is reconciled. If nothing runs indeed: allow_empty => true.",
+				 errhint("Load the snapshot into %s.inventory before it is reconciled. If nothing runs indeed, use allow_empty => true.",
 						 quote_identifier(definition->stream))));
 	if (has_max ? found->stops > max_stops :
 		!(rows == 0 && allow_empty) && found->stops > FEW_STOPS &&
@@ -602,7 +602,7 @@ check_stops(const MeterDefinition *definition, const char *source,
 				 errmsg("snapshot of \"%s\" at %s would stop " INT64_FORMAT " of " INT64_FORMAT " resources that run for meter \"%s\"",
 						source, timestamptz_to_str(target->instant),
 						found->stops, found->running, definition->name),
-				 errhint("Is it whole? dry_run => true shows what it would correct; max_stops => " INT64_FORMAT " lets it.",
+				 errhint("Is the snapshot complete? dry_run => true shows what it would correct; max_stops => " INT64_FORMAT " allows that.",
 						 found->stops)));
 }
 
@@ -701,18 +701,18 @@ meter_reconcile(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(PG_ARGISNULL(2) ? ERRCODE_NULL_VALUE_NOT_ALLOWED :
 						 ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("at must be a finite time")));
+				 errmsg("\"at\" must be finite")));
 	target.instant = PG_GETARG_TIMESTAMPTZ(2);
 	if (!PG_ARGISNULL(4) && PG_GETARG_INT32(4) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_stops must not be negative")));
+				 errmsg("\"max_stops\" must not be negative")));
 	if (!PG_ARGISNULL(5))
 		tolerance = meter_interval_usec(PG_GETARG_INTERVAL_P(5), "tolerance");
 	if (tolerance < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("tolerance must not be negative")));
+				 errmsg("\"tolerance\" must not be negative")));
 	meter_check_stream_permission(stream);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
@@ -721,7 +721,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("snapshot of \"%s\" at %s is from the future",
 						source, timestamptz_to_str(target.instant)),
-				 errhint("The time of a snapshot is when it was taken. Is the clock of its source right?")));
+				 errhint("The time of a snapshot is when the snapshot was taken. Is the clock of the source right?")));
 	meter_return_begin(fcinfo);
 	meter_lock_meters(stream, &definitions, &of_measures);
 
@@ -802,7 +802,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("before must not be null")));
+				 errmsg("\"before\" must not be null")));
 	before = PG_GETARG_TIMESTAMPTZ(1);
 	meter_check_stream_permission(stream);
 	meter_lock_meters(stream, &definitions, &of_measures);

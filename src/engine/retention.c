@@ -77,7 +77,7 @@ meter_begin_at_boundary(const MeterDefinition *definition)
 				 errmsg("meter \"%s\" cannot begin before the retention boundary of stream \"%s\", %s",
 						definition->name, definition->stream,
 						timestamptz_to_str(definition->boundary)),
-				 errdetail("Segments from before it were dropped by meter.expire(), and what ran at it is known to meters that were there only."),
+				 errdetail("meter.expire() dropped the segments from before the boundary, and only meters that existed then know what ran at the boundary."),
 				 errhint("Use since => '%s' or later.", timestamptz_to_str(begin))));
 	}
 	/* the states at the retention boundary are of another meter */
@@ -90,13 +90,13 @@ meter_begin_at_boundary(const MeterDefinition *definition)
  * who owned what.  Within a session of the stream's owner.
  */
 void
-meter_check_events_are_whole(const MeterDefinition *definition)
+meter_check_events_are_complete(const MeterDefinition *definition)
 {
 	if (!TIMESTAMP_IS_NOBEGIN(meter_retention_boundary(definition->stream, "event",
 													   definition->name)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot tell who owned what",
+				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot know the owners",
 						definition->stream),
 				 errhint("Log measures, and the events that name owners, into another stream.")));
 }

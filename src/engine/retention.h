@@ -16,7 +16,7 @@ extern void meter_store_boundary(const MeterDefinition *definition,
 								 const char *log, TimestampTz boundary);
 extern void meter_store_states(const MeterDefinition *definition, const MeterProgress *progress,
 							   TimestampTz boundary);
-extern void meter_check_events_are_whole(const MeterDefinition *definition);
+extern void meter_check_events_are_complete(const MeterDefinition *definition);
 extern void meter_begin_at_boundary(const MeterDefinition *definition);
 
 #endif							/* METER_RETENTION_H */

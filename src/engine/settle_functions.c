@@ -205,7 +205,7 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(4))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("kind and dimensions must not be null")));
+				 errmsg("\"kind\" and \"dimensions\" must not be null")));
 	kind = (MeterRowKind) PG_GETARG_CHAR(1);
 	attrs = row_attrs(fcinfo, 3, PG_GETARG_ARRAYTYPE_P(4), 5, &natts);
 
@@ -360,7 +360,7 @@ malformed(const char *problem)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-			 errmsg("not a result of meter_internal.settle_timeline(): it %s",
+			 errmsg("not a result of meter_internal.settle_timeline(): the value %s",
 					problem)));
 }
 
@@ -670,7 +670,7 @@ parse_spec(ArrayType *array)
 	if (spec->unit <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unit must be positive")));
+				 errmsg("\"unit\" must be positive")));
 	spec->ndimensions = count - 8;
 	spec->names = palloc(Max(spec->ndimensions, 1) * sizeof(MeterAttr));
 	spec->order = palloc(Max(spec->ndimensions, 1) * sizeof(int));
@@ -942,7 +942,7 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
 		 rows->rounded.spans[0].begin == METER_BEGIN))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("begin_at and end_at must be finite")));
+				 errmsg("\"begin_at\" and \"end_at\" must be finite")));
 	meter_cut_begin(&rows->cutter, &rows->rounded, &rows->grid,
 					begin, end);
 	meter_naming_begin(&rows->naming, spec->stream, spec->meter,
@@ -1080,7 +1080,7 @@ meter_settle_transaction_id(PG_FUNCTION_ARGS)
 		if (PG_ARGISNULL(i) && i != 2)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("only account may be null")));
+					 errmsg("only \"account\" may be null")));
 	}
 	spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
 	value = PG_GETARG_TEXT_PP(1);
@@ -1141,7 +1141,7 @@ meter_settle_quantity(PG_FUNCTION_ARGS)
 	if (TIMESTAMP_NOT_FINITE(begin))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("period_start must be finite")));
+				 errmsg("\"period_start\" must be finite")));
 	length = meter_grid_period_end(&spec->grid, begin) - begin;
 	if (spec->aggregate == METER_DURATION)
 		PG_RETURN_NUMERIC(meter_quantity(length, spec->unit));
@@ -1151,7 +1151,7 @@ meter_settle_quantity(PG_FUNCTION_ARGS)
 		numeric_is_inf(PG_GETARG_NUMERIC(1)))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("value must be finite")));
+				 errmsg("\"value\" must be finite")));
 	PG_RETURN_NUMERIC(meter_quantity_weighted(
 											  DatumGetNumeric(DirectFunctionCall2(numeric_mul,
 																				  PG_GETARG_DATUM(1),
@@ -1191,7 +1191,7 @@ meter_settle_periods(PG_FUNCTION_ARGS)
 			TIMESTAMP_NOT_FINITE(periods->end))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-					 errmsg("begin and end must be finite")));
+					 errmsg("\"begin_at\" and \"end_at\" must be finite")));
 		periods->at = meter_grid_period_begin(&periods->grid, periods->at);
 		call->user_fctx = periods;
 	}

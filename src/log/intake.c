@@ -230,7 +230,7 @@ refuse_action(MeterIntake *intake, const MeterUsageEvent *event)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("action \"%s\" is reserved", name),
-				 errdetail("Actions that begin with \"%s\" are what meter.reconcile() logs.",
+				 errdetail("Only meter.reconcile() logs actions that begin with \"%s\".",
 						   RESERVED_PREFIX)));
 	json.data = meter_event_to_text(event, &length);
 	json.len = (int32) length;

@@ -73,7 +73,7 @@ meter_check_sequence(const char *stream, const char *log)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("sequence \"%s.%s_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
 						stream, log),
-				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
+				 errhint("Correct the sequence with ALTER SEQUENCE; then meter.resettle() repairs what was missed.")));
 }
 
 /* Return the last arrival that was drawn. */

@@ -663,9 +663,9 @@ prepare_roll(const char *stream, const Log *log, int64 newest)
 	if (!ahead_are_there(segments, newest))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("log \"%s.%s\" cannot be rolled: its next segments are not there yet for everybody",
+				 errmsg("log \"%s.%s\" cannot be rolled: other transactions do not see the next segments yet",
 						stream, log->name),
-				 errhint("Commit first; CALL meter.run('%s') makes those that are missing.",
+				 errhint("Commit first; CALL meter.run('%s') makes segments that are missing.",
 						 stream)));
 	if (previous_is_closed(segments, newest))
 		return;
@@ -678,9 +678,9 @@ prepare_roll(const char *stream, const Log *log, int64 newest)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("log \"%s.%s\" cannot be rolled again: who wrote to it before it was rolled last has not ended",
+			 errmsg("log \"%s.%s\" cannot be rolled again: a transaction that wrote to it before the last roll has not ended",
 					stream, log->name),
-			 errhint("Try again later; pg_locks shows who holds RowExclusiveLock on the log.")));
+			 errhint("Try again later; pg_locks shows which transactions hold RowExclusiveLock on the log.")));
 }
 
 /*

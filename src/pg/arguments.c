@@ -41,7 +41,7 @@ meter_grid_set_increment(MeterGrid *grid, const Interval *increment)
 		METER_DAY % increment->time != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("increment must divide a day: \"%s\"",
+				 errmsg("\"increment\" must divide a day: \"%s\"",
 						interval_text(increment)),
 				 errhint("Use a divisor of 24 hours, such as '1 second', '1 minute', '15 minutes' or '1 hour', or '1 day' (not '24 hours': days differ in length).")));
 	grid->unit = increment->time;
@@ -111,7 +111,7 @@ meter_rounding_by_name(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rounding \"%s\" not recognized", name),
-				 errhint("It can be up, down, nearest or none.")));
+				 errhint("Use up, down, nearest or none.")));
 	return rounding;
 }
 
@@ -122,7 +122,7 @@ meter_text_arg(FunctionCallInfo fcinfo, int argument, const char *what)
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
+				 errmsg("\"%s\" must not be null", what)));
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
@@ -140,7 +140,7 @@ meter_text_elements(Datum array, const char *what, char ***elements)
 	if (ARR_NDIM(value) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must be a one-dimensional array", what)));
+				 errmsg("\"%s\" must be a one-dimensional array", what)));
 	deconstruct_array(value, TEXTOID, -1, false, TYPALIGN_INT,
 					  &datums, &nulls, &count);
 	*elements = palloc(Max(count, 1) * sizeof(char *));
@@ -149,18 +149,18 @@ meter_text_elements(Datum array, const char *what, char ***elements)
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not contain nulls", what)));
+					 errmsg("\"%s\" must not contain nulls", what)));
 		(*elements)[i] = TextDatumGetCString(datums[i]);
 		if ((*elements)[i][0] == '\0')
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("%s must not contain an empty name", what)));
+					 errmsg("\"%s\" must not contain an empty name", what)));
 		for (j = 0; j < i; j++)
 		{
 			if (strcmp((*elements)[i], (*elements)[j]) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("%s name \"%s\" twice", what,
+						 errmsg("\"%s\" names \"%s\" twice", what,
 								(*elements)[i])));
 		}
 	}
@@ -178,7 +178,7 @@ meter_interval_not_negative(Datum interval, const char *what)
 	if (usec < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative: \"%s\"", what,
+				 errmsg("\"%s\" must not be negative: \"%s\"", what,
 						DatumGetCString(DirectFunctionCall1(interval_out,
 															interval)))));
 	return usec;
@@ -191,17 +191,17 @@ meter_check_period_begin(MeterGrid *grid, TimestampTz instant, const char *what)
 	if (TIMESTAMP_NOT_FINITE(instant))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("%s must be finite", what),
-				 errhint("Leave it out for no limit.")));
+				 errmsg("\"%s\" must be finite", what),
+				 errhint("Leave \"%s\" out for no limit.", what)));
 	if (meter_grid_period_begin(grid, instant) != instant)
 	{
 		char	   *before = pstrdup(timestamptz_to_str(meter_grid_period_begin(grid, instant)));
 
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the beginning of a period, not \"%s\"",
+				 errmsg("\"%s\" must be the beginning of a period, not \"%s\"",
 						what, timestamptz_to_str(instant)),
-				 errhint("The periods around it begin at \"%s\" and \"%s\".",
+				 errhint("The nearest periods begin at \"%s\" and \"%s\".",
 						 before,
 						 timestamptz_to_str(meter_grid_period_end(grid, instant)))));
 	}

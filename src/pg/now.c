@@ -51,7 +51,7 @@ check_now(char **newval, void **extra,
 	PG_CATCH();
 	{
 		FlushErrorState();
-		GUC_check_errdetail("It must be a timestamp with time zone, or empty.");
+		GUC_check_errdetail("\"meter.now\" must be a timestamp with time zone, or empty.");
 		return false;
 	}
 	PG_END_TRY();

@@ -237,7 +237,7 @@ meter_interval_usec(const Interval *interval, const char *what)
 		pg_add_s64_overflow(usec, interval->time, &usec))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be in days or smaller: \"%s\"", what,
+				 errmsg("\"%s\" must be in days or smaller: \"%s\"", what,
 						DatumGetCString(DirectFunctionCall1(interval_out,
 															IntervalPGetDatum(interval)))),
 				 errhint("Months have no fixed length.")));

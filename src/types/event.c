@@ -238,7 +238,7 @@ refuse_value(const struct varlena *value)
 	if (meter_event_is_bad(value, NULL, &reason))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("this is a bad event"),
+				 errmsg("the value is a bad event"),
 				 errdetail("%s", pnstrdup(reason.data, reason.len)),
 				 errhint("Bad events, which meter.on_bad_event = 'divert' makes, can only be shown, and inserted into the inbox of a stream.")));
 	ereport(ERROR,

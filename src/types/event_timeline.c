@@ -128,7 +128,7 @@ get_lists(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("action \"%s\" is in both %s and %s",
 						pnstrdup(action.data, action.len), "starts", "stops"),
-				 errhint("An action starts, or stops, or changes.")));
+				 errhint("An action starts, stops or changes.")));
 	}
 	return lists;
 }

@@ -424,11 +424,11 @@ unix_time(TimestampTz instant, bool milliseconds, const char *what)
 		TIMESTAMP_NOT_FINITE(instant))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("%s is out of range for an IPMeasure", what)));
+				 errmsg("\"%s\" is out of range for an IPMeasure", what)));
 	if (micros % unit != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is not a whole number of %s", what,
+				 errmsg("\"%s\" is not a whole number of %s", what,
 						milliseconds ? "milliseconds" : "seconds")));
 	return (uint64) (micros / unit);
 }
@@ -449,7 +449,7 @@ parse_bytes(Datum numeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("value %s is not a number of bytes", text),
-				 errdetail("It must be whole, from 0 to 18446744073709551615.")));
+				 errdetail("A number of bytes is whole, from 0 to 18446744073709551615.")));
 	return number;
 }
 
@@ -472,7 +472,7 @@ meter_measure_to_protobuf(PG_FUNCTION_ARGS)
 	if (end < start)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("end_time lies before start_time")));
+				 errmsg("\"end_time\" lies before \"start_time\"")));
 	measure.header = (uint32) header;
 	if (!meter_parse_address(resource, &measure.saddr))
 		ereport(ERROR,

@@ -204,7 +204,7 @@ meter_timeline_recv(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("invalid binary form of type %s", "meter.timeline"),
-				 errdetail("It %s, at byte %zu.", problem, position)));
+				 errdetail("The value %s, at byte %zu.", problem, position)));
 
 	convert_labels(sent, pg_any_to_server);
 	meter_build_begin(&builder, 1);
@@ -358,7 +358,7 @@ get_rounding(FunctionCallInfo fcinfo, int n, MeterGrid *grid)
 	if (rounding != METER_ROUND_NONE && grid->unit == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("rounding needs an increment"),
+				 errmsg("\"rounding\" needs an \"increment\""),
 				 errhint("Give an increment, such as '1 minute'.")));
 	return rounding;
 }
@@ -377,7 +377,7 @@ refuse_unbounded(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 			 errmsg("an open run has no end in a window that has none"),
-			 errhint("Give the window an end, or leave it out to count up to the last event.")));
+			 errhint("Give the window an end, or leave the window out to count up to the last event.")));
 }
 
 /* Refuse spans that have no end, or no begin, in a window without one. */
@@ -467,11 +467,11 @@ meter_timeline_weighted(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	window = get_window(fcinfo, 1);
-	unit = meter_interval_usec(PG_GETARG_INTERVAL_P(2), "a unit");
+	unit = meter_interval_usec(PG_GETARG_INTERVAL_P(2), "unit");
 	if (unit <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a unit must be positive")));
+				 errmsg("\"unit\" must be positive")));
 	timeline = meter_timeline_read(PG_GETARG_DATUM(0));
 
 	meter_round(&rounded, timeline, METER_KEYED_BY_LABEL, METER_ROUND_NONE,
@@ -646,7 +646,7 @@ meter_timeline_periods(PG_FUNCTION_ARGS)
 			if (PG_ARGISNULL(2))
 				ereport(ERROR,
 						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						 errmsg("period must not be null")));
+						 errmsg("\"period\" must not be null")));
 			if (!PG_ARGISNULL(5))
 				zone = meter_zone_lookup(text_to_cstring(PG_GETARG_TEXT_PP(5)));
 			meter_grid_init(&context->grid, zone);

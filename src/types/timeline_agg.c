@@ -421,7 +421,7 @@ check_same_window(EventState *state, const BilledWindow *window)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the window and the increment of meter.billed must be the same for all rows of a group"),
-				 errhint("Group by them as well, or take meter.timeline and meter.duration.")));
+				 errhint("Group by the window and the increment as well, or take meter.timeline and meter.duration.")));
 }
 
 /* Transition function of billed(time, active, during [, increment]). */

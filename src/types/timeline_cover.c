@@ -125,11 +125,11 @@ meter_heartbeats_accum(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(state);
 	}
 	time = meter_check_time(PG_GETARG_TIMESTAMPTZ(1));
-	liveness = meter_interval_usec(PG_GETARG_INTERVAL_P(2), "a liveness");
+	liveness = meter_interval_usec(PG_GETARG_INTERVAL_P(2), "liveness");
 	if (liveness <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a liveness must be positive")));
+				 errmsg("\"liveness\" must be positive")));
 	if (liveness >= METER_LIMIT - Max(time, 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),

@@ -45,7 +45,7 @@ period_seconds(TimestampTz period_start)
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("period start is out of range for a transaction ID: \"%s\"",
 						timestamptz_to_str(period_start)),
-				 errhint("It must lie before the year 4147.")));
+				 errhint("A period must begin before the year 4147.")));
 	return seconds;
 }
 
@@ -176,7 +176,7 @@ check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+				 errmsg("\"%s\" must not be null", name)));
 }
 
 /* Order dimensions by name, for qsort. */
@@ -203,7 +203,7 @@ dimensions_from_jsonb(Jsonb *jsonb, MeterDimension **dimensions)
 	if (!JB_ROOT_IS_OBJECT(jsonb))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("dimensions must be a JSON object")));
+				 errmsg("\"dimensions\" must be a JSON object")));
 	*dimensions = palloc(Max(JB_ROOT_COUNT(jsonb), 1) *
 						 sizeof(MeterDimension));
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
@@ -258,12 +258,12 @@ meter_transaction_id(PG_FUNCTION_ARGS)
 	if (TIMESTAMP_NOT_FINITE(period_start))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("period_start must be finite")));
+				 errmsg("\"period_start\" must be finite")));
 
 	if (PG_GETARG_INT32(6) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("revision must not be negative")));
+				 errmsg("\"revision\" must not be negative")));
 	ndimensions = dimensions_from_jsonb(PG_GETARG_JSONB_P(4), &dimensions);
 	meter_naming_begin(&naming, attr_from_arg(fcinfo, 0),
 					   attr_from_arg(fcinfo, 1), attr_from_arg(fcinfo, 2));
