@@ -22,7 +22,7 @@ CALL meter.run('expire_cloud');
 CREATE TABLE before AS SELECT meter, account, resource, dimensions, period_start, quantity FROM expire_cloud.usage_total;
 SELECT meter, count(*), sum(quantity) FROM before GROUP BY 1 ORDER BY 1;
 
--- Not what may still change: the floor is no later than any watermark less max_lateness, at a period of each.
+-- Not what may still change: the retention boundary is no later than any watermark less max_lateness, at a period of each.
 SELECT meter.expire('expire_cloud', '2024-03-09 12:34');
 SELECT meter, log, "time" FROM expire_cloud._retention ORDER BY 1;
 SELECT meter, resource, active, account, dimensions, value, since FROM expire_cloud._retention_state ORDER BY 1, 2;
@@ -34,7 +34,7 @@ SELECT meter.resettle('expire_cloud', 'vm', NULL), meter.resettle('expire_cloud'
 SELECT count(*) FROM (TABLE before EXCEPT SELECT meter, account, resource, dimensions, period_start, quantity FROM expire_cloud.usage_total) d;
 SELECT class, meter, resource FROM expire_cloud.anomaly ORDER BY 1, 2, 3;
 
--- What goes on is billed as if all were there: 'on' stops, 'again' is known, 'nobody' is named from the floor on.
+-- What goes on is billed as if all were there: 'on' stops, 'again' is known, 'nobody' is named from the retention boundary on.
 INSERT INTO expire_cloud.event ("time", resource, account, action) VALUES ('2024-03-09 15:00', 'on', NULL, 'stop'), ('2024-03-09 16:00', 'nobody', 'late-namer', 'resize');
 SELECT meter, adjustments FROM meter.advance('expire_cloud');
 SET meter.now = '2024-03-10 02:00';
@@ -43,7 +43,7 @@ SELECT account, resource, dimensions ->> 'offering' AS offering, sum(quantity) F
 SELECT account, min(period_start), max(period_start) FROM expire_cloud.usage_total WHERE meter = 'vm' AND resource = 'nobody' AND quantity <> 0 GROUP BY 1 ORDER BY 1;
 SELECT * FROM meter.verify('expire_cloud');
 
--- What comes for before the floor is held, and cannot be released.
+-- What comes for before the retention boundary is held, and cannot be released.
 INSERT INTO expire_cloud.event ("time", resource, account, action) VALUES ('2024-03-07 23:00', 'on', NULL, 'stop');
 SELECT meter, adjustments, late_rows FROM meter.advance('expire_cloud');
 SELECT meter, "time", reason FROM expire_cloud.held ORDER BY 1;
@@ -51,7 +51,7 @@ SELECT meter.release('expire_cloud', 'vm', ARRAY[(SELECT max(arrival) FROM expir
 SELECT meter.release('expire_cloud', 'vm');
 SELECT * FROM meter.verify('expire_cloud');
 
--- A meter made anew goes on from the floor; another one cannot begin before it.
+-- A meter made anew goes on from the retention boundary; another one cannot begin before it.
 SELECT meter.drop_meter('expire_cloud', 'vm');
 SELECT meter.create_meter('expire_cloud', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0', max_lateness => '2 days');
 CALL meter.run('expire_cloud');
@@ -73,7 +73,7 @@ RESET client_min_messages;
 SELECT * FROM meter.verify('expire_cloud');
 SELECT segment, state FROM meter.log_segments('expire_cloud') WHERE log = 'event';
 
--- A floor moves on only, with what was known at the one before.
+-- A retention boundary moves on only, with what was known at the one before.
 SELECT meter.roll('expire_cloud');
 SET meter.now = '2024-04-10 00:00';
 CALL meter.run('expire_cloud');
@@ -102,7 +102,7 @@ SELECT log, segment, rows FROM expire_net._expired;
 SELECT account, sum(quantity) FROM expire_net.usage GROUP BY 1 ORDER BY 1;
 SELECT * FROM meter.verify('expire_net');
 SELECT meter.resettle('expire_net', 'bytes', NULL);
--- one that came late counts, one of before the floor is held; an event from before it still says who owns what after it
+-- one that came late counts, one of before the retention boundary is held; an event from before it still says who owns what after it
 INSERT INTO expire_net.measure (start_time, end_time, resource, value) VALUES ('2024-03-09 06:00', '2024-03-09 07:00', 'ip', 7), ('2024-03-07 23:00', '2024-03-08 01:00', 'ip', 1000);
 INSERT INTO expire_net.event ("time", resource, account, action) VALUES ('2024-03-09 00:30', 'ip', 'basel-mug', 'assign');
 SELECT meter, adjustments, late_rows FROM meter.advance('expire_net');

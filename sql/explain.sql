@@ -7,7 +7,7 @@ SELECT meter.create_stream('explain_cloud');
 SELECT meter.create_meter('explain_cloud', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0');
 INSERT INTO explain_cloud.event (source, id, "time", resource, account, action, offering) VALUES
 	('api', '1', '2024-03-05 09:50:20', 'vm1', 'a', 'start', 'm'),
-	('api', '1', '2024-03-05 09:50:30', 'vm1', 'a', 'start', 'm'),			-- a copy, which does not count
+	('api', '1', '2024-03-05 09:50:30', 'vm1', 'a', 'start', 'm'),			-- a duplicate, which does not count
 	('api', '2', '2024-03-05 10:20:30', 'vm1', NULL, 'resize', 'l'),
 	('api', '3', '2024-03-05 10:40:10', 'vm1', NULL, 'stop', NULL),
 	('api', '4', '2024-03-05 10:45:00', 'vm1', NULL, 'start', NULL),

@@ -121,8 +121,8 @@ INSERT INTO golden.part VALUES
 	('snapshot', $$SELECT source, ROW(at, rows, tolerance, running, starts, stops, changes, pruned)::text, rows FROM %1$I.snapshot$$),
 	('found', $$SELECT source, ROW(at, resource, problem, correction, "time")::text, 1 FROM golden.found WHERE stream = %1$L$$),
 	('compared', $$SELECT meter, ROW(source, at)::text, 1 FROM %1$I._compared$$),
-	('floor', $$SELECT meter, ROW(log, "time")::text, 1 FROM %1$I._retention$$),
-	('floor state', $$SELECT meter, ROW(resource, active, account, dimensions, value, since, alive, absent, source)::text, active::int FROM %1$I._retention_state$$),
+	('retention', $$SELECT meter, ROW(log, "time")::text, 1 FROM %1$I._retention$$),
+	('retention state', $$SELECT meter, ROW(resource, active, account, dimensions, value, since, alive, absent, source)::text, active::int FROM %1$I._retention_state$$),
 	('expired', $$SELECT log, ROW(segment, rows, first_arrival, last_arrival, least_time, greatest_time)::text, rows FROM %1$I._expired$$),
 	-- a few rows of each meter, chosen by their names
 	('explain', $$SELECT u.meter, ROW(u.transaction_id, e.part, e."time", e.until, CASE WHEN e.action NOT LIKE 'reconciled:%%' THEN e.arrival END,
@@ -181,7 +181,7 @@ events AS (
 		golden.pick(k || 'attributes', NULL, NULL, '{"zone": "z1"}', '{"zone": "z2", "size": 3}', '{"size": "4.5"}', '{"size": "big"}', '{"zone": null}',
 			'{"zone": "z3", "size": 7.10}')::jsonb AS attributes
 	FROM world),
-copies AS (
+duplicates AS (
 	-- sent again: just so, later than the window, or saying something else
 	SELECT k || '+', r, i, at + golden.pick(k || 'shift', '0', '0', '3 hours', '20 hours', '30 hours', '-5 hours', '24 hours')::interval, at + golden.delay(k || '+'),
 		source, id, account, entity, CASE WHEN golden.rnd(k || 'other', 4) = 0 THEN 'stop' ELSE action END,
@@ -192,7 +192,7 @@ voids AS (
 		source, id, NULL, entity, 'void', NULL, NULL::numeric, NULL::jsonb
 	FROM events WHERE id IS NOT NULL AND golden.rnd(k || 'void', 18) = 0)
 SELECT 'golden_cloud', 'event', row_number() OVER (ORDER BY k COLLATE "C"), arrives, source, id, at, NULL, 'r' || r, account, entity, action, offering, value, attributes
-FROM (TABLE events UNION ALL TABLE copies UNION ALL TABLE voids) e;
+FROM (TABLE events UNION ALL TABLE duplicates UNION ALL TABLE voids) e;
 
 SELECT golden.create_meter('golden_cloud', name, aggregate, options::jsonb) FROM (VALUES
 	('vm', 'duration', '{"entity": "vm", "starts": "{create,start}", "stops": "{delete,stop}", "changes": "{resize,update}", "lateness": "0", "max_lateness": "20 hours"}'),
@@ -280,7 +280,7 @@ measures AS (
 		golden.pick(k || 'attributes', NULL, '{"zone": "z1", "user": "u1"}', '{"zone": "z2", "user": "u2", "size": 3}', '{"zone": "z1", "size": "4.5", "user": 7}',
 			'{"user": 7.0, "size": "big"}', '{"zone": "z2", "user": "u1", "size": -2}')::jsonb AS attributes
 	FROM world),
-copies AS (
+duplicates AS (
 	SELECT log, k || '+', r, i, at + golden.pick(k || 'shift', '0', '0', '3 hours', '20 hours', '30 hours', '-5 hours', '24 hours')::interval AS at, until,
 		at + golden.delay(k || '+'), source, id, account, entity, action, offering,
 		CASE WHEN golden.rnd(k || 'more', 3) = 0 THEN value / 2 ELSE value END, attributes
@@ -294,7 +294,7 @@ names AS (
 	FROM world JOIN measures USING (k, r, i, at) WHERE (i <= 4 AND r % 7 <> 0) OR (i = 20 AND r IN (7, 14)))
 SELECT 'golden_net', log, row_number() OVER (ORDER BY k COLLATE "C"), arrives, source, id, at, CASE log WHEN 'measure' THEN greatest(at, until) END,
 	'r' || r, account, entity, action, offering, value, attributes
-FROM (TABLE measures UNION ALL TABLE copies UNION ALL TABLE voids UNION ALL TABLE names) m;
+FROM (TABLE measures UNION ALL TABLE duplicates UNION ALL TABLE voids UNION ALL TABLE names) m;
 
 SELECT golden.create_meter('golden_net', name, aggregate, options::jsonb) FROM (VALUES
 	('bytes', 'sum', '{"entity": "ip", "dimensions": "{zone}", "lateness": "0", "max_lateness": "20 hours"}'),
@@ -431,7 +431,7 @@ CALL meter.run('golden_fleet');
 SELECT meter.expire('golden_fleet', '2024-04-02 12:00Z');
 CALL golden.deliver('golden_fleet', '2024-04-01 18:00Z', 'infinity');
 CALL meter.run('golden_fleet');
-SELECT * FROM golden.look('golden_fleet', 'ledger', 'totals', 'state', 'held', 'observation', 'snapshot', 'floor', 'floor state', 'expired', 'status', 'anomaly');
+SELECT * FROM golden.look('golden_fleet', 'ledger', 'totals', 'state', 'held', 'observation', 'snapshot', 'retention', 'retention state', 'expired', 'status', 'anomaly');
 SELECT * FROM meter.verify('golden_fleet');
 
 -- ================================================================ what a log forgets
@@ -454,7 +454,7 @@ CALL golden.live('golden_old', :cloud_begins, 56, 84, 7);
 CALL meter.run('golden_old');
 SELECT meter.expire('golden_old', '2024-03-31 12:30Z');
 SELECT log, segment, state, rows, least_time, greatest_time FROM meter.log_segments('golden_old') ORDER BY 1, 2;
-SELECT * FROM golden.look('golden_old', 'ledger', 'totals', 'state', 'floor', 'floor state', 'expired', 'held', 'anomaly', 'status');
+SELECT * FROM golden.look('golden_old', 'ledger', 'totals', 'state', 'retention', 'retention state', 'expired', 'held', 'anomaly', 'status');
 SELECT * FROM meter.verify('golden_old');
 SELECT meter.drop_meter('golden_old', 'vm');
 SELECT golden.create_meter('golden_old', 'vm', 'duration', '{"starts": "{create,start}", "stops": "{delete,stop}", "changes": "{resize,update}", "lateness": "0",
@@ -462,7 +462,7 @@ SELECT golden.create_meter('golden_old', 'vm', 'duration', '{"starts": "{create,
 CALL golden.live('golden_old', :cloud_begins, 84, 112, 7);
 SELECT meter.release('golden_old', 'vm'), meter.resettle('golden_old', 'gb');
 CALL meter.run('golden_old');
-SELECT * FROM golden.look('golden_old', 'ledger', 'totals', 'settled', 'live', 'state', 'floor', 'floor state', 'held', 'settlement', 'anomaly', 'status', 'explain');
+SELECT * FROM golden.look('golden_old', 'ledger', 'totals', 'settled', 'live', 'state', 'retention', 'retention state', 'held', 'settlement', 'anomaly', 'status', 'explain');
 SELECT * FROM meter.verify('golden_old');
 
 -- ================================================================ days that are odd

@@ -24,7 +24,7 @@ RESET ROLE;
 TABLE log;
 TABLE inbox_cloud.inbox;
 
--- Others are refused at every door.
+-- Others are refused on every ingestion path.
 SET ROLE regress_inbox_stranger;
 INSERT INTO inbox_cloud.inbox VALUES ('{"time":"2016-12-12T15:48:32Z","resource":"7a07","action":"create"}');
 SELECT meter.ingest('inbox_cloud', '{"time":"2016-12-12T15:48:32Z","resource":"7a07","action":"create"}');
@@ -81,7 +81,7 @@ UPDATE inbox_cloud.inbox SET event = NULL;
 DELETE FROM inbox_cloud.inbox;
 TRUNCATE inbox_cloud.inbox;
 INSERT INTO inbox_cloud.inbox VALUES ('{"time":"2016-12-12T16:00:00Z","resource":"c","action":"stop"}') ON CONFLICT (event) DO NOTHING;
--- Nothing there conflicts: copies are a matter of source and id.
+-- Nothing there conflicts: duplicates are a matter of source and id.
 INSERT INTO inbox_cloud.inbox VALUES ('{"time":"2016-12-12T16:00:00Z","resource":"c","action":"stop"}') ON CONFLICT DO NOTHING;
 
 -- More than a block, in order.
@@ -176,15 +176,15 @@ INSERT INTO inbox_cloud.inbox VALUES ('{}');
 RESET meter.on_bad_event;
 ALTER TABLE inbox_cloud.rejected OWNER TO CURRENT_USER;
 -- The triggers are of use for nothing else.
-CREATE VIEW public.door AS SELECT NULL::meter.event AS event WHERE false;
-CREATE TRIGGER collect INSTEAD OF INSERT ON public.door FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_collect();
-CREATE TRIGGER store AFTER INSERT ON public.door FOR EACH STATEMENT EXECUTE FUNCTION meter_internal.inbox_store();
-INSERT INTO public.door VALUES ('{"time":"2020-01-01T00:00:00Z","resource":"r","action":"start"}');
+CREATE VIEW public.path AS SELECT NULL::meter.event AS event WHERE false;
+CREATE TRIGGER collect INSTEAD OF INSERT ON public.path FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_collect();
+CREATE TRIGGER store AFTER INSERT ON public.path FOR EACH STATEMENT EXECUTE FUNCTION meter_internal.inbox_store();
+INSERT INTO public.path VALUES ('{"time":"2020-01-01T00:00:00Z","resource":"r","action":"start"}');
 CREATE TABLE public.plain (event meter.event);
 CREATE TRIGGER collect BEFORE INSERT ON public.plain FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_collect();
 INSERT INTO public.plain VALUES ('{"time":"2020-01-01T00:00:00Z","resource":"r","action":"start"}');
 SELECT meter_internal.inbox_collect();
-DROP VIEW public.door;
+DROP VIEW public.path;
 DROP TABLE public.plain;
 
 -- Messages as a producer makes them: pg_temp.measure, pg_temp.delimited, pg_temp.stream and pg_temp.batch.
@@ -225,7 +225,7 @@ SELECT raw, reason FROM inbox_cloud.rejected ORDER BY rejection;
 SELECT count(*) FROM measures WHERE source = 'm2';
 SELECT count(*) FROM log WHERE resource = 'p2';
 
--- A batch sent again, whole or in part, by any door, changes no bill.
+-- A batch sent again, whole or in part, by any ingestion path, changes no bill.
 SELECT FROM meter.create_stream('inbox_bill');
 SELECT meter.create_meter('inbox_bill', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', since => '2024-03-05 00:00Z');
 CREATE VIEW batch AS SELECT jsonb_build_object('time', '2024-03-05 00:00Z'::timestamptz + n * interval '7 minutes', 'resource', 'r' || n % 5, 'account', 'a' || n % 2,
@@ -243,7 +243,7 @@ SELECT adjustments, late_rows FROM meter.advance('inbox_bill');
 SELECT bill() = :'before' AS unchanged;
 SELECT * FROM meter.verify('inbox_bill');
 
--- The doors go with the extension or the stream, what came in stays; made again, they are open again.
+-- The ingestion paths go with the extension or the stream, what came in stays; made again, they work again.
 SELECT meter.drop_stream('inbox_bill');
 SELECT count(*) FROM inbox_bill.event;
 INSERT INTO inbox_bill.inbox SELECT event FROM batch;

@@ -74,7 +74,7 @@ SELECT * FROM meter.verify('quantities_net');
 SELECT part, "time", until, value, e.quantity, regexp_replace(explanation, 'recorded at .*:', 'recorded at …:') AS explanation
 FROM quantities_net.usage u, meter.explain('quantities_net', u.transaction_id) e WHERE u.resource = 'thirds' AND u.period_start = '2024-03-05 12:00Z';
 
--- an end before its start is refused at the door
+-- an end before its start is refused when it is logged
 INSERT INTO quantities_net.measure (start_time, end_time, resource, value) VALUES ('2024-03-05 11:00Z', '2024-03-05 10:00Z', 'r', 1);
 
 -- ---------------------------------------------------------------- who pays, if the measure does not say
@@ -102,30 +102,30 @@ SELECT part, "time", until, arrival, action, e.account, value, e.quantity, regex
 FROM quantities_net.usage u, meter.explain('quantities_net', u.transaction_id) e WHERE u.meter = 'owned' AND u.account = 'A' AND u.revision = 1;
 SELECT * FROM meter.verify('quantities_net');
 
--- ---------------------------------------------------------------- copies, and rows that are taken back
-SELECT meter.create_meter('quantities_net', 'copies', entity => 'copy', aggregate => 'sum', dimensions => '{}', lateness => '0', since => '2024-03-05 10:00Z');
-PREPARE copy (text, text, text, numeric) AS
+-- ---------------------------------------------------------------- duplicates, and rows that are taken back
+SELECT meter.create_meter('quantities_net', 'duplicates', entity => 'duplicate', aggregate => 'sum', dimensions => '{}', lateness => '0', since => '2024-03-05 10:00Z');
+PREPARE duplicate (text, text, text, numeric) AS
 	INSERT INTO quantities_net.measure (source, id, start_time, end_time, resource, entity, account, value)
-	VALUES ('s', $1, ('2024-03-05 ' || $3 || 'Z')::timestamptz, ('2024-03-05 ' || $3 || 'Z')::timestamptz + '10 min', $2, 'copy', 'A', $4);
-EXECUTE copy('1', 'r1', '10:20', 9);
-EXECUTE copy('1', 'r1', '10:20', 7);      -- the lesser of the same time
-EXECUTE copy('1', 'r2', '10:20', 9);      -- another resource: no copy
+	VALUES ('s', $1, ('2024-03-05 ' || $3 || 'Z')::timestamptz, ('2024-03-05 ' || $3 || 'Z')::timestamptz + '10 min', $2, 'duplicate', 'A', $4);
+EXECUTE duplicate('1', 'r1', '10:20', 9);
+EXECUTE duplicate('1', 'r1', '10:20', 7);      -- the lesser of the same time
+EXECUTE duplicate('1', 'r2', '10:20', 9);      -- another resource: no duplicate
 SET meter.now = '2024-03-05 11:00Z';
-SELECT usage_rows, adjustments, late_rows FROM meter.advance('quantities_net', 'copies');
-EXECUTE copy('1', 'r1', '11:20', 5);      -- later in time, so it does not count, however soon it came
-EXECUTE copy('2', 'r1', '11:20', 100);
+SELECT usage_rows, adjustments, late_rows FROM meter.advance('quantities_net', 'duplicates');
+EXECUTE duplicate('1', 'r1', '11:20', 5);      -- later in time, so it does not count, however soon it came
+EXECUTE duplicate('2', 'r1', '11:20', 100);
 SET meter.now = '2024-03-05 12:00Z';
-SELECT usage_rows, adjustments, late_rows FROM meter.advance('quantities_net', 'copies');
-EXECUTE copy('2', 'r1', '10:50', 50);     -- earlier: it is this one that counts, cut by its own time
-SELECT usage_rows, adjustments, late_rows FROM meter.advance('quantities_net', 'copies');
-SELECT * FROM pg_temp.usage('copies');
+SELECT usage_rows, adjustments, late_rows FROM meter.advance('quantities_net', 'duplicates');
+EXECUTE duplicate('2', 'r1', '10:50', 50);     -- earlier: it is this one that counts, cut by its own time
+SELECT usage_rows, adjustments, late_rows FROM meter.advance('quantities_net', 'duplicates');
+SELECT * FROM pg_temp.usage('duplicates');
 SELECT class, resource, "time", detail FROM quantities_net.anomaly WHERE class = 'conflicting duplicate' ORDER BY arrival;
 -- void is an event with the same resource, source and id
 INSERT INTO quantities_net.event (source, id, "time", resource, action) VALUES ('s', '2', '2024-03-05 12:00Z', 'r1', 'void'), ('s', '3', '2024-03-05 12:00Z', 'r1', 'void');
-EXECUTE copy('3', 'r1', '12:00', 1000);
+EXECUTE duplicate('3', 'r1', '12:00', 1000);
 SET meter.now = '2024-03-05 13:00Z';
-SELECT usage_rows, adjustments, late_rows FROM meter.advance('quantities_net', 'copies');
-SELECT * FROM pg_temp.usage('copies') WHERE resource = 'r1';
+SELECT usage_rows, adjustments, late_rows FROM meter.advance('quantities_net', 'duplicates');
+SELECT * FROM pg_temp.usage('duplicates') WHERE resource = 'r1';
 SELECT * FROM meter.verify('quantities_net');
 
 -- ---------------------------------------------------------------- too late
@@ -212,11 +212,11 @@ SELECT period_start, quantity FROM quantities_net.usage WHERE meter = 'days' ORD
 SELECT class, meter, resource, "time", detail FROM quantities_net.anomaly WHERE class = 'not a number';
 
 -- ---------------------------------------------------------------- made again, a meter finds its usage and writes nothing
-SELECT meter.drop_meter('quantities_net', 'copies');
-SELECT count(*) FROM quantities_net._measure_key WHERE meter = 'copies';
-SELECT meter.create_meter('quantities_net', 'copies', entity => 'copy', aggregate => 'sum', dimensions => '{}', lateness => '0', since => '2024-03-05 10:00Z');
+SELECT meter.drop_meter('quantities_net', 'duplicates');
+SELECT count(*) FROM quantities_net._measure_key WHERE meter = 'duplicates';
+SELECT meter.create_meter('quantities_net', 'duplicates', entity => 'duplicate', aggregate => 'sum', dimensions => '{}', lateness => '0', since => '2024-03-05 10:00Z');
 CALL meter.run('quantities_net');
-SELECT * FROM pg_temp.usage('copies') WHERE resource = 'r1';
+SELECT * FROM pg_temp.usage('duplicates') WHERE resource = 'r1';
 SELECT * FROM meter.verify('quantities_net');
 SELECT sum(meter.resettle('quantities_net', name)) AS written FROM meter.meter WHERE stream = 'quantities_net';
 SELECT meter.drop_meter('quantities_net', 'count');

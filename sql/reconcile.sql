@@ -30,11 +30,11 @@ SELECT * FROM meter.verify('reconcile_cloud');
 SELECT class, meter, resource, "time", detail FROM reconcile_cloud.anomaly WHERE class = 'reconciled' ORDER BY resource;
 SELECT * FROM reconcile_cloud.source_quality;
 
--- Which statement is behind a row, and which snapshot behind that?
+-- Which observation is behind a row, and which snapshot behind that?
 SELECT e.part, e."time", e.action, e.quantity, e.explanation FROM reconcile_cloud.usage u, meter.explain('reconcile_cloud', u.transaction_id) e
 WHERE u.resource = 'vm2' AND u.revision = 1 AND e.part IN ('event', 'late event', 'total');
 
--- The lost events arrive: they win, and the statements agree. (The restart is a stop and a start.)
+-- The lost events arrive: they win, and the observations agree. (The restart is a stop and a start.)
 SET meter.now = '2024-03-05 12:00';
 INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action, offering) VALUES
 	('geneva', '2024-03-05 10:20', 'vm2', NULL, 'vm', 'stop', NULL), ('geneva', '2024-03-05 10:40', 'vm3', 'b', 'vm', 'start', 's'),
@@ -139,7 +139,7 @@ CALL meter.run('reconcile_cloud');
 SELECT meter, last_error FROM meter.status WHERE stream = 'reconcile_cloud' AND last_error IS NOT NULL;
 SELECT * FROM meter.verify('reconcile_cloud');
 
--- Rows that nobody's statement would be: they say nothing that is not as the engine says it.
+-- Rows that nobody's observation would be: they say nothing that is not as the engine says it.
 INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action, attributes) VALUES
 	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:start', '{"meter": "vm", "since": "nonsense", "tolerance": "x", "alive": 7}'),
 	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:stop', '{"meter": "vm", "since": "2024-02-30T00:00:00Z", "alive": "2099-01-01T00:00:00Z"}'),

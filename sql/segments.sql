@@ -38,7 +38,7 @@ END $$;
 SELECT pg_temp.reads($$SELECT FROM segments_cloud.event WHERE "time" >= '2024-03-05 05:00'$$);
 SELECT pg_temp.reads('SELECT FROM segments_cloud.event WHERE arrival > 4294967296');
 
--- Late events, copies of what is sealed, and rows taken back count as in one table.
+-- Late events, duplicates of what is sealed, and rows taken back count as in one table.
 INSERT INTO segments_cloud.event ("time", resource, account, action, source, id) VALUES
 	('2024-03-05 00:05', 'vm-1', 'geneva-jug', 'stop', 'api', 'late'),
 	('2024-03-05 00:01', 'vm-2', 'geneva-jug', 'start', 'api', '2'),

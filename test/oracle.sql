@@ -146,7 +146,7 @@ $$;
 
 -- ---------------------------------------------------------------- which rows are events
 
--- The rows of a log that count. Identity by (source, id), `void` and reconciled snapshots belong here; until then all do.
+-- The rows of a log that count. Duplicates by (source, id), `void` and reconciled snapshots belong here; until then all do.
 CREATE FUNCTION oracle.counting(log regclass, before timestamptz)
 RETURNS TABLE (source text, id text, "time" timestamptz, resource text, account text, entity text, action text,
 	offering text, value numeric, attributes jsonb) LANGUAGE plpgsql AS $$

@@ -1,9 +1,9 @@
--- What the ledger of a meter of measures must say, for the oracle (oracle.sql, oracle_identity.sql): one measure after the
+-- What the ledger of a meter of measures must say, for the oracle (oracle.sql, oracle_duplicates.sql): one measure after the
 -- other, by the rules, and slow. A definition is one of oracle.define.
 --
 --   SELECT * FROM oracle.measure_usage('cloud', oracle.define(aggregate => 'sum'), '2024-03-05 13:00Z', '1 day', '{}', '{}');
 
--- The measures that count: the least of copies within the identity window, and none that was taken back or is held.
+-- The measures that count: the least of duplicates within the deduplication window, and none that was taken back or is held.
 CREATE FUNCTION oracle.counted_measures(stream text, deduplication_window interval, held bigint[])
 RETURNS TABLE (arrival bigint, source text, id text, start_time timestamptz, end_time timestamptz, resource text, account text,
 	entity text, value numeric, attributes jsonb) LANGUAGE plpgsql AS $$

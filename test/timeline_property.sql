@@ -88,14 +88,14 @@ CREATE INDEX ON label_span (g);
 CREATE INDEX ON run (g);
 ANALYZE;
 
-CREATE TABLE wanted AS
+CREATE TABLE expected AS
 SELECT g.g, w.during,
 	(SELECT max(t) FROM instant i WHERE i.g = g.g) AS last,
 	(SELECT string_agg(format('%s/%s/%s/%s', begins, ends, coalesce(quote_literal(label), '-'), coalesce(value::text, '-')), ' ' ORDER BY begins)
 		FROM span s WHERE s.g = g.g) AS spans
 FROM (SELECT DISTINCT g FROM event WHERE t IS NOT NULL) g JOIN win w USING (g);
-CREATE INDEX ON wanted (g);
-ANALYZE wanted;
+CREATE INDEX ON expected (g);
+ANALYZE expected;
 
 -- seconds of a range, without its inclusive bounds' ado
 CREATE FUNCTION seconds(r tstzrange) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
@@ -121,7 +121,7 @@ ORDER BY g, u, begins;
 CREATE INDEX ON label_unit (g);
 ANALYZE;
 
-CREATE TABLE wanted_duration AS
+CREATE TABLE expected_duration AS
 SELECT w.g,
 	(SELECT coalesce(sum(seconds(tstzrange(begins, greatest(begins, coalesce(ends, last))))), 0) FROM run r WHERE r.g = w.g) AS whole,
 	(SELECT coalesce(sum(seconds(tstzrange(begins, ends) * during)), 0) FROM run r WHERE r.g = w.g) AS exact,
@@ -132,8 +132,8 @@ SELECT w.g,
 				unit_begin(coalesce(ends, '2024-03-06') + interval '5 minutes')) * during)), 0)
 		FROM label_span s WHERE s.g = w.g) AS nearest,
 	(SELECT coalesce(sum(value * seconds(tstzrange(begins, ends) * during)), 0) FROM span s WHERE s.g = w.g) AS weighted
-FROM wanted w;
-CREATE INDEX ON wanted_duration (g);
+FROM expected w;
+CREATE INDEX ON expected_duration (g);
 
 -- --- the extension, three ways ------------------------------------------------------------------------------------------
 
@@ -179,35 +179,35 @@ RESET enable_partitionwise_aggregate;
 
 -- --- not one difference -------------------------------------------------------------------------------------------------
 
-SELECT 'groups without events', count(*) FROM serial WHERE line IS NULL AND EXISTS (SELECT FROM wanted w WHERE w.g = serial.g)
-	OR line IS NOT NULL AND NOT EXISTS (SELECT FROM wanted w WHERE w.g = serial.g);
+SELECT 'groups without events', count(*) FROM serial WHERE line IS NULL AND EXISTS (SELECT FROM expected w WHERE w.g = serial.g)
+	OR line IS NOT NULL AND NOT EXISTS (SELECT FROM expected w WHERE w.g = serial.g);
 DELETE FROM serial WHERE line IS NULL;
 SELECT 'parallel', count(*) FROM serial s JOIN parallel p USING (g) WHERE (s.line::text, s.plain::text, s.labelled::text, s.billed, s.billed_window, s.billed_up, s.levels::text, s.beats::text)
 	IS DISTINCT FROM (p.line::text, p.plain::text, p.labelled::text, p.billed, p.billed_window, p.billed_up, p.levels::text, p.beats::text);
 SELECT 'combined', count(*) FROM serial s JOIN parts p USING (g) WHERE (s.line::text, s.plain::text, s.labelled::text, s.billed, s.billed_window, s.billed_up, s.levels::text, s.beats::text)
 	IS DISTINCT FROM (p.line::text, p.plain::text, p.labelled::text, p.billed, p.billed_window, p.billed_up, p.levels::text, p.beats::text);
-SELECT 'missing', count(*) FROM wanted LEFT JOIN serial USING (g) WHERE line IS NULL;
-SELECT 'spans', count(*) FROM wanted JOIN serial USING (g) WHERE spans_text(line) IS DISTINCT FROM spans;
+SELECT 'missing', count(*) FROM expected LEFT JOIN serial USING (g) WHERE line IS NULL;
+SELECT 'spans', count(*) FROM expected JOIN serial USING (g) WHERE spans_text(line) IS DISTINCT FROM spans;
 SELECT 'spans without labels', count(*) FROM serial s WHERE spans_text(plain) IS DISTINCT FROM
 	(SELECT string_agg(format('%s/%s/-/-', begins, ends), ' ' ORDER BY begins) FROM run r WHERE r.g = s.g);
 SELECT 'text reads back', count(*) FROM serial WHERE line::text::meter.timeline <> line OR plain::text::meter.timeline <> plain;
-SELECT 'duration', count(*) FROM wanted_duration d JOIN serial USING (g) WHERE extract(epoch FROM meter.duration(line)) <> whole;
-SELECT 'duration in a window', count(*) FROM wanted_duration d JOIN serial USING (g) JOIN win USING (g)
+SELECT 'duration', count(*) FROM expected_duration d JOIN serial USING (g) WHERE extract(epoch FROM meter.duration(line)) <> whole;
+SELECT 'duration in a window', count(*) FROM expected_duration d JOIN serial USING (g) JOIN win USING (g)
 	WHERE extract(epoch FROM meter.duration(line, during)) <> exact;
-SELECT 'rounded up', count(*) FROM wanted_duration d JOIN serial USING (g) JOIN win USING (g)
+SELECT 'rounded up', count(*) FROM expected_duration d JOIN serial USING (g) JOIN win USING (g)
 	WHERE extract(epoch FROM meter.duration(line, during, '10 minutes')) <> up;
-SELECT 'rounded down', count(*) FROM wanted_duration d JOIN serial USING (g) JOIN win USING (g)
+SELECT 'rounded down', count(*) FROM expected_duration d JOIN serial USING (g) JOIN win USING (g)
 	WHERE extract(epoch FROM meter.duration(line, during, '10 minutes', 'down')) <> down;
-SELECT 'rounded to the nearest', count(*) FROM wanted_duration d JOIN serial USING (g) JOIN win USING (g)
+SELECT 'rounded to the nearest', count(*) FROM expected_duration d JOIN serial USING (g) JOIN win USING (g)
 	WHERE extract(epoch FROM meter.duration(line, during, '10 minutes', 'nearest')) <> nearest;
-SELECT 'weighted', count(*) FROM wanted_duration d JOIN serial USING (g) JOIN win USING (g) WHERE meter.weighted(line, during) <> weighted;
-SELECT 'billed', count(*) FROM wanted_duration d JOIN serial USING (g) JOIN win USING (g)
+SELECT 'weighted', count(*) FROM expected_duration d JOIN serial USING (g) JOIN win USING (g) WHERE meter.weighted(line, during) <> weighted;
+SELECT 'billed', count(*) FROM expected_duration d JOIN serial USING (g) JOIN win USING (g)
 	WHERE extract(epoch FROM billed) <> whole OR extract(epoch FROM billed_window) <> exact
 	OR billed_up <> meter.duration(plain, during, '10 minutes');
-SELECT 'up >= exact >= down', count(*) FROM serial JOIN wanted USING (g)
+SELECT 'up >= exact >= down', count(*) FROM serial JOIN expected USING (g)
 	WHERE meter.duration(line, '[2024-03-05, 2024-03-06)', '10 minutes', 'up') < meter.duration(line, '[2024-03-05, 2024-03-06)')
 	OR meter.duration(line, '[2024-03-05, 2024-03-06)') < meter.duration(line, '[2024-03-05, 2024-03-06)', '10 minutes', 'down');
-SELECT 'cuts add up', count(*) FROM serial JOIN wanted USING (g),
+SELECT 'cuts add up', count(*) FROM serial JOIN expected USING (g),
 	LATERAL (SELECT upper(during) + interval '17 minutes 3.000001 seconds' AS middle) m,
 	unnest(ARRAY['up', 'down', 'nearest', 'none']) rounding
 	WHERE NOT isempty(during)
@@ -217,15 +217,15 @@ SELECT 'periods', count(*) FROM
 	(SELECT g, p.* FROM serial JOIN win USING (g), meter.periods(line, during, '1 hour', '10 minutes') p) said
 	FULL JOIN
 	(SELECT g, date_trunc('hour', lower(unit)) AS period_start, label, value, sum(seconds(unit * during)) * interval '1 second' AS billed
-	FROM unit JOIN win USING (g) WHERE unit && during GROUP BY 1, 2, 3, 4) wanted
-	ON (said.g, said.period_start, said.billed) = (wanted.g, wanted.period_start, wanted.billed)
-		AND coalesce('=' || said.label, '') = coalesce('=' || wanted.label, '') AND coalesce(said.value, 99) = coalesce(wanted.value, 99)
-	WHERE said.g IS NULL OR wanted.g IS NULL;
-SELECT 'active at', count(*) FROM serial JOIN wanted USING (g), generate_series('2024-03-05 00:00'::timestamptz, '2024-03-05 07:00', '37 minutes') t
+	FROM unit JOIN win USING (g) WHERE unit && during GROUP BY 1, 2, 3, 4) expected
+	ON (said.g, said.period_start, said.billed) = (expected.g, expected.period_start, expected.billed)
+		AND coalesce('=' || said.label, '') = coalesce('=' || expected.label, '') AND coalesce(said.value, 99) = coalesce(expected.value, 99)
+	WHERE said.g IS NULL OR expected.g IS NULL;
+SELECT 'active at', count(*) FROM serial JOIN expected USING (g), generate_series('2024-03-05 00:00'::timestamptz, '2024-03-05 07:00', '37 minutes') t
 	WHERE meter.active_at(line, t) <> EXISTS (SELECT FROM run r WHERE r.g = serial.g AND t >= begins AND (t < ends OR ends IS NULL));
 SELECT 'heartbeats', count(*) FROM serial LEFT JOIN
-	(SELECT g, range_agg(tstzrange(t, t + CASE WHEN active THEN interval '7 minutes' ELSE '20 minutes' END)) AS beats FROM event WHERE t IS NOT NULL GROUP BY g) wanted
-	USING (g) WHERE wanted.beats IS DISTINCT FROM (SELECT range_agg(during) FROM meter.spans(serial.beats));
+	(SELECT g, range_agg(tstzrange(t, t + CASE WHEN active THEN interval '7 minutes' ELSE '20 minutes' END)) AS beats FROM event WHERE t IS NOT NULL GROUP BY g) expected
+	USING (g) WHERE expected.beats IS DISTINCT FROM (SELECT range_agg(during) FROM meter.spans(serial.beats));
 SELECT 'levels', count(*) FROM
 	(SELECT g, s.during, s.value FROM serial, meter.spans(levels) s) said
 	FULL JOIN
@@ -234,12 +234,12 @@ SELECT 'levels', count(*) FROM
 		FROM (SELECT g, t, level, lead(t) OVER w AS next, lag(level) OVER w IS DISTINCT FROM level AS new
 			FROM (SELECT g, t, trim_scale(sum(sum(value)) OVER (PARTITION BY g ORDER BY t)) AS level FROM event WHERE t IS NOT NULL AND value IS NOT NULL GROUP BY g, t) l
 			WINDOW w AS (PARTITION BY g ORDER BY t)) marked) numbered
-	WHERE level <> 0 GROUP BY g, island, level) wanted
-	ON said.g = wanted.g AND said.during = wanted.during AND said.value = wanted.value
-	WHERE said.g IS NULL OR wanted.g IS NULL;
+	WHERE level <> 0 GROUP BY g, island, level) expected
+	ON said.g = expected.g AND said.during = expected.during AND said.value = expected.value
+	WHERE said.g IS NULL OR expected.g IS NULL;
 SELECT 'merge', count(*) FROM
 	(SELECT g % (:groups / 4) AS m, meter.merge(line ORDER BY random()) AS line FROM serial GROUP BY 1) said JOIN
-	(SELECT g % (:groups / 4) AS m, range_agg(tstzrange(begins, ends)) AS covered FROM run GROUP BY 1) wanted USING (m)
+	(SELECT g % (:groups / 4) AS m, range_agg(tstzrange(begins, ends)) AS covered FROM run GROUP BY 1) expected USING (m)
 	WHERE covered <> (SELECT range_agg(during) FROM meter.spans(line));
 SELECT 'merge is plain', count(*) FROM (SELECT meter.merge(line) AS line FROM serial GROUP BY g % 7) m, meter.spans(line) WHERE label IS NOT NULL OR value IS NOT NULL;
 DROP SCHEMA property CASCADE;

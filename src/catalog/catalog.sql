@@ -46,11 +46,11 @@ CREATE TABLE meter.meter (
     PRIMARY KEY (stream, name)
 );
 COMMENT ON TABLE meter.meter IS 'meters: what counts, how it is paired, rounded and cut into periods, and how far that is settled; made by meter.create_meter';
-COMMENT ON COLUMN meter.meter.paused IS 'no steps are made of it: see meter.pause()';
+COMMENT ON COLUMN meter.meter.paused IS 'the meter makes no steps: see meter.pause()';
 COMMENT ON COLUMN meter.meter.watermark IS 'every period that ends at or before it is settled; null until the first event is seen';
 COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time, not of the future, of the rows seen';
-COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settle that wrote usage; gap-free, in commit order';
-COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed: up to it settles look for them';
+COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settlement; gap-free, in commit order';
+COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed: up to it steps compare usage with the ledger';
 COMMENT ON COLUMN meter.meter.retry_at IS 'after a failure: workers leave the meter alone until then';
 
 CREATE TABLE meter.log_progress (
@@ -67,10 +67,10 @@ CREATE TABLE meter.log_progress (
     PRIMARY KEY (stream, meter, log)
 );
 COMMENT ON TABLE meter.log_progress IS 'how far each meter has looked at each log that it reads: event, and measure for meters of measures; written in the transaction that writes the usage';
-COMMENT ON COLUMN meter.log_progress."position" IS 'arrivals up to it have been looked at for late rows';
-COMMENT ON COLUMN meter.log_progress.position_watermark IS 'the watermark when the position was noted: rows after it drew their arrival later, and are held if they are older than this by more than max_lateness; null: nothing is held';
-COMMENT ON COLUMN meter.log_progress.note_bound IS 'arrivals up to it are final once none of note_writers (virtual transaction IDs, of the server that started at note_server) is left';
-COMMENT ON COLUMN meter.log_progress.clock_position IS 'for clock event: arrivals up to it have been looked at for the greatest time';
+COMMENT ON COLUMN meter.log_progress."position" IS 'the arrival up to which the log has been read for late rows';
+COMMENT ON COLUMN meter.log_progress.position_watermark IS 'the watermark when the position was noted: rows after the position drew their arrivals later, and are held if they are older than this watermark by more than max_lateness; null: nothing is held';
+COMMENT ON COLUMN meter.log_progress.note_bound IS 'arrivals up to this bound are final once none of note_writers (virtual transaction IDs, of the server that started at note_server) is left';
+COMMENT ON COLUMN meter.log_progress.clock_position IS 'for clock event: the arrival up to which the log has been read for the greatest time';
 
 CREATE TABLE meter.source (
     stream     text COLLATE "C" NOT NULL,            -- no foreign key, as above
@@ -80,15 +80,15 @@ CREATE TABLE meter.source (
     heard_at   timestamptz NOT NULL,
     PRIMARY KEY (stream, source)
 );
-COMMENT ON TABLE meter.source IS 'sources of a stream: up to where each has told what happened; written by meter.heartbeat, reconciliation and meter.set_source';
-COMMENT ON COLUMN meter.source.clock IS 'all up to it is in the log, the source said; never moves back; null if it has not said anything yet';
-COMMENT ON COLUMN meter.source.idle_limit IS 'silent for longer than that it holds nothing back; null: there is no limit';
-COMMENT ON COLUMN meter.source.heard_at IS 'when its clock moved last, or it was first waited for';
+COMMENT ON TABLE meter.source IS 'sources of a stream: up to which instant each has told what happened; written by meter.heartbeat, reconciliation and meter.set_source';
+COMMENT ON COLUMN meter.source.clock IS 'the source has said that everything up to this instant is in the log; never moves back; null if the source has not said anything yet';
+COMMENT ON COLUMN meter.source.idle_limit IS 'a source that is silent for longer holds no meter back; null: no limit';
+COMMENT ON COLUMN meter.source.heard_at IS 'when the clock of the source moved last, or when the source was first waited for';
 
 CREATE TABLE meter.active_stream (
     name text COLLATE "C" PRIMARY KEY REFERENCES meter.stream ON DELETE CASCADE
 );
-COMMENT ON TABLE meter.active_stream IS 'streams that are worked on; not carried by pg_dump, so that a restored database does nothing before meter.resume()';
+COMMENT ON TABLE meter.active_stream IS 'streams that are active; not carried by pg_dump, so that a restored database does nothing before meter.resume()';
 
 CREATE TABLE meter.segment (
     stream        text COLLATE "C" NOT NULL,
@@ -107,10 +107,10 @@ CREATE TABLE meter.segment (
     PRIMARY KEY (stream, log, segment)
 );
 COMMENT ON TABLE meter.segment IS 'segments of logs that took writes: see meter.log_segments';
-COMMENT ON COLUMN meter.segment.note_writers IS 'virtual transaction IDs, of the server that started at note_server, of who may still write to a segment that was rolled';
-COMMENT ON COLUMN meter.segment.closed IS 'nobody can write to it any more';
+COMMENT ON COLUMN meter.segment.note_writers IS 'virtual transaction IDs, of the server that started at note_server, of transactions that may still write to a segment that was rolled';
+COMMENT ON COLUMN meter.segment.closed IS 'no transaction can write to the segment any more';
 COMMENT ON COLUMN meter.segment.rows IS 'of a sealed segment: rows, arrivals and times it holds';
-COMMENT ON COLUMN meter.segment.sealed_at IS 'when it had got its indexes and constraint; null: not yet';
+COMMENT ON COLUMN meter.segment.sealed_at IS 'when the segment had got its indexes and constraint; null: not yet';
 
 SELECT pg_catalog.pg_extension_config_dump('meter.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.segment', '');

@@ -2,10 +2,10 @@
  * definition.c
  *	  Meters: their definitions.
  *
- * A definition never changes, since usage is a function of it; drop and
- * create is the way.  Whoever changes a meter, or settles it, holds the lock
- * on its row of meter.meter, and takes it before any lock on the stream's
- * tables.
+ * A definition never changes, since usage is a function of it; to change it,
+ * drop the meter and create it again.  A transaction that changes a meter, or
+ * settles it, holds the lock on its row of meter.meter, and takes it before
+ * any lock on the stream's tables.
  */
 #include "postgres.h"
 
@@ -23,7 +23,7 @@
 #include "pg/spi.h"
 #include "pg/timezone.h"
 
-/* The columns of meter.meter in the order of the arguments. */
+/* The columns of meter.meter in the order of MeterColumn. */
 const char *const meter_definition_columns =
 "stream, name, aggregate, entity, starts, stops, changes, dimensions, "
 "period, increment, rounding, unit, clock, lateness, max_lateness, "
@@ -36,14 +36,14 @@ const Oid	meter_definition_types[METER_NCOLUMNS] = {
 	TIMESTAMPTZOID, TIMESTAMPTZOID
 };
 
-/* Raise that an argument is not one of a few words. */
+/* Raise that the value of an argument is not one of a few words. */
 static void
 not_recognized(const char *what, const char *value, const char *choices)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("%s \"%s\" not recognized", what, value),
-			 errhint("It can be %s.", choices)));
+			 errhint("Use %s.", choices)));
 }
 
 /* The names of the logs, in the order of MeterLog. */
@@ -55,7 +55,7 @@ static const char *const aggregate_names[] = {
 	"counter"
 };
 
-/* Look up an aggregate. */
+/* Look up an aggregate by its word; raises an error if there is none. */
 MeterAggregate
 meter_parse_aggregate(const char *name)
 {
@@ -71,14 +71,14 @@ meter_parse_aggregate(const char *name)
 	return METER_DURATION;
 }
 
-/* The word for an aggregate. */
+/* Return the word for an aggregate. */
 const char *
 meter_aggregate_name(MeterAggregate aggregate)
 {
 	return aggregate_names[aggregate];
 }
 
-/* Look up a clock. */
+/* Look up a clock by its word; raises an error if there is none. */
 MeterClock
 meter_parse_clock(const char *name)
 {
@@ -91,7 +91,7 @@ meter_parse_clock(const char *name)
 	return METER_CLOCK_SOURCE;
 }
 
-/* The literal from which meter_internal.settle_rows() learns what to do. */
+/* Make the literal that tells meter_internal.settle_rows() what to do. */
 static void
 make_spec(MeterDefinition *definition, const char *aggregate,
 		  const char *period, const char *increment, const char *rounding,
@@ -122,28 +122,29 @@ make_spec(MeterDefinition *definition, const char *aggregate,
 }
 
 /*
- * The floor of a log for a meter: its own, or for one that has none the latest
- * of those that have; DT_NOBEGIN if the log is whole.
+ * Return the retention boundary of a log for a meter: the meter's own, or for
+ * a meter that has none the latest boundary of those that have one.  Returns
+ * DT_NOBEGIN if the log is complete.
  */
 TimestampTz
-meter_stream_floor(const char *stream, const char *log, const char *meter)
+meter_retention_boundary(const char *stream, const char *log, const char *meter)
 {
 	MeterSession session;
-	TimestampTz floor = DT_NOBEGIN;
+	TimestampTz boundary = DT_NOBEGIN;
 
 	if (!OidIsValid(get_namespace_oid(stream, true)))
-		return floor;
+		return boundary;
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_execute(psprintf("SELECT coalesce(max(\"time\") FILTER (WHERE meter = %s), max(\"time\")) "
 						   "FROM %s._retention WHERE log = '%s'",
 						   quote_literal_cstr(meter), quote_identifier(stream),
 						   log), SPI_OK_SELECT);
-	(void) meter_result_instant(1, &floor);
+	(void) meter_result_instant(1, &boundary);
 	meter_session_end(&session);
-	return floor;
+	return boundary;
 }
 
-/* A column of the row being loaded, copied to where it may stay. */
+/* Return a column of the row that is loaded, copied to where it may stay. */
 static Datum
 copy_column(MemoryContext context, int column, Oid type, bool *isnull)
 {
@@ -162,7 +163,7 @@ copy_column(MemoryContext context, int column, Oid type, bool *isnull)
 	return value;
 }
 
-/* What a row of meter.meter says, by the columns that define a meter. */
+/* A row of meter.meter, by the columns that define a meter. */
 typedef struct MeterRow
 {
 	Datum		values[METER_NCOLUMNS];
@@ -172,7 +173,10 @@ typedef struct MeterRow
 	int64		deduplication_window;
 } MeterRow;
 
-/* Read that row, and lock it if asked to; false if there is none. */
+/*
+ * Read a row of meter.meter, and lock it if asked to.  Returns false if there
+ * is none.
+ */
 static bool
 read_row(const char *stream, const char *name, MeterLock lock, MeterRow *row)
 {
@@ -217,7 +221,7 @@ read_row(const char *stream, const char *name, MeterLock lock, MeterRow *row)
 	return found;
 }
 
-/* Make a definition of the row. */
+/* Make a definition of a row of meter.meter. */
 static MeterDefinition *
 make_definition(const MeterRow *row)
 {
@@ -267,10 +271,10 @@ make_definition(const MeterRow *row)
 		DatumGetTimestampTz(values[METER_COLUMN_SINCE]);
 	definition->until = isnull[METER_COLUMN_UNTIL] ? DT_NOEND :
 		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]);
-	definition->floor =
-		meter_stream_floor(definition->stream,
-						   meter_log_names[METER_LOG_OF(definition)],
-						   definition->name);
+	definition->boundary =
+		meter_retention_boundary(definition->stream,
+								 meter_log_names[METER_LOG_OF(definition)],
+								 definition->name);
 	make_spec(definition, DatumGetCString(values[METER_COLUMN_AGGREGATE]),
 			  row->period, row->increment,
 			  DatumGetCString(values[METER_COLUMN_ROUNDING]),
@@ -279,8 +283,8 @@ make_definition(const MeterRow *row)
 }
 
 /*
- * Load a meter, and lock it if asked to.  An error if there is none, or NULL,
- * as the lock says.
+ * Load a meter, and lock it if asked to.  If there is none, raises an error or
+ * returns NULL, as the lock says.
  */
 MeterDefinition *
 meter_load(const char *stream, const char *name, MeterLock lock)
@@ -298,8 +302,8 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 }
 
 /*
- * Load and lock a meter for its stream's owner, who is to be the caller, to
- * write usage by hand.
+ * Load and lock a meter so that the caller, who must own the stream, can write
+ * usage.
  */
 MeterDefinition *
 meter_load_to_write(const char *stream, const char *name)
@@ -311,8 +315,8 @@ meter_load_to_write(const char *stream, const char *name)
 }
 
 /*
- * Lock a stream, then all its meters, so that nobody settles: those of events
- * and those of measures.
+ * Lock a stream, then all its meters, so that nobody settles.  Returns the
+ * meters of events and those of measures.
  */
 void
 meter_lock_meters(const char *stream, List **of_events, List **of_measures)
@@ -338,8 +342,8 @@ meter_lock_meters(const char *stream, List **of_events, List **of_measures)
 }
 
 /*
- * The meters of one stream, or one meter (NULL: all); those that are worked
- * on, or any.
+ * List the meters of one stream, or one meter (NULL: all); only those that are
+ * worked on, or any.
  */
 List *
 meter_list_meters(const char *stream, const char *name, bool active_only)

@@ -24,10 +24,10 @@ typedef enum MeterAggregate
 	METER_COUNTER
 } MeterAggregate;
 
-/* Is usage made of measures, not of events? */
+/* Is usage made of measures rather than of events? */
 #define METER_OF_MEASURES(aggregate)	((aggregate) >= METER_SUM)
 
-/* The log that usage is made of. */
+/* The log that the usage of a meter is made of. */
 #define METER_LOG_OF(definition) \
 	(METER_OF_MEASURES((definition)->aggregate) ? \
 	 METER_LOG_MEASURE : METER_LOG_EVENT)
@@ -53,8 +53,9 @@ typedef enum MeterClock
 } MeterClock;
 
 /*
- * What a meter is, as the catalog has it.  Nothing of it changes once it is
- * loaded; how far the meter has come is in MeterProgress.  Arrays are text[].
+ * What a meter is, as the catalog has it.  A definition does not change once
+ * it is loaded; how far the meter has come is in MeterProgress.  Arrays are
+ * text[].
  */
 typedef struct MeterDefinition
 {
@@ -82,8 +83,8 @@ typedef struct MeterDefinition
 	char	   *value_from;
 	TimestampTz since;			/* DT_NOBEGIN: none */
 	TimestampTz until;			/* DT_NOEND: none */
-	TimestampTz floor;			/* the log is not whole before it; DT_NOBEGIN:
-								 * it is */
+	TimestampTz boundary;		/* retention boundary: the log is incomplete
+								 * before it; DT_NOBEGIN: it is complete */
 	char	   *spec;			/* literal: what meter_internal.settle_rows()
 								 * needs */
 } MeterDefinition;
@@ -128,7 +129,7 @@ typedef enum MeterLock
 	METER_LOCK_SKIP				/* NULL if locked, or there is none */
 } MeterLock;
 
-/* Which meter. */
+/* The name of a meter. */
 typedef struct MeterRef
 {
 	char	   *stream;
@@ -146,7 +147,7 @@ extern void meter_lock_meters(const char *stream, List **of_events,
 							  List **of_measures);
 extern List *meter_list_meters(const char *stream, const char *name,
 							   bool active_only);
-extern TimestampTz meter_stream_floor(const char *stream, const char *log,
-									  const char *meter);
+extern TimestampTz meter_retention_boundary(const char *stream, const char *log,
+											const char *meter);
 
 #endif							/* METER_DEFINITION_H */

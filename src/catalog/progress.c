@@ -2,9 +2,10 @@
  * progress.c
  *	  Progress: how far a meter has come, as the catalog has it.
  *
- * What is of the meter as a whole stands in its row of meter.meter, beside
- * the definition, since that row is what is locked.  What is of one log has a
- * row of meter.log_progress.  Both are read and written under that lock.
+ * The progress of the meter as a whole stands in its row of meter.meter,
+ * beside the definition, since that row is what is locked.  The progress in one
+ * log stands in a row of meter.log_progress.  Both are read and written under
+ * that lock.
  */
 #include "postgres.h"
 
@@ -19,7 +20,7 @@
 #include "core/core.h"
 #include "pg/spi.h"
 
-/* An instant of the row being read, or what stands for none. */
+/* Return an instant of the row that is read, or `none` where it is null. */
 static TimestampTz
 instant_column(uint64 row, const char *name, TimestampTz none)
 {
@@ -29,7 +30,7 @@ instant_column(uint64 row, const char *name, TimestampTz none)
 	return isnull ? none : DatumGetTimestampTz(value);
 }
 
-/* A number of the row being read. */
+/* Return a number of the row that is read, 0 where it is null. */
 static int64
 number_column(uint64 row, const char *name)
 {
@@ -39,7 +40,7 @@ number_column(uint64 row, const char *name)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
-/* The progress in a log, from a row of it; what is copied goes to `context`. */
+/* Read the progress in a log from a row; what is copied goes to `context`. */
 static void
 read_log_row(uint64 row, MemoryContext context, MeterLogProgress *log)
 {
@@ -118,7 +119,7 @@ meter_load_progress(const MeterDefinition *definition)
 	return progress;
 }
 
-/* Is what is stored of a log different? */
+/* Tell whether what is stored of the progress in a log differs. */
 static bool
 log_differs(const MeterLogProgress *a, const MeterLogProgress *b)
 {
@@ -130,7 +131,7 @@ log_differs(const MeterLogProgress *a, const MeterLogProgress *b)
 		a->clock_position != b->clock_position;
 }
 
-/* Has a step changed what is stored of a meter? */
+/* Tell whether what is stored of the progress of a meter differs. */
 bool
 meter_progress_differs(const MeterProgress *a, const MeterProgress *b)
 {
@@ -143,7 +144,7 @@ meter_progress_differs(const MeterProgress *a, const MeterProgress *b)
 		log_differs(&a->logs[METER_LOG_MEASURE], &b->logs[METER_LOG_MEASURE]);
 }
 
-/* Write how far a meter has looked at a log.  Within a session. */
+/* Store how far a meter has looked at a log.  Within a session. */
 static void
 store_log(const MeterDefinition *definition, MeterLog log,
 		  const MeterLogProgress *progress)
@@ -175,7 +176,7 @@ store_log(const MeterDefinition *definition, MeterLog log,
 						 SPI_OK_UPDATE, 9, types, values, nulls);
 }
 
-/* Write how far the meter has come. */
+/* Store how far a meter has come. */
 void
 meter_store_progress(const MeterDefinition *definition,
 					 const MeterProgress *progress, bool wrote_usage)
@@ -209,7 +210,10 @@ meter_store_progress(const MeterDefinition *definition,
 	meter_session_end(&session);
 }
 
-/* A new meter has a row for each log that it reads.  Within a session. */
+/*
+ * Store the progress of a new meter, with a row for each log that it reads.
+ * Within a session.
+ */
 void
 meter_create_progress(const MeterDefinition *definition)
 {
@@ -231,7 +235,10 @@ meter_create_progress(const MeterDefinition *definition)
 						 SPI_OK_INSERT, 3, types, values, NULL);
 }
 
-/* A meter is gone, or with NULL all of a stream.  Within a session. */
+/*
+ * Delete the progress of a meter, or with NULL of all meters of a stream.
+ * Within a session.
+ */
 void
 meter_forget_progress(const char *stream, const char *meter)
 {
@@ -250,7 +257,7 @@ meter_forget_progress(const char *stream, const char *meter)
 }
 
 /*
- * Forget which transactions a stream's meters wait for: in another server
+ * Forget which transactions the meters of a stream wait for: in another server
  * these names mean nothing.  Within a session.
  */
 void
@@ -265,8 +272,8 @@ meter_forget_notes(const char *stream)
 }
 
 /*
- * What arrives up to the next note counts however late it is.  Within a
- * session.
+ * Let rows count however late they are, if they arrive before the next note.
+ * Within a session.
  */
 void
 meter_hold_nothing(const char *stream, const char *meter)
@@ -281,7 +288,7 @@ meter_hold_nothing(const char *stream, const char *meter)
 						 SPI_OK_UPDATE, 2, types, values, NULL);
 }
 
-/* The greatest position of any meter in each log.  Within a session. */
+/* Return the greatest position of any meter in each log.  Within a session. */
 void
 meter_greatest_positions(const char *stream, int64 positions[METER_NLOGS])
 {
@@ -301,8 +308,8 @@ meter_greatest_positions(const char *stream, int64 positions[METER_NLOGS])
 }
 
 /*
- * Note what the ledger has of a meter already: its settlements go on from
- * there, and settles look for rows up to there.
+ * Note what the ledger has of a new meter already: its settlements go on from
+ * there, and up to there steps compare usage with the ledger.
  */
 void
 meter_note_ledger(const char *stream, const char *name)

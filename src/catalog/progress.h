@@ -32,7 +32,7 @@ typedef struct MeterProgress
 	int64		settlement;
 	TimestampTz ledger_until;	/* DT_NOBEGIN: the ledger had nothing */
 	int			failures;
-	bool		retry_later;	/* workers leave it alone for now */
+	bool		retry_later;	/* workers leave the meter alone for now */
 	MeterLogProgress logs[METER_NLOGS];
 } MeterProgress;
 

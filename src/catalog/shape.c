@@ -2,8 +2,8 @@
  * shape.c
  *	  The shape of a stream: its tables, their columns and constraints.
  *
- * The one list that create_stream() makes tables from, and that they are
- * checked against before anything relies upon them.
+ * meter.create_stream() makes tables from these lists, and they are checked
+ * against the lists before anything relies upon them.
  */
 #include "postgres.h"
 
@@ -165,7 +165,9 @@ const MeterTableConstraint meter_table_constraints[] = {
 	{NULL, NULL}
 };
 
-/* The triggers that guard a stream; those of segments apart. */
+/*
+ * The triggers that guard the tables of a stream; those of segments are apart.
+ */
 const MeterGuard meter_guards[] = {
 	{"event", "guard_truncate", "TRUNCATE", "guard_log"},
 	{"measure", "guard_truncate", "TRUNCATE", "guard_log"},

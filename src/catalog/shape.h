@@ -5,13 +5,13 @@
 #ifndef METER_SHAPE_H
 #define METER_SHAPE_H
 
-/* A column; those of a table follow each other. */
+/* A column of a table; the columns of a table follow each other. */
 typedef struct MeterTableColumn
 {
 	const char *table;			/* NULL after the last */
 	const char *name;
 	const char *type;			/* as format_type() says it */
-	const char *rest;			/* of its definition */
+	const char *rest;			/* the rest of its definition */
 } MeterTableColumn;
 
 typedef struct MeterTableConstraint
@@ -20,7 +20,7 @@ typedef struct MeterTableConstraint
 	const char *definition;
 } MeterTableConstraint;
 
-/* A trigger that refuses what must not happen to a table. */
+/* A trigger that refuses changes to a table. */
 typedef struct MeterGuard
 {
 	const char *table;			/* NULL after the last */

@@ -2,11 +2,12 @@
  * source.c
  *	  Sources of a stream: how far each has told what happened.
  *
- * A source says by a heartbeat, or a snapshot of its inventory, that all it
- * had to tell up to an instant is in the log.  The greatest of these instants
- * is its clock.  It locks its own row of meter.source only, and a step reads
- * these rows without a lock: neither waits for the other.  Whoever locks
- * several rows of the catalog takes this one last.
+ * A source says by a heartbeat, or by a snapshot of its inventory, that the
+ * log has everything it had to tell up to an instant.  The greatest of these
+ * instants is its clock.  A heartbeat locks only the source's row of
+ * meter.source, and a step reads these rows without a lock: neither waits for
+ * the other.  A transaction that locks several rows of the catalog takes this
+ * one last.
  */
 #include "postgres.h"
 
@@ -25,10 +26,16 @@
 #include "pg/spi.h"
 #include "pg/wake.h"
 
-/* A source is waited for unless it is silent for too long; $2 is the time. */
+/*
+ * The condition that a source s is waited for: unless it has been silent for
+ * too long; $2 is the time.
+ */
 #define WAITED_FOR "(s.idle_limit IS NULL OR $2 - s.heard_at <= s.idle_limit)"
 
-/* A source's name, which may be empty: so is that of rows that name none. */
+/*
+ * Return the name of a source, which may be empty, as it is for rows that name
+ * none.
+ */
 static char *
 source_arg(FunctionCallInfo fcinfo)
 {
@@ -36,9 +43,9 @@ source_arg(FunctionCallInfo fcinfo)
 }
 
 /*
- * Where the clock of a stream's sources is: the least of those that are not
- * idle.  False if one of them has not said anything yet, or none is left,
- * unless where they have been will do.
+ * Find the clock of the sources of a stream: the least of those that are not
+ * idle.  Returns false if one of these has not said anything yet, or if all
+ * are idle.  With `even_idle` the greatest clock counts where all are idle.
  */
 bool
 meter_source_clock(const char *stream, bool even_idle, TimestampTz *clock)
@@ -65,9 +72,9 @@ meter_source_clock(const char *stream, bool even_idle, TimestampTz *clock)
 }
 
 /*
- * Has a worker look soon, if a period of a meter may be due.  A hint, which
- * knows no time zones: in time the worker looks by itself.  Within a session
- * of the extension's owner.
+ * Wake a worker if a period of a meter may be due.  This is a hint that knows
+ * no time zones: the worker looks by itself in time.  Within a session of the
+ * extension's owner.
  */
 static void
 wake_if_due(const char *stream)
@@ -86,8 +93,8 @@ wake_if_due(const char *stream)
 }
 
 /*
- * A source has told all up to an instant.  One before its clock changes
- * nothing.
+ * Note that a source has told everything up to an instant.  An instant before
+ * its clock changes nothing.
  */
 void
 meter_source_seen(const char *stream, const char *source, TimestampTz at)
@@ -110,7 +117,7 @@ meter_source_seen(const char *stream, const char *source, TimestampTz at)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("source \"%s\" of stream \"%s\" is in the future: \"%s\"",
 						source, stream, said),
-				 errdetail("It is \"%s\" now.", timestamptz_to_str(now)),
+				 errdetail("The time is \"%s\" now.", timestamptz_to_str(now)),
 				 errhint("Look at the clock of the source's machine.")));
 	}
 
@@ -129,7 +136,9 @@ meter_source_seen(const char *stream, const char *source, TimestampTz at)
 	meter_session_end(&session);
 }
 
-/* All sources of a stream are heard from now on: none is idle yet. */
+/*
+ * Count all sources of a stream as heard just now, so that none is idle yet.
+ */
 void
 meter_sources_expect(const char *stream)
 {
@@ -144,7 +153,7 @@ meter_sources_expect(const char *stream)
 	meter_session_end(&session);
 }
 
-/* A stream has no sources any more. */
+/* Delete all sources of a stream. */
 void
 meter_sources_forget(const char *stream)
 {
@@ -159,8 +168,8 @@ meter_sources_forget(const char *stream)
 }
 
 /*
- * Whoever may log events of a stream may say how far they go: at worst, what
- * comes later is late.
+ * Check that the caller may say how far the events of a stream go.  Whoever
+ * may log them may: at worst, later ones are late.
  */
 static void
 check_may_report(const char *stream)
@@ -186,7 +195,7 @@ check_may_report(const char *stream)
 	exists = SPI_processed > 0;
 	meter_session_end(&session);
 	if (!exists)
-		meter_check_stream_permission(stream);	/* says so */
+		meter_check_stream_permission(stream);	/* raises the error */
 }
 
 PG_FUNCTION_INFO_V1(meter_heartbeat);
@@ -202,8 +211,8 @@ meter_heartbeat(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("at must not be null"),
-				 errhint("Leave it out for now.")));
+				 errmsg("\"at\" must not be null"),
+				 errhint("Leave \"at\" out for the time of now.")));
 	check_may_report(stream);
 	meter_source_seen(stream, source, PG_GETARG_TIMESTAMPTZ(2));
 	PG_RETURN_VOID();
@@ -233,10 +242,10 @@ meter_set_source(PG_FUNCTION_ARGS)
 	else if (meter_interval_usec(PG_GETARG_INTERVAL_P(2), "idle_limit") <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("idle_limit must be positive"),
-				 errhint("meter.drop_source() forgets a source; with a limit of null it is waited for without end.")));
+				 errmsg("\"idle_limit\" must be positive"),
+				 errhint("meter.drop_source() forgets a source; a source with a null \"idle_limit\" is waited for without end.")));
 
-	/* one that is new is waited for from now on */
+	/* a new source is waited for from now on */
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("INSERT INTO meter.source (stream, source, idle_limit, heard_at) VALUES ($1, $2, $3, $4) "
 						 "ON CONFLICT (stream, source) DO UPDATE SET idle_limit = excluded.idle_limit",
@@ -267,7 +276,7 @@ meter_drop_source(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" has no source \"%s\"", stream, source),
-				 errhint("meter.source_status lists them.")));
+				 errhint("View meter.source_status lists the sources.")));
 	wake_if_due(stream);
 	meter_session_end(&session);
 	PG_RETURN_VOID();

@@ -3,9 +3,9 @@
  *	  Streams: schemas with logs and a ledger.
  *
  * A stream's tables are ordinary tables of its owner, of built-in types only,
- * and never members of the extension: whatever happens to that, logs and
- * ledger stay.  Their shape is made in create_stream.c, and checked here
- * before it is relied upon.
+ * and never members of the extension: logs and ledger stay, whatever happens
+ * to the extension.  create_stream.c makes their shape, which is checked here
+ * before anything relies upon it.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 #include "pg/meter_compat.h"
 #include "pg/spi.h"
 
-/* Owner of a stream's schema; an error if that is gone. */
+/* Return the owner of a stream's schema; raises an error if that is gone. */
 Oid
 meter_stream_owner(const char *stream)
 {
@@ -33,14 +33,14 @@ meter_stream_owner(const char *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("schema \"%s\" of the stream does not exist", stream),
-				 errhint("Restore it, rename it back if it was renamed, or forget the stream with meter.drop_stream('%s').",
+				 errhint("Restore the schema, rename it back if it was renamed, or forget the stream with meter.drop_stream('%s').",
 						 stream)));
 	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
 	return owner;
 }
 
-/* Is there such a stream in the catalog, and is it worked on? */
+/* Look up whether a stream is in the catalog, and whether it is worked on. */
 void
 meter_look_up_stream(const char *stream, bool *exists, bool *active)
 {
@@ -58,7 +58,7 @@ meter_look_up_stream(const char *stream, bool *exists, bool *active)
 	meter_session_end(&session);
 }
 
-/* Is a stream worked on? */
+/* Tell whether a stream is worked on. */
 bool
 meter_stream_is_active(const char *stream)
 {
@@ -70,8 +70,9 @@ meter_stream_is_active(const char *stream)
 }
 
 /*
- * Lock a stream: one at a time changes it, or which meters it has.  The
- * first of all locks, in a session of the extension's owner.
+ * Lock a stream: one transaction at a time changes a stream, or which meters
+ * it has.  This is the first of all locks.  In a session of the extension's
+ * owner.
  */
 void
 meter_lock_stream(const char *stream)
@@ -83,7 +84,10 @@ meter_lock_stream(const char *stream)
 						 SPI_OK_SELECT, 1, types, values, NULL);
 }
 
-/* The active streams, of all owners or of those whom the caller is a member of. */
+/*
+ * List the active streams, all of them or those whose owner the caller is a
+ * member of.
+ */
 List *
 meter_active_streams(bool own)
 {
@@ -120,13 +124,13 @@ meter_not_active(const char *stream)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("stream \"%s\" is not active", stream),
-			 errhint("After a restore, meter.resume('%s') checks it and takes it up again.",
+			 errhint("After a restore, meter.resume('%s') checks the stream and makes it active again.",
 					 stream)));
 }
 
 /*
- * The caller must be a member of the stream's owner, as for any DDL.  A
- * stream whose schema is gone may be touched by superusers only.
+ * Check that the caller is a member of the stream's owner, as for any DDL.
+ * Only superusers may change a stream whose schema is gone.
  */
 void
 meter_check_stream_permission(const char *stream)
@@ -140,7 +144,7 @@ meter_check_stream_permission(const char *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" does not exist", stream),
-				 errhint("meter.create_stream('%s') makes it.", stream)));
+				 errhint("meter.create_stream('%s') makes the stream.", stream)));
 	schema = get_namespace_oid(stream, true);
 	if (OidIsValid(schema) ? !meter_schema_ownercheck(schema, GetUserId()) :
 		!superuser())
@@ -149,7 +153,7 @@ meter_check_stream_permission(const char *stream)
 				 errmsg("must be owner of stream \"%s\"", stream)));
 }
 
-/* The columns that a stream has, as VALUES (table, column, type). */
+/* Return the columns that a stream has, as VALUES (table, column, type). */
 static char *
 shape_values(void)
 {
@@ -164,7 +168,7 @@ shape_values(void)
 	return values.data;
 }
 
-/* The guards that it has, as VALUES (table, trigger). */
+/* Return the guards that a stream has, as VALUES (table, trigger). */
 static char *
 guard_values(void)
 {
@@ -180,10 +184,9 @@ guard_values(void)
 }
 
 /*
- * Check what the engine relies upon, each time: all tables of the stream are
- * there and belong to the schema's owner, and none has a deferrable trigger,
- * which would run later, outside of what holds the owner's code in.  Within
- * a session.
+ * Check what the engine relies upon: all tables of the stream are there and
+ * belong to the schema's owner, and none has a deferrable trigger, which would
+ * run after the session that confines the owner's code.  Within a session.
  */
 void
 meter_check_stream(const char *stream)
@@ -239,7 +242,7 @@ meter_check_stream(const char *stream)
 						   meter_result_text(0, 2), meter_result_text(0, 1),
 						   meter_result_text(0, 3), meter_result_text(0, 4))));
 
-	/* a segment that is detached would look as if its events never were */
+	/* without a detached segment, its events would seem never to have been */
 	meter_execute_params(
 						 psprintf("SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
 								  "JOIN pg_class p ON p.relname = l.log "
@@ -253,12 +256,15 @@ meter_check_stream(const char *stream)
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("log \"%s.%s\" is not whole: a segment is missing",
+				 errmsg("log \"%s.%s\" is incomplete: a segment is missing",
 						stream, meter_result_text(0, 1)),
-				 errhint("Attach it again with ALTER TABLE ... ATTACH PARTITION.")));
+				 errhint("Attach the segment again with ALTER TABLE ... ATTACH PARTITION.")));
 }
 
-/* The guards must be there and on, before anything relies on them again. */
+/*
+ * Check that the guards of a stream are there and enabled, before anything
+ * relies on them again.
+ */
 void
 meter_check_guards(const char *stream)
 {
@@ -288,5 +294,5 @@ meter_check_guards(const char *stream)
 				 errmsg("trigger \"%s\" of table \"%s.%s\" is missing or disabled",
 						meter_result_text(0, 2), stream,
 						meter_result_text(0, 1)),
-				 errhint("Restore it from the dump, or enable it with ALTER TABLE ... ENABLE TRIGGER.")));
+				 errhint("Restore the trigger from the dump, or enable it with ALTER TABLE ... ENABLE TRIGGER.")));
 }

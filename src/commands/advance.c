@@ -19,14 +19,17 @@
 #include "engine/step_state.h"
 #include "pg/meter_compat.h"
 
-/* The meters that are worked on. */
+/* List the meters that are worked on. */
 List *
 meter_active_meters(void)
 {
 	return meter_list_meters(NULL, NULL, true);
 }
 
-/* The stream or the meter asked for must be there, active, and the caller's. */
+/*
+ * List the meters to advance.  The stream or the meter asked for must be
+ * there, active, and the caller's.
+ */
 static List *
 meters_asked_for(char *stream, char *meter)
 {
@@ -45,7 +48,7 @@ meters_asked_for(char *stream, char *meter)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("meter \"%s\" of stream \"%s\" is paused",
 							meter, stream),
-					 errhint("meter.resume('%s', '%s') makes steps of it again.",
+					 errhint("meter.resume('%s', '%s') lets the meter make steps again.",
 							 stream, meter)));
 		if (meter != NULL && refs == NIL)
 			ereport(ERROR,
@@ -55,7 +58,7 @@ meters_asked_for(char *stream, char *meter)
 		return refs;
 	}
 
-	/* of all streams, those that are the caller's */
+	/* without a stream, advance those that are the caller's */
 	foreach(cell, refs)
 	{
 		MeterRef   *ref = lfirst(cell);
@@ -67,11 +70,11 @@ meters_asked_for(char *stream, char *meter)
 	}
 	if (allowed == NIL && refs != NIL)
 		ereport(NOTICE,
-				(errmsg("no meter is advanced: no stream that has one is yours")));
+				(errmsg("no meter is advanced: you own no stream that has one")));
 	return allowed;
 }
 
-/* What advance() has done, and gives out row by row. */
+/* What advance() has done, which it returns row by row. */
 typedef struct Advanced
 {
 	List	   *refs;
@@ -81,8 +84,8 @@ typedef struct Advanced
 PG_FUNCTION_INFO_V1(meter_advance);
 
 /*
- * advance(stream, meter), and advance_step(stream, meter), which tells in a
- * column more if there is more to do: one step of each meter asked for
+ * advance(stream, meter), and advance_step(stream, meter), whose column "more"
+ * tells whether there is more to do: makes one step of each meter asked for
  */
 Datum
 meter_advance(PG_FUNCTION_ARGS)
@@ -118,13 +121,13 @@ meter_advance(PG_FUNCTION_ARGS)
 								 sizeof(MeterStep));
 		call->user_fctx = advanced;
 
-		/* all steps are made now, even if not all rows are asked for */
+		/* make all steps now, even if not all rows are fetched */
 		foreach(cell, asked)
 		{
 			ref = lfirst(cell);
 			meter_step(ref->stream, ref->meter, false, &advanced->steps[i]);
 			if (advanced->steps[i].skipped)
-				continue;		/* dropped meanwhile */
+				continue;		/* the meter was dropped meanwhile */
 			advanced->refs = lappend(advanced->refs, ref);
 			i++;
 		}

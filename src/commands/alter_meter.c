@@ -1,11 +1,11 @@
 /*
  * alter_meter.c
- *	  meter.alter_meter(): what is operational of a meter changes.
+ *	  meter.alter_meter(): changes of what is operational of a meter.
  *
- * What was settled, held or released stays.  A smaller max_lateness must not
- * hold rows that a recompute has counted already, since it counts rows beyond
- * the position.  So the step after it holds nothing, as one whose position
- * was lost.
+ * What was settled, held or released stays as it is.  A smaller max_lateness
+ * must not hold rows that a recompute has counted already, since a recompute
+ * counts rows beyond the position.  So the next step holds nothing, like the
+ * step of a meter whose position was lost.
  */
 #include "postgres.h"
 
@@ -36,38 +36,38 @@ enum
 	NARGS
 };
 
-/* A max_lateness must not ask for what the log has forgotten. */
+/* Check that a max_lateness does not reach behind the retention boundary. */
 static void
 check_max_lateness(const MeterDefinition *definition,
 				   const MeterProgress *progress, bool limited, int64 usec)
 {
-	if (TIMESTAMP_IS_NOBEGIN(definition->floor) || !progress->has_watermark ||
+	if (TIMESTAMP_IS_NOBEGIN(definition->boundary) || !progress->has_watermark ||
 		(limited &&
-		 meter_later_by(progress->watermark, -usec) >= definition->floor))
+		 meter_later_by(progress->watermark, -usec) >= definition->boundary))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("max_lateness reaches behind the retention boundary of meter \"%s\"",
+			 errmsg("\"max_lateness\" reaches behind the retention boundary of meter \"%s\"",
 					definition->name),
 			 errdetail("What the log had before \"%s\" was expired.",
-					   timestamptz_to_str(definition->floor)),
-			 errhint("Rows older than that are held, whatever max_lateness is.")));
+					   timestamptz_to_str(definition->boundary)),
+			 errhint("Rows from before the retention boundary are held, whatever \"max_lateness\" is.")));
 }
 
-/* An until must be a boundary of periods that are not settled. */
+/* Check that a period begins at an until, and that it is not settled yet. */
 static void
 check_until(const MeterDefinition *definition, const MeterProgress *progress,
 			TimestampTz until)
 {
-	meter_check_boundary(definition->grid, until, "until");
+	meter_check_period_begin(definition->grid, until, "until");
 	if (until <= definition->since)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("since must be before until")));
+				 errmsg("\"since\" must be before \"until\"")));
 	if (progress->has_watermark && until < progress->watermark)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("until must not be before the watermark of meter \"%s\"",
+				 errmsg("\"until\" must not be before the watermark of meter \"%s\"",
 						definition->name),
 				 errdetail("Periods up to \"%s\" are settled.",
 						   timestamptz_to_str(progress->watermark))));

@@ -28,7 +28,10 @@
 
 #define MAX_NAME_BYTES	200
 
-/* A column of the measure log that value_from may name, for unique only. */
+/*
+ * Tell whether value_from may name a column of the measure log for the
+ * aggregate unique only.
+ */
 static bool
 is_text_column(const char *name)
 {
@@ -36,7 +39,7 @@ is_text_column(const char *name)
 		strcmp(name, "entity") == 0;
 }
 
-/* What a meter of measures takes its values from. */
+/* Check what a meter of measures takes its values from. */
 static void
 check_measure_value(const char *value_from, MeterAggregate aggregate)
 {
@@ -49,8 +52,8 @@ check_measure_value(const char *value_from, MeterAggregate aggregate)
 	if (aggregate == METER_COUNT && strcmp(value_from, "value") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("value_from means nothing to aggregate count"),
-				 errhint("It counts measures, whatever they say. Leave value_from out, or use unique.")));
+				 errmsg("\"value_from\" means nothing to aggregate count"),
+				 errhint("Aggregate count counts measures, whatever they say. Leave \"value_from\" out, or use aggregate unique.")));
 	if (aggregate == METER_UNIQUE && is_text_column(value_from))
 		return;
 	for (i = 0; i < (int) lengthof(columns); i++)
@@ -60,12 +63,12 @@ check_measure_value(const char *value_from, MeterAggregate aggregate)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("values cannot be taken from \"%s\"", value_from),
 					 aggregate == METER_UNIQUE ?
-					 errhint("value_from is value, source, id, entity or a key of attributes.") :
-					 errhint("value_from is value, or a key of attributes that is a number.")));
+					 errhint("\"value_from\" is value, source, id, entity or a key of attributes.") :
+					 errhint("\"value_from\" is value, or a key of attributes that is a number.")));
 	}
 }
 
-/* What a meter takes its values from: the value, or an attribute. */
+/* Check what a meter takes its values from: the value, or an attribute. */
 static void
 check_value_from(const char *value_from, MeterAggregate aggregate)
 {
@@ -86,11 +89,11 @@ check_value_from(const char *value_from, MeterAggregate aggregate)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("values cannot be taken from \"%s\"", value_from),
-					 errhint("value_from is value, or a key of attributes that is a number.")));
+					 errhint("\"value_from\" is value, or a key of attributes that is a number.")));
 	}
 }
 
-/* Actions in two lists that exclude each other. */
+/* Check that two lists have no action in common. */
 static void
 check_disjoint(char **a, int na, const char *awhat,
 			   char **b, int nb, const char *bwhat)
@@ -107,12 +110,12 @@ check_disjoint(char **a, int na, const char *awhat,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("action \"%s\" is in both %s and %s",
 								a[i], awhat, bwhat),
-						 errhint("An action can do one thing only for a meter.")));
+						 errhint("An action has one effect only for a meter.")));
 		}
 	}
 }
 
-/* Actions that the engine keeps for itself. */
+/* Check that a list has no action that the engine keeps for itself. */
 static void
 check_not_reserved(char **actions, int count)
 {
@@ -143,7 +146,7 @@ check_actions(const Datum *values)
 	if (nstarts == 0 || nstops == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must name at least one action",
+				 errmsg("\"%s\" must name at least one action",
 						nstarts == 0 ? "starts" : "stops"),
 				 errhint("For example: starts => '{create,start}', stops => '{delete,stop}'.")));
 	check_disjoint(starts, nstarts, "starts", stops, nstops, "stops");
@@ -154,7 +157,9 @@ check_actions(const Datum *values)
 	check_not_reserved(changes, nchanges);
 }
 
-/* Check the dimensions: columns that say something of usage, or attributes. */
+/*
+ * Check the dimensions: they are columns that describe usage, or attributes.
+ */
 static void
 check_dimensions(Datum dimensions, MeterAggregate aggregate)
 {
@@ -163,7 +168,7 @@ check_dimensions(Datum dimensions, MeterAggregate aggregate)
 		"attributes", "start_time", "end_time"
 	};
 
-	/* these are no columns of events */
+	/* events have no such columns */
 	int			nunusable = (int) lengthof(unusable) -
 	(METER_OF_MEASURES(aggregate) ? 0 : 2);
 	char	  **names;
@@ -193,8 +198,9 @@ check_dimensions(Datum dimensions, MeterAggregate aggregate)
 }
 
 /*
- * Arguments that say how events are paired, rounded and counted mean nothing
- * to a meter of measures, whose quantities are in the measures' own units.
+ * Check that a meter of measures has no arguments that say how events are
+ * paired, rounded and counted: its quantities are in the units of the
+ * measures.
  */
 static void
 check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
@@ -218,36 +224,39 @@ check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
 		strcmp(TextDatumGetCString(values[METER_COLUMN_ROUNDING]), "none") != 0)
 	{
 		what = "rounding";
-		hint = "Quantities are exact. Leave it out, or none.";
+		hint = "Quantities are exact. Leave \"rounding\" out, or none.";
 	}
 	if (meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]),
 							"unit") != METER_MINUTE)
 	{
 		what = "unit";
-		hint = "Quantities are in the unit of the measures. Leave it out.";
+		hint = "Quantities are in the unit of the measures. Leave \"unit\" out.";
 	}
 	if (DatumGetIntervalP(values[METER_COLUMN_INCREMENT])->month != 0 ||
 		meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_INCREMENT]),
 							"increment") != METER_MINUTE)
 	{
 		what = "increment";
-		hint = "Measures are cut to the microsecond. Leave it out.";
+		hint = "Measures are cut to the microsecond. Leave \"increment\" out.";
 	}
 	if (what != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s means nothing to aggregate %s", what,
+				 errmsg("\"%s\" means nothing to aggregate %s", what,
 						meter_aggregate_name(aggregate)),
 				 errhint("%s", hint)));
 
-	/* any period will do */
+	/* any period is a multiple of an increment of a second */
 	values[METER_COLUMN_INCREMENT] = DirectFunctionCall3(interval_in,
 														 CStringGetDatum("1 second"),
 														 ObjectIdGetDatum(InvalidOid),
 														 Int32GetDatum(-1));
 }
 
-/* Check every argument of create_meter(); NULLs that are let be are not here. */
+/*
+ * Check every argument of create_meter().  Arguments that may be NULL, and
+ * are, are left out.
+ */
 static void
 check_definition(Datum *values, char *nulls)
 {
@@ -262,13 +271,13 @@ check_definition(Datum *values, char *nulls)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid meter name: \"%s\"",
 						TextDatumGetCString(values[METER_COLUMN_NAME])),
-				 errdetail("It must have 1 to %d bytes.", MAX_NAME_BYTES)));
+				 errdetail("A name has 1 to %d bytes.", MAX_NAME_BYTES)));
 	if (nulls[METER_COLUMN_ENTITY] == ' ' &&
 		TextDatumGetCString(values[METER_COLUMN_ENTITY])[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("entity must not be empty"),
-				 errhint("Leave it out, or null, for all entities.")));
+				 errmsg("\"entity\" must not be empty"),
+				 errhint("Leave \"entity\" out, or null, for all entities.")));
 	aggregate = meter_parse_aggregate(TextDatumGetCString(values[METER_COLUMN_AGGREGATE]));
 	(void) meter_parse_clock(TextDatumGetCString(values[METER_COLUMN_CLOCK]));
 	check_value_from(TextDatumGetCString(values[METER_COLUMN_VALUE_FROM]), aggregate);
@@ -295,31 +304,34 @@ check_definition(Datum *values, char *nulls)
 	if (unit <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unit must be positive")));
+				 errmsg("\"unit\" must be positive")));
 	(void) meter_interval_not_negative(values[METER_COLUMN_LATENESS], "lateness");
 	if (nulls[METER_COLUMN_MAX_LATENESS] == ' ')
 		(void) meter_interval_not_negative(values[METER_COLUMN_MAX_LATENESS], "max_lateness");
 
 	if (nulls[METER_COLUMN_SINCE] == ' ')
-		meter_check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_SINCE]), "since");
+		meter_check_period_begin(&grid, DatumGetTimestampTz(values[METER_COLUMN_SINCE]), "since");
 	if (nulls[METER_COLUMN_UNTIL] == ' ')
-		meter_check_boundary(&grid, DatumGetTimestampTz(values[METER_COLUMN_UNTIL]), "until");
+		meter_check_period_begin(&grid, DatumGetTimestampTz(values[METER_COLUMN_UNTIL]), "until");
 	if (nulls[METER_COLUMN_SINCE] == ' ' && nulls[METER_COLUMN_UNTIL] == ' ' &&
 		DatumGetTimestampTz(values[METER_COLUMN_SINCE]) >=
 		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("since must be before until")));
+				 errmsg("\"since\" must be before \"until\"")));
 
 	if (!METER_OF_MEASURES(aggregate) &&
 		!meter_unit_is_finite(unit, rounding == METER_ROUND_NONE ? 1 :
 							  Min(grid.unit, 15 * METER_MINUTE)))
 		ereport(NOTICE,
 				(errmsg("some quantities in this unit have no finite decimal and are rounded at the 12th digit"),
-				 errhint("A unit such as '1 minute' or '1 second' that the increment is a multiple of keeps them exact.")));
+				 errhint("A unit that divides the increment, such as '1 minute' or '1 second', keeps quantities exact.")));
 }
 
-/* Insert the definition, or say that there is one already. */
+/*
+ * Insert a definition.  Returns false if there is a meter of that name
+ * already.
+ */
 static bool
 insert_definition(const char *stream, const char *name, Datum *values,
 				  const char *nulls, bool if_not_exists)
@@ -329,7 +341,11 @@ insert_definition(const char *stream, const char *name, Datum *values,
 	int			i;
 
 	meter_session_begin(&session, meter_extension_owner());
-	/* one at a time makes a meter of this stream: no race for the name */
+
+	/*
+	 * one transaction at a time makes a meter of this stream: no race for the
+	 * name
+	 */
 	meter_lock_stream(stream);
 	if (SPI_processed == 0)
 		ereport(ERROR,
@@ -364,8 +380,8 @@ insert_definition(const char *stream, const char *name, Datum *values,
 }
 
 /*
- * What the ledger has under a meter's name must be in the same unit: numbers
- * of two would add up to nothing.  Within a session.
+ * Check that what the ledger has under a meter's name is in the same unit:
+ * quantities of two units cannot be added.  Within a session.
  */
 static void
 check_unit(const MeterDefinition *definition)
@@ -406,12 +422,12 @@ check_unit(const MeterDefinition *definition)
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the ledger has usage of meter \"%s\" from before since in other periods",
+				 errmsg("the ledger has usage of meter \"%s\" from before \"since\" in other periods",
 						definition->name),
-				 errhint("A period of it may reach beyond since. Leave since out, so that all of it is settled anew, or use another name for the meter.")));
+				 errhint("A period of that usage may reach beyond \"since\". Leave \"since\" out, so that all usage is settled anew, or use another name for the meter.")));
 }
 
-/* Remove what a meter keeps there.  Within a session. */
+/* Delete what a meter keeps about measures.  Within a session. */
 static void
 forget_measures(const char *stream, const char *meter)
 {
@@ -425,7 +441,7 @@ forget_measures(const char *stream, const char *meter)
 					  SPI_OK_DELETE);
 }
 
-/* Let a new meter begin at its since, or where the log does. */
+/* Let a new meter begin at its since, or where the log begins. */
 static void
 begin_progress(const MeterDefinition *definition)
 {
@@ -442,7 +458,7 @@ begin_progress(const MeterDefinition *definition)
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
 	check_unit(definition);
-	/* what a meter of that name has left */
+	/* delete what a meter of that name has left */
 	meter_execute(psprintf("DELETE FROM %s._resource_state WHERE meter = %s",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
@@ -457,12 +473,12 @@ begin_progress(const MeterDefinition *definition)
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
 	if (METER_OF_MEASURES(definition->aggregate))
-		meter_check_events_are_whole(definition);
-	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+		meter_check_events_are_complete(definition);
+	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 	{
 		if (!METER_OF_MEASURES(definition->aggregate))
-			meter_begin_at_floor(definition);
-		begin = Max(begin, definition->floor);
+			meter_begin_at_boundary(definition);
+		begin = Max(begin, definition->boundary);
 	}
 	else if (TIMESTAMP_IS_NOBEGIN(begin))
 	{
@@ -475,14 +491,14 @@ begin_progress(const MeterDefinition *definition)
 	meter_session_end(&session);
 	meter_note_ledger(definition->stream, definition->name);
 	if (TIMESTAMP_IS_NOBEGIN(begin))
-		return;					/* with the first event, then */
+		return;					/* the meter begins with the first event */
 
 	if (TIMESTAMP_IS_NOBEGIN(definition->since))
 		ereport(NOTICE,
 				(errmsg("meter \"%s\" starts at %s, %s", definition->name,
 						timestamptz_to_str(begin),
-						!TIMESTAMP_IS_NOBEGIN(definition->floor) ?
-						"where the log's floor is" :
+						!TIMESTAMP_IS_NOBEGIN(definition->boundary) ?
+						"where the log's retention boundary is" :
 						METER_OF_MEASURES(definition->aggregate) ?
 						"the period of the earliest measure" :
 						"the period of the earliest event")));
@@ -530,7 +546,7 @@ meter_create_meter(PG_FUNCTION_ARGS)
 		else if (PG_ARGISNULL(i) && names[i] != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not be null", names[i])));
+					 errmsg("\"%s\" must not be null", names[i])));
 	}
 
 	meter_check_stream_permission(stream);
@@ -561,7 +577,11 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	meter_check_stream_permission(stream);
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(name);
-	/* one at a time changes which meters there are, and so the views */
+
+	/*
+	 * one transaction at a time changes which meters there are, and so the
+	 * views
+	 */
 	meter_session_begin(&session, meter_extension_owner());
 	meter_lock_stream(stream);
 	meter_session_end(&session);

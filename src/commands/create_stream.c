@@ -26,7 +26,7 @@
 #include "pg/spi.h"
 #include "pg/wake.h"
 
-/* A name that can be a stream's. */
+/* Check that a name can be that of a stream. */
 static void
 check_name(const char *stream)
 {
@@ -34,7 +34,7 @@ check_name(const char *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid stream name: \"%s\"", stream),
-				 errdetail("It must have 1 to %d bytes.", NAMEDATALEN - 1)));
+				 errdetail("A name has 1 to %d bytes.", NAMEDATALEN - 1)));
 	if (strcmp(stream, "meter") == 0 || strcmp(stream, "meter_internal") == 0 ||
 		strncmp(stream, "pg_", 3) == 0 ||
 		strcmp(stream, "information_schema") == 0)
@@ -73,7 +73,10 @@ create_table(const char *schema, const char *table, const char *options)
 	meter_execute(sql.data, SPI_OK_UTILITY);
 }
 
-/* The functions of the guards outlive the extension, as all of a stream. */
+/*
+ * The functions of the guards.  They outlive the extension, as the whole
+ * stream does.
+ */
 static const char *const guard_functions[] = {
 	"CREATE FUNCTION %1$s.guard_log() RETURNS trigger "
 	"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
@@ -93,7 +96,7 @@ static const char *const guard_functions[] = {
 	"END$guard$"
 };
 
-/* What stands on the tables: indexes, views and a way to store. */
+/* What stands on the tables: indexes, views and settings of storage. */
 static const char *const upon_tables[] = {
 	"CREATE VIEW %1$s.usage_total AS "
 	"SELECT meter, account, resource, dimensions, period_start, "
@@ -115,7 +118,7 @@ static const char *const upon_tables[] = {
 	"FROM %1$s.snapshot"
 };
 
-/* Run each of these for a stream. */
+/* Run each of these statements for a stream. */
 static void
 execute_all(const char *schema, const char *const *statements, int count)
 {
@@ -125,7 +128,7 @@ execute_all(const char *schema, const char *const *statements, int count)
 		meter_execute(psprintf(statements[i], schema), SPI_OK_UTILITY);
 }
 
-/* Is a table a log? */
+/* Tell whether a table is a log. */
 static bool
 is_log(const char *table)
 {
@@ -140,8 +143,8 @@ is_log(const char *table)
 }
 
 /*
- * Make all tables of a stream in a schema that is empty.  A log is made with
- * its first segments: the parent gives out arrivals.
+ * Make all tables of a stream in a schema that is empty.  A log gets its first
+ * segments at once, and its parent gives out arrivals.
  */
 static void
 create_tables(const char *stream)
@@ -173,40 +176,40 @@ create_tables(const char *stream)
 	execute_all(schema, upon_tables, lengthof(upon_tables));
 }
 
-/* What each object of a stream is for, for who looks at it with psql. */
+/* Comment on each object of a stream, for those who look at it with psql. */
 static void
 comment_tables(const char *stream)
 {
 	static const char *const comments[][2] = {
 		{"TABLE %s.event", "event log: what happened to resources, append-only; arrivals are made by the server, segments are partitions"},
 		{"COLUMN %s.event.arrival", "the order in which rows reached the log; made by the server"},
-		{"COLUMN %s.event.source", "who says so; with id it names the row, so that a batch may be sent again"},
-		{"COLUMN %s.event.id", "the source''s name of the event; null: the row is its own"},
-		{"COLUMN %s.event.\"time\"", "when it happened"},
+		{"COLUMN %s.event.source", "the source of the event; source and id name the row, so that a batch may be sent again"},
+		{"COLUMN %s.event.id", "the source''s name of the event; null: the row has no duplicates"},
+		{"COLUMN %s.event.\"time\"", "when the event happened"},
 		{"COLUMN %s.event.account", "who pays; null: as known before"},
 		{"COLUMN %s.event.action", "what happened; a meter says which actions start, stop or change"},
 		{"TABLE %s.measure", "measure log: quantities used by resources between two instants, append-only"},
 		{"TABLE %s.usage", "the ledger: usage rows, append-only; revision 0 is the first usage of a key, later ones are adjustments"},
 		{"COLUMN %s.usage.transaction_id", "computed from what the row is about by meter.transaction_id(): writing it twice is impossible"},
-		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; for meters of measures what they add up to, in their own unit; of an adjustment the difference"},
-		{"COLUMN %s.usage.settlement", "the meter''s running number of the settle that wrote the row; gap-free and in commit order"},
+		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; for meters of measures what the measures add up to, in their own unit; of an adjustment the difference"},
+		{"COLUMN %s.usage.settlement", "the number of the meter''s settlement that wrote the row; gap-free and in commit order"},
 		{"VIEW %s.usage_total", "the ledger summed over revisions"},
-		{"TABLE %s._retention", "by meter, the instant before which its log is not whole any more, and the definition that _retention_state was made by; see meter.expire()"},
-		{"TABLE %s._retention_state", "what was known of each resource at the floor; in place of what the log had before it"},
+		{"TABLE %s._retention", "the retention boundary of each meter, and the definition that _retention_state was made by; see meter.expire()"},
+		{"TABLE %s._retention_state", "what was known of each resource at the retention boundary; replaces what the log had before it"},
 		{"TABLE %s._expired", "segments that meter.expire() dropped: their rows, arrivals and times"},
-		{"TABLE %s.held", "rows that came too late to count for a meter until meter.release() says so"},
+		{"TABLE %s.held", "rows that came too late to count for a meter, until meter.release() lets them count"},
 		{"TABLE %s._voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
 		{"TABLE %s._future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},
-		{"TABLE %s.settlement", "what each settle that wrote usage went by: arrivals after position_before up to position were looked at for late rows, periods from watermark_before up to watermark were settled"},
-		{"TABLE %s._measure_key", "hashes of source and id of the measures that a meter has looked at, by period and block of arrivals: where copies may be; derived, kept by the engine"},
+		{"TABLE %s.settlement", "settlements: what each step that wrote usage had read: arrivals after position_before up to position were read for late rows, periods from watermark_before up to watermark were settled"},
+		{"TABLE %s._measure_key", "hashes of resource, source and id of the measures that a meter has read, by period and block of arrivals: where duplicates may be; derived, kept by the engine"},
 		{"TABLE %s._counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
 		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
 		{"COLUMN %s.rejected.sender", "the session user"},
-		{"COLUMN %s.rejected.raw", "as it came: text, or of protobuf the bytes in hexadecimal"},
+		{"COLUMN %s.rejected.raw", "the input as it came: text, or the bytes of protobuf in hexadecimal"},
 		{"TABLE %s.inventory", "snapshots of what exists, each row a resource that ran at an instant as a source has it; COPY one in, then call meter.reconcile()"},
-		{"COLUMN %s.inventory.since", "since when it has been running; null: not known"},
-		{"COLUMN %s.inventory.meter", "the one meter it runs for; null: all duration and weighted meters over its entity"},
-		{"TABLE %s.snapshot", "the snapshots that were reconciled: when, their rows and a hash of them, how many resources ran, and how many statements of each kind were logged then; pruned: the rows of inventory are gone"},
+		{"COLUMN %s.inventory.since", "since when the resource has been running; null: not known"},
+		{"COLUMN %s.inventory.meter", "the one meter that the resource runs for; null: all duration and weighted meters over its entity"},
+		{"TABLE %s.snapshot", "the snapshots that were reconciled: when, their rows and a hash of them, how many resources ran, and how many observations of each kind were logged then; pruned: the rows of inventory are gone"},
 		{"VIEW %s.source_quality", "how good each source is, snapshot by snapshot: how many resources ran, for how many a start, a stop or a change had been lost, and the part of them that was right"},
 		{"TABLE %s._compared", "the snapshots that each meter has been compared with; derived, kept by the engine"},
 		{"TABLE %s._resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
@@ -221,7 +224,7 @@ comment_tables(const char *stream)
 					  SPI_OK_UTILITY);
 }
 
-/* Write a row of the catalog that says that there is a stream. */
+/* Insert a row for a stream into the catalog. */
 static void
 insert_stream(const char *stream, Datum deduplication_window)
 {
@@ -256,11 +259,11 @@ meter_create_stream(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("deduplication_window must not be null")));
+				 errmsg("\"deduplication_window\" must not be null")));
 	if (meter_interval_usec(PG_GETARG_INTERVAL_P(1), "deduplication_window") < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("deduplication_window must not be negative")));
+				 errmsg("\"deduplication_window\" must not be negative")));
 	meter_look_up_stream(stream, &exists, &active);
 	if (exists && if_not_exists)
 	{
@@ -274,12 +277,12 @@ meter_create_stream(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("stream \"%s\" already exists", stream),
 				 active ? 0 :
-				 errhint("It is not worked on: meter.resume('%s') takes it up again.", stream)));
+				 errhint("The stream is not active: meter.resume('%s') makes it active again.", stream)));
 
 	schema = get_namespace_oid(stream, true);
 	if (OidIsValid(schema))
 	{
-		/* take up again what a dropped extension left */
+		/* take over a stream that a dropped extension left */
 		if (!meter_schema_ownercheck(schema, GetUserId()))
 			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_SCHEMA, stream);
 		meter_session_begin(&session, meter_stream_owner(stream));
@@ -336,7 +339,7 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 	}
 	meter_check_stream_permission(stream);
 
-	/* the catalog first, as whoever settles does: no deadlock */
+	/* lock the catalog first, as a step does: no deadlock */
 	meter_session_begin(&session, meter_extension_owner());
 	meter_lock_stream(stream);
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",

@@ -1,15 +1,16 @@
 /*
  * expire.c
- *	  Forgetting: old segments are dropped, and a floor is left.
+ *	  meter.expire(): drops old segments, and leaves a retention boundary.
  *
- * The floor is the instant before which a log is not whole any more.  What is
- * known of each resource at it is kept in the stream's schema, and takes the
- * place of what the log had before: nothing is computed anew, verified or
- * counted that lies before the floor.  Each meter has its own, where a period
- * of it begins, never later than its watermark less max_lateness, so no bill
- * that can still change lies before it.
+ * The retention boundary is the instant before which a log is incomplete.  What
+ * is known of each resource at it is kept in the stream's schema, and replaces
+ * what the log had before: nothing that lies before the retention boundary is
+ * computed anew, verified or counted.  Each meter has its own, at the begin of
+ * one of its periods, never later than its watermark less max_lateness, so no
+ * bill that can still change lies before it.
  *
- * Whoever moves a floor holds the locks on the stream and on all its meters.
+ * A transaction that moves a retention boundary holds the locks on the stream
+ * and on all its meters.
  */
 #include "postgres.h"
 
@@ -29,7 +30,7 @@
 #include "pg/now.h"
 #include "pg/spi.h"
 
-/* Up to which arrival all meters have looked at a log. */
+/* Return up to which arrival all meters have looked at a log. */
 static int64
 least_position(List *definitions, MeterLog log)
 {
@@ -84,14 +85,17 @@ drop_segment(const char *stream, const MeterSegment *segment)
 	pfree(row);
 }
 
-/* Expire a log, which these meters read: the number of segments dropped. */
+/*
+ * Expire a log, which these meters read.  Returns the number of segments
+ * dropped.
+ */
 static int64
 expire_log(const char *stream, MeterLog log, List *definitions,
 		   TimestampTz before)
 {
 	const char *schema = quote_identifier(stream);
 	const char *log_name = meter_log_names[log];
-	TimestampTz *floors = palloc(list_length(definitions) * sizeof(TimestampTz));
+	TimestampTz *boundaries = palloc(list_length(definitions) * sizeof(TimestampTz));
 	TimestampTz least = DT_NOEND;
 	List	   *segments;
 	ListCell   *cell;
@@ -100,13 +104,17 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 
 	foreach(cell, definitions)
 	{
-		if (!meter_move_floor(lfirst(cell), meter_load_progress(lfirst(cell)),
-							  before, &floors[i]))
+		if (!meter_move_boundary(lfirst(cell), meter_load_progress(lfirst(cell)),
+								 before, &boundaries[i]))
 			return 0;
-		least = Min(least, floors[i]);
+		least = Min(least, boundaries[i]);
 		i++;
 	}
-	/* copies of what is kept may lie a window before the floor */
+
+	/*
+	 * duplicates of what is kept may lie a window before the retention
+	 * boundary
+	 */
 	segments = meter_segments_before(stream, log_name, meter_later_by(least,
 																	  -((MeterDefinition *) linitial(definitions))->deduplication_window),
 									 least_position(definitions, log));
@@ -120,13 +128,16 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 	{
 		MeterDefinition *definition = lfirst(cell);
 
-		/* usage of measures depends on none that end before it */
+		/*
+		 * usage of measures does not depend on those that end before the
+		 * boundary
+		 */
 		if (!METER_OF_MEASURES(definition->aggregate))
 			meter_store_states(definition,
-							   meter_load_progress(definition), floors[i]);
-		meter_store_floor(definition, log_name, floors[i++]);
+							   meter_load_progress(definition), boundaries[i]);
+		meter_store_boundary(definition, log_name, boundaries[i++]);
 	}
-	/* what was kept of meters that are gone misses these segments */
+	/* the states of meters that were dropped miss these segments */
 	meter_execute(psprintf("DELETE FROM %s._retention f WHERE f.log = '%s' AND f.\"time\" < %s",
 						   schema, log_name, meter_timestamp_literal(least)),
 				  SPI_OK_DELETE);
@@ -139,7 +150,10 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 	return list_length(segments);
 }
 
-/* Is there a counter?  It needs the reading before. */
+/*
+ * Tell whether one of these meters is a counter, which needs the reading
+ * before.
+ */
 static bool
 any_counter(List *definitions)
 {
@@ -164,7 +178,7 @@ extern Datum meter_prune_inventory(PG_FUNCTION_ARGS);
 
 PG_FUNCTION_INFO_V1(meter_expire);
 
-/* expire(stream, before): the number of segments that were dropped */
+/* expire(stream, before): returns the number of segments that were dropped */
 Datum
 meter_expire(PG_FUNCTION_ARGS)
 {
@@ -179,12 +193,12 @@ meter_expire(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("before must not be null")));
+				 errmsg("\"before\" must not be null")));
 	before = PG_GETARG_TIMESTAMPTZ(1);
 	if (TIMESTAMP_NOT_FINITE(before))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("before must be finite")));
+				 errmsg("\"before\" must be finite")));
 	meter_check_stream_permission(stream);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
@@ -197,7 +211,7 @@ meter_expire(PG_FUNCTION_ARGS)
 	{
 		if (of_events != NIL)
 			ereport(NOTICE,
-					(errmsg("events are not expired: meter \"%s\" of measures asks all of them who owned what",
+					(errmsg("events are not expired: meter \"%s\" of measures needs all of them to know the owners",
 							((MeterDefinition *) linitial(of_measures))->name)));
 		if (!any_counter(of_measures))
 			dropped = expire_log(stream, METER_LOG_MEASURE, of_measures, before);

@@ -1,10 +1,10 @@
 /*
  * explain.c
- *	  Why is a usage row what it is?
+ *	  meter.explain(): why a usage row is what it is.
  *
- * The resource is computed anew from its events, and each stage shown: what
- * counts, what spans that makes, how they are rounded and cut, and what the
- * ledger has for it.
+ * The resource is computed anew from its events, and each stage is shown: the
+ * events that count, the spans that they make, how these are rounded and cut,
+ * and what the ledger has.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
 #include "engine/measure_views.h"
 #include "pg/spi.h"
 
-/* What the ledger says of the row in question. */
+/* What the ledger says of the usage row in question. */
 typedef struct Row
 {
 	char	   *meter;
@@ -35,7 +35,7 @@ typedef struct Row
 	int64		settlement;
 } Row;
 
-/* Look up the row; an error if there is none. */
+/* Look up the usage row; raises an error if there is none. */
 static void
 find_row(const char *stream, Datum transaction_id, Row *row)
 {
@@ -64,8 +64,9 @@ find_row(const char *stream, Datum transaction_id, Row *row)
 }
 
 /*
- * The resource's timeline up to the end of the period, its runs, their spans
- * as they are and as they are billed, and the total: CTEs after "events".
+ * Append CTEs after "events": the resource's timeline up to the end of the
+ * period, its runs, their spans as they are and as they are billed, and the
+ * total.
  */
 static void
 append_spans(StringInfo sql, const MeterDefinition *definition,
@@ -74,7 +75,7 @@ append_spans(StringInfo sql, const MeterDefinition *definition,
 {
 	appendStringInfo(sql,
 					 ", timeline AS MATERIALIZED (SELECT " METER_TIMELINE("e") " AS timeline FROM events e), "
-	/* spans that touch are one run, told from the next by a number */
+	/* spans that touch are one run; a number tells runs apart */
 					 "runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
 					 "(SELECT s.*, CASE WHEN s.span_begin = lag(s.span_end) OVER (ORDER BY s.span_begin) "
 					 "THEN 0 ELSE 1 END AS gap FROM timeline t, "
@@ -102,7 +103,10 @@ append_spans(StringInfo sql, const MeterDefinition *definition,
 					 quote_literal_cstr(row->dimensions));
 }
 
-/* Rows of the events of what ran in the period, and of the one that names who pays. */
+/*
+ * Append rows for the events of what ran in the period, and for the event that
+ * names the account.
+ */
 static void
 append_event_rows(StringInfo sql, const MeterDefinition *definition,
 				  const char *begin_literal, const char *end_literal)
@@ -113,24 +117,25 @@ append_event_rows(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, v.value, NULL, "
-					 "CASE v.kind WHEN 's' THEN 'starts' WHEN 'p' THEN 'stops' WHEN 'c' THEN 'changes' "
-					 "ELSE meter_internal.statement_text(e.action, e.source, e.\"time\", e.attributes) END || "
-					 "CASE WHEN v.kind IN ('s', 'p') AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
-					 "AND w.kind IN ('s', 'p') AND w.kind <> v.kind) "
-					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN 's' THEN 'stop' ELSE 'start' END) "
-					 "WHEN v.kind = 's' AND %s THEN ', but it was running already' "
-					 "WHEN v.kind = 'p' AND NOT %s THEN ', but it was not running' ELSE '' END, e.arrival "
+					 "CASE v.kind WHEN " METER_SQL_KIND(START) " THEN 'starts' WHEN " METER_SQL_KIND(STOP)
+					 " THEN 'stops' WHEN " METER_SQL_KIND(CHANGE) " THEN 'changes' "
+					 "ELSE meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) END || "
+					 "CASE WHEN " METER_IS_START_OR_STOP("v.kind") " AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
+					 "AND " METER_IS_START_OR_STOP("w.kind") " AND w.kind <> v.kind) "
+					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN " METER_SQL_KIND(START) " THEN 'stop' ELSE 'start' END) "
+					 "WHEN " METER_IS_KIND("v.kind", START) " AND %s THEN ', but it was running already' "
+					 "WHEN " METER_IS_KIND("v.kind", STOP) " AND NOT %s THEN ', but it was not running' ELSE '' END, e.arrival "
 					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
 					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
 					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') "
-	/* what a later snapshot says of the period */
-					 "OR (v.kind IN ('g', 'h') AND v.at >= %s AND "
-					 METER_REACH("v.statement", "v.at", "v.kind = 'g'") " < %s) ",
+	/* observations that are later, and reach back into the period */
+					 "OR (" METER_IS_LOGGED_OBSERVATION("v.kind") " AND v.at >= %s AND "
+					 METER_REACH("v.observation", "v.at", METER_IS_KIND("v.kind", LOGGED_ABSENT)) " < %s) ",
 					 was_open, was_open, quote_identifier(definition->stream), end_literal,
 					 begin_literal, end_literal, end_literal);
 }
 
-/* Rows of the spans as they are, then as they are billed. */
+/* Append rows for the spans as they are, then as they are billed. */
 static void
 append_span_rows(StringInfo sql, const MeterDefinition *definition,
 				 const Row *row)
@@ -203,20 +208,20 @@ meter_explain(PG_FUNCTION_ARGS)
 	watermark = meter_timestamp_literal(progress->has_watermark ?
 										progress->watermark : end);
 	scope.to = watermark;
-	scope.touched = "touched";
+	scope.affected = "affected";
 	scope.sealed = meter_sealed_for(definition, 1);
 	scope.late_from = NULL;
 	scope.voids_from_log = true;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource), ",
+	appendStringInfo(&sql, "WITH affected AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource), ",
 					 quote_literal_cstr(row.resource));
 	if (progress->has_watermark &&
 		meter_may_straddle(definition, progress->watermark))
 	{
 		scope.straddling = "straddling";
 		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
-		meter_append_straddling(&sql, definition, "touched", watermark);
+		meter_append_straddling(&sql, definition, "affected", watermark);
 		appendStringInfoString(&sql, "), ");
 	}
 	meter_append_events(&sql, definition, &scope);
@@ -256,14 +261,14 @@ meter_explain(PG_FUNCTION_ARGS)
 					 quote_literal_cstr(row.account),
 					 quote_literal_cstr(row.dimensions));
 
-	/* what made a settle look at a settled period again */
+	/* the rows that made a step compute a settled period again */
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 6, 'late event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, e.value, NULL, "
 					 "format('arrived after the period was settled up to %%s', s.watermark_before), e.arrival "
 					 "FROM %s.settlement s JOIN %s.event e ON e.arrival > s.position_before "
 					 "AND e.arrival <= s.\"position\" AND e.resource = %s "
-					 "AND (e.\"time\" < s.watermark_before OR e.action = 'void' OR (" METER_IS_STATEMENT("e") " AND "
+					 "AND (e.\"time\" < s.watermark_before OR e.action = 'void' OR (" METER_IS_OBSERVATION("e") " AND "
 					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'") " < s.watermark_before)) "
 					 "WHERE s.meter = %s AND s.settlement = " INT64_FORMAT " AND s.watermark_before >= %s",
 					 quote_identifier(stream), quote_identifier(stream),

@@ -1,15 +1,15 @@
 /*
  * inbox.c
- *	  The doors of a stream for events as values: the view inbox, and the
- *	  functions meter.ingest….
+ *	  The ingestion paths of a stream for events as values: the view inbox,
+ *	  and the functions meter.ingest….
  *
  * An INSTEAD OF row trigger of the view collects rows, and an AFTER statement
- * trigger inserts what is left (intake.c).  Rows are collected for a view and
- * a subtransaction: those that a subtransaction collected go when it is
- * aborted, and none is inserted in a deeper one, whose abort would take it
- * along.  Nothing may get lost in between: a transaction that would commit
- * with rows collected and not inserted, because the statement trigger is
- * missing, fails.
+ * trigger inserts those that are left (intake.c).  Rows are collected for a
+ * view and a subtransaction: when a subtransaction is aborted, the rows that
+ * it collected are dropped, and no rows are inserted in a deeper
+ * subtransaction, whose abort would remove them.  No row may get lost in
+ * between: a transaction fails if it would commit with rows that are collected
+ * and not inserted, because the statement trigger is missing.
  */
 #include "postgres.h"
 
@@ -49,17 +49,17 @@ PG_FUNCTION_INFO_V1(meter_ingest);
 PG_FUNCTION_INFO_V1(meter_ingest_protobuf);
 PG_FUNCTION_INFO_V1(meter_ingest_measures);
 
-/* What was inserted into an inbox, in a subtransaction. */
+/* The rows that one subtransaction inserted into an inbox. */
 typedef struct Collected
 {
 	Oid			view;
 	SubTransactionId subid;
-	bool		busy;			/* it is inserting, and takes no more */
+	bool		busy;			/* rows are being inserted: no more are added */
 	MeterIntake *intake;
 	struct Collected *next;
 } Collected;
 
-/* In TopTransactionContext, as everything in them. */
+/* All rows that are collected.  They live in TopTransactionContext. */
 static Collected *all_collected = NULL;
 
 /* --- the view ----------------------------------------------------------- */
@@ -93,13 +93,13 @@ meter_make_inbox(const char *stream)
 							   psprintf(triggers[i], schema)),
 					  SPI_OK_UTILITY);
 	meter_execute(psprintf("COMMENT ON VIEW %s.inbox IS "
-						   "'a door of the event log: what is inserted here, by INSERT or COPY, as text (JSON, EDN or CloudEvents) or binary (protobuf), is logged as events; always empty'",
+						   "'an ingestion path of the event log: what is inserted here, by INSERT or COPY, as text (JSON, EDN or CloudEvents) or binary (protobuf), is logged as events; always empty'",
 						   schema),
 				  SPI_OK_UTILITY);
 	meter_session_end(&session);
 }
 
-/* The name of the stream whose inbox a relation is. */
+/* Return the name of the stream whose inbox a relation is. */
 static char *
 inbox_stream(Relation view)
 {
@@ -110,11 +110,11 @@ inbox_stream(Relation view)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("view \"%s.%s\" does not belong to the owner of the schema",
 						stream, RelationGetRelationName(view)),
-				 errhint("Give it to the owner of the stream with ALTER VIEW ... OWNER TO.")));
+				 errhint("Give the view to the owner of the stream with ALTER VIEW ... OWNER TO.")));
 	return stream;
 }
 
-/* Is this called as the trigger that it is meant to be? */
+/* Check that a function is called as the trigger that it is meant to be. */
 static TriggerData *
 check_trigger(FunctionCallInfo fcinfo, TriggerEvent timing, bool row,
 			  const char *function)
@@ -134,9 +134,9 @@ check_trigger(FunctionCallInfo fcinfo, TriggerEvent timing, bool row,
 }
 
 /*
- * What was collected for a view in this subtransaction; NULL if nothing.  A
- * trigger of the log may insert into the inbox again while that is inserting:
- * such rows are collected apart.
+ * Return what was collected for a view in this subtransaction, or NULL.  A
+ * trigger of the log may insert into the inbox while rows are inserted into
+ * the log: such rows are collected apart.
  */
 static Collected *
 find_collected(Oid view)
@@ -181,7 +181,7 @@ begin_collecting(Relation view)
 	return collected;
 }
 
-/* Collect a row; those that are diverted do not count as inserted. */
+/* Collect a row.  Rows that are diverted do not count as inserted. */
 Datum
 meter_inbox_collect(PG_FUNCTION_ARGS)
 {
@@ -203,7 +203,9 @@ meter_inbox_collect(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(logged ? trigger->tg_trigtuple : NULL);
 }
 
-/* Take something collected off the list. */
+/*
+ * Take the rows of one subtransaction off the list of all that are collected.
+ */
 static void
 unlink_collected(Collected *collected)
 {
@@ -215,7 +217,7 @@ unlink_collected(Collected *collected)
 	pfree(collected);
 }
 
-/* Insert what is left of a statement's rows. */
+/* Insert what is left of the rows of a statement into the log. */
 Datum
 meter_inbox_store(PG_FUNCTION_ARGS)
 {
@@ -232,7 +234,7 @@ meter_inbox_store(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
-/* What an inbox cannot do. */
+/* Refuse updates and deletes, which an inbox cannot do. */
 Datum
 meter_inbox_refuse(PG_FUNCTION_ARGS)
 {
@@ -244,11 +246,11 @@ meter_inbox_refuse(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot update or delete events in \"%s\"",
 					RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation)),
-			 errdetail("It is a door: what was inserted is in the event log, which is append-only."),
+			 errdetail("The view is an ingestion path: what was inserted is in the event log, which is append-only."),
 			 errhint("To take an event back, send one with the same resource, source and id, and action void.")));
 }
 
-/* Nothing that was collected may be left behind. */
+/* Check that nothing that was collected is left behind. */
 static void
 check_stored(void)
 {
@@ -266,13 +268,15 @@ check_stored(void)
 								   INT64_FORMAT " rows inserted into \"%s.inbox\" were not stored",
 								   (unsigned long) pending, pending,
 								   meter_intake_stream(collected->intake)),
-					 errdetail("Its trigger \"store\" is missing or disabled."),
-					 errhint("meter.resume('%s') makes it again.",
+					 errdetail("Trigger \"store\" of the inbox is missing or disabled."),
+					 errhint("meter.resume('%s') makes the trigger again.",
 							 meter_intake_stream(collected->intake))));
 	}
 }
 
-/* At the end of a transaction. */
+/*
+ * Check at the end of a transaction that all rows were stored, or forget them.
+ */
 static void
 end_transaction(XactEvent event, void *arg pg_attribute_unused())
 {
@@ -292,7 +296,9 @@ end_transaction(XactEvent event, void *arg pg_attribute_unused())
 	}
 }
 
-/* At the end of a subtransaction: its rows go, or become the parent's. */
+/*
+ * Hand the rows of a subtransaction that ends to its parent, or forget them.
+ */
 static void
 end_subtransaction(SubXactEvent event, SubTransactionId subid,
 				   SubTransactionId parent, void *arg pg_attribute_unused())
@@ -317,7 +323,10 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 	}
 }
 
-/* When the library is loaded. */
+/*
+ * Register the callbacks at the end of transactions, while the library is
+ * loaded.
+ */
 void
 meter_inbox_init(void)
 {
@@ -328,8 +337,8 @@ meter_inbox_init(void)
 /* --- functions ---------------------------------------------------------- */
 
 /*
- * Begin to take rows into a stream.  Who may insert into its inbox may use
- * these doors, too.
+ * Begin to take rows into a stream.  Whoever may insert into its inbox may use
+ * the functions, too.
  */
 static MeterIntake *
 begin_intake(const char *stream)
@@ -370,7 +379,7 @@ meter_ingest(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("events must not be null")));
+				 errmsg("\"events\" must not be null")));
 	array = PG_GETARG_ARRAYTYPE_P(1);
 	row = AllocSetContextCreate(CurrentMemoryContext, "meter ingest row",
 								ALLOCSET_DEFAULT_SIZES);
@@ -387,7 +396,7 @@ meter_ingest(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(meter_intake_end(intake));
 }
 
-/* What a message is read into. */
+/* A protobuf batch or stream that is being read. */
 typedef struct Ingest
 {
 	MeterIntake *intake;
@@ -397,7 +406,7 @@ typedef struct Ingest
 	bool		milliseconds;
 } Ingest;
 
-/* Keep a piece that cannot be read, or raise what is wrong with it. */
+/* Divert a piece that cannot be read, or raise what is wrong with it. */
 static void
 reject_piece(Ingest *ingest, size_t begin, size_t end, MeterProtobuf message,
 			 const MeterWireError *error)
@@ -414,7 +423,7 @@ reject_piece(Ingest *ingest, size_t begin, size_t end, MeterProtobuf message,
 						meter_protobuf_reason(message, error));
 }
 
-/* Take a message in. */
+/* Take one message into the log. */
 static void
 ingest_message(Ingest *ingest, MeterProtobuf message,
 			   const MeterWireValue *value)
@@ -460,18 +469,18 @@ begin_ingest(Ingest *ingest, const char *stream, const bytea *value)
 	ingest->milliseconds = false;
 }
 
-/* The bytes that argument n is. */
+/* Return the bytes in argument n. */
 static bytea *
 message_arg(FunctionCallInfo fcinfo, int n, const char *what)
 {
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
+				 errmsg("\"%s\" must not be null", what)));
 	return PG_GETARG_BYTEA_PP(n);
 }
 
-/* A text of a message, in the server's encoding. */
+/* Return a text of a message, in the server's encoding. */
 static Datum
 text_value(const MeterWireValue *value)
 {
@@ -483,7 +492,7 @@ text_value(const MeterWireValue *value)
 /*
  * ingest_protobuf(stream, batch)
  *
- * What is said of all measures may come after them, so it is looked for first.
+ * The source of all measures may come after them, so it is looked for first.
  */
 Datum
 meter_ingest_protobuf(PG_FUNCTION_ARGS)
@@ -521,7 +530,7 @@ meter_ingest_protobuf(PG_FUNCTION_ARGS)
 	}
 	if (step == METER_WIRE_WRONG)
 	{
-		/* whose measures they are, and how many messages, nobody knows */
+		/* neither the source nor the number of messages is known */
 		reject_piece(&ingest, 0, length, METER_USAGE_BATCH, &reader.error);
 		PG_RETURN_INT64(meter_intake_end(ingest.intake));
 	}

@@ -1,6 +1,6 @@
 /*
  * inbox.h
- *	  The doors of a stream for events as values.
+ *	  The ingestion paths of a stream for events as values.
  */
 #ifndef METER_INBOX_H
 #define METER_INBOX_H

@@ -1,4 +1,4 @@
--- Doors for events as values: the view inbox of a stream, and functions.
+-- Ingestion paths for events as values: the view inbox of a stream, and functions.
 
 CREATE FUNCTION meter_internal.inbox_collect()
 RETURNS trigger

@@ -1,8 +1,9 @@
 /*
  * release.c
- *	  Rows that came too late: they count for a meter once a person says so.
+ *	  meter.release(): lets rows that are held count.
  *
- * A row is held when a step meets it (see late.c); here it is let go.
+ * A step holds a row when it meets it too late (see late.c); a person releases
+ * it.
  */
 #include "postgres.h"
 
@@ -25,11 +26,14 @@
 #include "pg/arguments.h"
 #include "pg/spi.h"
 
-/* Rows asked for by arrival must not lie before the floor.  Within a session. */
+/*
+ * Check that no row asked for by its arrival lies before the retention
+ * boundary.  Within a session.
+ */
 static void
 check_release(const MeterDefinition *definition, const char *arrivals)
 {
-	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(definition->floor))
+	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		return;
 	meter_execute(psprintf("SELECT arrival, \"time\" FROM %s.held WHERE meter = %s "
 						   "AND log = '%s' AND arrival = ANY (%s::bigint[]) "
@@ -38,15 +42,15 @@ check_release(const MeterDefinition *definition, const char *arrivals)
 						   quote_literal_cstr(definition->name),
 						   meter_log_names[METER_LOG_OF(definition)],
 						   quote_literal_cstr(arrivals),
-						   meter_timestamp_literal(definition->floor)),
+						   meter_timestamp_literal(definition->boundary)),
 				  SPI_OK_SELECT);
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("arrival %s of \"%s\" cannot count any more: its time lies before the log's floor",
+				 errmsg("arrival %s of \"%s\" cannot count any more: its time lies before the log's retention boundary",
 						meter_result_text(0, 1), meter_result_text(0, 2)),
 				 errdetail("What the log had before %s was expired, and its usage stays as it is.",
-						   timestamptz_to_str(definition->floor))));
+						   timestamptz_to_str(definition->boundary))));
 }
 
 PG_FUNCTION_INFO_V1(meter_release);
@@ -89,25 +93,25 @@ meter_release(PG_FUNCTION_ARGS)
 		appendStringInfo(&sql, " AND arrival = ANY (%s::bigint[])",
 						 quote_literal_cstr(text));
 	}
-	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		appendStringInfo(&sql, " AND (log <> '%s' OR \"time\" >= %s)",
 						 meter_log_names[METER_LOG_OF(definition)],
-						 meter_timestamp_literal(definition->floor));
+						 meter_timestamp_literal(definition->boundary));
 	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
 	meter_execute(sql.data, SPI_OK_SELECT);
 	count = DatumGetInt64(meter_result(0, 1, &isnull));
 	released = meter_result_text(0, 2);
 
 	if (count > 0 && !METER_OF_MEASURES(definition->aggregate))
-		(void) meter_compare_touched(definition, progress,
-									 psprintf("SELECT DISTINCT e.resource FROM %s.event e "
-											  "WHERE e.arrival = ANY (%s::bigint[])",
-											  quote_identifier(stream),
-											  quote_literal_cstr(released)),
-									 psprintf("(SELECT min(e.\"time\") FROM %s.event e "
-											  "WHERE e.arrival = ANY (%s::bigint[]))",
-											  quote_identifier(stream),
-											  quote_literal_cstr(released)));
+		(void) meter_compare_affected(definition, progress,
+									  psprintf("SELECT DISTINCT e.resource FROM %s.event e "
+											   "WHERE e.arrival = ANY (%s::bigint[])",
+											   quote_identifier(stream),
+											   quote_literal_cstr(released)),
+									  psprintf("(SELECT min(e.\"time\") FROM %s.event e "
+											   "WHERE e.arrival = ANY (%s::bigint[]))",
+											   quote_identifier(stream),
+											   quote_literal_cstr(released)));
 	if (count > 0 && progress->has_watermark &&
 		METER_OF_MEASURES(definition->aggregate))
 		written = meter_measure_recompute(definition, progress,

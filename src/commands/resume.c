@@ -1,7 +1,7 @@
 /*
  * resume.c
- *	  meter.resume(): work on a stream again, after a restore, or on a meter;
- *	  meter.pause(): make no steps of a meter.
+ *	  meter.resume(): makes a stream active again after a restore, or resumes
+ *	  a meter; meter.pause(): lets a meter make no steps.
  */
 #include "postgres.h"
 
@@ -23,8 +23,8 @@
 #include "pg/wake.h"
 
 /*
- * Move a log's sequence to or beyond the greatest arrival and every position,
- * so that no row comes to lie behind one.
+ * Move the sequence of a log to the greatest arrival and the greatest position
+ * or beyond, so that no new row lies behind one.
  */
 static void
 advance_sequence(const char *stream, const char *log, int64 position)
@@ -50,7 +50,7 @@ advance_sequence(const char *stream, const char *log, int64 position)
 					  SPI_OK_SELECT);
 }
 
-/* Work on a stream again. */
+/* Make a stream active again. */
 static void
 resume_stream(const char *stream)
 {
@@ -81,7 +81,7 @@ resume_stream(const char *stream)
 	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL WHERE stream = $1",
 						 SPI_OK_UPDATE, 1, types, values, NULL);
 	meter_forget_notes(stream);
-	/* who wrote to which segment is not known any more */
+	/* forget who wrote to which segment: that is of another server */
 	meter_execute_params("UPDATE meter.segment SET note_writers = NULL, note_server = NULL, "
 						 "closed = closed AND sealed_at IS NOT NULL WHERE stream = $1",
 						 SPI_OK_UPDATE, 1, types, values, NULL);
@@ -98,7 +98,7 @@ resume_stream(const char *stream)
 	meter_make_inbox(stream);
 }
 
-/* Make steps of a meter, or none. */
+/* Pause a meter, or resume it. */
 static void
 set_paused(const char *stream, const char *meter, bool paused)
 {
@@ -109,7 +109,7 @@ set_paused(const char *stream, const char *meter, bool paused)
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(meter);
 	values[2] = BoolGetDatum(paused);
-	/* waits for a step that is under way */
+	/* wait for the end of a current step */
 	(void) meter_load(stream, meter, METER_LOCK_WAIT);
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET paused = $3, "

@@ -2,10 +2,10 @@
  * schedule.c
  *	  Jobs of pg_cron for a stream.
  *
- * pg_cron runs a job as whoever made it, in the one database of the server
- * that keeps all jobs unless it is told of another.  So jobs are made as the
- * caller, and only in that database; from elsewhere one is told what to do
- * there.
+ * pg_cron runs a job as the role that made it, in the one database of the
+ * server that keeps all jobs, unless the job names another one.  So jobs are
+ * made as the caller, and only in that database; in other databases an error
+ * tells what to do there.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@
 #include "pg/spi.h"
 #include "pg/worker_slot.h"
 
-/* What is to be done when; NULL: not at all. */
+/* A job of pg_cron; without a schedule the job is to be removed. */
 typedef struct Job
 {
 	char	   *name;
@@ -39,7 +39,7 @@ typedef struct Job
 
 #define NJOBS 3
 
-/* The names of a stream's jobs, which tell them from all others. */
+/* Name the jobs of a stream; the names tell them from all others. */
 static void
 name_jobs(const char *stream, Job *jobs)
 {
@@ -48,7 +48,7 @@ name_jobs(const char *stream, Job *jobs)
 	jobs[2].name = psprintf("meter expire %s", stream);
 }
 
-/* The names as a list of literals. */
+/* Return the names of jobs as a list of literals. */
 static char *
 job_names(const Job *jobs)
 {
@@ -57,7 +57,7 @@ job_names(const Job *jobs)
 					quote_literal_cstr(jobs[2].name));
 }
 
-/* Does the server preload pg_cron? */
+/* Tell whether the server preloads pg_cron. */
 static bool
 cron_is_loaded(void)
 {
@@ -82,8 +82,9 @@ cron_is_loaded(void)
 }
 
 /*
- * What to do in the database that has the jobs, for the hint.  It may have a
- * stream of the same name, and jobs are known by theirs.
+ * Return statements for the hint, to run in the database that has pg_cron's
+ * jobs.  That database may have a stream of the same name, and jobs are known
+ * by their names.
  */
 static char *
 statements_elsewhere(const Job *jobs, const char *database)
@@ -104,7 +105,9 @@ statements_elsewhere(const Job *jobs, const char *database)
 	return text.data;
 }
 
-/* pg_cron must be there, with its jobs in this database, for the caller. */
+/*
+ * Check that pg_cron is there, with its jobs in this database, for the caller.
+ */
 static void
 check_cron(const Job *jobs)
 {
@@ -115,7 +118,7 @@ check_cron(const Job *jobs)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("pg_cron is not preloaded"),
-				 errhint("Add it to \"shared_preload_libraries\", restart the server, and CREATE EXTENSION pg_cron. To advance alone there is no need of it: meter's own worker does that where meter is preloaded.")));
+				 errhint("Add pg_cron to \"shared_preload_libraries\", restart the server, and CREATE EXTENSION pg_cron. Only to advance, pg_cron is not needed: meter's own worker does that where meter is preloaded.")));
 	there = GetConfigOption("cron.database_name", true, false);
 	if (there != NULL && strcmp(there, here) != 0)
 	{
@@ -125,7 +128,7 @@ check_cron(const Job *jobs)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("pg_cron keeps its jobs in database \"%s\", not in \"%s\"",
 						there, here),
-				 statements[0] == '\0' ? errhint("Remove them there, with cron.unschedule().") :
+				 statements[0] == '\0' ? errhint("Remove the jobs there, with cron.unschedule().") :
 				 errhint("Set \"cron.database_name\", or make the jobs there:%s",
 						 statements)));
 	}
@@ -145,8 +148,8 @@ check_cron(const Job *jobs)
 }
 
 /*
- * Begin a session as the caller, who sees of all jobs no others than those
- * that row security shows.
+ * Begin a session as the caller, who sees only those jobs that row security
+ * shows.
  */
 static void
 begin_as_caller(MeterSession *session)
@@ -156,29 +159,32 @@ begin_as_caller(MeterSession *session)
 				  SPI_OK_SELECT);
 }
 
-/* Remove the caller's jobs of these that are not wanted; how many. */
+/*
+ * Remove those of these jobs of the caller that have no schedule; returns how
+ * many there were.
+ */
 static uint64
 remove_jobs(const Job *jobs)
 {
-	StringInfoData unwanted;
+	StringInfoData dropped;
 	int			i;
 
-	initStringInfo(&unwanted);
+	initStringInfo(&dropped);
 	for (i = 0; i < NJOBS; i++)
 	{
 		if (jobs[i].schedule == NULL)
-			appendStringInfo(&unwanted, "%s%s", unwanted.len > 0 ? ", " : "",
+			appendStringInfo(&dropped, "%s%s", dropped.len > 0 ? ", " : "",
 							 quote_literal_cstr(jobs[i].name));
 	}
-	if (unwanted.len == 0)
+	if (dropped.len == 0)
 		return 0;
 	meter_execute(psprintf("SELECT cron.unschedule(jobid) FROM cron.job "
 						   "WHERE jobname IN (%s) AND username = current_user",
-						   unwanted.data), SPI_OK_SELECT);
+						   dropped.data), SPI_OK_SELECT);
 	return SPI_processed;
 }
 
-/* An argument that says when to do something. */
+/* Return an argument that says when to do something, or NULL. */
 static const char *
 schedule_arg(FunctionCallInfo fcinfo, int argument)
 {
@@ -217,13 +223,13 @@ meter_schedule(PG_FUNCTION_ARGS)
 											  IntervalPGetDatum(&zero))) <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("retention must be positive, not \"%s\"",
+					 errmsg("\"retention\" must be positive, not \"%s\"",
 							retention)));
 		jobs[2].schedule = schedule_arg(fcinfo, 4);
 		if (jobs[2].schedule == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("expire must not be null where there is a retention")));
+					 errmsg("\"expire\" must not be null where there is a \"retention\"")));
 		jobs[2].command = psprintf("SELECT meter.expire(%s, now() - %s::interval)",
 								   literal, quote_literal_cstr(retention));
 	}

@@ -34,7 +34,7 @@ BEGIN
         RAISE EXCEPTION 'ledger of stream "%" differs from its events in % %', stream, differing,
               CASE differing WHEN 1 THEN 'row' ELSE 'rows' END
             USING ERRCODE = 'data_corrupted', DETAIL = example,
-                  HINT = format('meter.verify(%L) lists them; meter.resettle() writes the difference.', stream);
+                  HINT = format('meter.verify(%L) lists the differences; meter.resettle() writes them.', stream);
     END IF;
 END
 $assert$;

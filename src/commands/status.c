@@ -1,6 +1,6 @@
 /*
  * status.c
- *	  How far a meter is, for the views that show it.
+ *	  How far a meter has come, for the views that show it.
  */
 #include "postgres.h"
 
@@ -30,7 +30,7 @@
 
 PG_FUNCTION_INFO_V1(meter_clock_now);
 
-/* clock_now() */
+/* clock_now(): the time as the engine has it */
 Datum
 meter_clock_now(PG_FUNCTION_ARGS pg_attribute_unused())
 {
@@ -38,10 +38,10 @@ meter_clock_now(PG_FUNCTION_ARGS pg_attribute_unused())
 }
 
 /*
- * Whoever may read current_usage may know up to where it is settled.  In the
- * view this runs as whoever asks, through views of others, too, and a view
- * over the view is where a tenant's rights end: so it is enough to have been
- * let into the schema.
+ * Check that the caller may know up to where usage is settled.  In the view
+ * current_usage this runs as the current user, through views over it, too, and
+ * a view over it is where the rights of a tenant end: so USAGE on the schema
+ * is enough.
  */
 static void
 check_may_know(const char *stream)
@@ -50,7 +50,7 @@ check_may_know(const char *stream)
 	Oid			view;
 
 	if (!OidIsValid(schema))
-		return;					/* there is nothing to know */
+		return;					/* without a stream there is nothing to know */
 	view = get_relname_relid("current_usage", schema);
 	if (meter_schema_aclcheck(schema, GetUserId(), ACL_USAGE) == ACLCHECK_OK ||
 		(OidIsValid(view) &&
@@ -60,7 +60,7 @@ check_may_know(const char *stream)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for the usage of stream \"%s\"",
 					stream),
-			 errhint("Grant USAGE on its schema to who reads its usage through a view of your own.")));
+			 errhint("Grant USAGE on the schema of the stream to roles that read usage through a view of your own.")));
 }
 
 PG_FUNCTION_INFO_V1(meter_live_window);
@@ -81,7 +81,7 @@ meter_live_window(PG_FUNCTION_ARGS)
 
 	check_may_know(stream);
 
-	/* where the query that asks sees the ledger end, not where it is by now */
+	/* the watermark that the query sees, not the one of this moment */
 	meter_one_snapshot(true);
 	PG_TRY();
 	{
@@ -121,7 +121,7 @@ meter_live_window(PG_FUNCTION_ARGS)
 									   &lower, &upper));
 }
 
-/* What is to be counted for a meter, and the count. */
+/* What to count for a meter, and the count. */
 typedef struct Count
 {
 	const char *stream;
@@ -151,8 +151,8 @@ count_rows(void *arg)
 }
 
 /*
- * Count rows of a stream's table or log for a meter; NULL for who may not
- * read the stream, and where that fails.
+ * Count rows of a stream's table or log for a meter.  Returns NULL to callers
+ * who may not read the stream, and where the count fails.
  */
 static Datum
 count_for_owner(FunctionCallInfo fcinfo,
@@ -178,7 +178,7 @@ count_for_owner(FunctionCallInfo fcinfo,
 	PG_RETURN_NULL();
 }
 
-/* Late rows that have not been looked at. */
+/* Return FROM and WHERE of the late rows that no step has looked at. */
 static char *
 late_rows(const MeterDefinition *definition, const MeterProgress *progress)
 {
@@ -189,7 +189,7 @@ late_rows(const MeterDefinition *definition, const MeterProgress *progress)
 	return meter_late_rows(definition, progress, -1);
 }
 
-/* Rows that are held. */
+/* Return FROM and WHERE of the rows that are held. */
 static char *
 held_rows(const MeterDefinition *definition,
 		  const MeterProgress *progress pg_attribute_unused())

@@ -1,9 +1,10 @@
 /*
  * verify.c
- *	  Does the ledger say what usage should be?  And making it so.
+ *	  meter.verify() and meter.resettle(): compare the ledger with expected
+ *	  usage, and correct it.
  *
- * Both compute usage anew from all events and look at the difference to the
- * ledger: verify shows it, resettle writes it.
+ * Both compute usage anew from all events and take the difference to the
+ * ledger: verify returns it, resettle writes it.
  */
 #include "postgres.h"
 
@@ -33,14 +34,15 @@
 #include "pg/spi.h"
 
 /*
- * The settled periods of a meter that overlap a range (NULL: all), as
- * literals; false if there are none.  The range is of whole periods.
+ * Return the settled periods of a meter that overlap a range (NULL: all), as
+ * literals.  The range is widened to whole periods.  Returns false if there
+ * are none.
  */
 static bool
 settled_window(const MeterDefinition *definition, const MeterProgress *progress, RangeType *during,
 			   TimestampTz *from, TimestampTz *end)
 {
-	*from = Max(definition->since, definition->floor);
+	*from = Max(definition->since, definition->boundary);
 	if (!progress->has_watermark)
 		return false;
 	*end = progress->watermark;
@@ -75,7 +77,7 @@ settled_window(const MeterDefinition *definition, const MeterProgress *progress,
 	return *from < *end;
 }
 
-/* The range in an argument, or NULL for everything. */
+/* Return the range in an argument, or NULL for everything. */
 static RangeType *
 range_arg(FunctionCallInfo fcinfo, int argument)
 {
@@ -83,8 +85,8 @@ range_arg(FunctionCallInfo fcinfo, int argument)
 }
 
 /*
- * The timelines of all resources from their events before the watermark, as
- * a list of CTEs that ends with "timelines".
+ * Append CTEs that end with "timelines": those of all resources from their
+ * events before the watermark.
  */
 static void
 append_timelines(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
@@ -110,12 +112,12 @@ append_timelines(StringInfo sql, const MeterDefinition *definition, const MeterP
 		meter_append_before(sql, definition, scope.to);
 	appendStringInfo(sql,
 					 METER_TIMELINE("e") " AS timeline, "
-					 "min(least(e.at, meter_internal.statement_instant(e.statement, 'since'))) AS earliest, "
+					 "min(least(e.at, meter_internal.observation_instant(e.observation, 'since'))) AS earliest, "
 					 "%s AS begin_at FROM events e GROUP BY e.resource)",
 					 meter_timestamp_literal(from));
 }
 
-/* Show where the ledger of a meter differs. */
+/* Return rows that show where the ledger of a meter differs. */
 static void
 verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
 			 RangeType *during)
@@ -156,7 +158,7 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition, const M
 					 "- %s(x.quantity) FILTER (WHERE x.revisions > 0)%s AS ledger, "
 					 "coalesce(sum(x.quantity) FILTER (WHERE x.revisions = 0), 0) AS expected FROM (",
 					 quote_literal_cstr(definition->name),
-	/* of a first row of 0 that is missing: nothing */
+	/* nothing is due where a first row of 0 is missing */
 					 keeps_zero ? "sum" : "coalesce(sum",
 					 keeps_zero ? "" : ", 0)");
 	if (measures)
@@ -167,7 +169,7 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition, const M
 	appendStringInfo(&sql,
 					 ") x (resource, account, dimensions, period_start, quantity, revisions) "
 					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d "
-	/* late rows that have not been looked at yet are no fault */
+	/* late rows that no step has looked at yet are no fault */
 					 "WHERE NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
 					 keeps_zero ? " OR sum(x.revisions) = 0" : "",
 					 meter_late_rows(definition, progress, -1));
@@ -193,14 +195,15 @@ meter_verify(PG_FUNCTION_ARGS)
 
 	meter_check_stream_permission(stream);
 	meter_return_begin(fcinfo);
-	/* whoever settles meanwhile must not make a difference */
+	/* a step that settles meanwhile must not change the answer */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	meter_one_snapshot(true);
 	PG_TRY();
 	{
 		if (meter != NULL)
-			(void) meter_load(stream, meter, METER_LOCK_NONE);	/* is it there? */
+			(void) meter_load(stream, meter, METER_LOCK_NONE);	/* raises an error if
+																 * there is none */
 		foreach(cell, meter_list_meters(stream, meter, false))
 		{
 			MeterRef   *ref = lfirst(cell);
@@ -259,13 +262,13 @@ meter_resettle(PG_FUNCTION_ARGS)
 			meter_store_settlement(definition, progress, written);
 		PG_RETURN_INT64(written);
 	}
-	/* what may yet have to be held does not count */
+	/* late rows do not count before a step decides which are held */
 	straddling = meter_may_straddle(definition, progress->watermark);
 	append_timelines(&sql, definition, progress, from, meter_late_from(definition, progress),
 					 straddling);
 	appendStringInfoString(&sql, ", states AS (");
 	meter_append_upsert_state(&sql, definition, NULL, straddling);
-	/* nothing is left of what has no event any more */
+	/* delete the states of resources that have no event any more */
 	appendStringInfo(&sql, "), gone AS (DELETE FROM %s._resource_state r WHERE r.meter = %s "
 					 "AND NOT EXISTS (SELECT FROM timelines t WHERE t.resource = r.resource)) ",
 					 quote_identifier(stream), quote_literal_cstr(meter));

@@ -76,7 +76,7 @@ put_attr(uint8 *at, MeterAttr attr)
 	return at;
 }
 
-/* Is the only label the one in which everything is NULL? */
+/* Tell whether the only label is the one in which everything is NULL. */
 static bool
 has_no_labels(const MeterTimeline *timeline)
 {
@@ -94,7 +94,7 @@ has_no_labels(const MeterTimeline *timeline)
 	return true;
 }
 
-/* The greatest scale that divides all times of the spans. */
+/* Return the greatest scale that divides all times of the spans. */
 static int
 find_scale(const MeterTimeline *timeline)
 {
@@ -114,7 +114,7 @@ find_scale(const MeterTimeline *timeline)
 	return scale;
 }
 
-/* No more bytes than this are needed. */
+/* Return an upper bound of the bytes that meter_encode() writes. */
 size_t
 meter_encode_bound(const MeterTimeline *timeline)
 {
@@ -129,7 +129,7 @@ meter_encode_bound(const MeterTimeline *timeline)
 		(size_t) timeline->nspans * 3 * VARINT_MAX;
 }
 
-/* Write a timeline; the number of bytes. */
+/* Write a timeline; returns the number of bytes. */
 size_t
 meter_encode(const MeterTimeline *timeline, uint8 *bytes)
 {
@@ -219,7 +219,7 @@ fail(Reader *reader, const char *problem)
 	}
 }
 
-/* Read an unsigned integer in its shortest form. */
+/* Read an unsigned integer, which must be in its shortest form. */
 static uint64
 get_varint(Reader *reader)
 {
@@ -261,7 +261,7 @@ get_zigzag(Reader *reader)
 	return (int64) (value >> 1) ^ -(int64) (value & 1);
 }
 
-/* Read how many things follow, of which each takes `each` bytes or more. */
+/* Read a count of things, each of which takes `each` bytes or more. */
 static int32
 get_count(Reader *reader, size_t each)
 {
@@ -297,7 +297,7 @@ get_attr(Reader *reader)
 	return attr;
 }
 
-/* Read keys, values and labels through a builder, which finds doubles. */
+/* Read keys, values and labels through a builder, which finds repetitions. */
 static void
 get_labels(Reader *reader, MeterTimelineBuilder *builder, bool labels)
 {
@@ -351,7 +351,7 @@ get_labels(Reader *reader, MeterTimelineBuilder *builder, bool labels)
 		for (j = 0; j < natts; j++)
 			attrs[j] = keys[key * natts + j];
 		attrs[natts] = value == 0 ? METER_NULL_ATTR : values[value - 1];
-		/* what the writer numbers in order of appearance must be so here */
+		/* numbers must be in order of appearance, as the writer has them */
 		if (meter_build_label(builder, attrs) != i ||
 			timeline->labels[i].key != (int32) key ||
 			timeline->labels[i].value != (int32) value - 1)
@@ -385,7 +385,7 @@ get_spans(Reader *reader, MeterTimelineBuilder *builder, uint8 flags)
 		uint64		length;
 		uint64		label = 0;
 
-		/* how far a span goes on is compared without a sign: no overflow */
+		/* lengths are compared unsigned, so nothing overflows */
 		if (i == 0)
 		{
 			begin = get_zigzag(reader);
@@ -429,8 +429,8 @@ get_spans(Reader *reader, MeterTimelineBuilder *builder, uint8 flags)
 }
 
 /*
- * Read a timeline, whose texts stay where they are in `bytes`.  NULL if the
- * bytes are none: then *problem says why and *position where.
+ * Read a timeline, whose texts stay where they are in `bytes`.  Returns NULL
+ * if the bytes are no timeline: then *problem says why and *position where.
  */
 MeterTimeline *
 meter_decode(const uint8 *bytes, size_t length,

@@ -10,7 +10,10 @@
 #include "core/core.h"
 #include "core/decimal.h"
 
-/* Cut what numeric's output has beyond the canonical form; the new length. */
+/*
+ * Cut what the output of numeric has beyond the canonical form; returns the
+ * new length.
+ */
 int
 meter_decimal_trim(char *text, int len)
 {
@@ -33,7 +36,10 @@ meter_decimal_trim(char *text, int len)
 #define MAX_INTEGER_DIGITS	131072
 #define MAX_FRACTION_DIGITS	16383
 
-/* Is this the one spelling of a number that numeric can hold? */
+/*
+ * Tell whether a text is the canonical spelling of a number that numeric can
+ * hold.
+ */
 bool
 meter_decimal_is_canonical(const char *text, int len)
 {
@@ -98,7 +104,7 @@ typedef struct Digits
 {
 	const char *digits;
 	int			whole;			/* before the point */
-	int			fraction;		/* behind it */
+	int			fraction;		/* after the point */
 } Digits;
 
 /* Take a decimal apart. */
@@ -116,7 +122,7 @@ split_digits(const char *text, int len)
 	return result;
 }
 
-/* The digit that counts 10^place. */
+/* Return the digit of a number that counts 10^place. */
 static inline int
 digit_at(const Digits *number, int place)
 {
@@ -129,7 +135,7 @@ digit_at(const Digits *number, int place)
 
 /*
  * Write the sum of two canonical decimals, which takes up to alen + blen + 3
- * bytes; its length.
+ * bytes; returns its length.
  */
 int
 meter_decimal_add(char *sum, const char *a, int alen, const char *b, int blen)
@@ -149,7 +155,7 @@ meter_decimal_add(char *sum, const char *a, int alen, const char *b, int blen)
 
 	if (aneg != bneg)
 	{
-		/* the lesser is taken from the greater */
+		/* subtract the lesser from the greater */
 		sign = -1;
 		if (decimal_cmp_magnitude(a + aneg, alen - aneg,
 								  b + bneg, blen - bneg) < 0)

@@ -20,7 +20,7 @@ is_space(char byte)
 	return byte == ' ' || byte == ',' || (byte >= '\t' && byte <= '\r');
 }
 
-/* Does a word end here? */
+/* Tell whether a byte ends a word. */
 static inline bool
 is_delimiter(char byte)
 {
@@ -29,14 +29,14 @@ is_delimiter(char byte)
 		byte == '{' || byte == '}';
 }
 
-/* The next byte, or a zero byte at the end. */
+/* Return the byte that lies `further` on, or a zero byte at the end. */
 static inline char
 peek(const MeterReader *reader, int further)
 {
 	return reader->end - reader->at > further ? reader->at[further] : '\0';
 }
 
-/* Go past what #_ discards. */
+/* Go past the value that #_ discards. */
 static void
 discard(MeterReader *reader)
 {
@@ -59,7 +59,7 @@ discard(MeterReader *reader)
 	reader->depth--;
 }
 
-/* Go past white space, commas, comments and what is discarded. */
+/* Go past white space, commas, comments and discarded values. */
 void
 meter_edn_skip_space(MeterReader *reader)
 {
@@ -91,7 +91,7 @@ get_word(MeterReader *reader)
 	return meter_attr(from, (int32) (reader->at - from));
 }
 
-/* Read a keyword, its colon being next; its name is the text. */
+/* Read a keyword whose colon is next; its name is the text. */
 static bool
 get_keyword(MeterReader *reader, MeterAttr *text)
 {
@@ -112,7 +112,7 @@ get_keyword(MeterReader *reader, MeterAttr *text)
 	return true;
 }
 
-/* Read a character, its backslash being next. */
+/* Read a character whose backslash is next. */
 static bool
 get_character(MeterReader *reader, MeterAttr *text)
 {
@@ -171,7 +171,7 @@ get_character(MeterReader *reader, MeterAttr *text)
 	return false;
 }
 
-/* Read a number, which N or M may end. */
+/* Read a number, which may end with N or M. */
 static bool
 get_number(MeterReader *reader, MeterMember *member)
 {
@@ -204,7 +204,7 @@ get_number(MeterReader *reader, MeterMember *member)
 	return true;
 }
 
-/* Is this a UUID?  Then in small letters. */
+/* Tell whether a text is a UUID, and write it in small letters. */
 static bool
 get_uuid(MeterAttr text, MeterAttr *uuid)
 {
@@ -235,7 +235,7 @@ get_uuid(MeterAttr text, MeterAttr *uuid)
 	return true;
 }
 
-/* Read what has a tag, its # being next. */
+/* Read a tagged value whose # is next. */
 static bool
 get_tagged(MeterReader *reader, MeterAttr *text)
 {
@@ -351,7 +351,7 @@ get_scalar(MeterReader *reader, MeterMember *member)
 	}
 	else if (byte == '#')
 	{
-		/* a tag of any name: what it is put on is discarded with it */
+		/* discard the value of the tag with it, whatever the tag's name */
 		meter_edn_skip_space(reader);
 		if (!reader->failed && meter_read_enter(reader))
 		{
@@ -388,7 +388,7 @@ get_key(MeterReader *reader, MeterAttr *key)
 	return true;
 }
 
-/* Read a map, its brace being next, and write it. */
+/* Read a map whose brace is next, and write it. */
 static void
 put_map(MeterReader *reader, MeterWriter *writer)
 {
@@ -414,7 +414,7 @@ put_map(MeterReader *reader, MeterWriter *writer)
 		part.from = writer->used;
 		if (reader->discarded > 0)
 		{
-			/* any key will do */
+			/* a discarded map may have any keys */
 			put_value(reader, writer);
 			if (reader->failed || writer->too_long)
 				return;
@@ -453,7 +453,7 @@ put_map(MeterReader *reader, MeterWriter *writer)
 }
 
 /*
- * Read a list, its bracket being next, and write it; a set in the order of
+ * Read a list whose bracket is next, and write it; write a set in the order of
  * its elements.
  */
 static void
@@ -563,8 +563,8 @@ get_value(MeterReader *reader, MeterMember *member)
 }
 
 /*
- * Read a map, its brace being next, member by member.  False if something is
- * wrong with it.
+ * Read a map whose brace is next, member by member.  Returns false if
+ * something is wrong with it.
  */
 bool
 meter_edn_read_map(MeterReader *reader, MeterMembers *members)

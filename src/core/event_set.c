@@ -28,7 +28,7 @@ arena_put(MeterEvents *events, MeterAttr attr)
 	}
 }
 
-/* Does a record in the arena hold these attributes? */
+/* Tell whether a record in the arena holds these attributes. */
 static bool
 record_equals(const MeterEvents *events, uint32 offset, const MeterAttr *attrs)
 {
@@ -47,9 +47,9 @@ record_equals(const MeterEvents *events, uint32 offset, const MeterAttr *attrs)
 }
 
 /*
- * Put natts + 1 attributes (NULL: none is set) into the arena, as a record
- * that is kept once where many in a row say the same.  False if that is more
- * than can be held.
+ * Put natts + 1 attributes (NULL: none is set) into the arena as a record.
+ * Equal attributes in a row share one.  Returns false if that is more than can
+ * be held.
  */
 bool
 meter_events_record(MeterEvents *events, const MeterAttr *attrs,
@@ -96,8 +96,9 @@ meter_events_record(MeterEvents *events, const MeterAttr *attrs,
 }
 
 /*
- * Add an event with its natts + 1 attributes (NULL: none is set).  False if
- * there are more events, or more bytes of attributes, than can be held.
+ * Add an event with its natts + 1 attributes (NULL: none is set).  Returns
+ * false if there are more events, or more bytes of attributes, than can be
+ * held.
  */
 bool
 meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
@@ -131,7 +132,10 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 	return true;
 }
 
-/* The number of a source, from 1, its name kept; 0 if there are too many. */
+/*
+ * Return the number of a source, from 1, and keep its name.  Returns 0 if
+ * there are too many sources.
+ */
 uint16
 meter_events_source(MeterEvents *events, MeterAttr source)
 {
@@ -162,7 +166,10 @@ meter_events_source(MeterEvents *events, MeterAttr source)
 	return (uint16) ++events->nsources;
 }
 
-/* Read the next attribute of a record in the arena; where the one after is. */
+/*
+ * Read the next attribute of a record in the arena; returns where the one
+ * after it begins.
+ */
 const char *
 meter_event_attr(const char *record, MeterAttr *attr)
 {
@@ -185,7 +192,7 @@ meter_attr_cmp(MeterAttr a, MeterAttr b)
 	return a.len == b.len ? 0 : (a.len < b.len ? -1 : 1);
 }
 
-/* The same text, or both NULL? */
+/* Tell whether two attributes are the same text, or both NULL. */
 bool
 meter_attr_equal(MeterAttr a, MeterAttr b)
 {
@@ -230,7 +237,7 @@ meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b)
 	return 0;
 }
 
-/* Does a record name an attribute that is not like these? */
+/* Tell whether a record names an attribute that differs from these. */
 bool
 meter_record_differs(const MeterEvents *events, uint32 record,
 					 const MeterAttr *attrs)
@@ -254,7 +261,7 @@ meter_record_differs(const MeterEvents *events, uint32 record,
 #define SORT_KEY(element)	((element).time)
 #include "core/sort_impl.h"
 
-/* Put events in order of time, once. */
+/* Put events in order of time, unless they are in that order already. */
 void
 meter_events_sort(MeterEvents *events)
 {

@@ -26,9 +26,9 @@ typedef struct MeterEvent
 	uint16		source;			/* see meter_events_source(), or 0 */
 } MeterEvent;
 
-struct MeterStatement;
+struct MeterObservation;
 
-/* So many events, and bytes of attributes, are held at most. */
+/* The most events, bytes of attributes and sources that one set holds. */
 #define METER_MAX_EVENTS	(1 << 25)
 #define METER_MAX_ARENA		(UINT64_C(1) << 28)
 #define METER_MAX_SOURCES	0xffff
@@ -51,9 +51,9 @@ typedef struct MeterEvents
 	int32		nsources;
 	int32		maxsources;
 	MeterAttr  *sources;		/* by number - 1 */
-	int32		nstatements;	/* see observation.h */
-	int32		maxstatements;
-	struct MeterStatement *statements;
+	int32		nobservations;	/* see observation.h */
+	int32		maxobservations;
+	struct MeterObservation *observations;
 } MeterEvents;
 
 extern void meter_events_init(MeterEvents *events, int32 natts);

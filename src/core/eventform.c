@@ -28,7 +28,7 @@ const char *const meter_field_names[METER_NFIELDS] = {
 	"id", "attributes"
 };
 
-/* An event of which nothing is known. */
+/* Make an event of which nothing is known. */
 void
 meter_event_init(MeterUsageEvent *event)
 {
@@ -45,7 +45,7 @@ name_attr(const char *name)
 	return meter_attr(name, (int32) strlen(name));
 }
 
-/* May this be stored as an event?  Attributes are as their makers left them. */
+/* Check that an event may be stored.  Attributes are taken to be canonical. */
 bool
 meter_event_check(const MeterUsageEvent *event, MeterProblem *problem)
 {
@@ -108,7 +108,7 @@ compare_bytes(MeterAttr a, MeterAttr b)
 
 /*
  * Order events: by time, then by their fields in the order of MeterField,
- * texts as bytes, values as numbers, what is left out first.
+ * texts as bytes, values as numbers, absent fields first.
  */
 int
 meter_event_cmp(const MeterUsageEvent *a, const MeterUsageEvent *b)
@@ -156,7 +156,7 @@ is_dash(int i)
 	return i == 8 || i == 13 || i == 18 || i == 23;
 }
 
-/* Is this a UUID as it is canonically written? */
+/* Tell whether a text is a UUID in its canonical spelling. */
 static inline bool
 is_uuid(MeterAttr text)
 {
@@ -206,7 +206,7 @@ unpack_uuid(const uint8 *bytes, char *to)
 	}
 }
 
-/* Bytes that an event takes packed, at most. */
+/* Return an upper bound of the bytes that a packed event takes. */
 size_t
 meter_event_bound(const MeterUsageEvent *event)
 {
@@ -221,7 +221,9 @@ meter_event_bound(const MeterUsageEvent *event)
 	return size;
 }
 
-/* Write an event to no more bytes than its bound; their number. */
+/*
+ * Write an event in at most meter_event_bound() bytes; returns their number.
+ */
 size_t
 meter_event_write(const MeterUsageEvent *event, uint8 *bytes)
 {
@@ -258,7 +260,9 @@ meter_event_write(const MeterUsageEvent *event, uint8 *bytes)
 	return to - bytes;
 }
 
-/* The time of an event that has been found to be one. */
+/*
+ * Return the time of a packed event that meter_event_read() accepted before.
+ */
 int64
 meter_event_read_time(const uint8 *bytes)
 {
@@ -271,8 +275,8 @@ meter_event_read_time(const uint8 *bytes)
 }
 
 /*
- * Read a packed event, of which the texts remain where they are, but for
- * UUIDs.  False if the bytes are no event.
+ * Read a packed event.  Its texts stay where they are, except UUIDs.  Returns
+ * false if the bytes are no event.
  */
 bool
 meter_event_read(const uint8 *bytes, size_t length, MeterUsageEvent *event)

@@ -26,9 +26,9 @@ typedef enum MeterField
 #define METER_UUID_SIZE		36
 
 /*
- * All texts are UTF-8, whatever the server's encoding.  UUIDs of an event
- * that was read from its packed form stand in the struct itself, which is
- * therefore not to be copied.
+ * An event.  All texts are UTF-8, whatever the server's encoding.  The UUIDs
+ * of an event that was read from its packed form stand in the struct itself,
+ * so the struct must not be copied.
  */
 typedef struct MeterUsageEvent
 {

@@ -8,7 +8,7 @@
 #include "core/jsontext.h"
 #include "core/problem.h"
 
-/* The canonical text of an event, terminated by a zero byte. */
+/* Return the canonical text of an event, terminated by a zero byte. */
 char *
 meter_event_to_text(const MeterUsageEvent *event, size_t *length)
 {
@@ -49,7 +49,7 @@ meter_event_to_text(const MeterUsageEvent *event, size_t *length)
 	return writer.text;
 }
 
-/* Where a value of canonical JSON ends. */
+/* Return where a value of canonical JSON ends. */
 static const char *
 skip_value(const char *at, const char *end)
 {
@@ -78,7 +78,10 @@ skip_value(const char *at, const char *end)
 	return Min(at, end);
 }
 
-/* The text that a canonical string, without its quotes, stands for. */
+/*
+ * Return the text that a canonical string stands for, given without its
+ * quotes.
+ */
 static MeterAttr
 read_string(MeterAttr written)
 {
@@ -100,7 +103,7 @@ read_string(MeterAttr written)
 	return meter_attr(writer.text, (int32) writer.used);
 }
 
-/* The next attribute, as it is written; *at is 0 for the first. */
+/* Read the next attribute as it is written; *at is 0 for the first one. */
 static bool
 next_attribute(MeterAttr attributes, int32 *at, MeterAttr *key,
 			   MeterAttr *value)
@@ -125,8 +128,8 @@ next_attribute(MeterAttr attributes, int32 *at, MeterAttr *key,
 }
 
 /*
- * The next attribute: its name, and its value as canonical JSON.  *at is 0
- * for the first; false behind the last.
+ * Read the next attribute: its name, and its value as canonical JSON.  *at is
+ * 0 for the first one.  Returns false behind the last.
  */
 bool
 meter_attributes_next(MeterAttr attributes, int32 *at, MeterAttr *key,
@@ -139,7 +142,7 @@ meter_attributes_next(MeterAttr attributes, int32 *at, MeterAttr *key,
 	return true;
 }
 
-/* The value, as canonical JSON, of the attribute of that name. */
+/* Find an attribute by name; its value is canonical JSON. */
 bool
 meter_attributes_find(MeterAttr attributes, MeterAttr name, MeterAttr *value)
 {
@@ -172,7 +175,7 @@ meter_attributes_find(MeterAttr attributes, MeterAttr name, MeterAttr *value)
 	return false;
 }
 
-/* A value as text: a string without its quotes, NULL for null. */
+/* Return a value as text: a string without its quotes, NULL for null. */
 MeterAttr
 meter_json_text(MeterAttr value)
 {

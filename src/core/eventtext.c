@@ -2,9 +2,9 @@
  * eventtext.c
  *	  Usage events from text: JSON, EDN and CloudEvents.
  *
- * Whatever the syntax, a map is read into its members, and these say what the
- * event is: known keys are its fields, all others its attributes.  In a
- * CloudEvent the members of "data" come first, and the envelope fills in.
+ * In any syntax, a map is read into its members, and these make the event:
+ * known keys are its fields, all others its attributes.  In a CloudEvent the
+ * members of "data" come first, and the envelope adds what they leave out.
  */
 #include "core/core.h"
 #include "core/eventform.h"
@@ -29,7 +29,7 @@ typedef struct Mapping
 	MeterReadMap read_map;
 	MeterUsageEvent *event;
 	MeterWriter attributes;
-	MeterItems	parts;			/* of the attributes */
+	MeterItems	parts;			/* the attributes */
 } Mapping;
 
 static MeterAttr
@@ -38,7 +38,7 @@ name_attr(const char *name)
 	return meter_attr(name, (int32) strlen(name));
 }
 
-/* What does a key stand for? */
+/* Return what a key stands for. */
 static int
 look_up_key(MeterAttr key)
 {
@@ -58,7 +58,7 @@ look_up_key(MeterAttr key)
 
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 	{
-		/* two bytes tell most apart */
+		/* two bytes tell most keys apart */
 		if (key.len >= 2 && key.data[0] == keys[i].name[0] &&
 			key.data[1] == keys[i].name[1] && meter_text_is(key, keys[i].name))
 			return keys[i].meaning;
@@ -68,7 +68,7 @@ look_up_key(MeterAttr key)
 
 /* --- fields ------------------------------------------------------------- */
 
-/* Say that a member's value is not what it should be. */
+/* Report that the value of a member is not what it should be. */
 static bool
 fail_member(Mapping *mapping, const MeterMember *member, const char *problem)
 {
@@ -162,7 +162,7 @@ set_field(Mapping *mapping, int meaning, const MeterMember *member)
 
 /* --- attributes --------------------------------------------------------- */
 
-/* Add an attribute, of that name. */
+/* Add an attribute of a given name. */
 static bool
 add_attribute(Mapping *mapping, MeterAttr name, const MeterMember *member)
 {
@@ -197,7 +197,10 @@ add_attribute(Mapping *mapping, MeterAttr name, const MeterMember *member)
 	return true;
 }
 
-/* Is there an attribute of that name among the first n, which are sorted? */
+/*
+ * Tell whether the first n attributes, which are sorted, have one of that
+ * name.
+ */
 static bool
 has_attribute(const Mapping *mapping, int n, MeterAttr name)
 {
@@ -213,7 +216,7 @@ has_attribute(const Mapping *mapping, int n, MeterAttr name)
 	return found;
 }
 
-/* Add the members of the map of attributes, which are attributes only. */
+/* Add the members of the map "attributes", each of which is an attribute. */
 static bool
 add_attributes(Mapping *mapping, const MeterMembers *members)
 {
@@ -237,7 +240,7 @@ add_attributes(Mapping *mapping, const MeterMembers *members)
 	return true;
 }
 
-/* Put the attributes in order, of which none may be there twice. */
+/* Put the attributes in order; none may be there twice. */
 static bool
 sort_attributes(Mapping *mapping)
 {
@@ -275,7 +278,7 @@ finish_attributes(Mapping *mapping)
 	return true;
 }
 
-/* Read again the map that a member's value is, now member by member. */
+/* Read the map that is the value of a member, member by member. */
 static bool
 read_members(Mapping *mapping, const MeterMember *member,
 			 MeterMembers *members)
@@ -295,7 +298,7 @@ read_members(Mapping *mapping, const MeterMember *member,
 
 /* --- maps to events ----------------------------------------------------- */
 
-/* The event that members say. */
+/* Make an event of the members of a map. */
 static bool
 map_members(Mapping *mapping, const MeterMembers *members)
 {
@@ -346,7 +349,7 @@ map_members(Mapping *mapping, const MeterMembers *members)
 	return true;
 }
 
-/* What a CloudEvent's "data" says. */
+/* Add to an event what the "data" of a CloudEvent says. */
 static bool
 map_data(Mapping *mapping, const MeterMembers *members)
 {
@@ -409,7 +412,7 @@ map_data(Mapping *mapping, const MeterMembers *members)
 	return true;
 }
 
-/* The member of that name, if there is one and it is not null. */
+/* Return the member of that name, or NULL if there is none or it is null. */
 static const MeterMember *
 find_member(const MeterMembers *members, const char *name)
 {
@@ -424,7 +427,7 @@ find_member(const MeterMembers *members, const char *name)
 	return NULL;
 }
 
-/* Say that a key is missing. */
+/* Report that a key is missing. */
 static bool
 fail_missing(Mapping *mapping, const char *name, const char *problem)
 {
@@ -433,7 +436,7 @@ fail_missing(Mapping *mapping, const char *name, const char *problem)
 	return false;
 }
 
-/* The event that a CloudEvent says. */
+/* Make an event of the members of a CloudEvent. */
 static bool
 map_cloud_event(Mapping *mapping, const MeterMembers *members,
 				const MeterMember *specversion)
@@ -442,7 +445,8 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 	MeterUsageEvent *event = mapping->event;
 	const MeterMember *data = find_member(members, "data");
 	MeterMembers inner;
-	int			from_data;		/* attributes, which come first */
+	int			from_data;		/* number of attributes from data, which come
+								 * first */
 	int			i;
 
 	if (specversion->kind != METER_JSON_STRING ||
@@ -478,7 +482,7 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 							   "binary data cannot be read: expected JSON in \"data\"");
 		if (meaning == KEY_ATTRIBUTE)
 		{
-			/* the subject is the resource, unless data says otherwise */
+			/* the subject is the resource, unless data names one */
 			if (meter_text_is(member->key, "subject") &&
 				member->kind != METER_JSON_NULL &&
 				MeterAttrIsNull(event->fields[METER_RESOURCE]) &&
@@ -526,7 +530,7 @@ map_cloud_event(Mapping *mapping, const MeterMembers *members,
 	return true;
 }
 
-/* Begin an event. */
+/* Begin to make an event. */
 static void
 begin_mapping(Mapping *mapping, MeterReader *reader, MeterReadMap read_map,
 			  MeterUsageEvent *event)
@@ -538,7 +542,7 @@ begin_mapping(Mapping *mapping, MeterReader *reader, MeterReadMap read_map,
 	meter_event_init(event);
 }
 
-/* Is this null, true or false? */
+/* Tell whether a word is null, true or false. */
 static bool
 is_json_word(const char *at, const char *end)
 {
@@ -551,8 +555,9 @@ is_json_word(const char *at, const char *end)
 }
 
 /*
- * Is this EDN?  What begins with a comment is, and a map whose first key is
- * no string, or one without a colon behind it, or with a keyword.
+ * Tell whether a text is EDN: it begins with a comment, or with a map whose
+ * first key is not a string, or is not followed by a colon, or is followed by
+ * a keyword.
  */
 static bool
 looks_like_edn(const char *text, size_t length)
@@ -593,7 +598,7 @@ looks_like_edn(const char *text, size_t length)
 		!is_json_word(reader.at + 1, reader.end);
 }
 
-/* Read an event.  False, and what is wrong, if the text is none. */
+/* Read an event.  Returns false and a problem if the text is no event. */
 bool
 meter_event_from_text(const char *text, size_t length,
 					  MeterUsageEvent *event, MeterProblem *problem)
@@ -655,7 +660,10 @@ meter_event_from_text(const char *text, size_t length,
 	return true;
 }
 
-/* Read a JSON map into attributes.  False, and what is wrong, if it is none. */
+/*
+ * Read a JSON map into attributes.  Returns false and a problem if the text is
+ * none.
+ */
 bool
 meter_attributes_from_json(const char *text, size_t length,
 						   MeterAttr *attributes, MeterProblem *problem)
@@ -689,8 +697,9 @@ meter_attributes_from_json(const char *text, size_t length,
 }
 
 /*
- * Make attributes of texts in UTF-8.  False, and what is wrong, if names are
- * twice or not those of attributes; the position is their number.
+ * Make attributes of texts in UTF-8.  Returns false and a problem if a name is
+ * there twice or is not that of an attribute; the position is the attribute's
+ * number.
  */
 bool
 meter_attributes_from_texts(const MeterAttr *keys, const MeterAttr *values,

@@ -14,7 +14,9 @@
 #include "core/core.h"
 #include "core/grid.h"
 
-/* Beyond these days no timestamptz lies; their midnights do not overflow. */
+/*
+ * No timestamptz lies beyond these days, and their midnights do not overflow.
+ */
 #define FIRST_DAY	(-2500000)
 #define LAST_DAY	(106751990)
 
@@ -28,7 +30,7 @@ meter_grid_init(MeterGrid *grid, const MeterZone *zone)
 	grid->zone = zone;
 }
 
-/* Division that rounds down, also below zero. */
+/* Divide and round down, below zero, too. */
 static inline int64
 floor_div(int64 value, int64 by)
 {
@@ -37,7 +39,9 @@ floor_div(int64 value, int64 by)
 	return quotient - (value % by < 0 ? 1 : 0);
 }
 
-/* Number of the day of a date of the proleptic Gregorian calendar. */
+/*
+ * Return the number of the day of a date of the proleptic Gregorian calendar.
+ */
 int32
 meter_day_from_date(int32 year, int32 month, int32 mday)
 {
@@ -50,7 +54,7 @@ meter_day_from_date(int32 year, int32 month, int32 mday)
 	return (int32) (era * 146097 + doe - 719468 - EPOCH_2000);
 }
 
-/* Date of a day. */
+/* Return the date of a day. */
 void
 meter_day_to_date(int32 day, int32 *year, int32 *month, int32 *mday)
 {
@@ -66,7 +70,7 @@ meter_day_to_date(int32 day, int32 *year, int32 *month, int32 *mday)
 	*year = (int32) (yoe + era * 400 + (*month <= 2 ? 1 : 0));
 }
 
-/* First instant of a local day; beyond the last day there is but infinity. */
+/* Return the first instant of a local day, or infinity beyond the last day. */
 static int64
 midnight(const MeterGrid *grid, int32 day)
 {
@@ -117,8 +121,9 @@ find_day(MeterGrid *grid, int64 instant)
 }
 
 /*
- * Begin of the slice of `length` of its day that holds an instant.  A slice
- * of a day is that day, of however many hours.
+ * Return the begin of the slice that holds an instant, where each local day is
+ * cut into slices of `length`.  A slice of a day is that day, of however many
+ * hours.
  */
 static int64
 slice_begin(MeterGrid *grid, int64 instant, int64 length)
@@ -129,7 +134,10 @@ slice_begin(MeterGrid *grid, int64 instant, int64 length)
 	return instant - (instant - grid->day_begin) % length;
 }
 
-/* End of the slice that begins at `begin`, in the day looked at last. */
+/*
+ * Return the end of the slice that begins at `begin`, in the day that
+ * find_day() looked up last.
+ */
 static inline int64
 slice_end(MeterGrid *grid, int64 begin, int64 length)
 {
@@ -138,7 +146,7 @@ slice_end(MeterGrid *grid, int64 begin, int64 length)
 	return Min(begin + length, grid->day_end);
 }
 
-/* Begin of the unit of increment that holds an instant. */
+/* Return the begin of the unit that holds an instant. */
 int64
 meter_grid_unit_floor(MeterGrid *grid, int64 instant)
 {
@@ -147,7 +155,7 @@ meter_grid_unit_floor(MeterGrid *grid, int64 instant)
 	return slice_begin(grid, instant, grid->unit);
 }
 
-/* The least boundary of a unit at or after an instant. */
+/* Return the least boundary of a unit at or after an instant. */
 int64
 meter_grid_unit_ceil(MeterGrid *grid, int64 instant)
 {
@@ -159,7 +167,9 @@ meter_grid_unit_ceil(MeterGrid *grid, int64 instant)
 	return begin == instant ? instant : slice_end(grid, begin, grid->unit);
 }
 
-/* The nearest boundary of a unit; the later of two equally near. */
+/*
+ * Return the nearest boundary of a unit; of two equally near ones the later.
+ */
 int64
 meter_grid_unit_round(MeterGrid *grid, int64 instant)
 {
@@ -173,7 +183,7 @@ meter_grid_unit_round(MeterGrid *grid, int64 instant)
 	return instant - begin < end - instant ? begin : end;
 }
 
-/* First day of the period of days or months that holds a day. */
+/* Return the first day of the period of days or months that holds a day. */
 static int32
 period_first_day(const MeterGrid *grid, int32 day)
 {
@@ -190,7 +200,9 @@ period_first_day(const MeterGrid *grid, int32 day)
 	return meter_day_from_date(year, month, 1);
 }
 
-/* First day of the period after the one that begins with `first`. */
+/*
+ * Return the first day of the period after the one that begins with `first`.
+ */
 static int32
 period_next_day(const MeterGrid *grid, int32 first)
 {
@@ -210,7 +222,7 @@ period_next_day(const MeterGrid *grid, int32 first)
 	return meter_day_from_date(year, month, 1);
 }
 
-/* Begin of the period that holds an instant. */
+/* Return the begin of the period that holds an instant. */
 int64
 meter_grid_period_begin(MeterGrid *grid, int64 instant)
 {
@@ -220,7 +232,10 @@ meter_grid_period_begin(MeterGrid *grid, int64 instant)
 	return midnight(grid, period_first_day(grid, grid->day));
 }
 
-/* End of the period that holds an instant: always later than it. */
+/*
+ * Return the end of the period that holds an instant, always later than the
+ * instant.
+ */
 int64
 meter_grid_period_end(MeterGrid *grid, int64 instant)
 {

@@ -8,10 +8,10 @@
 #include "core/core.h"
 
 /*
- * A time zone, as the grid sees it.  Days are numbered from 2000-01-01 = 0.
- * midnight() is the first instant whose local date is `day` or later, a
- * function that never falls; day_near() is a day at most a few off the one
- * that holds the instant.
+ * A time zone.  Days are numbered from 2000-01-01 = 0.  midnight() returns the
+ * first instant whose local date is `day` or later, and never falls as `day`
+ * rises; day_near() returns a day that is at most a few off the one that holds
+ * the instant.
  */
 typedef struct MeterZone
 {

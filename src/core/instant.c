@@ -2,17 +2,17 @@
  * instant.c
  *	  Instants as text.
  *
- * Written is RFC 3339 in UTC, with as many digits of a second as it takes;
- * years of more than four digits and those before 1, which RFC 3339 does not
- * know, as the server shows them.  Read is the same with any offset.  There
- * is always a zone: what the hour of a clock on a wall means depends on the
- * wall.
+ * Instants are written as RFC 3339 in UTC, with as many digits of a second as
+ * needed; years of more than four digits and years before 1, which RFC 3339
+ * does not know, are written as the server shows them.  The same form is read,
+ * with any offset.  A zone is always needed: a local time means nothing without
+ * it.
  */
 #include "core/core.h"
 #include "core/grid.h"
 #include "core/instant.h"
 
-/* Write an integer of at least so many digits; where it ends. */
+/* Write an integer of at least so many digits; returns where it ends. */
 static char *
 put_digits(char *to, int64 value, int digits)
 {
@@ -31,7 +31,10 @@ put_digits(char *to, int64 value, int digits)
 	return to;
 }
 
-/* Write a finite instant in up to METER_INSTANT_SIZE bytes; their number. */
+/*
+ * Write a finite instant in up to METER_INSTANT_SIZE bytes; returns their
+ * number.
+ */
 int
 meter_instant_write(int64 instant, char *text)
 {
@@ -97,7 +100,7 @@ take(const char **at, const char *end, char byte)
 	return true;
 }
 
-/* The days of a month of the Gregorian calendar. */
+/* Return the number of days of a month of the Gregorian calendar. */
 int64
 meter_days_of_month(int64 year, int64 month)
 {
@@ -110,8 +113,8 @@ meter_days_of_month(int64 year, int64 month)
 }
 
 /*
- * Read the zone: Z, or an offset as RFC 3339 and the server write it.  Its
- * seconds; false if there is none.
+ * Read the zone, which is Z or an offset as RFC 3339 and the server write it,
+ * in seconds.  Returns false if there is none.
  */
 static bool
 get_zone(const char **at, const char *end, int64 *offset)
@@ -140,7 +143,7 @@ get_zone(const char **at, const char *end, int64 *offset)
 	return true;
 }
 
-/* Read an instant.  NULL, or what is wrong with it. */
+/* Read an instant.  Returns NULL, or what is wrong with it. */
 const char *
 meter_instant_parse(const char *text, size_t length, int64 *instant)
 {
@@ -201,7 +204,7 @@ meter_instant_parse(const char *text, size_t length, int64 *instant)
 		hour > 23 || minute > 59 || second > 59)
 		return "there is no such instant";
 
-	/* far beyond what a timestamp can be, near enough not to overflow */
+	/* no timestamp has such a year, and the arithmetic does not overflow */
 	if (year < -4800 || year > 294280)
 		return "the instant is out of range";
 	seconds = meter_day_from_date((int32) year, (int32) month,

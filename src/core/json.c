@@ -2,8 +2,8 @@
  * json.c
  *	  Reading JSON (RFC 8259), into canonical JSON text.
  *
- * No tree is built: the members of one map are given out as they come, what
- * is nested in them as canonical text.
+ * No tree is built: the members of one map are returned one after the other,
+ * and nested values as canonical text.
  */
 #include "core/core.h"
 #include "core/jsontext.h"
@@ -19,7 +19,10 @@ meter_json_skip_space(MeterReader *reader)
 		reader->at++;
 }
 
-/* Go past a byte if it is the next one, white space before it. */
+/*
+ * Go past white space, and past a byte if that is the one; tells whether it
+ * was.
+ */
 static bool
 take(MeterReader *reader, char byte)
 {
@@ -79,7 +82,7 @@ get_word(MeterReader *reader, MeterMember *member)
 	return true;
 }
 
-/* Read a key and the colon behind it. */
+/* Read a key and the colon after it. */
 static bool
 get_key(MeterReader *reader, MeterAttr *key)
 {
@@ -104,7 +107,7 @@ expect_colon(MeterReader *reader)
 	return false;
 }
 
-/* Is there another member, or the end of the map? */
+/* Tell whether another member follows, or the end of the map or list. */
 static bool
 next_part(MeterReader *reader, char closing)
 {
@@ -117,7 +120,7 @@ next_part(MeterReader *reader, char closing)
 	return false;
 }
 
-/* Write a string that was read. */
+/* Write a string that was read before. */
 static void
 put_text(MeterReader *reader, MeterWriter *writer, MeterAttr text)
 {
@@ -132,7 +135,7 @@ put_text(MeterReader *reader, MeterWriter *writer, MeterAttr text)
 		meter_put_string(writer, text.data, text.len);
 }
 
-/* Read a map, its brace being next, and write it. */
+/* Read a map whose brace is next, and write it. */
 static void
 put_map(MeterReader *reader, MeterWriter *writer)
 {
@@ -180,7 +183,7 @@ put_map(MeterReader *reader, MeterWriter *writer)
 	reader->depth--;
 }
 
-/* Read a list, its bracket being next, and write it. */
+/* Read a list whose bracket is next, and write it. */
 static void
 put_list(MeterReader *reader, MeterWriter *writer)
 {
@@ -262,8 +265,8 @@ get_value(MeterReader *reader, MeterMember *member)
 }
 
 /*
- * Read a map, its brace being next, member by member.  False if something is
- * wrong with it.
+ * Read a map whose brace is next, member by member.  Returns false if
+ * something is wrong with it.
  */
 bool
 meter_json_read_map(MeterReader *reader, MeterMembers *members)

@@ -2,9 +2,9 @@
  * jsontext.c
  *	  Canonical JSON text: what its readers and writers share.
  *
- * Canonical is one line without white space; the keys of a map in the order
- * of their bytes as they are written; numbers as canonical decimals; in
- * strings escapes only where there must be.  Equal values are equal bytes.
+ * Canonical text is one line without white space; the keys of a map are in the
+ * order of their bytes as written; numbers are canonical decimals; strings
+ * have escapes only where these are needed.  Equal values are equal bytes.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -64,7 +64,7 @@ meter_put_char(MeterWriter *writer, char byte)
 	writer->text[writer->used++] = byte;
 }
 
-/* A string between quotes, with the escapes it needs. */
+/* Write a string between quotes, with the escapes it needs. */
 void
 meter_put_string(MeterWriter *writer, const char *text, size_t length)
 {
@@ -114,7 +114,7 @@ meter_put_string(MeterWriter *writer, const char *text, size_t length)
 	meter_put_char(writer, '"');
 }
 
-/* A character in UTF-8; false if it is none that a text can have. */
+/* Write a character in UTF-8.  Returns false if no text can have it. */
 bool
 meter_put_code_point(MeterWriter *writer, uint32 code_point)
 {
@@ -147,12 +147,15 @@ meter_put_code_point(MeterWriter *writer, uint32 code_point)
 
 /* --- UTF-8 -------------------------------------------------------------- */
 
-/* Bytes of the character at a place; 0 if there is none in UTF-8. */
+/*
+ * Return the number of bytes of the character at a place; 0 if it is not
+ * UTF-8.
+ */
 size_t
 meter_utf8_length(const char *at, const char *end)
 {
 	uint8		first = (uint8) *at;
-	uint8		least = 0x80;	/* that the second byte is */
+	uint8		least = 0x80;	/* least value of the second byte */
 	uint8		most = 0xbf;
 	size_t		length;
 	size_t		i;
@@ -165,7 +168,7 @@ meter_utf8_length(const char *at, const char *end)
 	if ((size_t) (end - at) < length)
 		return 0;
 	if (first == 0xe0)
-		least = 0xa0;			/* not too long */
+		least = 0xa0;			/* no overlong form */
 	else if (first == 0xed)
 		most = 0x9f;			/* no surrogates */
 	else if (first == 0xf0)
@@ -182,7 +185,7 @@ meter_utf8_length(const char *at, const char *end)
 	return length;
 }
 
-/* Is this UTF-8 without zero bytes? */
+/* Tell whether a text is UTF-8 without zero bytes. */
 bool
 meter_text_is_valid(const char *text, size_t length)
 {
@@ -202,7 +205,10 @@ meter_text_is_valid(const char *text, size_t length)
 
 /* --- problems ----------------------------------------------------------- */
 
-/* Of a text what fits into a reason, cut where a character ends. */
+/*
+ * Return the beginning of a text that fits into a message, cut where a
+ * character ends.
+ */
 MeterAttr
 meter_clip(const char *from, size_t length)
 {
@@ -241,7 +247,9 @@ set_problem(MeterProblem *problem, size_t position, MeterAttr key,
 			  format, args);
 }
 
-/* Say what is wrong at a place of the text; only the first time counts. */
+/*
+ * Report what is wrong at a place of the text; only the first report counts.
+ */
 void
 meter_fail(MeterReader *reader, const char *at, const char *format,...)
 {
@@ -256,7 +264,7 @@ meter_fail(MeterReader *reader, const char *at, const char *format,...)
 	va_end(args);
 }
 
-/* Say what should be at a place, and what is. */
+/* Report what should be at a place, and what is. */
 void
 meter_fail_expected(MeterReader *reader, const char *at,
 					const char *expected)
@@ -270,7 +278,7 @@ meter_fail_expected(MeterReader *reader, const char *at,
 				   expected);
 		return;
 	}
-	/* a word, or what else stands there */
+	/* show a word, or the character that stands there */
 	for (i = 0; i < found.len &&
 		 ((found.data[i] >= 'a' && found.data[i] <= 'z') ||
 		  (found.data[i] >= 'A' && found.data[i] <= 'Z') ||
@@ -287,7 +295,7 @@ meter_fail_expected(MeterReader *reader, const char *at,
 				   (int) i, found.data);
 }
 
-/* Say what is wrong with a number, and show it. */
+/* Report what is wrong with a number, and show it. */
 void
 meter_fail_number(MeterReader *reader, const char *at, size_t length,
 				  const char *problem)
@@ -299,7 +307,7 @@ meter_fail_number(MeterReader *reader, const char *at, size_t length,
 			   (size_t) found.len < length ? "..." : "");
 }
 
-/* Say that something nested is there twice. */
+/* Report that something within a map or set is there twice. */
 void
 meter_fail_twice(MeterReader *reader, const MeterWriter *writer,
 				 const MeterItem *part, const char *where)
@@ -311,7 +319,7 @@ meter_fail_twice(MeterReader *reader, const MeterWriter *writer,
 			   (size_t) key.len < part->key_length ? "..." : "", where);
 }
 
-/* Say what is wrong with a key's value. */
+/* Report what is wrong with the value of a key. */
 void
 meter_fail_key(MeterProblem *problem, size_t position, MeterAttr key,
 			   const char *format,...)
@@ -380,7 +388,10 @@ meter_read_hex(MeterReader *reader, uint32 *code_unit)
 	return true;
 }
 
-/* Read what follows \\u in a string: a character, perhaps as a pair. */
+/*
+ * Read what follows \\u in a string: a character, or one half of a pair and
+ * the other after it.
+ */
 static void
 read_unicode(MeterReader *reader, MeterWriter *writer, const char *from)
 {
@@ -454,9 +465,9 @@ meter_read_escaped(MeterReader *reader, MeterWriter *writer)
 }
 
 /*
- * Read a string, its opening quote being next.  Without escapes the text is
- * where it was read.  With `controls` it may have control characters as they
- * are, but for the byte zero.
+ * Read a string whose opening quote is next.  Without escapes the text is
+ * where it was read.  With `controls` the string may have control characters
+ * as they are, except the zero byte.
  */
 bool
 meter_read_string(MeterReader *reader, MeterAttr *text, bool controls)
@@ -533,7 +544,10 @@ meter_read_string(MeterReader *reader, MeterAttr *text, bool controls)
 	return true;
 }
 
-/* Is no key twice?  Few are compared each with each, many in order. */
+/*
+ * Check that no key is there twice.  Few keys are compared each with each,
+ * many are sorted.
+ */
 bool
 meter_members_unique(MeterReader *reader, const MeterMembers *members)
 {
@@ -599,7 +613,7 @@ meter_members_unique(MeterReader *reader, const MeterMembers *members)
 #define MAX_FRACTION_DIGITS	16383
 
 /*
- * Read a number as JSON writes it into its canonical form.  NULL, or what is
+ * Read a number of JSON into its canonical form.  Returns NULL, or what is
  * wrong with it.
  */
 const char *
@@ -616,7 +630,7 @@ meter_number_parse(const char *text, size_t length, MeterAttr *number,
 	int			nfraction = 0;
 	int			nzeros;
 	int			ndigits;
-	int			point;			/* digits before it */
+	int			point;			/* digits before the point */
 	int			exponent = 0;
 	int			i;
 	char	   *to;
@@ -677,7 +691,7 @@ meter_number_parse(const char *text, size_t length, MeterAttr *number,
 	if (at != end)
 		return form;
 
-	/* all digits are one sequence, of which the point is somewhere */
+	/* take all digits as one sequence with the point somewhere in it */
 #define DIGIT(i) ((i) < nwhole ? whole[i] : fraction[(i) - nwhole])
 	ndigits = nwhole + nfraction;
 	point = nwhole + exponent;
@@ -754,7 +768,7 @@ meter_items_init(MeterItems *parts)
 	parts->parts = parts->few;
 }
 
-/* Order parts by their keys; those of sets are all key. */
+/* Order members by their keys, and elements of sets, which are all key. */
 static int
 compare_parts(const char *text, const MeterItem *a, const MeterItem *b)
 {
@@ -767,7 +781,7 @@ compare_parts(const char *text, const MeterItem *a, const MeterItem *b)
 	return alen < blen ? -1 : alen > blen;
 }
 
-/* Add a part that was written just now. */
+/* Add a member or element that was written just now. */
 void
 meter_items_add(MeterItems *parts, const MeterWriter *writer, MeterItem part)
 {
@@ -790,7 +804,7 @@ meter_items_add(MeterItems *parts, const MeterWriter *writer, MeterItem part)
 	parts->parts[parts->n++] = part;
 }
 
-/* Merge two runs that are sorted. */
+/* Merge two sorted runs of members or elements. */
 static void
 merge_parts(const char *text, const MeterItem *a, int na,
 			const MeterItem *b, int nb, MeterItem *to)
@@ -812,7 +826,7 @@ merge_parts(const char *text, const MeterItem *a, int na,
 	memcpy(to + na, b, nb * sizeof(MeterItem));
 }
 
-/* Is there a part of that key?  They are in order. */
+/* Tell whether the first n items, which are sorted, have one of that key. */
 bool
 meter_items_have(const MeterItems *parts, int n, const MeterWriter *writer,
 				 const char *key, size_t length)
@@ -838,9 +852,9 @@ meter_items_have(const MeterItems *parts, int n, const MeterWriter *writer,
 }
 
 /*
- * Put the parts, which stand one behind the other with a comma in between at
- * the end of what is written, into their order.  NULL, or the latter of two
- * that are the same.
+ * Sort the items, which stand one after the other, separated by commas, at the
+ * end of what is written.  Returns NULL, or the latter of two that are the
+ * same.
  */
 const MeterItem *
 meter_items_sort(MeterItems *parts, MeterWriter *writer)

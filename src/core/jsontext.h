@@ -8,7 +8,7 @@
 #include "core/core.h"
 #include "core/problem.h"
 
-/* No packed event is longer, and so no text in one. */
+/* The longest packed event, and so the longest text in one. */
 #define METER_MAX_EVENT		(16 * 1024 * 1024)
 
 /* A text that grows; too_long once it would be longer than it may be. */
@@ -35,12 +35,12 @@ typedef struct MeterReader
 	const char *end;
 	bool		failed;
 	int			depth;			/* maps and lists around */
-	int			discarded;		/* what is read counts for nothing */
+	int			discarded;		/* depth of #_: what is read is discarded */
 	MeterAttr	key;			/* of the map that is looked at */
 	MeterProblem *problem;
 } MeterReader;
 
-/* Maps and lists in each other. */
+/* How deep maps and lists may be nested. */
 #define METER_MAX_DEPTH		64
 
 extern void meter_reader_init(MeterReader *reader, const char *text,
@@ -69,7 +69,7 @@ typedef enum MeterValueKind
 	METER_JSON_BOOLEAN,
 	METER_JSON_NUMBER,			/* a canonical decimal */
 	METER_JSON_STRING,			/* the text itself, without quotes */
-	METER_JSON_MAP,				/* canonical JSON, as what follows */
+	METER_JSON_MAP,				/* canonical JSON, as for all kinds below */
 	METER_JSON_LIST
 } MeterValueKind;
 
@@ -78,8 +78,8 @@ typedef struct MeterMember
 	MeterAttr	key;
 	MeterAttr	value;
 	MeterValueKind kind;
-	bool		integer;		/* a number written as one */
-	size_t		key_at;			/* where in the text */
+	bool		integer;		/* a number that is written as an integer */
+	size_t		key_at;			/* position in the text */
 	size_t		value_at;
 } MeterMember;
 
@@ -108,7 +108,7 @@ typedef struct MeterItem
 {
 	size_t		from;
 	size_t		to;
-	size_t		key;			/* what it is ordered by, and its length */
+	size_t		key;			/* the key to sort by, and its length */
 	size_t		key_length;
 	const char *at;				/* in the text that is read */
 } MeterItem;
@@ -131,7 +131,7 @@ extern bool meter_items_have(const MeterItems *parts, int n,
 extern const MeterItem *meter_items_sort(MeterItems *parts,
 										 MeterWriter *writer);
 
-/* What the readers of both syntaxes do alike. */
+/* Functions that the readers of both syntaxes share. */
 extern bool meter_read_enter(MeterReader *reader);
 extern bool meter_read_hex(MeterReader *reader, uint32 *code_unit);
 extern void meter_read_escaped(MeterReader *reader, MeterWriter *writer);
@@ -160,7 +160,7 @@ meter_attr_same(MeterAttr a, MeterAttr b)
 	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* What is wrong with a number, or NULL. */
+/* Read a number; returns NULL, or what is wrong with it. */
 extern const char *meter_number_parse(const char *text, size_t length,
 									  MeterAttr *number, bool *integer);
 

@@ -12,8 +12,9 @@
 #include "core/timeline_builder.h"
 
 /*
- * The timeline of a set of events whose values are deltas, which are put in
- * order of time.  NULL if a sum has more digits than a value can have.
+ * Return the timeline of a set of events whose values are deltas, and put the
+ * events in order of time.  Returns NULL if a sum has more digits than a value
+ * can have.
  */
 MeterTimeline *
 meter_levels(MeterEvents *deltas)
@@ -77,7 +78,10 @@ meter_levels(MeterEvents *deltas)
 			new_label = meter_build_label(&builder, attrs);
 			if (timeline->nvalues > nvalues)
 			{
-				/* a new value keeps its digits */
+				/*
+				 * the total is overwritten later, so a new value gets a copy
+				 * of its digits
+				 */
 				char	   *copy = palloc(length);
 
 				memcpy(copy, total, length);

@@ -28,7 +28,10 @@ enum
 	EVENT_FIELDS
 };
 
-/* Which fields of an event those after the time are. */
+/*
+ * The fields of an event that the fields of UsageEvent after the time stand
+ * for.
+ */
 const MeterField meter_event_field_order[METER_NFIELDS] = {
 	METER_RESOURCE, METER_ACTION, METER_SOURCE, METER_ID, METER_ACCOUNT,
 	METER_ENTITY, METER_OFFERING, METER_VALUE, METER_ATTRIBUTES
@@ -44,7 +47,7 @@ enum
 	MEASURE_END
 };
 
-/* Note what is wrong with a field. */
+/* Report what is wrong with a field. */
 static bool
 wrong(MeterWireError *error, const MeterWireMessage *message, int field,
 	  size_t offset, const char *problem)
@@ -55,7 +58,7 @@ wrong(MeterWireError *error, const MeterWireMessage *message, int field,
 	return false;
 }
 
-/* What is wrong with attributes, kept. */
+/* Keep what is wrong with attributes. */
 static const char *
 keep_reason(const char *reason)
 {
@@ -70,7 +73,7 @@ keep_reason(const char *reason)
 
 /*
  * Read a UsageEvent from the bytes of begin up to end.  Texts of the event
- * point into them, or are allocated.
+ * point into these bytes, or are allocated.
  */
 bool
 meter_read_usage_event(const MeterWireMessage *message, const uint8 *bytes,
@@ -132,7 +135,7 @@ meter_read_usage_event(const MeterWireMessage *message, const uint8 *bytes,
 	}
 	if (!meter_event_check(event, &problem))
 	{
-		/* what is left to be wrong: it is too long as a whole */
+		/* all fields are right, so the event is too long as a whole */
 		error->field = NULL;
 		error->subject = "the event";
 		error->problem = "is too long";
@@ -143,8 +146,9 @@ meter_read_usage_event(const MeterWireMessage *message, const uint8 *bytes,
 }
 
 /*
- * An instant of an IPMeasure.  Milliseconds that are taken for seconds lie
- * far in the future; nobody would notice that they are never billed.
+ * Read an instant of an IPMeasure.  Milliseconds that are taken for seconds
+ * lie far in the future, and nobody would notice that they are never billed:
+ * so they are refused.
  */
 static const char *
 read_instant(const MeterWireValue *value, bool milliseconds, int64 *instant)

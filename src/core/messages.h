@@ -12,7 +12,10 @@
 /* The Unix epoch, the other way round: seconds 0 is -METER_UNIX_EPOCH. */
 #define METER_UNIX_EPOCH	INT64_C(946684800000000)
 
-/* Which fields of an event those of UsageEvent are, after the time. */
+/*
+ * The fields of an event that the fields of UsageEvent after the time stand
+ * for.
+ */
 extern const MeterField meter_event_field_order[METER_NFIELDS];
 
 /* Fields of UsageBatch by their order in usage.proto. */

@@ -1,25 +1,28 @@
 /*
  * observation.c
- *	  Statements: what snapshots say of a resource, and what follows.
+ *	  Observations: what snapshots say of a resource, and what follows.
  *
- * A statement holds after the events of its instant, and only while the
- * resource is its source's.  One that agrees changes nothing but what is
- * known: so a lost event that arrives after all wins by making it agree.
+ * An observation takes effect after the events of its instant, and only while
+ * the resource belongs to its source.  One that agrees with the timeline
+ * changes nothing but what is known: so a lost event that arrives after all
+ * wins by making it agree.
  *
- * Statements that might be logged (candidates) take part as if they were.
- * Those that make a difference, to the timeline or to what a logged one makes
- * of it, are told: they are to be logged, with what other snapshots say that
- * bears on them, and without the rest the timeline is the same.
+ * Observations that might be logged (candidates) take part as if they were
+ * logged.  Each one that makes a difference, to the timeline or to what a
+ * logged one makes of it, is marked: it has to be logged, with what other
+ * snapshots say that bears on it.  The timeline is the same without the others.
  */
 #include "core/core.h"
 #include "core/event_set.h"
 #include "core/observation.h"
 #include "core/timeline_builder.h"
 
-/* Order of statements: those of one instant by source, candidates last. */
+/*
+ * Order observations by time; those of one instant by source, candidates last.
+ */
 static int
-statement_cmp(const MeterEvents *events, const MeterStatement *a,
-			  const MeterStatement *b)
+observation_cmp(const MeterEvents *events, const MeterObservation *a,
+				const MeterObservation *b)
 {
 	int			cmp;
 
@@ -34,8 +37,8 @@ statement_cmp(const MeterEvents *events, const MeterStatement *a,
 	}
 	if (a->standing != b->standing)
 		return a->standing < b->standing ? -1 : 1;
-	if (a->held != b->held)
-		return a->held ? 1 : -1;
+	if (a->present != b->present)
+		return a->present ? 1 : -1;
 	if (a->since != b->since)
 		return a->since < b->since ? -1 : 1;
 	if (a->alive != b->alive)
@@ -45,51 +48,54 @@ statement_cmp(const MeterEvents *events, const MeterStatement *a,
 	return meter_record_cmp(events, a->attrs, b->attrs);
 }
 
-/* Add a statement; false if there are too many, as for events. */
+/*
+ * Add an observation.  Returns false if there are too many, as
+ * meter_events_add() does.
+ */
 bool
-meter_statements_add(MeterEvents *events, const MeterStatement *statement,
-					 const MeterAttr *attrs)
+meter_observations_add(MeterEvents *events, const MeterObservation *observation,
+					   const MeterAttr *attrs)
 {
 	uint32		record;
 
 	if (!meter_events_record(events, attrs, &record))
 		return false;
-	if (events->nstatements == events->maxstatements)
+	if (events->nobservations == events->maxobservations)
 	{
-		if (events->maxstatements >= METER_MAX_EVENTS / 4)
+		if (events->maxobservations >= METER_MAX_EVENTS / 4)
 			return false;
-		events->maxstatements = Max(4, events->maxstatements * 2);
-		if (events->statements == NULL)
-			events->statements = palloc(events->maxstatements *
-										sizeof(MeterStatement));
+		events->maxobservations = Max(4, events->maxobservations * 2);
+		if (events->observations == NULL)
+			events->observations = palloc(events->maxobservations *
+										  sizeof(MeterObservation));
 		else
-			events->statements = repalloc(events->statements,
-										  events->maxstatements *
-										  sizeof(MeterStatement));
+			events->observations = repalloc(events->observations,
+											events->maxobservations *
+											sizeof(MeterObservation));
 	}
-	events->statements[events->nstatements] = *statement;
-	events->statements[events->nstatements].attrs = record;
-	events->nstatements++;
+	events->observations[events->nobservations] = *observation;
+	events->observations[events->nobservations].attrs = record;
+	events->nobservations++;
 	return true;
 }
 
-/* Sift the statement at `parent` down the heap of `count`. */
+/* Sift the observation at `parent` down the heap of `count`. */
 static void
 sift_down(MeterEvents *events, int32 parent, int32 count)
 {
-	MeterStatement *heap = events->statements;
+	MeterObservation *heap = events->observations;
 
 	for (;;)
 	{
 		int32		child = 2 * parent + 1;
-		MeterStatement swap;
+		MeterObservation swap;
 
 		if (child >= count)
 			return;
 		if (child + 1 < count &&
-			statement_cmp(events, &heap[child], &heap[child + 1]) < 0)
+			observation_cmp(events, &heap[child], &heap[child + 1]) < 0)
 			child++;
-		if (statement_cmp(events, &heap[parent], &heap[child]) >= 0)
+		if (observation_cmp(events, &heap[parent], &heap[child]) >= 0)
 			return;
 		swap = heap[parent];
 		heap[parent] = heap[child];
@@ -98,33 +104,36 @@ sift_down(MeterEvents *events, int32 parent, int32 count)
 	}
 }
 
-/* Put statements in their order. */
+/* Sort the observations. */
 void
-meter_statements_sort(MeterEvents *events)
+meter_observations_sort(MeterEvents *events)
 {
-	int32		count = events->nstatements;
+	int32		count = events->nobservations;
 	int32		i;
 
 	for (i = count / 2 - 1; i >= 0; i--)
 		sift_down(events, i, count);
 	while (--count > 0)
 	{
-		MeterStatement swap = events->statements[0];
+		MeterObservation swap = events->observations[0];
 
-		events->statements[0] = events->statements[count];
-		events->statements[count] = swap;
+		events->observations[0] = events->observations[count];
+		events->observations[count] = swap;
 		sift_down(events, 0, count);
 	}
 }
 
-/* The run is known to go on at a moment, not before any noted. */
+/*
+ * Note a moment at which the run is known to go on.  A moment that is not
+ * later than the last one noted changes nothing.
+ */
 void
 meter_walk_moment(MeterWalk *walk, int64 time, int32 witness)
 {
 	MeterMoment *last = walk->nmoments == 0 ? NULL :
 	&walk->moments[walk->nmoments - 1];
 
-	if (walk->events->nstatements == 0)
+	if (walk->events->nobservations == 0)
 		return;
 	if (last != NULL && last->time >= time)
 		return;
@@ -140,32 +149,32 @@ meter_walk_moment(MeterWalk *walk, int64 time, int32 witness)
 	walk->nmoments++;
 }
 
-/* Does the resource belong to the source of a statement? */
+/* Tell whether the resource belongs to the source of an observation. */
 static bool
-is_owner(MeterWalk *walk, const MeterStatement *statement)
+is_owner(MeterWalk *walk, const MeterObservation *observation)
 {
-	MeterAttr	source = walk->events->sources[statement->source - 1];
+	MeterAttr	source = walk->events->sources[observation->source - 1];
 
-	/* nothing real has happened to it: it is theirs who name it first */
-	if (MeterAttrIsNull(walk->state.source) && statement->held &&
-		statement->standing != METER_KNOWN)
+	/* no event has given the resource an owner: the first observation does */
+	if (MeterAttrIsNull(walk->state.source) && observation->present &&
+		observation->standing != METER_KNOWN)
 		walk->state.source = source;
 	return meter_attr_equal(walk->state.source, source);
 }
 
-/* What snapshots of before the carried state have shown. */
+/* Take over what snapshots from before the carried state have shown. */
 void
 meter_walk_known(MeterWalk *walk)
 {
 	int32		i;
 
-	for (i = 0; i < walk->events->nstatements; i++)
+	for (i = 0; i < walk->events->nobservations; i++)
 	{
-		MeterStatement *known = &walk->events->statements[i];
+		MeterObservation *known = &walk->events->observations[i];
 
 		if (known->standing != METER_KNOWN || !is_owner(walk, known))
 			continue;
-		if (!known->held)
+		if (!known->present)
 		{
 			walk->snapshot_absent = Max(walk->snapshot_absent, known->time);
 			if (!walk->state.open && known->time > walk->state.absent)
@@ -182,23 +191,28 @@ meter_walk_known(MeterWalk *walk)
 	}
 }
 
-/* A candidate that a logged statement would have to know of is needed. */
+/*
+ * Mark a candidate as evidence: a logged observation would have to know of it.
+ */
 static void
 needed(MeterWalk *walk, int32 witness)
 {
-	MeterStatement *statement;
+	MeterObservation *observation;
 
 	if (witness < 0)
 		return;
-	statement = &walk->events->statements[witness];
-	if (statement->standing == METER_CANDIDATE &&
-		statement->effect == METER_AGREES)
-		statement->effect = METER_EVIDENCE;
+	observation = &walk->events->observations[witness];
+	if (observation->standing == METER_CANDIDATE &&
+		observation->effect == METER_AGREES)
+		observation->effect = METER_EVIDENCE;
 }
 
-/* The last snapshot in the run that held it, before an instant. */
+/*
+ * Find the last snapshot before an instant that had the resource, of those
+ * within the run.
+ */
 static int64
-last_held(const MeterWalk *walk, int64 before)
+last_seen(const MeterWalk *walk, int64 before)
 {
 	int32		i;
 
@@ -207,13 +221,13 @@ last_held(const MeterWalk *walk, int64 before)
 		const MeterMoment *moment = &walk->moments[i];
 
 		if (moment->time < before && moment->witness >= 0 &&
-			walk->events->statements[moment->witness].time == moment->time)
+			walk->events->observations[moment->witness].time == moment->time)
 			return moment->time;
 	}
 	return METER_BEGIN;
 }
 
-/* Leave nothing of a timeline from an instant on. */
+/* Remove what a timeline has from an instant on. */
 static void
 cut_from(MeterTimelineBuilder *builder, int64 from)
 {
@@ -235,8 +249,8 @@ cut_from(MeterTimelineBuilder *builder, int64 from)
 }
 
 /*
- * Leave nothing of [from, to) in a timeline.  What is after it is put aside
- * and built again.
+ * Remove [from, to) from a timeline.  What is after it is put aside and built
+ * again.
  */
 static void
 cut_out(MeterTimelineBuilder *builder, int64 from, int64 to)
@@ -263,7 +277,7 @@ cut_out(MeterTimelineBuilder *builder, int64 from, int64 to)
 	pfree(aside);
 }
 
-/* End the span that goes on. */
+/* End the span that goes on at an instant. */
 static void
 end_span(MeterWalk *walk, int64 now)
 {
@@ -272,175 +286,184 @@ end_span(MeterWalk *walk, int64 now)
 	walk->label = -1;
 }
 
-/* It did not run: a run open then ended at the last moment known alive. */
+/*
+ * Let an observation hold that the resource did not run.  A run that is open
+ * ended at the last moment at which it was known alive.
+ */
 static void
-state_absence(MeterWalk *walk, int32 number)
+observe_absence(MeterWalk *walk, int32 number)
 {
-	MeterStatement *statement = &walk->events->statements[number];
+	MeterObservation *observation = &walk->events->observations[number];
 
 	if (walk->state.open)
 	{
 		int64		end = walk->state.alive;
 
-		if (statement->standing == METER_CANDIDATE)
-			statement->alive = last_held(walk, statement->time);
-		if (statement->alive >= walk->state.since &&
-			statement->alive <= statement->time)
-			end = Max(end, statement->alive);
-		if (statement->standing == METER_LOGGED && walk->nmoments > 0 &&
-			walk->moments[walk->nmoments - 1].time > statement->alive)
+		if (observation->standing == METER_CANDIDATE)
+			observation->alive = last_seen(walk, observation->time);
+		if (observation->alive >= walk->state.since &&
+			observation->alive <= observation->time)
+			end = Max(end, observation->alive);
+		if (observation->standing == METER_LOGGED && walk->nmoments > 0 &&
+			walk->moments[walk->nmoments - 1].time > observation->alive)
 			needed(walk, walk->moments[walk->nmoments - 1].witness);
 
-		end_span(walk, statement->time);
+		end_span(walk, observation->time);
 		cut_from(&walk->builder, end);
 		walk->state.open = false;
 		walk->nmoments = 0;
-		statement->effect = METER_ENDS;
-		statement->from = end;
-		statement->to = statement->time;
+		observation->effect = METER_ENDS;
+		observation->from = end;
+		observation->to = observation->time;
 	}
-	walk->state.absent = statement->time;
+	walk->state.absent = observation->time;
 	walk->absent_witness = number;
-	walk->snapshot_absent = statement->time;
+	walk->snapshot_absent = observation->time;
 }
 
-/* It ran, but is closed: since when? */
+/*
+ * Let an observation hold that the resource ran, where the timeline is closed:
+ * a run opens at `since`, or at the snapshot.
+ */
 static void
-state_opening(MeterWalk *walk, MeterStatement *statement, int32 number)
+observe_opening(MeterWalk *walk, MeterObservation *observation, int32 number)
 {
 	int64		absent = walk->state.absent;
-	int64		start = statement->time;
+	int64		start = observation->time;
 
-	if (statement->since != METER_BEGIN)
+	if (observation->since != METER_BEGIN)
 	{
-		if (statement->standing == METER_CANDIDATE)
-			statement->absent = walk->snapshot_absent;
-		else if (walk->absent_witness >= 0 && absent > statement->absent &&
-				 absent > statement->since)
+		if (observation->standing == METER_CANDIDATE)
+			observation->absent = walk->snapshot_absent;
+		else if (walk->absent_witness >= 0 && absent > observation->absent &&
+				 absent > observation->since)
 			needed(walk, walk->absent_witness);
-		if (statement->since >= Max(absent, statement->absent))
-			start = statement->since;
+		if (observation->since >= Max(absent, observation->absent))
+			start = observation->since;
 	}
-	meter_walk_apply(walk, statement->attrs);
+	meter_walk_apply(walk, observation->attrs);
 	walk->state.open = true;
 	walk->state.since = start;
 	walk->nmoments = 0;
 	meter_walk_moment(walk, start, number);
 	walk->begin = start;
 	walk->label = meter_build_label(&walk->builder, walk->state.attrs);
-	statement->effect = METER_OPENS;
-	statement->from = start;
-	statement->to = statement->time;
+	observation->effect = METER_OPENS;
+	observation->from = start;
+	observation->to = observation->time;
 }
 
-/* It ran, and runs: but not since then, or not as it is known to? */
+/*
+ * Let an observation hold that the resource ran, where the timeline is open,
+ * too: the run may have begun later than known, or have other attributes.
+ */
 static void
-state_running(MeterWalk *walk, MeterStatement *statement, int32 number)
+observe_running(MeterWalk *walk, MeterObservation *observation, int32 number)
 {
 	int32		label;
 	int32		i;
 
-	if (statement->since != METER_BEGIN &&
-		(walk->state.since < statement->since - statement->tolerance))
+	if (observation->since != METER_BEGIN &&
+		(walk->state.since < observation->since - observation->tolerance))
 	{
 		int64		last = walk->state.since;
 		int32		witness = -1;
 
 		for (i = walk->nmoments - 1; i >= 0; i--)
 		{
-			if (walk->moments[i].time < statement->since)
+			if (walk->moments[i].time < observation->since)
 			{
 				last = Max(last, walk->moments[i].time);
 				witness = walk->moments[i].witness;
 				break;
 			}
 		}
-		if (statement->standing == METER_CANDIDATE)
-			statement->alive = last_held(walk, statement->since);
-		else if (witness >= 0 && last > statement->alive)
+		if (observation->standing == METER_CANDIDATE)
+			observation->alive = last_seen(walk, observation->since);
+		else if (witness >= 0 && last > observation->alive)
 			needed(walk, witness);
-		if (statement->alive >= walk->state.since &&
-			statement->alive < statement->since)
-			last = Max(last, statement->alive);
+		if (observation->alive >= walk->state.since &&
+			observation->alive < observation->since)
+			last = Max(last, observation->alive);
 
 		label = walk->label;
-		end_span(walk, statement->time);
-		cut_out(&walk->builder, last, statement->since);
-		walk->begin = statement->time;
+		end_span(walk, observation->time);
+		cut_out(&walk->builder, last, observation->since);
+		walk->begin = observation->time;
 		walk->label = label;
-		walk->state.since = statement->since;
+		walk->state.since = observation->since;
 
-		/* what is known of the run that began then */
+		/* keep the moments of the run that began at `since` */
 		for (i = 0; i < walk->nmoments &&
-			 walk->moments[i].time < statement->since; i++)
+			 walk->moments[i].time < observation->since; i++)
 			;
 		if (i > 0)
 		{
-			/* the first of those before makes room for its start */
+			/* the slot of an earlier moment holds the start of the run */
 			memmove(walk->moments + 1, walk->moments + i,
 					(walk->nmoments - i) * sizeof(MeterMoment));
-			walk->moments[0].time = statement->since;
+			walk->moments[0].time = observation->since;
 			walk->moments[0].witness = number;
 			walk->nmoments -= i - 1;
 			if (walk->nmoments > 1 &&
-				walk->moments[1].time == statement->since)
+				walk->moments[1].time == observation->since)
 			{
 				memmove(walk->moments, walk->moments + 1,
 						(walk->nmoments - 1) * sizeof(MeterMoment));
 				walk->nmoments--;
 			}
 		}
-		statement->effect = METER_CUTS;
-		statement->from = last;
-		statement->to = statement->since;
+		observation->effect = METER_CUTS;
+		observation->from = last;
+		observation->to = observation->since;
 	}
 
-	if (statement->attrs == 0)
+	if (observation->attrs == 0)
 		return;
-	if (statement->effect == METER_AGREES &&
-		meter_record_differs(walk->events, statement->attrs,
+	if (observation->effect == METER_AGREES &&
+		meter_record_differs(walk->events, observation->attrs,
 							 walk->state.attrs))
 	{
-		statement->effect = METER_CHANGES;
-		statement->from = statement->to = statement->time;
+		observation->effect = METER_CHANGES;
+		observation->from = observation->to = observation->time;
 	}
-	meter_walk_apply(walk, statement->attrs);
+	meter_walk_apply(walk, observation->attrs);
 	label = meter_build_label(&walk->builder, walk->state.attrs);
 	if (label != walk->label)
 	{
-		end_span(walk, statement->time);
-		walk->begin = statement->time;
+		end_span(walk, observation->time);
+		walk->begin = observation->time;
 		walk->label = label;
 	}
 }
 
-/* Let a statement hold. */
+/* Let an observation take effect on the timeline. */
 void
-meter_walk_state(MeterWalk *walk, int32 number)
+meter_walk_observation(MeterWalk *walk, int32 number)
 {
-	MeterStatement *statement = &walk->events->statements[number];
+	MeterObservation *observation = &walk->events->observations[number];
 
-	if (statement->standing == METER_KNOWN)
+	if (observation->standing == METER_KNOWN)
 		return;
-	statement->effect = METER_AGREES;
-	statement->was_open = walk->state.open;
-	statement->spoke = is_owner(walk, statement);
-	if (!statement->spoke)
+	observation->effect = METER_AGREES;
+	observation->was_open = walk->state.open;
+	observation->spoke = is_owner(walk, observation);
+	if (!observation->spoke)
 		return;
-	if (!statement->held)
-		state_absence(walk, number);
+	if (!observation->present)
+		observe_absence(walk, number);
 	else
 	{
 		if (!walk->state.open)
-			state_opening(walk, statement, number);
+			observe_opening(walk, observation, number);
 		else
-			state_running(walk, statement, number);
-		walk->state.alive = statement->time;
-		meter_walk_moment(walk, statement->time, number);
+			observe_running(walk, observation, number);
+		walk->state.alive = observation->time;
+		meter_walk_moment(walk, observation->time, number);
 	}
 }
 
-/* Let the attributes that an event names take effect. */
+/* Let the attributes that an event or observation names take effect. */
 void
 meter_walk_apply(MeterWalk *walk, uint32 attrs)
 {

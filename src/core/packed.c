@@ -2,9 +2,8 @@
  * packed.c
  *	  Events without attributes, eight bytes each.
  *
- * Pairing and rounding as pairing.c and rounding.c do them, for the case in
- * which there is nothing but time: what the sums over millions of groups are
- * made of.
+ * Pairing and rounding work as in pairing.c and rounding.c, for events that
+ * have nothing but a time: aggregates over millions of groups use this.
  */
 #include "core/core.h"
 #include "core/event_set.h"
@@ -23,7 +22,7 @@ meter_packed_sort(int64 *events, uint32 nevents)
 	sort_packed(events, nevents);
 }
 
-/* The runs of events in order, one after the other. */
+/* A reader of runs, which makes them of events in order. */
 typedef struct Runs
 {
 	const int64 *at;
@@ -32,7 +31,7 @@ typedef struct Runs
 	int64		since;
 } Runs;
 
-/* The next run; one that nothing stops ends at METER_END. */
+/* Return the next run; a run that nothing stops ends at METER_END. */
 static inline bool
 next_run(Runs *runs, int64 *begin, int64 *end)
 {
@@ -45,7 +44,7 @@ next_run(Runs *runs, int64 *begin, int64 *end)
 			kinds |= 1 << meter_packed_kind(*runs->at);
 		while (++runs->at < runs->end && meter_packed_time(*runs->at) == now);
 
-		/* a start and a stop together leave it as it was */
+		/* a start and a stop together change nothing */
 		kinds &= (1 << METER_START) | (1 << METER_STOP);
 		if (kinds == 1 << METER_START && !runs->open)
 		{
@@ -68,7 +67,7 @@ next_run(Runs *runs, int64 *begin, int64 *end)
 	return true;
 }
 
-/* The timeline of events in order. */
+/* Return the timeline of events in order. */
 MeterTimeline *
 meter_packed_pair(const int64 *events, uint32 nevents)
 {
@@ -94,7 +93,10 @@ meter_packed_pair(const int64 *events, uint32 nevents)
 	return builder.timeline;
 }
 
-/* Begin of the unit that holds an instant; units count from midnight UTC. */
+/*
+ * Return the begin of the unit that holds an instant; units count from
+ * midnight UTC.
+ */
 static inline int64
 unit_floor(int64 instant, int64 unit)
 {
@@ -104,10 +106,10 @@ unit_floor(int64 instant, int64 unit)
 }
 
 /*
- * Time billed in [from, to) for events in order, rounded up to units of
- * increment (0: exact) of at most a day, in UTC.  A run that nothing stops is
- * taken to end at open_end.  METER_UNBOUNDED if it goes on without end, some
- * other negative number if it is beyond what int64 holds.
+ * Return the time billed in [from, to) for events in order, rounded up to
+ * units (0: exact) of at most a day, in UTC.  A run that nothing stops is
+ * taken to end at open_end.  Returns METER_UNBOUNDED if the time has no end,
+ * and some other negative number if it is beyond what int64 holds.
  */
 int64
 meter_packed_billed(const int64 *events, uint32 nevents,

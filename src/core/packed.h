@@ -19,7 +19,7 @@
 #define meter_packed_kind(event)	((MeterKind) ((event) & 3))
 #define meter_packed_time(event)	((event) >> 2)
 
-/* Time billed without end. */
+/* Stands for a time billed that has no end. */
 #define METER_UNBOUNDED		(-1)
 
 extern void meter_packed_sort(int64 *events, uint32 nevents);

@@ -3,10 +3,10 @@
  *	  Pairing: from the set of a resource's events to its timeline.
  *
  * The result depends on the set of events only, never on the order in which
- * they were added.  Events of one instant act together: first all starts,
- * then all changes set attributes, each in ascending order of what they
- * carry; a start and a stop together leave open or closed as it was.  The
- * carried state is not an event: it holds before the instant of any.
+ * they were added.  Events of one instant act together: first all starts, then
+ * all changes set attributes, each in ascending order of what they carry; a
+ * start and a stop together leave the timeline open or closed as it was.  The
+ * carried state is not an event: it holds before the instant of any event.
  */
 #include "core/core.h"
 #include "core/event_set.h"
@@ -31,7 +31,7 @@ apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 		return;
 	}
 
-	/* a heap sort: ties of thousands of events do happen in bad data */
+	/* sort with a heap: bad data does have ties of thousands of events */
 	order = palloc(count * sizeof(uint32));
 	for (i = from; i < to; i++)
 	{
@@ -80,7 +80,10 @@ apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 	pfree(order);
 }
 
-/* Stops name what nothing has named yet: the least name at this instant. */
+/*
+ * Let stops name the account where nothing has named it yet: the least name of
+ * this instant counts.
+ */
 static void
 apply_stops(MeterWalk *walk, int32 from, int32 to)
 {
@@ -109,8 +112,8 @@ apply_stops(MeterWalk *walk, int32 from, int32 to)
 }
 
 /*
- * Give the spans before the first name to it.  They may then go on where
- * another with the same label ends, so the spans are built anew.
+ * Give the time before the first name to that name.  Spans may then have the
+ * label of the ones before them, so all are built anew.
  */
 static MeterTimeline *
 look_back(const MeterTimeline *timeline, MeterAttr name)
@@ -140,7 +143,7 @@ look_back(const MeterTimeline *timeline, MeterAttr name)
 	return builder.timeline;
 }
 
-/* The sources of the events of an instant: the greatest has the resource. */
+/* Give the resource to the greatest source of the events of an instant. */
 static void
 apply_sources(MeterWalk *walk, int32 from, int32 to)
 {
@@ -162,7 +165,7 @@ apply_sources(MeterWalk *walk, int32 from, int32 to)
 		walk->state.source = greatest;
 }
 
-/* Let the events [from, to), which are of one instant, take effect. */
+/* Let the events [from, to), all of one instant, take effect. */
 static void
 apply_instant(MeterWalk *walk, int32 from, int32 to)
 {
@@ -189,7 +192,7 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 	else if (count[METER_STOP] > 0 && count[METER_START] == 0)
 		walk->state.open = false;
 
-	/* a restart is a run of its own to whoever says since when it has run */
+	/* a restart begins a run: an observation may tell since when it has run */
 	if (walk->state.open &&
 		(!was_open || (count[METER_START] > 0 && count[METER_STOP] > 0)))
 	{
@@ -219,7 +222,7 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 	}
 }
 
-/* Begin with what is carried, or with nothing. */
+/* Begin with the carried state, or with nothing. */
 static void
 begin_walk(MeterWalk *walk, MeterEvents *events, const MeterState *carried,
 		   MeterLookBack look)
@@ -249,13 +252,13 @@ begin_walk(MeterWalk *walk, MeterEvents *events, const MeterState *carried,
 		meter_walk_moment(walk, walk->state.since, -1);
 		meter_walk_moment(walk, walk->state.alive, -1);
 	}
-	if (events->nstatements > 0)
+	if (events->nobservations > 0)
 		meter_walk_known(walk);
 }
 
 /*
- * The timeline of a set of events, which are put in order of time, and of
- * statements, which are told what came of them.  With a carried state a run
+ * Return the timeline of a set of events and observations.  Both are sorted,
+ * and each observation is told what came of it.  With a carried state, a run
  * that is open in it goes back to -infinity.  The bytes of the result's
  * attributes are those of the events and of the carried state, which must
  * outlive it.
@@ -267,13 +270,13 @@ meter_pair(MeterEvents *events, const MeterState *carried,
 	MeterTimeline *timeline;
 	MeterWalk	walk;
 	bool		unnamed_spans = false;
-	int32		statement = 0;
+	int32		observation = 0;
 	int32		from;
 	int32		to;
 	int32		i;
 
 	meter_events_sort(events);
-	meter_statements_sort(events);
+	meter_observations_sort(events);
 	begin_walk(&walk, events, carried, look);
 	timeline = walk.builder.timeline;
 
@@ -281,17 +284,17 @@ meter_pair(MeterEvents *events, const MeterState *carried,
 	{
 		int64		now = events->events[from].time;
 
-		for (; statement < events->nstatements &&
-			 events->statements[statement].time < now; statement++)
-			meter_walk_state(&walk, statement);
+		for (; observation < events->nobservations &&
+			 events->observations[observation].time < now; observation++)
+			meter_walk_observation(&walk, observation);
 		for (to = from + 1;
 			 to < events->nevents && events->events[to].time == now;
 			 to++)
 			;
 		apply_instant(&walk, from, to);
 	}
-	for (; statement < events->nstatements; statement++)
-		meter_walk_state(&walk, statement);
+	for (; observation < events->nobservations; observation++)
+		meter_walk_observation(&walk, observation);
 	if (walk.label >= 0)
 		meter_build_span(&walk.builder, walk.begin, METER_END, walk.label);
 

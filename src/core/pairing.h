@@ -13,7 +13,7 @@
 typedef enum MeterLookBack
 {
 	METER_LOOK_BACK_NONE,
-	METER_LOOK_BACK_FIRST		/* it owns the time before it was named */
+	METER_LOOK_BACK_FIRST		/* the first name owns the time before it */
 } MeterLookBack;
 
 extern MeterTimeline *meter_pair(MeterEvents *events,

@@ -10,7 +10,9 @@
 #define SORT_KEY(element)	((element).begin)
 #include "core/sort_impl.h"
 
-/* Put ranges in order and join those that overlap or touch; how many remain. */
+/*
+ * Sort ranges and join those that overlap or touch; returns how many remain.
+ */
 uint32
 meter_ranges_join(MeterRange *ranges, uint32 nranges)
 {

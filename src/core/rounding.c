@@ -12,16 +12,17 @@
 #include "core/timeline_builder.h"
 
 /*
- * Round the spans of a timeline.  What lasts to METER_END is taken to end at
- * open_end before rounding (METER_END: it goes on).  Without rounding the
- * grid may be NULL.
+ * Round the spans of a timeline.  A span that lasts to METER_END is taken to
+ * end at open_end before rounding (METER_END: the span goes on).  Without
+ * rounding the grid may be NULL.
  */
 void
 meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 			MeterKeyed keyed, MeterRounding rounding,
 			MeterGrid *grid, int64 open_end)
 {
-	int64		claimed = METER_BEGIN;	/* no unit before it is free */
+	int64		claimed = METER_BEGIN;	/* units before it belong to spans
+										 * already */
 	int32		n = 0;
 	int32		i;
 
@@ -30,7 +31,7 @@ meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 		timeline->nkeys : timeline->nlabels;
 	rounded->spans = palloc(Max(timeline->nspans, 1) * sizeof(MeterSpan));
 
-	/* first the spans as they are to be told apart */
+	/* first join spans that need not be told apart */
 	for (i = 0; i < timeline->nspans; i++)
 	{
 		MeterSpan	span = timeline->spans[i];
@@ -81,10 +82,10 @@ meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 }
 
 /*
- * Begin to cut [from, to).  If it is to be cut into periods, or not at all
- * (meter_cut_window), is a matter of what is called next.  Both ends may be
- * infinite only where the spans are not.  Time billed beyond what int64 holds
- * (spans of more than 290,000 years) comes out negative.
+ * Begin to cut [from, to).  The caller then cuts it into periods with
+ * meter_cut_next(), or takes it whole with meter_cut_window().  Both ends may
+ * be infinite only where the spans are not.  Time billed beyond what int64
+ * holds (spans of more than 290,000 years) comes out negative.
  */
 void
 meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
@@ -115,7 +116,7 @@ meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
 	cutter->part_of = palloc0(Max(rounded->nlabels, 1) * sizeof(int32));
 }
 
-/* Add up what lies in [cut_begin, cut_end). */
+/* Add up the time of each label in [cut_begin, cut_end). */
 static void
 collect_parts(MeterCutter *cutter)
 {
@@ -142,7 +143,7 @@ collect_parts(MeterCutter *cutter)
 				cutter->parts[*part - 1].label = span->label;
 				cutter->parts[*part - 1].billed = 0;
 			}
-			/* sums of time do not overflow without a sign */
+			/* unsigned sums of time do not overflow */
 			cutter->parts[*part - 1].billed = (int64)
 				((uint64) cutter->parts[*part - 1].billed +
 				 (uint64) end - (uint64) begin);
@@ -153,7 +154,10 @@ collect_parts(MeterCutter *cutter)
 	}
 }
 
-/* Go on to the next period in which there is something; false: no more. */
+/*
+ * Go on to the next period in which there is something.  Returns false if
+ * there is none.
+ */
 bool
 meter_cut_next(MeterCutter *cutter)
 {
@@ -177,7 +181,9 @@ meter_cut_next(MeterCutter *cutter)
 	return false;
 }
 
-/* Take the whole window as one cut; false: there is nothing in it. */
+/*
+ * Take the whole window as one cut.  Returns false if there is nothing in it.
+ */
 bool
 meter_cut_window(MeterCutter *cutter)
 {

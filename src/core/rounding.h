@@ -44,7 +44,7 @@ typedef struct MeterPart
 	int64		billed;
 } MeterPart;
 
-/* Goes through the periods of [from, to) in which there is something. */
+/* A reader of the periods of [from, to) in which there is something. */
 typedef struct MeterCutter
 {
 	const MeterRounded *rounded;

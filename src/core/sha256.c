@@ -2,10 +2,10 @@
  * sha256.c
  *	  SHA-256 (FIPS 180-4) of a few bytes, many times.
  *
- * Two hashes name a usage row.  The server's own, by OpenSSL's EVP, takes over
- * a microsecond to set up for a hash of 50 ns, which was a third of the time
- * to settle a million rows.  Where the processor has instructions for it they
- * are used; whether it does is found out when the first hash is asked for.
+ * A transaction ID takes two hashes.  The server's own hash function, by
+ * OpenSSL's EVP, takes over a microsecond to set up for a hash of 50 ns, which
+ * was a third of the time to settle a million rows.  Where the processor has
+ * instructions for SHA-256 they are used; the first hash finds that out.
  */
 #include "core/sha256.h"
 
@@ -147,7 +147,10 @@ blocks_by_instructions(uint32 state[8], const uint8 *data, size_t nblocks)
 
 #endif
 
-/* The way by the processor's instructions, or NULL where it has none. */
+/*
+ * Return the function that works blocks in by the processor's instructions, or
+ * NULL where the processor has none.
+ */
 MeterSha256Blocks
 meter_sha256_blocks_fast(void)
 {
@@ -166,7 +169,7 @@ meter_sha256_blocks_fast(void)
 	return NULL;
 }
 
-/* Hash by a given way of working blocks in. */
+/* Hash bytes with a given function that works blocks in. */
 void
 meter_sha256_by(MeterSha256Blocks blocks, const uint8 *data, size_t length,
 				uint8 digest[METER_SHA256_LENGTH])
@@ -191,7 +194,7 @@ meter_sha256_by(MeterSha256Blocks blocks, const uint8 *data, size_t length,
 		digest[i] = (uint8) (state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
-/* Hash so many bytes. */
+/* Hash bytes. */
 void
 meter_sha256(const uint8 *data, size_t length,
 			 uint8 digest[METER_SHA256_LENGTH])

@@ -9,10 +9,10 @@
  * least four bits less to look at, so no input is slow.  Not stable.
  */
 
-#define SORT_INSERTION	32		/* fewer are sorted by insertion */
+#define SORT_INSERTION	32		/* so many or fewer are sorted by insertion */
 #define SORT_MAX_BITS	10
 
-/* Sort elements[0, n). */
+/* Sort the first n elements. */
 static void
 SORT_NAME(SORT_TYPE *elements, uint32 n)
 {
@@ -73,7 +73,10 @@ SORT_NAME(SORT_TYPE *elements, uint32 n)
 		ends[i] = sum;
 	}
 
-	/* deal: what lies in a bucket of others goes there, until one comes back */
+	/*
+	 * deal: move each element to its bucket, and the one found there to its
+	 * own
+	 */
 	for (i = 0; i < nbuckets; i++)
 	{
 		while (heads[i] < ends[i])

@@ -64,7 +64,10 @@ put_char(Writer *writer, char byte)
 	put_bytes(writer, &byte, 1);
 }
 
-/* An instant, in UTC; years before 1 as the server shows them. */
+/*
+ * Write an instant in UTC; years before 1 are written as the server shows
+ * them.
+ */
 static void
 put_instant(Writer *writer, int64 instant)
 {
@@ -73,7 +76,7 @@ put_instant(Writer *writer, int64 instant)
 	put_bytes(writer, text, meter_instant_write(instant, text));
 }
 
-/* A label between quotes. */
+/* Write a label between quotes. */
 static void
 put_label(Writer *writer, MeterAttr label)
 {
@@ -123,8 +126,8 @@ put_label(Writer *writer, MeterAttr label)
 }
 
 /*
- * The text form of a timeline, terminated by a zero byte; NULL if it would be
- * longer than a value can be.
+ * Return the text form of a timeline, terminated by a zero byte.  Returns NULL
+ * if the text would be longer than a value can be.
  */
 char *
 meter_timeline_to_text(const MeterTimeline *timeline, size_t *length)
@@ -200,7 +203,7 @@ fail_at(Reader *reader, const char *at, const char *problem)
 	}
 }
 
-/* The next byte, or a zero byte at the end. */
+/* Return the next byte, or a zero byte at the end. */
 static char
 peek(const Reader *reader)
 {
@@ -301,7 +304,7 @@ get_instant(Reader *reader)
 		mday > meter_days_of_month(year, month) ||
 		hour > 23 || minute > 59 || second > 59)
 		fail_at(reader, from, "there is no such instant");
-	/* far beyond what a timestamp can be, near enough not to overflow */
+	/* no timestamp has such a year, and the arithmetic does not overflow */
 	if (year < -4800 || year > 294280)
 		fail_at(reader, from, "the instant is out of range");
 	if (reader->problem != NULL)
@@ -318,7 +321,7 @@ get_instant(Reader *reader)
 	return instant * METER_SECOND + fraction;
 }
 
-/* The value of a hexadecimal digit, or -1. */
+/* Return the value of a hexadecimal digit, or -1. */
 static int
 hex_digit(char byte)
 {
@@ -331,7 +334,7 @@ hex_digit(char byte)
 	return -1;
 }
 
-/* Read a label up to its closing quote, the opening one being read. */
+/* Read a label up to its closing quote; the opening one was read before. */
 static MeterAttr
 get_label(Reader *reader)
 {
@@ -500,8 +503,8 @@ get_span(Reader *reader, MeterTimelineBuilder *builder)
 }
 
 /*
- * Read a timeline.  NULL if the text is none: then *problem says why and
- * *position, a number of bytes, where.
+ * Read a timeline.  Returns NULL if the text is none: then *problem says why
+ * and *position, a number of bytes, where.
  */
 MeterTimeline *
 meter_timeline_from_text(const char *text, size_t length,

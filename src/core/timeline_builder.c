@@ -25,7 +25,7 @@ grow(void *array, int32 count, int32 *max, size_t size)
 	return array == NULL ? palloc(*max * size) : repalloc(array, *max * size);
 }
 
-/* FNV-1a over an attribute, NULL and '' told apart. */
+/* Add an attribute to a hash, FNV-1a; NULL and '' differ. */
 static uint32
 hash_attr(uint32 hash, MeterAttr attr)
 {
@@ -37,14 +37,14 @@ hash_attr(uint32 hash, MeterAttr attr)
 	return hash ^ (hash >> 15);
 }
 
-/* Does element `number` equal what is looked for? */
+/* Tells whether element `number` equals what is sought. */
 typedef bool (*MatchFunction) (const MeterTimeline *timeline, int32 number,
-							   const void *wanted);
+							   const void *sought);
 
-/* Few elements are found by looking at each. */
+/* Up to so many elements are searched one by one. */
 #define INDEX_FROM	8
 
-/* Put an element into its slot. */
+/* Put an element into its slot of the index. */
 static void
 index_put(MeterIndex *index, int32 number)
 {
@@ -56,12 +56,13 @@ index_put(MeterIndex *index, int32 number)
 }
 
 /*
- * The number of the element looked for, or `count`, which is then taken: the
- * caller adds it.
+ * Return the number of the element that is sought.  Where there is none,
+ * `count` is put into the index and returned: the caller then adds the
+ * element.
  */
 static int32
 index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
-		   uint32 hash, MatchFunction match, const void *wanted)
+		   uint32 hash, MatchFunction match, const void *sought)
 {
 	int32		i;
 
@@ -69,7 +70,7 @@ index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
 	{
 		for (i = count - 1; i >= 0; i--)
 		{
-			if (index->hashes[i] == hash && match(timeline, i, wanted))
+			if (index->hashes[i] == hash && match(timeline, i, sought))
 				return i;
 		}
 	}
@@ -90,7 +91,7 @@ index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
 		for (; index->slots[slot] != 0; slot = (slot + 1) & (index->nslots - 1))
 		{
 			i = index->slots[slot] - 1;
-			if (index->hashes[i] == hash && match(timeline, i, wanted))
+			if (index->hashes[i] == hash && match(timeline, i, sought))
 				return i;
 		}
 	}
@@ -104,10 +105,10 @@ index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
 }
 
 static bool
-key_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
+key_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 {
 	const MeterAttr *key = timeline->keys + (size_t) number * timeline->natts;
-	const MeterAttr *attrs = wanted;
+	const MeterAttr *attrs = sought;
 	int32		i;
 
 	for (i = 0; i < timeline->natts; i++)
@@ -119,24 +120,25 @@ key_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
 }
 
 static bool
-value_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
+value_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 {
 	return meter_attr_equal(timeline->values[number],
-							*(const MeterAttr *) wanted);
+							*(const MeterAttr *) sought);
 }
 
 static bool
-label_matches(const MeterTimeline *timeline, int32 number, const void *wanted)
+label_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 {
 	const MeterLabel *label = &timeline->labels[number];
-	const MeterLabel *other = wanted;
+	const MeterLabel *other = sought;
 
 	return label->key == other->key && label->value == other->value;
 }
 
 /*
- * The index of the label with these natts + 1 attributes, made if it is new.
- * The bytes stay where they are and must outlive the timeline.
+ * Return the index of the label with these natts + 1 attributes, and make the
+ * label if it is new.  The bytes stay where they are and must outlive the
+ * timeline.
  */
 int32
 meter_build_label(MeterTimelineBuilder *builder, const MeterAttr *attrs)
@@ -189,7 +191,10 @@ meter_build_label(MeterTimelineBuilder *builder, const MeterAttr *attrs)
 	return number;
 }
 
-/* Append a span; one that goes on where the last ended, alike, joins it. */
+/*
+ * Append a span.  A span that begins where the last one ended, with the same
+ * label, joins it.
+ */
 void
 meter_build_span(MeterTimelineBuilder *builder, int64 begin, int64 end,
 				 int32 label)
@@ -216,14 +221,14 @@ meter_build_span(MeterTimelineBuilder *builder, int64 begin, int64 end,
 	span->label = label;
 }
 
-/* A text attribute of a label. */
+/* Return a text attribute of a label. */
 MeterAttr
 meter_timeline_attr(const MeterTimeline *timeline, int32 label, int32 att)
 {
 	return timeline->keys[timeline->labels[label].key * timeline->natts + att];
 }
 
-/* The value of a label. */
+/* Return the value of a label. */
 MeterAttr
 meter_timeline_value(const MeterTimeline *timeline, int32 label)
 {

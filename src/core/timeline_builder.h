@@ -7,7 +7,10 @@
 
 #include "core/core.h"
 
-/* What is known of a resource at an instant, before the events of it. */
+/*
+ * What is known of a resource at an instant, before the events of that
+ * instant.
+ */
 typedef struct MeterState
 {
 	bool		open;
@@ -15,7 +18,8 @@ typedef struct MeterState
 	int64		alive;			/* last moment known alive, if open */
 	int64		absent;			/* last moment known not running, or
 								 * METER_BEGIN */
-	MeterAttr	source;			/* whose it is; NULL: nobody's yet */
+	MeterAttr	source;			/* the source that owns the resource; NULL:
+								 * none yet */
 	MeterAttr  *attrs;			/* natts, then the value */
 } MeterState;
 
@@ -55,7 +59,7 @@ typedef struct MeterTimeline
 	MeterState	state;			/* at the end */
 } MeterTimeline;
 
-/* Finds what has been seen by its hash; only begun once a few are there. */
+/* Finds elements by their hashes; it is made once a few elements are there. */
 typedef struct MeterIndex
 {
 	uint32		nslots;			/* a power of two, or 0 */
@@ -64,7 +68,7 @@ typedef struct MeterIndex
 	uint32	   *hashes;			/* by number */
 } MeterIndex;
 
-/* Building a timeline span by span, for all that makes one. */
+/* Builds a timeline span by span; everything that makes timelines uses it. */
 typedef struct MeterTimelineBuilder
 {
 	MeterTimeline *timeline;

@@ -6,9 +6,8 @@
  * protobuf-c says only that a message is bad.  Here every length is checked
  * against what remains before it is used, nothing is allocated, and values
  * point into the bytes that were read.  Fields that the message does not know
- * are skipped, as protobuf wants it; of a field that comes twice the last one
- * counts.  Where protobuf is lenient about numbers that are too large, this is
- * not.
+ * are skipped, as protobuf demands; of a field that comes twice the last one
+ * counts.  protobuf accepts numbers that are too large, this code does not.
  */
 #include "core/wire.h"
 
@@ -35,7 +34,7 @@ meter_wire_begin(MeterWireReader *reader, const MeterWireMessage *message,
 	memset(&reader->error, 0, sizeof(reader->error));
 }
 
-/* Note what is wrong with a field, or with something else. */
+/* Report what is wrong with a field, or with something else. */
 static MeterWireStep
 wrong(MeterWireReader *reader, size_t offset, const MeterWireField *field,
 	  const char *subject, const char *problem)
@@ -50,7 +49,7 @@ wrong(MeterWireReader *reader, size_t offset, const MeterWireField *field,
 /* Tags and lengths have 32 bits, and no more bytes than that takes. */
 #define MAX_SHORT_VARINT	5
 
-/* Read a number; NULL, or what is wrong with it. */
+/* Read a number.  Returns NULL, or what is wrong with it. */
 static inline const char *
 read_varint(MeterWireReader *reader, uint64 *value)
 {
@@ -79,7 +78,10 @@ read_varint(MeterWireReader *reader, uint64 *value)
 	return "is longer than 64 bits";
 }
 
-/* Read a length that what remains can have; NULL, or what is wrong. */
+/*
+ * Read a length, which must fit into what remains.  Returns NULL, or what is
+ * wrong with it.
+ */
 static const char *
 read_length(MeterWireReader *reader, MeterWireValue *value)
 {
@@ -100,7 +102,10 @@ read_length(MeterWireReader *reader, MeterWireValue *value)
 	return NULL;
 }
 
-/* The first byte of what is not UTF-8, or a null byte; length if none is. */
+/*
+ * Return the position of the first byte that is not UTF-8, or is zero; the
+ * length if there is none.
+ */
 static size_t
 first_not_utf8(const uint8 *text, size_t length)
 {
@@ -150,7 +155,7 @@ first_not_utf8(const uint8 *text, size_t length)
 	return length;
 }
 
-/* The index of the field with a number, or -1. */
+/* Return the index of the field with a number, or -1. */
 static inline int
 find_field(const MeterWireMessage *message, uint64 number)
 {
@@ -168,7 +173,10 @@ find_field(const MeterWireMessage *message, uint64 number)
 	return -1;
 }
 
-/* Skip the value of a field that is not known; NULL, or what is wrong. */
+/*
+ * Skip the value of a field that is not known.  Returns NULL, or what is wrong
+ * with it.
+ */
 static const char *
 skip_value(MeterWireReader *reader, int type)
 {
@@ -191,9 +199,7 @@ skip_value(MeterWireReader *reader, int type)
 	}
 }
 
-/*
- * The next field that the message knows, as an index into its fields.
- */
+/* Read the next field that the message knows; *field is its index. */
 MeterWireStep
 meter_wire_next(MeterWireReader *reader, int *field, MeterWireValue *value)
 {
@@ -265,7 +271,7 @@ meter_wire_next(MeterWireReader *reader, int *field, MeterWireValue *value)
 	return METER_WIRE_END;
 }
 
-/* The next message of a stream in which each has its length before it. */
+/* Read the next message of a stream in which each has its length before it. */
 MeterWireStep
 meter_wire_next_delimited(MeterWireReader *reader, MeterWireValue *value)
 {
@@ -281,8 +287,8 @@ meter_wire_next_delimited(MeterWireReader *reader, MeterWireValue *value)
 }
 
 /*
- * Read a message whose fields do not repeat.  Bit i of present says that
- * values[i] was there.
+ * Read a message whose fields do not repeat.  Bit i of *present says that
+ * values[i] is there.
  */
 bool
 meter_wire_read(const MeterWireMessage *message, const uint8 *bytes,

@@ -34,7 +34,7 @@ typedef struct MeterWireMessage
 {
 	const char *name;
 	int			nfields;
-	uint32		required;		/* bit i: fields[i] is */
+	uint32		required;		/* bit i: fields[i] is required */
 	MeterWireField fields[METER_WIRE_FIELDS];
 } MeterWireMessage;
 
@@ -47,7 +47,10 @@ typedef struct MeterWireValue
 	size_t		offset;			/* of the value, from the first byte */
 } MeterWireValue;
 
-/* What is wrong: a field, or if that is NULL the subject, problem, where. */
+/*
+ * What is wrong with a message: the field, or if that is NULL the subject; the
+ * problem; and where.
+ */
 typedef struct MeterWireError
 {
 	const char *field;
@@ -56,7 +59,7 @@ typedef struct MeterWireError
 	size_t		offset;
 } MeterWireError;
 
-/* Reads bytes from at up to end. */
+/* A reader of the bytes from `at` up to `end`. */
 typedef struct MeterWireReader
 {
 	const MeterWireMessage *message;

@@ -17,7 +17,7 @@
 #include "pg/now.h"
 #include "pg/spi.h"
 
-/* What the event clock goes by in each log: a column, and which rows. */
+/* The column and the rows of each log by which the event clock goes. */
 static const char *const clock_columns[METER_NLOGS] = {
 	"\"time\"", "end_time"
 };
@@ -36,8 +36,9 @@ move_to(MeterProgress *progress, TimestampTz instant)
 }
 
 /*
- * Look at the rows of a log that came since the last time.  Those of the
- * future are remembered apart, so that none has to be looked at again.
+ * Move the event clock by the rows of a log that came since the last time.
+ * Times of the future are remembered apart, so that no row has to be read
+ * again.
  */
 static void
 read_new_rows(const MeterDefinition *definition, MeterProgress *progress,
@@ -49,7 +50,7 @@ read_new_rows(const MeterDefinition *definition, MeterProgress *progress,
 	const char *now = meter_timestamp_literal(meter_now());
 	TimestampTz latest;
 
-	/* nothing came since, and nobody is about to commit something */
+	/* no rows came since, and nobody is about to commit some */
 	if (of_log->clock_position >= safe && !of_log->has_note &&
 		!IsolationUsesXactSnapshot())
 		return;
@@ -99,7 +100,10 @@ move_event_clock(const MeterDefinition *definition, MeterProgress *progress,
 		move_to(progress, latest);
 }
 
-/* Where the clock lets the watermark go; false: nowhere yet. */
+/*
+ * Find where the clock lets the watermark go.  Returns false if there is no
+ * such instant yet.
+ */
 bool
 meter_clock_target(const MeterDefinition *definition, MeterProgress *progress,
 				   const MeterStep *step, TimestampTz *target)

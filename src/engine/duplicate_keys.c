@@ -1,18 +1,19 @@
 /*
  * duplicate_keys.c
- *	  Which measures may have copies, known without reading the log again.
+ *	  Finding measures that may have duplicates, without reading the log
+ *	  again.
  *
- * Of the measures with an id that a meter has looked at, those up to its
- * position, _measure_key keeps a hash of resource, source and id: 8 bytes a
- * row, by period and by block of arrivals.  A settle compares the hashes of
- * its own periods with each other and with those of the identity window
- * before them, here in memory, and only what is met twice is looked up in the
- * log, in the blocks where it is.  Rows that arrived after the position are
- * read from the log itself: their arrivals are the newest.
+ * _measure_key keeps a hash of resource, source and id of each measure with an
+ * id that a meter has looked at, up to its position: 8 bytes a row, by period
+ * and by block of arrivals.  A step that settles compares the hashes of its
+ * periods with each other and with those of the deduplication window before
+ * them, in memory.  Only rows whose hash is met twice are looked up in the log,
+ * in the blocks where they are.  Rows that arrived after the position are read
+ * from the log itself: their arrivals are the newest.
  *
- * A hash too many costs a look at the log, one that is missing would bill
- * twice.  So hashes are noted in the transaction that moves the position, and
- * only those of periods that no settle can ask for are removed.
+ * A hash too many costs a look at the log; one that is missing would bill
+ * twice.  So hashes are stored in the transaction that moves the position, and
+ * only hashes of periods that no step can need are deleted.
  */
 #include "postgres.h"
 
@@ -31,13 +32,13 @@
 #include "engine/measures.h"
 #include "pg/spi.h"
 
-/* Arrivals whose hashes are gathered at a time: some 10 MB. */
+/* So many arrivals have their hashes gathered at a time: some 10 MB. */
 #define ARRIVALS_AT_ONCE	(INT64CONST(1) << 20)
 
-/* Hashes compared at a time: a table of 72 MB. */
+/* So many hashes are compared at a time: a table of 72 MB. */
 #define MOST_KEYS	(INT64CONST(1) << 21)
 
-/* Chunks of hashes read at a time. */
+/* So many chunks of hashes are read at a time. */
 #define CHUNKS_AT_ONCE	64
 
 /* Mix the bytes of a text, and where it ends, into a hash: FNV-1a. */
@@ -64,17 +65,17 @@ meter_measure_key(PG_FUNCTION_ARGS)
 	hash = hash_text(hash, PG_GETARG_TEXT_PP(0));
 	hash = hash_text(hash, PG_GETARG_TEXT_PP(1));
 	hash = hash_text(hash, PG_GETARG_TEXT_PP(2));
-	/* every bit of it counts in a table */
+	/* mix the bits: every bit counts in a table */
 	hash ^= hash >> 32;
 	hash *= UINT64CONST(0xd6e8feb86659fd93);
 	hash ^= hash >> 32;
-	/* 0 is a free place in one */
+	/* 0 stands for a free slot in a table */
 	PG_RETURN_INT64(hash == 0 ? 1 : (int64) hash);
 }
 
 PG_FUNCTION_INFO_V1(meter_measure_keys_add);
 
-/* measure_keys(hash): one hash more */
+/* measure_keys(hash): adds a hash */
 Datum
 meter_measure_keys_add(PG_FUNCTION_ARGS)
 {
@@ -99,7 +100,7 @@ meter_measure_keys_add(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_measure_keys_final);
 
-/* measure_keys(): all of them */
+/* measure_keys(): returns all hashes that were added */
 Datum
 meter_measure_keys_final(PG_FUNCTION_ARGS)
 {
@@ -121,9 +122,9 @@ meter_measure_keys_final(PG_FUNCTION_ARGS)
 #define ROW_KEY	"meter_internal.measure_key(e.resource, coalesce(e.source, ''), e.id)"
 
 /*
- * Look over what arrived between two positions: the arrivals of rows that have
- * an id, segment by segment, since between these lie arrivals that never were;
- * and whether a condition holds for any row e.
+ * Look over what arrived between two positions.  Returns the arrivals of rows
+ * that have an id, as ranges within segments, since arrivals between these do
+ * not exist; and whether a condition holds for any row e.
  */
 MeterKeyRange *
 meter_new_measures(const MeterDefinition *definition, int64 after, int64 upto,
@@ -160,7 +161,7 @@ meter_new_measures(const MeterDefinition *definition, int64 after, int64 upto,
 	return ranges;
 }
 
-/* Note the hashes of the rows in these ranges, as far as `upto`. */
+/* Store the hashes of the rows in these ranges, up to `upto`. */
 void
 meter_note_measure_keys(const MeterDefinition *definition,
 						const MeterKeyRange *ranges, int nranges, int64 upto)
@@ -187,7 +188,10 @@ meter_note_measure_keys(const MeterDefinition *definition,
 	}
 }
 
-/* The first period whose hashes a settle from an instant on needs. */
+/*
+ * Return the first period whose hashes a step needs that settles from an
+ * instant on.
+ */
 static char *
 first_period(const MeterDefinition *definition, TimestampTz from)
 {
@@ -200,7 +204,7 @@ first_period(const MeterDefinition *definition, TimestampTz from)
 						   meter_timestamp_literal(at));
 }
 
-/* Remove the hashes of periods that lie too far back to be asked for. */
+/* Delete the hashes of periods that lie too far back to be needed. */
 void
 meter_prune_measure_keys(const MeterDefinition *definition, const MeterProgress *progress)
 {
@@ -211,7 +215,10 @@ meter_prune_measure_keys(const MeterDefinition *definition, const MeterProgress 
 				  SPI_OK_DELETE);
 }
 
-/* A table of hashes, each with how often it was met: 0, 1, or 2 and more. */
+/*
+ * A table of hashes, each with the number of times it was met: 0, 1, or 2 and
+ * more.
+ */
 typedef struct KeyTable
 {
 	uint64	   *keys;			/* 0: free */
@@ -222,7 +229,7 @@ typedef struct KeyTable
 	int			pass;
 } KeyTable;
 
-/* Empty a table, or make it, for so many hashes at most. */
+/* Make a table for so many hashes at most, or empty it. */
 static void
 table_begin(KeyTable *table, int64 nkeys)
 {
@@ -239,7 +246,10 @@ table_begin(KeyTable *table, int64 nkeys)
 											   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
-/* Where a hash is, or would be; -1: not in this pass. */
+/*
+ * Return the slot of a hash, or that where it would be; -1 if this pass leaves
+ * it out.
+ */
 static inline int64
 table_slot(const KeyTable *table, uint64 key)
 {
@@ -254,7 +264,7 @@ table_slot(const KeyTable *table, uint64 key)
 	return slot;
 }
 
-/* Put a hash in, and count it so often. */
+/* Add a hash, and count it `count` times. */
 static void
 table_add(KeyTable *table, uint64 key, int count)
 {
@@ -272,7 +282,7 @@ table_add(KeyTable *table, uint64 key, int count)
 	table->counts[slot] = Min(table->counts[slot] + count, 2);
 }
 
-/* Read the hashes of a chunk. */
+/* Return the hashes of a chunk, and their number. */
 static int
 chunk_keys(Datum chunk, const uint8 **bytes)
 {
@@ -291,7 +301,7 @@ chunk_key(const uint8 *bytes, int i)
 	return pg_ntoh64(key);
 }
 
-/* What is done with the chunks that a query finds. */
+/* What walk_chunks() does with each chunk. */
 typedef enum ChunkUse
 {
 	CHUNK_ADD,					/* put the hashes in */
@@ -299,7 +309,7 @@ typedef enum ChunkUse
 	CHUNK_BLOCKS				/* list the blocks that hold one */
 } ChunkUse;
 
-/* Go through the chunks (keys, block) of a meter in [from, to). */
+/* Do something with each chunk (keys, block) of a meter in [from, to). */
 static void
 walk_chunks(const MeterDefinition *definition, KeyTable *table, ChunkUse use,
 			const char *from, const char *to, StringInfo blocks)
@@ -357,7 +367,10 @@ walk_chunks(const MeterDefinition *definition, KeyTable *table, ChunkUse use,
 	MemoryContextDelete(context);
 }
 
-/* Go through hashes that a query gives one by one: hash, how often to count. */
+/*
+ * Add the hashes that a query returns one by one, each with how often to count
+ * it.
+ */
 static void
 walk_rows(KeyTable *table, const char *sql)
 {
@@ -377,9 +390,10 @@ walk_rows(KeyTable *table, const char *sql)
 }
 
 /*
- * Which measures that count in [from, to) may have copies: those whose hash
- * is met twice.  `first_straddler` is the start of the earliest that began
- * before `from` and ends after it, DT_NOEND if there is none.
+ * Find which measures that count in [from, to) may have duplicates: those
+ * whose hash is met twice.  `first_straddler` is the start of the earliest
+ * measure that began before `from` and ends after it, DT_NOEND if there is
+ * none.
  */
 void
 meter_find_suspects(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz from,
@@ -409,7 +423,10 @@ meter_find_suspects(const MeterDefinition *definition, const MeterProgress *prog
 					 first);
 	if (straddlers)
 	{
-		/* those of which no chunk has all copies are looked up in any case */
+		/*
+		 * those of which no chunk has all duplicates are looked up in any
+		 * case
+		 */
 		TimestampTz oldest = from < MIN_TIMESTAMP + definition->deduplication_window ?
 		MIN_TIMESTAMP : from - definition->deduplication_window;
 
@@ -444,7 +461,7 @@ meter_find_suspects(const MeterDefinition *definition, const MeterProgress *prog
 		int64		slot;
 
 		CHECK_FOR_INTERRUPTS();
-		/* the hashes of a pass are about as many as those of another */
+		/* all passes have about as many hashes */
 		table_begin(&table, nkeys / table.npasses * 5 / 4 + 1024);
 		walk_chunks(definition, &table, CHUNK_ADD, from_literal, to_literal,
 					NULL);

@@ -1,6 +1,6 @@
 /*
  * duplicate_keys.h
- *	  Which measures may have copies.
+ *	  Which measures may have duplicates.
  */
 #ifndef METER_DUPLICATE_KEYS_H
 #define METER_DUPLICATE_KEYS_H
@@ -10,7 +10,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 
-/* Rows that may have copies, as conditions on the log. */
+/* The measures that may have duplicates, as conditions on the log. */
 typedef struct MeterSuspects
 {
 	int64		count;
@@ -19,10 +19,12 @@ typedef struct MeterSuspects
 	char	   *blocks;			/* bigint[] literal */
 } MeterSuspects;
 
-/* A block of arrivals is so many bits of them. */
+/* A block has so many bits of arrivals. */
 #define METER_KEY_BLOCK_BITS	13
 
-/* Arrivals of a segment among which there are measures with an id. */
+/*
+ * A range of arrivals of a segment, among which there are measures with an id.
+ */
 typedef struct MeterKeyRange
 {
 	int64		first;

@@ -1,11 +1,12 @@
 /*
  * event_usage.c
- *	  Usage of events: what a step settles of them, and computing resources
- *	  anew that late rows have affected.
+ *	  Usage of events: what a step settles, and computing resources anew that
+ *	  late rows have affected.
  *
  * Settling starts from the states at the watermark and the events since;
- * computing anew starts from all events of a resource.  Both write what usage
- * should be where the ledger can have nothing, else the difference.
+ * computing anew starts from all events of a resource.  Both write expected
+ * usage where the ledger can have nothing, and elsewhere its difference to the
+ * ledger.
  */
 #include "postgres.h"
 
@@ -25,34 +26,36 @@
 #include "pg/settings.h"
 #include "pg/spi.h"
 
-/* Ledger rows are looked up one by one up to so many periods of resources. */
+/*
+ * Ledger rows are looked up one by one for up to so many periods of resources.
+ */
 #define FEW_PROBES	100000
 
 /*
- * Compute resources anew from all their events before `horizon`, and write
- * how usage up to the watermark differs from the ledger.  `touched` is a
- * query of them and of the instant from which they are affected (resource,
- * first).  The number of adjustments.
+ * Compute resources anew from all their events before `horizon`, and write how
+ * usage up to the watermark differs from the ledger.  `affected` is a query
+ * (resource, first) of these resources and of the instant from which each is
+ * affected.  Returns the number of adjustments.
  */
 int64
-meter_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
+meter_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
 				int64 safe, TimestampTz horizon, bool write_states)
 {
 	StringInfoData sql;
 	StringInfoData difference;
 	MeterScope	scope = {0};
 	const char *end = meter_timestamp_literal(progress->watermark);
-	TimestampTz begin = Max(definition->since, definition->floor);
+	TimestampTz begin = Max(definition->since, definition->boundary);
 	const char *since = TIMESTAMP_IS_NOBEGIN(begin) ? NULL :
 	meter_timestamp_literal(begin);
 	bool		straddling = meter_may_straddle(definition,
 												progress->watermark);
 	TimestampTz first;
-	int64		ntouched;
+	int64		naffected;
 	bool		few;
 
-	meter_execute_row(psprintf("SELECT count(*), min(first) FROM (%s) t", touched));
-	ntouched = meter_result_count(1);
+	meter_execute_row(psprintf("SELECT count(*), min(first) FROM (%s) t", affected));
+	naffected = meter_result_count(1);
 	if (!meter_result_instant(2, &first))
 		return 0;
 	first = Max(first, begin);
@@ -60,25 +63,25 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 		(!TIMESTAMP_NOT_FINITE(first) &&
 		 meter_count_periods(definition,
 							 meter_grid_period_begin(definition->grid, first),
-							 progress->watermark) * ntouched <= FEW_PROBES);
+							 progress->watermark) * naffected <= FEW_PROBES);
 
 	scope.to = meter_timestamp_literal(horizon);
-	scope.touched = "touched";
-	scope.sealed = meter_sealed_for(definition, ntouched);
+	scope.affected = "affected";
+	scope.sealed = meter_sealed_for(definition, naffected);
 	scope.straddling = straddling ? "straddling" : NULL;
 	scope.late_from = meter_late_from(definition, progress);
 	scope.safe = safe;
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "WITH touched AS MATERIALIZED (SELECT t.resource, t.first, "
+					 "WITH affected AS MATERIALIZED (SELECT t.resource, t.first, "
 					 "%smeter_internal.settle_period_begin(%s, t.first)%s AS begin_at FROM (%s) t), ",
 					 since ? "greatest(" : "", definition->spec,
 					 since ? psprintf(", %s)", since) : "",
-					 touched);
+					 affected);
 	if (straddling)
 	{
 		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
-		meter_append_straddling(&sql, definition, "touched", end);
+		meter_append_straddling(&sql, definition, "affected", end);
 		appendStringInfoString(&sql, "), ");
 	}
 	meter_append_events(&sql, definition, &scope);
@@ -86,7 +89,7 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	/*
 	 * A row at or before the first that names an account may be why that is
 	 * the first: then all of the resource is affected.  A row before a
-	 * statement may change what that makes of all it reaches back to.  A
+	 * observation may change what that makes of all it reaches back to.  A
 	 * resource of which no event is left has a timeline without a run.
 	 */
 	appendStringInfo(&sql,
@@ -105,15 +108,15 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 		meter_append_before(&sql, definition, end);
 	appendStringInfo(&sql,
 					 "min(e.begin_at) AS begin_at, min(e.at) FILTER (WHERE e.account <> '') AS named, "
-					 "min(least(e.at, meter_internal.statement_instant(e.statement, 'since'))) AS earliest, "
-					 "min(" METER_REACH("e.statement", "e.at", "e.kind = 'g'")
-					 ") FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= e.first) AS reach FROM ("
+					 "min(least(e.at, meter_internal.observation_instant(e.observation, 'since'))) AS earliest, "
+					 "min(" METER_REACH("e.observation", "e.at", METER_IS_KIND("e.kind", LOGGED_ABSENT))
+					 ") FILTER (WHERE " METER_IS_LOGGED_OBSERVATION("e.kind") " AND e.at >= e.first) AS reach FROM ("
 					 "SELECT v.resource, " METER_EVENT_COLUMNS("v") ", t.first, t.begin_at "
-					 "FROM events v JOIN touched t ON t.resource = v.resource UNION ALL "
-					 "SELECT t.resource, 'x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, NULL, NULL, NULL, "
-					 "t.first, t.begin_at FROM touched t%s) e GROUP BY e.resource) n)",
+					 "FROM events v JOIN affected t ON t.resource = v.resource UNION ALL "
+					 "SELECT t.resource, " METER_SQL_KIND(CARRIED_CLOSED) ", NULL, NULL, array_fill(NULL::text, ARRAY[%d]), NULL, NULL, NULL, NULL, NULL, "
+					 "t.first, t.begin_at FROM affected t%s) e GROUP BY e.resource) n)",
 					 definition->ndimensions,
-					 TIMESTAMP_IS_NOBEGIN(definition->floor) ? "" :
+					 TIMESTAMP_IS_NOBEGIN(definition->boundary) ? "" :
 					 psprintf(" WHERE NOT EXISTS (SELECT FROM %s._retention_state f "
 							  "WHERE f.meter = %s AND f.resource = t.resource)",
 							  quote_identifier(definition->stream),
@@ -126,8 +129,8 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	}
 	initStringInfo(&difference);
 	meter_append_difference(&difference, definition, "timelines", end,
-							meter_ledger_of_touched(definition, "timelines",
-													end, few));
+							meter_ledger_of_affected(definition, "timelines",
+													 end, few));
 	appendStringInfoChar(&sql, ' ');
 	meter_append_insert_difference(&sql, definition,
 								   progress->settlement + 1,
@@ -137,9 +140,9 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 }
 
 /*
- * Look at what arrived between the position and `safe`: rows of settled
- * periods make adjustments.  False if there were more than one step takes;
- * the position is then where it got to.
+ * Process what arrived between the position and the safe position: rows of
+ * settled periods make adjustments.  Returns false if one step does not
+ * process all of it; the position is then where the step got to.
  */
 bool
 meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
@@ -150,11 +153,11 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 	int64		nvoids;
 	int64		upto = safe;
 	char	   *late;
-	char	   *touched;
+	char	   *affected;
 
 	if (safe > progress->logs[METER_LOG_EVENT].position && progress->has_watermark)
 	{
-		/* as many rows as a step takes tell that there may be more */
+		/* with as many rows as a step takes there may be more */
 		meter_execute_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE action = 'void') "
 								   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
 								   meter_late_rows(definition, progress, safe),
@@ -168,44 +171,47 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 			meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, upto);
 			meter_hold_late_rows(definition, progress, upto);
 			late = meter_late_rows(definition, progress, upto);
-			touched = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
-							   late);
+			affected = psprintf("SELECT e.resource, e.\"time\" AS at FROM %s AND e.action <> 'void'",
+								late);
 			if (nvoids > 0)
-				touched = psprintf("%s UNION ALL SELECT b.resource, CASE WHEN " METER_IS_STATEMENT("b") " THEN "
-								   METER_REACH("b.attributes", "b.\"time\"", "b.action = 'reconciled:stop'")
-								   " ELSE b.\"time\" END FROM %s b "
-								   "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
-								   "FROM %s AND e.action = 'void') v "
-								   "ON b.resource = v.resource AND b.id = v.id "
-								   "AND coalesce(b.source, '') = v.source",
-								   touched,
-								   meter_rows_of_resources(definition,
-														   psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", late),
-														   meter_sealed_for(definition, nvoids),
-														   meter_may_straddle(definition, progress->watermark) ? NULL :
-														   meter_timestamp_literal(progress->watermark)),
-								   late);
+				affected = psprintf("%s UNION ALL SELECT b.resource, CASE WHEN " METER_IS_OBSERVATION("b") " THEN "
+									METER_REACH("b.attributes", "b.\"time\"", "b.action = 'reconciled:stop'")
+									" ELSE b.\"time\" END FROM %s b "
+									"JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id "
+									"FROM %s AND e.action = 'void') v "
+									"ON b.resource = v.resource AND b.id = v.id "
+									"AND coalesce(b.source, '') = v.source",
+									affected,
+									meter_rows_of_resources(definition,
+															psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", late),
+															meter_sealed_for(definition, nvoids),
+															meter_may_straddle(definition, progress->watermark) ? NULL :
+															meter_timestamp_literal(progress->watermark)),
+									late);
 			step->adjustments +=
 				meter_recompute(definition, progress,
 								psprintf("SELECT resource, min(at) AS first FROM (%s) l GROUP BY resource",
-										 touched),
+										 affected),
 								upto, progress->watermark, true);
 			step->late_rows = nrows;
 		}
 	}
-	/* before the first period there is nothing late but what is taken back */
+	/* without a watermark no row is late, but voids count */
 	else if (safe > progress->logs[METER_LOG_EVENT].position)
 		meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, safe);
 
 	progress->logs[METER_LOG_EVENT].position = upto;
-	/* what is after `upto` drew its arrival after the note before this one */
+	/* rows after `upto` drew their arrivals after the note before this one */
 	if (upto == safe)
 		progress->logs[METER_LOG_EVENT].position_watermark =
 			step->noted_at[METER_LOG_EVENT];
 	return upto == safe;
 }
 
-/* Write what naming them changes. */
+/*
+ * Write the adjustments for resources whose account is named for the first
+ * time before `end`.
+ */
 void
 meter_settle_named(const MeterDefinition *definition,
 				   const MeterProgress *progress, TimestampTz end,
@@ -219,12 +225,13 @@ meter_settle_named(const MeterDefinition *definition,
 											 false);
 }
 
-/* The time that is due is looked at in so many pieces. */
+/* The time that is due is divided into so many pieces. */
 #define PIECES	256
 
 /*
- * As much of what is due as one step takes: ends with a period.  What runs
- * gives a row a period, and so does what starts meanwhile, from there on.
+ * Return how far one step settles: up to a period's end, with about
+ * meter.batch_rows usage rows and events.  A resource that runs makes a row in
+ * each period, and so does one that starts meanwhile, from there on.
  */
 TimestampTz
 meter_bound_step(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz target)
@@ -320,7 +327,7 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 		appendStringInfoString(&sql, "), ");
 	}
 	meter_append_events(&sql, definition, &scope);
-	/* what happened to nothing since goes another way, see below */
+	/* resources without events since need no timeline, see below */
 	appendStringInfo(&sql,
 					 ", busy AS MATERIALIZED (SELECT DISTINCT resource FROM events), "
 					 "timelines AS MATERIALIZED (SELECT e.resource, ");
@@ -330,15 +337,15 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 					 METER_TIMELINE("e") " AS timeline FROM ("
 					 "SELECT * FROM events UNION ALL "
 					 "SELECT r.resource, " METER_CARRIED ", NULL FROM busy b "
-	/* looked up one by one: the dead cost nothing */
+	/* states are looked up one by one, so closed ones cost nothing */
 					 "CROSS JOIN LATERAL (SELECT * FROM %s._resource_state s WHERE s.meter = %s "
 					 "AND s.resource = b.resource OFFSET 0) r"
 					 ") e GROUP BY e.resource), states AS (",
 					 schema, meter);
 	meter_append_upsert_state(&sql, definition, from, straddling);
-	/* what runs throughout has each period whole: no timeline is needed */
+	/* resources that run throughout fill each period: no timeline is needed */
 	appendStringInfo(&sql,
-					 "), wanted AS (SELECT (w.row).transaction_id, w.resource, (w.row).account, "
+					 "), expected AS (SELECT (w.row).transaction_id, w.resource, (w.row).account, "
 					 "(w.row).dimensions, (w.row).period_start, (w.row).quantity FROM ("
 					 "SELECT t.resource, meter_internal.settle_rows(%s, t.resource, t.timeline, %s, %s) AS \"row\" "
 					 "FROM timelines t) w UNION ALL "
@@ -352,7 +359,7 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 							  definition->spec),
 					 schema);
 	if (meter_grid_period_end(definition->grid, progress->watermark) >= end)
-		/* one row the planner can do without */
+		/* one period: the planner need not join */
 		appendStringInfo(&sql, "(SELECT %s AS period_start, meter_internal.settle_quantity(%s, NULL, %s) AS quantity) p",
 						 from, definition->spec, from);
 	else
@@ -372,13 +379,13 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
 						 "SELECT w.transaction_id, %s, w.account, w.resource, w.dimensions, "
 						 "w.period_start, w.quantity, 0, " INT64_FORMAT ", now() "
-						 "FROM wanted w ORDER BY 1",
+						 "FROM expected w ORDER BY 1",
 						 schema, meter, progress->settlement + 1);
 	else
 		meter_append_insert_difference(&sql, definition,
 									   progress->settlement + 1,
 									   psprintf("SELECT w.resource, w.account, w.dimensions, "
-												"w.period_start, w.quantity, 0 FROM wanted w "
+												"w.period_start, w.quantity, 0 FROM expected w "
 												"UNION ALL %s",
 												meter_ledger_of_range(definition, from, to)));
 	meter_execute(sql.data, SPI_OK_INSERT);

@@ -13,7 +13,7 @@
 
 extern int64 meter_recompute(const MeterDefinition *definition,
 							 const MeterProgress *progress,
-							 const char *touched, int64 safe,
+							 const char *affected, int64 safe,
 							 TimestampTz horizon, bool write_states);
 extern bool meter_settle_late(const MeterDefinition *definition,
 							  MeterProgress *progress, MeterStep *step);

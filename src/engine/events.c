@@ -1,10 +1,10 @@
 /*
  * events.c
- *	  Events: what the queries over the event log are made of.
+ *	  Events: the parts of queries over the event log.
  *
- * Every part names each table with its schema and relies on the search_path
- * of a session (see spi.c) for everything else.  Instants are written into
- * the text, so that the planner can leave out segments that do not hold them.
+ * Every part names each table with its schema and relies on the search_path of
+ * a session (see spi.c) for everything else.  Instants are written into the
+ * text, so that the planner can leave out segments that do not have them.
  */
 #include "postgres.h"
 
@@ -18,7 +18,9 @@
 #include "log/segment.h"
 #include "pg/spi.h"
 
-/* A key of attributes that must be a number: NULL where it is none. */
+/*
+ * Append an attribute of a row e that must be a number: NULL where it is none.
+ */
 void
 meter_append_number_attribute(StringInfo sql, const char *key)
 {
@@ -32,7 +34,7 @@ meter_append_number_attribute(StringInfo sql, const char *key)
 					 literal, literal, literal, literal, literal);
 }
 
-/* A dimension of a row e: a column, or a key of attributes. */
+/* Append a dimension of a row e: a column, or an attribute. */
 void
 meter_append_dimension(StringInfo sql, const char *name)
 {
@@ -43,27 +45,32 @@ meter_append_dimension(StringInfo sql, const char *name)
 		appendStringInfo(sql, "e.attributes ->> %s", quote_literal_cstr(name));
 }
 
-/* The condition under which a row e of the log is a statement to a meter. */
+/*
+ * Append the condition that a row e of the event log is an observation for a
+ * meter.
+ */
 void
-meter_append_statement_filter(StringInfo sql,
-							  const MeterDefinition *definition)
+meter_append_observation_filter(StringInfo sql,
+								const MeterDefinition *definition)
 {
-	appendStringInfo(sql, METER_IS_STATEMENT("e")
+	appendStringInfo(sql, METER_IS_OBSERVATION("e")
 					 " AND e.attributes ->> 'meter' = %s",
 					 quote_literal_cstr(definition->name));
-	/* that there is none may be said of what has no entity */
+	/* an observation of absence may have no entity */
 	if (definition->entity != NULL)
 		appendStringInfo(sql, " AND (e.action = 'reconciled:stop' OR e.entity = %s)",
 						 quote_literal_cstr(definition->entity));
 }
 
-/* The condition under which a row e of the event log is one to a meter. */
+/*
+ * Append the condition that a row e of the event log is an event for a meter.
+ */
 void
 meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 {
 	if (METER_OF_MEASURES(definition->aggregate))
 	{
-		/* what says who owns a resource, whatever happened to it */
+		/* every event that names an account */
 		appendStringInfoString(sql, "e.account <> '' AND e.action <> 'void' "
 							   "AND NOT starts_with(e.action, 'reconciled:')");
 		return;
@@ -76,25 +83,27 @@ meter_append_action_filter(StringInfo sql, const MeterDefinition *definition)
 		appendStringInfo(sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
 	appendStringInfoString(sql, ") OR (");
-	meter_append_statement_filter(sql, definition);
+	meter_append_observation_filter(sql, definition);
 	appendStringInfoString(sql, "))");
 }
 
-/* What a row of the log says beyond its key and time, in an order of its own. */
+/*
+ * What a row of the log says beyond its key and time, in an order of its own.
+ */
 #define CONTENT(alias) \
 	"ROW(" alias ".account, " alias ".entity, " alias ".action, " \
 	alias ".offering, " alias ".attributes)::text COLLATE \"C\""
 
-/* Time since the next lesser copy of a row that has an id. */
-#define SINCE_COPY(alias) \
+/* The time since the next lesser duplicate of a row that has an id. */
+#define SINCE_DUPLICATE(alias) \
 	alias ".\"time\" - lag(" alias ".\"time\") OVER (PARTITION BY " \
 	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
 	alias ".\"time\", coalesce(" alias ".value, '-Infinity'), CASE WHEN " \
-	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival) AS since_copy"
+	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival) AS since_duplicate"
 
 /*
- * Not a row that is held for the meter: the one condition that says so, of
- * the log "event" or "measure".
+ * Append the condition that a row of the log "event" or "measure" is not held
+ * for the meter.  No other code has this condition.
  */
 void
 meter_append_not_held(StringInfo sql, const MeterDefinition *definition,
@@ -108,8 +117,8 @@ meter_append_not_held(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The rows of the log that there are, as far as a scope goes; `to` apart,
- * where some resources have rows beyond it.
+ * Append the condition that a row of the log lies in a scope.  The scope's
+ * `to` is left out where some resources have rows beyond it.
  */
 static void
 append_scope(StringInfo sql, const MeterDefinition *definition,
@@ -124,7 +133,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 						 alias, scope->safe, alias, scope->late_from, alias);
 }
 
-/* The dimensions of a row e, as the state has them. */
+/* Append the dimensions of a row e, as the state has them. */
 void
 meter_append_dimensions(StringInfo sql, const MeterDefinition *definition)
 {
@@ -140,7 +149,7 @@ meter_append_dimensions(StringInfo sql, const MeterDefinition *definition)
 	appendStringInfoString(sql, "]::text[]");
 }
 
-/* The value of a row e. */
+/* Append the value of a row e. */
 void
 meter_append_value(StringInfo sql, const MeterDefinition *definition)
 {
@@ -153,15 +162,18 @@ meter_append_value(StringInfo sql, const MeterDefinition *definition)
 }
 
 /*
- * The columns of an event e that meter_internal.settle_timeline() takes, and arrival.
+ * Append the columns of an event e that meter_internal.settle_timeline()
+ * takes, and its arrival.
  */
 static void
 append_columns(StringInfo sql, const MeterDefinition *definition)
 {
 	appendStringInfo(sql,
-					 "e.resource, CASE WHEN e.action = ANY (%s) THEN 's' "
-					 "WHEN e.action = ANY (%s) THEN 'p' WHEN e.action = ANY (%s) THEN 'c' "
-					 "WHEN e.action = 'reconciled:stop' THEN 'g' ELSE 'h' END::\"char\" AS kind, "
+					 "e.resource, CASE WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(START)
+					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(STOP)
+					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(CHANGE)
+					 " WHEN e.action = 'reconciled:stop' THEN " METER_SQL_KIND(LOGGED_ABSENT)
+					 " ELSE " METER_SQL_KIND(LOGGED_PRESENT) " END::\"char\" AS kind, "
 					 "e.\"time\" AS at, e.account, ",
 					 meter_text_array_literal(definition->starts),
 					 meter_text_array_literal(definition->stops),
@@ -171,20 +183,26 @@ append_columns(StringInfo sql, const MeterDefinition *definition)
 	meter_append_value(sql, definition);
 	appendStringInfoString(sql, " AS value, NULL::timestamptz AS alive, NULL::timestamptz AS absent, "
 						   "coalesce(e.source, '') AS source, "
-						   "CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END AS statement, "
+						   "CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END AS observation, "
 						   "e.arrival");
 }
 
-/* What is asked of the whole log begins at its floor. */
+/*
+ * Append the condition that a row lies after the retention boundary, for
+ * queries over the whole log.
+ */
 static void
-append_from_floor(StringInfo sql, const MeterDefinition *definition)
+append_from_boundary(StringInfo sql, const MeterDefinition *definition)
 {
-	if (!TIMESTAMP_IS_NOBEGIN(definition->floor))
+	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		appendStringInfo(sql, " AND e.\"time\" >= %s",
-						 meter_timestamp_literal(definition->floor));
+						 meter_timestamp_literal(definition->boundary));
 }
 
-/* The rows of a scope that are events to a meter, or those beyond its `to`. */
+/*
+ * Append the query for the rows of a scope that are events for a meter, or for
+ * the rows beyond the scope's `to`.
+ */
 static void
 append_raw(StringInfo sql, const MeterDefinition *definition,
 		   const MeterScope *scope, const char *log, bool beyond)
@@ -204,13 +222,14 @@ append_raw(StringInfo sql, const MeterDefinition *definition,
 	if (scope->from != NULL)
 		appendStringInfo(sql, " AND e.\"time\" >= %s", scope->from);
 	else
-		append_from_floor(sql, definition);
+		append_from_boundary(sql, definition);
 }
 
 /*
- * Rows of the event log of the resources in a list (resource), before an
- * instant (NULL: all), as a subquery.  Among arrivals before `sealed` they
- * are looked up one resource at a time, the others are met in a scan.
+ * Return a subquery for the rows of the event log of the resources in a list
+ * (resource), before an instant (NULL: all).  Rows that arrived before
+ * `sealed` are looked up one resource at a time, the others are found by a
+ * scan.
  */
 char *
 meter_rows_of_resources(const MeterDefinition *definition,
@@ -232,12 +251,12 @@ meter_rows_of_resources(const MeterDefinition *definition,
 					resources, schema, sealed, before, scan, sealed);
 }
 
-/* About how many rows of a scan take as long as a look into an index. */
+/* About so many rows are scanned in the time of a look into an index. */
 #define ROWS_A_PROBE	30
 
 /*
- * Up to which arrival to look for so many resources one by one: 0 if to read
- * everything is faster.
+ * Return up to which arrival to look so many resources up one by one: 0 if
+ * reading everything is faster.
  */
 int64
 meter_sealed_for(const MeterDefinition *definition, double nresources)
@@ -252,27 +271,27 @@ meter_sealed_for(const MeterDefinition *definition, double nresources)
 
 /*
  * The events of a meter as a list of CTEs, the last of which, "events", has
- * the columns that meter_internal.settle_timeline() takes, and arrival.  Identity is
- * settled among all rows of the log, before the meter's filters: of copies
- * within the identity window only the least counts, and none that was taken
- * back.  Where no row has an id that costs nothing.
+ * the columns that meter_internal.settle_timeline() takes, and arrival.
+ * Duplicates are dropped among all rows of the log, before the meter's
+ * filters: of those within the deduplication window only the least counts,
+ * and none that was taken back.  Where no row has an id that costs nothing.
  */
 void
 meter_append_events(StringInfo sql, const MeterDefinition *definition,
 					const MeterScope *scope)
 {
 	const char *schema = quote_identifier(definition->stream);
-	const char *log = scope->touched ? "log" : psprintf("%s.event", schema);
+	const char *log = scope->affected ? "log" : psprintf("%s.event", schema);
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
 								  definition->deduplication_window);
 
-	if (scope->touched != NULL)
+	if (scope->affected != NULL)
 		appendStringInfo(sql, "log AS MATERIALIZED (SELECT * FROM %s l), ",
 						 scope->from != NULL ?
 						 psprintf("(SELECT e.* FROM %s t, %s.event e WHERE e.resource = t.resource "
 								  "AND e.\"time\" >= %s - %s)",
-								  scope->touched, schema, scope->from, window) :
-						 meter_rows_of_resources(definition, scope->touched,
+								  scope->affected, schema, scope->from, window) :
+						 meter_rows_of_resources(definition, scope->affected,
 												 scope->sealed,
 												 scope->straddling ? NULL : scope->to));
 	appendStringInfoString(sql, "raw AS MATERIALIZED (");
@@ -283,21 +302,21 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 		append_raw(sql, definition, scope, log, true);
 	}
 
-	/* if any lesser copy lies within the window, the one next to it does */
+	/* if any lesser duplicate lies within the window, the one next to it does */
 	appendStringInfo(sql,
-					 "), copies AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
-					 SINCE_COPY("c") " FROM %s c WHERE c.id IS NOT NULL AND c.action <> 'void' "
+					 "), duplicates AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
+					 SINCE_DUPLICATE("c") " FROM %s c WHERE c.id IS NOT NULL AND c.action <> 'void' "
 					 "AND EXISTS (SELECT FROM raw r WHERE r.id = c.id AND r.resource = c.resource "
 					 "AND r.source = coalesce(c.source, '')) AND ", log);
 	append_scope(sql, definition, scope, "c");
 	if (scope->from != NULL)
 		appendStringInfo(sql, " AND c.\"time\" >= %s - %s", scope->from, window);
-	appendStringInfo(sql, ") c WHERE c.since_copy <= %s", window);
+	appendStringInfo(sql, ") c WHERE c.since_duplicate <= %s", window);
 
 	appendStringInfoString(sql,
 						   "), events AS (SELECT r.resource, " METER_EVENT_COLUMNS("r")
 						   ", r.arrival FROM raw r "
-						   "WHERE NOT EXISTS (SELECT FROM copies c WHERE c.arrival = r.arrival) "
+						   "WHERE NOT EXISTS (SELECT FROM duplicates c WHERE c.arrival = r.arrival) "
 						   "AND NOT EXISTS (SELECT FROM ");
 	if (scope->voids_from_log)
 		appendStringInfo(sql, "%s.event v WHERE v.action = 'void' "
@@ -307,22 +326,23 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, "%s._voided v WHERE v.meter = %s AND v.resource = r.resource "
 						 "AND v.source = r.source AND v.id = r.id))", schema,
 						 quote_literal_cstr(definition->name));
-	/* in place of what lay before the floor */
-	if (scope->from == NULL && !TIMESTAMP_IS_NOBEGIN(definition->floor))
+	/* the state at the retention boundary replaces what lay before it */
+	if (scope->from == NULL && !TIMESTAMP_IS_NOBEGIN(definition->boundary))
 	{
 		sql->len--;
 		appendStringInfo(sql, " UNION ALL SELECT r.resource, " METER_CARRIED
 						 ", NULL FROM %s%s._retention_state r WHERE r.meter = %s%s)",
-						 scope->touched ? psprintf("%s t, ", scope->touched) : "",
+						 scope->affected ? psprintf("%s t, ", scope->affected) : "",
 						 schema, quote_literal_cstr(definition->name),
-						 scope->touched ? " AND r.resource = t.resource" : "");
+						 scope->affected ? " AND r.resource = t.resource" : "");
 	}
 }
 
 /*
- * The same for a view, as one query: a filter on the resource reaches the
- * log, and no plan is far off where statistics are.  `from` and `to`, both or
- * neither, are expressions.
+ * Append the events of a meter as meter_append_events() does, but as one query
+ * for a view: a filter on the resource reaches the log, and no plan is far off
+ * where there are no statistics.  `from` and `to`, both or neither, are
+ * expressions.
  */
 void
 meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
@@ -335,7 +355,7 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql, "SELECT ");
 	append_columns(sql, definition);
 	appendStringInfo(sql,
-					 " FROM (SELECT l.*, " SINCE_COPY("l")
+					 " FROM (SELECT l.*, " SINCE_DUPLICATE("l")
 					 " FROM %s.event l WHERE l.action <> 'void' AND ", schema);
 	meter_append_not_held(sql, definition, "event", "l");
 	if (from != NULL)
@@ -346,9 +366,9 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 	if (from != NULL)
 		appendStringInfo(sql, " AND e.\"time\" >= %s", from);
 	else
-		append_from_floor(sql, definition);
+		append_from_boundary(sql, definition);
 	appendStringInfo(sql,
-					 " AND (e.id IS NULL OR coalesce(e.since_copy > %s, true)) "
+					 " AND (e.id IS NULL OR coalesce(e.since_duplicate > %s, true)) "
 					 "AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = %s "
 					 "AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
@@ -356,8 +376,8 @@ meter_append_events_in_view(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * May statements straddle an instant: are they later, and change what was
- * before it?  Within a session.
+ * Tell whether observations may straddle an instant: whether they are later,
+ * and change what was before it.  Within a session.
  */
 bool
 meter_may_straddle(const MeterDefinition *definition, TimestampTz instant)
@@ -369,49 +389,50 @@ meter_may_straddle(const MeterDefinition *definition, TimestampTz instant)
 }
 
 /*
- * The resources of which statements straddle an instant, and the latest that
- * does, as a query (resource, upto).  What lies between bears on what was
- * before the instant.
+ * Append a query (resource, upto) for the resources with observations that
+ * straddle an instant, and the latest such observation.  The rows up to it
+ * bear on what was before the instant.
  */
 void
 meter_append_straddling(StringInfo sql, const MeterDefinition *definition,
-						const char *touched, const char *instant)
+						const char *affected, const char *instant)
 {
 	appendStringInfo(sql,
 					 "SELECT e.resource, max(e.\"time\") AS upto FROM %s%s.event e "
 					 "WHERE e.\"time\" >= %s AND %s",
-					 touched ? psprintf("%s t, ", touched) : "",
+					 affected ? psprintf("%s t, ", affected) : "",
 					 quote_identifier(definition->stream), instant,
-					 touched ? "e.resource = t.resource AND " : "");
-	meter_append_statement_filter(sql, definition);
+					 affected ? "e.resource = t.resource AND " : "");
+	meter_append_observation_filter(sql, definition);
 	appendStringInfo(sql, " AND " METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
 					 " < %s GROUP BY e.resource", instant);
 }
 
 /*
- * Columns of `timelines`, aggregated of events e, that tell apart what is
- * before an instant: the timeline without the rest, whether there is any of
- * it, and the latest statement that straddles it.
+ * Append columns of `timelines`, aggregated from events e, that tell apart
+ * what is before an instant: the timeline without the rest, whether there is
+ * any of it, and the latest observation that straddles it.
  */
 void
 meter_append_before(StringInfo sql, const MeterDefinition *definition,
 					const char *instant)
 {
 	appendStringInfo(sql,
-					 "coalesce(" METER_TIMELINE("e") " FILTER (WHERE e.kind IN ('o', 'x') OR e.at < %s), "
-					 "(SELECT meter_internal.settle_timeline('x', NULL, NULL, array_fill(NULL::text, ARRAY[%d]), "
-					 "NULL, NULL, NULL, NULL, NULL))) AS before, bool_or(e.kind = 'o' OR e.at < %s) AS began, "
-					 "max(e.at) FILTER (WHERE e.kind IN ('g', 'h') AND e.at >= %s AND "
-					 METER_REACH("e.statement", "e.at", "e.kind = 'g'") " < %s) AS straddles, ",
+					 "coalesce(" METER_TIMELINE("e") " FILTER (WHERE " METER_IS_CARRIED("e.kind") " OR e.at < %s), "
+					 "(SELECT meter_internal.settle_timeline(" METER_SQL_KIND(CARRIED_CLOSED) ", NULL, NULL, array_fill(NULL::text, ARRAY[%d]), "
+					 "NULL, NULL, NULL, NULL, NULL))) AS before, bool_or(" METER_IS_KIND("e.kind", CARRIED_OPEN) " OR e.at < %s) AS began, "
+					 "max(e.at) FILTER (WHERE " METER_IS_LOGGED_OBSERVATION("e.kind") " AND e.at >= %s AND "
+					 METER_REACH("e.observation", "e.at", METER_IS_KIND("e.kind", LOGGED_ABSENT)) " < %s) AS straddles, ",
 					 instant, definition->ndimensions, instant, instant,
 					 instant);
 }
 
 /*
- * Rows e of the log that arrived after the position, up to `safe` (all, if it
- * is negative), and may change settled periods of the meter: its events, and
- * copies of them, from before the watermark, rows taken back, statements that
- * reach back behind it, and what lies before such a statement.
+ * Return FROM and WHERE of the rows e of the event log that arrived after the
+ * position, up to `safe` (all, if it is negative), and may change settled
+ * periods of the meter: events from before the watermark and duplicates of
+ * them, voids, observations that reach back behind the watermark, and what
+ * lies before such an observation.
  */
 char *
 meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
@@ -427,7 +448,7 @@ meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress
 		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
 	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "
 					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
-					 METER_IS_STATEMENT("e") " AND "
+					 METER_IS_OBSERVATION("e") " AND "
 					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
 					 " < %s) OR EXISTS (SELECT FROM %s._resource_state r WHERE r.meter = %s "
 					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
@@ -441,12 +462,12 @@ meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress
 }
 
 /*
- * Write the states in which `timelines` (resource, timeline) end.  Should the
- * account still be unknown, what is billed to nobody begins with the period
- * at `unnamed_since`, or if that is NULL with that of the resource's earliest
- * event (a column of `timelines`).  Where statements may straddle the end,
- * `timelines` has the timeline without what is later (before), and the latest
- * that does (straddles).
+ * Append the statement that writes the states in which `timelines` (resource,
+ * timeline) end.  Where the account is still unknown, what is billed to nobody
+ * begins with the period at `unnamed_since`, or if that is NULL with the
+ * period of the resource's earliest event (a column of `timelines`).  Where
+ * observations may straddle the end, `timelines` has the timeline without what
+ * is later (before), and the latest that straddles (straddles).
  */
 void
 meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,

@@ -1,6 +1,6 @@
 /*
  * events.h
- *	  Events: what the queries over the event log are made of.
+ *	  Events: the parts of queries over the event log.
  */
 #ifndef METER_EVENTS_H
 #define METER_EVENTS_H
@@ -10,6 +10,7 @@
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "engine/row_kind.h"
 
 /*
  * The columns of "events" but for resource and arrival, which come first and
@@ -17,29 +18,36 @@
  */
 #define METER_EVENT_COLUMNS(x) \
 	x ".kind, " x ".at, " x ".account, " x ".dimensions, " x ".value, " \
-	x ".alive, " x ".absent, " x ".source, " x ".statement"
+	x ".alive, " x ".absent, " x ".source, " x ".observation"
 #define METER_TIMELINE(x) \
 	"meter_internal.settle_timeline(" METER_EVENT_COLUMNS(x) ")"
 #define METER_CARRIED \
-	"CASE WHEN r.active THEN 'o' ELSE 'x' END::\"char\" AS kind, r.since AS at, " \
+	"CASE WHEN r.active THEN " METER_SQL_KIND(CARRIED_OPEN) " ELSE " METER_SQL_KIND(CARRIED_CLOSED) \
+	" END::\"char\" AS kind, r.since AS at, " \
 	"r.account, r.dimensions, r.value, r.alive, r.absent, r.source, NULL::jsonb"
 
-/* A row e of the log that says what a snapshot showed. */
-#define METER_IS_STATEMENT(e) \
+/* The condition that a row e of the event log is an observation. */
+#define METER_IS_OBSERVATION(e) \
 	e ".action IN ('reconciled:start', 'reconciled:stop', 'reconciled:change')"
 
-/* From when on a statement may change a timeline; its attributes, time, kind. */
+/*
+ * The instant from which on an observation may change a timeline, from its
+ * attributes, its time and whether it is a stop.
+ */
 #define METER_REACH(attributes, at, is_stop) \
 	"(CASE WHEN " is_stop " OR " attributes " ? 'since' THEN " \
-	"coalesce(meter_internal.statement_instant(" attributes ", 'alive'), '-infinity') " \
+	"coalesce(meter_internal.observation_instant(" attributes ", 'alive'), '-infinity') " \
 	"ELSE " at " END)"
 
-/* Which rows of the log a query is about; expressions, or NULL: no limit. */
+/*
+ * Which rows of the log a query is about.  Texts are expressions; NULL sets no
+ * limit.
+ */
 typedef struct MeterScope
 {
 	const char *from;			/* events from then on */
 	const char *to;				/* rows before then */
-	const char *touched;		/* CTE: events of its resources only */
+	const char *affected;		/* CTE: events of its resources only */
 	int64		sealed;			/* look those up one by one among arrivals
 								 * before this */
 	const char *late_from;		/* rows that arrived after `safe` count from
@@ -47,7 +55,7 @@ typedef struct MeterScope
 	int64		safe;
 	const char *straddling;		/* CTE: of these resources (resource, upto)
 								 * also rows from `to` up to then */
-	bool		voids_from_log; /* and not from what the engine noted */
+	bool		voids_from_log; /* not from the table _voided */
 } MeterScope;
 
 extern void meter_append_events(StringInfo sql,
@@ -68,11 +76,11 @@ extern void meter_append_value(StringInfo sql,
 							   const MeterDefinition *definition);
 extern bool meter_may_straddle(const MeterDefinition *definition,
 							   TimestampTz instant);
-extern void meter_append_statement_filter(StringInfo sql,
-										  const MeterDefinition *definition);
+extern void meter_append_observation_filter(StringInfo sql,
+											const MeterDefinition *definition);
 extern void meter_append_straddling(StringInfo sql,
 									const MeterDefinition *definition,
-									const char *touched, const char *instant);
+									const char *affected, const char *instant);
 extern void meter_append_before(StringInfo sql,
 								const MeterDefinition *definition,
 								const char *instant);

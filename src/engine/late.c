@@ -18,7 +18,10 @@
 #include "pg/now.h"
 #include "pg/spi.h"
 
-/* The first event of a meter, not one of the future, gives it a watermark. */
+/*
+ * Give a meter its first watermark: the period of its first event that is not
+ * in the future.  Returns false if there is none.
+ */
 bool
 meter_first_watermark(const MeterDefinition *definition, MeterProgress *progress)
 {
@@ -29,13 +32,13 @@ meter_first_watermark(const MeterDefinition *definition, MeterProgress *progress
 		return false;
 	progress->has_watermark = true;
 	progress->watermark = meter_grid_period_begin(definition->grid, first);
-	/* nobody is about to commit something: what comes is later than this */
+	/* nobody is about to commit rows: those to come arrive after this */
 	if (!progress->logs[METER_LOG_EVENT].has_note && !IsolationUsesXactSnapshot())
 		progress->logs[METER_LOG_EVENT].position_watermark = progress->watermark;
 	return true;
 }
 
-/* About how many periods there are between two instants. */
+/* Return about how many periods there are between two instants. */
 double
 meter_count_periods(const MeterDefinition *definition, TimestampTz from,
 					TimestampTz to)
@@ -49,8 +52,8 @@ meter_count_periods(const MeterDefinition *definition, TimestampTz from,
 }
 
 /*
- * From when on rows count that are later than the position is safe for: what
- * is older may have to be held.  NULL: all count.
+ * Return the instant from which on rows count that arrived after the safe
+ * position: earlier ones may have to be held.  NULL: all rows count.
  */
 const char *
 meter_late_from(const MeterDefinition *definition, const MeterProgress *progress)
@@ -62,8 +65,9 @@ meter_late_from(const MeterDefinition *definition, const MeterProgress *progress
 }
 
 /*
- * Note rows that were taken back, of what arrived between two positions.
- * Each meter has its own notes: steps of two must not wait for each other.
+ * Note which rows were taken back, by voids that arrived between two
+ * positions.  Each meter has its own notes, so that steps of two meters do not
+ * wait for each other.
  */
 void
 meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
@@ -81,9 +85,9 @@ meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
 }
 
 /*
- * Before which instant rows of a log are held that arrived after the position:
- * max_lateness before the watermark when that was noted, and what was before
- * the floor is forgotten.  False if nothing is held.
+ * Find the instant before which rows are held that arrived after the position:
+ * max_lateness before the watermark that was noted with it, or the retention
+ * boundary if that is later.  Returns false if nothing is held.
  */
 bool
 meter_hold_limit(const MeterDefinition *definition,
@@ -94,15 +98,18 @@ meter_hold_limit(const MeterDefinition *definition,
 
 	if (TIMESTAMP_IS_NOBEGIN(noted_at))
 		return false;
-	/* the floor is that of the log that usage is made of */
-	*limit = log == METER_LOG_OF(definition) ? definition->floor : DT_NOBEGIN;
+	/* the retention boundary is about the log that usage is made of */
+	*limit = log == METER_LOG_OF(definition) ? definition->boundary : DT_NOBEGIN;
 	if (definition->has_max_lateness)
 		*limit = Max(*limit,
 					 meter_later_by(noted_at, -definition->max_lateness));
 	return !TIMESTAMP_IS_NOBEGIN(*limit);
 }
 
-/* Hold rows that came too late, of what arrived between two positions. */
+/*
+ * Hold the events that came too late, of those that arrived between two
+ * positions.
+ */
 void
 meter_hold_late_rows(const MeterDefinition *definition,
 					 const MeterProgress *progress, int64 safe)
@@ -125,7 +132,7 @@ meter_hold_late_rows(const MeterDefinition *definition,
 	meter_tell_held(definition);
 }
 
-/* Say how many rows the last statement held. */
+/* Raise a notice of how many rows the last statement held. */
 void
 meter_tell_held(const MeterDefinition *definition)
 {
@@ -133,19 +140,19 @@ meter_tell_held(const MeterDefinition *definition)
 
 	if (SPI_processed > 0)
 		ereport(NOTICE,
-				(errmsg_plural("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " row that came later than its max_lateness",
-							   "meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " rows that came later than its max_lateness",
+				(errmsg_plural("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " row that came later than \"max_lateness\"",
+							   "meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " rows that came later than \"max_lateness\"",
 							   (unsigned long) SPI_processed,
 							   definition->name, definition->stream,
 							   SPI_processed),
-				 errhint("View %s.anomaly lists them; meter.release() lets them count.",
+				 errhint("View %s.anomaly lists the rows that are held; meter.release() lets them count.",
 						 schema)));
 }
 
 /*
- * The resources whose account was unknown so far and is named before `end`, as
- * a query (resource, first); NULL if there is none whose is unknown.  What was
- * billed to nobody, from that first period on, is theirs who is named.
+ * Return a query (resource, first) for the resources whose account was unknown
+ * and is named before `end`; NULL if no account is unknown.  Usage that was
+ * billed to nobody, from `first` on, belongs to the account that is named.
  */
 char *
 meter_newly_named(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz end)

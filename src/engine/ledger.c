@@ -1,6 +1,6 @@
 /*
  * ledger.c
- *	  The ledger: how it differs from what usage should be, and writing that.
+ *	  The ledger: its difference to expected usage, and writing that.
  */
 #include "postgres.h"
 
@@ -11,10 +11,10 @@
 #include "engine/ledger.h"
 
 /*
- * What usage should be and what the ledger says, as rows (resource, account,
- * dimensions, period_start, quantity, revisions): usage from `timelines`
- * (resource, timeline, begin_at) up to `end`, and the negated ledger rows
- * that `ledger` gives.  Grouped and summed, what remains is the difference.
+ * Append rows (resource, account, dimensions, period_start, quantity,
+ * revisions) of expected usage and of the ledger: usage from `timelines`
+ * (resource, timeline, begin_at) up to `end`, and the negated ledger rows that
+ * `ledger` returns.  Grouped and summed, they are the difference.
  */
 void
 meter_append_difference(StringInfo sql, const MeterDefinition *definition,
@@ -31,13 +31,14 @@ meter_append_difference(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The ledger rows of the resources in `touched` (resource, begin_at) from
- * there up to `end`, negated.  Few are looked up one (period, resource) at a
- * time by ranges of the key, many are met in one scan of the rest of it.
+ * Return a query for the ledger rows of the resources in `affected` (resource,
+ * begin_at), from begin_at up to `end`, negated.  Few are looked up one
+ * (period, resource) at a time by ranges of the key, many are found by one
+ * scan.
  */
 char *
-meter_ledger_of_touched(const MeterDefinition *definition,
-						const char *touched, const char *end, bool few)
+meter_ledger_of_affected(const MeterDefinition *definition,
+						 const char *affected, const char *end, bool few)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *stream = quote_literal_cstr(definition->stream);
@@ -52,17 +53,17 @@ meter_ledger_of_touched(const MeterDefinition *definition,
 						"AND u.transaction_id <= meter_internal.transaction_id_high(%s, %s, t.resource, p) "
 						"AND u.meter = %s AND u.resource = t.resource "
 						"AND u.period_start = p OFFSET 0) l",
-						touched, definition->spec, end, schema,
+						affected, definition->spec, end, schema,
 						stream, meter, stream, meter, meter);
 	return psprintf("SELECT l.resource, l.account, l.dimensions, "
 					"l.period_start, - l.quantity, 1 FROM %s.usage l JOIN %s t "
 					"ON l.resource = t.resource AND l.period_start >= t.begin_at "
 					"WHERE l.transaction_id >= meter_internal.transaction_id_from((SELECT min(begin_at) FROM %s)) "
 					"AND l.meter = %s AND l.period_start < %s",
-					schema, touched, touched, meter, end);
+					schema, affected, affected, meter, end);
 }
 
-/* All ledger rows of a meter in [from, end), negated. */
+/* Return a query for all ledger rows of a meter in [from, end), negated. */
 char *
 meter_ledger_of_range(const MeterDefinition *definition, const char *from,
 					  const char *end)
@@ -75,7 +76,10 @@ meter_ledger_of_range(const MeterDefinition *definition, const char *from,
 					quote_literal_cstr(definition->name), from, end);
 }
 
-/* Write what remains of a difference as usage rows of a settlement. */
+/*
+ * Append the statement that inserts what remains of a difference as usage rows
+ * of a settlement.
+ */
 void
 meter_append_insert_difference(StringInfo sql,
 							   const MeterDefinition *definition,
@@ -96,7 +100,7 @@ meter_append_insert_difference(StringInfo sql,
 					 quote_literal_cstr(definition->name),
 					 quote_literal_cstr(definition->name),
 					 settlement, difference,
-	/* a first row of 0 is one */
+	/* a first row of 0 is written, too */
 					 METER_KEEPS_ZERO(definition->aggregate) ?
 					 " OR sum(x.revisions) = 0" : "");
 }

@@ -1,6 +1,6 @@
 /*
  * ledger.h
- *	  The ledger: how it differs from what usage should be, and writing that.
+ *	  The ledger: its difference to expected usage, and writing that.
  */
 #ifndef METER_LEDGER_H
 #define METER_LEDGER_H
@@ -13,9 +13,9 @@ extern void meter_append_difference(StringInfo sql,
 									const MeterDefinition *definition,
 									const char *timelines, const char *end,
 									const char *ledger);
-extern char *meter_ledger_of_touched(const MeterDefinition *definition,
-									 const char *touched, const char *end,
-									 bool few);
+extern char *meter_ledger_of_affected(const MeterDefinition *definition,
+									  const char *affected, const char *end,
+									  bool few);
 extern char *meter_ledger_of_range(const MeterDefinition *definition,
 								   const char *from, const char *end);
 extern void meter_append_insert_difference(StringInfo sql,

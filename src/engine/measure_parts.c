@@ -25,7 +25,9 @@
 #include "pg/arguments.h"
 #include "pg/timezone.h"
 
-/* Values of so many digits are cut in 128 bits, with any length of time. */
+/*
+ * Values of up to so many digits are cut in 128 bits, with any length of time.
+ */
 #define SMALL_DIGITS	18
 
 /* The grid of the period and time zone that were asked for last. */
@@ -36,7 +38,7 @@ static struct
 	MeterGrid	grid;
 }			known;
 
-/* An interval as the server reads it. */
+/* Read an interval as the server does. */
 static Interval *
 interval_from_cstring(const char *string)
 {
@@ -46,7 +48,7 @@ interval_from_cstring(const char *string)
 												 Int32GetDatum(-1)));
 }
 
-/* Is an argument this text? */
+/* Tell whether an argument is a known text. */
 static bool
 is_text(FunctionCallInfo fcinfo, int argument, const text * known_text)
 {
@@ -57,7 +59,7 @@ is_text(FunctionCallInfo fcinfo, int argument, const text * known_text)
 			   VARSIZE_ANY_EXHDR(given)) == 0;
 }
 
-/* The grid of the first two arguments: period and time zone. */
+/* Return the grid of the first two arguments: period and time zone. */
 static MeterGrid *
 grid_from_args(FunctionCallInfo fcinfo)
 {
@@ -106,7 +108,10 @@ meter_measure_period_begin(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_measure_period_end);
 
-/* measure_period_end(period, timezone, at): end of the period that holds it */
+/*
+ * measure_period_end(period, timezone, at): the end of the period that holds
+ * an instant
+ */
 Datum
 meter_measure_period_end(PG_FUNCTION_ARGS)
 {
@@ -117,7 +122,7 @@ meter_measure_period_end(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(meter_grid_period_end(grid_from_args(fcinfo), at));
 }
 
-/* Who owns a resource from when on. */
+/* The owners of a resource, each with the instant from which on it is. */
 typedef struct Owners
 {
 	int			count;
@@ -125,7 +130,10 @@ typedef struct Owners
 	Datum	   *names;			/* text */
 } Owners;
 
-/* Read owners from two arrays of one length; NULLs: nobody is known. */
+/*
+ * Read owners from two arrays of one length; NULLs mean that no owner is
+ * known.
+ */
 static void
 read_owners(FunctionCallInfo fcinfo, int since_arg, int names_arg,
 			Owners *owners)
@@ -146,12 +154,12 @@ read_owners(FunctionCallInfo fcinfo, int since_arg, int names_arg,
 		array_contains_nulls(PG_GETARG_ARRAYTYPE_P(names_arg)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("owners and the times from which they own must be arrays of one length, without nulls")));
+				 errmsg("\"owned_since\" and \"owners\" must be arrays of one length, without nulls")));
 }
 
 /*
- * The owner at an instant, by position; -1: nobody is known.  The time before
- * the first belongs to that one.
+ * Return the position of the owner at an instant; -1 if no owner is known.
+ * The time before the first owner belongs to that owner.
  */
 static int
 owner_at(const Owners *owners, TimestampTz at)
@@ -189,7 +197,7 @@ meter_measure_owner(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(owner < 0 ? CStringGetTextDatum("") : owners.names[owner]);
 }
 
-/* A value spread evenly over a stretch of time. */
+/* A value that is spread evenly over a stretch of time. */
 typedef struct Spread
 {
 	TimestampTz start;
@@ -197,11 +205,11 @@ typedef struct Spread
 	int			scale;
 	bool		is_small;
 	int64		small;			/* value times 10^scale, if small */
-	Numeric		large;			/* the same, if not */
+	Numeric		large;			/* the value, if it is not small */
 	Numeric		value;
 } Spread;
 
-/* A number as the server reads it. */
+/* Read a number as the server does. */
 static Numeric
 numeric_from_cstring(const char *text)
 {
@@ -211,7 +219,7 @@ numeric_from_cstring(const char *text)
 											   Int32GetDatum(-1)));
 }
 
-/* Begin to cut a value. */
+/* Begin to spread a value over a stretch of time. */
 static void
 spread_init(Spread *spread, TimestampTz start, TimestampTz end, Numeric value)
 {
@@ -248,7 +256,10 @@ spread_init(Spread *spread, TimestampTz start, TimestampTz end, Numeric value)
 		spread->large = numeric_from_cstring(digits);
 }
 
-/* What falls on [from, to), both within the stretch. */
+/*
+ * Return the part of a value that falls on [from, to), both within its
+ * stretch.
+ */
 static Numeric
 spread_part(const Spread *spread, TimestampTz from, TimestampTz to)
 {
@@ -285,7 +296,7 @@ spread_part(const Spread *spread, TimestampTz from, TimestampTz to)
 																							 spread->scale)))));
 }
 
-/* Where measure_parts() is. */
+/* The state of measure_parts() between its rows. */
 typedef struct Parts
 {
 	TupleDesc	descriptor;
@@ -294,7 +305,8 @@ typedef struct Parts
 	Owners		owners;
 	TimestampTz at;
 	TimestampTz end;
-	bool		at_instant;		/* of no length, and not given out yet */
+	bool		at_instant;		/* the measure has no length, and was not
+								 * returned yet */
 } Parts;
 
 PG_FUNCTION_INFO_V1(meter_measure_parts);
@@ -326,13 +338,13 @@ meter_measure_parts(PG_FUNCTION_ARGS)
 		{
 			if (i >= 5 && i <= 7)
 				continue;
-			/* no value, no part */
+			/* without a value there is no part */
 			if (i == 4 && PG_ARGISNULL(i))
 				SRF_RETURN_DONE(call);
 			if (PG_ARGISNULL(i))
 				ereport(ERROR,
 						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						 errmsg("only value, account and owners may be null")));
+						 errmsg("only \"value\", \"account\" and \"owners\" may be null")));
 		}
 		before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
 		parts = palloc0(sizeof(Parts));
@@ -359,7 +371,7 @@ meter_measure_parts(PG_FUNCTION_ARGS)
 		else
 		{
 			read_owners(fcinfo, 6, 7, &parts->owners);
-			/* the array may be gone with the next row */
+			/* the array may be freed before the next row */
 			for (i = 0; i < parts->owners.count; i++)
 				parts->owners.names[i] =
 					PointerGetDatum(DatumGetTextPCopy(parts->owners.names[i]));

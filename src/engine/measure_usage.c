@@ -28,13 +28,18 @@
 #include "pg/settings.h"
 #include "pg/spi.h"
 
-/* Ledger rows are looked up one by one up to so many periods of resources. */
+/*
+ * Ledger rows are looked up one by one for up to so many periods of resources.
+ */
 #define FEW_PROBES	100000
 
-/* So many blocks of arrivals are read by themselves, more by reading the log. */
+/*
+ * Up to so many blocks of arrivals are read by themselves; for more the log is
+ * read.
+ */
 #define FEW_BLOCKS	500
 
-/* Hold measures that came too late, of what arrived up to `upto`. */
+/* Hold measures that came too late, of those that arrived up to `upto`. */
 static void
 hold_late_measures(const MeterDefinition *definition, const MeterProgress *progress, int64 upto)
 {
@@ -54,8 +59,8 @@ hold_late_measures(const MeterDefinition *definition, const MeterProgress *progr
 }
 
 /*
- * Look at what arrived between the positions and the safe ones.  False if
- * there was more than one step takes.
+ * Process what arrived between the positions and the safe positions.  Returns
+ * false if one step does not process all of it.
  */
 bool
 meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
@@ -73,11 +78,11 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 	int64		nevents = 0;
 	int64		nmeasures = 0;
 	char	   *late;
-	StringInfoData touched;
+	StringInfoData affected;
 
 	if (!progress->has_watermark)
 	{
-		/* what events say of the time before the first measure counts */
+		/* events from before the first measure count as owners */
 		if (!meter_first_watermark(definition, progress))
 			return true;
 		noted_at = progress->logs[METER_LOG_EVENT].position_watermark;
@@ -102,7 +107,7 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 		int			nranges;
 		bool		any_late;
 
-		/* mostly nothing is late, and then one look over them does */
+		/* mostly nothing is late, and one look over the rows tells that */
 		ranges = meter_new_measures(definition, measures->position,
 									measures_safe,
 									psprintf("e.start_time < %s", watermark),
@@ -120,17 +125,17 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 		meter_note_measure_keys(definition, ranges, nranges, measures_upto);
 	}
 
-	initStringInfo(&touched);
+	initStringInfo(&affected);
 	if (nevents > 0)
 	{
 		meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, upto);
 		meter_hold_late_rows(definition, progress, upto);
 		late = meter_late_rows(definition, progress, upto);
-		appendStringInfo(&touched,
+		appendStringInfo(&affected,
 						 "SELECT e.resource, e.\"time\" AS first, e.\"time\" AS named_from FROM %s AND e.action <> 'void'",
 						 late);
 		/* rows of either log that were taken back */
-		appendStringInfo(&touched,
+		appendStringInfo(&affected,
 						 " UNION ALL SELECT b.resource, b.first, b.named_from FROM ("
 						 "SELECT e.resource, coalesce(e.source, '') AS source, e.id FROM %s AND e.action = 'void') v "
 						 "JOIN (SELECT e.resource, coalesce(e.source, '') AS source, e.id, e.\"time\" AS first, "
@@ -143,22 +148,22 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 	if (nmeasures > 0)
 	{
 		hold_late_measures(definition, progress, measures_upto);
-		appendStringInfo(&touched, "%sSELECT e.resource, e.start_time AS first, NULL::timestamptz AS named_from FROM %s",
-						 touched.len > 0 ? " UNION ALL " : "",
+		appendStringInfo(&affected, "%sSELECT e.resource, e.start_time AS first, NULL::timestamptz AS named_from FROM %s",
+						 affected.len > 0 ? " UNION ALL " : "",
 						 meter_late_measures(definition, progress, measures_upto));
 	}
 
 	progress->logs[METER_LOG_EVENT].position = upto;
 	measures->position = measures_upto;
-	if (touched.len > 0)
+	if (affected.len > 0)
 		step->adjustments +=
 			meter_measure_recompute(definition, progress,
 									psprintf("SELECT resource, min(first) AS first, "
 											 "min(named_from) AS named_from FROM (%s) l GROUP BY resource",
-											 touched.data),
+											 affected.data),
 									progress->watermark, true);
 	step->late_rows = nevents + nmeasures;
-	/* what is after these drew its arrival after the note before this one */
+	/* rows after these drew their arrivals after the note before this one */
 	if (upto == safe)
 		progress->logs[METER_LOG_EVENT].position_watermark = noted_at;
 	if (measures_upto == measures_safe)
@@ -167,14 +172,14 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 }
 
 /*
- * Compute resources anew, and write how usage up to the watermark differs
- * from the ledger.  `touched` is a query (resource, first, named_from) of
- * them, of the instant from which they are affected, and of that from which
- * their owners are (NULL: not at all); events before `horizon` name owners.
- * The number of adjustments.
+ * Compute resources anew, and write how usage up to the watermark differs from
+ * the ledger.  `affected` is a query (resource, first, named_from) of these
+ * resources, of the instant from which each is affected, and of the instant
+ * from which its owners are (NULL: they are not); events before `horizon` name
+ * owners.  Returns the number of adjustments.
  */
 int64
-meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
+meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
 						TimestampTz horizon, bool write_states)
 {
 	StringInfoData sql;
@@ -183,26 +188,26 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 	const char *end = meter_timestamp_literal(progress->watermark);
 	const char *schema = quote_identifier(definition->stream);
 	TimestampTz first;
-	TimestampTz begin = Max(definition->since, definition->floor);
-	int64		ntouched;
+	TimestampTz begin = Max(definition->since, definition->boundary);
+	int64		naffected;
 	bool		few;
 
-	meter_execute(psprintf("SELECT count(*), min(first) FROM (%s) t", touched),
+	meter_execute(psprintf("SELECT count(*), min(first) FROM (%s) t", affected),
 				  SPI_OK_SELECT);
-	ntouched = meter_result_count(1);
+	naffected = meter_result_count(1);
 	if (!meter_result_instant(2, &first))
 		return 0;
 	first = meter_grid_period_begin(definition->grid,
 									Max(first, begin));
 	few = first >= progress->watermark ||
 		meter_count_periods(definition, first, progress->watermark) *
-		ntouched <= FEW_PROBES;
+		naffected <= FEW_PROBES;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH asked AS MATERIALIZED (%s), ", touched);
+	appendStringInfo(&sql, "WITH asked AS MATERIALIZED (%s), ", affected);
 	events.to = meter_timestamp_literal(horizon);
-	events.touched = "asked";
-	events.sealed = meter_sealed_for(definition, ntouched);
+	events.affected = "asked";
+	events.sealed = meter_sealed_for(definition, naffected);
 	events.late_from = meter_late_from(definition, progress);
 	events.safe = progress->logs[METER_LOG_EVENT].position;
 	meter_append_owner_events(&sql, definition, &events);
@@ -217,7 +222,7 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 					 "GROUP BY a.resource, a.named_from HAVING a.named_from <= coalesce(min(v.at), 'infinity')), "
 					 "looked_back AS (SELECT e.resource, min(e.start_time) AS first FROM %s.measure e "
 					 "JOIN named n ON n.resource = e.resource GROUP BY e.resource), "
-					 "touched AS MATERIALIZED (SELECT a.resource, greatest(%s, %s) AS begin_at "
+					 "affected AS MATERIALIZED (SELECT a.resource, greatest(%s, %s) AS begin_at "
 					 "FROM asked a LEFT JOIN looked_back l ON l.resource = a.resource), ",
 					 schema,
 					 TIMESTAMP_IS_NOBEGIN(begin) ? "NULL" :
@@ -226,24 +231,27 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 
 	meter_look_up_scope(definition, &scope);
 	scope.to = end;
-	scope.touched = true;
-	scope.sealed = meter_sealed_measures_for(definition, ntouched);
+	scope.affected = true;
+	scope.sealed = meter_sealed_measures_for(definition, naffected);
 	scope.late_from = meter_late_from(definition, progress);
-	scope.copies = "c.resource IN (SELECT resource FROM touched)";
+	scope.duplicates = "c.resource IN (SELECT resource FROM affected)";
 	meter_append_measures(&sql, definition, progress, &scope);
 	if (write_states)
 		meter_append_measure_states(&sql, definition, &scope);
 	appendStringInfoChar(&sql, ' ');
 	meter_append_insert_difference(&sql, definition,
 								   progress->settlement + 1,
-								   meter_measure_difference(meter_ledger_of_touched(definition,
-																					"touched",
-																					end, few)));
+								   meter_measure_difference(meter_ledger_of_affected(definition,
+																					 "affected",
+																					 end, few)));
 	meter_execute(sql.data, SPI_OK_INSERT);
 	return SPI_processed;
 }
 
-/* What meter_measure_recompute() takes, of rows that are released. */
+/*
+ * Return the query that meter_measure_recompute() takes, for rows that are
+ * released.
+ */
 char *
 meter_released_measures(const MeterDefinition *definition, const MeterProgress *progress,
 						const char *released)
@@ -261,9 +269,9 @@ meter_released_measures(const MeterDefinition *definition, const MeterProgress *
 }
 
 /*
- * The measures of a span of time: about how many parts they have, the first
- * that began before, and whether all of them lie within a period and say who
- * pays.
+ * Look at the measures of a span of time: returns about how many parts they
+ * have, the first one that began before, and whether all of them lie within a
+ * period and name the account.
  */
 static double
 count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
@@ -299,7 +307,10 @@ count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
 	return parts;
 }
 
-/* As much of what is due as one step takes: ends with a period. */
+/*
+ * Return how far one step settles: up to a period's end, with about
+ * meter.batch_rows parts of measures.
+ */
 TimestampTz
 meter_measure_bound(const MeterDefinition *definition,
 					const MeterProgress *progress, MeterStep *step,
@@ -352,7 +363,7 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 	scope.named_to = to;
 	scope.carried = true;
 	scope.late_from = meter_late_from(definition, progress);
-	/* one that comes while we look is late */
+	/* a measure that comes meanwhile is late */
 	scope.all_simple = step->all_simple;
 	meter_find_suspects(definition, progress, progress->watermark, end,
 						step->first_straddler, &suspects);
@@ -362,13 +373,13 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 								step->first_straddler);
 
 		scope.suspects = suspects.hashes;
-		scope.copies =
+		scope.duplicates =
 			psprintf("c.start_time >= %s",
 					 meter_timestamp_literal(meter_later_by(first,
 															-definition->deduplication_window)));
 		if (suspects.nblocks <= FEW_BLOCKS)
-			/* found by the index on arrivals, one block after the other */
-			scope.copies_from =
+			/* the index on arrivals finds one block after the other */
+			scope.duplicates_from =
 				psprintf("(SELECT m.* FROM unnest(%s) b CROSS JOIN LATERAL "
 						 "(SELECT * FROM %s.measure l WHERE l.arrival >= b << %d AND l.arrival < (b + 1) << %d "
 						 "AND l.arrival <= " INT64_FORMAT " OFFSET 0) m "
@@ -390,7 +401,7 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
 						 "SELECT meter.transaction_id(%s, %s, w.resource, w.account, w.dimensions, w.period_start), "
 						 "%s, w.account, w.resource, w.dimensions, w.period_start, trim_scale(w.quantity), 0, "
-						 INT64_FORMAT ", now() FROM wanted w ORDER BY 1",
+						 INT64_FORMAT ", now() FROM expected w ORDER BY 1",
 						 schema, stream, meter, meter,
 						 progress->settlement + 1);
 	else
@@ -405,8 +416,8 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 }
 
 /*
- * Write how the ledger differs from what it should say from an instant up to
- * `to`, and all states anew: the number of adjustments.
+ * Write how the ledger differs from expected usage from an instant up to `to`,
+ * and all states anew.  Returns the number of adjustments.
  */
 int64
 meter_measure_resettle(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz from,
@@ -421,12 +432,12 @@ meter_measure_resettle(const MeterDefinition *definition, const MeterProgress *p
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
-	/* what may yet have to be held does not count */
+	/* late rows do not count before a step decides which are held */
 	meter_append_measures_of_all(&sql, definition, progress, begin, end, late_from);
 	/* states are those at the watermark */
 	if (to == progress->watermark)
 		meter_append_measure_states(&sql, definition, &scope);
-	/* nothing is known of what nobody names any more */
+	/* delete the states of resources that no event names any more */
 	appendStringInfo(&sql, ", gone AS (DELETE FROM %s._resource_state r WHERE r.meter = %s "
 					 "AND r.account IS NOT NULL "
 					 "AND NOT EXISTS (SELECT FROM owners o WHERE o.resource = r.resource) "

@@ -14,7 +14,7 @@
 extern bool meter_measure_late(const MeterDefinition *definition,
 							   MeterProgress *progress, MeterStep *step);
 extern int64 meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *progress,
-									 const char *touched,
+									 const char *affected,
 									 TimestampTz horizon,
 									 bool write_states);
 extern void meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress, TimestampTz end,

@@ -1,7 +1,7 @@
 /*
  * measure_views.c
- *	  What people ask about measures: what was odd, and why a usage row is
- *	  what it is.
+ *	  What people ask about measures: anomalies, and why a usage row is what
+ *	  it is.
  */
 #include "postgres.h"
 
@@ -17,13 +17,13 @@
 #include "engine/measures.h"
 #include "pg/spi.h"
 
-/* What copies must agree in. */
-#define COPY_CONTENT \
+/* What duplicates must agree in. */
+#define DUPLICATE_CONTENT \
 	"ROW(e.start_time, e.end_time, e.account, e.entity, e.value, e.attributes)::text"
 
 /*
- * Branches of the view anomaly that are about the measure log: rows that are
- * held, rows of the future, and copies that differ.
+ * Append branches of the view anomaly about the measure log: rows that are
+ * held, rows of the future, and duplicates that differ.
  */
 void
 meter_append_measure_anomaly(StringInfo sql, const char *stream,
@@ -57,11 +57,14 @@ meter_append_measure_anomaly(StringInfo sql, const char *stream,
 					 "WINDOW w AS (PARTITION BY e.resource, coalesce(e.source, ''), e.id "
 					 "ORDER BY e.start_time, e.end_time, e.arrival)) c "
 					 "WHERE c.content <> c.content_before AND c.since_other <= %s::interval",
-					 COPY_CONTENT, COPY_CONTENT, schema,
+					 DUPLICATE_CONTENT, DUPLICATE_CONTENT, schema,
 					 quote_literal_cstr(deduplication_window));
 }
 
-/* Branches for a meter: no account, and values that are none. */
+/*
+ * Append branches of the view anomaly about a meter of measures: unknown
+ * accounts, and values that are no numbers.
+ */
 void
 meter_append_measure_meter_anomaly(StringInfo sql,
 								   const MeterDefinition *definition)
@@ -96,8 +99,8 @@ meter_append_measure_meter_anomaly(StringInfo sql,
 }
 
 /*
- * explain() for a row of a meter of measures.  The whole resource is computed
- * as a recompute does it, from its period on.
+ * Implement explain() for a row of a meter of measures.  The whole resource is
+ * computed as a recompute does it, from the period of the row on.
  */
 void
 meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
@@ -122,24 +125,24 @@ meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definitio
 								 meter, what, begin);
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource, %s AS begin_at), ",
+	appendStringInfo(&sql, "WITH affected AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource, %s AS begin_at), ",
 					 what, begin);
 	events.to = meter_timestamp_literal(progress->has_watermark ?
 										progress->watermark : period_end);
-	events.touched = "touched";
+	events.affected = "affected";
 	events.sealed = meter_sealed_for(definition, 1);
 	events.voids_from_log = true;
 	meter_append_owner_events(&sql, definition, &events);
 	appendStringInfoString(&sql, ", ");
 	meter_look_up_scope(definition, &scope);
 	scope.to = end;
-	scope.touched = true;
+	scope.affected = true;
 	scope.sealed = meter_sealed_measures_for(definition, 1);
 	scope.voids_from_log = true;
-	scope.copies = "c.resource IN (SELECT resource FROM touched)";
+	scope.duplicates = "c.resource IN (SELECT resource FROM affected)";
 	meter_append_measures(&sql, definition, progress, &scope);
 
-	/* the measures themselves, and what of each falls to this key */
+	/* the measures themselves, and the part of each that falls to this key */
 	appendStringInfoString(&sql, ", behind AS (");
 	meter_append_measures_behind(&sql, definition, progress, &scope);
 	appendStringInfo(&sql,
@@ -179,13 +182,13 @@ meter_explain_measures(FunctionCallInfo fcinfo, const MeterDefinition *definitio
 					 psprintf(" OR (b.start_time < %s AND b.dimensions = %s::jsonb)", begin, key) : "");
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 5, 'total', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, "
-					 "coalesce((SELECT trim_scale(w.quantity) FROM wanted w WHERE w.account = %s "
+					 "coalesce((SELECT trim_scale(w.quantity) FROM expected w WHERE w.account = %s "
 					 "AND w.dimensions = %s::jsonb AND w.period_start = %s), 0), "
 					 "'%s of these: what the rows of this key in the ledger add up to', NULL ",
 					 begin, end, who, key, who, key, begin,
 					 meter_aggregate_name(definition->aggregate));
 
-	/* what made a settle look at a settled period again */
+	/* the rows that made a step compute a settled period again */
 	appendStringInfo(&sql,
 					 "UNION ALL SELECT 6, 'late event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, e.value, NULL, "

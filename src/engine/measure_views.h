@@ -1,6 +1,6 @@
 /*
  * measure_views.h
- *	  What people ask about measures: what was odd, and why a usage row is what
+ *	  What people ask about measures: anomalies, and why a usage row is what
  *	  it is.
  */
 #ifndef METER_MEASURE_VIEWS_H

@@ -1,16 +1,16 @@
 /*
  * measures.c
- *	  Meters of measures: what their queries are made of.
+ *	  Meters of measures: the parts of their queries.
  *
- * Usage is made of rows of the measure log.  Those that lie within a period
- * and name who pays go straight into a GROUP BY.  Only those that are cut, by
- * a period or where the owner changes, take a way through C.  Owners come
- * from the event log: there the account is the one attribute of a resource,
- * and every event that names one changes it.  So a meter of measures reads
- * both logs, and has a position in each.
+ * Usage is made of rows of the measure log.  Rows that lie within a period and
+ * name the account go straight into a GROUP BY.  Only rows that have to be cut,
+ * by a period or where the owner changes, are cut by functions in C.  Owners
+ * come from the event log: there the account is the one attribute of a
+ * resource, and every event that names an account changes it.  So a meter of
+ * measures reads both logs, and has a position in each.
  *
  * As in events.c, every part names each table with its schema, and instants
- * are written into the text.  The row of the measure log is e in all of them.
+ * are written into the text.  All parts call the row of the measure log e.
  */
 #include "postgres.h"
 
@@ -32,21 +32,25 @@
 	alias ".attributes)::text COLLATE \"C\""
 
 /*
- * Time since the next lesser copy of a measure that has an id; `first` may be
- * what copies have in common in a form that is quick to compare.
+ * The time since the next lesser duplicate of a measure that has an id;
+ * `first` may be what duplicates have in common in a form that is quick to
+ * compare.
  */
-#define SINCE_COPY(alias, first) \
+#define SINCE_DUPLICATE(alias, first) \
 	alias ".start_time - lag(" alias ".start_time) OVER (PARTITION BY " first \
 	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
 	alias ".start_time, " alias ".end_time, coalesce(" alias ".value, '-Infinity'), " \
 	"CASE WHEN " alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " \
-	alias ".arrival) AS since_copy"
+	alias ".arrival) AS since_duplicate"
 
-/* A hash of what copies have in common. */
+/* The hash of what duplicates have in common. */
 #define KEY_OF(alias) \
 	"meter_internal.measure_key(" alias ".resource, coalesce(" alias ".source, ''), " alias ".id)"
 
-/* A column of the measure log that value_from may name, for unique only. */
+/*
+ * Tell whether value_from may name a column of the measure log for the
+ * aggregate unique only.
+ */
 static bool
 is_text_column(const char *name)
 {
@@ -54,7 +58,10 @@ is_text_column(const char *name)
 		strcmp(name, "entity") == 0;
 }
 
-/* The beginning of the period that holds an instant, as cheap as it gets. */
+/*
+ * Return an expression for the begin of the period that holds an instant, as
+ * cheap as possible.
+ */
 char *
 meter_period_of(const MeterDefinition *definition, const char *at)
 {
@@ -69,7 +76,7 @@ meter_period_of(const MeterDefinition *definition, const char *at)
 					quote_literal_cstr(definition->timezone), at);
 }
 
-/* Its end. */
+/* Return an expression for the end of the period that holds an instant. */
 static char *
 period_end(const MeterDefinition *definition, const char *at)
 {
@@ -84,7 +91,7 @@ period_end(const MeterDefinition *definition, const char *at)
 					quote_literal_cstr(definition->timezone), at);
 }
 
-/* The value of a row e: a number, or for unique a text or a number. */
+/* Append the value of a row e: a number, or for unique a text or a number. */
 static void
 append_value(StringInfo sql, const MeterDefinition *definition)
 {
@@ -103,7 +110,7 @@ append_value(StringInfo sql, const MeterDefinition *definition)
 						 "ELSE e.attributes ->> %s END", key, key, key);
 }
 
-/* The same by itself. */
+/* Return the expression that append_value() appends. */
 static char *
 value_of(const MeterDefinition *definition)
 {
@@ -114,7 +121,9 @@ value_of(const MeterDefinition *definition)
 	return sql.data;
 }
 
-/* The dimensions of a row e, as columns d1, d2, ..., each with a comma. */
+/*
+ * Append the dimensions of a row e, as columns d1, d2, ..., each with a comma.
+ */
 static void
 append_dimensions(StringInfo sql, const MeterDefinition *definition)
 {
@@ -132,7 +141,7 @@ append_dimensions(StringInfo sql, const MeterDefinition *definition)
 	}
 }
 
-/* These columns of something else, each after a comma. */
+/* Return the dimension columns d1, d2, ... of an alias, each after a comma. */
 static char *
 columns_of(const MeterDefinition *definition, const char *alias)
 {
@@ -145,7 +154,7 @@ columns_of(const MeterDefinition *definition, const char *alias)
 	return sql.data;
 }
 
-/* The same as an array. */
+/* Return the dimension columns of an alias as an array. */
 static char *
 array_of(const MeterDefinition *definition, const char *alias)
 {
@@ -154,7 +163,9 @@ array_of(const MeterDefinition *definition, const char *alias)
 	return psprintf("ARRAY[%s]::text[]", columns[0] == ',' ? columns + 2 : "");
 }
 
-/* The same as the ledger has them. */
+/*
+ * Return the dimension columns of an alias as jsonb, as the ledger has them.
+ */
 static const char *
 jsonb_of(const MeterDefinition *definition, const char *alias)
 {
@@ -173,7 +184,10 @@ jsonb_of(const MeterDefinition *definition, const char *alias)
 	return sql.data;
 }
 
-/* Is a table's row of this meter? */
+/*
+ * Return FROM and WHERE of the rows of a stream's table that belong to a
+ * meter.
+ */
 static char *
 of_meter(const MeterDefinition *definition, const char *table,
 		 const char *alias)
@@ -183,7 +197,9 @@ of_meter(const MeterDefinition *definition, const char *table,
 					alias, quote_literal_cstr(definition->name));
 }
 
-/* Measures that there are, as far as a scope goes: conditions with AND. */
+/*
+ * Append conditions, with AND, that a row of the measure log lies in a scope.
+ */
 static void
 append_scope(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 			 const MeterMeasureScope *scope, const char *alias)
@@ -202,19 +218,19 @@ append_scope(StringInfo sql, const MeterDefinition *definition, const MeterProgr
 	}
 }
 
-/* From when on the usage of a row e is asked for. */
+/* Return the instant from which on the usage of a row e is asked for. */
 static const char *
 scope_from(const MeterMeasureScope *scope)
 {
-	return scope->touched ? "t.begin_at" : scope->from;
+	return scope->affected ? "t.begin_at" : scope->from;
 }
 
-/* About how many rows of a scan take as long as a look into an index. */
+/* About so many rows are scanned in the time of a look into an index. */
 #define ROWS_A_PROBE	30
 
 /*
- * Up to which arrival to look for the measures of so many resources one by
- * one: 0 if to read everything is faster.
+ * Return up to which arrival to look the measures of so many resources up one
+ * by one: 0 if reading everything is faster.
  */
 int64
 meter_sealed_measures_for(const MeterDefinition *definition,
@@ -228,7 +244,7 @@ meter_sealed_measures_for(const MeterDefinition *definition,
 	return nresources * segments * ROWS_A_PROBE < rows ? sealed : 0;
 }
 
-/* Where the measures of a scope are. */
+/* Return where the measures of a scope are. */
 static char *
 scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope)
 {
@@ -236,7 +252,10 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope)
 		psprintf("%s.measure", quote_identifier(definition->stream));
 }
 
-/* "measure_log": those of "touched", looked up in sealed segments. */
+/*
+ * Append the CTE "measure_log": the measures of "affected", looked up in
+ * sealed segments.
+ */
 static void
 append_log(StringInfo sql, const MeterDefinition *definition,
 		   const MeterMeasureScope *scope)
@@ -244,18 +263,18 @@ append_log(StringInfo sql, const MeterDefinition *definition,
 	const char *schema = quote_identifier(definition->stream);
 
 	appendStringInfo(sql,
-					 "measure_log AS MATERIALIZED (SELECT e.* FROM touched t CROSS JOIN LATERAL ("
+					 "measure_log AS MATERIALIZED (SELECT e.* FROM affected t CROSS JOIN LATERAL ("
 					 "SELECT * FROM %s.measure m WHERE m.arrival < " INT64_FORMAT
 					 " AND m.resource = t.resource AND m.start_time < %s OFFSET 0) e UNION ALL "
-					 "SELECT e.* FROM touched t, %s.measure e WHERE e.arrival >= " INT64_FORMAT
+					 "SELECT e.* FROM affected t, %s.measure e WHERE e.arrival >= " INT64_FORMAT
 					 " AND e.resource = t.resource AND e.start_time < %s), ",
 					 schema, scope->sealed, scope->to, schema, scope->sealed,
 					 scope->to);
 }
 
 /*
- * FROM and WHERE of the measures e that count for a meter and are about a
- * scope.  For counters all that came before are.
+ * Append FROM and WHERE of the measures e that count for a meter and lie in a
+ * scope.  For counters the scope has all that came before, too.
  */
 static void
 append_rows(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
@@ -265,9 +284,9 @@ append_rows(StringInfo sql, const MeterDefinition *definition, const MeterProgre
 	const char *from = scope_from(scope);
 
 	appendStringInfo(sql, "FROM %s%s e WHERE %s",
-					 scope->touched ? "touched t, " : "",
+					 scope->affected ? "affected t, " : "",
 					 scope_log(definition, scope),
-					 scope->touched ? "e.resource = t.resource" : "true");
+					 scope->affected ? "e.resource = t.resource" : "true");
 	append_scope(sql, definition, progress, scope, "e");
 	if (definition->aggregate == METER_SUM && from != NULL)
 		appendStringInfo(sql, " AND (e.end_time > %s OR e.start_time >= %s)",
@@ -278,8 +297,8 @@ append_rows(StringInfo sql, const MeterDefinition *definition, const MeterProgre
 	if (definition->entity != NULL)
 		appendStringInfo(sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
-	if (scope->copies != NULL)
-		appendStringInfoString(sql, " AND NOT EXISTS (SELECT FROM measure_copies c WHERE c.arrival = e.arrival)");
+	if (scope->duplicates != NULL)
+		appendStringInfoString(sql, " AND NOT EXISTS (SELECT FROM measure_duplicates c WHERE c.arrival = e.arrival)");
 	if (scope->voids_from_log)
 		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s.event v WHERE v.action = 'void' "
 						 "AND v.resource = e.resource AND coalesce(v.source, '') = coalesce(e.source, '') "
@@ -290,7 +309,7 @@ append_rows(StringInfo sql, const MeterDefinition *definition, const MeterProgre
 						 "AND v.id = e.id)", of_meter(definition, "_voided", "v"));
 }
 
-/* The condition under which a row e needs no cutting and no owner. */
+/* Return the condition that a row e needs no cutting and no owner. */
 static char *
 simple_condition(const MeterDefinition *definition,
 				 const MeterMeasureScope *scope, bool simple)
@@ -311,7 +330,10 @@ simple_condition(const MeterDefinition *definition,
 					from, end);
 }
 
-/* The condition under which a row e does, of the periods from an instant on. */
+/*
+ * Return the condition that a row e needs cutting or an owner, of the periods
+ * from an instant on.
+ */
 char *
 meter_complex_condition(const MeterDefinition *definition, const char *from)
 {
@@ -322,8 +344,8 @@ meter_complex_condition(const MeterDefinition *definition, const char *from)
 }
 
 /*
- * A meter as the event log sees it that says who owns what: all events that
- * name an account.
+ * Return a meter for the event log that stands for who owns what: all events
+ * that name an account.
  */
 static MeterDefinition *
 owners_definition(const MeterDefinition *definition)
@@ -333,12 +355,12 @@ owners_definition(const MeterDefinition *definition)
 	*owners = *definition;
 	owners->ndimensions = 0;
 	owners->value_from = "value";
-	/* the floor is that of the measures */
-	owners->floor = DT_NOBEGIN;
+	/* the retention boundary is that of the measures */
+	owners->boundary = DT_NOBEGIN;
 	return owners;
 }
 
-/* The events that name owners, as CTEs that end with "events". */
+/* Append CTEs that end with "events": the events that name owners. */
 void
 meter_append_owner_events(StringInfo sql, const MeterDefinition *definition,
 						  const MeterScope *scope)
@@ -346,12 +368,12 @@ meter_append_owner_events(StringInfo sql, const MeterDefinition *definition,
 	meter_append_events(sql, owners_definition(definition), scope);
 }
 
-/* The owner at an instant, of what has owners o. */
+/* The owner at an instant, where owners o are. */
 #define OWNER_AT(at) "meter_internal.measure_owner(o.since, o.accounts, " at ")"
 
 /*
- * The CTEs that all queries begin with: "events" that name owners, and
- * "measure_copies".
+ * Append the CTEs that all queries begin with: "events" that name owners, and
+ * "measure_duplicates".
  */
 static void
 append_sources(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
@@ -359,7 +381,7 @@ append_sources(StringInfo sql, const MeterDefinition *definition, const MeterPro
 {
 	MeterScope	events = {0};
 
-	if (!scope->touched)
+	if (!scope->affected)
 	{
 		events.from = scope->carried ? scope->from : NULL;
 		events.to = scope->named_to;
@@ -371,36 +393,39 @@ append_sources(StringInfo sql, const MeterDefinition *definition, const MeterPro
 	}
 	if (scope->sealed > 0)
 		append_log(sql, definition, scope);
-	if (scope->copies != NULL)
+	if (scope->duplicates != NULL)
 	{
-		/* if any lesser copy lies within the window, the one next to it does */
+		/*
+		 * if any lesser duplicate lies within the window, the one next to it
+		 * does
+		 */
 		if (scope->suspects == NULL)
 		{
-			/* where nothing is met twice, nothing has to be compared */
+			/* without a hash that is met twice, nothing has to be compared */
 			appendStringInfo(sql, "suspects AS MATERIALIZED (SELECT " KEY_OF("c") " AS key FROM %s c "
 							 "WHERE c.id IS NOT NULL AND %s",
-							 scope_log(definition, scope), scope->copies);
+							 scope_log(definition, scope), scope->duplicates);
 			append_scope(sql, definition, progress, scope, "c");
 			appendStringInfoString(sql, " GROUP BY 1 HAVING count(*) > 1), ");
 		}
 		else
 			appendStringInfo(sql, "suspects AS MATERIALIZED (SELECT unnest(%s) AS key), ",
 							 scope->suspects);
-		appendStringInfo(sql, "measure_copies AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
-						 SINCE_COPY("c", "s.key, ") " FROM %s c JOIN suspects s ON s.key = " KEY_OF("c")
+		appendStringInfo(sql, "measure_duplicates AS MATERIALIZED (SELECT c.arrival FROM (SELECT c.arrival, "
+						 SINCE_DUPLICATE("c", "s.key, ") " FROM %s c JOIN suspects s ON s.key = " KEY_OF("c")
 						 " WHERE c.id IS NOT NULL AND %s",
-						 scope->copies_from ? scope->copies_from :
-						 scope_log(definition, scope), scope->copies);
+						 scope->duplicates_from ? scope->duplicates_from :
+						 scope_log(definition, scope), scope->duplicates);
 		append_scope(sql, definition, progress, scope, "c");
-		appendStringInfo(sql, ") c WHERE c.since_copy <= '" INT64_FORMAT " microseconds'::interval), ",
+		appendStringInfo(sql, ") c WHERE c.since_duplicate <= '" INT64_FORMAT " microseconds'::interval), ",
 						 definition->deduplication_window);
 	}
 }
 
 /*
- * "nameless": resources whose measures do not say who pays, each with its
- * first period of such.  "owners": who owns what from when on, of those and
- * of all that an event names an owner of.
+ * Append the CTEs "nameless", resources with measures that do not name the
+ * account, each with its first such period; and "owners", who owns what from
+ * when on, for these resources and all for which an event names an owner.
  */
 static void
 append_owners(StringInfo sql, const MeterDefinition *definition,
@@ -424,7 +449,10 @@ append_owners(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql, ") o GROUP BY o.resource)");
 }
 
-/* What a meter's aggregate makes of the rows x of a key, and which it keeps. */
+/*
+ * Return what a meter's aggregate makes of the rows x of a key, and which
+ * results are kept.
+ */
 static const char *
 aggregate_of(const MeterDefinition *definition, const char **having)
 {
@@ -446,7 +474,10 @@ aggregate_of(const MeterDefinition *definition, const char **having)
 	}
 }
 
-/* CTE "wanted" of counters: what was added from each reading to the next. */
+/*
+ * Append the CTE "expected" of counters: what was added from each reading to
+ * the next.
+ */
 static void
 append_counter(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
 			   const MeterMeasureScope *scope)
@@ -468,14 +499,14 @@ append_counter(StringInfo sql, const MeterDefinition *definition, const MeterPro
 	appendStringInfoString(sql, " IS NOT NULL)");
 	append_owners(sql, definition, scope, "readings");
 
-	/* several of one instant count as the greatest */
+	/* of several readings of one instant the greatest counts */
 	appendStringInfo(sql, ", instants AS MATERIALIZED (SELECT DISTINCT ON (r.resource%s, r.start_time) r.* FROM ("
 					 "SELECT r.resource, CASE WHEN r.account <> '' THEN r.account ELSE " OWNER_AT("r.start_time")
 					 " END AS account, r.start_time, r.value, r.begin_at%s FROM readings r "
 					 "LEFT JOIN owners o ON o.resource = r.resource AND r.account = '') r "
 					 "ORDER BY r.resource%s, r.start_time, r.value DESC, r.account DESC), ",
 					 r, r, r);
-	appendStringInfo(sql, "wanted AS (SELECT x.resource, x.account, %s AS dimensions, %s AS period_start, "
+	appendStringInfo(sql, "expected AS (SELECT x.resource, x.account, %s AS dimensions, %s AS period_start, "
 					 "sum(CASE WHEN x.value < x.before THEN x.value ELSE x.value - x.before END) AS quantity "
 					 "FROM (SELECT i.*, lag(i.value) OVER (PARTITION BY i.resource%s ORDER BY i.start_time) AS before "
 					 "FROM (SELECT r.resource, r.account, r.start_time, r.value, r.begin_at%s FROM instants r",
@@ -498,7 +529,7 @@ append_counter(StringInfo sql, const MeterDefinition *definition, const MeterPro
 }
 
 /*
- * The usage that measures make, as a list of CTEs that ends with "wanted"
+ * Append the usage that measures make, as CTEs that end with "expected"
  * (resource, account, dimensions, period_start, quantity).
  */
 void
@@ -517,7 +548,7 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition, const M
 		return;
 	}
 
-	/* what has to be cut, or does not say who pays */
+	/* measures that have to be cut, or name no account */
 	appendStringInfoString(sql, "complex AS MATERIALIZED (SELECT e.resource, "
 						   "coalesce(e.account, '') AS account, e.start_time, e.end_time, ");
 	append_value(sql, definition);
@@ -532,7 +563,7 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition, const M
 	append_owners(sql, definition, scope, "complex");
 
 	aggregate = aggregate_of(definition, &having);
-	appendStringInfo(sql, ", wanted AS (SELECT x.resource, x.account, %s AS dimensions, "
+	appendStringInfo(sql, ", expected AS (SELECT x.resource, x.account, %s AS dimensions, "
 					 "x.period_start, %s AS quantity FROM (SELECT e.resource, e.account, "
 					 "%s AS period_start, ",
 					 jsonb_of(definition, "x"), aggregate,
@@ -545,14 +576,14 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition, const M
 	appendStringInfoChar(sql, ' ');
 	append_rows(sql, definition, progress, scope);
 	appendStringInfoString(sql, " AND (");
-	/* up to the position it is known that they are, which is quick to see */
+	/* up to the position all are known to be simple, which is quick to see */
 	if (scope->all_simple)
 		appendStringInfo(sql, "e.arrival <= " INT64_FORMAT " OR ",
 						 progress->logs[METER_LOG_MEASURE].position);
 	appendStringInfo(sql, "(%s)) UNION ALL SELECT c.resource, ",
 					 simple_condition(definition, scope, true));
 	if (sum)
-		/* not by LATERAL: that is a nested loop, which is said to cost a lot */
+		/* no LATERAL: the planner overestimates the cost of its nested loop */
 		appendStringInfo(sql, "(c.p).account, (c.p).period_start, (c.p).quantity%s FROM ("
 						 "SELECT c.*, meter_internal.measure_parts(%s, %s, c.start_time, c.end_time, c.value, "
 						 "c.account, o.since, o.accounts, c.begin_at, %s) AS p FROM complex c "
@@ -570,7 +601,7 @@ meter_append_measures(StringInfo sql, const MeterDefinition *definition, const M
 					 columns_of(definition, "x"), aggregate, having);
 }
 
-/* Are there rows of a meter in one of its lists? */
+/* Tell whether a meter has rows in one of its lists. */
 static bool
 any_rows(const MeterDefinition *definition, const char *table,
 		 const char *condition)
@@ -583,7 +614,7 @@ any_rows(const MeterDefinition *definition, const char *table,
 	return DatumGetBool(meter_result(0, 1, &isnull));
 }
 
-/* Look up what a scope need not ask for row by row. */
+/* Find out what a scope need not ask for row by row. */
 void
 meter_look_up_scope(const MeterDefinition *definition,
 					MeterMeasureScope *scope)
@@ -593,8 +624,8 @@ meter_look_up_scope(const MeterDefinition *definition,
 }
 
 /*
- * The usage of all resources in [from, to), from all rows of the logs, as
- * CTEs that end with "wanted".  The watermark is where events end.
+ * Append the usage of all resources in [from, to), from all rows of the logs,
+ * as CTEs that end with "expected".  The watermark is where events end.
  */
 void
 meter_append_measures_of_all(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
@@ -609,21 +640,21 @@ meter_append_measures_of_all(StringInfo sql, const MeterDefinition *definition, 
 	scope.named_to = meter_timestamp_literal(progress->watermark);
 	scope.late_from = late_from;
 	scope.voids_from_log = true;
-	scope.copies = "true";
+	scope.duplicates = "true";
 	meter_append_measures(sql, definition, progress, &scope);
 }
 
-/* What usage should be and what the ledger says, as rows to be grouped. */
+/* Return rows of expected usage and of the ledger, to be grouped. */
 char *
 meter_measure_difference(const char *ledger)
 {
 	return psprintf("SELECT w.resource, w.account, w.dimensions, w.period_start, w.quantity, 0 AS revisions "
-					"FROM wanted w UNION ALL %s", ledger);
+					"FROM expected w UNION ALL %s", ledger);
 }
 
 /*
- * Write what is known of resources and counters at the end of the scope, as
- * CTEs, each after a comma.
+ * Append CTEs, each after a comma, that write what is known of resources and
+ * counters at the end of the scope.
  */
 void
 meter_append_measure_states(StringInfo sql, const MeterDefinition *definition,
@@ -641,10 +672,10 @@ meter_append_measure_states(StringInfo sql, const MeterDefinition *definition,
 					 "UNION ALL SELECT b.resource, NULL, b.unnamed_since FROM nameless b "
 					 "WHERE NOT EXISTS (SELECT FROM owners o WHERE o.resource = b.resource)",
 					 schema, meter);
-	if (scope->touched)
-		/* whose last name was taken back */
+	if (scope->affected)
+		/* resources whose last name was taken back */
 		appendStringInfo(sql,
-						 " UNION ALL SELECT s.resource, NULL, NULL FROM touched t JOIN %s._resource_state s "
+						 " UNION ALL SELECT s.resource, NULL, NULL FROM affected t JOIN %s._resource_state s "
 						 "ON s.resource = t.resource WHERE s.meter = %s AND s.account IS NOT NULL "
 						 "AND NOT EXISTS (SELECT FROM owners o WHERE o.resource = t.resource)",
 						 schema, meter);
@@ -673,11 +704,11 @@ meter_append_measure_states(StringInfo sql, const MeterDefinition *definition,
 						 "AND NOT EXISTS (SELECT FROM instants i WHERE i.resource = s.resource "
 						 "AND %s = s.dimensions))",
 						 schema, meter,
-						 scope->touched ? " AND s.resource IN (SELECT resource FROM touched)" : "",
+						 scope->affected ? " AND s.resource IN (SELECT resource FROM affected)" : "",
 						 array_of(definition, "i"));
 }
 
-/* A query of the instant of a meter's earliest measure. */
+/* Return a query for the instant of a meter's earliest measure. */
 char *
 meter_earliest_measure(const MeterDefinition *definition)
 {
@@ -694,8 +725,9 @@ meter_earliest_measure(const MeterDefinition *definition)
 }
 
 /*
- * Rows e of the measure log that arrived after the position, up to `safe`
- * (all, if it is negative), and may change settled periods of the meter.
+ * Return FROM and WHERE of the rows e of the measure log that arrived after
+ * the position, up to `safe` (all, if it is negative), and may change settled
+ * periods of the meter.
  */
 char *
 meter_late_measures(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
@@ -717,7 +749,7 @@ meter_late_measures(const MeterDefinition *definition, const MeterProgress *prog
 	return sql.data;
 }
 
-/* Owners o (resource, since, accounts) for a view. */
+/* Append the owners o (resource, since, accounts) for a view. */
 static void
 append_owners_in_view(StringInfo sql, const MeterDefinition *definition,
 					  const char *from, const char *to)
@@ -735,8 +767,8 @@ append_owners_in_view(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * FROM and WHERE of the measures e that count for a meter between two
- * expressions, with their owners o, for a view.
+ * Append FROM and WHERE, for a view, of the measures e that count for a meter
+ * between two expressions, with their owners o.
  */
 static void
 append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
@@ -746,13 +778,13 @@ append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
 	bool		sum = definition->aggregate == METER_SUM;
 	char	   *first = psprintf("%s", from);
 
-	/* copies of what began before lie before that */
+	/* duplicates of earlier measures lie up to a window earlier */
 	if (sum)
 		first = psprintf("least(%s, (SELECT min(b.start_time) FROM %s.measure b "
 						 "WHERE b.start_time < %s AND b.end_time > %s))",
 						 from, schema, from, from);
 	appendStringInfo(sql,
-					 "FROM (SELECT l.*, " SINCE_COPY("l", "") " FROM %s.measure l WHERE l.start_time < %s "
+					 "FROM (SELECT l.*, " SINCE_DUPLICATE("l", "") " FROM %s.measure l WHERE l.start_time < %s "
 					 "AND l.start_time >= %s - '" INT64_FORMAT " microseconds'::interval AND ",
 					 schema, to, first, definition->deduplication_window);
 	meter_append_not_held(sql, definition, "measure", "l");
@@ -773,7 +805,7 @@ append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
 	else
 		appendStringInfo(sql, "e.start_time >= %s", from);
 	appendStringInfo(sql,
-					 " AND (e.id IS NULL OR coalesce(e.since_copy > '" INT64_FORMAT " microseconds'::interval, true)) "
+					 " AND (e.id IS NULL OR coalesce(e.since_duplicate > '" INT64_FORMAT " microseconds'::interval, true)) "
 					 "AND NOT EXISTS (SELECT FROM %s AND v.resource = e.resource "
 					 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
 					 definition->deduplication_window,
@@ -781,9 +813,9 @@ append_rows_in_view(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The usage of a meter between two expressions, from its states and the rows
- * since, as one query (resource, account, dimensions, period_start, quantity):
- * a filter on the resource reaches the logs.
+ * Append the usage of a meter between two expressions, from its states and the
+ * rows since, as one query (resource, account, dimensions, period_start,
+ * quantity): a filter on the resource reaches the logs.
  */
 void
 meter_append_measures_in_view(StringInfo sql,
@@ -843,9 +875,10 @@ meter_append_measures_in_view(StringInfo sql,
 }
 
 /*
- * The measures e behind the usage of "touched" that meter_append_measures()
- * asked for before: arrival, start_time, end_time, account as it is or empty,
- * payer, dimensions, part_begin, part_end, quantity and explanation.
+ * Append the measures e behind the usage of "affected" that
+ * meter_append_measures() asked for before: arrival, start_time, end_time,
+ * account as it is or empty, payer, dimensions, part_begin, part_end, quantity
+ * and explanation.
  */
 void
 meter_append_measures_behind(StringInfo sql,

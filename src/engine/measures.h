@@ -1,6 +1,6 @@
 /*
  * measures.h
- *	  What queries over measures are made of.
+ *	  Meters of measures: the parts of their queries.
  */
 #ifndef METER_MEASURES_H
 #define METER_MEASURES_H
@@ -11,23 +11,25 @@
 #include "catalog/progress.h"
 #include "engine/events.h"
 
-/* Which measures a query is about; expressions, or NULL: no limit. */
+/*
+ * Which measures a query is about.  Texts are expressions; NULL sets no limit.
+ */
 typedef struct MeterMeasureScope
 {
 	const char *from;			/* usage from then on */
 	const char *to;				/* usage before then */
 	const char *named_to;		/* events before then say who owns what */
-	bool		touched;		/* only of the resources in "touched", each
+	bool		affected;		/* only of the resources in "affected", each
 								 * from its begin_at on */
 	int64		sealed;			/* look those up one by one among arrivals
 								 * before this; 0: read everything */
 	bool		carried;		/* what was before `from` is in the states */
 	const char *late_from;		/* rows that arrived after the positions count
 								 * from then on only */
-	bool		voids_from_log; /* and not from what the engine noted */
-	const char *copies;			/* condition on rows c that may be copies;
+	bool		voids_from_log; /* not from the table _voided */
+	const char *duplicates;		/* condition on rows c that may be duplicates;
 								 * NULL: there are none */
-	const char *copies_from;	/* where to find these rows; NULL: the log */
+	const char *duplicates_from;	/* where to find these rows; NULL: the log */
 	const char *suspects;		/* bigint[] literal of hashes that may be met
 								 * twice; NULL: look for them */
 	bool		all_simple;		/* none has to be cut, all say who pays */

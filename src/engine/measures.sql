@@ -36,7 +36,7 @@ RETURNS bigint
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_measure_key';
 COMMENT ON FUNCTION meter_internal.measure_key(text, text, text) IS
-'internal: a hash of what copies of a measure have in common, the same on every machine';
+'internal: a hash of what duplicates of a measure have in common, the same on every machine';
 
 CREATE FUNCTION meter_internal.measure_keys_add(internal, bigint)
 RETURNS internal

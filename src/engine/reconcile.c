@@ -2,13 +2,13 @@
  * reconcile.c
  *	  Snapshots: comparing them with what meters make of the log.
  *
- * A snapshot of a source says of each of its resources whether it ran.  Where
- * a meter makes something else of the log a statement is logged, as evidence
- * that is evaluated like an event (see observation.c).  Where they agree nothing
- * is, so whatever bears on the comparison later makes it be done again:
- * rows that arrive, snapshots of earlier instants, and meters that are new.
+ * A snapshot of a source says of each of its resources whether it ran.  Where a
+ * meter makes something else of the log, an observation is logged, as evidence
+ * that is evaluated like an event (see observation.c).  Where they agree
+ * nothing is logged, so the comparison is made again whenever something
+ * arrives that bears on it: rows, snapshots of earlier instants, new meters.
  *
- * Whoever compares holds the lock on the meter's row.  Names of statements are
+ * A comparison holds the lock on the meter's row.  The ids of observations are
  * made of what they are about, so that none is logged twice.
  */
 #include "postgres.h"
@@ -34,7 +34,7 @@
 #include "pg/spi.h"
 #include "pg/wake.h"
 
-/* Rows of snapshots are looked up one by one up to so many. */
+/* Rows of snapshots are looked up one by one for up to so many of them. */
 #define FEW_LOOKUPS		100000
 
 /* A snapshot may end so many runs, and this part of those that go on. */
@@ -59,11 +59,11 @@ typedef struct Found
 	int64		starts;
 	int64		stops;
 	int64		changes;
-	int64		statements;		/* of all snapshots */
+	int64		observations;	/* of all snapshots */
 	int64		foreign;		/* are another source's */
 } Found;
 
-/* Which rows e of the inventory speak of a meter. */
+/* Append the condition that a row e of the inventory is about a meter. */
 static void
 append_concerned(StringInfo sql, const MeterDefinition *definition)
 {
@@ -81,7 +81,10 @@ append_concerned(StringInfo sql, const MeterDefinition *definition)
 					 entity, meter, entity, entity);
 }
 
-/* Is anything that a row e of the inventory names other than in the state r? */
+/*
+ * Append the condition that a row e of the inventory names something that
+ * differs from the state r.
+ */
 static void
 append_differs(StringInfo sql, const MeterDefinition *definition)
 {
@@ -104,9 +107,9 @@ append_differs(StringInfo sql, const MeterDefinition *definition)
 }
 
 /*
- * The resources of which a snapshot at or after the watermark may have to say
- * something, from the states at the watermark: those to which something
- * happened since are all among them.
+ * Append a query for the resources of which a snapshot at or after the
+ * watermark may have something to say, from the states at the watermark: those
+ * to which something happened since are all among them.
  */
 static void
 append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
@@ -134,13 +137,16 @@ append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterPr
 	append_differs(sql, definition);
 	appendStringInfo(sql, ") UNION SELECT e.resource FROM %s.event e WHERE "
 					 "((e.\"time\" >= %s AND e.\"time\" <= %s) OR "
-					 "(e.\"time\" > %s AND " METER_IS_STATEMENT("e") ")) AND ",
+					 "(e.\"time\" > %s AND " METER_IS_OBSERVATION("e") ")) AND ",
 					 schema, meter_timestamp_literal(progress->watermark),
 					 target->at, target->at);
 	meter_append_action_filter(sql, definition);
 }
 
-/* The same, from the whole log: all that the source could speak of. */
+/*
+ * Append a query for all resources of which the source of a snapshot may have
+ * something to say, from the whole log.
+ */
 static void
 append_all_suspects(StringInfo sql, const MeterDefinition *definition,
 					const Target *target)
@@ -158,9 +164,9 @@ append_all_suspects(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * The snapshots to compare with, as rows (source, at, tolerance): those from
- * an instant on, and of each source the one before, which tells what it
- * showed last.
+ * Append a query (source, at, tolerance) for the snapshots to compare with:
+ * those from an instant on, and of each source the one before, which tells
+ * what it showed last.
  */
 static void
 append_checked(StringInfo sql, const MeterDefinition *definition,
@@ -178,7 +184,10 @@ append_checked(StringInfo sql, const MeterDefinition *definition,
 						 target->source, target->at, target->tolerance);
 }
 
-/* What each of those snapshots says of each resource that is touched. */
+/*
+ * Append a query for what each of the snapshots "checked" says of each
+ * resource of "affected".
+ */
 static void
 append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 {
@@ -186,9 +195,9 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 	const char *meter = quote_literal_cstr(definition->name);
 
 	appendStringInfoString(sql,
-						   "SELECT t.resource, c.source, c.at, c.tolerance, i.resource IS NOT NULL AS held, "
+						   "SELECT t.resource, c.source, c.at, c.tolerance, i.resource IS NOT NULL AS present, "
 						   "i.account, i.entity, i.offering, i.value, i.attributes, i.since, "
-						   "i.dimensions, i.measured FROM touched t CROSS JOIN checked c LEFT JOIN ");
+						   "i.dimensions, i.measured FROM affected t CROSS JOIN checked c LEFT JOIN ");
 	appendStringInfo(sql, "%s(SELECT e.*, ", few ? "LATERAL " : "");
 	meter_append_dimensions(sql, definition);
 	appendStringInfoString(sql, " AS dimensions, ");
@@ -223,13 +232,13 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 	"ELSE 'what it says is logged, for that one to count with' END"
 
 /*
- * Compare resources with snapshots from an instant on, and log what they
- * find, unless it is only to be seen.  `touched` is a query of the resources;
- * `carried` says that all that is looked at is at or after the watermark.
- * The result has the corrections, and before them a row of counts.
+ * Compare resources with snapshots from an instant on, and log what they find,
+ * unless it is a dry run.  `affected` is a query of the resources; `carried`
+ * says that everything compared is at or after the watermark.  The result has
+ * the corrections, and before them a row of counts.
  */
 static void
-compare(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
+compare(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
 		const char *from, bool carried, const Target *target, bool few,
 		int64 sealed, bool dry_run, Found *found)
 {
@@ -242,12 +251,12 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	StringInfoData sql;
 	bool		isnull;
 
-	scope.touched = "touched";
+	scope.affected = "affected";
 	scope.sealed = sealed;
 	scope.from = carried ? watermark : NULL;
 	scope.voids_from_log = true;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH touched AS MATERIALIZED (%s), checked AS MATERIALIZED (", touched);
+	appendStringInfo(&sql, "WITH affected AS MATERIALIZED (%s), checked AS MATERIALIZED (", affected);
 	append_checked(&sql, definition, from, target);
 	appendStringInfoString(&sql, "), said AS MATERIALIZED (");
 	append_said(&sql, definition, few);
@@ -258,33 +267,33 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 						   METER_EVENT_COLUMNS("x") ") AS list FROM ("
 						   "SELECT v.resource, " METER_EVENT_COLUMNS("v") " FROM events v ");
 	if (carried)
-		appendStringInfo(&sql, "UNION ALL SELECT r.resource, " METER_CARRIED " FROM touched t "
+		appendStringInfo(&sql, "UNION ALL SELECT r.resource, " METER_CARRIED " FROM affected t "
 						 "CROSS JOIN LATERAL (SELECT * FROM %s._resource_state s WHERE s.meter = %s "
 						 "AND s.resource = t.resource OFFSET 0) r ", schema, meter);
 	appendStringInfo(&sql, "UNION ALL SELECT s.resource, CASE WHEN %s THEN "
-					 "CASE WHEN s.held THEN 'K' ELSE 'k' END ELSE "
-					 "CASE WHEN s.held THEN 'H' ELSE 'G' END END::\"char\", "
+					 "CASE WHEN s.present THEN " METER_SQL_KIND(KNOWN_PRESENT) " ELSE " METER_SQL_KIND(KNOWN_ABSENT) " END ELSE "
+					 "CASE WHEN s.present THEN " METER_SQL_KIND(CANDIDATE_PRESENT) " ELSE " METER_SQL_KIND(CANDIDATE_ABSENT) " END END::\"char\", "
 					 "s.at, s.account, coalesce(s.dimensions, array_fill(NULL::text, ARRAY[%d])), "
 					 "s.measured, NULL, NULL, s.source, jsonb_build_object('since', s.since, "
 					 "'tolerance', extract(epoch FROM s.tolerance)) FROM said s) x GROUP BY x.resource), ",
 					 carried ? psprintf("s.at < %s", watermark) :
-	/* what lay before the floor is a carried state, too */
-					 !TIMESTAMP_IS_NOBEGIN(definition->floor) ?
-					 psprintf("s.at < %s", meter_timestamp_literal(definition->floor)) : "false",
+	/* the state at the retention boundary is a carried state, too */
+					 !TIMESTAMP_IS_NOBEGIN(definition->boundary) ?
+					 psprintf("s.at < %s", meter_timestamp_literal(definition->boundary)) : "false",
 					 definition->ndimensions);
 
-	/* name what is to be logged after what it is about */
+	/* make the id of an observation from what it is about */
 	appendStringInfo(&sql,
 					 "spoken AS MATERIALIZED (SELECT d.resource, f.* FROM findings d, unnest(d.list) f), "
-					 "wanted AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
+					 "needed AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
 					 "f.effect_to, greatest(f.alive, b.alive) AS alive, f.absent, k.kind, s.account, "
-					 "CASE WHEN s.held THEN coalesce(s.entity, %s) ELSE %s END AS entity, "
+					 "CASE WHEN s.present THEN coalesce(s.entity, %s) ELSE %s END AS entity, "
 					 "s.offering, s.value, s.since, s.attributes, s.tolerance, "
 					 "format('reconciled:%%s:%%s:%%s', k.kind, to_char(f.at, 'YYYY-MM-DD\"T\"HH24:MI:SS.USTZH'), %s) AS id "
 					 "FROM spoken f JOIN said s ON s.resource = f.resource AND s.source = f.source AND s.at = f.at "
-					 "CROSS JOIN LATERAL (SELECT CASE WHEN NOT s.held THEN 'stop' WHEN f.effect = 'changes' THEN 'change' "
+					 "CROSS JOIN LATERAL (SELECT CASE WHEN NOT s.present THEN 'stop' WHEN f.effect = 'changes' THEN 'change' "
 					 "ELSE 'start' END AS kind) k "
-	/* the run before the gap may have been seen long ago */
+	/* the last snapshot of the run before the gap may be long ago */
 					 "LEFT JOIN LATERAL (SELECT p.at AS alive FROM %s.snapshot p "
 					 "WHERE f.effect = 'cuts' AND p.source = f.source AND p.at < s.since AND NOT p.pruned "
 					 "AND EXISTS (SELECT FROM %s.inventory e WHERE e.source = p.source AND e.at = p.at "
@@ -293,7 +302,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 definition->entity ? quote_literal_cstr(definition->entity) : "NULL",
 					 meter, schema, schema);
 	append_concerned(&sql, definition);
-	/* looked up one by one */
+	/* look rows up one by one */
 	appendStringInfoString(&sql, " OFFSET 0) ORDER BY p.at DESC LIMIT 1) b ON true "
 						   "WHERE f.effect NOT IN ('agrees', 'foreign'))");
 	if (!dry_run)
@@ -304,25 +313,25 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 						 "w.offering, w.value, coalesce(w.attributes, '{}') || jsonb_strip_nulls(jsonb_build_object("
 						 "'meter', %s::text, 'since', w.since, 'alive', w.alive, 'absent', w.absent, 'tolerance', "
 						 "CASE WHEN w.since IS NOT NULL AND w.tolerance <> '1 minute' THEN extract(epoch FROM w.tolerance) END)) "
-						 "FROM wanted w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource "
+						 "FROM needed w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource "
 						 "AND l.id = w.id AND l.source = w.source AND l.\"time\" = w.at) "
 						 "ORDER BY w.at, w.resource RETURNING 1)",
 						 schema, meter, schema);
 	appendStringInfo(&sql,
 					 " SELECT NULL::text AS resource, NULL::text AS problem, NULL::text AS correction, "
 					 "NULL::timestamptz AS \"time\", %s + (SELECT count(*) FROM spoken WHERE was_active AND effect <> 'foreign' AND %s), "
-					 "(SELECT count(*) FROM wanted WHERE kind = 'start' AND effect <> 'evidence' AND %s), "
-					 "(SELECT count(*) FROM wanted WHERE kind = 'stop' AND effect <> 'evidence' AND %s), "
-					 "(SELECT count(*) FROM wanted WHERE kind = 'change' AND %s), %s, "
+					 "(SELECT count(*) FROM needed WHERE kind = 'start' AND effect <> 'evidence' AND %s), "
+					 "(SELECT count(*) FROM needed WHERE kind = 'stop' AND effect <> 'evidence' AND %s), "
+					 "(SELECT count(*) FROM needed WHERE kind = 'change' AND %s), %s, "
 					 "(SELECT count(*) FROM spoken WHERE effect = 'foreign' AND %s)",
 					 !carried || target == NULL ? "0" :
 					 psprintf("(SELECT count(*) FROM %s._resource_state r WHERE r.meter = %s AND r.active "
-							  "AND r.source = %s AND NOT EXISTS (SELECT FROM touched t WHERE t.resource = r.resource)%s)",
+							  "AND r.source = %s AND NOT EXISTS (SELECT FROM affected t WHERE t.resource = r.resource)%s)",
 							  schema, meter, target->source,
 							  target->unread == NULL ? "" :
 							  psprintf(" AND r.resource NOT IN (%s)", target->unread)),
 					 of_target, of_target, of_target, of_target,
-					 dry_run ? "(SELECT count(*) FROM wanted)" : "(SELECT count(*) FROM logged)",
+					 dry_run ? "(SELECT count(*) FROM needed)" : "(SELECT count(*) FROM logged)",
 					 of_target);
 	if (target != NULL)
 		appendStringInfo(&sql,
@@ -332,7 +341,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	if (target != NULL)
 	{
 		appendStringInfoString(&sql, CORRECTION);
-		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0, 0 FROM wanted w "
+		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0, 0 FROM needed w "
 							   "ORDER BY w.at, w.resource)");
 	}
 	meter_execute(sql.data, SPI_OK_SELECT);
@@ -340,11 +349,11 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	found->starts = DatumGetInt64(meter_result(0, 6, &isnull));
 	found->stops = DatumGetInt64(meter_result(0, 7, &isnull));
 	found->changes = DatumGetInt64(meter_result(0, 8, &isnull));
-	found->statements = DatumGetInt64(meter_result(0, 9, &isnull));
+	found->observations = DatumGetInt64(meter_result(0, 9, &isnull));
 	found->foreign = DatumGetInt64(meter_result(0, 10, &isnull));
 }
 
-/* Are there snapshots at all?  Most streams have none. */
+/* Tell whether there are snapshots at all; most streams have none. */
 static bool
 any_snapshot(const MeterDefinition *definition)
 {
@@ -358,12 +367,13 @@ any_snapshot(const MeterDefinition *definition)
 }
 
 /*
- * Compare resources again, from an instant on: `touched` is a query of them.
- * True if there were statements to log.  Within a session of the owner's.
+ * Compare resources again, from an instant on: `affected` is a query of them.
+ * Returns true if there were observations to log.  Within a session of the
+ * owner's.
  */
 bool
-meter_compare_touched(const MeterDefinition *definition, const MeterProgress *progress, const char *touched,
-					  const char *from)
+meter_compare_affected(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
+					   const char *from)
 {
 	Found		found;
 	bool		isnull;
@@ -374,20 +384,20 @@ meter_compare_touched(const MeterDefinition *definition, const MeterProgress *pr
 		return false;
 	meter_execute(psprintf("SELECT (SELECT count(*) FROM (%s) t), "
 						   "(SELECT count(*) + 2 FROM %s.snapshot WHERE at >= %s)",
-						   touched, quote_identifier(definition->stream), from),
+						   affected, quote_identifier(definition->stream), from),
 				  SPI_OK_SELECT);
 	count = DatumGetInt64(meter_result(0, 1, &isnull));
 	if (count == 0)
 		return false;
 	lookups = count * DatumGetInt64(meter_result(0, 2, &isnull));
-	compare(definition, progress, touched, from, false, NULL, lookups <= FEW_LOOKUPS,
+	compare(definition, progress, affected, from, false, NULL, lookups <= FEW_LOOKUPS,
 			meter_sealed_for(definition, count), false, &found);
-	return found.statements > 0;
+	return found.observations > 0;
 }
 
 /*
- * Compare again what got rows between two positions, with the snapshots from
- * the time of these rows on.
+ * Compare the resources again of which rows arrived between two positions,
+ * with the snapshots from the time of these rows on.
  */
 bool
 meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *progress, int64 after,
@@ -415,9 +425,9 @@ meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *pr
 		return false;
 	from = psprintf("%s::timestamptz",
 					quote_literal_cstr(meter_result_text(0, 1)));
-	return meter_compare_touched(definition, progress,
-								 psprintf("SELECT DISTINCT e.resource FROM %s",
-										  arrived.data), from);
+	return meter_compare_affected(definition, progress,
+								  psprintf("SELECT DISTINCT e.resource FROM %s",
+										   arrived.data), from);
 }
 
 /*
@@ -429,10 +439,10 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	StringInfoData touched;
+	StringInfoData affected;
 	char	   *missing;
 	char	   *from;
-	bool		statements;
+	bool		observations;
 	bool		isnull;
 
 	if (!any_snapshot(definition))
@@ -446,20 +456,20 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 		return false;
 	from = psprintf("%s::timestamptz",
 					quote_literal_cstr(meter_result_text(0, 1)));
-	initStringInfo(&touched);
-	appendStringInfo(&touched, "SELECT e.resource FROM %s.inventory e WHERE e.at >= %s AND ",
+	initStringInfo(&affected);
+	appendStringInfo(&affected, "SELECT e.resource FROM %s.inventory e WHERE e.at >= %s AND ",
 					 schema, from);
-	append_concerned(&touched, definition);
-	appendStringInfo(&touched, " UNION SELECT e.resource FROM %s.event e WHERE ",
+	append_concerned(&affected, definition);
+	appendStringInfo(&affected, " UNION SELECT e.resource FROM %s.event e WHERE ",
 					 schema);
-	meter_append_action_filter(&touched, definition);
-	statements = meter_compare_touched(definition, progress, touched.data, from);
+	meter_append_action_filter(&affected, definition);
+	observations = meter_compare_affected(definition, progress, affected.data, from);
 	meter_execute(psprintf("INSERT INTO %s._compared (meter, source, at) SELECT %s, n.source, n.at FROM %s",
 						   schema, meter, missing), SPI_OK_INSERT);
-	return statements;
+	return observations;
 }
 
-/* A row of the snapshot that is wrong, if the query has one: raise that. */
+/* Raise that a row of the snapshot is wrong, if the query returns one. */
 static void
 refuse_row(const char *query, const char *source, TimestampTz at,
 		   const char *problem, const char *hint)
@@ -475,7 +485,7 @@ refuse_row(const char *query, const char *source, TimestampTz at,
 				 errhint("%s", hint)));
 }
 
-/* Check what a snapshot says of itself. */
+/* Check that the rows of a snapshot are right by themselves. */
 static void
 check_rows(const char *stream, List *definitions, const char *source,
 		   const Target *target)
@@ -511,11 +521,11 @@ check_rows(const char *stream, List *definitions, const char *source,
 							"GROUP BY e.resource, e.meter HAVING count(*) > 1 LIMIT 1",
 							schema, target->source, target->at),
 				   source, target->instant,
-				   "resource \"%s\" is in it twice",
+				   "resource \"%s\" is in the snapshot twice",
 				   "A snapshot has one row for each resource, or one for each resource and meter.");
 }
 
-/* How many rows a snapshot has, and a hash of them in any order. */
+/* Count the rows of a snapshot, and hash them in any order. */
 static void
 hash_rows(const char *stream, const Target *target, bool distinct,
 		  int64 *count, char **content)
@@ -534,8 +544,8 @@ hash_rows(const char *stream, const Target *target, bool distinct,
 }
 
 /*
- * Was the snapshot reconciled before?  Then it must be the same one: false is
- * returned if there is nothing to do.
+ * Check whether the snapshot was reconciled before; it must then be the same
+ * one.  Returns false if there is nothing to do.
  */
 static bool
 check_new(const char *stream, const char *source, const Target *target,
@@ -556,21 +566,21 @@ check_new(const char *stream, const char *source, const Target *target,
 	if (DatumGetBool(meter_result(0, 3, &isnull)) && *rows == 0)
 		return false;
 	if (*rows != known_rows || strcmp(*content, known_content) != 0)
-		/* loaded once more, perhaps */
+		/* the same rows may have been loaded once more */
 		hash_rows(stream, target, true, rows, content);
 	if (*rows != known_rows || strcmp(*content, known_content) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("snapshot of \"%s\" at %s was reconciled with other rows",
 						source, timestamptz_to_str(target->instant)),
-				 errdetail("It had " INT64_FORMAT " rows then, now there are " INT64_FORMAT " different ones.",
+				 errdetail("The snapshot had " INT64_FORMAT " rows then, and has " INT64_FORMAT " different ones now.",
 						   known_rows, *rows),
-				 errhint("Delete what was loaded since from %s.inventory, and load what is true now as a snapshot of its own time.",
+				 errhint("Delete the rows from %s.inventory that were loaded since, and load what is true now as a snapshot of its own time.",
 						 quote_identifier(stream))));
 	return false;
 }
 
-/* Refuse to end more runs than a snapshot that is whole would. */
+/* Refuse to end more runs than a complete snapshot would. */
 static void
 check_stops(const MeterDefinition *definition, const char *source,
 			const Target *target, const Found *found, int64 rows,
@@ -582,7 +592,7 @@ check_stops(const MeterDefinition *definition, const char *source,
 				 errmsg("snapshot of \"%s\" at %s has no rows, and " INT64_FORMAT " resources run for meter \"%s\"",
 						source, timestamptz_to_str(target->instant),
 						found->running, definition->name),
-				 errhint("Load it into %s.inventory before it is reconciled. If nothing runs indeed: allow_empty => true.",
+				 errhint("Load the snapshot into %s.inventory before it is reconciled. If nothing runs indeed, use allow_empty => true.",
 						 quote_identifier(definition->stream))));
 	if (has_max ? found->stops > max_stops :
 		!(rows == 0 && allow_empty) && found->stops > FEW_STOPS &&
@@ -592,11 +602,11 @@ check_stops(const MeterDefinition *definition, const char *source,
 				 errmsg("snapshot of \"%s\" at %s would stop " INT64_FORMAT " of " INT64_FORMAT " resources that run for meter \"%s\"",
 						source, timestamptz_to_str(target->instant),
 						found->stops, found->running, definition->name),
-				 errhint("Is it whole? dry_run => true shows what it would correct; max_stops => " INT64_FORMAT " lets it.",
+				 errhint("Is the snapshot complete? dry_run => true shows what it would correct; max_stops => " INT64_FORMAT " allows that.",
 						 found->stops)));
 }
 
-/* Give out the corrections of the last comparison. */
+/* Return the corrections of the last comparison as rows. */
 static void
 return_corrections(FunctionCallInfo fcinfo)
 {
@@ -620,23 +630,23 @@ static void
 compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
 			   Target *target, bool dry_run, Found *found)
 {
-	StringInfoData touched;
+	StringInfoData affected;
 	char	   *unread;
 	Found		rest;
 	bool		isnull;
 
-	initStringInfo(&touched);
+	initStringInfo(&affected);
 	target->unread = NULL;
 	if (!progress->has_watermark || target->instant < progress->watermark)
 	{
-		append_all_suspects(&touched, definition, target);
-		compare(definition, progress, touched.data, target->at, false, target, false, 0,
+		append_all_suspects(&affected, definition, target);
+		compare(definition, progress, affected.data, target->at, false, target, false, 0,
 				dry_run, found);
 		return_corrections(fcinfo);
 		return;
 	}
 
-	/* the states know nothing yet of what came late and is not read */
+	/* the states do not yet know of late rows that no step has read */
 	unread = psprintf("SELECT DISTINCT e.resource FROM %s AND (e.action = 'void' OR e.\"time\" < %s)",
 					  meter_late_rows(definition, progress, -1),
 					  meter_timestamp_literal(progress->watermark));
@@ -644,12 +654,12 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 				  SPI_OK_SELECT);
 	if (DatumGetInt64(meter_result(0, 1, &isnull)) > 0)
 		target->unread = unread;
-	append_suspects(&touched, definition, progress, target);
-	/* after a while, few of many are under suspicion */
+	append_suspects(&affected, definition, progress, target);
+	/* after a while, few of many resources are suspects */
 	compare(definition, progress,
-			target->unread == NULL ? touched.data :
+			target->unread == NULL ? affected.data :
 			psprintf("SELECT s.resource FROM (%s) s WHERE s.resource NOT IN (%s)",
-					 touched.data, unread),
+					 affected.data, unread),
 			target->at, true, target, true, 0, dry_run, found);
 	return_corrections(fcinfo);
 	if (target->unread != NULL)
@@ -691,18 +701,18 @@ meter_reconcile(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(PG_ARGISNULL(2) ? ERRCODE_NULL_VALUE_NOT_ALLOWED :
 						 ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("at must be a finite time")));
+				 errmsg("\"at\" must be finite")));
 	target.instant = PG_GETARG_TIMESTAMPTZ(2);
 	if (!PG_ARGISNULL(4) && PG_GETARG_INT32(4) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_stops must not be negative")));
+				 errmsg("\"max_stops\" must not be negative")));
 	if (!PG_ARGISNULL(5))
 		tolerance = meter_interval_usec(PG_GETARG_INTERVAL_P(5), "tolerance");
 	if (tolerance < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("tolerance must not be negative")));
+				 errmsg("\"tolerance\" must not be negative")));
 	meter_check_stream_permission(stream);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
@@ -711,7 +721,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("snapshot of \"%s\" at %s is from the future",
 						source, timestamptz_to_str(target.instant)),
-				 errhint("The time of a snapshot is when it was taken. Is the clock of its source right?")));
+				 errhint("The time of a snapshot is when the snapshot was taken. Is the clock of the source right?")));
 	meter_return_begin(fcinfo);
 	meter_lock_meters(stream, &definitions, &of_measures);
 
@@ -792,7 +802,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("before must not be null")));
+				 errmsg("\"before\" must not be null")));
 	before = PG_GETARG_TIMESTAMPTZ(1);
 	meter_check_stream_permission(stream);
 	meter_lock_meters(stream, &definitions, &of_measures);
@@ -801,7 +811,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 		MeterDefinition *definition = lfirst(cell);
 		MeterProgress *progress = meter_load_progress(definition);
 
-		/* rows may yet come that are compared with it */
+		/* rows may still come that are compared with the snapshot */
 		if (!definition->has_max_lateness || !progress->has_watermark)
 			before = DT_NOBEGIN;
 		else if (progress->watermark - definition->max_lateness < before)
@@ -810,7 +820,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
-	/* the last of each source stays: it says what was known then */
+	/* the last snapshot of each source stays: it says what was known then */
 	meter_execute(psprintf("WITH old AS (UPDATE %s.snapshot n SET pruned = true "
 						   "WHERE NOT n.pruned AND n.at < %s AND n.at < "
 						   "(SELECT max(l.at) FROM %s.snapshot l WHERE l.source = n.source AND l.at < %s) "

@@ -10,8 +10,8 @@
 
 extern bool meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *progress,
 								  int64 after, int64 upto);
-extern bool meter_compare_touched(const MeterDefinition *definition, const MeterProgress *progress,
-								  const char *touched, const char *from);
+extern bool meter_compare_affected(const MeterDefinition *definition, const MeterProgress *progress,
+								   const char *affected, const char *from);
 extern bool meter_compare_new(const MeterDefinition *definition, const MeterProgress *progress);
 
 #endif							/* METER_RECONCILE_H */

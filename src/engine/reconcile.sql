@@ -8,7 +8,7 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_reconcile';
 COMMENT ON FUNCTION meter.reconcile(text, text, timestamptz, boolean, integer, interval, boolean) IS
-'compares the snapshot of a source at an instant, loaded into the stream''s table inventory, with what each duration and weighted meter makes of the log, and logs a statement where they differ; returns what was corrected and from when on. Doing it again changes nothing. Raises 22023 for a snapshot from the future, and for a resource that is in it twice, runs since later than at, or is for a meter there is not; 55000 for one without rows while resources run, unless allow_empty, one that would end more than max_stops runs (null: more than 10 and 20 % of them), one with other rows than were reconciled before, and a stream that is not active; 42704 if there is no such stream, 42501 for others than its owner. tolerance: by how much a start may differ from since. dry_run: nothing is logged, and no number of stops refused';
+'compares the snapshot of a source at an instant, loaded into the stream''s table inventory, with what each duration and weighted meter makes of the log, and logs an observation where they differ; returns what was corrected and from when on. Doing it again changes nothing. Raises 22023 for a snapshot from the future, and for a resource that is in it twice, runs since later than at, or is for a meter there is not; 55000 for one without rows while resources run, unless allow_empty, one that would end more than max_stops runs (null: more than 10 and 20 % of them), one with other rows than were reconciled before, and a stream that is not active; 42704 if there is no such stream, 42501 for others than its owner. tolerance: by how much a start may differ from since. dry_run: nothing is logged, and no number of stops refused';
 
 CREATE FUNCTION meter.prune_inventory(stream text, before timestamptz)
 RETURNS bigint
@@ -17,7 +17,7 @@ AS 'MODULE_PATHNAME', 'meter_prune_inventory';
 COMMENT ON FUNCTION meter.prune_inventory(text, timestamptz) IS
 'deletes the rows of snapshots that were reconciled, are of before an instant, and with which nothing can be compared any more: older than each meter''s watermark less its max_lateness, and not the last such of their source; returns how many rows were deleted; raises 42704 if there is no such stream, 42501 for others than its owner';
 
-CREATE FUNCTION meter_internal.statement_text(action text, source text, at timestamptz, attributes jsonb)
+CREATE FUNCTION meter_internal.observation_text(action text, source text, at timestamptz, attributes jsonb)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -28,5 +28,5 @@ AS $$
             || coalesce('; the last that held it before: ' || (attributes ->> 'alive'), '')
             || coalesce('; the last without it: ' || (attributes ->> 'absent'), '') END
 $$;
-COMMENT ON FUNCTION meter_internal.statement_text(text, text, timestamptz, jsonb) IS
+COMMENT ON FUNCTION meter_internal.observation_text(text, text, timestamptz, jsonb) IS
 'internal: what a reconciled:* row of an event log says, in words';

@@ -1,11 +1,11 @@
 /*
  * retention.c
  *	  The retention boundary that meter.expire() leaves: the instant before
- *	  which a log is not complete any more, and what is known of each resource
- *	  at it, in place of what the log had before.
+ *	  which a log is incomplete, and what is known of each resource at it,
+ *	  which replaces what the log had before.
  *
- * Whoever moves a boundary holds the locks on the stream and on all its
- * meters.
+ * A transaction that moves a boundary holds the locks on the stream and on all
+ * its meters.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 #include "pg/now.h"
 #include "pg/spi.h"
 
-/* What of a definition the state of a resource depends on. */
+/* Return the part of a definition that the state of a resource depends on. */
 static char *
 definition_text(const MeterDefinition *definition)
 {
@@ -37,12 +37,13 @@ definition_text(const MeterDefinition *definition)
 }
 
 /*
- * A meter that is made over a log that is not whole: it goes on from the
- * floor, if that knows one of its name that pairs events alike, or begins
- * there or later.  Within a session of the stream's owner.
+ * Begin a meter over a log that is not complete: it goes on from the retention
+ * boundary, if that has states of a meter of that name that pairs events
+ * alike; otherwise it must begin there or later.  Within a session of the
+ * stream's owner.
  */
 void
-meter_begin_at_floor(const MeterDefinition *definition)
+meter_begin_at_boundary(const MeterDefinition *definition)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
@@ -50,7 +51,7 @@ meter_begin_at_floor(const MeterDefinition *definition)
 	meter_execute(psprintf("SELECT FROM %s._retention WHERE meter = %s AND definition = %s "
 						   "AND \"time\" = %s", schema, meter,
 						   quote_literal_cstr(definition_text(definition)),
-						   meter_timestamp_literal(definition->floor)),
+						   meter_timestamp_literal(definition->boundary)),
 				  SPI_OK_SELECT);
 	if (SPI_processed > 0)
 	{
@@ -59,55 +60,55 @@ meter_begin_at_floor(const MeterDefinition *definition)
 							   "SELECT meter, resource, active, account, dimensions, value, since, alive, "
 							   "absent, source, CASE WHEN account IS NULL THEN %s END "
 							   "FROM %s._retention_state WHERE meter = %s ORDER BY resource",
-							   schema, meter_timestamp_literal(definition->floor),
+							   schema, meter_timestamp_literal(definition->boundary),
 							   schema, meter), SPI_OK_INSERT);
 		return;
 	}
-	if (definition->since < definition->floor)
+	if (definition->since < definition->boundary)
 	{
 		TimestampTz begin = meter_grid_period_begin((MeterGrid *) definition->grid,
-													definition->floor);
+													definition->boundary);
 
-		if (begin < definition->floor)
+		if (begin < definition->boundary)
 			begin = meter_grid_period_end((MeterGrid *) definition->grid,
-										  definition->floor);
+										  definition->boundary);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("meter \"%s\" cannot begin before the floor of stream \"%s\", %s",
+				 errmsg("meter \"%s\" cannot begin before the retention boundary of stream \"%s\", %s",
 						definition->name, definition->stream,
-						timestamptz_to_str(definition->floor)),
-				 errdetail("Segments from before it were dropped by meter.expire(), and what ran at it is known to meters that were there only."),
+						timestamptz_to_str(definition->boundary)),
+				 errdetail("meter.expire() dropped the segments from before the boundary, and only meters that existed then know what ran at the boundary."),
 				 errhint("Use since => '%s' or later.", timestamptz_to_str(begin))));
 	}
-	/* what the floor knows is of another meter */
+	/* the states at the retention boundary are of another meter */
 	meter_execute(psprintf("DELETE FROM %s._retention_state WHERE meter = %s",
 						   schema, meter), SPI_OK_DELETE);
 }
 
 /*
- * A meter of measures asks all events who owned what.  Within a session of
- * the stream's owner.
+ * Check that the event log is complete: a meter of measures asks all events
+ * who owned what.  Within a session of the stream's owner.
  */
 void
-meter_check_events_are_whole(const MeterDefinition *definition)
+meter_check_events_are_complete(const MeterDefinition *definition)
 {
-	if (!TIMESTAMP_IS_NOBEGIN(meter_stream_floor(definition->stream, "event",
-												 definition->name)))
+	if (!TIMESTAMP_IS_NOBEGIN(meter_retention_boundary(definition->stream, "event",
+													   definition->name)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot tell who owned what",
+				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot know the owners",
 						definition->stream),
 				 errhint("Log measures, and the events that name owners, into another stream.")));
 }
 
 /*
- * Move the floor of a meter on to the latest instant up to `before` that can
- * be one: before it the meter cannot change anything, and a period begins
- * there.  False if there is none yet.
+ * Find the latest retention boundary of a meter up to `before`: an instant
+ * before which the meter cannot change anything, and at which a period begins.
+ * Returns false if there is none yet.
  */
 bool
-meter_move_floor(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
-				 TimestampTz *floor)
+meter_move_boundary(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
+					TimestampTz *boundary)
 {
 	TimestampTz limit = progress->watermark;
 
@@ -120,16 +121,16 @@ meter_move_floor(const MeterDefinition *definition, const MeterProgress *progres
 	}
 	if (definition->has_max_lateness)
 		limit = meter_later_by(limit, -definition->max_lateness);
-	*floor = Max(definition->floor,
-				 meter_grid_period_begin(definition->grid,
-										 Min(before, limit)));
+	*boundary = Max(definition->boundary,
+					meter_grid_period_begin(definition->grid,
+											Min(before, limit)));
 	return true;
 }
 
-/* Write where the floor of a meter's log is. */
+/* Store the retention boundary of a meter's log. */
 void
-meter_store_floor(const MeterDefinition *definition, const char *log,
-				  TimestampTz floor)
+meter_store_boundary(const MeterDefinition *definition, const char *log,
+					 TimestampTz boundary)
 {
 	meter_execute(psprintf("INSERT INTO %s._retention (meter, log, \"time\", definition) "
 						   "VALUES (%s, '%s', %s, %s) ON CONFLICT (meter) DO UPDATE SET "
@@ -137,24 +138,25 @@ meter_store_floor(const MeterDefinition *definition, const char *log,
 						   "definition = excluded.definition",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name), log,
-						   meter_timestamp_literal(floor),
+						   meter_timestamp_literal(boundary),
 						   quote_literal_cstr(definition_text(definition))),
 				  SPI_OK_INSERT);
 }
 
 /*
- * Keep what is known of each resource just before a new floor, from what the
- * meter has looked at, and what was known at the floor before.
+ * Store what is known of each resource just before a new retention boundary,
+ * from what the meter has looked at, and from what was known at the boundary
+ * before.
  */
 void
-meter_store_states(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz floor)
+meter_store_states(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz boundary)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	MeterScope	scope = {0};
 	StringInfoData sql;
 
-	scope.to = meter_timestamp_literal(floor);
+	scope.to = meter_timestamp_literal(boundary);
 	scope.late_from = "'infinity'::timestamptz";
 	scope.safe = progress->logs[METER_LOG_EVENT].position;
 	initStringInfo(&sql);

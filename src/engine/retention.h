@@ -1,6 +1,6 @@
 /*
  * retention.h
- *	  The floor that meter.expire() leaves.
+ *	  The retention boundary that meter.expire() leaves.
  */
 #ifndef METER_RETENTION_H
 #define METER_RETENTION_H
@@ -10,13 +10,13 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 
-extern bool meter_move_floor(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
-							 TimestampTz *floor);
-extern void meter_store_floor(const MeterDefinition *definition,
-							  const char *log, TimestampTz floor);
+extern bool meter_move_boundary(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
+								TimestampTz *boundary);
+extern void meter_store_boundary(const MeterDefinition *definition,
+								 const char *log, TimestampTz boundary);
 extern void meter_store_states(const MeterDefinition *definition, const MeterProgress *progress,
-							   TimestampTz floor);
-extern void meter_check_events_are_whole(const MeterDefinition *definition);
-extern void meter_begin_at_floor(const MeterDefinition *definition);
+							   TimestampTz boundary);
+extern void meter_check_events_are_complete(const MeterDefinition *definition);
+extern void meter_begin_at_boundary(const MeterDefinition *definition);
 
 #endif							/* METER_RETENTION_H */

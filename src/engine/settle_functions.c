@@ -1,12 +1,13 @@
 /*
  * settle_functions.c
- *	  What the engine's SQL says in C: the timeline of a resource from its
- *	  carried state and its events, usage rows from it, and its state after.
+ *	  Functions in C for the engine's SQL: the timeline of a resource from its
+ *	  carried state and its events, the usage rows from it, and the state
+ *	  after it.
  *
- * The aggregate meter_internal.settle_timeline() has attributes of their own for the
- * account and each dimension, where meter.timeline() has one label.  Its
- * result is a bytea: the state at the end, then the encoded timeline.  A
- * caller may hand anything in as such a bytea, so it is read with care.
+ * The aggregate meter_internal.settle_timeline() has separate attributes for
+ * the account and each dimension, where meter.timeline() has one label.  Its
+ * result is a bytea: the state at the end, then the encoded timeline.  A caller
+ * may pass anything as such a bytea, so it is read with care.
  */
 #include "postgres.h"
 
@@ -37,26 +38,17 @@
 #include "core/pairing.h"
 #include "core/rounding.h"
 #include "core/timeline_builder.h"
+#include "engine/row_kind.h"
 #include "pg/arguments.h"
 #include "pg/observation_json.h"
 #include "pg/quantity.h"
 #include "pg/timezone.h"
 #include "types/transaction_id.h"
 
-/* Kinds of rows that go into the aggregate. */
-#define KIND_START			's'
-#define KIND_STOP			'p'
-#define KIND_CHANGE			'c'
-#define KIND_CARRIED_OPEN	'o'
-#define KIND_CARRIED_CLOSED	'x'
-#define KIND_HELD			'h' /* a statement: it ran */
-#define KIND_GONE			'g' /* a statement: it did not */
-#define KIND_CANDIDATE_HELD	'H' /* the same, but not logged */
-#define KIND_CANDIDATE_GONE	'G'
-#define KIND_KNOWN_HELD		'K' /* the same, from before the carried state */
-#define KIND_KNOWN_GONE		'k'
-
-/* One resource being collected; lives in the aggregate's context. */
+/*
+ * The rows of one resource that are collected; they live in the aggregate's
+ * context.
+ */
 typedef struct Collected
 {
 	MeterEvents events;
@@ -64,7 +56,10 @@ typedef struct Collected
 	MeterState	state;
 } Collected;
 
-/* The attributes of a row: account, dimensions, value, from their arguments. */
+/*
+ * Return the attributes of a row: account, dimensions and value, from their
+ * arguments.
+ */
 static MeterAttr *
 row_attrs(FunctionCallInfo fcinfo, int account_arg, ArrayType *dimensions,
 		  int value_arg, int32 *natts)
@@ -107,7 +102,7 @@ row_attrs(FunctionCallInfo fcinfo, int account_arg, ArrayType *dimensions,
 	return attrs;
 }
 
-/* Keep the attributes of a carried state, in one piece. */
+/* Copy the attributes of a carried state, in one piece. */
 static MeterAttr *
 copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
 {
@@ -133,7 +128,7 @@ copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
 	return copy;
 }
 
-/* What source a row is from: its number, from 1. */
+/* Return the number of a row's source, from 1. */
 static uint16
 row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
 {
@@ -156,43 +151,43 @@ row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
 	return number;
 }
 
-/* Add a row that is what a snapshot says; false if there are too many. */
+/* Add a row that is an observation.  Returns false if there are too many. */
 static bool
-add_statement(FunctionCallInfo fcinfo, Collected *collected, char kind,
-			  const MeterAttr *attrs)
+add_observation(FunctionCallInfo fcinfo, Collected *collected, MeterRowKind kind,
+				const MeterAttr *attrs)
 {
-	MeterStatement statement;
+	MeterObservation observation;
 	Jsonb	   *said = PG_ARGISNULL(9) ? NULL : PG_GETARG_JSONB_P(9);
 
-	memset(&statement, 0, sizeof(statement));
-	statement.time = PG_GETARG_TIMESTAMPTZ(2);
-	statement.held = kind == KIND_HELD || kind == KIND_CANDIDATE_HELD ||
-		kind == KIND_KNOWN_HELD;
-	statement.standing = kind == KIND_HELD || kind == KIND_GONE ? METER_LOGGED :
-		kind == KIND_KNOWN_HELD || kind == KIND_KNOWN_GONE ? METER_KNOWN :
+	memset(&observation, 0, sizeof(observation));
+	observation.time = PG_GETARG_TIMESTAMPTZ(2);
+	observation.present = kind == METER_ROW_LOGGED_PRESENT || kind == METER_ROW_CANDIDATE_PRESENT ||
+		kind == METER_ROW_KNOWN_PRESENT;
+	observation.standing = kind == METER_ROW_LOGGED_PRESENT || kind == METER_ROW_LOGGED_ABSENT ? METER_LOGGED :
+		kind == METER_ROW_KNOWN_PRESENT || kind == METER_ROW_KNOWN_ABSENT ? METER_KNOWN :
 		METER_CANDIDATE;
-	statement.source = row_source(fcinfo, 8, &collected->events);
-	statement.alive = statement.absent = statement.since = METER_BEGIN;
-	statement.tolerance = METER_MINUTE;
+	observation.source = row_source(fcinfo, 8, &collected->events);
+	observation.alive = observation.absent = observation.since = METER_BEGIN;
+	observation.tolerance = METER_MINUTE;
 	if (said != NULL)
 	{
-		(void) meter_statement_instant_of(said, "alive", &statement.alive);
-		(void) meter_statement_instant_of(said, "absent", &statement.absent);
-		(void) meter_statement_instant_of(said, "since", &statement.since);
-		statement.tolerance = meter_statement_tolerance(said);
+		(void) meter_observation_instant_of(said, "alive", &observation.alive);
+		(void) meter_observation_instant_of(said, "absent", &observation.absent);
+		(void) meter_observation_instant_of(said, "since", &observation.since);
+		observation.tolerance = meter_observation_tolerance(said);
 	}
-	/* whoever wrote it: it cannot know of what comes later */
-	statement.since = Min(statement.since, statement.time);
-	statement.alive = Min(statement.alive, statement.time);
-	statement.absent = Min(statement.absent, statement.time);
-	return meter_statements_add(&collected->events, &statement, attrs);
+	/* no observation knows of instants after it, whoever wrote it */
+	observation.since = Min(observation.since, observation.time);
+	observation.alive = Min(observation.alive, observation.time);
+	observation.absent = Min(observation.absent, observation.time);
+	return meter_observations_add(&collected->events, &observation, attrs);
 }
 
 PG_FUNCTION_INFO_V1(meter_settle_timeline_add);
 
 /*
  * settle_timeline(kind, at, account, dimensions, value, alive, absent, source,
- * statement): one row more
+ * observation): adds a row
  */
 Datum
 meter_settle_timeline_add(PG_FUNCTION_ARGS)
@@ -202,7 +197,7 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 	Collected  *collected;
 	MeterAttr  *attrs;
 	int32		natts;
-	char		kind;
+	MeterRowKind kind;
 	bool		added = true;
 
 	if (!AggCheckCallContext(fcinfo, &context))
@@ -210,8 +205,8 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(4))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("kind and dimensions must not be null")));
-	kind = PG_GETARG_CHAR(1);
+				 errmsg("\"kind\" and \"dimensions\" must not be null")));
+	kind = (MeterRowKind) PG_GETARG_CHAR(1);
 	attrs = row_attrs(fcinfo, 3, PG_GETARG_ARRAYTYPE_P(4), 5, &natts);
 
 	before = MemoryContextSwitchTo(context);
@@ -229,17 +224,17 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 
 	switch (kind)
 	{
-		case KIND_START:
-		case KIND_STOP:
-		case KIND_CHANGE:
+		case METER_ROW_START:
+		case METER_ROW_STOP:
+		case METER_ROW_CHANGE:
 			if (PG_ARGISNULL(2) ||
 				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("an event must have a finite time")));
 			added = meter_events_add(&collected->events,
-									 kind == KIND_START ? METER_START :
-									 kind == KIND_STOP ? METER_STOP :
+									 kind == METER_ROW_START ? METER_START :
+									 kind == METER_ROW_STOP ? METER_STOP :
 									 METER_CHANGE,
 									 PG_GETARG_TIMESTAMPTZ(2), attrs);
 			if (added)
@@ -251,27 +246,27 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 					source;
 			}
 			break;
-		case KIND_HELD:
-		case KIND_GONE:
-		case KIND_CANDIDATE_HELD:
-		case KIND_CANDIDATE_GONE:
-		case KIND_KNOWN_HELD:
-		case KIND_KNOWN_GONE:
+		case METER_ROW_LOGGED_PRESENT:
+		case METER_ROW_LOGGED_ABSENT:
+		case METER_ROW_CANDIDATE_PRESENT:
+		case METER_ROW_CANDIDATE_ABSENT:
+		case METER_ROW_KNOWN_PRESENT:
+		case METER_ROW_KNOWN_ABSENT:
 			if (PG_ARGISNULL(2) ||
 				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("a statement must have a finite time")));
-			added = add_statement(fcinfo, collected, kind, attrs);
+						 errmsg("an observation must have a finite time")));
+			added = add_observation(fcinfo, collected, kind, attrs);
 			break;
-		case KIND_CARRIED_OPEN:
-		case KIND_CARRIED_CLOSED:
+		case METER_ROW_CARRIED_OPEN:
+		case METER_ROW_CARRIED_CLOSED:
 			if (collected->carried)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("a resource has two carried states")));
 			collected->carried = true;
-			collected->state.open = kind == KIND_CARRIED_OPEN;
+			collected->state.open = kind == METER_ROW_CARRIED_OPEN;
 			collected->state.since = PG_ARGISNULL(2) ? 0 :
 				PG_GETARG_TIMESTAMPTZ(2);
 			collected->state.alive = PG_ARGISNULL(6) ? collected->state.since :
@@ -281,7 +276,7 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 			collected->state.source = METER_NULL_ATTR;
 			if (!PG_ARGISNULL(8))
 			{
-				/* which may move the list of names */
+				/* row_source() may move the list of names */
 				uint16		source = row_source(fcinfo, 8,
 												&collected->events);
 
@@ -315,7 +310,7 @@ put_attr(StringInfo buffer, MeterAttr attr)
 
 PG_FUNCTION_INFO_V1(meter_settle_timeline_final);
 
-/* settle_timeline(): the state at the end, and the timeline */
+/* settle_timeline(): returns the state at the end, and the timeline */
 Datum
 meter_settle_timeline_final(PG_FUNCTION_ARGS)
 {
@@ -359,17 +354,20 @@ meter_settle_timeline_final(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P((bytea *) buffer.data);
 }
 
-/* Raise that a bytea is none of ours. */
+/* Raise that a bytea is no result of settle_timeline(). */
 static void
 malformed(const char *problem)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-			 errmsg("not a result of meter_internal.settle_timeline(): it %s",
+			 errmsg("not a result of meter_internal.settle_timeline(): the value %s",
 					problem)));
 }
 
-/* Take a result apart: the timeline and the state, whose bytes stay there. */
+/*
+ * Read a result of settle_timeline(): the timeline and the state, whose bytes
+ * stay there.
+ */
 static MeterTimeline *
 read_result(bytea *result)
 {
@@ -422,7 +420,7 @@ read_result(bytea *result)
 	if (at != end)
 		malformed("has a state that is too long");
 
-	/* anybody may call with anything: no text that is none */
+	/* anybody may call with anything, so texts are checked */
 	pg_verifymbstr(timeline->state.source.data,
 				   Max(timeline->state.source.len, 0), false);
 	for (i = 0; i <= timeline->natts; i++)
@@ -434,7 +432,7 @@ read_result(bytea *result)
 	return timeline;
 }
 
-/* An attribute as text, or NULL. */
+/* Return an attribute as text, or NULL. */
 static Datum
 attr_to_text(MeterAttr attr, bool *isnull)
 {
@@ -492,7 +490,7 @@ meter_settle_state(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_settle_findings_final);
 
-/* An instant of a finding, or NULL. */
+/* Return an instant of a finding, or NULL. */
 static Datum
 finding_instant(int64 instant, bool *isnull)
 {
@@ -500,7 +498,10 @@ finding_instant(int64 instant, bool *isnull)
 	return TimestampTzGetDatum(instant);
 }
 
-/* settle_findings(): what comes of each candidate that has a say */
+/*
+ * settle_findings(): returns what comes of each candidate that makes a
+ * difference
+ */
 Datum
 meter_settle_findings_final(PG_FUNCTION_ARGS)
 {
@@ -524,28 +525,28 @@ meter_settle_findings_final(PG_FUNCTION_ARGS)
 
 	descriptor = lookup_rowtype_tupdesc(element, -1);
 	array = initArrayResult(element, CurrentMemoryContext, false);
-	for (i = 0; i < collected->events.nstatements; i++)
+	for (i = 0; i < collected->events.nobservations; i++)
 	{
-		const MeterStatement *statement = &collected->events.statements[i];
+		const MeterObservation *observation = &collected->events.observations[i];
 		Datum		values[8];
 		bool		nulls[8] = {false, false, false, false, false, false, false, false};
 
-		if (statement->standing != METER_CANDIDATE ||
-			(statement->spoke ? statement->effect == METER_AGREES &&
-			 !statement->was_open : !statement->held))
+		if (observation->standing != METER_CANDIDATE ||
+			(observation->spoke ? observation->effect == METER_AGREES &&
+			 !observation->was_open : !observation->present))
 			continue;
-		values[0] = attr_to_text(collected->events.sources[statement->source - 1],
+		values[0] = attr_to_text(collected->events.sources[observation->source - 1],
 								 &nulls[0]);
-		values[1] = TimestampTzGetDatum(statement->time);
-		values[2] = BoolGetDatum(statement->was_open);
-		values[3] = CStringGetTextDatum(statement->spoke ?
-										effects[statement->effect] : "foreign");
-		values[4] = finding_instant(statement->from, &nulls[4]);
-		values[5] = finding_instant(statement->to, &nulls[5]);
-		if (statement->effect <= METER_EVIDENCE)
+		values[1] = TimestampTzGetDatum(observation->time);
+		values[2] = BoolGetDatum(observation->was_open);
+		values[3] = CStringGetTextDatum(observation->spoke ?
+										effects[observation->effect] : "foreign");
+		values[4] = finding_instant(observation->from, &nulls[4]);
+		values[5] = finding_instant(observation->to, &nulls[5]);
+		if (observation->effect <= METER_EVIDENCE)
 			nulls[4] = nulls[5] = true;
-		values[6] = finding_instant(statement->alive, &nulls[6]);
-		values[7] = finding_instant(statement->absent, &nulls[7]);
+		values[6] = finding_instant(observation->alive, &nulls[6]);
+		values[7] = finding_instant(observation->absent, &nulls[7]);
 		array = accumArrayResult(array,
 								 HeapTupleGetDatum(heap_form_tuple(descriptor,
 																   values, nulls)),
@@ -555,7 +556,7 @@ meter_settle_findings_final(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(makeArrayResult(array, CurrentMemoryContext));
 }
 
-/* What a function returned when it was called last. */
+/* The row type that a function returned when it was called last. */
 typedef struct Described
 {
 	Oid			function;
@@ -572,8 +573,8 @@ typedef struct KnownDimensions
 #define KNOWN_DIMENSIONS	64	/* a power of two */
 
 /*
- * What a spec says.  Those used last are kept, since all resources of a
- * settle have the same; one that a call still uses is never let go.
+ * A parsed spec.  Those used last are kept, since all resources of a step have
+ * the same; one that a call still uses is never freed.
  */
 typedef struct Spec
 {
@@ -599,7 +600,7 @@ typedef struct Spec
 
 static Spec *specs = NULL;
 
-/* An attribute that is all of a string. */
+/* Make an attribute of a string. */
 static MeterAttr
 attr_from_cstring(char *string)
 {
@@ -669,7 +670,7 @@ parse_spec(ArrayType *array)
 	if (spec->unit <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unit must be positive")));
+				 errmsg("\"unit\" must be positive")));
 	spec->ndimensions = count - 8;
 	spec->names = palloc(Max(spec->ndimensions, 1) * sizeof(MeterAttr));
 	spec->order = palloc(Max(spec->ndimensions, 1) * sizeof(int));
@@ -682,12 +683,12 @@ parse_spec(ArrayType *array)
 		spec->order[j] = i;
 	}
 	MemoryContextSwitchTo(before);
-	/* only what is whole outlives the query */
+	/* only a spec that is complete outlives the query */
 	MemoryContextSetParent(context, TopMemoryContext);
 	return spec;
 }
 
-/* The spec in an argument, parsed, or as it was parsed before. */
+/* Return the spec in an argument, parsed, or as it was parsed before. */
 static Spec *
 spec_from_arg(ArrayType *array)
 {
@@ -724,7 +725,7 @@ spec_from_arg(ArrayType *array)
 	return spec;
 }
 
-/* A call that used a spec is over, in whatever way. */
+/* Let go of a spec when the call that used it ends, in whatever way. */
 static void
 release_spec(void *arg)
 {
@@ -743,7 +744,7 @@ hold_spec(Spec *spec)
 	spec->uses++;
 }
 
-/* Where settle_rows() is. */
+/* The state of settle_rows() between its rows. */
 typedef struct Rows
 {
 	Spec	   *spec;
@@ -762,7 +763,7 @@ typedef struct Rows
 	bool		in_period;
 } Rows;
 
-/* Dimensions as jsonb: all names, null where unknown. */
+/* Make a jsonb of dimensions: all names, null where unknown. */
 static Datum
 make_jsonb(const Spec *spec, const MeterAttr *attrs)
 {
@@ -792,7 +793,9 @@ make_jsonb(const Spec *spec, const MeterAttr *attrs)
 	return JsonbPGetDatum(JsonbValueToJsonb(result));
 }
 
-/* Dimensions as jsonb, which may be shared: leave it alone. */
+/*
+ * Return a jsonb of dimensions, which may be shared and must not be changed.
+ */
 static Datum
 dimensions_to_jsonb(Spec *spec, const MeterAttr *attrs)
 {
@@ -819,7 +822,7 @@ dimensions_to_jsonb(Spec *spec, const MeterAttr *attrs)
 	return same ? known->jsonb : make_jsonb(spec, attrs);
 }
 
-/* Add up value times time by key for the period at hand. */
+/* Sum value times time by key for the current period. */
 static void
 sum_weighted(Rows *rows)
 {
@@ -850,7 +853,7 @@ sum_weighted(Rows *rows)
 	}
 }
 
-/* The next key with its quantity; false: that was all. */
+/* Find the next key with its quantity.  Returns false if there is none. */
 static bool
 next_quantity(Rows *rows, int32 *key, Numeric *quantity)
 {
@@ -896,8 +899,8 @@ next_quantity(Rows *rows, int32 *key, Numeric *quantity)
 }
 
 /*
- * Prepare to give out the usage rows of a resource in [begin, end), whose
- * timeline it is.
+ * Prepare to return the usage rows of a resource in [begin, end) from its
+ * timeline.
  */
 static Rows *
 begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
@@ -910,7 +913,7 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
 	int32		nkeys;
 
 	hold_spec(spec);
-	/* the extension may have been made again since */
+	/* the extension may have been dropped and created since the last call */
 	if (described->function != fcinfo->flinfo->fn_oid)
 	{
 		TupleDesc	descriptor;
@@ -939,7 +942,7 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
 		 rows->rounded.spans[0].begin == METER_BEGIN))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("begin_at and end_at must be finite")));
+				 errmsg("\"begin_at\" and \"end_at\" must be finite")));
 	meter_cut_begin(&rows->cutter, &rows->rounded, &rows->grid,
 					begin, end);
 	meter_naming_begin(&rows->naming, spec->stream, spec->meter,
@@ -956,7 +959,7 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
 	return rows;
 }
 
-/* Give out the next usage row. */
+/* Return the next usage row. */
 static Datum
 next_row(FunctionCallInfo fcinfo)
 {
@@ -1031,7 +1034,7 @@ meter_settle_rows(PG_FUNCTION_ARGS)
 	return next_row(fcinfo);
 }
 
-/* Dimensions in the meter's order, as many as the spec has. */
+/* Return dimensions in the meter's order, as many as the spec has. */
 static MeterAttr *
 dimension_attrs(const Spec *spec, ArrayType *dimensions)
 {
@@ -1077,7 +1080,7 @@ meter_settle_transaction_id(PG_FUNCTION_ARGS)
 		if (PG_ARGISNULL(i) && i != 2)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("only account may be null")));
+					 errmsg("only \"account\" may be null")));
 	}
 	spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
 	value = PG_GETARG_TEXT_PP(1);
@@ -1120,8 +1123,9 @@ meter_settle_dimensions(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(meter_settle_quantity);
 
 /*
- * settle_quantity(spec, value, period_start): of a resource that runs, with
- * that value, all of the period; however it is rounded, that is all of it
+ * settle_quantity(spec, value, period_start): the quantity of a resource that
+ * runs with that value throughout the period, which is the same however it is
+ * rounded
  */
 Datum
 meter_settle_quantity(PG_FUNCTION_ARGS)
@@ -1137,7 +1141,7 @@ meter_settle_quantity(PG_FUNCTION_ARGS)
 	if (TIMESTAMP_NOT_FINITE(begin))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("period_start must be finite")));
+				 errmsg("\"period_start\" must be finite")));
 	length = meter_grid_period_end(&spec->grid, begin) - begin;
 	if (spec->aggregate == METER_DURATION)
 		PG_RETURN_NUMERIC(meter_quantity(length, spec->unit));
@@ -1147,7 +1151,7 @@ meter_settle_quantity(PG_FUNCTION_ARGS)
 		numeric_is_inf(PG_GETARG_NUMERIC(1)))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("value must be finite")));
+				 errmsg("\"value\" must be finite")));
 	PG_RETURN_NUMERIC(meter_quantity_weighted(
 											  DatumGetNumeric(DirectFunctionCall2(numeric_mul,
 																				  PG_GETARG_DATUM(1),
@@ -1155,7 +1159,7 @@ meter_settle_quantity(PG_FUNCTION_ARGS)
 											  spec->unit));
 }
 
-/* Where settle_periods() is. */
+/* The state of settle_periods() between its rows. */
 typedef struct Periods
 {
 	MeterGrid	grid;
@@ -1187,7 +1191,7 @@ meter_settle_periods(PG_FUNCTION_ARGS)
 			TIMESTAMP_NOT_FINITE(periods->end))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-					 errmsg("begin and end must be finite")));
+					 errmsg("\"begin_at\" and \"end_at\" must be finite")));
 		periods->at = meter_grid_period_begin(&periods->grid, periods->at);
 		call->user_fctx = periods;
 	}
@@ -1202,7 +1206,9 @@ meter_settle_periods(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_settle_period_begin);
 
-/* settle_period_begin(spec, at): beginning of the period that holds it */
+/*
+ * settle_period_begin(spec, at): the begin of the period that holds an instant
+ */
 Datum
 meter_settle_period_begin(PG_FUNCTION_ARGS)
 {
@@ -1214,7 +1220,7 @@ meter_settle_period_begin(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(meter_grid_period_begin(&spec->grid, at));
 }
 
-/* Where settle_spans() is. */
+/* The state of settle_spans() between its rows. */
 typedef struct Spans
 {
 	Spec	   *spec;
@@ -1257,7 +1263,7 @@ meter_settle_spans(PG_FUNCTION_ARGS)
 			malformed("does not have the spec's number of dimensions");
 		spans->begin = PG_GETARG_TIMESTAMPTZ(3);
 		spans->end = PG_GETARG_TIMESTAMPTZ(4);
-		/* as settle_rows() rounds, or as the events made them */
+		/* round as settle_rows() does, or leave spans as the events made them */
 		spans->keyed_by_key = round && spec->aggregate == METER_DURATION;
 		meter_round(&spans->rounded, spans->timeline,
 					spans->keyed_by_key ? METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,

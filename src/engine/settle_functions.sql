@@ -1,4 +1,4 @@
--- What the engine's own queries say in C.  Any role may call these: they compute from their arguments alone.
+-- Functions in C for the engine's own queries.  Any role may call these: they compute from their arguments alone.
 
 CREATE TYPE meter_internal.settle_row AS (
     transaction_id uuid, account text, dimensions jsonb, period_start timestamptz, quantity numeric);
@@ -7,14 +7,14 @@ COMMENT ON TYPE meter_internal.settle_row IS 'a usage row of one resource, as me
 CREATE TYPE meter_internal.resource_state AS (
     active boolean, account text, dimensions text[], value numeric, since timestamptz, alive timestamptz,
     absent timestamptz, source text);
-COMMENT ON TYPE meter_internal.resource_state IS 'what is known of a resource at an instant: is it active, who pays, its dimensions in the meter''s order, its value, start of the run, last moment known alive, last moment known not running, whose it is';
+COMMENT ON TYPE meter_internal.resource_state IS 'what is known of a resource at an instant: is it active, who pays, its dimensions in the meter''s order, its value, start of the run, last moment known alive, last moment known not running, the source that owns the resource';
 
 CREATE FUNCTION meter_internal.settle_timeline_add(internal, "char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb)
 RETURNS internal
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_settle_timeline_add';
 COMMENT ON FUNCTION meter_internal.settle_timeline_add(internal, "char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb) IS
-'internal: one row more for meter_internal.settle_timeline()';
+'internal: adds a row for meter_internal.settle_timeline()';
 
 CREATE FUNCTION meter_internal.settle_timeline_final(internal)
 RETURNS bytea
@@ -23,7 +23,7 @@ AS 'MODULE_PATHNAME', 'meter_settle_timeline_final';
 COMMENT ON FUNCTION meter_internal.settle_timeline_final(internal) IS
 'internal: result of meter_internal.settle_timeline()';
 
-CREATE AGGREGATE meter_internal.settle_timeline(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, statement jsonb) (
+CREATE AGGREGATE meter_internal.settle_timeline(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, observation jsonb) (
     SFUNC = meter_internal.settle_timeline_add,
     STYPE = internal,
     SSPACE = 400,
@@ -32,13 +32,13 @@ CREATE AGGREGATE meter_internal.settle_timeline(kind "char", at timestamptz, acc
     PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE meter_internal.settle_timeline("char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb) IS
-'internal: the timeline of one resource from its carried state (kind o: open since at, last known alive at alive; x: closed; absent: last known not running), its events (s start, p stop, c change) and what snapshots of a source say of it (h held, g not; statement: since, alive, absent, tolerance), with account, dimensions and value as attributes of their own; empty accounts count as left out';
+'internal: the timeline of one resource from its carried state (kind o: open since at, last known alive at alive; x: closed; absent: last known not running), its events (s start, p stop, c change) and what snapshots of a source say of it (h: the resource is there, g: it is not; observation: since, alive, absent, tolerance), with account, dimensions and value as attributes of their own; empty accounts count as left out';
 
 CREATE TYPE meter_internal.finding AS (
     source text, at timestamptz, was_active boolean, effect text, effect_from timestamptz, effect_to timestamptz,
     alive timestamptz, absent timestamptz);
 COMMENT ON TYPE meter_internal.finding IS
-'what a snapshot finds of one resource: did it run before, and does the snapshot agree, change its attributes, end its run at effect_from, open one there, cut a gap up to effect_to, or bear on a later statement (evidence), or hold what belongs to another source (foreign); alive, absent: what other snapshots showed that matters for it';
+'what a snapshot finds of one resource: did it run before, and does the snapshot agree, change its attributes, end its run at effect_from, open one there, cut a gap up to effect_to, or bear on a later observation (evidence), or have a resource that belongs to another source (foreign); alive, absent: what other snapshots showed that matters for it';
 
 CREATE FUNCTION meter_internal.settle_findings_final(internal)
 RETURNS meter_internal.finding[]
@@ -47,7 +47,7 @@ AS 'MODULE_PATHNAME', 'meter_settle_findings_final';
 COMMENT ON FUNCTION meter_internal.settle_findings_final(internal) IS
 'internal: result of meter_internal.settle_findings()';
 
-CREATE AGGREGATE meter_internal.settle_findings(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, statement jsonb) (
+CREATE AGGREGATE meter_internal.settle_findings(kind "char", at timestamptz, account text, dimensions text[], value numeric, alive timestamptz, absent timestamptz, source text, observation jsonb) (
     SFUNC = meter_internal.settle_timeline_add,
     STYPE = internal,
     SSPACE = 400,
@@ -56,13 +56,13 @@ CREATE AGGREGATE meter_internal.settle_findings(kind "char", at timestamptz, acc
     PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE meter_internal.settle_findings("char", timestamptz, text, text[], numeric, timestamptz, timestamptz, text, jsonb) IS
-'internal: what snapshots find of one resource that are not logged (kind H: held, G: not; K, k: the same, from before the carried state); other rows as for meter_internal.settle_timeline(); left out are those that agree that it did not run';
+'internal: what snapshots find of one resource that are not logged (kind H: the resource is there, G: it is not; K and k: likewise, from before the carried state); other rows as for meter_internal.settle_timeline(); left out are those that agree that it did not run';
 
-CREATE FUNCTION meter_internal.statement_instant(attributes jsonb, key text)
+CREATE FUNCTION meter_internal.observation_instant(attributes jsonb, key text)
 RETURNS timestamptz
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'meter_statement_instant';
-COMMENT ON FUNCTION meter_internal.statement_instant(jsonb, text) IS
+AS 'MODULE_PATHNAME', 'meter_observation_instant';
+COMMENT ON FUNCTION meter_internal.observation_instant(jsonb, text) IS
 'internal: an instant that a reconciled:* row of an event log names in its attributes (since, alive, absent); null if there is none';
 
 CREATE FUNCTION meter_internal.settle_state(timeline bytea)
@@ -84,7 +84,7 @@ RETURNS uuid
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_settle_transaction_id';
 COMMENT ON FUNCTION meter_internal.settle_transaction_id(text[], text, text, text[], timestamptz) IS
-'internal: the name of the first usage row of a key, its dimensions in the meter''s order; account null: nobody';
+'internal: the transaction ID of the first usage row of a key, its dimensions in the meter''s order; account null: unknown';
 
 CREATE FUNCTION meter_internal.settle_dimensions(spec text[], dimensions text[])
 RETURNS jsonb

@@ -2,15 +2,15 @@
  * step.c
  *	  A step: one bounded piece of work of one meter, in one transaction.
  *
- * A step looks at what arrived since the last one, computes the resources
- * anew that got rows from before the watermark, settles the periods that the
- * clock has closed, and writes usage, states, watermark and position.  Usage
- * is compared with what the ledger says wherever it may say something, so a
- * step that is repeated, whatever was lost, writes nothing.
+ * A step reads what arrived since the last step, computes the resources anew
+ * that got rows from before the watermark, settles the periods that the clock
+ * has closed, and writes usage, states, watermark and position.  Usage is
+ * compared with the ledger wherever the ledger may have rows, so a step that
+ * is repeated, whatever was lost, writes nothing.
  *
- * The meter's row is locked first and until the transaction ends: steps of
- * one meter never overlap.  Queries over the stream's tables run as their
- * owner, those over the catalog as the extension's.
+ * The meter's row is locked first and until the transaction ends: steps of one
+ * meter never overlap.  Queries over the stream's tables run as their owner,
+ * those over the catalog as the extension's owner.
  */
 #include "postgres.h"
 
@@ -32,16 +32,19 @@
 #include "log/position.h"
 #include "pg/spi.h"
 
-/* After failures a meter is left alone for 10 s, then twice as long, ... */
+/*
+ * After a failure a meter is left alone for so many seconds, then for twice as
+ * long, and so on.
+ */
 #define RETRY_FIRST_SECONDS	10
 #define RETRY_LAST_SECONDS	3600
 
 volatile sig_atomic_t meter_step_expired = false;
 
 /*
- * Usage was written: it is a settlement, of which a record is kept and
- * listeners hear.  `before` is how far it was.  The caller stores the
- * number.
+ * Count usage that was written as a settlement, store a record of it, and
+ * notify listeners.  `before` is the progress before it.  The caller stores
+ * the number.
  */
 static void
 count_settlement(const MeterDefinition *definition, MeterProgress *progress,
@@ -77,7 +80,10 @@ count_settlement(const MeterDefinition *definition, MeterProgress *progress,
 								   definition->name));
 }
 
-/* Usage was written otherwise than by a step: count it, and store that. */
+/*
+ * Count usage that was written otherwise than by a step as a settlement, and
+ * store the progress.
+ */
 void
 meter_store_settlement(const MeterDefinition *definition,
 					   MeterProgress *progress, int64 usage_rows)
@@ -86,7 +92,7 @@ meter_store_settlement(const MeterDefinition *definition,
 	meter_store_progress(definition, progress, true);
 }
 
-/* The step itself; errors are the caller's. */
+/* Make a step; errors are left to the caller. */
 static void
 do_step(const char *stream, const char *meter, bool skip_locked,
 		MeterStep *step)
@@ -129,7 +135,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	{
 		caught_up = meter_settle_late(definition, progress, step);
 
-		/* what snapshots have to say of that is late, too: the next step's */
+		/* observations that follow are late, too: the next step reads them */
 		step->more = meter_compare_new(definition, progress);
 		step->more |=
 			meter_compare_arrived(definition, progress,
@@ -140,7 +146,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 		 meter_first_watermark(definition, progress)) &&
 		meter_clock_target(definition, progress, step, &target) &&
 		target > progress->watermark &&
-	/* the state at the very beginning comes from late rows as well */
+	/* the first state comes from late rows as well */
 		(caught_up || progress->settlement > 0))
 	{
 		TimestampTz end = of_measures ?
@@ -170,7 +176,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	step->watermark = progress->watermark;
 }
 
-/* Record that a step failed, unless somebody else is at the meter. */
+/* Record that a step failed, unless another session holds the meter. */
 static void
 record_failure(const char *stream, const char *meter, const char *message,
 			   MeterStep *step)
@@ -186,7 +192,7 @@ record_failure(const char *stream, const char *meter, const char *message,
 	values[1] = CStringGetTextDatum(meter);
 	values[2] = CStringGetTextDatum(message);
 	meter_session_begin(&session, meter_extension_owner());
-	/* nothing of the definition: what is wrong may be there */
+	/* read nothing of the definition, where the fault may be */
 	meter_execute_params("SELECT failures, watermark FROM meter.meter "
 						 "WHERE stream = $1 AND name = $2 FOR UPDATE SKIP LOCKED",
 						 SPI_OK_SELECT, 2, types, values, NULL);
@@ -206,7 +212,10 @@ record_failure(const char *stream, const char *meter, const char *message,
 	meter_session_end(&session);
 }
 
-/* Was the session told to stop?  A trigger can raise the same code. */
+/*
+ * Tell whether an error means that the session was told to stop.  A trigger
+ * can raise the same code.
+ */
 static bool
 is_cancel(const ErrorData *error)
 {
@@ -215,7 +224,7 @@ is_cancel(const ErrorData *error)
 		strcmp(error->filename, "postgres.c") == 0;
 }
 
-/* Say why a step was canceled that took too long. */
+/* Say in an error that a step was canceled because it took too long. */
 static void
 describe_expiry(ErrorData *error)
 {
@@ -243,7 +252,7 @@ call_step(void *arg)
 }
 
 /*
- * One bounded step of one meter, in a subtransaction of the caller's
+ * Make one bounded step of one meter, in a subtransaction of the caller's
  * transaction.  An error is caught and recorded on the meter.
  */
 void
@@ -261,7 +270,7 @@ meter_step(const char *stream, const char *meter, bool skip_locked,
 
 	if (error != NULL)
 	{
-		/* being told to stop is no failure of the meter */
+		/* an order to stop is no failure of the meter */
 		if (is_cancel(error) && !meter_step_expired)
 			ReThrowError(error);
 		if (is_cancel(error))

@@ -11,7 +11,7 @@
 #include "catalog/progress.h"
 #include "engine/step_state.h"
 
-/* Set by a signal: the step under way took longer than it may. */
+/* Set by a signal handler: the current step took longer than it may. */
 extern volatile sig_atomic_t meter_step_expired;
 
 extern void meter_step(const char *stream, const char *meter,

@@ -21,7 +21,7 @@ typedef struct MeterStep
 	int64		adjustments;
 	int64		late_rows;
 
-	/* what it found, of no use after it */
+	/* what the step found, of no use after it */
 	int64		safe[METER_NLOGS];	/* arrivals up to it are final */
 	TimestampTz noted_at[METER_NLOGS];	/* the watermark when that was noted */
 	TimestampTz first_straddler;	/* the earliest measure that reaches over

@@ -13,8 +13,8 @@
 #include "engine/usage.h"
 
 /*
- * A query of the instant where a meter begins: that of its earliest event,
- * or of the earliest usage that one of its name has in the ledger.
+ * Return a query for the instant where a meter begins: that of its earliest
+ * event, or of the earliest usage of its name in the ledger.
  */
 char *
 meter_earliest_instant(const MeterDefinition *definition)
@@ -28,8 +28,8 @@ meter_earliest_instant(const MeterDefinition *definition)
 						quote_literal_cstr(definition->name));
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT least((SELECT min(least(e.\"time\", CASE WHEN "
-					 METER_IS_STATEMENT("e")
-					 " THEN meter_internal.statement_instant(e.attributes, 'since') END)) FROM %s.event e WHERE ",
+					 METER_IS_OBSERVATION("e")
+					 " THEN meter_internal.observation_instant(e.attributes, 'since') END)) FROM %s.event e WHERE ",
 					 quote_identifier(definition->stream));
 	meter_append_action_filter(&sql, definition);
 	appendStringInfoString(&sql, " AND ");

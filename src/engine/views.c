@@ -20,7 +20,7 @@
 #include "engine/views.h"
 #include "pg/spi.h"
 
-/* The view current_usage, to which branches for meters are added. */
+/* Append the view current_usage, to which branches for meters are added. */
 static void
 append_current_usage(StringInfo sql, const char *stream)
 {
@@ -35,8 +35,9 @@ append_current_usage(StringInfo sql, const char *stream)
 }
 
 /*
- * A branch for the periods of a meter that are not settled: the state before
- * the watermark and the events since, as a settle takes them, up to now.
+ * Append a branch for the periods of a meter that are not settled: from the
+ * state before the watermark and the events since, up to now, as a step would
+ * compute it.
  */
 static void
 append_live_usage(StringInfo sql, const MeterDefinition *definition)
@@ -75,13 +76,13 @@ append_live_usage(StringInfo sql, const MeterDefinition *definition)
 					 schema, meter);
 }
 
-/* What copies must agree in. */
-#define COPY_CONTENT \
+/* What duplicates must agree in. */
+#define DUPLICATE_CONTENT \
 	"ROW(e.\"time\", e.account, e.entity, e.action, e.offering, e.value, e.attributes)::text"
 
 /*
- * The view anomaly, to which branches for meters are added: rows that are
- * held, stops first, and rows of the future.
+ * Append the view anomaly, to which branches for meters are added: rows that
+ * are held, stops first, and rows of the future.
  */
 static void
 append_anomaly(StringInfo sql, const char *stream, const char *deduplication_window)
@@ -116,18 +117,18 @@ append_anomaly(StringInfo sql, const char *stream, const char *deduplication_win
 					 "WINDOW w AS (PARTITION BY e.resource, coalesce(e.source, ''), e.id "
 					 "ORDER BY e.\"time\", e.arrival)) c "
 					 "WHERE c.content <> c.content_before AND c.since_other <= %s::interval",
-					 COPY_CONTENT, COPY_CONTENT, schema,
+					 DUPLICATE_CONTENT, DUPLICATE_CONTENT, schema,
 					 quote_literal_cstr(deduplication_window));
 	appendStringInfo(sql,
 					 " UNION ALL "
 					 "SELECT 'reconciled', e.attributes ->> 'meter', e.resource, e.\"time\", e.arrival, "
-					 "meter_internal.statement_text(e.action, e.source, e.\"time\", e.attributes) "
-					 "FROM %s.event e WHERE " METER_IS_STATEMENT("e"), schema);
+					 "meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) "
+					 "FROM %s.event e WHERE " METER_IS_OBSERVATION("e"), schema);
 }
 
 /*
- * A branch for a meter: starts while open, stops while closed, no account,
- * and values that are none.
+ * Append a branch for a meter: starts while open, stops while closed, unknown
+ * accounts, and values that are no numbers.
  */
 static void
 append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
@@ -147,12 +148,12 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 					 "CASE WHEN i.starts THEN 'it was running already' ELSE 'it was not running' END "
 					 "FROM (SELECT s.*, coalesce(lag(s.starts) OVER (PARTITION BY s.resource ORDER BY s.at), "
 					 "(SELECT f.active FROM %s._retention_state f WHERE f.meter = %s AND f.resource = s.resource), false) AS was_open "
-					 "FROM (SELECT v.resource, v.at, bool_or(v.kind = 's') AS starts, "
+					 "FROM (SELECT v.resource, v.at, bool_or(" METER_IS_KIND("v.kind", START) ") AS starts, "
 					 "min(v.arrival) AS arrival FROM (", meter, schema, meter);
 	meter_append_events_in_view(sql, definition, NULL, NULL);
 	appendStringInfo(sql,
-					 ") v WHERE v.kind IN ('s', 'p') GROUP BY v.resource, v.at "
-					 "HAVING bool_and(v.kind = 's') OR bool_and(v.kind = 'p')) s) i "
+					 ") v WHERE " METER_IS_START_OR_STOP("v.kind") " GROUP BY v.resource, v.at "
+					 "HAVING bool_and(" METER_IS_KIND("v.kind", START) ") OR bool_and(" METER_IS_KIND("v.kind", STOP) ")) s) i "
 					 "WHERE i.starts = i.was_open "
 					 "UNION ALL "
 					 "SELECT 'unknown account', %s::text, r.resource, r.unnamed_since, NULL, "
@@ -178,7 +179,7 @@ append_meter_anomaly(StringInfo sql, const MeterDefinition *definition)
 	}
 }
 
-/* The identity window of a stream, as text. */
+/* Return the deduplication window of a stream, as text. */
 static char *
 deduplication_window(const char *stream)
 {

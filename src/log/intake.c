@@ -35,13 +35,13 @@
 #include "types/event.h"
 #include "types/protobuf.h"
 
-/* A block is inserted when it has as many rows, or about as many bytes. */
+/* A block is inserted when it has so many rows, or about BLOCK_BYTES. */
 #define BLOCK_ROWS	1000
 #define BLOCK_BYTES	(512 * 1024)
 
 #define RESERVED_PREFIX	"reconciled:"
 
-/* Tables that rows go to. */
+/* The tables that rows go to. */
 typedef enum Target
 {
 	TARGET_EVENT,
@@ -93,7 +93,7 @@ static const TargetTable tables[TARGETS] = {
 	}
 };
 
-/* Rows for one table. */
+/* The rows that are collected for one table. */
 typedef struct RowBlock
 {
 	TupleDesc	descriptor;
@@ -106,14 +106,14 @@ struct MeterIntake
 	MemoryContext context;
 	char	   *stream;
 	RowBlock	blocks[TARGETS];
-	Size		bytes;			/* of what is pending, about */
+	Size		bytes;			/* about so many are pending */
 	int64		logged;
 	int64		diverted;
-	int64		header;			/* of which this is, -1: of none */
+	int64		header;			/* the header of header_attributes; -1: none */
 	Datum		header_attributes;
 };
 
-/* Statements that insert blocks, kept for the session. */
+/* A statement that inserts blocks, kept for the session. */
 typedef struct KeptPlan
 {
 	struct
@@ -126,7 +126,7 @@ typedef struct KeptPlan
 
 static HTAB *kept_plans = NULL;
 
-/* Begin to take rows in; the intake goes with its parent context. */
+/* Begin to take rows in.  The intake lives as long as its parent context. */
 MeterIntake *
 meter_intake_begin(const char *stream, MemoryContext parent)
 {
@@ -141,14 +141,14 @@ meter_intake_begin(const char *stream, MemoryContext parent)
 	return intake;
 }
 
-/* The stream that rows go to. */
+/* Return the stream that the rows of an intake go to. */
 const char *
 meter_intake_stream(const MeterIntake *intake)
 {
 	return intake->stream;
 }
 
-/* Rows that are collected and not inserted yet. */
+/* Return how many rows are collected and not inserted yet. */
 int64
 meter_intake_pending(const MeterIntake *intake)
 {
@@ -167,7 +167,7 @@ meter_intake_forget(MeterIntake *intake)
 	MemoryContextDelete(intake->context);
 }
 
-/* Collect a row. */
+/* Collect a row for a table. */
 static void
 add_row(MeterIntake *intake, Target target, Datum *values, bool *nulls)
 {
@@ -217,7 +217,7 @@ meter_intake_reject(MeterIntake *intake, const char *raw, size_t length,
 	add_row(intake, TARGET_REJECTED, values, nulls);
 }
 
-/* Refuse an event that is none of the producer's to send. */
+/* Refuse an event whose action producers must not send. */
 static void
 refuse_action(MeterIntake *intake, const MeterUsageEvent *event)
 {
@@ -230,7 +230,7 @@ refuse_action(MeterIntake *intake, const MeterUsageEvent *event)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("action \"%s\" is reserved", name),
-				 errdetail("Actions that begin with \"%s\" are what meter.reconcile() logs.",
+				 errdetail("Only meter.reconcile() logs actions that begin with \"%s\".",
 						   RESERVED_PREFIX)));
 	json.data = meter_event_to_text(event, &length);
 	json.len = (int32) length;
@@ -240,7 +240,8 @@ refuse_action(MeterIntake *intake, const MeterUsageEvent *event)
 }
 
 /*
- * Take an event in, NULL if it is null; false if it went to the rejected.
+ * Take an event in, which must not be null.  Returns false if it was diverted
+ * to the table rejected.
  */
 bool
 meter_intake_event(MeterIntake *intake, const struct varlena *value)
@@ -298,7 +299,7 @@ meter_intake_event(MeterIntake *intake, const struct varlena *value)
 	return true;
 }
 
-/* The header of a measure as its attributes; mostly they are all the same. */
+/* Return the header of a measure as its attributes; headers mostly repeat. */
 static Datum
 header_attributes(MeterIntake *intake, uint32 header)
 {
@@ -323,7 +324,7 @@ write_unix_time(char *text, int64 instant)
 	int64		micros = instant + METER_UNIX_EPOCH;
 	int			length = sprintf(text, INT64_FORMAT, micros / USECS_PER_SEC);
 
-	/* they come in milliseconds at the finest */
+	/* instants have milliseconds at most */
 	if (micros % USECS_PER_SEC != 0)
 		length += sprintf(text + length, ".%03d",
 						  (int) (micros % USECS_PER_SEC / 1000));
@@ -331,8 +332,8 @@ write_unix_time(char *text, int64 instant)
 }
 
 /*
- * Take a measure in.  What it is about is its id, the same in whatever unit
- * the times came: sent again, it is a copy.
+ * Take a measure in.  Its id is made of the address and the times, in one unit
+ * whatever they came in: sent again, the measure is a duplicate.
  */
 void
 meter_intake_measure(MeterIntake *intake, Datum source,
@@ -361,7 +362,7 @@ meter_intake_measure(MeterIntake *intake, Datum source,
 	pfree(DatumGetPointer(values[5]));
 }
 
-/* The statement that inserts blocks into a table of a stream. */
+/* Return the statement that inserts blocks into a table of a stream. */
 static KeptPlan *
 find_plan(const char *stream, Target target)
 {
@@ -388,7 +389,7 @@ find_plan(const char *stream, Target target)
 	return kept;
 }
 
-/* The table must be there and belong to the owner of the schema. */
+/* Check that a table is there and belongs to the owner of the schema. */
 static void
 check_table(const char *stream, const char *name, Oid owner)
 {
@@ -412,7 +413,7 @@ check_table(const char *stream, const char *name, Oid owner)
 				 errhint("Give all tables of the stream to one role with ALTER TABLE ... OWNER TO.")));
 }
 
-/* The statement that inserts a block into a table. */
+/* Return the text of the statement that inserts a block into a table. */
 static char *
 insert_statement(const char *stream, const TargetTable *table)
 {
@@ -428,7 +429,7 @@ insert_statement(const char *stream, const TargetTable *table)
 					columns.data);
 }
 
-/* Insert what is collected. */
+/* Insert the rows that are collected. */
 void
 meter_intake_flush(MeterIntake *intake)
 {
@@ -461,8 +462,8 @@ meter_intake_flush(MeterIntake *intake)
 }
 
 /*
- * End it: insert the rest, and say what was diverted.  Returns the number of
- * rows that were logged.
+ * End an intake: insert the rest, and say what was diverted.  Returns the
+ * number of rows that were logged.
  */
 int64
 meter_intake_end(MeterIntake *intake)

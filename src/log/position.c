@@ -1,20 +1,20 @@
 /*
  * position.c
- *	  The safe position: up to where no more arrivals can appear.
+ *	  The safe position: the arrival up to which no more rows can appear.
  *
- * An arrival may be drawn by a transaction that commits after one with a
- * later arrival.  So a bound is noted first, and in a later statement all
- * transactions that may have drawn an arrival up to it: those that hold
- * RowExclusiveLock on the log or a segment of it, which an insert takes
- * before it draws.  The bound is final once none of them owns any lock; rows
- * are then read in a still later statement, whose snapshot sees what they
- * committed.  The order of these steps is what makes it right.
+ * A transaction may draw an arrival and commit after one that drew a later
+ * arrival.  So a bound is noted first.  A later statement notes all transactions
+ * that may have drawn an arrival up to the bound: those that hold
+ * RowExclusiveLock on the log or a segment of it, which an insert takes before
+ * it draws an arrival.  The bound is final once none of them owns any lock;
+ * rows are then read in a still later statement, whose snapshot sees what they
+ * committed.  The order of these steps makes it right.  No step waits: while a
+ * writer is left, the position stays where it is.
  *
- * Nobody is waited for: while a writer is left, the position stays where it
- * is.  A note is kept in the meter's row with the server's start: after a
- * restart only prepared transactions can be left of the noted ones, under
- * other virtual transaction IDs.  When a backend crashes, all but the
- * postmaster start anew, so it is the checkpointer's start that counts.
+ * A note is kept in the catalog with the server's start: after a restart only
+ * prepared transactions can be left of the noted ones, under other virtual
+ * transaction IDs.  When a backend crashes, every process but the postmaster
+ * starts anew, so the checkpointer's start counts.
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@
 #include "log/position.h"
 #include "pg/spi.h"
 
-/* Writers of a log. */
+/* The query for the transactions that write to a log. */
 static const char *const writers_query =
 "SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l "
 "WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted "
@@ -46,13 +46,13 @@ static const char *const writers_query =
 "JOIN pg_namespace n ON n.oid = c.relnamespace "
 "WHERE n.nspname = $1::name AND c.relname = $2::name)";
 
-/* Our own transaction sees its rows. */
+/* The condition that leaves out the own transaction, which sees its rows. */
 #define OTHERS "AND l.pid IS DISTINCT FROM pg_backend_pid()"
 
 /*
- * A log's sequence must be as it was made, or arrivals say nothing about the
- * order of things: a session that keeps some for later is none that writes.
- * Within a session.
+ * Check that the sequence of a log is as it was made.  Otherwise arrivals
+ * would say nothing about the order of things: a session that cached some for
+ * later does not show as a writer.  Within a session.
  */
 void
 meter_check_sequence(const char *stream, const char *log)
@@ -73,10 +73,10 @@ meter_check_sequence(const char *stream, const char *log)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("sequence \"%s.%s_arrival_seq\" must be there with CACHE 1, INCREMENT 1 and NO CYCLE",
 						stream, log),
-				 errhint("ALTER SEQUENCE puts it right; then meter.resettle() repairs what was missed.")));
+				 errhint("Correct the sequence with ALTER SEQUENCE; then meter.resettle() repairs what was missed.")));
 }
 
-/* The last arrival that was drawn. */
+/* Return the last arrival that was drawn. */
 static int64
 last_arrival(const MeterDefinition *definition, const char *log,
 			 int64 position)
@@ -105,7 +105,10 @@ last_arrival(const MeterDefinition *definition, const char *log,
 	return last;
 }
 
-/* Since when virtual transaction IDs are what they are. */
+/*
+ * Return since when virtual transaction IDs mean what they do: a server that
+ * starts, also after a crash, gives them out anew.
+ */
 TimestampTz
 meter_server_start(void)
 {
@@ -122,7 +125,7 @@ meter_server_start(void)
 }
 
 /*
- * Look up the transactions that write to a log of a stream, as a text[];
+ * Return the transactions that write to a log of a stream as a text[];
  * `condition` limits the rows l of pg_locks.
  */
 Datum
@@ -145,7 +148,7 @@ meter_find_writers(const char *stream, const char *log, const char *condition)
 	return writers;
 }
 
-/* Is any of these transactions still there? */
+/* Tell whether any of these transactions is still there. */
 bool
 meter_any_left(Datum writers)
 {
@@ -164,7 +167,7 @@ meter_any_left(Datum writers)
 	return left;
 }
 
-/* Is there nobody in this list? */
+/* Tell whether a list of transactions is empty. */
 static bool
 is_empty(Datum writers)
 {
@@ -174,9 +177,9 @@ is_empty(Datum writers)
 }
 
 /*
- * Up to which arrival of a log statements from now on see all rows there will
- * ever be; at least the position that was reached before.  *noted_at is the
- * watermark when that was noted.
+ * Return the safe position of a log: all rows up to that arrival are visible
+ * to statements from now on, or never will be.  It is at least the position
+ * that was reached before.  *noted_at is the watermark when it was noted.
  */
 int64
 meter_safe_position(const MeterDefinition *definition,
@@ -218,7 +221,7 @@ meter_safe_position(const MeterDefinition *definition,
 		of_log->has_note = false;
 	}
 
-	/* rows to come draw their arrivals from now on */
+	/* rows that are inserted later draw later arrivals */
 	if (last == safe && progress->has_watermark)
 		*noted_at = progress->watermark;
 

@@ -1,6 +1,6 @@
 /*
  * position.h
- *	  The safe position: up to where no more arrivals can appear.
+ *	  The safe position: the arrival up to which no more rows can appear.
  */
 #ifndef METER_POSITION_H
 #define METER_POSITION_H
@@ -10,7 +10,10 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 
-/* After a restart no others can be left of those that wrote before it. */
+/*
+ * The condition for prepared transactions: after a restart, no others are left
+ * of those that wrote before it.
+ */
 #define METER_PREPARED_WRITERS	"AND l.pid IS NULL"
 
 extern Datum meter_find_writers(const char *stream, const char *log,

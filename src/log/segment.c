@@ -1,21 +1,21 @@
 /*
  * segment.c
- *	  Segments: a log is a row of tables, of which the newest takes writes and
- *	  the others never change.
+ *	  Segments: a log is partitioned by arrival, into segments of which the
+ *	  newest takes writes and the others never change.
  *
- * Segment k holds the arrivals [k << 32, (k + 1) << 32), so to roll to the
- * next one is to move the log's sequence on to the next multiple; no bound is
- * computed and no partition is split.  The segment must be there by then, for
- * everybody: some are made ahead, by transactions before.
+ * Segment k has the arrivals [k << 32, (k + 1) << 32), so to roll to the next
+ * segment is to move the log's sequence on to the next multiple; no bound is
+ * computed and no partition is split.  The next segment must be there before,
+ * visible to every transaction: earlier transactions make some ahead.
  *
- * A segment that was rolled may still be written to by whoever drew an
- * arrival before.  Those are noted after the sequence has moved; once none of
- * them is left the segment is closed.  Then it is sealed: it gets the indexes
- * that would slow writers down, and a constraint that lets the planner pass
- * it by.  Each step of that can be repeated, is a transaction of its own, and
- * gives up rather than wait.
+ * A rolled segment may still get rows from transactions that drew an arrival
+ * before.  These transactions are noted after the sequence has moved; once all
+ * of them have ended the segment is closed.  Then it is sealed: it gets the
+ * indexes that would slow writers down, and a constraint that lets the planner
+ * skip it.  Each of these steps can be repeated, is a transaction of its own,
+ * and gives up rather than wait.
  *
- * Whoever rolls or seals holds the lock on the stream.
+ * A transaction that rolls or seals holds the lock on the stream.
  */
 #include "postgres.h"
 
@@ -41,11 +41,11 @@
 
 /* Rows and minutes after which a segment makes room; 0: never. */
 
-/* The logs, and the times by which the planner can tell segments apart. */
+/* A log, and the times by which the planner can tell its segments apart. */
 typedef struct Log
 {
 	const char *name;
-	const char *key;			/* of the index, after resource */
+	const char *key;			/* columns of the index after resource */
 	const char *begins;
 	const char *ends;
 } Log;
@@ -60,7 +60,7 @@ typedef struct Segment
 {
 	int64		number;
 	char	   *name;			/* quoted, with its schema */
-	bool		ours;			/* made by the transaction we are in */
+	bool		ours;			/* made by the current transaction */
 	bool		has_started;
 	TimestampTz started;
 	bool		has_note;
@@ -72,7 +72,10 @@ typedef struct Segment
 	char	   *numbers;		/* a query of rows and times, once counted */
 } Segment;
 
-/* Make a segment of a log, apart from it, and attach it: that waits for nobody. */
+/*
+ * Make a segment of a log as a table of its own, and attach it: that waits for
+ * nobody.
+ */
 void
 meter_create_segment(const char *stream, const char *log, int64 segment)
 {
@@ -95,7 +98,10 @@ meter_create_segment(const char *stream, const char *log, int64 segment)
 				  SPI_OK_UTILITY);
 }
 
-/* Where a log's sequence is: the newest segment, and arrivals drawn there. */
+/*
+ * Return the number of the newest segment of a log, and how many arrivals were
+ * drawn from it.
+ */
 static int64
 newest_segment(const char *stream, const char *log, int64 *drawn)
 {
@@ -117,7 +123,7 @@ newest_segment(const char *stream, const char *log, int64 *drawn)
 	return segment;
 }
 
-/* The segments of a log, in order. */
+/* List the segments of a log, in order. */
 static List *
 list_segments(const char *stream, const Log *log)
 {
@@ -135,7 +141,7 @@ list_segments(const char *stream, const Log *log)
 	meter_execute_params(
 						 "SELECT s.number, format('%I.%I', $1, s.relname), s.xmin, g.started_at, "
 						 "g.note_writers IS NOT NULL, coalesce(g.closed, false), g.sealed_at IS NOT NULL, "
-	/* by whatever name: such an index may have been there before */
+	/* such an index may have been there before, under any name */
 						 "EXISTS (SELECT FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid "
 						 "JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree' "
 						 "WHERE x.indrelid = s.oid AND x.indisvalid AND x.indpred IS NULL "
@@ -150,7 +156,7 @@ list_segments(const char *stream, const Log *log)
 						 "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
 						 "JOIN pg_class p ON p.oid = i.inhparent AND p.relname = $2::name "
 						 "JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
-	/* what else an owner attached is none of ours */
+	/* other tables that an owner attached are no segments */
 						 "WHERE NOT i.inhdetachpending AND c.relnamespace = n.oid "
 						 "AND c.relname ~ ('^' || $2 || '_[0-9]{1,10}$')) s "
 						 "LEFT JOIN meter.segment g ON g.stream = $1 AND g.log = $2 AND g.segment = s.number "
@@ -184,7 +190,7 @@ list_segments(const char *stream, const Log *log)
 	return segments;
 }
 
-/* One of them, or NULL. */
+/* Find a segment by its number in a list; NULL if it is not there. */
 static Segment *
 find_segment(List *segments, int64 number)
 {
@@ -200,7 +206,7 @@ find_segment(List *segments, int64 number)
 	return NULL;
 }
 
-/* Write something of a segment's row in the catalog: "column = expression, …". */
+/* Update a segment's row in the catalog: "column = expression, …". */
 static void
 store_segment(const char *stream, const Log *log, int64 segment,
 			  const char *columns, const char *expressions,
@@ -228,7 +234,10 @@ store_segment(const char *stream, const Log *log, int64 segment,
 	meter_session_end(&session);
 }
 
-/* Note who may still write to a segment that was rolled; our own transaction too. */
+/*
+ * Note which transactions may still write to a segment that was rolled, the
+ * own one among them.
+ */
 static void
 note_writers(const char *stream, const Log *log, int64 segment,
 			 const char *condition)
@@ -269,7 +278,9 @@ previous_is_closed(List *segments, int64 newest)
 	return previous == NULL || previous->closed || previous->sealed;
 }
 
-/* Roll: whoever draws an arrival from now on writes to the next segment. */
+/*
+ * Roll a log: whoever draws an arrival from now on writes to the next segment.
+ */
 static void
 roll(const char *stream, const Log *log, int64 newest)
 {
@@ -289,7 +300,10 @@ roll(const char *stream, const Log *log, int64 newest)
 				  0, 0);
 }
 
-/* Has the note's last writer ended?  Then nothing more comes to the segment. */
+/*
+ * Close a rolled segment if the last of its writers has ended: then nothing
+ * more comes to it.
+ */
 static bool
 close_segment(const char *stream, const Log *log, const Segment *segment)
 {
@@ -327,8 +341,8 @@ close_segment(const char *stream, const Log *log, const Segment *segment)
 }
 
 /*
- * Count what a closed segment has, and add the constraint that tells the
- * planner what times.
+ * Count the rows of a closed segment, and add the constraint that tells the
+ * planner their times.
  */
 static void
 add_check(const char *stream, const Log *log, const Segment *segment)
@@ -358,13 +372,13 @@ add_check(const char *stream, const Log *log, const Segment *segment)
 							   segment->name, constraint), SPI_OK_UTILITY);
 	numbers = MemoryContextStrdup(context, numbers);
 	meter_session_end(&session);
-	/* an empty one is sealed as it is */
+	/* an empty segment is sealed as it is */
 	store_segment(stream, log, segment->number,
 				  "rows, first_arrival, last_arrival, least_time, greatest_time, sealed_at",
 				  numbers, 0, 0);
 }
 
-/* One step of sealing a closed segment. */
+/* Take one step to seal a closed segment. */
 static void
 seal(const char *stream, const Log *log, const Segment *segment)
 {
@@ -380,7 +394,7 @@ seal(const char *stream, const Log *log, const Segment *segment)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	if (!segment->has_index)
 	{
-		/* the server names it: whatever has a name of ours may be another one */
+		/* let the server name the index: a name of our own may be taken */
 		meter_execute(psprintf("CREATE INDEX ON %s (resource, %s)",
 							   segment->name, log->key), SPI_OK_UTILITY);
 		meter_execute(psprintf("CREATE INDEX IF NOT EXISTS %s_" INT64_FORMAT "_time ON %s "
@@ -401,7 +415,7 @@ seal(const char *stream, const Log *log, const Segment *segment)
 		store_segment(stream, log, segment->number, "sealed_at", "now()", 0, 0);
 }
 
-/* Is it time for a new segment? */
+/* Tell whether it is time for a new segment. */
 static bool
 roll_is_due(const Segment *newest, int64 drawn)
 {
@@ -412,7 +426,10 @@ roll_is_due(const Segment *newest, int64 drawn)
 		 meter_segment_age * USECS_PER_MINUTE);
 }
 
-/* The segments that should be there, up to those ahead of the newest: make one. */
+/*
+ * Make one of the segments that should be there, up to those ahead of the
+ * newest.
+ */
 static bool
 make_ahead(const char *stream, const Log *log, List *segments, int64 newest)
 {
@@ -430,7 +447,10 @@ make_ahead(const char *stream, const Log *log, List *segments, int64 newest)
 	return true;
 }
 
-/* Make all that are missing: a dump can have a sequence later than its tables. */
+/*
+ * Make all segments that are missing: a dump can have a sequence later than
+ * its tables.
+ */
 void
 meter_complete_segments(const char *stream)
 {
@@ -446,7 +466,9 @@ meter_complete_segments(const char *stream)
 	}
 }
 
-/* One step of what is due for a log: true if something was done. */
+/*
+ * Take one step of what is due for a log.  Returns true if something was done.
+ */
 static bool
 maintain_log(const char *stream, const Log *log)
 {
@@ -455,7 +477,7 @@ maintain_log(const char *stream, const Log *log)
 	List	   *segments = list_segments(stream, log);
 	ListCell   *cell;
 
-	/* first what writers depend on */
+	/* writers depend on the segments ahead, so these come first */
 	if (make_ahead(stream, log, segments, newest))
 		return true;
 	foreach(cell, segments)
@@ -477,7 +499,7 @@ maintain_log(const char *stream, const Log *log)
 		}
 	}
 
-	/* one snapshot for all may not see what a writer that has ended wrote */
+	/* a snapshot of the whole transaction may miss rows of writers that ended */
 	if (IsolationUsesXactSnapshot())
 		return false;
 	foreach(cell, segments)
@@ -493,7 +515,7 @@ maintain_log(const char *stream, const Log *log)
 		}
 		if (!segment->has_note)
 		{
-			/* after a restore there is none */
+			/* after a restore the row may be missing */
 			note_writers(stream, log, segment->number, "");
 			return true;
 		}
@@ -503,7 +525,10 @@ maintain_log(const char *stream, const Log *log)
 	return false;
 }
 
-/* Lock an active stream, unless somebody else has it. */
+/*
+ * Lock an active stream.  Returns false if another transaction holds the lock,
+ * or the stream is not active.
+ */
 static bool
 lock_free_stream(const char *stream)
 {
@@ -547,10 +572,10 @@ maintain(void *arg)
 }
 
 /*
- * One step of rolling and sealing the logs of a stream, in a subtransaction:
- * true if something was done, so that there may be more.  Somebody in the way
- * is not waited for.  With `warn` an error is told of in a warning, so that
- * it does not keep other streams waiting.
+ * Take one step to roll and seal the logs of a stream, in a subtransaction.
+ * Returns true if something was done, so that there may be more to do.  Locks
+ * of others are not waited for.  With `warn` an error becomes a warning, so
+ * that it does not keep other streams waiting.
  */
 bool
 meter_maintain_stream(const char *stream, bool warn)
@@ -578,8 +603,8 @@ meter_maintain_stream(const char *stream, bool warn)
 }
 
 /*
- * Up to which arrival all rows of a log lie in segments that have an index by
- * resource; how many segments, and rows, there are of those.
+ * Return up to which arrival all rows of a log lie in segments that have an
+ * index by resource, and the number of these segments and of their rows.
  */
 int64
 meter_sealed_until(const char *stream, const char *log, double *rows,
@@ -606,7 +631,7 @@ meter_sealed_until(const char *stream, const char *log, double *rows,
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(log);
 	meter_session_begin(&session, meter_extension_owner());
-	/* most streams have none: that is cheap to know */
+	/* most streams have no sealed segments, which is quick to find out */
 	meter_execute_params("SELECT coalesce(sum(rows), 0)::float8 FROM meter.segment "
 						 "WHERE stream = $1 AND log = $2 AND sealed_at IS NOT NULL",
 						 SPI_OK_SELECT, 2, types, values, NULL);
@@ -628,7 +653,7 @@ meter_sealed_until(const char *stream, const char *log, double *rows,
 	return until;
 }
 
-/* See to it that a log can be rolled, or say why not. */
+/* Make sure that a log can be rolled, or raise why it cannot. */
 static void
 prepare_roll(const char *stream, const Log *log, int64 newest)
 {
@@ -638,9 +663,9 @@ prepare_roll(const char *stream, const Log *log, int64 newest)
 	if (!ahead_are_there(segments, newest))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("log \"%s.%s\" cannot be rolled: its next segments are not there yet for everybody",
+				 errmsg("log \"%s.%s\" cannot be rolled: other transactions do not see the next segments yet",
 						stream, log->name),
-				 errhint("Commit first; CALL meter.run('%s') makes those that are missing.",
+				 errhint("Commit first; CALL meter.run('%s') makes segments that are missing.",
 						 stream)));
 	if (previous_is_closed(segments, newest))
 		return;
@@ -653,14 +678,14 @@ prepare_roll(const char *stream, const Log *log, int64 newest)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("log \"%s.%s\" cannot be rolled again: who wrote to it before it was rolled last has not ended",
+			 errmsg("log \"%s.%s\" cannot be rolled again: a transaction that wrote to it before the last roll has not ended",
 					stream, log->name),
-			 errhint("Try again later; pg_locks shows who holds RowExclusiveLock on the log.")));
+			 errhint("Try again later; pg_locks shows which transactions hold RowExclusiveLock on the log.")));
 }
 
 /*
- * The oldest sealed segments of a log, as long as all rows of one lie before
- * an instant and arrived up to a position.
+ * List the oldest sealed segments of a log, as long as all rows of one lie
+ * before an instant and arrived up to a position.
  */
 List *
 meter_segments_before(const char *stream, const char *log, TimestampTz before,
@@ -699,7 +724,7 @@ meter_segments_before(const char *stream, const char *log, TimestampTz before,
 
 PG_FUNCTION_INFO_V1(meter_roll);
 
-/* roll(stream): the number of logs that were rolled */
+/* roll(stream): returns the number of logs that were rolled */
 Datum
 meter_roll(PG_FUNCTION_ARGS)
 {

@@ -11,10 +11,10 @@
 /* Segment k of a log holds arrivals [k << bits, (k + 1) << bits). */
 #define METER_SEGMENT_BITS	32
 
-/* So many segments after the newest are there before they are needed. */
+/* So many segments after the newest one are made before they are needed. */
 #define METER_SEGMENTS_AHEAD	2
 
-/* Which segment. */
+/* The name of a segment. */
 typedef struct MeterSegment
 {
 	const char *log;

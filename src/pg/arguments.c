@@ -16,7 +16,7 @@
 #include "pg/arguments.h"
 #include "pg/quantity.h"
 
-/* An interval as a user wrote it, for errors. */
+/* Return an interval as a user wrote it, for messages. */
 static char *
 interval_text(const Interval *interval)
 {
@@ -41,7 +41,7 @@ meter_grid_set_increment(MeterGrid *grid, const Interval *increment)
 		METER_DAY % increment->time != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("increment must divide a day: \"%s\"",
+				 errmsg("\"increment\" must divide a day: \"%s\"",
 						interval_text(increment)),
 				 errhint("Use a divisor of 24 hours, such as '1 second', '1 minute', '15 minutes' or '1 hour', or '1 day' (not '24 hours': days differ in length).")));
 	grid->unit = increment->time;
@@ -49,7 +49,8 @@ meter_grid_set_increment(MeterGrid *grid, const Interval *increment)
 
 /*
  * Set the period: a divisor of 24 hours, a day, a week, or months that divide
- * a year; a multiple of the increment, which is set before if there is one.
+ * a year.  It must be a multiple of the increment, which is set before if
+ * there is one.
  */
 void
 meter_grid_set_period(MeterGrid *grid, const Interval *period)
@@ -83,7 +84,7 @@ meter_grid_set_period(MeterGrid *grid, const Interval *period)
 				 errhint("Use an increment that divides the period.")));
 }
 
-/* Look up a rounding. */
+/* Look up a rounding by its name.  Returns false if there is none. */
 bool
 meter_parse_rounding(const char *name, MeterRounding *rounding)
 {
@@ -100,7 +101,7 @@ meter_parse_rounding(const char *name, MeterRounding *rounding)
 	return true;
 }
 
-/* Look up a rounding that must be there. */
+/* Look up a rounding by its name; raises an error if there is none. */
 MeterRounding
 meter_rounding_by_name(const char *name)
 {
@@ -110,22 +111,22 @@ meter_rounding_by_name(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rounding \"%s\" not recognized", name),
-				 errhint("It can be up, down, nearest or none.")));
+				 errhint("Use up, down, nearest or none.")));
 	return rounding;
 }
 
-/* A text argument that must be given. */
+/* Return a text argument; raises an error if it is null. */
 char *
 meter_text_arg(FunctionCallInfo fcinfo, int argument, const char *what)
 {
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
+				 errmsg("\"%s\" must not be null", what)));
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
-/* The elements of a text[], none of which may be null or empty. */
+/* Return the elements of a text[], none of which may be null or empty. */
 int
 meter_text_elements(Datum array, const char *what, char ***elements)
 {
@@ -139,7 +140,7 @@ meter_text_elements(Datum array, const char *what, char ***elements)
 	if (ARR_NDIM(value) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must be a one-dimensional array", what)));
+				 errmsg("\"%s\" must be a one-dimensional array", what)));
 	deconstruct_array(value, TEXTOID, -1, false, TYPALIGN_INT,
 					  &datums, &nulls, &count);
 	*elements = palloc(Max(count, 1) * sizeof(char *));
@@ -148,25 +149,27 @@ meter_text_elements(Datum array, const char *what, char ***elements)
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not contain nulls", what)));
+					 errmsg("\"%s\" must not contain nulls", what)));
 		(*elements)[i] = TextDatumGetCString(datums[i]);
 		if ((*elements)[i][0] == '\0')
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("%s must not contain an empty name", what)));
+					 errmsg("\"%s\" must not contain an empty name", what)));
 		for (j = 0; j < i; j++)
 		{
 			if (strcmp((*elements)[i], (*elements)[j]) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("%s name \"%s\" twice", what,
+						 errmsg("\"%s\" names \"%s\" twice", what,
 								(*elements)[i])));
 		}
 	}
 	return count;
 }
 
-/* An interval that must not be negative. */
+/*
+ * Return the microseconds of an interval; raises an error if it is negative.
+ */
 int64
 meter_interval_not_negative(Datum interval, const char *what)
 {
@@ -175,30 +178,30 @@ meter_interval_not_negative(Datum interval, const char *what)
 	if (usec < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative: \"%s\"", what,
+				 errmsg("\"%s\" must not be negative: \"%s\"", what,
 						DatumGetCString(DirectFunctionCall1(interval_out,
 															interval)))));
 	return usec;
 }
 
-/* An instant must be one where a period begins. */
+/* Check that a period begins at an instant. */
 void
-meter_check_boundary(MeterGrid *grid, TimestampTz instant, const char *what)
+meter_check_period_begin(MeterGrid *grid, TimestampTz instant, const char *what)
 {
 	if (TIMESTAMP_NOT_FINITE(instant))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("%s must be finite", what),
-				 errhint("Leave it out for no limit.")));
+				 errmsg("\"%s\" must be finite", what),
+				 errhint("Leave \"%s\" out for no limit.", what)));
 	if (meter_grid_period_begin(grid, instant) != instant)
 	{
 		char	   *before = pstrdup(timestamptz_to_str(meter_grid_period_begin(grid, instant)));
 
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be the beginning of a period, not \"%s\"",
+				 errmsg("\"%s\" must be the beginning of a period, not \"%s\"",
 						what, timestamptz_to_str(instant)),
-				 errhint("The periods around it begin at \"%s\" and \"%s\".",
+				 errhint("The nearest periods begin at \"%s\" and \"%s\".",
 						 before,
 						 timestamptz_to_str(meter_grid_period_end(grid, instant)))));
 	}

@@ -1,7 +1,7 @@
 /*
  * meter_compat.h
- *	  Every difference between the server versions we build on, a define or a
- *	  shim per fact, so that no other file asks for a version.
+ *	  Every difference between the supported server versions, one define or
+ *	  shim for each fact, so that no other file asks for a version.
  */
 #ifndef METER_COMPAT_H
 #define METER_COMPAT_H

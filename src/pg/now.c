@@ -1,6 +1,6 @@
 /*
  * now.c
- *	  What time it is: the transaction's, or what a test says.
+ *	  What time it is: that of the transaction, or what a test says.
  */
 #include "postgres.h"
 
@@ -15,10 +15,10 @@
 #include "pg/meter_compat.h"
 #include "pg/now.h"
 
-/* meter.now: empty, or the instant that tests want it to be */
+/* The setting meter.now: empty, or the instant that tests want it to be. */
 static char *now_setting = NULL;
 
-/* Is this a timestamp, or nothing? */
+/* Check that a value of meter.now is empty or a timestamp. */
 static bool
 check_now(char **newval, void **extra,
 		  GucSource source pg_attribute_unused())
@@ -28,11 +28,14 @@ check_now(char **newval, void **extra,
 	if (*newval == NULL || **newval == '\0')
 		return true;
 
-	/* zones are not known yet there, and only the leader asks for the time */
+	/*
+	 * a parallel worker knows no zones yet, and only the leader asks for the
+	 * time
+	 */
 	if (InitializingParallelWorker)
 		return true;
 
-	/* an error here would leave the setting half done: look before */
+	/* an error would leave the setting half done, so check the value first */
 	PG_TRY();
 	{
 		Datum		value = DirectFunctionCall3(timestamptz_in,
@@ -48,7 +51,7 @@ check_now(char **newval, void **extra,
 	PG_CATCH();
 	{
 		FlushErrorState();
-		GUC_check_errdetail("It must be a timestamp with time zone, or empty.");
+		GUC_check_errdetail("\"meter.now\" must be a timestamp with time zone, or empty.");
 		return false;
 	}
 	PG_END_TRY();
@@ -63,7 +66,10 @@ assign_now(const char *newval pg_attribute_unused(), void *extra)
 	now_override = extra;
 }
 
-/* What time it is for billing: that of the transaction, unless a test says. */
+/*
+ * Return what time it is for billing: meter.now, or the time of the
+ * transaction.
+ */
 TimestampTz
 meter_now(void)
 {
@@ -72,7 +78,10 @@ meter_now(void)
 	return GetCurrentTransactionStartTimestamp();
 }
 
-/* The same at this moment: what others say of the time is not of the future. */
+/*
+ * Return the time at this moment, or meter.now.  What others say of the time
+ * can be compared with it: the transaction may be older.
+ */
 TimestampTz
 meter_time_of_day(void)
 {
@@ -81,7 +90,10 @@ meter_time_of_day(void)
 	return GetCurrentTimestamp();
 }
 
-/* Later by so many microseconds, within what a timestamp can be. */
+/*
+ * Return an instant that is later by so many microseconds, within what a
+ * timestamp can be.
+ */
 TimestampTz
 meter_later_by(TimestampTz instant, int64 usec)
 {
@@ -90,7 +102,7 @@ meter_later_by(TimestampTz instant, int64 usec)
 	return instant + usec;
 }
 
-/* Define the setting, while the library is loaded. */
+/* Define the setting meter.now, while the library is loaded. */
 void
 meter_now_init(void)
 {

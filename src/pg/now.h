@@ -1,6 +1,6 @@
 /*
  * now.h
- *	  What time it is: the transaction's, or what a test says.
+ *	  What time it is: that of the transaction, or what a test says.
  */
 #ifndef METER_NOW_H
 #define METER_NOW_H

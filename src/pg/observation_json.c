@@ -1,10 +1,10 @@
 /*
  * observation_json.c
- *	  What a statement in the event log says, from its attributes.
+ *	  What an observation in the event log says, from its attributes.
  *
- * Anybody who may write to the log may write a row that looks like a
- * statement, so nothing in it is relied upon: what is not as the engine
- * writes it says nothing.
+ * Anybody who may write to the log may write a row that looks like an
+ * observation, so nothing in it is relied upon: attributes that are not as the
+ * engine writes them say nothing.
  */
 #include "postgres.h"
 
@@ -19,7 +19,10 @@
 #include "core/core.h"
 #include "pg/observation_json.h"
 
-/* So many digits of a number, at most 9; false if there are fewer. */
+/*
+ * Read a number of so many digits, at most 9.  Returns false if there are
+ * fewer.
+ */
 static bool
 digits(const char **at, const char *end, int count, int *number)
 {
@@ -33,16 +36,16 @@ digits(const char **at, const char *end, int count, int *number)
 	return true;
 }
 
-/* One character that must be there. */
+/* Read one character, which must be the expected one. */
 static bool
-literally(const char **at, const char *end, char wanted)
+literally(const char **at, const char *end, char expected)
 {
-	return *at < end && *(*at)++ == wanted;
+	return *at < end && *(*at)++ == expected;
 }
 
 /*
- * An instant as JSON has it of a timestamptz in UTC, such as
- * 2024-03-05T12:00:00.5+00:00 (or Z); false if it is none.
+ * Read an instant as JSON has it of a timestamptz in UTC, such as
+ * 2024-03-05T12:00:00.5+00:00 (or Z).  Returns false if it is none.
  */
 static bool
 parse_instant(const char *at, const char *end, int64 *instant)
@@ -81,7 +84,7 @@ parse_instant(const char *at, const char *end, int64 *instant)
 	return tm2timestamp(&tm, fraction, &zone, instant) == 0;
 }
 
-/* A key of an object, if that is there. */
+/* Look up a key of an object.  Returns false if it is not there. */
 static JsonbValue *
 get_key(Jsonb *attributes, const char *key, JsonbValue *value)
 {
@@ -91,9 +94,12 @@ get_key(Jsonb *attributes, const char *key, JsonbValue *value)
 										(int) strlen(key), value);
 }
 
-/* The instant that a key names; false, and nothing done, if it names none. */
+/*
+ * Read the instant that a key names.  Returns false and leaves *instant alone
+ * if it names none.
+ */
 bool
-meter_statement_instant_of(Jsonb *attributes, const char *key, int64 *instant)
+meter_observation_instant_of(Jsonb *attributes, const char *key, int64 *instant)
 {
 	JsonbValue	value;
 	int64		parsed;
@@ -106,9 +112,11 @@ meter_statement_instant_of(Jsonb *attributes, const char *key, int64 *instant)
 	return true;
 }
 
-/* By how much `since` may be off, in microseconds: a minute if not said. */
+/*
+ * Return by how much `since` may be off, in microseconds: a minute by default.
+ */
 int64
-meter_statement_tolerance(Jsonb *attributes)
+meter_observation_tolerance(Jsonb *attributes)
 {
 	JsonbValue	value;
 	double		seconds;
@@ -123,17 +131,17 @@ meter_statement_tolerance(Jsonb *attributes)
 	return (int64) (seconds * METER_SECOND + 0.5);
 }
 
-PG_FUNCTION_INFO_V1(meter_statement_instant);
+PG_FUNCTION_INFO_V1(meter_observation_instant);
 
-/* statement_instant(attributes, key) */
+/* observation_instant(attributes, key) */
 Datum
-meter_statement_instant(PG_FUNCTION_ARGS)
+meter_observation_instant(PG_FUNCTION_ARGS)
 {
 	int64		instant;
 
-	if (!meter_statement_instant_of(PG_GETARG_JSONB_P(0),
-									text_to_cstring(PG_GETARG_TEXT_PP(1)),
-									&instant))
+	if (!meter_observation_instant_of(PG_GETARG_JSONB_P(0),
+									  text_to_cstring(PG_GETARG_TEXT_PP(1)),
+									  &instant))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(instant);
 }

@@ -2,9 +2,10 @@
  * quantity.c
  *	  Exact arithmetic on values, times and units.
  *
- * A quantity is billed time (times value) by unit: exact where that is a
- * finite decimal; else divided once, last, and rounded half away from zero at
- * the 12th digit.  No floating point anywhere.
+ * A quantity is the billed time (times the value) divided by the unit: exact
+ * where that is a finite decimal; otherwise it is divided once, last, and
+ * rounded half away from zero at the 12th digit.  There is no floating point
+ * anywhere.
  */
 #include "postgres.h"
 
@@ -35,7 +36,7 @@ numeric_call1(PGFunction function, Numeric a)
 	return DatumGetNumeric(DirectFunctionCall1(function, NumericGetDatum(a)));
 }
 
-/* 10 to the power of n, n >= 0 */
+/* Return 10 to the power of n, n >= 0. */
 static Numeric
 power_of_ten(int n)
 {
@@ -48,7 +49,7 @@ power_of_ten(int n)
 											   Int32GetDatum(-1)));
 }
 
-/* The canonical decimal of a number; NaN and infinities are refused. */
+/* Return the canonical decimal of a number; NaN and infinities are refused. */
 MeterAttr
 meter_attr_from_numeric(Numeric number)
 {
@@ -66,7 +67,7 @@ meter_attr_from_numeric(Numeric number)
 	return attr;
 }
 
-/* The number that a canonical decimal stands for. */
+/* Return the number that a canonical decimal stands for. */
 Numeric
 meter_numeric_from_attr(MeterAttr attr)
 {
@@ -80,7 +81,7 @@ meter_numeric_from_attr(MeterAttr attr)
 	return DatumGetNumeric(number);
 }
 
-/* Greatest common divisor of two numbers that are not negative. */
+/* Return the greatest common divisor of two numbers that are not negative. */
 static int64
 gcd(int64 a, int64 b)
 {
@@ -94,9 +95,7 @@ gcd(int64 a, int64 b)
 	return a;
 }
 
-/*
- * How many decimal digits 1/divisor has; -1 if they never end.
- */
+/* Return how many decimal digits 1/divisor has, or -1 if they never end. */
 static int
 digits_of_inverse(int64 divisor)
 {
@@ -110,14 +109,17 @@ digits_of_inverse(int64 divisor)
 	return divisor == 1 ? Max(twos, fives) : -1;
 }
 
-/* Are quantities in `unit` of times billed by `increment` always exact? */
+/*
+ * Tell whether quantities in `unit` of times billed by `increment` are always
+ * exact.
+ */
 bool
 meter_unit_is_finite(int64 unit, int64 increment)
 {
 	return digits_of_inverse(unit / gcd(unit, increment)) >= 0;
 }
 
-/* value_usec / unit */
+/* Return value_usec / unit, rounded as quantities are. */
 Numeric
 meter_quantity_weighted(Numeric value_usec, int64 unit)
 {
@@ -130,7 +132,7 @@ meter_quantity_weighted(Numeric value_usec, int64 unit)
 	int64		divisor;
 	int			more;
 
-	/* digits is an integer: what of the unit does not divide it? */
+	/* digits is an integer: find the part of the unit that does not divide it */
 	rest = DatumGetInt64(DirectFunctionCall1(numeric_int8,
 											 NumericGetDatum(numeric_call2(numeric_mod,
 																		   numeric_call1(numeric_abs, digits),
@@ -178,7 +180,7 @@ meter_quantity_weighted(Numeric value_usec, int64 unit)
 	return numeric_call1(numeric_trim_scale, result);
 }
 
-/* usec / unit */
+/* Return usec / unit, rounded as quantities are. */
 Numeric
 meter_quantity(int64 usec, int64 unit)
 {
@@ -222,8 +224,8 @@ meter_quantity(int64 usec, int64 unit)
 }
 
 /*
- * Microseconds of an interval of days and smaller (a day: 24 hours); `what`
- * names it in the error for others.
+ * Return the microseconds of an interval of days and smaller units (a day: 24
+ * hours).  `what` names the interval in the error for others.
  */
 int64
 meter_interval_usec(const Interval *interval, const char *what)
@@ -235,7 +237,7 @@ meter_interval_usec(const Interval *interval, const char *what)
 		pg_add_s64_overflow(usec, interval->time, &usec))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be in days or smaller: \"%s\"", what,
+				 errmsg("\"%s\" must be in days or smaller: \"%s\"", what,
 						DatumGetCString(DirectFunctionCall1(interval_out,
 															IntervalPGetDatum(interval)))),
 				 errhint("Months have no fixed length.")));

@@ -20,7 +20,7 @@ int			meter_naptime = 60;
 int			meter_max_workers = 3;
 int			meter_step_timeout = 10 * 60 * 1000;
 
-/* Define them, while the library is loaded. */
+/* Define the settings, while the library is loaded. */
 void
 meter_settings_init(void)
 {

@@ -1,11 +1,11 @@
 /*
  * spi.c
- *	  Running SQL as somebody, safely.
+ *	  Running SQL as a given role, safely.
  *
  * All SQL of the extension goes through here: with a search_path that nobody
- * else can write to, as the role that owns what is touched, in a context
- * where that role's own functions can do no harm to whoever called.  What a
- * session changes is put back at its end, or by the (sub)transaction's abort.
+ * else can write to, as the role that owns the objects, in a context in which
+ * that role's own functions can do no harm to the caller.  The end of a session
+ * puts back what it changed, and so does the abort of the (sub)transaction.
  */
 #include "postgres.h"
 
@@ -37,8 +37,8 @@ set_locally(const char *name, const char *value)
 }
 
 /*
- * Begin to run SQL as a role; InvalidOid: as whoever it is now, with that
- * role's rights and no others.
+ * Begin to run SQL as a role, with the rights of that role and no others.
+ * With InvalidOid that is the current user.
  */
 void
 meter_session_begin(MeterSession *session, Oid role)
@@ -63,10 +63,10 @@ meter_session_begin(MeterSession *session, Oid role)
 }
 
 /*
- * From here to the end of the session queries go over many rows, of tables
- * and lists that the planner knows little of: a nested loop over a whole list
- * would take for ever.  Where there is no other way, as from a list of keys
- * into an index, it is still taken.
+ * Let the planner know that queries go over many rows from here to the end of
+ * the session, of tables and lists of which it has no statistics: a nested
+ * loop over a whole list would take for ever.  A nested loop is still taken
+ * where there is no other way, as from a list of keys into an index.
  */
 void
 meter_session_bulk(void)
@@ -75,8 +75,8 @@ meter_session_bulk(void)
 }
 
 /*
- * From here to the end of the session queries may sort and hash with as much
- * memory as other maintenance: one of them runs at a time.
+ * Let queries sort and hash with maintenance_work_mem from here to the end of
+ * the session: one of them runs at a time.
  */
 void
 meter_session_memory(void)
@@ -85,20 +85,20 @@ meter_session_memory(void)
 		set_locally("work_mem", psprintf("%dkB", maintenance_work_mem));
 }
 
-/* End it; results of its queries are gone. */
+/* End a session; the results of its queries are gone. */
 void
 meter_session_end(MeterSession *session)
 {
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "could not disconnect from SPI");
-	/* also what a trigger of the owner's may have set */
+	/* this undoes settings made by a trigger of the owner's, too */
 	AtEOXact_GUC(false, session->guc_level);
 	SetUserIdAndSecContext(session->user, session->security_context);
 }
 
 /*
- * Run something in a subtransaction: NULL, or the error that undid it, a copy
- * in the current memory context.
+ * Run a function in a subtransaction.  Returns NULL, or the error that undid
+ * it, as a copy in the current memory context.
  */
 ErrorData *
 meter_try(void (*body) (void *arg), void *arg)
@@ -129,13 +129,16 @@ meter_try(void (*body) (void *arg), void *arg)
 	return error;
 }
 
-/* Statements see what the active snapshot sees, not what one of their own does. */
+/*
+ * Do statements see what the active snapshot sees, or each a snapshot of its
+ * own?
+ */
 static bool one_snapshot = false;
 
 /*
- * From here on, statements see one state of things, or again each its own.
- * They can only read then.  Whoever switches this on sees to it that an error
- * switches it off.
+ * Let statements see what the active snapshot sees from here on, or again each
+ * a snapshot of its own.  With one snapshot they can only read.  Whoever
+ * switches this on sees to it that an error switches it off.
  */
 void
 meter_one_snapshot(bool on)
@@ -154,7 +157,7 @@ meter_execute(const char *sql, int expected)
 			 SPI_result_code_string(code), sql);
 }
 
-/* The same with parameters. */
+/* Run a statement with parameters; it must end with the given SPI code. */
 void
 meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
 					 Datum *values, const char *nulls)
@@ -168,8 +171,8 @@ meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
 }
 
 /*
- * Run an INSERT that selects from rows under a name.  It is prepared the
- * first time, and kept.
+ * Run an INSERT that selects from rows under a name.  The INSERT is prepared
+ * the first time, and kept.
  */
 void
 meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
@@ -201,7 +204,7 @@ meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
 	SPI_unregister_relation(relation->md.name);
 }
 
-/* A column, from 1, of a row, from 0, of the last result. */
+/* Return a column, from 1, of a row, from 0, of the last result. */
 Datum
 meter_result(uint64 row, int column, bool *isnull)
 {
@@ -209,7 +212,9 @@ meter_result(uint64 row, int column, bool *isnull)
 						 column, isnull);
 }
 
-/* The same by the column's name. */
+/*
+ * Return a column of a row, from 0, of the last result by the column's name.
+ */
 Datum
 meter_result_by_name(uint64 row, const char *name, bool *isnull)
 {
@@ -220,7 +225,7 @@ meter_result_by_name(uint64 row, const char *name, bool *isnull)
 	return meter_result(row, column, isnull);
 }
 
-/* The same as text; NULL if it is null. */
+/* Return a column of a row of the last result as text; NULL if it is null. */
 char *
 meter_result_text(uint64 row, int column)
 {
@@ -236,25 +241,31 @@ meter_cursor_open(const char *sql)
 									 one_snapshot, 0);
 }
 
-/* Read so many of them as a result; false: there are no more. */
+/*
+ * Read up to `count` rows of a cursor as the last result.  Returns false if
+ * there are no more.
+ */
 bool
 meter_cursor_fetch(Portal cursor, long count)
 {
-	/* the rows of before are not needed any more */
+	/* the rows of the fetch before are not needed any more */
 	if (SPI_tuptable != NULL)
 		SPI_freetuptable(SPI_tuptable);
 	SPI_cursor_fetch(cursor, true, count);
 	return SPI_processed > 0;
 }
 
-/* It is read. */
+/* Close a cursor. */
 void
 meter_cursor_close(Portal cursor)
 {
 	SPI_cursor_close(cursor);
 }
 
-/* A count in the only row of the last result; 0 if it is null. */
+/*
+ * Return the count in a column of the only row of the last result; 0 if it is
+ * null.
+ */
 int64
 meter_result_count(int column)
 {
@@ -264,7 +275,10 @@ meter_result_count(int column)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
-/* An instant there; false if it is null. */
+/*
+ * Read the instant in a column of the only row of the last result.  Returns
+ * false if it is null.
+ */
 bool
 meter_result_instant(int column, TimestampTz *instant)
 {
@@ -277,8 +291,8 @@ meter_result_instant(int column, TimestampTz *instant)
 }
 
 /*
- * Give the rows of the last result out as those of a set-returning function,
- * whose declared columns they have.
+ * Return the rows of the last result from a set-returning function, whose
+ * declared columns they have.
  */
 void
 meter_return_result(FunctionCallInfo fcinfo)
@@ -292,7 +306,7 @@ meter_return_result(FunctionCallInfo fcinfo)
 }
 
 /*
- * Begin to give out rows by meter_return_result(), which may be called many
+ * Begin to return rows by meter_return_result(), which may be called many
  * times.  Before any session.
  */
 void
@@ -326,7 +340,7 @@ meter_return_begin(FunctionCallInfo fcinfo)
 	MemoryContextSwitchTo(before);
 }
 
-/* Who owns the extension, and so its catalog. */
+/* Return the owner of the extension, and so of its catalog. */
 Oid
 meter_extension_owner(void)
 {
@@ -352,8 +366,8 @@ meter_extension_owner(void)
 }
 
 /*
- * An instant as a literal for the planner to see.  Only within a session,
- * which fixes how timestamps are written.
+ * Return an instant as a literal, so that the planner sees it.  Only within a
+ * session, which fixes how timestamps are written.
  */
 const char *
 meter_timestamp_literal(TimestampTz instant)
@@ -363,7 +377,7 @@ meter_timestamp_literal(TimestampTz instant)
 														TimestampTzGetDatum(instant))));
 }
 
-/* A text[] as a literal. */
+/* Return a text[] as a literal. */
 char *
 meter_text_array_literal(Datum array)
 {
@@ -375,7 +389,7 @@ meter_text_array_literal(Datum array)
 					quote_literal_cstr(OidOutputFunctionCall(output, array)));
 }
 
-/* Run a query whose one row has int8 and timestamptz columns. */
+/* Run a query that returns one row of int8 and timestamptz columns. */
 void
 meter_execute_row(const char *sql)
 {

@@ -1,6 +1,6 @@
 /*
  * spi.h
- *	  Running SQL as somebody, safely.
+ *	  Running SQL as a given role, safely.
  */
 #ifndef METER_SPI_H
 #define METER_SPI_H
@@ -10,7 +10,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 
-/* What meter_session_end() puts back. */
+/* A session, with what meter_session_end() puts back. */
 typedef struct MeterSession
 {
 	Oid			user;

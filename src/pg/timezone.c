@@ -32,10 +32,9 @@ static Zone *zones = NULL;
 #define DAY_SECONDS			INT64CONST(86400)
 
 /*
- * First instant, in seconds since 1970, whose local time is `local` or later.
- * No zone is a week off UTC, so pieces of
- * constant offset are looked at from there on; the first that gets to
- * `local` has it.
+ * Return the first instant, in seconds since 1970, whose local time is `local`
+ * or later.  No zone is a week off UTC, so the search begins a week before;
+ * the first piece of constant offset that gets to `local` has the instant.
  */
 static int64
 first_instant(const pg_tz *tz, int64 local)
@@ -64,7 +63,7 @@ first_instant(const pg_tz *tz, int64 local)
 	}
 }
 
-/* MeterZone's midnight() */
+/* Implement midnight() of MeterZone. */
 static int64
 zone_midnight(void *arg, int32 day)
 {
@@ -82,7 +81,10 @@ zone_midnight(void *arg, int32 day)
 	return zone->midnights[slot];
 }
 
-/* MeterZone's day_near(): the date of UTC, mostly one off at most. */
+/*
+ * Implement day_near() of MeterZone: the date in UTC is rarely more than one
+ * off.
+ */
 static int32
 zone_day_near(void *arg pg_attribute_unused(), int64 instant)
 {
@@ -91,7 +93,10 @@ zone_day_near(void *arg pg_attribute_unused(), int64 instant)
 	return (int32) (day - (instant % METER_DAY < 0 ? 1 : 0));
 }
 
-/* The zone of that name; NULL for UTC; an error if there is none. */
+/*
+ * Return the time zone of a name, NULL for UTC; raises an error if there is
+ * none.
+ */
 const MeterZone *
 meter_zone_lookup(const char *name)
 {

@@ -13,10 +13,11 @@
 static bool wake_at_commit = false;
 
 /*
- * Wakes the launcher once the transaction has committed.  One that is prepared
- * wakes it then: it is looked for again with growing pauses, and found some
- * time after its COMMIT PREPARED.  What a rolled back subtransaction asked for
- * is not taken back: a turn without work is cheap.
+ * Wakes the launcher once the transaction has committed.  A prepared
+ * transaction wakes it at PREPARE: the worker then looks for rows with growing
+ * pauses, and finds them some time after COMMIT PREPARED.  A subtransaction
+ * that is rolled back does not take its wake back: a turn without work is
+ * cheap.
  */
 static void
 wake_after_commit(XactEvent event, void *arg pg_attribute_unused())

@@ -31,8 +31,8 @@
 #include "pg/worker_slot.h"
 
 /* The longest waits, in seconds, of doubling ones that start at the naptime */
-#define QUIET_LIMIT 3600		/* nothing to do there */
-#define FAILED_LIMIT 600		/* something is broken there */
+#define QUIET_LIMIT 3600		/* while there is nothing to do */
+#define FAILED_LIMIT 600		/* after failures */
 
 typedef struct SharedSlots
 {
@@ -57,7 +57,10 @@ request_memory(void)
 	RequestNamedLWLockTranche("meter", 1);
 }
 
-/* Makes the slots, or finds them; again after a crash, then all are new. */
+/*
+ * Makes the slots, or finds them.  After a crash they are made again, and all
+ * are free.
+ */
 static void
 attach_memory(void)
 {
@@ -319,7 +322,7 @@ meter_slot_reserve(Oid database, int quiet_turns, MeterSlotRef *ref)
 	return reserved;
 }
 
-/* Gives a reservation back: the turn stays due. */
+/* Gives the reservation of a turn back: the turn stays due. */
 void
 meter_slot_release(const MeterSlotRef *ref)
 {
@@ -399,7 +402,7 @@ meter_slot_abandon(const MeterSlotRef *ref, TimestampTz before)
 	return abandoned;
 }
 
-/* Begins the turn that was reserved.  False when it is no longer wanted. */
+/* Begins the turn that was reserved.  False when the turn is no longer to be made. */
 bool
 meter_slot_attach(const MeterSlotRef *ref)
 {
@@ -421,7 +424,7 @@ meter_slot_attach(const MeterSlotRef *ref)
 	return attached;
 }
 
-/* Says whether the database was woken since this was asked last. */
+/* Says whether the database was woken since the last call. */
 bool
 meter_slot_take_wake(const MeterSlotRef *ref)
 {
@@ -439,7 +442,7 @@ meter_slot_take_wake(const MeterSlotRef *ref)
 	return woken;
 }
 
-/* Adds what a step did. */
+/* Adds what a step did to the turn's tally. */
 void
 meter_slot_count(const MeterSlotRef *ref, const MeterTally *step)
 {

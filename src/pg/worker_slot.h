@@ -30,7 +30,7 @@ typedef enum MeterTurnResult
 	METER_TURN_STOPPED,			/* by a signal */
 	METER_TURN_NO_EXTENSION,
 	METER_TURN_NO_METER,
-	METER_TURN_READ_ONLY,		/* the database's transactions are */
+	METER_TURN_READ_ONLY,		/* the database's transactions are read only */
 	METER_TURN_FAILED
 } MeterTurnResult;
 
@@ -47,7 +47,7 @@ typedef struct MeterTally
 typedef struct MeterSlot
 {
 	Oid			database;		/* InvalidOid: the slot is free */
-	uint64		serial;			/* of the claim; newer is greater */
+	uint64		serial;			/* of the claim; grows with each claim */
 	MeterSlotState state;
 	int			pid;			/* while running */
 	bool		woken;			/* since the running turn listed its meters */

@@ -61,7 +61,7 @@ static const struct config_enum_entry on_bad_event_options[] = {
 	{NULL, 0, false}
 };
 
-/* Define the setting, while the library is loaded. */
+/* Define the setting meter.on_bad_event, while the library is loaded. */
 void
 meter_events_settings_init(void)
 {
@@ -76,7 +76,7 @@ meter_events_settings_init(void)
 
 /* --- encodings ---------------------------------------------------------- */
 
-/* Is UTF-8 taken as it is?  SQL_ASCII takes all bytes. */
+/* Tell whether the server takes UTF-8 as it is.  SQL_ASCII takes all bytes. */
 static inline bool
 server_takes_utf8(void)
 {
@@ -84,7 +84,7 @@ server_takes_utf8(void)
 		GetDatabaseEncoding() == PG_SQL_ASCII;
 }
 
-/* Has the server's encoding all the characters of an event? */
+/* Tell whether the server's encoding has all the characters of an event. */
 static bool
 fits_server(const MeterUsageEvent *event)
 {
@@ -108,7 +108,7 @@ fits_server(const MeterUsageEvent *event)
 									  true) == (int) length;
 }
 
-/* A text of the server in UTF-8. */
+/* Convert a text of the server to UTF-8. */
 MeterAttr
 meter_event_from_server(const char *text, size_t length)
 {
@@ -123,7 +123,7 @@ meter_event_from_server(const char *text, size_t length)
 	return converted;
 }
 
-/* A text of an event in the server's encoding. */
+/* Convert a text of an event to the server's encoding. */
 MeterAttr
 meter_event_to_server(MeterAttr text)
 {
@@ -138,7 +138,7 @@ meter_event_to_server(MeterAttr text)
 	return converted;
 }
 
-/* The same, terminated. */
+/* Convert a text of an event to a C string in the server's encoding. */
 static char *
 to_server_cstring(MeterAttr text)
 {
@@ -149,7 +149,7 @@ to_server_cstring(MeterAttr text)
 
 /* --- values ------------------------------------------------------------- */
 
-/* An event as a value; it must have passed meter_event_check(). */
+/* Make a value of an event that has passed meter_event_check(). */
 struct varlena *
 meter_event_pack(const MeterUsageEvent *event)
 {
@@ -165,7 +165,7 @@ meter_event_pack(const MeterUsageEvent *event)
 	return value;
 }
 
-/* A bad event: what was to be one, and why it is none. */
+/* Make a bad event: what was to be an event, and the reason why it is none. */
 struct varlena *
 meter_event_bad(const char *raw, size_t length, const char *reason)
 {
@@ -191,7 +191,10 @@ meter_event_bad(const char *raw, size_t length, const char *reason)
 	return value;
 }
 
-/* Is a value a bad event?  Then its text and reason, which point into it. */
+/*
+ * Tell whether a value is a bad event.  Then its text and reason point into
+ * it.
+ */
 bool
 meter_event_is_bad(const struct varlena *value,
 				   MeterAttr *raw, MeterAttr *reason)
@@ -219,7 +222,7 @@ meter_event_is_bad(const struct varlena *value,
 	return true;
 }
 
-/* What is not an event: bad, or damaged. */
+/* Raise that a value is not an event, because it is a bad one or damaged. */
 static void
 refuse_value(const struct varlena *value)
 {
@@ -228,7 +231,7 @@ refuse_value(const struct varlena *value)
 	if (meter_event_is_bad(value, NULL, &reason))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("this is a bad event"),
+				 errmsg("the value is a bad event"),
 				 errdetail("%s", pnstrdup(reason.data, reason.len)),
 				 errhint("Bad events, which meter.on_bad_event = 'divert' makes, can only be shown, and inserted into the inbox of a stream.")));
 	ereport(ERROR,
@@ -236,7 +239,7 @@ refuse_value(const struct varlena *value)
 			 errmsg("value of type %s is damaged", "meter.event")));
 }
 
-/* What a value says, detoasted before; texts point into it. */
+/* Read a value, detoasted before; the texts of the event point into it. */
 void
 meter_event_unpack(const struct varlena *value, MeterUsageEvent *event)
 {
@@ -245,14 +248,14 @@ meter_event_unpack(const struct varlena *value, MeterUsageEvent *event)
 		refuse_value(value);
 }
 
-/* The event that argument n is. */
+/* Read the event in argument n. */
 static void
 get_event(FunctionCallInfo fcinfo, int n, MeterUsageEvent *event)
 {
 	meter_event_unpack(PG_GETARG_VARLENA_PP(n), event);
 }
 
-/* A text of an event as a value of the server. */
+/* Make a text value of a text of an event. */
 Datum
 meter_event_text(MeterAttr text)
 {
@@ -262,7 +265,7 @@ meter_event_text(MeterAttr text)
 													converted.len));
 }
 
-/* A canonical JSON text as a jsonb. */
+/* Make a jsonb of a canonical JSON text. */
 Datum
 meter_event_jsonb(MeterAttr json)
 {
@@ -272,7 +275,10 @@ meter_event_jsonb(MeterAttr json)
 
 /* --- text --------------------------------------------------------------- */
 
-/* Refuse bytes that are no event, as the setting has it. */
+/*
+ * Refuse bytes that are no event: with an error, or as a bad event, as
+ * meter.on_bad_event says.
+ */
 Datum
 meter_event_refuse(FunctionCallInfo fcinfo, int code,
 				   const char *raw, size_t length, const char *reason)
@@ -285,7 +291,10 @@ meter_event_refuse(FunctionCallInfo fcinfo, int code,
 				   errdetail("%s", reason)));
 }
 
-/* Why a text is no event, for people: in characters from 1. */
+/*
+ * Describe why a text is no event, for people: positions are characters from
+ * 1.
+ */
 static char *
 describe_problem(const char *text, const MeterProblem *problem)
 {
@@ -299,7 +308,7 @@ describe_problem(const char *text, const MeterProblem *problem)
 					to_server_cstring(reason));
 }
 
-/* Event from a text: JSON, EDN or a CloudEvent. */
+/* Make an event of a text: JSON, EDN or a CloudEvent. */
 Datum
 meter_event_in(PG_FUNCTION_ARGS)
 {
@@ -321,7 +330,7 @@ meter_event_in(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(meter_event_pack(&event));
 }
 
-/* Canonical text of an event; the raw text of a bad one. */
+/* Return the canonical text of an event, or the raw text of a bad one. */
 Datum
 meter_event_out(PG_FUNCTION_ARGS)
 {
@@ -341,7 +350,7 @@ meter_event_out(PG_FUNCTION_ARGS)
 	PG_RETURN_CSTRING(to_server_cstring(text));
 }
 
-/* Event from a jsonb, which says what the text of it says. */
+/* Make an event of a jsonb, as of the text of it. */
 Datum
 meter_event_from_jsonb(PG_FUNCTION_ARGS)
 {
@@ -359,7 +368,7 @@ meter_event_from_jsonb(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(meter_event_pack(&event));
 }
 
-/* The jsonb that says what an event says. */
+/* Make a jsonb of an event. */
 Datum
 meter_event_to_jsonb(PG_FUNCTION_ARGS)
 {
@@ -381,13 +390,13 @@ meter_event_get(PG_FUNCTION_ARGS)
 {
 	MeterUsageEvent event;
 	text	   *name = PG_GETARG_TEXT_PP(1);
-	MeterAttr	wanted = meter_event_from_server(VARDATA_ANY(name),
+	MeterAttr	sought = meter_event_from_server(VARDATA_ANY(name),
 												 VARSIZE_ANY_EXHDR(name));
 	MeterAttr	value;
 	int			i;
 
 	get_event(fcinfo, 0, &event);
-	if (meter_text_is(wanted, "time"))
+	if (meter_text_is(sought, "time"))
 	{
 		char	   *instant = palloc(METER_INSTANT_SIZE);
 
@@ -397,7 +406,7 @@ meter_event_get(PG_FUNCTION_ARGS)
 	}
 	for (i = 0; i < METER_NFIELDS; i++)
 	{
-		if (meter_text_is(wanted, meter_field_names[i]))
+		if (meter_text_is(sought, meter_field_names[i]))
 		{
 			if (MeterAttrIsNull(event.fields[i]))
 				PG_RETURN_NULL();
@@ -405,7 +414,7 @@ meter_event_get(PG_FUNCTION_ARGS)
 		}
 	}
 
-	if (!meter_attributes_find(event.fields[METER_ATTRIBUTES], wanted, &value))
+	if (!meter_attributes_find(event.fields[METER_ATTRIBUTES], sought, &value))
 		PG_RETURN_NULL();
 	value = meter_json_text(value);
 	if (MeterAttrIsNull(value))
@@ -413,7 +422,7 @@ meter_event_get(PG_FUNCTION_ARGS)
 	return meter_event_text(value);
 }
 
-/* The time of an event. */
+/* Return the time of an event. */
 Datum
 meter_event_time(PG_FUNCTION_ARGS)
 {
@@ -423,7 +432,7 @@ meter_event_time(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(event.time);
 }
 
-/* The value of an event; NULL where it has none. */
+/* Return the value of an event; NULL where it has none. */
 Datum
 meter_event_value(PG_FUNCTION_ARGS)
 {
@@ -435,7 +444,7 @@ meter_event_value(PG_FUNCTION_ARGS)
 	PG_RETURN_NUMERIC(meter_numeric_from_attr(event.fields[METER_VALUE]));
 }
 
-/* The attributes of an event; NULL where it has none. */
+/* Return the attributes of an event; NULL where it has none. */
 Datum
 meter_event_attributes(PG_FUNCTION_ARGS)
 {
@@ -449,7 +458,7 @@ meter_event_attributes(PG_FUNCTION_ARGS)
 
 /* --- order -------------------------------------------------------------- */
 
-/* Order the events that arguments 0 and 1 are. */
+/* Order the events in arguments 0 and 1. */
 static int
 compare(FunctionCallInfo fcinfo)
 {
@@ -509,14 +518,14 @@ meter_event_ge(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(compare(fcinfo) >= 0);
 }
 
-/* Order of two events, for indexes and sorts. */
+/* Order two events, for indexes and sorts. */
 Datum
 meter_event_compare(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(compare(fcinfo));
 }
 
-/* Hash of an event: equal events are equal bytes. */
+/* Hash an event: equal events are equal bytes. */
 Datum
 meter_event_hash(PG_FUNCTION_ARGS)
 {
@@ -531,7 +540,7 @@ meter_event_hash(PG_FUNCTION_ARGS)
 	return hash;
 }
 
-/* Hash of an event with a seed, for hash partitions. */
+/* Hash an event with a seed, for hash partitions. */
 Datum
 meter_event_hash_extended(PG_FUNCTION_ARGS)
 {

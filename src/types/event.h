@@ -14,7 +14,9 @@
 #include "core/core.h"
 #include "core/eventform.h"
 
-/* What becomes of a text that is no event: meter.on_bad_event. */
+/*
+ * The values of meter.on_bad_event: what becomes of a text that is no event.
+ */
 typedef enum MeterOnBadEvent
 {
 	METER_BAD_EVENT_ERROR,
@@ -25,29 +27,35 @@ extern int	meter_on_bad_event;
 
 extern void meter_events_settings_init(void);
 
-/* An event as a value; it must have passed meter_event_check(). */
+/* Make a value of an event that has passed meter_event_check(). */
 extern struct varlena *meter_event_pack(const MeterUsageEvent *event);
 
-/* What a value says, detoasted before; texts point into it, or into the struct. */
+/*
+ * Read a value, detoasted before; the texts of the event point into the value,
+ * or into the struct.
+ */
 extern void meter_event_unpack(const struct varlena *value,
 							   MeterUsageEvent *event);
 
-/* Bad events; text and reason are in the server's encoding. */
+/*
+ * Make and read bad events; their text and reason are in the server's
+ * encoding.
+ */
 extern struct varlena *meter_event_bad(const char *raw, size_t length,
 									   const char *reason);
 extern bool meter_event_is_bad(const struct varlena *value,
 							   MeterAttr *raw, MeterAttr *reason);
 
 /*
- * What an input function returns for bytes that are no event: a bad event if
- * meter.on_bad_event says so, else it raises the error, softly where the
- * server can.  raw and reason are in the server's encoding.
+ * Return what an input function returns for bytes that are no event: a bad
+ * event if meter.on_bad_event says so.  Otherwise raise the error, softly
+ * where the server can.  raw and reason are in the server's encoding.
  */
 extern Datum meter_event_refuse(FunctionCallInfo fcinfo, int errcode,
 								const char *raw, size_t length,
 								const char *reason);
 
-/* Texts of an event in the server's encoding, and as its values. */
+/* Convert texts of an event to the server's encoding, and to values. */
 extern MeterAttr meter_event_to_server(MeterAttr text);
 extern MeterAttr meter_event_from_server(const char *text, size_t length);
 extern Datum meter_event_text(MeterAttr text);

@@ -19,7 +19,7 @@
 
 PG_FUNCTION_INFO_V1(meter_events_accum_event);
 
-/* A list of actions as it came last, and what is in it. */
+/* A list of actions as the last call had it, and what is in it. */
 typedef struct ActionList
 {
 	bool		known;
@@ -34,7 +34,7 @@ typedef struct ActionLists
 	ActionList	stops;
 } ActionLists;
 
-/* Is this action in the list? */
+/* Tell whether an action is in a list. */
 static bool
 has_action(const ActionList *list, MeterAttr action)
 {
@@ -49,8 +49,8 @@ has_action(const ActionList *list, MeterAttr action)
 }
 
 /*
- * See to it that the list is what argument n says; true if it was not.  What
- * is kept lives as long as the function.
+ * Make the list be what argument n says; returns true if it was not.  What is
+ * kept lives as long as the function's FmgrInfo.
  */
 static bool
 load_list(FunctionCallInfo fcinfo, int n, ActionList *list)
@@ -100,7 +100,7 @@ load_list(FunctionCallInfo fcinfo, int n, ActionList *list)
 	return true;
 }
 
-/* The lists that arguments 2 and 3 are. */
+/* Return the lists in arguments 2 and 3. */
 static const ActionLists *
 get_lists(FunctionCallInfo fcinfo)
 {
@@ -128,14 +128,15 @@ get_lists(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("action \"%s\" is in both %s and %s",
 						pnstrdup(action.data, action.len), "starts", "stops"),
-				 errhint("An action starts, or stops, or changes.")));
+				 errhint("An action starts, stops or changes.")));
 	}
 	return lists;
 }
 
 /*
- * Transition of timeline(event, starts, stops).  An action in neither list is
- * a change; a void is none, since it says something of another row only.
+ * Transition function of timeline(event, starts, stops).  An action in neither
+ * list is a change.  A void does not count, since it is about another row
+ * only.
  */
 Datum
 meter_events_accum_event(PG_FUNCTION_ARGS)

@@ -2,8 +2,9 @@
  * protobuf.c
  *	  Events and measures as protobuf messages.
  *
- * Messages are written by protobuf-c and read by wire.c, which can say what
- * is wrong with one and where.  Both know them from usage.proto alone.
+ * protobuf-c writes messages and wire.c reads them, which can say what is
+ * wrong with a message and where.  Both know the messages from usage.proto
+ * alone.
  */
 #include "postgres.h"
 
@@ -38,7 +39,7 @@ PG_FUNCTION_INFO_V1(meter_measures_from_protobuf_stream);
 
 /* --- messages ----------------------------------------------------------- */
 
-/* A message, described for wire.c. */
+/* Return the description of a message, as wire.c reads it. */
 const MeterWireMessage *
 meter_protobuf(MeterProtobuf message)
 {
@@ -59,7 +60,7 @@ meter_protobuf(MeterProtobuf message)
 	return &messages[message];
 }
 
-/* What is wrong with a message. */
+/* Describe what is wrong with a message. */
 char *
 meter_protobuf_reason(MeterProtobuf message, const MeterWireError *error)
 {
@@ -75,7 +76,7 @@ meter_protobuf_reason(MeterProtobuf message, const MeterWireError *error)
 					error->offset);
 }
 
-/* Raise it. */
+/* Raise what is wrong with a message. */
 pg_noreturn static void
 refuse(MeterProtobuf message, const MeterWireError *error)
 {
@@ -85,7 +86,7 @@ refuse(MeterProtobuf message, const MeterWireError *error)
 			 errdetail("Bytes are counted from 0.")));
 }
 
-/* Bytes as bytea shows them. */
+/* Write bytes as bytea shows them. */
 char *
 meter_protobuf_hex(const uint8 *bytes, size_t length)
 {
@@ -97,7 +98,7 @@ meter_protobuf_hex(const uint8 *bytes, size_t length)
 	return text;
 }
 
-/* The bytes of an argument; length of them. */
+/* Return the bytes of a bytea argument, and their number. */
 static const uint8 *
 bytes_arg(FunctionCallInfo fcinfo, int argument, size_t *length)
 {
@@ -107,7 +108,7 @@ bytes_arg(FunctionCallInfo fcinfo, int argument, size_t *length)
 	return (const uint8 *) VARDATA_ANY(value);
 }
 
-/* A message as bytes. */
+/* Make a bytea of a message. */
 static bytea *
 pack(const ProtobufCMessage *message)
 {
@@ -121,7 +122,7 @@ pack(const ProtobufCMessage *message)
 
 /* --- events ------------------------------------------------------------- */
 
-/* Read a message of a stream, or all there is, as an event. */
+/* Read the message in the bytes from begin up to end as an event. */
 static Datum
 read_event(const uint8 *bytes, size_t begin, size_t end)
 {
@@ -134,7 +135,9 @@ read_event(const uint8 *bytes, size_t begin, size_t end)
 	return PointerGetDatum(meter_event_pack(&event));
 }
 
-/* Event from a message UsageEvent, as COPY BINARY and clients send it. */
+/*
+ * Make an event of a message UsageEvent, as COPY BINARY and clients send it.
+ */
 Datum
 meter_event_recv(PG_FUNCTION_ARGS)
 {
@@ -165,7 +168,7 @@ meter_event_from_protobuf(PG_FUNCTION_ARGS)
 	return read_event(bytes, 0, length);
 }
 
-/* An event as a message, whose texts are copies. */
+/* Fill a message with an event; its texts are copies. */
 static void
 fill_message(Meter__UsageEvent * message, Datum value)
 {
@@ -189,7 +192,9 @@ fill_message(Meter__UsageEvent * message, Datum value)
 	}
 }
 
-/* event_to_protobuf(event), and what clients get that ask for binary. */
+/*
+ * event_to_protobuf(event), which is also what clients get that ask for binary
+ */
 Datum
 meter_event_to_protobuf(PG_FUNCTION_ARGS)
 {
@@ -205,7 +210,7 @@ meter_event_send(PG_FUNCTION_ARGS)
 	return meter_event_to_protobuf(fcinfo);
 }
 
-/* Give out an event, and forget it. */
+/* Return a row with an event, and free the event. */
 static void
 return_event(ReturnSetInfo *info, Datum event)
 {
@@ -266,7 +271,7 @@ meter_events_from_protobuf_batch(PG_FUNCTION_ARGS)
 
 /* --- measures ----------------------------------------------------------- */
 
-/* An address in its dotted form. */
+/* Write an address in its dotted form. */
 Datum
 meter_address_text(uint32 address, MeterAddressText *buffer)
 {
@@ -275,7 +280,7 @@ meter_address_text(uint32 address, MeterAddressText *buffer)
 	return PointerGetDatum(buffer);
 }
 
-/* A number that may be beyond int64. */
+/* Make a numeric of a number that may be beyond int64. */
 Datum
 meter_uint64_numeric(uint64 number)
 {

@@ -8,7 +8,7 @@
 #include "core/messages.h"
 #include "core/wire.h"
 
-/* The messages of usage.proto, as wire.c reads them. */
+/* The messages of usage.proto that wire.c reads. */
 typedef enum MeterProtobuf
 {
 	METER_USAGE_EVENT,
@@ -17,7 +17,7 @@ typedef enum MeterProtobuf
 	METER_PROTOBUFS
 } MeterProtobuf;
 
-/* A varlena with an IPv4 address in its dotted form. */
+/* A varlena with room for an IPv4 address in its dotted form. */
 typedef union MeterAddressText
 {
 	struct varlena text;

@@ -1,11 +1,11 @@
 /*
  * timeline.c
- *	  The type meter.timeline and what can be asked of one.
+ *	  The type meter.timeline and its functions.
  *
  * A timeline of SQL has one text attribute, the label, and knows its last
  * event only while its last span is open: two timelines that say the same are
- * the same bytes.  Everything here is a function of its arguments alone; only
- * the rules of named time zones come from outside.
+ * the same bytes.  Every function depends on its arguments alone, and on the
+ * rules of named time zones.
  */
 #include "postgres.h"
 
@@ -51,7 +51,9 @@ PG_FUNCTION_INFO_V1(meter_timeline_active_at);
 
 /* --- as a value --------------------------------------------------------- */
 
-/* Read a timeline; its texts are those of the datum, or of a copy of it. */
+/*
+ * Read a timeline; its texts are those of the datum, or of a detoasted copy.
+ */
 MeterTimeline *
 meter_timeline_read(Datum datum)
 {
@@ -75,7 +77,7 @@ meter_timeline_read(Datum datum)
 	return timeline;
 }
 
-/* Write a timeline. */
+/* Make a value of a timeline. */
 Datum
 meter_timeline_datum(const MeterTimeline *timeline)
 {
@@ -97,7 +99,7 @@ meter_timeline_datum(const MeterTimeline *timeline)
 	return PointerGetDatum(value);
 }
 
-/* Timeline from its text form. */
+/* Make a timeline of its text form. */
 Datum
 meter_timeline_in(PG_FUNCTION_ARGS)
 {
@@ -119,7 +121,7 @@ meter_timeline_in(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(meter_timeline_datum(timeline));
 }
 
-/* Text form of a timeline. */
+/* Return the text form of a timeline. */
 Datum
 meter_timeline_out(PG_FUNCTION_ARGS)
 {
@@ -160,9 +162,9 @@ convert_labels(MeterTimeline *timeline,
 }
 
 /*
- * Timeline from its binary form: the stored one, with labels in UTF-8
- * whatever the client's encoding.  It is put together anew, so that what was
- * sent in another order or a longer form is stored like all others.
+ * Make a timeline of its binary form: the stored one, with labels in UTF-8
+ * whatever the client's encoding.  The timeline is built anew, so that one
+ * that was sent in another order or a longer form is stored like all others.
  */
 Datum
 meter_timeline_recv(PG_FUNCTION_ARGS)
@@ -202,7 +204,7 @@ meter_timeline_recv(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("invalid binary form of type %s", "meter.timeline"),
-				 errdetail("It %s, at byte %zu.", problem, position)));
+				 errdetail("The value %s, at byte %zu.", problem, position)));
 
 	convert_labels(sent, pg_any_to_server);
 	meter_build_begin(&builder, 1);
@@ -220,7 +222,7 @@ meter_timeline_recv(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(meter_timeline_datum(builder.timeline));
 }
 
-/* Binary form of a timeline. */
+/* Return the binary form of a timeline. */
 Datum
 meter_timeline_send(PG_FUNCTION_ARGS)
 {
@@ -236,7 +238,7 @@ meter_timeline_send(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pq_endtypsend(&message));
 }
 
-/* Are two timelines the same bytes? */
+/* Tell whether two timelines are the same bytes. */
 static bool
 timelines_equal(FunctionCallInfo fcinfo)
 {
@@ -264,7 +266,7 @@ meter_timeline_ne(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(!timelines_equal(fcinfo));
 }
 
-/* Hash of a timeline, for hash joins and grouping. */
+/* Hash a timeline, for hash joins and grouping. */
 Datum
 meter_timeline_hash(PG_FUNCTION_ARGS)
 {
@@ -276,7 +278,7 @@ meter_timeline_hash(PG_FUNCTION_ARGS)
 	return hash;
 }
 
-/* Hash of a timeline with a seed, for hash partitions. */
+/* Hash a timeline with a seed, for hash partitions. */
 Datum
 meter_timeline_hash_extended(PG_FUNCTION_ARGS)
 {
@@ -292,8 +294,8 @@ meter_timeline_hash_extended(PG_FUNCTION_ARGS)
 /* --- arguments ---------------------------------------------------------- */
 
 /*
- * Window from a tstzrange.  Whether a bound is inclusive makes no difference
- * to a length of time: all windows are taken as half open.
+ * Make a window of a tstzrange.  Windows are half open: whether a bound is
+ * inclusive makes no difference to a length of time.
  */
 MeterWindow
 meter_window_from_range(Datum range)
@@ -317,7 +319,7 @@ meter_window_from_range(Datum range)
 	return window;
 }
 
-/* Interval of hours and smaller. */
+/* Make an interval of hours and smaller units. */
 Interval *
 meter_interval_from_usec(int64 usec)
 {
@@ -327,7 +329,7 @@ meter_interval_from_usec(int64 usec)
 	return interval;
 }
 
-/* Optional argument n: a window. */
+/* Return the window in argument n, which may be null or absent. */
 static MeterWindow
 get_window(FunctionCallInfo fcinfo, int n)
 {
@@ -337,8 +339,9 @@ get_window(FunctionCallInfo fcinfo, int n)
 }
 
 /*
- * Optional arguments n and n + 1: increment and rounding.  Without a
- * increment times are exact, with one and no rounding they are rounded up.
+ * Return the rounding in arguments n (increment) and n + 1 (rounding), which
+ * may be null or absent, and set up the grid.  Without an increment times are
+ * exact; with one they are rounded up by default.
  */
 static MeterRounding
 get_rounding(FunctionCallInfo fcinfo, int n, MeterGrid *grid)
@@ -355,29 +358,29 @@ get_rounding(FunctionCallInfo fcinfo, int n, MeterGrid *grid)
 	if (rounding != METER_ROUND_NONE && grid->unit == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("rounding needs an increment"),
+				 errmsg("\"rounding\" needs an \"increment\""),
 				 errhint("Give an increment, such as '1 minute'.")));
 	return rounding;
 }
 
-/* Where what has no end is taken to end. */
+/* Return where a span that has no end is taken to end. */
 static int64
 open_end(const MeterTimeline *timeline, const MeterWindow *window)
 {
 	return !window->given && timeline->has_last ? timeline->last : METER_END;
 }
 
-/* Refuse to count a run that goes on without end. */
+/* Raise that a run without end cannot be counted. */
 static void
 refuse_unbounded(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 			 errmsg("an open run has no end in a window that has none"),
-			 errhint("Give the window an end, or leave it out to count up to the last event.")));
+			 errhint("Give the window an end, or leave the window out to count up to the last event.")));
 }
 
-/* Refuse spans that have no end, or no begin, in the window either. */
+/* Refuse spans that have no end, or no begin, in a window without one. */
 static void
 check_bounded(const MeterRounded *rounded, const MeterWindow *window)
 {
@@ -392,7 +395,7 @@ check_bounded(const MeterRounded *rounded, const MeterWindow *window)
 				 errmsg("a run without a begin needs a window with one")));
 }
 
-/* Refuse a sum of time that no interval holds. */
+/* Raise an error if no interval holds a sum of time. */
 int64
 meter_check_billed(int64 billed)
 {
@@ -405,7 +408,7 @@ meter_check_billed(int64 billed)
 	return billed;
 }
 
-/* Time billed in a window, each label rounded on its own. */
+/* Return the time billed in a window, each label rounded on its own. */
 int64
 meter_timeline_billed(const MeterTimeline *timeline,
 					  const MeterWindow *window, MeterRounding rounding,
@@ -464,11 +467,11 @@ meter_timeline_weighted(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	window = get_window(fcinfo, 1);
-	unit = meter_interval_usec(PG_GETARG_INTERVAL_P(2), "a unit");
+	unit = meter_interval_usec(PG_GETARG_INTERVAL_P(2), "unit");
 	if (unit <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a unit must be positive")));
+				 errmsg("\"unit\" must be positive")));
 	timeline = meter_timeline_read(PG_GETARG_DATUM(0));
 
 	meter_round(&rounded, timeline, METER_KEYED_BY_LABEL, METER_ROUND_NONE,
@@ -503,7 +506,7 @@ typedef struct LabelColumns
 	bool	   *value_nulls;
 } LabelColumns;
 
-/* Make the columns in the current memory context. */
+/* Make the columns of labels in the current memory context. */
 static void
 make_label_columns(LabelColumns *columns, const MeterTimeline *timeline)
 {
@@ -531,7 +534,7 @@ make_label_columns(LabelColumns *columns, const MeterTimeline *timeline)
 	}
 }
 
-/* Row type of the calling function, to make rows of. */
+/* Return the row type of the calling function. */
 static TupleDesc
 result_row_type(FunctionCallInfo fcinfo)
 {
@@ -542,7 +545,7 @@ result_row_type(FunctionCallInfo fcinfo)
 	return BlessTupleDesc(tupdesc);
 }
 
-/* What spans() keeps between its rows. */
+/* The state of spans() between its rows. */
 typedef struct SpansContext
 {
 	MeterTimeline *timeline;
@@ -550,7 +553,7 @@ typedef struct SpansContext
 	TypeCacheEntry *range_type;
 } SpansContext;
 
-/* spans(timeline): a row a span */
+/* spans(timeline): one row for each span */
 Datum
 meter_timeline_spans(PG_FUNCTION_ARGS)
 {
@@ -603,7 +606,7 @@ meter_timeline_spans(PG_FUNCTION_ARGS)
 	SRF_RETURN_DONE(funcctx);
 }
 
-/* What periods() keeps between its rows. */
+/* The state of periods() between its rows. */
 typedef struct PeriodsContext
 {
 	LabelColumns columns;
@@ -614,8 +617,8 @@ typedef struct PeriodsContext
 } PeriodsContext;
 
 /*
- * periods(timeline, during, period, increment, rounding, timezone): a row a
- * period and label with time in it
+ * periods(timeline, during, period, increment, rounding, timezone): one row
+ * for each period and label with time in it
  */
 Datum
 meter_timeline_periods(PG_FUNCTION_ARGS)
@@ -643,7 +646,7 @@ meter_timeline_periods(PG_FUNCTION_ARGS)
 			if (PG_ARGISNULL(2))
 				ereport(ERROR,
 						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						 errmsg("period must not be null")));
+						 errmsg("\"period\" must not be null")));
 			if (!PG_ARGISNULL(5))
 				zone = meter_zone_lookup(text_to_cstring(PG_GETARG_TEXT_PP(5)));
 			meter_grid_init(&context->grid, zone);

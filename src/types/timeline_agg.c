@@ -46,7 +46,7 @@ PG_FUNCTION_INFO_V1(meter_events_billed);
 PG_FUNCTION_INFO_V1(meter_levels_accum);
 PG_FUNCTION_INFO_V1(meter_levels_timeline);
 
-/* What billed() is to bill, the same for all rows of a group. */
+/* The window and increment of billed(), the same for all rows of a group. */
 typedef struct BilledWindow
 {
 	int64		from;
@@ -58,9 +58,9 @@ typedef struct BilledWindow
 typedef struct EventState
 {
 	uint32		nblock:26;		/* events in the block */
-	uint32		nstaged:4;		/* and behind them, here */
-	uint32		sorted:1;		/* all, so far */
-	uint32		unpacked:1;		/* go on with events */
+	uint32		nstaged:4;		/* events after those, in words */
+	uint32		sorted:1;		/* all events so far are in order */
+	uint32		unpacked:1;		/* events are in MeterEvents */
 	uint32		maxblock:26;	/* room in the block */
 	uint32		windowed:1;		/* words begin with a window */
 	uint32		window_given:1;
@@ -75,20 +75,21 @@ typedef struct EventState
 #define WINDOW_WORDS	3
 #define FIRST_BLOCK		8		/* events */
 
-/* Where the staged events stand, and how many there is room for. */
+/* Return where the staged events of a state stand. */
 static inline int64 *
 staged_events(EventState *state)
 {
 	return state->words + (state->windowed ? WINDOW_WORDS : 0);
 }
 
+/* Return how many staged events a state has room for. */
 static inline uint32
 max_staged(const EventState *state)
 {
 	return lengthof(state->words) - (state->windowed ? WINDOW_WORDS : 0);
 }
 
-/* The aggregate's memory context, which states live in. */
+/* Return the memory context of the aggregate, in which its states live. */
 MemoryContext
 meter_aggregate_context(FunctionCallInfo fcinfo)
 {
@@ -99,7 +100,7 @@ meter_aggregate_context(FunctionCallInfo fcinfo)
 	return context;
 }
 
-/* Refuse to collect more. */
+/* Raise that a group has too many events. */
 static void
 too_many_events(void)
 {
@@ -111,7 +112,7 @@ too_many_events(void)
 			 errhint("Group by resource, or aggregate shorter stretches of time.")));
 }
 
-/* A state without events. */
+/* Make a state without events. */
 static EventState *
 make_state(MemoryContext context, const BilledWindow *window)
 {
@@ -130,7 +131,7 @@ make_state(MemoryContext context, const BilledWindow *window)
 	return state;
 }
 
-/* Append events to the block; the staged ones are in it already. */
+/* Append events to the block of a state, which already has the staged ones. */
 static void
 append_block(EventState *state, MemoryContext context,
 			 const int64 *events, uint32 nevents)
@@ -153,7 +154,7 @@ append_block(EventState *state, MemoryContext context,
 	state->nblock += nevents;
 }
 
-/* Move the staged events to the block. */
+/* Move the staged events of a state to its block. */
 static void
 flush_staged(EventState *state, MemoryContext context)
 {
@@ -161,7 +162,7 @@ flush_staged(EventState *state, MemoryContext context)
 	state->nstaged = 0;
 }
 
-/* All packed events of a state. */
+/* Return all packed events of a state. */
 static int64 *
 packed_events(EventState *state, MemoryContext context, uint32 *nevents)
 {
@@ -176,7 +177,7 @@ packed_events(EventState *state, MemoryContext context, uint32 *nevents)
 	return state->u.block;
 }
 
-/* Go on with events that have attributes. */
+/* Turn a state of packed events into one whose events have attributes. */
 static void
 unpack_state(EventState *state, MemoryContext context)
 {
@@ -202,7 +203,7 @@ unpack_state(EventState *state, MemoryContext context)
 	MemoryContextSwitchTo(oldcontext);
 }
 
-/* Add an event without attributes. */
+/* Add an event without attributes to a state. */
 static inline void
 add_packed(EventState *state, FunctionCallInfo fcinfo, int64 event)
 {
@@ -227,7 +228,7 @@ add_packed(EventState *state, FunctionCallInfo fcinfo, int64 event)
 	state->nstaged = nstaged + 1;
 }
 
-/* Add an event with attributes, or one that cannot be packed. */
+/* Add an event with attributes, or one that cannot be packed, to a state. */
 static void
 add_event(EventState *state, MemoryContext context, MeterKind kind,
 		  int64 time, const MeterAttr *attrs)
@@ -254,7 +255,7 @@ collect_event(EventState *state, FunctionCallInfo fcinfo, MeterKind kind,
 		add_event(state, meter_aggregate_context(fcinfo), kind, time, attrs);
 }
 
-/* Refuse infinite times. */
+/* Raise an error for an infinite time. */
 int64
 meter_check_time(TimestampTz time)
 {
@@ -265,7 +266,7 @@ meter_check_time(TimestampTz time)
 	return time;
 }
 
-/* Arguments 1 and 2 of a transition: an event's time and kind. */
+/* Read the time and kind of an event in arguments 1 and 2 of a transition. */
 static inline int64
 get_event(FunctionCallInfo fcinfo, MeterKind *kind)
 {
@@ -277,8 +278,8 @@ get_event(FunctionCallInfo fcinfo, MeterKind *kind)
 }
 
 /*
- * Transition of timeline(time, active [, label [, value]]) and of
- * billed(time, active).  A row without a time is none.
+ * Transition function of timeline(time, active [, label [, value]]) and of
+ * billed(time, active).  A row without a time does not count.
  */
 Datum
 meter_events_accum(PG_FUNCTION_ARGS)
@@ -317,8 +318,8 @@ meter_events_accum(PG_FUNCTION_ARGS)
 }
 
 /*
- * For transitions of timelines in other files: add an event with a label and
- * a value to the state that is argument 0, or to a new one.
+ * Add an event with a label and a value to the state in argument 0, or to a
+ * new one, for transition functions in other files.
  */
 Datum
 meter_events_collect(FunctionCallInfo fcinfo, MeterKind kind, int64 time,
@@ -332,7 +333,7 @@ meter_events_collect(FunctionCallInfo fcinfo, MeterKind kind, int64 time,
 	PG_RETURN_POINTER(state);
 }
 
-/* The arguments of billed() as they came last, and what they mean. */
+/* The arguments of billed() as the last call had them, and what they mean. */
 typedef struct BilledCache
 {
 	BilledWindow window;
@@ -344,7 +345,7 @@ typedef struct BilledCache
 	char		range[64];		/* a range of two instants has 25 bytes */
 } BilledCache;
 
-/* Arguments 3 and 4 of a transition: the window and the increment. */
+/* Return the window and increment in arguments 3 and 4 of a transition. */
 static const BilledWindow *
 get_billed_window(FunctionCallInfo fcinfo)
 {
@@ -410,7 +411,7 @@ get_billed_window(FunctionCallInfo fcinfo)
 	return &cache->window;
 }
 
-/* Refuse two windows or increments in one group. */
+/* Raise an error for two windows or increments in one group. */
 static void
 check_same_window(EventState *state, const BilledWindow *window)
 {
@@ -420,10 +421,10 @@ check_same_window(EventState *state, const BilledWindow *window)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the window and the increment of meter.billed must be the same for all rows of a group"),
-				 errhint("Group by them as well, or take meter.timeline and meter.duration.")));
+				 errhint("Group by the window and the increment as well, or take meter.timeline and meter.duration.")));
 }
 
-/* Transition of billed(time, active, during [, increment]). */
+/* Transition function of billed(time, active, during [, increment]). */
 Datum
 meter_events_accum_window(PG_FUNCTION_ARGS)
 {
@@ -446,7 +447,7 @@ meter_events_accum_window(PG_FUNCTION_ARGS)
 	else
 		check_same_window(state, window);
 
-	/* what comes later than the last unit of the window changes nothing in it */
+	/* events after the last unit of the window change nothing in it */
 	if (window->to < METER_LIMIT && time - METER_DAY >= window->to)
 		PG_RETURN_POINTER(state);
 
@@ -457,7 +458,7 @@ meter_events_accum_window(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(state);
 }
 
-/* Read the attributes of an event that was collected; its record's. */
+/* Read the attributes of an event that was collected. */
 static void
 get_attrs(const MeterEvents *events, const MeterEvent *event,
 		  MeterAttr *attrs)
@@ -473,7 +474,7 @@ get_attrs(const MeterEvents *events, const MeterEvent *event,
 	}
 }
 
-/* The window of a state. */
+/* Return the window of a state: all of time if it has none. */
 static BilledWindow
 state_window(const EventState *state)
 {
@@ -489,7 +490,7 @@ state_window(const EventState *state)
 	return window;
 }
 
-/* Add all events of another state, which keeps its meaning. */
+/* Add all events of another state, which stays valid. */
 static void
 add_state(EventState *state, MemoryContext context, EventState *other)
 {
@@ -527,7 +528,7 @@ add_state(EventState *state, MemoryContext context, EventState *other)
 	append_block(state, context, packed, npacked);
 }
 
-/* Combine two partial states; nothing of the second is kept. */
+/* Combine two partial states; the result keeps nothing of the second. */
 Datum
 meter_events_combine(PG_FUNCTION_ARGS)
 {
@@ -558,7 +559,7 @@ meter_events_combine(PG_FUNCTION_ARGS)
 #define STATE_UNPACKED	0x02
 #define STATE_ALL		0x03
 
-/* A partial state as bytes, for another process. */
+/* Serialize a partial state, for another process. */
 Datum
 meter_events_serialize(PG_FUNCTION_ARGS)
 {
@@ -611,7 +612,7 @@ meter_events_serialize(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pq_endtypsend(&bytes));
 }
 
-/* Refuse bytes that are no partial state. */
+/* Raise an error unless bytes are a partial state. */
 void
 meter_check_partial(bool good)
 {
@@ -621,7 +622,7 @@ meter_check_partial(bool good)
 				 errmsg("invalid partial state of a meter aggregate")));
 }
 
-/* A partial state from bytes. */
+/* Make a partial state of bytes. */
 Datum
 meter_events_deserialize(PG_FUNCTION_ARGS)
 {
@@ -707,7 +708,7 @@ meter_events_deserialize(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(state);
 }
 
-/* All packed events of a state, in order. */
+/* Return all packed events of a state, in order. */
 static const int64 *
 sorted_events(EventState *state, MemoryContext context, uint32 *nevents)
 {
@@ -788,8 +789,8 @@ meter_events_billed(PG_FUNCTION_ARGS)
 }
 
 /*
- * Transition of levels(time, delta): events whose value is the delta.  A row
- * without a time or a delta is none.
+ * Transition function of levels(time, delta): events whose value is the delta.
+ * A row without a time or a delta does not count.
  */
 Datum
 meter_levels_accum(PG_FUNCTION_ARGS)

@@ -2,10 +2,9 @@
  * timeline_cover.c
  *	  Aggregates over stretches of time: meter.heartbeats and meter.merge.
  *
- * The state of a group is a set of ranges and means what they cover together.
- * So it can be joined at any time without changing what it means: ranges that
- * come in order extend the last one, and a full state is joined before it
- * grows.
+ * The state of a group is a set of ranges and stands for what they cover
+ * together.  So its ranges can be joined at any time: a range that comes in
+ * order extends the last one, and a full state is joined before it grows.
  */
 #include "postgres.h"
 
@@ -28,14 +27,14 @@ PG_FUNCTION_INFO_V1(meter_cover_serialize);
 PG_FUNCTION_INFO_V1(meter_cover_deserialize);
 PG_FUNCTION_INFO_V1(meter_cover_timeline);
 
-/* A group has this many ranges at most that do not touch: 256 MB. */
+/* The most ranges of a group that do not touch: 256 MB. */
 #define MAX_RANGES	(1 << 24)
 
 typedef struct CoverState
 {
 	uint32		nranges;
 	uint32		maxranges:31;
-	uint32		joined:1;		/* in order, none touching */
+	uint32		joined:1;		/* ranges are in order, and none touch */
 	int64		last;			/* last event; METER_BEGIN: none is known */
 	MeterRange	ranges[FLEXIBLE_ARRAY_MEMBER];
 } CoverState;
@@ -43,7 +42,7 @@ typedef struct CoverState
 #define STATE_SIZE(nranges) \
 	(offsetof(CoverState, ranges) + (nranges) * sizeof(MeterRange))
 
-/* A state without ranges. */
+/* Make a state without ranges. */
 static CoverState *
 make_state(MemoryContext context)
 {
@@ -65,7 +64,7 @@ join_state(CoverState *state)
 	state->joined = true;
 }
 
-/* Add a range. */
+/* Add a range to a state. */
 static CoverState *
 add_range(CoverState *state, int64 begin, int64 end)
 {
@@ -108,8 +107,8 @@ add_range(CoverState *state, int64 begin, int64 end)
 }
 
 /*
- * Transition of heartbeats(time, liveness).  A row without a time or a
- * liveness is none.
+ * Transition function of heartbeats(time, liveness).  A row without a time or
+ * a liveness does not count.
  */
 Datum
 meter_heartbeats_accum(PG_FUNCTION_ARGS)
@@ -126,11 +125,11 @@ meter_heartbeats_accum(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(state);
 	}
 	time = meter_check_time(PG_GETARG_TIMESTAMPTZ(1));
-	liveness = meter_interval_usec(PG_GETARG_INTERVAL_P(2), "a liveness");
+	liveness = meter_interval_usec(PG_GETARG_INTERVAL_P(2), "liveness");
 	if (liveness <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a liveness must be positive")));
+				 errmsg("\"liveness\" must be positive")));
 	if (liveness >= METER_LIMIT - Max(time, 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
@@ -140,7 +139,10 @@ meter_heartbeats_accum(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(add_range(state, time, time + liveness));
 }
 
-/* Transition of merge(timeline).  A row without a timeline is none. */
+/*
+ * Transition function of merge(timeline).  A row without a timeline does not
+ * count.
+ */
 Datum
 meter_merge_accum(PG_FUNCTION_ARGS)
 {
@@ -170,7 +172,7 @@ meter_merge_accum(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(state);
 }
 
-/* Combine two partial states; nothing of the second is kept. */
+/* Combine two partial states; the result keeps nothing of the second. */
 Datum
 meter_cover_combine(PG_FUNCTION_ARGS)
 {
@@ -197,7 +199,7 @@ meter_cover_combine(PG_FUNCTION_ARGS)
 
 #define STATE_VERSION	1
 
-/* A partial state as bytes, for another process. */
+/* Serialize a partial state, for another process. */
 Datum
 meter_cover_serialize(PG_FUNCTION_ARGS)
 {
@@ -220,7 +222,7 @@ meter_cover_serialize(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pq_endtypsend(&bytes));
 }
 
-/* A partial state from bytes. */
+/* Make a partial state of bytes. */
 Datum
 meter_cover_deserialize(PG_FUNCTION_ARGS)
 {

@@ -1,13 +1,13 @@
 /*
  * transaction_id.c
- *	  The names of usage rows.
+ *	  The transaction IDs of usage rows.
  *
- * A name is a UUID of version 8, computed from what the row is about, so that
- * any program can compute it and no row can be written twice.  From the most
- * significant bit: 36 bits of the period's start in seconds, 42 bits of a
- * hash of (stream, meter, resource), 44 bits of a hash of everything.  So the
- * primary key of a ledger grows at its right edge, and the rows of a resource
- * in a period are a range of it.
+ * A transaction ID is a UUID of version 8, computed from what the row is
+ * about, so that any program can compute it and no row can be written twice.
+ * From the most significant bit: 36 bits of the period's start in seconds, 42
+ * bits of a hash of (stream, meter, resource), 44 bits of a hash of
+ * everything.  So the primary key of a ledger grows at its right edge, and the
+ * rows of a resource in a period are a range of it.
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@
 #define UNIX_EPOCH_USEC \
 	((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
 
-/* Begin of the period: whole seconds since 1970, 0 before. */
+/* Return the begin of a period in whole seconds since 1970, 0 before 1970. */
 static uint64
 period_seconds(TimestampTz period_start)
 {
@@ -45,11 +45,11 @@ period_seconds(TimestampTz period_start)
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("period start is out of range for a transaction ID: \"%s\"",
 						timestamptz_to_str(period_start)),
-				 errhint("It must lie before the year 4147.")));
+				 errhint("A period must begin before the year 4147.")));
 	return seconds;
 }
 
-/* Append an attribute in UTF-8 with its length before it. */
+/* Append an attribute in UTF-8, preceded by its length. */
 static void
 append_attr(StringInfo buffer, MeterAttr attr)
 {
@@ -78,7 +78,7 @@ append_attr(StringInfo buffer, MeterAttr attr)
 	}
 }
 
-/* The first `bits` bits of the SHA-256 of a buffer. */
+/* Return the first `bits` bits of the SHA-256 of a buffer. */
 static uint64
 hash_front(const StringInfoData *buffer, int bits)
 {
@@ -90,7 +90,7 @@ hash_front(const StringInfoData *buffer, int bits)
 	return pg_ntoh64(front) >> (64 - bits);
 }
 
-/* Prepare to name the rows of a resource. */
+/* Prepare to make the transaction IDs of the rows of a resource. */
 void
 meter_naming_begin(MeterNaming *naming, MeterAttr stream, MeterAttr meter,
 				   MeterAttr resource)
@@ -102,7 +102,9 @@ meter_naming_begin(MeterNaming *naming, MeterAttr stream, MeterAttr meter,
 	naming->resource_hash = hash_front(&naming->prefix, RESOURCE_HASH_BITS);
 }
 
-/* Put the three parts around the version and the variant. */
+/*
+ * Put the three parts of a transaction ID around the version and the variant.
+ */
 static void
 assemble(uint64 seconds, uint64 resource_hash, uint64 row_hash,
 		 pg_uuid_t *name)
@@ -120,7 +122,7 @@ assemble(uint64 seconds, uint64 resource_hash, uint64 row_hash,
 	memcpy(name->data + sizeof(high), &low, sizeof(low));
 }
 
-/* Name a row.  An account that is NULL counts as ''. */
+/* Make the transaction ID of a row.  An account that is NULL counts as ''. */
 void
 meter_name_usage(const MeterNaming *naming, MeterAttr account,
 				 int ndimensions, const MeterDimension *dimensions,
@@ -151,7 +153,7 @@ meter_name_usage(const MeterNaming *naming, MeterAttr account,
 	pfree(buffer.data);
 }
 
-/* An argument of type text, or NULL. */
+/* Return an argument of type text, or NULL. */
 static MeterAttr
 attr_from_arg(FunctionCallInfo fcinfo, int argument)
 {
@@ -167,17 +169,17 @@ attr_from_arg(FunctionCallInfo fcinfo, int argument)
 	return attr;
 }
 
-/* An argument that must not be NULL. */
+/* Raise an error if an argument is null. */
 static void
 check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+				 errmsg("\"%s\" must not be null", name)));
 }
 
-/* qsort comparator: by name. */
+/* Order dimensions by name, for qsort. */
 static int
 dimension_cmp(const void *a, const void *b)
 {
@@ -189,7 +191,7 @@ dimension_cmp(const void *a, const void *b)
 	return cmp != 0 ? cmp : aname.len - bname.len;
 }
 
-/* The dimensions in a jsonb object, in byte order of their names. */
+/* Read the dimensions in a jsonb object, in byte order of their names. */
 static int
 dimensions_from_jsonb(Jsonb *jsonb, MeterDimension **dimensions)
 {
@@ -201,7 +203,7 @@ dimensions_from_jsonb(Jsonb *jsonb, MeterDimension **dimensions)
 	if (!JB_ROOT_IS_OBJECT(jsonb))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("dimensions must be a JSON object")));
+				 errmsg("\"dimensions\" must be a JSON object")));
 	*dimensions = palloc(Max(JB_ROOT_COUNT(jsonb), 1) *
 						 sizeof(MeterDimension));
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
@@ -256,12 +258,12 @@ meter_transaction_id(PG_FUNCTION_ARGS)
 	if (TIMESTAMP_NOT_FINITE(period_start))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("period_start must be finite")));
+				 errmsg("\"period_start\" must be finite")));
 
 	if (PG_GETARG_INT32(6) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("revision must not be negative")));
+				 errmsg("\"revision\" must not be negative")));
 	ndimensions = dimensions_from_jsonb(PG_GETARG_JSONB_P(4), &dimensions);
 	meter_naming_begin(&naming, attr_from_arg(fcinfo, 0),
 					   attr_from_arg(fcinfo, 1), attr_from_arg(fcinfo, 2));
@@ -273,7 +275,10 @@ meter_transaction_id(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_transaction_id_low);
 
-/* transaction_id_low(stream, meter, resource, period_start): least name */
+/*
+ * transaction_id_low(stream, meter, resource, period_start): the least ID that
+ * a row of the resource and the period can have
+ */
 Datum
 meter_transaction_id_low(PG_FUNCTION_ARGS)
 {
@@ -289,7 +294,10 @@ meter_transaction_id_low(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(meter_transaction_id_high);
 
-/* transaction_id_high(stream, meter, resource, period_start): greatest name */
+/*
+ * transaction_id_high(stream, meter, resource, period_start): the greatest ID
+ * that a row of the resource and the period can have
+ */
 Datum
 meter_transaction_id_high(PG_FUNCTION_ARGS)
 {
@@ -307,7 +315,7 @@ PG_FUNCTION_INFO_V1(meter_transaction_id_from);
 
 /*
  * transaction_id_from(period_start): no row of that period or a later one has
- * a lesser name
+ * a lesser ID
  */
 Datum
 meter_transaction_id_from(PG_FUNCTION_ARGS)

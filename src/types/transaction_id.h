@@ -1,6 +1,6 @@
 /*
  * transaction_id.h
- *	  The names of usage rows.
+ *	  The transaction IDs of usage rows.
  */
 #ifndef METER_TRANSACTION_ID_H
 #define METER_TRANSACTION_ID_H
@@ -11,14 +11,14 @@
 
 #include "core/core.h"
 
-/* What is alike in the names of all rows of a resource. */
+/* What the transaction IDs of all rows of a resource have in common. */
 typedef struct MeterNaming
 {
 	StringInfoData prefix;		/* stream, meter, resource, ready to hash */
 	uint64		resource_hash;	/* 42 bits */
 } MeterNaming;
 
-/* A dimension and what it says; dimensions go in byte order of the names. */
+/* A dimension and its value; dimensions go in byte order of the names. */
 typedef struct MeterDimension
 {
 	MeterAttr	name;

@@ -1,4 +1,4 @@
--- The names of usage rows.
+-- The transaction IDs of usage rows.
 
 CREATE FUNCTION meter.transaction_id(
     stream text, meter text, resource text, account text, dimensions jsonb, period_start timestamptz, revision integer DEFAULT 0)

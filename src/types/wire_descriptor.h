@@ -10,7 +10,10 @@
 
 #include "core/wire.h"
 
-/* False if the message has what wire.c cannot read. */
+/*
+ * Describe a message of protobuf-c for wire.c.  Returns false if it has what
+ * wire.c cannot read.
+ */
 static inline bool
 meter_wire_describe(MeterWireMessage *message,
 					const ProtobufCMessageDescriptor *descriptor)

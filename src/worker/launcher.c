@@ -185,7 +185,7 @@ read_slots(TimestampTz now)
 		entry->quiet_turns = slots[i].quiet_turns;
 		entry->busy = slots[i].state != METER_SLOT_WAITING;
 
-		/* no wait is that long: the system's clock was set back */
+		/* no wait is that long, so the system's clock was set back */
 		if (entry->next_due > latest)
 			entry->next_due = now;
 		if (entry->busy)
@@ -240,7 +240,9 @@ reap_workers(TimestampTz now)
 	}
 }
 
-/* Says once that the server has no room for workers, until it has some. */
+/*
+ * Logs once that the server has no room for workers, until it has some again.
+ */
 static void
 report_room(bool room)
 {
@@ -401,7 +403,7 @@ meter_launcher_main(Datum arg pg_attribute_unused())
 	{
 		TimestampTz until = DT_NOEND;
 
-		/* an end that was asked for is no error, and needs no log line */
+		/* SIGTERM is no error, and needs no line in the log */
 		if (ProcDiePending)
 			proc_exit(1);
 		CHECK_FOR_INTERRUPTS();

@@ -1,21 +1,22 @@
 /*
  * turn.c
- *	  One turn of a worker in one database: each meter is advanced until
+ *	  One turn of a worker in one database: it advances each meter until
  *	  nothing is due there, then the process ends.
  *
  * Each step of a meter is a transaction of its own.  It begins with two locks
  * that are taken without waiting, or the turn ends: RowExclusiveLock on the
- * database, which DROP DATABASE and CREATE DATABASE … TEMPLATE want for
- * themselves, and AccessShareLock on the extension, which DROP EXTENSION
- * does.  So those wait for a step at most, find the worker gone when it is
- * their turn, and never meet it half-way with locks in another order.
+ * database, which conflicts with DROP DATABASE and CREATE DATABASE … TEMPLATE,
+ * and AccessShareLock on the extension, which conflicts with DROP EXTENSION.
+ * So these commands wait for one step at most, find the worker gone when they
+ * go on, and never meet it half-way with locks in another order.
  *
  * Then segments of logs are rolled and sealed, each step a transaction, too.
  *
  * Meters take turns, step by step, so that one with a backlog does not keep
- * the others waiting; and a turn is limited in time, so that a database does
- * not either.  So is a step, since what an owner's triggers do is nobody's
- * business but the owner's: a worker that one of them holds up is everybody's.
+ * the others waiting; a turn is limited in time, so that a database does not
+ * keep other databases waiting.  A step is limited in time, too: an owner's
+ * triggers may do anything, but a worker that one of them holds up is missed
+ * by all.
  *
  * What lasts for the turn lives in one memory context, what a step allocates
  * in another one, which is reset after each step.
@@ -65,7 +66,7 @@ typedef struct Turn
 	TimestampTz started;
 	MeterTurnResult result;
 	bool		over;			/* no further step */
-	MeterTally	step;			/* what the step under way did */
+	MeterTally	step;			/* what the current step did */
 	MeterTally	total;
 	MemoryContext turn_context;
 	MemoryContext step_context;
@@ -139,7 +140,7 @@ set_session(void)
 
 	for (i = 0; i < lengthof(settings); i++)
 	{
-		/* not every server has each of them */
+		/* not every version of the server has each setting */
 		if (GetConfigOption(settings[i][0], true, false) != NULL)
 			SetConfigOption(settings[i][0], settings[i][1],
 							PGC_SUSET, PGC_S_OVERRIDE);
@@ -230,7 +231,10 @@ start_step_clock(void)
 		enable_timeout_after(step_timeout, meter_step_timeout);
 }
 
-/* The step is over: if it expired in its last instant, nothing is canceled. */
+/*
+ * Stops the clock of a step that is over.  If the step expired in its last
+ * instant, nothing is canceled.
+ */
 static void
 stop_step_clock(void)
 {
@@ -241,8 +245,8 @@ stop_step_clock(void)
 }
 
 /*
- * Runs something in a transaction of its own, in the step's context.  An
- * error is logged and recorded; false then.
+ * Runs something in a transaction of its own, in the step's context.  An error
+ * is logged and recorded, and false returned.
  */
 static bool
 run_transaction(Turn *turn, TurnBody body, void *arg)
@@ -371,8 +375,9 @@ may_go_on(Turn *turn)
 		return false;
 	}
 	if (!PostmasterIsAlive())
-		proc_exit(1);			/* the server cannot start again before that */
-	QueryCancelPending = false; /* it came too late: the step is over */
+		proc_exit(1);			/* after a crash the server cannot restart
+								 * before this process ends */
+	QueryCancelPending = false; /* the cancel came too late: the step is over */
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{

@@ -269,7 +269,7 @@ session('setup', <<"SQL") // die slurp_file("$work/odd");
 \\set ON_ERROR_STOP 1
 CREATE EXTENSION meter;
 @{[ slurp_file("$FindBin::RealBin/../oracle.sql") ]}
-@{[ slurp_file("$FindBin::RealBin/../oracle_identity.sql") ]}
+@{[ slurp_file("$FindBin::RealBin/../oracle_duplicates.sql") ]}
 SELECT FROM meter.create_stream('cloud', '6 hours');
 @{[ create_meter('hourly') ]} @{[ create_meter('zones') ]}
 CREATE ROLE producer;

@@ -100,7 +100,7 @@ is($both->safe_psql('billing', "SELECT count(*) FROM cron.job WHERE username = '
 is($both->safe_psql('billing', "SELECT meter.unschedule('cloud')", @owner), '1', 'unschedule removes it');
 is($both->safe_psql('billing', "SELECT meter.unschedule('cloud')", @owner), '0', 'and then finds nothing');
 like(refusal($both, 'billing', "SELECT meter.schedule('cloud', verify => 'at noon')", @owner), qr/invalid schedule: at noon/, 'a schedule that is none');
-like(refusal($both, 'billing', "SELECT meter.schedule('cloud', retention => '-1 day')", @owner), qr/retention must be positive/, 'a retention that is none');
+like(refusal($both, 'billing', "SELECT meter.schedule('cloud', retention => '-1 day')", @owner), qr/"retention" must be positive/, 'a retention that is none');
 $both->safe_psql('billing', 'CREATE ROLE stranger LOGIN; GRANT USAGE ON SCHEMA cron TO stranger');
 like(refusal($both, 'billing', "SELECT meter.schedule('cloud')", extra_params => [ '-U', 'stranger' ]), qr/must be owner of stream "cloud"/, 'not one\'s own');
 

@@ -51,7 +51,7 @@ SELECT 'streams', string_agg(s::text, ' ' ORDER BY name) FROM meter.stream s;
 SELECT 'sources', string_agg(s::text, ' ' ORDER BY source) FROM meter.source s;
 SELECT 'active', count(*) FROM meter.active_stream;
 SELECT 'rejected', string_agg(raw, ' ') FROM cloud.rejected;
-SELECT 'doors', string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'cloud.inbox'::regclass;
+SELECT 'inbox', string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'cloud.inbox'::regclass;
 SELECT 'status', bool_or(active) FROM meter.status WHERE stream = 'cloud';
 SET meter.now = '2024-03-05 14:00Z';
 SELECT 'advance all', count(*) FROM meter.advance();
@@ -60,7 +60,7 @@ SELECT 'untouched', ($ledger);
 SQL
 is($restored->{$_}, $before->{$_}, "restored: the same $_") foreach ('ledger', 'meters', 'streams', 'sources');
 is($restored->{rejected}, $before->{rejected}, 'and so is what was rejected');
-is($restored->{doors}, 'collect refuse refuse_row store', 'the inbox is there, with its triggers');
+is($restored->{inbox}, 'collect refuse refuse_row store', 'the inbox is there, with its triggers');
 is($restored->{active}, 0,   'no stream is active');
 is($restored->{status}, 'f', 'and meter.status says so');
 is($restored->{'advance all'}, 0, 'advance finds nothing to do');

@@ -1,6 +1,6 @@
 # Promise: expiry changes no bill. Of two streams that get the same events, one is rolled and expired again and again; their ledgers stay the same.
 #
-# Who starts something names the account: what nobody has named at the floor stays billed to nobody. Events are out of order, late by up to nearly max_lateness, doubled, and taken back. METER_SEED=n for the same again,
+# Who starts something names the account: what nobody has named at the retention boundary stays billed to nobody. Events are out of order, late by up to nearly max_lateness, doubled, and taken back. METER_SEED=n for the same again,
 # METER_WORLDS=n for more.
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# Promise: measures come out exactly: the decided cases, a thousand copies as one, and a real log of half a million.
+# Promise: measures come out exactly: the decided cases, a thousand duplicates as one, and a real log of half a million.
 #
 # Each case of kind measure and counter is asked of a stream in five ways, which differ in when its rows arrive: all ahead of the first
 # settle, each in the hour it happened, and at any time. One meter settles every hour, another one all at once.
@@ -23,7 +23,7 @@ my $node     = start_server('quantities');
 my $semantic = read_cases('semantic_cases.json');
 my @ways     = ('ahead', 'live', map { "random$_" } 1 .. 3);
 
-# m11 counts the same id of two resources once; identity is per resource, so both count.
+# m11 counts the same id of two resources once; duplicates are of one resource, so both count.
 my %decided = (m11 => [ map { { period_start => '2024-03-05T10:00:00Z', account => 'A', resource => $_, quantity => '7' } } 'ip1', 'ip2' ]);
 
 sub row_values
@@ -117,7 +117,7 @@ foreach my $case (grep { $peer_aggregate{ $_->{kind} } } @{ read_cases('peer_cas
 	my @values;
 	foreach my $e (@{ $case->{events} })
 	{
-		foreach my $copy (1 .. $e->{repeat} // 1)
+		foreach my $duplicate (1 .. $e->{repeat} // 1)
 		{
 			my $time = seconds($e->{time}) + ($case->{kind} eq 'dedupe_count' ? int(rand(86400)) : 0);
 			push @values, '(' . join(', ', literal($e->{source}), literal($e->{id}), ("to_timestamp($time)") x 2, "'r'", "'A'", literal($e->{value}),
@@ -139,33 +139,33 @@ SQL
 	};
 }
 
-subtest 'a thousand copies in different batches, with different times within a day, count once, at the least time' => sub {
-	my @copies = shuffle map { [ 3600 * 24 * $_ / 1000, $_ ] } 0 .. 999;
+subtest 'a thousand duplicates in different batches, with different times within a day, count once, at the least time' => sub {
+	my @duplicates = shuffle map { [ 3600 * 24 * $_ / 1000, $_ ] } 0 .. 999;
 	my $script = <<'SQL';
-SELECT FROM meter.create_stream('copies');
-SELECT meter.create_meter('copies', a, aggregate => a, dimensions => '{}', lateness => '0', since => '2024-03-05 00:00Z')
+SELECT FROM meter.create_stream('duplicates');
+SELECT meter.create_meter('duplicates', a, aggregate => a, dimensions => '{}', lateness => '0', since => '2024-03-05 00:00Z')
 FROM unnest('{sum,count,max}'::text[]) a;
 SQL
 	foreach my $batch (0 .. 9)
 	{
-		$script .= 'INSERT INTO copies.measure (source, id, start_time, end_time, resource, account, value) VALUES '
+		$script .= 'INSERT INTO duplicates.measure (source, id, start_time, end_time, resource, account, value) VALUES '
 		  . join(', ', map { sprintf("('s', 'x', '2024-03-05 00:00Z'::timestamptz + interval '%d s', '2024-03-05 00:00Z'::timestamptz + interval '%d s', 'r', 'A', %d)",
-				$_->[0], $_->[0] + 60, 1 + $_->[1]) } @copies[ $batch * 100 .. $batch * 100 + 99 ]) . ";\n";
+				$_->[0], $_->[0] + 60, 1 + $_->[1]) } @duplicates[ $batch * 100 .. $batch * 100 + 99 ]) . ";\n";
 		# others, and those without an id: each counts
-		$script .= "INSERT INTO copies.measure (source, id, start_time, end_time, resource, account, value) VALUES "
+		$script .= "INSERT INTO duplicates.measure (source, id, start_time, end_time, resource, account, value) VALUES "
 		  . "('t', 'x$batch', '2024-03-05 01:00Z', '2024-03-05 01:01Z', 'other', 'A', 1), (NULL, NULL, '2024-03-05 01:00Z', '2024-03-05 01:01Z', 'other', 'A', 1);\n";
 		$script .= sprintf("SET meter.now = '2024-03-05 00:00Z';\nSET meter.now = '%s';\n", stamp(seconds('2024-03-05T00:00:00Z') + 3600 * 3 * ($batch + 1)));
-		$script .= "CALL meter.run('copies');\nSELECT 'verify $batch', count(*) FROM meter.verify('copies');\n";
+		$script .= "CALL meter.run('duplicates');\nSELECT 'verify $batch', count(*) FROM meter.verify('duplicates');\n";
 	}
 	$script .= "SELECT meter || ' ' || resource, string_agg(extract(hour FROM period_start AT TIME ZONE 'UTC') || ': ' || quantity, ', ' ORDER BY period_start) "
-	  . "FROM copies.usage_total WHERE quantity <> 0 GROUP BY meter, resource;\n";
-	$script .= "SELECT 'conflicting', count(*) FROM copies.anomaly WHERE class = 'conflicting duplicate';\n";
+	  . "FROM duplicates.usage_total WHERE quantity <> 0 GROUP BY meter, resource;\n";
+	$script .= "SELECT 'conflicting', count(*) FROM duplicates.anomaly WHERE class = 'conflicting duplicate';\n";
 	my $answer = answers($node, $script);
 	is($answer->{"verify $_"}, '0', "verify is empty after batch $_") foreach 0 .. 9;
 	is($answer->{'sum r'},       '0: 1',   'sum');
 	is($answer->{'count r'},     '0: 1',   'count');
 	is($answer->{'max r'},       '0: 1',   'max');
-	is($answer->{'count other'}, '1: 20',  'what is no copy counts');
+	is($answer->{'count other'}, '1: 20',  'what is no duplicate counts');
 	is($answer->{conflicting},   '999',    'they are listed');
 };
 
@@ -186,7 +186,7 @@ COPY raw FROM PROGRAM 'xz -dc "$file" | tar -xOf - | grep -v ^SaveTime' (FORMAT 
 CREATE TABLE feed AS SELECT * FROM (SELECT to_timestamp(lag(ms) OVER (PARTITION BY port ORDER BY ms) / 1000.0) AS start_time,
 	to_timestamp(ms / 1000.0) AS end_time, port AS resource, device AS account, in_bytes, out_bytes, port || ms AS id FROM raw) f WHERE start_time IS NOT NULL;
 CREATE TABLE batch AS SELECT 'leaf-1' AS source, f.*, floor(random() * 10)::int AS batch
-	FROM feed f JOIN (SELECT resource, row_number() OVER (ORDER BY resource) AS port FROM feed GROUP BY 1) p USING (resource), generate_series(1, 2) copy
+	FROM feed f JOIN (SELECT resource, row_number() OVER (ORDER BY resource) AS port FROM feed GROUP BY 1) p USING (resource), generate_series(1, 2) duplicate
 	WHERE port * $share % 100 < $share;
 SQL
 	my $script = "SELECT setseed($seed / 1e9);\n";

@@ -1,6 +1,6 @@
 # Promise: whatever measures and events arrive, and in whatever order, the ledger of a meter of measures says what the rules say.
 #
-# Worlds of random measures (long and of no length, copies with other times and values, voids, readings of one instant, values of every
+# Worlds of random measures (long and of no length, duplicates with other times and values, voids, readings of one instant, values of every
 # scale, no account, odd texts) and of events that move accounts, late, early and never, are fed to a stream in random batches, settled after
 # each, and compared with the oracle in plain SQL, by seven meters.
 #
@@ -19,7 +19,7 @@ use Test::More;
 my $seed    = seed();
 my $node    = start_server('quantities_random');
 my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 12));
-$node->safe_psql('postgres', slurp_file("$FindBin::RealBin/../$_")) foreach 'oracle_identity.sql', 'oracle_measures.sql';
+$node->safe_psql('postgres', slurp_file("$FindBin::RealBin/../$_")) foreach 'oracle_duplicates.sql', 'oracle_measures.sql';
 
 sub one_of { return $_[ rand @_ ]; }
 
@@ -91,7 +91,7 @@ sub world
 			foreach (1 .. (defined $id && rand() < 0.5 ? 1 + int(rand(3)) : 1))
 			{
 				push @rows, [ $start, 'measure', join(', ', $at->($start), $at->($start + $length), @what) ];
-				# a copy that differs
+				# a duplicate that differs
 				$start  = max(0, $start + one_of(0, 0, -600, 600, 3600, int(rand(90000)) - 45000)) if rand() < 0.7;
 				$length = one_of($length, 0, 600) if rand() < 0.3;
 				$what[5] = literal(one_of(@values)) if rand() < 0.3;
@@ -116,7 +116,7 @@ sub world
 	my %asked = map { $_ => 1 } grep { $_ == $rounds || rand() < 3 / $rounds } 1 .. $rounds;
 
 	my $late_meter = one_of(1, 1, $rounds);
-	my $rolls = one_of(0, 1);		# rows and their copies lie in different segments
+	my $rolls = one_of(0, 1);		# rows and their duplicates lie in different segments
 	$script .= 'SET meter.batch_rows = ' . one_of(1000000, 1000000, 1, 7) . ";\n";
 	my $latest = 0;
 	foreach my $round (1 .. $rounds)
@@ -155,7 +155,7 @@ sub world
 	$script .= "SELECT meter.drop_stream('$stream', true);\n" unless $ENV{METER_KEEP};
 
 	my $answer = answers($node, $script);
-	subtest "world $w: $period in $timezone, copies within $window, $rounds rounds of " . @rows . ' rows' => sub {
+	subtest "world $w: $period in $timezone, duplicates within $window, $rounds rounds of " . @rows . ' rows' => sub {
 		foreach my $round (1 .. $rounds)
 		{
 			is($answer->{"world $w round $round verify"}, '0', "round $round: verify is empty");

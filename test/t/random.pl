@@ -1,6 +1,6 @@
 # Promise: whatever happens, and in whatever order it becomes known, the ledger says what the rules say.
 #
-# Worlds of random histories (ties, attributes left out, copies without an id, orphan stops, transfers, accounts named late or never,
+# Worlds of random histories (ties, attributes left out, duplicates without an id, orphan stops, transfers, accounts named late or never,
 # odd texts, clocks being set) are fed to streams in random batches, settled after each batch, and compared with the oracle.
 #
 #   METER_SEED=n      the same worlds again; each is made from the seed and its own number

@@ -1,4 +1,4 @@
-# Promise: a reconcile that is killed half way, with its statements logged but nothing committed, leaves none; done again it leaves one
+# Promise: a reconcile that is killed half way, with its observations logged but nothing committed, leaves none; done again it leaves one
 # set, and so do several at once.
 use strict;
 use warnings;
@@ -45,7 +45,7 @@ my @sessions = map { session($reconcile) } 1 .. 4;
 finish($_->{run}) foreach @sessions;
 is(join(' ', sort { $a <=> $b } map { $_->{out} =~ s/\s//gr } @sessions), '0 0 0 100', 'of four at once one logs what there is');
 is(join('', map { $_->{err} } @sessions), '', 'and none fails');
-is($node->safe_psql('postgres', $logged), '100|100', 'there is one set of statements');
+is($node->safe_psql('postgres', $logged), '100|100', 'there is one set of observations');
 is($node->safe_psql('postgres', "LOAD 'meter'; SET meter.now = '2024-03-05 12:00Z'; CALL meter.run('cloud'); SELECT count(*) FROM meter.verify('cloud')"), '0', 'verify is empty');
 is($node->safe_psql('postgres', "SELECT count(*), sum(quantity) FROM cloud.usage_total WHERE quantity <> 0"),
 	2 * 450 + 50 . '|' . (450 * 105 + 50 * 30), 'and the ledger has what is certain');

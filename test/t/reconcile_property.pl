@@ -22,7 +22,7 @@ my $node    = start_server('reconcile_property');
 my $home    = dirname($FindBin::RealBin);
 my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 20));
 
-$node->safe_psql('postgres', slurp_file("$home/oracle_identity.sql"));
+$node->safe_psql('postgres', slurp_file("$home/oracle_duplicates.sql"));
 $node->safe_psql('postgres', slurp_file("$home/oracle_snapshots.sql"));
 $node->safe_psql('postgres', <<'SQL');
 -- '' where the ledger of a meter is what the oracle says at its watermark, else what differs.

@@ -102,7 +102,7 @@ SQL
 $script .= <<"SQL";
 SELECT 'verify', count(*) FROM meter.verify('trace');
 SELECT 'lost', count(*) FROM lost WHERE "time" < '2011-05-01 11:00Z';
-SELECT 'statements', string_agg(n || ' ' || action, ', ' ORDER BY action) FROM (SELECT action, count(*) AS n FROM trace.event WHERE action LIKE 'reconciled:%' GROUP BY 1) x;
+SELECT 'observations', string_agg(n || ' ' || action, ', ' ORDER BY action) FROM (SELECT action, count(*) AS n FROM trace.event WHERE action LIKE 'reconciled:%' GROUP BY 1) x;
 SELECT 'above', count(*) FROM $said s LEFT JOIN truth t USING (resource, account, offering, period_start)
 	WHERE s.seconds > coalesce(t.seconds, 0) AND resource IN (SELECT resource FROM once);
 SELECT 'above, of those that ran again', count(*) || ' of ' || (SELECT count(DISTINCT resource) FROM run WHERE NOT EXISTS (SELECT FROM once o WHERE o.resource = run.resource))
@@ -125,7 +125,7 @@ SELECT 'error', coalesce(string_agg(last_error, '; '), '') FROM meter.status;
 SELECT 'again', sum(usage_rows + adjustments + late_rows) FROM meter.advance('trace');
 SQL
 my $answer = answers($node, $script);
-note("$_: " . ($answer->{$_} // '?')) foreach 'lost', 'statements', 'truth', 'shortfall', 'allowed', 'above, of those that ran again';
+note("$_: " . ($answer->{$_} // '?')) foreach 'lost', 'observations', 'truth', 'shortfall', 'allowed', 'above, of those that ran again';
 cmp_ok($answer->{lost} // 0, '>', 0, 'events are lost');
 is($answer->{"corrections at $_"}, 't', "the snapshot at $_:00 finds something") foreach 1 .. 11;
 is($answer->{verify}, '0', 'verify is empty');

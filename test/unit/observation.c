@@ -6,7 +6,7 @@
  *	  instant, what follows is as from the beginning.
  *
  * Random histories of one resource and of the snapshots of two sources.  Where
- * it goes from one to the other, what a statement says of snapshots before it
+ * it goes from one to the other, what an observation says of snapshots before it
  * may have been another source's business by what arrives later; that is let
  * be.  The seed is printed.  A first argument sets it, a second one says how
  * many histories.
@@ -32,7 +32,7 @@ typedef struct Said
 {
 	int			minute;
 	int			source;
-	bool		held;
+	bool		present;
 	int			since;			/* -1: not said */
 	int			label;
 	/* as it was logged */
@@ -92,45 +92,45 @@ timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
 		else
 		{
 			const Said *said = &saids[n - nevents];
-			MeterStatement statement;
+			MeterObservation observation;
 
 			if (said->minute < from || said->minute >= to ||
 				(part == ONLY_LOGGED && !said->logged))
 				continue;
-			memset(&statement, 0, sizeof(statement));
-			statement.time = said->minute * METER_MINUTE;
-			statement.held = said->held;
-			statement.source = meter_events_source(all, meter_attr(sources[said->source], 1));
-			statement.since = said->since < 0 ? METER_BEGIN :
+			memset(&observation, 0, sizeof(observation));
+			observation.time = said->minute * METER_MINUTE;
+			observation.present = said->present;
+			observation.source = meter_events_source(all, meter_attr(sources[said->source], 1));
+			observation.since = said->since < 0 ? METER_BEGIN :
 				said->since * METER_MINUTE;
-			statement.alive = said->logged ? said->alive : METER_BEGIN;
-			statement.absent = said->logged ? said->absent : METER_BEGIN;
-			statement.standing = part != LOGGED_AND_CANDIDATES || said->logged ?
+			observation.alive = said->logged ? said->alive : METER_BEGIN;
+			observation.absent = said->logged ? said->absent : METER_BEGIN;
+			observation.standing = part != LOGGED_AND_CANDIDATES || said->logged ?
 				METER_LOGGED : METER_CANDIDATE;
-			set_attrs(attrs, said->held ? said->label : -1);
-			check(meter_statements_add(all, &statement, attrs),
-				  "a statement fits");
+			set_attrs(attrs, said->present ? said->label : -1);
+			check(meter_observations_add(all, &observation, attrs),
+				  "an observation fits");
 		}
 	}
 	timeline = meter_pair(all, carried, METER_LOOK_BACK_NONE);
 
-	for (i = 0; found != NULL && i < all->nstatements; i++)
+	for (i = 0; found != NULL && i < all->nobservations; i++)
 	{
-		const MeterStatement *statement = &all->statements[i];
+		const MeterObservation *observation = &all->observations[i];
 		int			j;
 
-		if (statement->standing != METER_CANDIDATE || !statement->spoke ||
-			statement->effect == METER_AGREES)
+		if (observation->standing != METER_CANDIDATE || !observation->spoke ||
+			observation->effect == METER_AGREES)
 			continue;
 		for (j = 0; j < nsaids; j++)
 		{
-			if (saids[j].minute * METER_MINUTE == statement->time &&
-				meter_attr_equal(all->sources[statement->source - 1],
+			if (saids[j].minute * METER_MINUTE == observation->time &&
+				meter_attr_equal(all->sources[observation->source - 1],
 								 meter_attr(sources[saids[j].source], 1)))
 			{
 				saids[j].logged = true;
-				saids[j].alive = statement->alive;
-				saids[j].absent = statement->absent;
+				saids[j].alive = observation->alive;
+				saids[j].absent = observation->absent;
 				*found = true;
 			}
 		}
@@ -210,7 +210,7 @@ one_history(void)
 	{
 		saids[i].minute = below(MINUTES);
 		saids[i].source = two && below(2);
-		saids[i].held = below(2);
+		saids[i].present = below(2);
 		saids[i].since = below(2) ? below(saids[i].minute + 1) : -1;
 		saids[i].label = below(4) - 1;
 		saids[i].logged = false;

@@ -1,4 +1,4 @@
-# Promise: the same event goes in by each door and in each format, and comes out the same in each; a program that speaks the COPY protocol
+# Promise: the same event goes in by each ingestion path and in each format, and comes out the same in each; a program that speaks the COPY protocol
 # and protobuf, and knows nothing of PostgreSQL's types, can do it. Random events come through unchanged.
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use MeterTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = start_server('doors');
+my $node = start_server('ingestion');
 my $dir  = $node->basedir;
 
 # The event and the measure of the slide, letter by letter.
@@ -50,13 +50,12 @@ sub file
 	return literal("$dir/$name");
 }
 my $hex   = sub { return "'\\x" . unpack('H*', $_[0]) . "'" };
-my $as    = sub { my ($door) = @_; return "UPDATE seen SET door = " . literal($door) . " WHERE door IS NULL;\n" };
 my $lines = file('lines', "$json\n" . ($edn =~ s/\\/\\\\/gr) . "\n");
 my $bin   = file('binary', copy_binary($event, $event2));
 
-# Each door is noted with what came in by it.
+# Each path is noted with what came in by it.
 my $script = "SELECT FROM meter.create_stream('cloud');\n";
-my %doors  = (
+my %paths  = (
 	'insert into the inbox, JSON'   => 'INSERT INTO cloud.inbox VALUES (' . literal($json) . ');',
 	'insert into the inbox, EDN'    => 'INSERT INTO cloud.inbox VALUES (' . literal($edn) . ');',
 	'insert into the inbox, jsonb'  => 'INSERT INTO cloud.inbox VALUES (' . literal($json) . '::jsonb);',
@@ -68,20 +67,20 @@ my %doors  = (
 	'meter.ingest_protobuf'         => "SELECT FROM meter.ingest_protobuf('cloud', " . $hex->(field_text(1, $event) . field_text(1, $event2)) . ');',
 	'columns'                       => q{INSERT INTO cloud.event ("time", resource, action, account, entity, offering, source, attributes) VALUES
 		('2016-12-12T15:48:32.000-00:00', '7a070a3d-66ff-4658-ab08-fe3cecd7c70f', 'create', 'geneva-jug', 'vm', 'medium', 'cloudstack', '{"template": "ubuntu-16.04", "version": 1}');});
-foreach my $door (sort keys %doors)
+foreach my $path (sort keys %paths)
 {
-	$script .= "$doors{$door}\nSELECT " . literal($door) . ", count(*), string_agg(DISTINCT (to_jsonb(e) - 'arrival')::text, ' ') FROM cloud.event e;\n"
-	  . "SELECT " . literal("$door, out") . ", string_agg(DISTINCT (jsonb_strip_nulls(to_jsonb(e) - 'arrival' - 'attributes') || attributes)::meter.event::text, ' ') FROM cloud.event e;\n"
+	$script .= "$paths{$path}\nSELECT " . literal($path) . ", count(*), string_agg(DISTINCT (to_jsonb(e) - 'arrival')::text, ' ') FROM cloud.event e;\n"
+	  . "SELECT " . literal("$path, out") . ", string_agg(DISTINCT (jsonb_strip_nulls(to_jsonb(e) - 'arrival' - 'attributes') || attributes)::meter.event::text, ' ') FROM cloud.event e;\n"
 	  . "DELETE FROM cloud.event;\n";
 }
 my $in = answers($node, $script);
 my $row = '{"id": null, "time": "2016-12-12T15:48:32+00:00", "value": null, "action": "create", "entity": "vm", "source": "cloudstack", "account": "geneva-jug", '
   . '"offering": "medium", "resource": "7a070a3d-66ff-4658-ab08-fe3cecd7c70f", "attributes": {"version": 1, "template": "ubuntu-16.04"}}';
-foreach my $door (sort keys %doors)
+foreach my $path (sort keys %paths)
 {
-	my $n = $door =~ /copy|stream|JSON and|ingest_protobuf/ ? 2 : 1;
-	is($in->{$door}, "$n\t$row", "in by $door");
-	is($in->{"$door, out"}, $canonical, 'and out as JSON');
+	my $n = $path =~ /copy|stream|JSON and|ingest_protobuf/ ? 2 : 1;
+	is($in->{$path}, "$n\t$row", "in by $path");
+	is($in->{"$path, out"}, $canonical, 'and out as JSON');
 }
 
 # Out in each format, and in again.
@@ -107,7 +106,7 @@ is($out->{bytes}, unpack('H*', $sent), 'the message is what protobuf says it is'
 is(slurp_file("$dir/out.binary"), copy_binary($sent), 'and COPY sends it as it is');
 is(slurp_file("$dir/out.text"), "$canonical\n", 'COPY as text sends one line');
 
-# The measure, by its door.
+# The measure, by its path.
 my $protobuf = slurp_file("$FindBin::RealBin/../protobuf.sql");
 my $measured = answers($node, $protobuf . 'SELECT \'logged\', meter.ingest_measures(\'cloud\', \'router-1\', ' . $hex->(delimited($measure)) . ");\n" . <<'SQL');
 SELECT 'row', to_jsonb(m) - 'arrival' FROM cloud.measure m;

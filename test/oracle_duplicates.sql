@@ -1,10 +1,10 @@
--- Which rows of a log count, for the oracle (oracle.sql): identity, rows that were taken back, rows that are held. In plain
+-- Which rows of a log count, for the oracle (oracle.sql): duplicates, rows that were taken back, rows that are held. In plain
 -- SQL, by the rules, and slow.
 --
 --   CREATE TEMP TABLE counted AS SELECT * FROM oracle.counted('cloud.event', '1 day', '{}');
 --   SELECT * FROM oracle.usage('counted', oracle.define(…), '2024-03-05 13:00Z');
 
--- The columns that name a row, and those in whose order the least of several copies is found.
+-- The columns that name a row, and those in whose order the least of several duplicates is found.
 CREATE FUNCTION oracle.counted(log regclass, deduplication_window interval, held bigint[])
 RETURNS TABLE (arrival bigint, source text, id text, "time" timestamptz, resource text, account text, entity text, action text,
 	offering text, value numeric, attributes jsonb) LANGUAGE plpgsql AS $$
