@@ -457,6 +457,7 @@ ingest_message(Ingest *ingest, MeterProtobuf message,
 	CHECK_FOR_INTERRUPTS();
 }
 
+/* Begin to read a protobuf message into a stream. */
 static void
 begin_ingest(Ingest *ingest, const char *stream, const bytea *value)
 {

@@ -131,6 +131,7 @@ typedef struct Count
 	int64		rows;
 } Count;
 
+/* Run the count of count_for_owner(), as meter_try() calls it. */
 static void
 count_rows(void *arg)
 {

@@ -14,6 +14,7 @@
 
 static void put_value(MeterReader *reader, MeterWriter *writer);
 
+/* Tell whether a byte is white space, as a comma is. */
 static inline bool
 is_space(char byte)
 {

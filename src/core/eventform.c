@@ -39,6 +39,7 @@ meter_event_init(MeterUsageEvent *event)
 		event->fields[i] = METER_NULL_ATTR;
 }
 
+/* Make an attribute of a name in C. */
 static MeterAttr
 name_attr(const char *name)
 {
@@ -96,6 +97,7 @@ meter_event_check(const MeterUsageEvent *event, MeterProblem *problem)
 	return true;
 }
 
+/* Order two texts by their bytes. */
 static int
 compare_bytes(MeterAttr a, MeterAttr b)
 {
@@ -144,12 +146,14 @@ static const uint8 hex_digits[256] = {
 	['c'] = 13,['d'] = 14,['e'] = 15,['f'] = 16
 };
 
+/* Return the value of a hexadecimal digit. */
 static inline uint8
 hex_value(char digit)
 {
 	return (uint8) (hex_digits[(uint8) digit] - 1);
 }
 
+/* Tell whether a UUID has a dash at a position. */
 static inline bool
 is_dash(int i)
 {

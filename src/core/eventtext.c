@@ -32,6 +32,7 @@ typedef struct Mapping
 	MeterItems	parts;			/* the attributes */
 } Mapping;
 
+/* Make an attribute of a name in C. */
 static MeterAttr
 name_attr(const char *name)
 {
@@ -96,6 +97,7 @@ fail_member(Mapping *mapping, const MeterMember *member, const char *problem)
 	return false;
 }
 
+/* Set the time of the event from a member. */
 static bool
 set_time(Mapping *mapping, const MeterMember *member)
 {
@@ -107,6 +109,7 @@ set_time(Mapping *mapping, const MeterMember *member)
 	return problem == NULL || fail_member(mapping, member, problem);
 }
 
+/* Set the value of the event from a member. */
 static bool
 set_value(Mapping *mapping, const MeterMember *member)
 {
@@ -134,6 +137,7 @@ set_value(Mapping *mapping, const MeterMember *member)
 	return fail_member(mapping, member, problem);
 }
 
+/* Set a text field of the event from a member. */
 static bool
 set_text(Mapping *mapping, MeterField field, const MeterMember *member)
 {

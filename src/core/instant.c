@@ -91,6 +91,7 @@ get_digits(const char **at, const char *end, int least, int most,
 	return *at - from >= least;
 }
 
+/* Go past a byte if it is the next one; tells whether it was. */
 static bool
 take(const char **at, const char *end, char byte)
 {

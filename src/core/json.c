@@ -10,6 +10,7 @@
 
 static void put_value(MeterReader *reader, MeterWriter *writer);
 
+/* Go past white space. */
 void
 meter_json_skip_space(MeterReader *reader)
 {
@@ -95,6 +96,7 @@ get_key(MeterReader *reader, MeterAttr *key)
 	return meter_read_string(reader, key, false);
 }
 
+/* Go past a colon, which must be there. */
 static bool
 expect_colon(MeterReader *reader)
 {

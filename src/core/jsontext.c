@@ -46,6 +46,7 @@ reserve(MeterWriter *writer, size_t more)
 	return true;
 }
 
+/* Write bytes as they are. */
 void
 meter_put(MeterWriter *writer, const char *bytes, size_t length)
 {
@@ -56,6 +57,7 @@ meter_put(MeterWriter *writer, const char *bytes, size_t length)
 	writer->used += length;
 }
 
+/* Write a byte as it is. */
 void
 meter_put_char(MeterWriter *writer, char byte)
 {
@@ -732,6 +734,7 @@ meter_number_parse(const char *text, size_t length, MeterAttr *number,
 
 /* --- members and parts -------------------------------------------------- */
 
+/* Make an empty list of members. */
 void
 meter_members_init(MeterMembers *members)
 {
@@ -759,6 +762,7 @@ meter_members_add(MeterMembers *members)
 	return &members->members[members->n++];
 }
 
+/* Make an empty list of items. */
 void
 meter_items_init(MeterItems *parts)
 {

@@ -87,8 +87,8 @@ meter_sha256_blocks_portable(uint32 state[8], const uint8 *data,
 #ifdef HAVE_SHA_INSTRUCTIONS
 
 /*
- * The same by the processor's instructions, which hold the state as ABEF and
- * CDGH and do two rounds each.
+ * Work blocks of 64 bytes into a state by the processor's instructions, which
+ * hold the state as ABEF and CDGH and do two rounds each.
  */
 __attribute__((target("sha,sse4.1")))
 static void

@@ -49,6 +49,7 @@ reserve(Writer *writer, size_t more)
 	return true;
 }
 
+/* Write bytes as they are. */
 static void
 put_bytes(Writer *writer, const char *bytes, size_t length)
 {
@@ -58,6 +59,7 @@ put_bytes(Writer *writer, const char *bytes, size_t length)
 	writer->used += length;
 }
 
+/* Write a byte as it is. */
 static void
 put_char(Writer *writer, char byte)
 {
@@ -210,6 +212,7 @@ peek(const Reader *reader)
 	return reader->at < reader->end ? *reader->at : '\0';
 }
 
+/* Go past white space. */
 static void
 skip_space(Reader *reader)
 {

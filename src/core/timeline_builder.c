@@ -104,6 +104,7 @@ index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
 	return count;
 }
 
+/* Tell whether a key has these attributes. */
 static bool
 key_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 {
@@ -119,6 +120,7 @@ key_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 	return true;
 }
 
+/* Tell whether a value is this one. */
 static bool
 value_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 {
@@ -126,6 +128,7 @@ value_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 							*(const MeterAttr *) sought);
 }
 
+/* Tell whether a label is this one. */
 static bool
 label_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 {

@@ -292,6 +292,7 @@ chunk_keys(Datum chunk, const uint8 **bytes)
 	return VARSIZE_ANY_EXHDR(keys) / sizeof(uint64);
 }
 
+/* Return a hash of a chunk by its position. */
 static inline uint64
 chunk_key(const uint8 *bytes, int i)
 {

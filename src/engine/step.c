@@ -242,6 +242,7 @@ typedef struct StepCall
 	MemoryContext scratch;
 } StepCall;
 
+/* Make a step, as meter_try() calls it. */
 static void
 call_step(void *arg)
 {

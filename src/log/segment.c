@@ -249,11 +249,12 @@ note_writers(const char *stream, const Log *log, int64 segment,
 }
 
 /*
- * A statement finds place in the segments that were there for everybody when
- * it began, however many arrivals it draws.  So a log is not rolled into the
- * last segment of those, and not twice while one statement lasts: whoever
- * wrote before the last roll must have ended, and all segments ahead must have
- * been there by this one.
+ * Tell whether the segments ahead of the newest are there for every
+ * transaction.  A statement sees only the segments that were committed when it
+ * began, however many arrivals it draws.  So a log is not rolled into the last
+ * of those segments, and not twice while one statement lasts: all transactions
+ * that wrote before the last roll must have ended (previous_is_closed), and
+ * all segments ahead must have been committed before this roll.
  */
 static bool
 ahead_are_there(List *segments, int64 newest)
@@ -270,6 +271,7 @@ ahead_are_there(List *segments, int64 newest)
 	return true;
 }
 
+/* Tell whether no transaction can write to the segment before the newest. */
 static bool
 previous_is_closed(List *segments, int64 newest)
 {
@@ -554,6 +556,7 @@ typedef struct Maintenance
 	bool		done;
 } Maintenance;
 
+/* Make a step of maintenance, as meter_try() calls it. */
 static void
 maintain(void *arg)
 {

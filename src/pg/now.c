@@ -60,6 +60,7 @@ check_now(char **newval, void **extra,
 
 static TimestampTz *now_override = NULL;
 
+/* Take over a value of meter.now that check_now() accepted. */
 static void
 assign_now(const char *newval pg_attribute_unused(), void *extra)
 {

@@ -21,7 +21,7 @@
 
 #define ROUNDED_DIGITS	12
 
-/* Call a function of numerics. */
+/* Call a function of two numerics. */
 static Numeric
 numeric_call2(PGFunction function, Numeric a, Numeric b)
 {
@@ -30,6 +30,7 @@ numeric_call2(PGFunction function, Numeric a, Numeric b)
 											   NumericGetDatum(b)));
 }
 
+/* Call a function of one numeric. */
 static Numeric
 numeric_call1(PGFunction function, Numeric a)
 {

@@ -204,6 +204,7 @@ meter_event_to_protobuf(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pack(&message.base));
 }
 
+/* Return an event as a message UsageEvent, as COPY BINARY and clients get it. */
 Datum
 meter_event_send(PG_FUNCTION_ARGS)
 {
