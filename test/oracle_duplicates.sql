@@ -38,7 +38,8 @@ DECLARE
 	held bigint[];
 	differs text;
 BEGIN
-	SELECT s.deduplication_window, t.* INTO STRICT m FROM meter.meter t JOIN meter.stream s ON s.name = t.stream
+	SELECT s.deduplication_window, t.watermark, p."position" INTO STRICT m FROM meter.meter t JOIN meter.stream s ON s.name = t.stream
+	JOIN meter.log_progress p ON (p.stream, p.meter, p.log) = (t.stream, t.name, 'event')
 	WHERE t.stream = differences.stream AND t.name = differences.meter;
 	IF m.watermark IS NULL THEN
 		RETURN '';

@@ -38,19 +38,19 @@ foreach my $encoding ('UTF8', 'LATIN1')
 }
 
 foreach my $case (
-	[ 'nothing',           '',                              qr/It is too short, at byte 0/ ],
-	[ 'another version',   "\x02\x00\x01\x00",              qr/It has an unknown format version, at byte 1/ ],
-	[ 'unknown flags',     "\x01\x80\x01\x00",              qr/It has unknown flags, at byte 2/ ],
-	[ 'two labels a span', "\x01\x00\x02\x00",              qr/It has not one label a span, at byte 4/ ],
+	[ 'nothing',           '',                              qr/The value is too short, at byte 0/ ],
+	[ 'another version',   "\x02\x00\x01\x00",              qr/The value has an unknown format version, at byte 1/ ],
+	[ 'unknown flags',     "\x01\x80\x01\x00",              qr/The value has unknown flags, at byte 2/ ],
+	[ 'two labels a span', "\x01\x00\x02\x00",              qr/The value has not one label a span, at byte 4/ ],
 	[ 'cut short',         "\x01\x18\x01\x02\x02",          qr/at byte \d+/ ],
-	[ 'too many spans',    "\x01\x18\x01\xff\xff\x03\x02",  qr/It counts more than there is, at byte 6/ ],
-	[ 'an empty span',     "\x01\x18\x01\x01\x02\x00",      qr/It has a span that is empty, at byte 6/ ],
-	[ 'two that are one',  "\x01\x18\x01\x02\x02\x01\x00\x01", qr/It has two spans that should be one, at byte 8/ ],
-	[ 'a number too long', "\x01\x18\x01\x01\x02\x81\x00",  qr/It holds a malformed number, at byte 7/ ],
-	[ 'far away',          "\x01\x00\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01", qr/It has a span that is out of range, at byte 14/ ],
-	[ 'trailing bytes',    "\x01\x18\x01\x01\x02\x01\x00",  qr/It goes on after its end, at byte 6/ ],
-	[ 'open without last', "\x01\x19\x01\x01\x02",          qr/It is open without a last event, at byte 5/ ],
-	[ 'a zero byte',       "\x01\x1c\x01\x01\x02\x00\x00\x01\x00\x00\x01\x02\x01", qr/It has a label with a zero byte, at byte 13/ ],
+	[ 'too many spans',    "\x01\x18\x01\xff\xff\x03\x02",  qr/The value counts more than there is, at byte 6/ ],
+	[ 'an empty span',     "\x01\x18\x01\x01\x02\x00",      qr/The value has a span that is empty, at byte 6/ ],
+	[ 'two that are one',  "\x01\x18\x01\x02\x02\x01\x00\x01", qr/The value has two spans that should be one, at byte 8/ ],
+	[ 'a number too long', "\x01\x18\x01\x01\x02\x81\x00",  qr/The value holds a malformed number, at byte 7/ ],
+	[ 'far away',          "\x01\x00\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01", qr/The value has a span that is out of range, at byte 14/ ],
+	[ 'trailing bytes',    "\x01\x18\x01\x01\x02\x01\x00",  qr/The value goes on after its end, at byte 6/ ],
+	[ 'open without last', "\x01\x19\x01\x01\x02",          qr/The value is open without a last event, at byte 5/ ],
+	[ 'a zero byte',       "\x01\x1c\x01\x01\x02\x00\x00\x01\x00\x00\x01\x02\x01", qr/The value has a label with a zero byte, at byte 13/ ],
 	[ 'a value that is no number', "\x01\x1c\x01\x01\x02a\x01\x021\x00", qr/at byte \d+/ ])
 {
 	my ($name, $bytes, $reason) = @$case;
