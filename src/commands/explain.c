@@ -22,6 +22,7 @@
 #include "core/grid.h"
 #include "engine/events.h"
 #include "engine/measure_views.h"
+#include "engine/row_kind.h"
 #include "pg/spi.h"
 
 /* What the ledger says of the usage row in question. */

@@ -257,3 +257,15 @@ meter_grid_period_end(MeterGrid *grid, int64 instant)
 	} while (end <= instant);
 	return end;
 }
+
+/* Return about how many periods there are between two instants, at least 1. */
+double
+meter_grid_count_periods(const MeterGrid *grid, int64 from,
+						 int64 to)
+{
+	int64		length = grid->period_usec > 0 ? grid->period_usec :
+	grid->period_days > 0 ? grid->period_days * METER_DAY :
+	grid->period_months * 28 * METER_DAY;
+
+	return Max((double) (to - from) / length, 1);
+}

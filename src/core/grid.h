@@ -46,5 +46,7 @@ extern int64 meter_grid_period_end(MeterGrid *grid, int64 instant);
 extern int32 meter_day_from_date(int32 year, int32 month, int32 mday);
 extern void meter_day_to_date(int32 day, int32 *year, int32 *month,
 							  int32 *mday);
+extern double meter_grid_count_periods(const MeterGrid *grid, int64 from,
+									   int64 to);
 
 #endif							/* METER_GRID_H */

@@ -22,6 +22,8 @@
 #include "engine/events.h"
 #include "engine/late.h"
 #include "engine/ledger.h"
+#include "engine/payer.h"
+#include "engine/row_kind.h"
 #include "engine/step_state.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
@@ -61,9 +63,9 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	first = Max(first, begin);
 	few = first >= progress->watermark ||
 		(!TIMESTAMP_NOT_FINITE(first) &&
-		 meter_count_periods(definition,
-							 meter_grid_period_begin(definition->grid, first),
-							 progress->watermark) * naffected <= FEW_PROBES);
+		 meter_grid_count_periods(definition->grid,
+								  meter_grid_period_begin(definition->grid, first),
+								  progress->watermark) * naffected <= FEW_PROBES);
 
 	scope.to = meter_timestamp_literal(horizon);
 	scope.affected = "affected";
@@ -237,8 +239,8 @@ TimestampTz
 meter_bound_step(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz target)
 {
 	const char *schema = quote_identifier(definition->stream);
-	double		periods = meter_count_periods(definition, progress->watermark,
-											  target);
+	double		periods = meter_grid_count_periods(definition->grid, progress->watermark,
+												   target);
 	double		begin = (double) progress->watermark / USECS_PER_SEC;
 	double		length = (double) (target - progress->watermark) / PIECES;
 	double		events[PIECES] = {0};
@@ -374,13 +376,8 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 							  definition->spec));
 	if (progress->watermark > progress->ledger_until)
 		/* the ledger has nothing from here on: no difference to look for */
-		appendStringInfo(&sql,
-						 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
-						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
-						 "SELECT w.transaction_id, %s, w.account, w.resource, w.dimensions, "
-						 "w.period_start, w.quantity, 0, " INT64_FORMAT ", now() "
-						 "FROM expected w ORDER BY 1",
-						 schema, meter, progress->settlement + 1);
+		meter_append_insert_new(&sql, definition, progress->settlement + 1,
+								"w.transaction_id", "w.quantity");
 	else
 		meter_append_insert_difference(&sql, definition,
 									   progress->settlement + 1,

@@ -15,6 +15,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "engine/events.h"
+#include "engine/row_kind.h"
 #include "log/segment.h"
 #include "pg/spi.h"
 

@@ -11,45 +11,10 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "core/core.h"
-#include "core/grid.h"
 #include "engine/events.h"
 #include "engine/late.h"
-#include "engine/usage.h"
 #include "pg/now.h"
 #include "pg/spi.h"
-
-/*
- * Give a meter its first watermark: the period of its first event that is not
- * in the future.  Returns false if there is none.
- */
-bool
-meter_first_watermark(const MeterDefinition *definition, MeterProgress *progress)
-{
-	TimestampTz first;
-
-	meter_execute_row(meter_earliest_instant(definition));
-	if (!meter_result_instant(1, &first) || first > meter_now())
-		return false;
-	progress->has_watermark = true;
-	progress->watermark = meter_grid_period_begin(definition->grid, first);
-	/* nobody is about to commit rows: those to come arrive after this */
-	if (!progress->logs[METER_LOG_EVENT].has_note && !IsolationUsesXactSnapshot())
-		progress->logs[METER_LOG_EVENT].position_watermark = progress->watermark;
-	return true;
-}
-
-/* Return about how many periods there are between two instants. */
-double
-meter_count_periods(const MeterDefinition *definition, TimestampTz from,
-					TimestampTz to)
-{
-	const MeterGrid *grid = definition->grid;
-	int64		length = grid->period_usec > 0 ? grid->period_usec :
-	grid->period_days > 0 ? grid->period_days * METER_DAY :
-	grid->period_months * 28 * METER_DAY;
-
-	return Max((double) (to - from) / length, 1);
-}
 
 /*
  * Return the instant from which on rows count that arrived after the safe
@@ -147,35 +112,4 @@ meter_tell_held(const MeterDefinition *definition)
 							   SPI_processed),
 				 errhint("View %s.anomaly lists the rows that are held; meter.release() lets them count.",
 						 schema)));
-}
-
-/*
- * Return a query (resource, first) for the resources whose account was unknown
- * and is named before `end`; NULL if no account is unknown.  Usage that was
- * billed to nobody, from `first` on, belongs to the account that is named.
- */
-char *
-meter_newly_named(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz end)
-{
-	const char *watermark = meter_timestamp_literal(progress->watermark);
-	char	   *unnamed = psprintf("%s._resource_state r WHERE r.meter = %s "
-								   "AND r.account IS NULL AND r.unnamed_since < %s",
-								   quote_identifier(definition->stream),
-								   quote_literal_cstr(definition->name),
-								   watermark);
-	StringInfoData named;
-
-	meter_execute_row(psprintf("SELECT count(*) FROM %s", unnamed));
-	if (meter_result_count(1) == 0)
-		return NULL;
-
-	initStringInfo(&named);
-	appendStringInfo(&named,
-					 "SELECT r.resource, r.unnamed_since AS first FROM %s "
-					 "AND r.resource IN (SELECT e.resource FROM %s.event e WHERE ",
-					 unnamed, quote_identifier(definition->stream));
-	meter_append_action_filter(&named, definition);
-	appendStringInfo(&named, " AND e.account <> '' AND e.\"time\" >= %s AND e.\"time\" < %s)",
-					 watermark, meter_timestamp_literal(end));
-	return named.data;
 }

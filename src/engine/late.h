@@ -10,9 +10,6 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 
-extern bool meter_first_watermark(const MeterDefinition *definition, MeterProgress *progress);
-extern double meter_count_periods(const MeterDefinition *definition,
-								  TimestampTz from, TimestampTz to);
 extern const char *meter_late_from(const MeterDefinition *definition, const MeterProgress *progress);
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,
 							 int64 upto);
@@ -22,6 +19,5 @@ extern bool meter_hold_limit(const MeterDefinition *definition,
 extern void meter_hold_late_rows(const MeterDefinition *definition, const MeterProgress *progress,
 								 int64 safe);
 extern void meter_tell_held(const MeterDefinition *definition);
-extern char *meter_newly_named(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz end);
 
 #endif							/* METER_LATE_H */

@@ -10,6 +10,10 @@
 #include "catalog/definition.h"
 #include "engine/ledger.h"
 
+#define INSERT_INTO_LEDGER \
+	"INSERT INTO %s.usage (transaction_id, meter, account, resource, " \
+	"dimensions, period_start, quantity, revision, settlement, recorded_at) "
+
 /*
  * Append rows (resource, account, dimensions, period_start, quantity,
  * revisions) of expected usage and of the ledger: usage from `timelines`
@@ -86,8 +90,7 @@ meter_append_insert_difference(StringInfo sql,
 							   int64 settlement, const char *difference)
 {
 	appendStringInfo(sql,
-					 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
-					 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
+					 INSERT_INTO_LEDGER
 					 "SELECT meter.transaction_id(%s, %s, d.resource, d.account, d.dimensions, "
 					 "d.period_start, d.revision), %s, d.account, d.resource, d.dimensions, "
 					 "d.period_start, d.quantity, d.revision, " INT64_FORMAT ", now() "
@@ -103,4 +106,24 @@ meter_append_insert_difference(StringInfo sql,
 	/* a first row of 0 is written, too */
 					 METER_KEEPS_ZERO(definition->aggregate) ?
 					 " OR sum(x.revisions) = 0" : "");
+}
+
+/*
+ * Append the statement that inserts the rows of `expected` as usage rows of a
+ * settlement where the ledger has none; their transaction ID and quantity are
+ * expressions of a row w.
+ */
+void
+meter_append_insert_new(StringInfo sql, const MeterDefinition *definition,
+						int64 settlement, const char *transaction_id,
+						const char *quantity)
+{
+	appendStringInfo(sql,
+					 INSERT_INTO_LEDGER
+					 "SELECT %s, %s, w.account, w.resource, w.dimensions, "
+					 "w.period_start, %s, 0, " INT64_FORMAT ", now() "
+					 "FROM expected w ORDER BY 1",
+					 quote_identifier(definition->stream), transaction_id,
+					 quote_literal_cstr(definition->name), quantity,
+					 settlement);
 }

@@ -22,5 +22,10 @@ extern void meter_append_insert_difference(StringInfo sql,
 										   const MeterDefinition *definition,
 										   int64 settlement,
 										   const char *difference);
+extern void meter_append_insert_new(StringInfo sql,
+									const MeterDefinition *definition,
+									int64 settlement,
+									const char *transaction_id,
+									const char *quantity);
 
 #endif							/* METER_LEDGER_H */

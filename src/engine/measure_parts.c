@@ -9,11 +9,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -22,6 +20,7 @@
 
 #include "core/core.h"
 #include "core/grid.h"
+#include "engine/payer.h"
 #include "pg/arguments.h"
 #include "pg/timezone.h"
 
@@ -120,81 +119,6 @@ meter_measure_period_end(PG_FUNCTION_ARGS)
 	if (TIMESTAMP_NOT_FINITE(at))
 		PG_RETURN_TIMESTAMPTZ(at);
 	PG_RETURN_TIMESTAMPTZ(meter_grid_period_end(grid_from_args(fcinfo), at));
-}
-
-/* The owners of a resource, each with the instant from which on it is. */
-typedef struct Owners
-{
-	int			count;
-	Datum	   *since;			/* ascending */
-	Datum	   *names;			/* text */
-} Owners;
-
-/*
- * Read owners from two arrays of one length; NULLs mean that no owner is
- * known.
- */
-static void
-read_owners(FunctionCallInfo fcinfo, int since_arg, int names_arg,
-			Owners *owners)
-{
-	bool	   *nulls;
-	int			nnames;
-
-	owners->count = 0;
-	if (PG_ARGISNULL(since_arg) || PG_ARGISNULL(names_arg))
-		return;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(since_arg), TIMESTAMPTZOID, 8,
-					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-					  &owners->since, &nulls, &owners->count);
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(names_arg), TEXTOID, -1, false,
-					  TYPALIGN_INT, &owners->names, &nulls, &nnames);
-	if (nnames != owners->count ||
-		array_contains_nulls(PG_GETARG_ARRAYTYPE_P(since_arg)) ||
-		array_contains_nulls(PG_GETARG_ARRAYTYPE_P(names_arg)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"owned_since\" and \"owners\" must be arrays of one length, without nulls")));
-}
-
-/*
- * Return the position of the owner at an instant; -1 if no owner is known.
- * The time before the first owner belongs to that owner.
- */
-static int
-owner_at(const Owners *owners, TimestampTz at)
-{
-	int			low = 0;
-	int			high = owners->count;
-
-	if (owners->count == 0)
-		return -1;
-	while (low < high)
-	{
-		int			middle = (low + high) / 2;
-
-		if (DatumGetTimestampTz(owners->since[middle]) <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return Max(low - 1, 0);
-}
-
-PG_FUNCTION_INFO_V1(meter_measure_owner);
-
-/* measure_owner(owned_since, owners, at) */
-Datum
-meter_measure_owner(PG_FUNCTION_ARGS)
-{
-	Owners		owners;
-	int			owner;
-
-	read_owners(fcinfo, 0, 1, &owners);
-	if (PG_ARGISNULL(2))
-		PG_RETURN_NULL();
-	owner = owner_at(&owners, PG_GETARG_TIMESTAMPTZ(2));
-	PG_RETURN_DATUM(owner < 0 ? CStringGetTextDatum("") : owners.names[owner]);
 }
 
 /* A value that is spread evenly over a stretch of time. */
@@ -302,7 +226,7 @@ typedef struct Parts
 	TupleDesc	descriptor;
 	MeterGrid	grid;
 	Spread		spread;
-	Owners		owners;
+	MeterOwners owners;
 	TimestampTz at;
 	TimestampTz end;
 	bool		at_instant;		/* the measure has no length, and was not
@@ -370,7 +294,7 @@ meter_measure_parts(PG_FUNCTION_ARGS)
 		}
 		else
 		{
-			read_owners(fcinfo, 6, 7, &parts->owners);
+			meter_read_owners(fcinfo, 6, 7, &parts->owners);
 			/* the array may be freed before the next row */
 			for (i = 0; i < parts->owners.count; i++)
 				parts->owners.names[i] =
@@ -393,7 +317,7 @@ meter_measure_parts(PG_FUNCTION_ARGS)
 	CHECK_FOR_INTERRUPTS();
 	period_begin = meter_grid_period_begin(&parts->grid, parts->at);
 	to = Min(parts->end, meter_grid_period_end(&parts->grid, parts->at));
-	owner = owner_at(&parts->owners, parts->at);
+	owner = meter_owner_at(&parts->owners, parts->at);
 	if (owner >= 0 && owner + 1 < parts->owners.count)
 		to = Min(to, DatumGetTimestampTz(parts->owners.since[owner + 1]));
 	/* of no length, or in a period that ends after time itself */

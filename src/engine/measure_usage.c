@@ -17,12 +17,14 @@
 #include "catalog/progress.h"
 #include "core/core.h"
 #include "core/grid.h"
+#include "engine/beginning.h"
 #include "engine/duplicate_keys.h"
 #include "engine/events.h"
 #include "engine/late.h"
 #include "engine/ledger.h"
 #include "engine/measure_usage.h"
 #include "engine/measures.h"
+#include "engine/payer.h"
 #include "engine/step_state.h"
 #include "pg/now.h"
 #include "pg/settings.h"
@@ -200,7 +202,7 @@ meter_measure_recompute(const MeterDefinition *definition, const MeterProgress *
 	first = meter_grid_period_begin(definition->grid,
 									Max(first, begin));
 	few = first >= progress->watermark ||
-		meter_count_periods(definition, first, progress->watermark) *
+		meter_grid_count_periods(definition->grid, first, progress->watermark) *
 		naffected <= FEW_PROBES;
 
 	initStringInfo(&sql);
@@ -302,7 +304,7 @@ count_due(const MeterDefinition *definition, TimestampTz from, TimestampTz to,
 		double		seconds = DatumGetFloat8(meter_result(0, 4, &isnull));
 
 		parts += seconds * USECS_PER_SEC / (to - from) *
-			meter_count_periods(definition, from, to);
+			meter_grid_count_periods(definition->grid, from, to);
 	}
 	return parts;
 }
@@ -396,14 +398,10 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 	appendStringInfoChar(&sql, ' ');
 	if (progress->watermark > progress->ledger_until)
 		/* the ledger has nothing from here on: no difference to look for */
-		appendStringInfo(&sql,
-						 "INSERT INTO %s.usage (transaction_id, meter, account, resource, "
-						 "dimensions, period_start, quantity, revision, settlement, recorded_at) "
-						 "SELECT meter.transaction_id(%s, %s, w.resource, w.account, w.dimensions, w.period_start), "
-						 "%s, w.account, w.resource, w.dimensions, w.period_start, trim_scale(w.quantity), 0, "
-						 INT64_FORMAT ", now() FROM expected w ORDER BY 1",
-						 schema, stream, meter, meter,
-						 progress->settlement + 1);
+		meter_append_insert_new(&sql, definition, progress->settlement + 1,
+								psprintf("meter.transaction_id(%s, %s, w.resource, w.account, w.dimensions, w.period_start)",
+										 stream, meter),
+								"trim_scale(w.quantity)");
 	else
 		meter_append_insert_difference(&sql, definition,
 									   progress->settlement + 1,

@@ -28,6 +28,7 @@
 #include "core/core.h"
 #include "engine/events.h"
 #include "engine/reconcile.h"
+#include "engine/row_kind.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
 #include "pg/quantity.h"

@@ -17,6 +17,7 @@
 #include "engine/events.h"
 #include "engine/measure_views.h"
 #include "engine/measures.h"
+#include "engine/row_kind.h"
 #include "engine/views.h"
 #include "pg/spi.h"
 

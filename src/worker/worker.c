@@ -41,6 +41,7 @@ describe_process(BackgroundWorker *worker, const char *type,
 	memset(worker, 0, sizeof(BackgroundWorker));
 	worker->bgw_flags =
 		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	/* on a standby that is when it has been promoted */
 	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
 	strlcpy(worker->bgw_type, type, sizeof(worker->bgw_type));
 	strlcpy(worker->bgw_library_name, "meter",

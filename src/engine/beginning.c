@@ -1,6 +1,6 @@
 /*
- * usage.c
- *	  Where the usage of a meter begins.
+ * beginning.c
+ *	  The beginning of a meter: its earliest usage, and its first watermark.
  */
 #include "postgres.h"
 
@@ -8,9 +8,13 @@
 #include "utils/builtins.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "core/grid.h"
+#include "engine/beginning.h"
 #include "engine/events.h"
 #include "engine/measures.h"
-#include "engine/usage.h"
+#include "pg/now.h"
+#include "pg/spi.h"
 
 /*
  * Return a query for the instant where a meter begins: that of its earliest
@@ -38,4 +42,24 @@ meter_earliest_instant(const MeterDefinition *definition)
 					 quote_identifier(definition->stream),
 					 quote_literal_cstr(definition->name));
 	return sql.data;
+}
+
+/*
+ * Give a meter its first watermark: the period of its first event that is not
+ * in the future.  Returns false if there is none.
+ */
+bool
+meter_first_watermark(const MeterDefinition *definition, MeterProgress *progress)
+{
+	TimestampTz first;
+
+	meter_execute_row(meter_earliest_instant(definition));
+	if (!meter_result_instant(1, &first) || first > meter_now())
+		return false;
+	progress->has_watermark = true;
+	progress->watermark = meter_grid_period_begin(definition->grid, first);
+	/* nobody is about to commit rows: those to come arrive after this */
+	if (!progress->logs[METER_LOG_EVENT].has_note && !IsolationUsesXactSnapshot())
+		progress->logs[METER_LOG_EVENT].position_watermark = progress->watermark;
+	return true;
 }
