@@ -40,7 +40,7 @@ for ((round = 1; round <= RUNS; round++)); do
 	named+=("$(settle named "m$round" '2024-03-05 08:00Z')")
 	named_plains+=("$(plain named)")
 done
-bytes=$(psql -XqAt -c "SELECT pg_total_relation_size('named._measure_key') / $RUNS / (SELECT count(*) FROM named.measure)")
+bytes=$(psql -XqAt -c "SELECT pg_total_relation_size('named._duplicate_key') / $RUNS / (SELECT count(*) FROM named.measure)")
 [ -z "$(psql -XqAt -c "SELECT FROM meter.verify('named', 'm1') LIMIT 1")" ] || die "verify is not empty"
 
 say "quantities: one hour more, $((ROWS / 100 * 12)) measures"

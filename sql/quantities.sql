@@ -213,7 +213,7 @@ SELECT class, meter, resource, "time", detail FROM quantities_net.anomaly WHERE 
 
 -- ---------------------------------------------------------------- made again, a meter finds its usage and writes nothing
 SELECT meter.drop_meter('quantities_net', 'duplicates');
-SELECT count(*) FROM quantities_net._measure_key WHERE meter = 'duplicates';
+SELECT count(*) FROM quantities_net._duplicate_key WHERE meter = 'duplicates';
 SELECT meter.create_meter('quantities_net', 'duplicates', entity => 'duplicate', aggregate => 'sum', dimensions => '{}', lateness => '0', since => '2024-03-05 10:00Z');
 CALL meter.run('quantities_net');
 SELECT * FROM pg_temp.usage('duplicates') WHERE resource = 'r1';

@@ -11,6 +11,9 @@
 #include "core/grid.h"
 #include "core/rounding.h"
 
+/* A meter can have so many dimensions. */
+#define METER_MAX_DIMENSIONS	32
+
 typedef enum MeterAggregate
 {
 	METER_DURATION,

@@ -176,11 +176,11 @@ check_dimensions(Datum dimensions, MeterAggregate aggregate)
 	int			i;
 	int			j;
 
-	if (count > 32)
+	if (count > METER_MAX_DIMENSIONS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a meter can have 32 dimensions at most, not %d",
-						count)));
+				 errmsg("a meter can have %d dimensions at most, not %d",
+						METER_MAX_DIMENSIONS, count)));
 	for (i = 0; i < count; i++)
 	{
 		for (j = 0; j < nunusable; j++)
@@ -431,7 +431,7 @@ check_unit(const MeterDefinition *definition)
 static void
 forget_measures(const char *stream, const char *meter)
 {
-	static const char *const tables[] = {"_measure_key", "_counter_state"};
+	static const char *const tables[] = {"_duplicate_key", "_counter_state"};
 	int			i;
 
 	for (i = 0; i < (int) lengthof(tables); i++)

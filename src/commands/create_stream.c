@@ -108,8 +108,8 @@ static const char *const upon_tables[] = {
 	"CREATE INDEX _resource_state_active ON %1$s._resource_state (meter, resource) WHERE active",
 	"CREATE INDEX _resource_state_unnamed ON %1$s._resource_state (meter, resource) WHERE account IS NULL",
 	/* hashes cannot be compressed */
-	"ALTER TABLE %1$s._measure_key ALTER COLUMN keys SET STORAGE EXTERNAL",
-	"CREATE INDEX _measure_key_period ON %1$s._measure_key (meter, period_start)",
+	"ALTER TABLE %1$s._duplicate_key ALTER COLUMN keys SET STORAGE EXTERNAL",
+	"CREATE INDEX _duplicate_key_period ON %1$s._duplicate_key (meter, log, period_start)",
 	"CREATE INDEX inventory_snapshot ON %1$s.inventory (source, at, resource)",
 	"CREATE VIEW %1$s.source_quality AS "
 	"SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
@@ -201,7 +201,7 @@ comment_tables(const char *stream)
 		{"TABLE %s._voided", "rows that were taken back by action void, by meter, source and id; derived, kept by the engine"},
 		{"TABLE %s._future", "times of events that a meter of the clock event saw when they were in the future; derived, kept by the engine"},
 		{"TABLE %s.settlement", "settlements: what each step that wrote usage had read: arrivals after position_before up to position were read for late rows, periods from watermark_before up to watermark were settled"},
-		{"TABLE %s._measure_key", "hashes of resource, source and id of the measures that a meter has read, by period and block of arrivals: where duplicates may be; derived, kept by the engine"},
+		{"TABLE %s._duplicate_key", "hashes of resource, source and id of the rows of its log that a meter has looked at, by period and block of arrivals: where duplicates may be; derived, kept by the engine"},
 		{"TABLE %s._counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
 		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
 		{"COLUMN %s.rejected.sender", "the session user"},

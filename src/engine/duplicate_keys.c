@@ -1,12 +1,11 @@
 /*
  * duplicate_keys.c
- *	  Finding measures that may have duplicates, without reading the log
- *	  again.
+ *	  Finding rows that may have duplicates, without reading the log again.
  *
- * _measure_key keeps a hash of resource, source and id of each measure with an
- * id that a meter has looked at, up to its position: 8 bytes a row, by period
- * and by block of arrivals.  A step that settles compares the hashes of its
- * periods with each other and with those of the deduplication window before
+ * _duplicate_key keeps a hash of resource, source and id of each row with an
+ * id that a meter has looked at, up to its position in a log: 8 bytes a row, by
+ * period and by block of arrivals.  A step that settles compares the hashes of
+ * its periods with each other and with those of the deduplication window before
  * them, in memory.  Only rows whose hash is met twice are looked up in the log,
  * in the blocks where they are.  Rows that arrived after the position are read
  * from the log itself: their arrivals are the newest.
@@ -29,7 +28,7 @@
 #include "catalog/progress.h"
 #include "core/core.h"
 #include "engine/duplicate_keys.h"
-#include "engine/measures.h"
+#include "engine/period.h"
 #include "pg/spi.h"
 
 /* So many arrivals have their hashes gathered at a time: some 10 MB. */
@@ -54,11 +53,11 @@ hash_text(uint64 hash, text * value)
 	return (hash ^ 0xff) * UINT64CONST(0x100000001b3);
 }
 
-PG_FUNCTION_INFO_V1(meter_measure_key);
+PG_FUNCTION_INFO_V1(meter_duplicate_key);
 
-/* measure_key(resource, source, id) */
+/* duplicate_key(resource, source, id) */
 Datum
-meter_measure_key(PG_FUNCTION_ARGS)
+meter_duplicate_key(PG_FUNCTION_ARGS)
 {
 	uint64		hash = UINT64CONST(0xcbf29ce484222325);
 
@@ -73,11 +72,11 @@ meter_measure_key(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(hash == 0 ? 1 : (int64) hash);
 }
 
-PG_FUNCTION_INFO_V1(meter_measure_keys_add);
+PG_FUNCTION_INFO_V1(meter_duplicate_keys_add);
 
-/* measure_keys(hash): adds a hash */
+/* duplicate_keys(hash): adds a hash */
 Datum
-meter_measure_keys_add(PG_FUNCTION_ARGS)
+meter_duplicate_keys_add(PG_FUNCTION_ARGS)
 {
 	MemoryContext context;
 	MemoryContext before;
@@ -85,7 +84,7 @@ meter_measure_keys_add(PG_FUNCTION_ARGS)
 	uint64		key;
 
 	if (!AggCheckCallContext(fcinfo, &context))
-		elog(ERROR, "measure_keys called in non-aggregate context");
+		elog(ERROR, "duplicate_keys called in non-aggregate context");
 	before = MemoryContextSwitchTo(context);
 	keys = PG_ARGISNULL(0) ? makeStringInfo() :
 		(StringInfo) PG_GETARG_POINTER(0);
@@ -98,17 +97,17 @@ meter_measure_keys_add(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(keys);
 }
 
-PG_FUNCTION_INFO_V1(meter_measure_keys_final);
+PG_FUNCTION_INFO_V1(meter_duplicate_keys_final);
 
-/* measure_keys(): returns all hashes that were added */
+/* duplicate_keys(): returns all hashes that were added */
 Datum
-meter_measure_keys_final(PG_FUNCTION_ARGS)
+meter_duplicate_keys_final(PG_FUNCTION_ARGS)
 {
 	StringInfo	keys;
 	bytea	   *result;
 
 	if (!AggCheckCallContext(fcinfo, NULL))
-		elog(ERROR, "measure_keys called in non-aggregate context");
+		elog(ERROR, "duplicate_keys called in non-aggregate context");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	keys = (StringInfo) PG_GETARG_POINTER(0);
@@ -118,8 +117,21 @@ meter_measure_keys_final(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(result);
 }
 
-/* The hash of a row e of the measure log. */
-#define ROW_KEY	"meter_internal.measure_key(e.resource, coalesce(e.source, ''), e.id)"
+/* What a hash of a row is kept by: columns of each log. */
+static const char *const begin_columns[METER_NLOGS] = {
+	"e.\"time\"", "e.start_time"
+};
+static const char *const end_columns[METER_NLOGS] = {
+	"e.\"time\"", "e.end_time"
+};
+
+/* Rows that can be duplicates: a void only names one. */
+static const char *const row_filters[METER_NLOGS] = {
+	"e.id IS NOT NULL AND e.action <> 'void'", "e.id IS NOT NULL"
+};
+
+/* The hash of a row e of a log. */
+#define ROW_KEY	"meter_internal.duplicate_key(e.resource, coalesce(e.source, ''), e.id)"
 
 /*
  * Look over what arrived between two positions.  Returns the arrivals of rows
@@ -127,8 +139,8 @@ meter_measure_keys_final(PG_FUNCTION_ARGS)
  * not exist; and whether a condition holds for any row e.
  */
 MeterKeyRange *
-meter_new_measures(const MeterDefinition *definition, int64 after, int64 upto,
-				   const char *late, int *nranges, bool *any_late)
+meter_new_rows(const MeterDefinition *definition, MeterLog log, int64 after,
+			   int64 upto, const char *late, int *nranges, bool *any_late)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MeterKeyRange *ranges;
@@ -137,10 +149,10 @@ meter_new_measures(const MeterDefinition *definition, int64 after, int64 upto,
 
 	meter_execute(psprintf("SELECT min(e.arrival) FILTER (WHERE e.id IS NOT NULL), "
 						   "max(e.arrival) FILTER (WHERE e.id IS NOT NULL), bool_or(%s) "
-						   "FROM %s.measure e WHERE e.arrival > " INT64_FORMAT
+						   "FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
 						   " AND e.arrival <= " INT64_FORMAT " GROUP BY e.tableoid",
-						   late, quote_identifier(definition->stream), after,
-						   upto), SPI_OK_SELECT);
+						   late, quote_identifier(definition->stream),
+						   meter_log_names[log], after, upto), SPI_OK_SELECT);
 	ranges = MemoryContextAlloc(context,
 								Max(SPI_processed, 1) * sizeof(MeterKeyRange));
 	*nranges = 0;
@@ -163,8 +175,9 @@ meter_new_measures(const MeterDefinition *definition, int64 after, int64 upto,
 
 /* Store the hashes of the rows in these ranges, up to `upto`. */
 void
-meter_note_measure_keys(const MeterDefinition *definition,
-						const MeterKeyRange *ranges, int nranges, int64 upto)
+meter_note_duplicate_keys(const MeterDefinition *definition, MeterLog log,
+						  const MeterKeyRange *ranges, int nranges,
+						  int64 upto)
 {
 	const char *schema = quote_identifier(definition->stream);
 	int			i;
@@ -175,15 +188,18 @@ meter_note_measure_keys(const MeterDefinition *definition,
 		int64		from;
 
 		for (from = ranges[i].first; from <= last; from += ARRIVALS_AT_ONCE)
-			meter_execute(psprintf("INSERT INTO %s._measure_key (meter, period_start, block, keys) "
-								   "SELECT %s, %s, e.arrival >> %d, meter_internal.measure_keys(" ROW_KEY ") "
-								   "FROM %s.measure e WHERE e.arrival >= " INT64_FORMAT
-								   " AND e.arrival <= " INT64_FORMAT " AND e.id IS NOT NULL "
-								   "GROUP BY 2, 3", schema,
+			meter_execute(psprintf("INSERT INTO %s._duplicate_key (meter, log, period_start, block, keys) "
+								   "SELECT %s, '%s', %s, e.arrival >> %d, meter_internal.duplicate_keys(" ROW_KEY ") "
+								   "FROM %s.%s e WHERE e.arrival >= " INT64_FORMAT
+								   " AND e.arrival <= " INT64_FORMAT " AND %s "
+								   "GROUP BY 3, 4", schema,
 								   quote_literal_cstr(definition->name),
-								   meter_period_of(definition, "e.start_time"),
-								   METER_KEY_BLOCK_BITS, schema, from,
-								   Min(from + ARRIVALS_AT_ONCE - 1, last)),
+								   meter_log_names[log],
+								   meter_period_of(definition, begin_columns[log]),
+								   METER_KEY_BLOCK_BITS, schema,
+								   meter_log_names[log], from,
+								   Min(from + ARRIVALS_AT_ONCE - 1, last),
+								   row_filters[log]),
 						  SPI_OK_INSERT);
 	}
 }
@@ -206,9 +222,9 @@ first_period(const MeterDefinition *definition, TimestampTz from)
 
 /* Delete the hashes of periods that lie too far back to be needed. */
 void
-meter_prune_measure_keys(const MeterDefinition *definition, const MeterProgress *progress)
+meter_prune_duplicate_keys(const MeterDefinition *definition, const MeterProgress *progress)
 {
-	meter_execute(psprintf("DELETE FROM %s._measure_key WHERE meter = %s AND period_start < %s",
+	meter_execute(psprintf("DELETE FROM %s._duplicate_key WHERE meter = %s AND period_start < %s",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   first_period(definition, progress->watermark)),
@@ -312,7 +328,8 @@ typedef enum ChunkUse
 
 /* Do something with each chunk (keys, block) of a meter in [from, to). */
 static void
-walk_chunks(const MeterDefinition *definition, KeyTable *table, ChunkUse use,
+walk_chunks(const MeterDefinition *definition, MeterLog log, KeyTable *table,
+			ChunkUse use,
 			const char *from, const char *to, StringInfo blocks)
 {
 	MemoryContext context;
@@ -320,11 +337,11 @@ walk_chunks(const MeterDefinition *definition, KeyTable *table, ChunkUse use,
 	Portal		portal;
 	uint64		row;
 
-	portal = meter_cursor_open(psprintf("SELECT k.keys, k.block FROM %s._measure_key k "
-										"WHERE k.meter = %s AND k.period_start >= %s AND k.period_start < %s",
+	portal = meter_cursor_open(psprintf("SELECT k.keys, k.block FROM %s._duplicate_key k "
+										"WHERE k.meter = %s AND k.log = '%s' AND k.period_start >= %s AND k.period_start < %s",
 										quote_identifier(definition->stream),
 										quote_literal_cstr(definition->name),
-										from, to));
+										meter_log_names[log], from, to));
 	context = AllocSetContextCreate(CurrentMemoryContext, "measure keys",
 									ALLOCSET_DEFAULT_SIZES);
 	while (meter_cursor_fetch(portal, CHUNKS_AT_ONCE))
@@ -397,9 +414,10 @@ walk_rows(KeyTable *table, const char *sql)
  * none.
  */
 void
-meter_find_suspects(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz from,
-					TimestampTz to, TimestampTz first_straddler,
-					MeterSuspects *suspects)
+meter_find_suspects(const MeterDefinition *definition,
+					const MeterProgress *progress, MeterLog log,
+					TimestampTz from, TimestampTz to,
+					TimestampTz first_straddler, MeterSuspects *suspects)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
@@ -418,10 +436,11 @@ meter_find_suspects(const MeterDefinition *definition, const MeterProgress *prog
 	initStringInfo(&rows);
 	/* what arrived after the position has no chunk yet */
 	appendStringInfo(&rows,
-					 "SELECT " ROW_KEY ", 1 FROM %s.measure e WHERE e.arrival > " INT64_FORMAT
-					 " AND e.id IS NOT NULL AND e.start_time < %s AND e.end_time >= %s",
-					 schema, progress->logs[METER_LOG_MEASURE].position, to_literal,
-					 first);
+					 "SELECT " ROW_KEY ", 1 FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
+					 " AND %s AND %s < %s AND %s >= %s",
+					 schema, meter_log_names[log],
+					 progress->logs[log].position, row_filters[log],
+					 begin_columns[log], to_literal, end_columns[log], first);
 	if (straddlers)
 	{
 		/*
@@ -440,10 +459,11 @@ meter_find_suspects(const MeterDefinition *definition, const MeterProgress *prog
 						 progress->logs[METER_LOG_MEASURE].position,
 						 from_literal, from_literal);
 	}
-	meter_execute(psprintf("SELECT coalesce((SELECT sum(length(k.keys) / 8) FROM %s._measure_key k "
-						   "WHERE k.meter = %s AND k.period_start >= %s AND k.period_start < %s), 0)::bigint "
+	meter_execute(psprintf("SELECT coalesce((SELECT sum(length(k.keys) / 8) FROM %s._duplicate_key k "
+						   "WHERE k.meter = %s AND k.log = '%s' AND k.period_start >= %s AND k.period_start < %s), 0)::bigint "
 						   "+ (SELECT count(*) FROM (%s) r)",
-						   schema, meter, from_literal, to_literal, rows.data),
+						   schema, meter, meter_log_names[log], from_literal,
+						   to_literal, rows.data),
 				  SPI_OK_SELECT);
 	nkeys = DatumGetInt64(meter_result(0, 1, &isnull));
 	suspects->count = 0;
@@ -464,10 +484,10 @@ meter_find_suspects(const MeterDefinition *definition, const MeterProgress *prog
 		CHECK_FOR_INTERRUPTS();
 		/* all passes have about as many hashes */
 		table_begin(&table, nkeys / table.npasses * 5 / 4 + 1024);
-		walk_chunks(definition, &table, CHUNK_ADD, from_literal, to_literal,
+		walk_chunks(definition, log, &table, CHUNK_ADD, from_literal, to_literal,
 					NULL);
 		walk_rows(&table, rows.data);
-		walk_chunks(definition, &table, CHUNK_COUNT, first, from_literal,
+		walk_chunks(definition, log, &table, CHUNK_COUNT, first, from_literal,
 					NULL);
 		for (slot = 0; slot <= table.mask; slot++)
 		{
@@ -486,7 +506,7 @@ meter_find_suspects(const MeterDefinition *definition, const MeterProgress *prog
 				if (table.counts[slot] >= 2)
 					table_add(&met, table.keys[slot], 2);
 			}
-			walk_chunks(definition, &met, CHUNK_BLOCKS, first, to_literal,
+			walk_chunks(definition, log, &met, CHUNK_BLOCKS, first, to_literal,
 						&blocks);
 			pfree(met.keys);
 			pfree(met.counts);

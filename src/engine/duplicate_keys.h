@@ -1,6 +1,6 @@
 /*
  * duplicate_keys.h
- *	  Which measures may have duplicates.
+ *	  Finding rows that may have duplicates.
  */
 #ifndef METER_DUPLICATE_KEYS_H
 #define METER_DUPLICATE_KEYS_H
@@ -10,7 +10,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 
-/* The measures that may have duplicates, as conditions on the log. */
+/* The rows that may have duplicates, as conditions on the log. */
 typedef struct MeterSuspects
 {
 	int64		count;
@@ -22,24 +22,24 @@ typedef struct MeterSuspects
 /* A block has so many bits of arrivals. */
 #define METER_KEY_BLOCK_BITS	13
 
-/*
- * A range of arrivals of a segment, among which there are measures with an id.
- */
+/* A range of arrivals of a segment, among which there are rows with an id. */
 typedef struct MeterKeyRange
 {
 	int64		first;
 	int64		last;
 } MeterKeyRange;
 
-extern MeterKeyRange *meter_new_measures(const MeterDefinition *definition,
-										 int64 after, int64 upto,
-										 const char *late, int *nranges,
-										 bool *any_late);
-extern void meter_note_measure_keys(const MeterDefinition *definition,
-									const MeterKeyRange *ranges, int nranges,
-									int64 upto);
-extern void meter_prune_measure_keys(const MeterDefinition *definition, const MeterProgress *progress);
-extern void meter_find_suspects(const MeterDefinition *definition, const MeterProgress *progress,
+extern MeterKeyRange *meter_new_rows(const MeterDefinition *definition,
+									 MeterLog log, int64 after, int64 upto,
+									 const char *late, int *nranges,
+									 bool *any_late);
+extern void meter_note_duplicate_keys(const MeterDefinition *definition, MeterLog log,
+									  const MeterKeyRange *ranges, int nranges,
+									  int64 upto);
+extern void meter_prune_duplicate_keys(const MeterDefinition *definition,
+									   const MeterProgress *progress);
+extern void meter_find_suspects(const MeterDefinition *definition,
+								const MeterProgress *progress, MeterLog log,
 								TimestampTz from, TimestampTz to,
 								TimestampTz first_straddler,
 								MeterSuspects *suspects);

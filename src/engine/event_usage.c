@@ -18,8 +18,10 @@
 #include "catalog/progress.h"
 #include "core/core.h"
 #include "core/grid.h"
+#include "engine/duplicate_keys.h"
 #include "engine/event_usage.h"
 #include "engine/events.h"
+#include "engine/fold.h"
 #include "engine/late.h"
 #include "engine/ledger.h"
 #include "engine/payer.h"
@@ -141,6 +143,24 @@ meter_recompute(const MeterDefinition *definition, const MeterProgress *progress
 	return SPI_processed;
 }
 
+/* Note the hashes of rows that have an id, up to the new position. */
+static void
+note_keys(const MeterDefinition *definition, const MeterProgress *progress,
+		  int64 upto)
+{
+	int64		position = progress->logs[METER_LOG_EVENT].position;
+	MeterKeyRange *ranges;
+	int			nranges;
+	bool		any_late;
+
+	if (upto <= position)
+		return;
+	ranges = meter_new_rows(definition, METER_LOG_EVENT, position, upto,
+							"false", &nranges, &any_late);
+	meter_note_duplicate_keys(definition, METER_LOG_EVENT, ranges, nranges,
+							  upto);
+}
+
 /*
  * Process what arrived between the position and the safe position: rows of
  * settled periods make adjustments.  Returns false if one step does not
@@ -202,6 +222,7 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 	else if (safe > progress->logs[METER_LOG_EVENT].position)
 		meter_note_voids(definition, progress->logs[METER_LOG_EVENT].position, safe);
 
+	note_keys(definition, progress, upto);
 	progress->logs[METER_LOG_EVENT].position = upto;
 	/* rows after `upto` drew their arrivals after the note before this one */
 	if (upto == safe)
@@ -315,6 +336,9 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 	MeterScope	scope = {0};
 	StringInfoData sql;
 
+	if (!straddling && progress->watermark > progress->ledger_until &&
+		meter_fold_settle(definition, progress, end, step))
+		return;
 	scope.from = from;
 	scope.to = to;
 	scope.straddling = straddling ? "straddling" : NULL;
@@ -388,4 +412,5 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 	meter_execute(sql.data, SPI_OK_INSERT);
 	step->usage_rows += SPI_processed;
 	progress->watermark = end;
+	meter_prune_duplicate_keys(definition, progress);
 }

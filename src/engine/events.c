@@ -14,6 +14,7 @@
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "engine/duplicate_keys.h"
 #include "engine/events.h"
 #include "engine/row_kind.h"
 #include "log/segment.h"
@@ -498,4 +499,110 @@ meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
 					 unnamed_since ? unnamed_since :
 					 psprintf("meter_internal.settle_period_begin(%s, earliest)",
 							  definition->spec));
+}
+
+/* Are there rows of a meter in one of the tables kept for it? */
+static bool
+any_rows(const MeterDefinition *definition, const char *table)
+{
+	meter_execute(psprintf("SELECT FROM %s.%s WHERE meter = %s LIMIT 1",
+						   quote_identifier(definition->stream), table,
+						   quote_literal_cstr(definition->name)),
+				  SPI_OK_SELECT);
+	return SPI_processed > 0;
+}
+
+/*
+ * A query of the events of a meter in a scope, plainly: resource, time, kind
+ * (one of `kinds`), account, value, source, what an observation says, and a
+ * column for each dimension.  `duplicates` are arrivals that do not count, a
+ * bigint[] literal, or NULL.
+ */
+char *
+meter_plain_events(const MeterDefinition *definition, const MeterScope *scope,
+				   const MeterEventKinds *kinds, const char *duplicates)
+{
+	const char *schema = quote_identifier(definition->stream);
+	StringInfoData sql;
+	int			i;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "SELECT e.resource, e.\"time\", CASE WHEN e.action = ANY (%s) THEN %d "
+					 "WHEN e.action = ANY (%s) THEN %d WHEN e.action = ANY (%s) THEN %d "
+					 "WHEN e.action = 'reconciled:stop' THEN %d ELSE %d END, e.account, ",
+					 meter_text_array_literal(definition->starts), kinds->start,
+					 meter_text_array_literal(definition->stops), kinds->stop,
+					 meter_text_array_literal(definition->changes), kinds->change,
+					 kinds->gone, kinds->held);
+	meter_append_value(&sql, definition);
+	appendStringInfoString(&sql, ", e.source, CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END");
+	for (i = 0; i < definition->ndimensions; i++)
+	{
+		appendStringInfoString(&sql, ", ");
+		meter_append_dimension(&sql, definition->dimension_names[i]);
+	}
+	appendStringInfo(&sql, " FROM %s.event e WHERE ", schema);
+	meter_append_action_filter(&sql, definition);
+	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s",
+					 scope->from, scope->to);
+	if (scope->late_from != NULL)
+		appendStringInfo(&sql, " AND (e.arrival <= " INT64_FORMAT
+						 " OR e.\"time\" >= %s OR e.action LIKE 'reconciled:%%')",
+						 scope->safe, scope->late_from);
+	if (any_rows(definition, "held"))
+	{
+		appendStringInfoString(&sql, " AND ");
+		meter_append_not_held(&sql, definition, "event", "e");
+	}
+	if (any_rows(definition, "_voided"))
+		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = %s "
+						 "AND v.resource = e.resource AND v.source = coalesce(e.source, '') AND v.id = e.id)",
+						 schema, quote_literal_cstr(definition->name));
+	if (duplicates != NULL)
+		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM unnest(%s) d (arrival) WHERE d.arrival = e.arrival)",
+						 duplicates);
+	return sql.data;
+}
+
+/*
+ * Return the arrivals of rows in a scope that are duplicates, as a bigint[]
+ * literal; NULL if there are none.  Only rows whose hash is met twice are
+ * compared.
+ */
+char *
+meter_find_duplicates(const MeterDefinition *definition,
+					  const MeterProgress *progress, const MeterScope *scope,
+					  TimestampTz from, TimestampTz to)
+{
+	const char *schema = quote_identifier(definition->stream);
+	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
+								  definition->deduplication_window);
+	int64		position = progress->logs[METER_LOG_EVENT].position;
+	MeterSuspects suspects;
+	StringInfoData sql;
+	char	   *found;
+
+	meter_find_suspects(definition, progress, METER_LOG_EVENT, from, to,
+						DT_NOEND, &suspects);
+	if (suspects.count == 0)
+		return NULL;
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "SELECT array_agg(c.arrival) FROM (SELECT c.arrival, " SINCE_DUPLICATE("c")
+					 " FROM (SELECT m.* FROM unnest(%s) b CROSS JOIN LATERAL "
+					 "(SELECT * FROM %s.event l WHERE l.arrival >= b << %d AND l.arrival < (b + 1) << %d "
+					 "AND l.arrival <= " INT64_FORMAT " OFFSET 0) m "
+					 "UNION ALL SELECT m.* FROM %s.event m WHERE m.arrival > " INT64_FORMAT ") c "
+					 "JOIN unnest(%s) s (key) ON s.key = meter_internal.duplicate_key(c.resource, coalesce(c.source, ''), c.id) "
+					 "WHERE c.id IS NOT NULL AND c.action <> 'void' AND c.\"time\" >= %s - %s AND ",
+					 suspects.blocks, schema, METER_KEY_BLOCK_BITS,
+					 METER_KEY_BLOCK_BITS, position, schema, position,
+					 suspects.hashes, scope->from, window);
+	append_scope(&sql, definition, scope, "c");
+	appendStringInfo(&sql, ") c WHERE c.since_duplicate <= %s", window);
+	meter_execute(sql.data, SPI_OK_SELECT);
+	found = meter_result_text(0, 1);
+	return found == NULL ? NULL :
+		psprintf("%s::bigint[]", quote_literal_cstr(found));
 }

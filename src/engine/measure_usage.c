@@ -25,6 +25,7 @@
 #include "engine/measure_usage.h"
 #include "engine/measures.h"
 #include "engine/payer.h"
+#include "engine/period.h"
 #include "engine/step_state.h"
 #include "pg/now.h"
 #include "pg/settings.h"
@@ -110,10 +111,10 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 		bool		any_late;
 
 		/* mostly nothing is late, and one look over the rows tells that */
-		ranges = meter_new_measures(definition, measures->position,
-									measures_safe,
-									psprintf("e.start_time < %s", watermark),
-									&nranges, &any_late);
+		ranges = meter_new_rows(definition, METER_LOG_MEASURE, measures->position,
+								measures_safe,
+								psprintf("e.start_time < %s", watermark),
+								&nranges, &any_late);
 		if (any_late)
 		{
 			meter_execute(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
@@ -124,7 +125,7 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 			if (nmeasures >= meter_batch_rows)
 				measures_upto = meter_result_count(2);
 		}
-		meter_note_measure_keys(definition, ranges, nranges, measures_upto);
+		meter_note_duplicate_keys(definition, METER_LOG_MEASURE, ranges, nranges, measures_upto);
 	}
 
 	initStringInfo(&affected);
@@ -367,7 +368,7 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 	scope.late_from = meter_late_from(definition, progress);
 	/* a measure that comes meanwhile is late */
 	scope.all_simple = step->all_simple;
-	meter_find_suspects(definition, progress, progress->watermark, end,
+	meter_find_suspects(definition, progress, METER_LOG_MEASURE, progress->watermark, end,
 						step->first_straddler, &suspects);
 	if (suspects.count > 0)
 	{
@@ -410,7 +411,7 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 	meter_execute(sql.data, SPI_OK_INSERT);
 	step->usage_rows += SPI_processed;
 	progress->watermark = end;
-	meter_prune_measure_keys(definition, progress);
+	meter_prune_duplicate_keys(definition, progress);
 }
 
 /*

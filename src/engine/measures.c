@@ -23,6 +23,7 @@
 #include "core/grid.h"
 #include "engine/events.h"
 #include "engine/measures.h"
+#include "engine/period.h"
 #include "log/segment.h"
 #include "pg/spi.h"
 
@@ -45,7 +46,7 @@
 
 /* The hash of what duplicates have in common. */
 #define KEY_OF(alias) \
-	"meter_internal.measure_key(" alias ".resource, coalesce(" alias ".source, ''), " alias ".id)"
+	"meter_internal.duplicate_key(" alias ".resource, coalesce(" alias ".source, ''), " alias ".id)"
 
 /*
  * Tell whether value_from may name a column of the measure log for the
@@ -56,24 +57,6 @@ is_text_column(const char *name)
 {
 	return strcmp(name, "source") == 0 || strcmp(name, "id") == 0 ||
 		strcmp(name, "entity") == 0;
-}
-
-/*
- * Return an expression for the begin of the period that holds an instant, as
- * cheap as possible.
- */
-char *
-meter_period_of(const MeterDefinition *definition, const char *at)
-{
-	const MeterGrid *grid = definition->grid;
-
-	/* the first day is a Monday */
-	if (grid->zone == NULL && (grid->period_usec > 0 || grid->period_days > 0))
-		return psprintf("date_bin(%s::interval, %s, '0001-01-01 00:00:00+00'::timestamptz)",
-						quote_literal_cstr(definition->period), at);
-	return psprintf("meter_internal.measure_period_begin(%s, %s, %s)",
-					quote_literal_cstr(definition->period),
-					quote_literal_cstr(definition->timezone), at);
 }
 
 /* Return an expression for the end of the period that holds an instant. */

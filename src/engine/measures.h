@@ -42,8 +42,6 @@ extern char *meter_complex_condition(const MeterDefinition *definition,
 									 const char *from);
 extern char *meter_late_measures(const MeterDefinition *definition, const MeterProgress *progress,
 								 int64 safe);
-extern char *meter_period_of(const MeterDefinition *definition,
-							 const char *at);
 extern int64 meter_sealed_measures_for(const MeterDefinition *definition,
 									   double nresources);
 extern void meter_look_up_scope(const MeterDefinition *definition,

@@ -35,26 +35,15 @@
 #include "core/event_set.h"
 #include "core/grid.h"
 #include "core/observation.h"
-#include "core/pairing.h"
 #include "core/rounding.h"
 #include "core/timeline_builder.h"
+#include "engine/collect.h"
 #include "engine/row_kind.h"
+#include "engine/usage_rows.h"
 #include "pg/arguments.h"
-#include "pg/observation_json.h"
 #include "pg/quantity.h"
 #include "pg/timezone.h"
 #include "types/transaction_id.h"
-
-/*
- * The rows of one resource that are collected; they live in the aggregate's
- * context.
- */
-typedef struct Collected
-{
-	MeterEvents events;
-	bool		carried;
-	MeterState	state;
-} Collected;
 
 /*
  * Return the attributes of a row: account, dimensions and value, from their
@@ -102,38 +91,11 @@ row_attrs(FunctionCallInfo fcinfo, int account_arg, ArrayType *dimensions,
 	return attrs;
 }
 
-/* Copy the attributes of a carried state, in one piece. */
-static MeterAttr *
-copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
-{
-	Size		size = Max(count, 1) * sizeof(MeterAttr);
-	MeterAttr  *copy;
-	char	   *at;
-	int32		i;
-
-	for (i = 0; i < count; i++)
-		size += Max(attrs[i].len, 0);
-	copy = MemoryContextAlloc(context, size);
-	at = (char *) (copy + count);
-	for (i = 0; i < count; i++)
-	{
-		copy[i].len = attrs[i].len;
-		copy[i].data = at;
-		if (attrs[i].len > 0)
-		{
-			memcpy(at, attrs[i].data, attrs[i].len);
-			at += attrs[i].len;
-		}
-	}
-	return copy;
-}
-
-/* Return the number of a row's source, from 1. */
-static uint16
-row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
+/* Return the source of a row; '' where it names none. */
+static MeterAttr
+row_source(FunctionCallInfo fcinfo, int argument)
 {
 	MeterAttr	source = {"", 0};
-	uint16		number;
 
 	if (!PG_ARGISNULL(argument))
 	{
@@ -142,45 +104,7 @@ row_source(FunctionCallInfo fcinfo, int argument, MeterEvents *events)
 		source.data = VARDATA_ANY(value);
 		source.len = VARSIZE_ANY_EXHDR(value);
 	}
-	number = meter_events_source(events, source);
-	if (number == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a resource has events of more than %d sources",
-						METER_MAX_SOURCES)));
-	return number;
-}
-
-/* Add a row that is an observation.  Returns false if there are too many. */
-static bool
-add_observation(FunctionCallInfo fcinfo, Collected *collected, MeterRowKind kind,
-				const MeterAttr *attrs)
-{
-	MeterObservation observation;
-	Jsonb	   *said = PG_ARGISNULL(9) ? NULL : PG_GETARG_JSONB_P(9);
-
-	memset(&observation, 0, sizeof(observation));
-	observation.time = PG_GETARG_TIMESTAMPTZ(2);
-	observation.present = kind == METER_ROW_LOGGED_PRESENT || kind == METER_ROW_CANDIDATE_PRESENT ||
-		kind == METER_ROW_KNOWN_PRESENT;
-	observation.standing = kind == METER_ROW_LOGGED_PRESENT || kind == METER_ROW_LOGGED_ABSENT ? METER_LOGGED :
-		kind == METER_ROW_KNOWN_PRESENT || kind == METER_ROW_KNOWN_ABSENT ? METER_KNOWN :
-		METER_CANDIDATE;
-	observation.source = row_source(fcinfo, 8, &collected->events);
-	observation.alive = observation.absent = observation.since = METER_BEGIN;
-	observation.tolerance = METER_MINUTE;
-	if (said != NULL)
-	{
-		(void) meter_observation_instant_of(said, "alive", &observation.alive);
-		(void) meter_observation_instant_of(said, "absent", &observation.absent);
-		(void) meter_observation_instant_of(said, "since", &observation.since);
-		observation.tolerance = meter_observation_tolerance(said);
-	}
-	/* no observation knows of instants after it, whoever wrote it */
-	observation.since = Min(observation.since, observation.time);
-	observation.alive = Min(observation.alive, observation.time);
-	observation.absent = Min(observation.absent, observation.time);
-	return meter_observations_add(&collected->events, &observation, attrs);
+	return source;
 }
 
 PG_FUNCTION_INFO_V1(meter_settle_timeline_add);
@@ -194,11 +118,10 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 {
 	MemoryContext context;
 	MemoryContext before;
-	Collected  *collected;
+	MeterCollected *collected;
 	MeterAttr  *attrs;
 	int32		natts;
 	MeterRowKind kind;
-	bool		added = true;
 
 	if (!AggCheckCallContext(fcinfo, &context))
 		elog(ERROR, "settle_timeline called in non-aggregate context");
@@ -212,39 +135,33 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 	before = MemoryContextSwitchTo(context);
 	if (PG_ARGISNULL(0))
 	{
-		collected = palloc0(sizeof(Collected));
+		collected = palloc0(sizeof(MeterCollected));
 		meter_events_init(&collected->events, natts);
 	}
 	else
-		collected = (Collected *) PG_GETARG_POINTER(0);
+		collected = (MeterCollected *) PG_GETARG_POINTER(0);
 	if (collected->events.natts != natts)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("all rows must have the same number of dimensions")));
 
+	if (kind != METER_ROW_CARRIED_OPEN && kind != METER_ROW_CARRIED_CLOSED &&
+		(PG_ARGISNULL(2) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must have a finite time",
+						kind == METER_ROW_START || kind == METER_ROW_STOP ||
+						kind == METER_ROW_CHANGE ? "an event" : "an observation")));
 	switch (kind)
 	{
 		case METER_ROW_START:
 		case METER_ROW_STOP:
 		case METER_ROW_CHANGE:
-			if (PG_ARGISNULL(2) ||
-				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("an event must have a finite time")));
-			added = meter_events_add(&collected->events,
-									 kind == METER_ROW_START ? METER_START :
-									 kind == METER_ROW_STOP ? METER_STOP :
-									 METER_CHANGE,
-									 PG_GETARG_TIMESTAMPTZ(2), attrs);
-			if (added)
-			{
-				uint16		source = row_source(fcinfo, 8,
-												&collected->events);
-
-				collected->events.events[collected->events.nevents - 1].source =
-					source;
-			}
+			meter_collect_event(collected,
+								kind == METER_ROW_START ? METER_START :
+								kind == METER_ROW_STOP ? METER_STOP :
+								METER_CHANGE, PG_GETARG_TIMESTAMPTZ(2),
+								row_source(fcinfo, 8), attrs);
 			break;
 		case METER_ROW_LOGGED_PRESENT:
 		case METER_ROW_LOGGED_ABSENT:
@@ -252,12 +169,17 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 		case METER_ROW_CANDIDATE_ABSENT:
 		case METER_ROW_KNOWN_PRESENT:
 		case METER_ROW_KNOWN_ABSENT:
-			if (PG_ARGISNULL(2) ||
-				TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("an observation must have a finite time")));
-			added = add_observation(fcinfo, collected, kind, attrs);
+			meter_collect_observation(collected,
+									  kind == METER_ROW_LOGGED_PRESENT || kind == METER_ROW_LOGGED_ABSENT ? METER_LOGGED :
+									  kind == METER_ROW_KNOWN_PRESENT || kind == METER_ROW_KNOWN_ABSENT ? METER_KNOWN :
+									  METER_CANDIDATE,
+									  kind == METER_ROW_LOGGED_PRESENT ||
+									  kind == METER_ROW_CANDIDATE_PRESENT ||
+									  kind == METER_ROW_KNOWN_PRESENT,
+									  PG_GETARG_TIMESTAMPTZ(2),
+									  row_source(fcinfo, 8),
+									  PG_ARGISNULL(9) ? NULL : PG_GETARG_JSONB_P(9),
+									  attrs);
 			break;
 		case METER_ROW_CARRIED_OPEN:
 		case METER_ROW_CARRIED_CLOSED:
@@ -265,36 +187,20 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("a resource has two carried states")));
-			collected->carried = true;
-			collected->state.open = kind == METER_ROW_CARRIED_OPEN;
-			collected->state.since = PG_ARGISNULL(2) ? 0 :
-				PG_GETARG_TIMESTAMPTZ(2);
-			collected->state.alive = PG_ARGISNULL(6) ? collected->state.since :
-				PG_GETARG_TIMESTAMPTZ(6);
-			collected->state.absent = PG_ARGISNULL(7) ? METER_BEGIN :
-				PG_GETARG_TIMESTAMPTZ(7);
-			collected->state.source = METER_NULL_ATTR;
-			if (!PG_ARGISNULL(8))
-			{
-				/* row_source() may move the list of names */
-				uint16		source = row_source(fcinfo, 8,
-												&collected->events);
-
-				collected->state.source =
-					collected->events.sources[source - 1];
-			}
-			collected->state.attrs = copy_attrs(context, attrs, natts + 1);
+			meter_collect_carried(collected, kind == METER_ROW_CARRIED_OPEN,
+								  PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2),
+								  !PG_ARGISNULL(6) ? PG_GETARG_TIMESTAMPTZ(6) :
+								  PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2),
+								  PG_ARGISNULL(7) ? METER_BEGIN :
+								  PG_GETARG_TIMESTAMPTZ(7),
+								  PG_ARGISNULL(8) ? METER_NULL_ATTR :
+								  row_source(fcinfo, 8), attrs);
 			break;
 		default:
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("kind \"%c\" not recognized", kind)));
 	}
-	if (!added)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a resource has too many events"),
-				 errhint("Settle more often, so that fewer events are read at once.")));
 	MemoryContextSwitchTo(before);
 	PG_RETURN_POINTER(collected);
 }
@@ -314,7 +220,7 @@ PG_FUNCTION_INFO_V1(meter_settle_timeline_final);
 Datum
 meter_settle_timeline_final(PG_FUNCTION_ARGS)
 {
-	Collected  *collected;
+	MeterCollected *collected;
 	MeterTimeline *timeline;
 	StringInfoData buffer;
 	uint8		open;
@@ -325,10 +231,8 @@ meter_settle_timeline_final(PG_FUNCTION_ARGS)
 		elog(ERROR, "settle_timeline called in non-aggregate context");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	collected = (Collected *) PG_GETARG_POINTER(0);
-	timeline = meter_pair(&collected->events,
-						  collected->carried ? &collected->state : NULL,
-						  METER_LOOK_BACK_FIRST);
+	collected = (MeterCollected *) PG_GETARG_POINTER(0);
+	timeline = meter_collected_pair(collected);
 
 	initStringInfo(&buffer);
 	appendStringInfoSpaces(&buffer, VARHDRSZ + sizeof(int32));
@@ -509,7 +413,7 @@ meter_settle_findings_final(PG_FUNCTION_ARGS)
 		"agrees", "evidence", "changes", "ends", "opens", "cuts"
 	};
 	Oid			element = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
-	Collected  *collected;
+	MeterCollected *collected;
 	ArrayBuildState *array;
 	TupleDesc	descriptor;
 	int32		i;
@@ -518,10 +422,8 @@ meter_settle_findings_final(PG_FUNCTION_ARGS)
 		elog(ERROR, "settle_findings called in non-aggregate context");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	collected = (Collected *) PG_GETARG_POINTER(0);
-	(void) meter_pair(&collected->events,
-					  collected->carried ? &collected->state : NULL,
-					  METER_LOOK_BACK_FIRST);
+	collected = (MeterCollected *) PG_GETARG_POINTER(0);
+	(void) meter_collected_pair(collected);
 
 	descriptor = lookup_rowtype_tupdesc(element, -1);
 	array = initArrayResult(element, CurrentMemoryContext, false);
@@ -563,15 +465,6 @@ typedef struct Described
 	TupleDesc	row;
 } Described;
 
-/* Dimensions that were made into jsonb before: most resources share a few. */
-typedef struct KnownDimensions
-{
-	MeterAttr  *attrs;			/* NULL: free */
-	Datum		jsonb;
-} KnownDimensions;
-
-#define KNOWN_DIMENSIONS	64	/* a power of two */
-
 /*
  * A parsed spec.  Those used last are kept, since all resources of a step have
  * the same; one that a call still uses is never freed.
@@ -579,21 +472,11 @@ typedef struct KnownDimensions
 typedef struct Spec
 {
 	struct Spec *next;
-	MemoryContext context;
 	int			uses;
 	Size		size;			/* bytes of the array it was read from */
 	char	   *bytes;
-	MeterAttr	stream;
-	MeterAttr	meter;
-	MeterAggregate aggregate;
-	MeterGrid	grid;
-	MeterRounding rounding;
-	int64		unit;
-	int			ndimensions;
-	MeterAttr  *names;			/* in the meter's order */
-	int		   *order;			/* positions in byte order of the names */
+	MeterUsageSpec usage;
 	Described	rows;			/* settle_rows() */
-	KnownDimensions known[KNOWN_DIMENSIONS];
 } Spec;
 
 #define KEPT_SPECS 16
@@ -631,13 +514,12 @@ parse_spec(ArrayType *array)
 	char	  **fields;
 	int			count;
 	int			i;
-	int			j;
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "meter spec",
 									ALLOCSET_SMALL_SIZES);
 	before = MemoryContextSwitchTo(context);
 	spec = palloc0(sizeof(Spec));
-	spec->context = context;
+	spec->usage.context = context;
 	spec->size = VARSIZE_ANY(array);
 	spec->bytes = palloc(spec->size);
 	memcpy(spec->bytes, array, spec->size);
@@ -648,6 +530,11 @@ parse_spec(ArrayType *array)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a spec must have 8 fields or more")));
+	if (count - 8 > METER_MAX_DIMENSIONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a spec can have %d dimensions at most",
+						METER_MAX_DIMENSIONS)));
 	fields = palloc(count * sizeof(char *));
 	for (i = 0; i < count; i++)
 	{
@@ -657,31 +544,21 @@ parse_spec(ArrayType *array)
 					 errmsg("a spec must not contain nulls")));
 		fields[i] = TextDatumGetCString(datums[i]);
 	}
-	spec->stream = attr_from_cstring(fields[0]);
-	spec->meter = attr_from_cstring(fields[1]);
-	spec->aggregate = strcmp(fields[2], "weighted") == 0 ?
+	spec->usage.stream = attr_from_cstring(fields[0]);
+	spec->usage.meter = attr_from_cstring(fields[1]);
+	spec->usage.aggregate = strcmp(fields[2], "weighted") == 0 ?
 		METER_WEIGHTED : METER_DURATION;
-	meter_grid_init(&spec->grid, meter_zone_lookup(fields[7]));
-	meter_grid_set_increment(&spec->grid, interval_from_cstring(fields[4]));
-	meter_grid_set_period(&spec->grid, interval_from_cstring(fields[3]));
-	spec->rounding = meter_rounding_by_name(fields[5]);
-	spec->unit = DatumGetInt64(DirectFunctionCall1(int8in,
-												   CStringGetDatum(fields[6])));
-	if (spec->unit <= 0)
+	meter_grid_init(&spec->usage.grid, meter_zone_lookup(fields[7]));
+	meter_grid_set_increment(&spec->usage.grid, interval_from_cstring(fields[4]));
+	meter_grid_set_period(&spec->usage.grid, interval_from_cstring(fields[3]));
+	spec->usage.rounding = meter_rounding_by_name(fields[5]);
+	spec->usage.unit = DatumGetInt64(DirectFunctionCall1(int8in,
+														 CStringGetDatum(fields[6])));
+	if (spec->usage.unit <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"unit\" must be positive")));
-	spec->ndimensions = count - 8;
-	spec->names = palloc(Max(spec->ndimensions, 1) * sizeof(MeterAttr));
-	spec->order = palloc(Max(spec->ndimensions, 1) * sizeof(int));
-	for (i = 0; i < spec->ndimensions; i++)
-	{
-		spec->names[i] = attr_from_cstring(fields[8 + i]);
-		for (j = i; j > 0 && meter_attr_cmp(spec->names[spec->order[j - 1]],
-											spec->names[i]) > 0; j--)
-			spec->order[j] = spec->order[j - 1];
-		spec->order[j] = i;
-	}
+	meter_usage_spec_names(&spec->usage, count - 8, fields + 8);
 	MemoryContextSwitchTo(before);
 	/* only a spec that is complete outlives the query */
 	MemoryContextSetParent(context, TopMemoryContext);
@@ -716,7 +593,7 @@ spec_from_arg(ArrayType *array)
 			else
 			{
 				*link = old->next;
-				MemoryContextDelete(old->context);
+				MemoryContextDelete(old->usage.context);
 			}
 		}
 	}
@@ -747,215 +624,54 @@ hold_spec(Spec *spec)
 /* The state of settle_rows() between its rows. */
 typedef struct Rows
 {
-	Spec	   *spec;
 	TupleDesc	row;
-	MeterGrid	grid;
-	MeterTimeline *timeline;
-	MeterRounded rounded;
-	MeterCutter cutter;
 	MeterNaming naming;
-	Datum	   *dimensions;		/* by key, once made: jsonb */
-	MeterDimension *naming_dimensions;
-	Numeric    *sums;			/* weighted: by key, of this period */
-	int32	   *keys;			/* weighted: those in this period */
-	int32		nkeys;
-	int32		next;			/* part, or for weighted key, to give out */
-	bool		in_period;
+	MeterUsageRows usage;
 } Rows;
 
-/* Make a jsonb of dimensions: all names, null where unknown. */
-static Datum
-make_jsonb(const Spec *spec, const MeterAttr *attrs)
+/* Return the row type of settle_rows(), which is kept in the spec. */
+static TupleDesc
+describe_rows(FunctionCallInfo fcinfo, Spec *spec)
 {
-	JsonbParseState *state = NULL;
-	JsonbValue *result;
-	int			i;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (i = 0; i < spec->ndimensions; i++)
-	{
-		JsonbValue	value;
-
-		value.type = jbvString;
-		value.val.string.val = (char *) spec->names[i].data;
-		value.val.string.len = spec->names[i].len;
-		pushJsonbValue(&state, WJB_KEY, &value);
-		if (MeterAttrIsNull(attrs[i]))
-			value.type = jbvNull;
-		else
-		{
-			value.val.string.val = (char *) attrs[i].data;
-			value.val.string.len = attrs[i].len;
-		}
-		pushJsonbValue(&state, WJB_VALUE, &value);
-	}
-	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	return JsonbPGetDatum(JsonbValueToJsonb(result));
-}
-
-/*
- * Return a jsonb of dimensions, which may be shared and must not be changed.
- */
-static Datum
-dimensions_to_jsonb(Spec *spec, const MeterAttr *attrs)
-{
-	KnownDimensions *known;
-	MemoryContext before;
-	uint32		hash = 0;
-	bool		same = true;
-	int			i;
-
-	for (i = 0; i < spec->ndimensions; i++)
-		hash = hash * 31 + (MeterAttrIsNull(attrs[i]) ? 1 :
-							DatumGetUInt32(hash_any((const unsigned char *) attrs[i].data,
-													attrs[i].len)));
-	known = &spec->known[hash & (KNOWN_DIMENSIONS - 1)];
-	if (known->attrs == NULL)
-	{
-		before = MemoryContextSwitchTo(spec->context);
-		known->jsonb = make_jsonb(spec, attrs);
-		known->attrs = copy_attrs(spec->context, attrs, spec->ndimensions);
-		MemoryContextSwitchTo(before);
-	}
-	for (i = 0; i < spec->ndimensions && same; i++)
-		same = meter_attr_equal(known->attrs[i], attrs[i]);
-	return same ? known->jsonb : make_jsonb(spec, attrs);
-}
-
-/* Sum value times time by key for the current period. */
-static void
-sum_weighted(Rows *rows)
-{
-	const MeterTimeline *timeline = rows->timeline;
-	int32		i;
-
-	rows->nkeys = 0;
-	for (i = 0; i < timeline->nkeys; i++)
-		rows->sums[i] = NULL;
-	for (i = 0; i < rows->cutter.nparts; i++)
-	{
-		const MeterPart *part = &rows->cutter.parts[i];
-		int32		key = timeline->labels[part->label].key;
-		MeterAttr	value = meter_timeline_value(timeline, part->label);
-		Datum		product;
-
-		if (MeterAttrIsNull(value))
-			continue;
-		product = DirectFunctionCall2(numeric_mul,
-									  NumericGetDatum(meter_numeric_from_attr(value)),
-									  NumericGetDatum(int64_to_numeric(part->billed)));
-		if (rows->sums[key] == NULL)
-			rows->keys[rows->nkeys++] = key;
-		else
-			product = DirectFunctionCall2(numeric_add, product,
-										  NumericGetDatum(rows->sums[key]));
-		rows->sums[key] = DatumGetNumeric(product);
-	}
-}
-
-/* Find the next key with its quantity.  Returns false if there is none. */
-static bool
-next_quantity(Rows *rows, int32 *key, Numeric *quantity)
-{
-	for (;;)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!rows->in_period)
-		{
-			if (!meter_cut_next(&rows->cutter))
-				return false;
-			rows->in_period = true;
-			rows->next = 0;
-			if (rows->spec->aggregate == METER_WEIGHTED)
-				sum_weighted(rows);
-		}
-		if (rows->spec->aggregate == METER_DURATION)
-		{
-			if (rows->next < rows->cutter.nparts)
-			{
-				const MeterPart *part = &rows->cutter.parts[rows->next++];
-
-				*key = part->label;
-				*quantity = meter_quantity(part->billed, rows->spec->unit);
-				return true;
-			}
-		}
-		else
-		{
-			while (rows->next < rows->nkeys)
-			{
-				*key = rows->keys[rows->next++];
-				*quantity = meter_quantity_weighted(rows->sums[*key],
-													rows->spec->unit);
-				/* a quantity of 0 makes no row */
-				if (DatumGetBool(DirectFunctionCall2(numeric_ne,
-													 NumericGetDatum(*quantity),
-													 NumericGetDatum(int64_to_numeric(0)))))
-					return true;
-			}
-		}
-		rows->in_period = false;
-	}
-}
-
-/*
- * Prepare to return the usage rows of a resource in [begin, end) from its
- * timeline.
- */
-static Rows *
-begin_rows(FunctionCallInfo fcinfo, Spec *spec, Described *described,
-		   MeterTimeline *timeline, TimestampTz begin, TimestampTz end)
-{
-	Rows	   *rows = palloc0(sizeof(Rows));
-	text	   *resource = PG_GETARG_TEXT_P_COPY(1);
-	MeterAttr	resource_attr = {VARDATA_ANY(resource),
-	VARSIZE_ANY_EXHDR(resource)};
-	int32		nkeys;
-
-	hold_spec(spec);
-	/* the extension may have been dropped and created since the last call */
-	if (described->function != fcinfo->flinfo->fn_oid)
+	/* the extension may have been made again since */
+	if (spec->rows.function != fcinfo->flinfo->fn_oid)
 	{
 		TupleDesc	descriptor;
 		MemoryContext before;
 
 		if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 			elog(ERROR, "return type must be a row type");
-		before = MemoryContextSwitchTo(spec->context);
-		described->row = BlessTupleDesc(CreateTupleDescCopy(descriptor));
-		described->function = fcinfo->flinfo->fn_oid;
+		before = MemoryContextSwitchTo(spec->usage.context);
+		spec->rows.row = BlessTupleDesc(CreateTupleDescCopy(descriptor));
+		spec->rows.function = fcinfo->flinfo->fn_oid;
 		MemoryContextSwitchTo(before);
 	}
+	return spec->rows.row;
+}
 
-	rows->spec = spec;
-	rows->row = described->row;
-	rows->grid = spec->grid;
-	rows->timeline = timeline;
-	if (rows->timeline->natts != spec->ndimensions + 1)
+/* Prepare to give out the usage rows of a resource in [begin, end). */
+static Rows *
+begin_rows(FunctionCallInfo fcinfo, Spec *spec, MeterTimeline *timeline,
+		   TimestampTz begin, TimestampTz end)
+{
+	Rows	   *rows = palloc0(sizeof(Rows));
+	text	   *resource = PG_GETARG_TEXT_P_COPY(1);
+
+	hold_spec(spec);
+	rows->row = describe_rows(fcinfo, spec);
+	if (timeline->natts != spec->usage.ndimensions + 1)
 		malformed("does not have the spec's number of dimensions");
-	meter_round(&rows->rounded, rows->timeline,
-				spec->aggregate == METER_DURATION ?
-				METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
-				spec->rounding, &rows->grid, METER_END);
+	meter_naming_begin(&rows->naming, spec->usage.stream, spec->usage.meter,
+					   meter_attr(VARDATA_ANY(resource),
+								  VARSIZE_ANY_EXHDR(resource)));
+	meter_usage_begin(&rows->usage, &spec->usage, &rows->naming, timeline,
+					  begin, end);
 	if (TIMESTAMP_NOT_FINITE(end) || TIMESTAMP_IS_NOEND(begin) ||
-		(TIMESTAMP_IS_NOBEGIN(begin) && rows->rounded.nspans > 0 &&
-		 rows->rounded.spans[0].begin == METER_BEGIN))
+		(TIMESTAMP_IS_NOBEGIN(begin) && rows->usage.rounded.nspans > 0 &&
+		 rows->usage.rounded.spans[0].begin == METER_BEGIN))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("\"begin_at\" and \"end_at\" must be finite")));
-	meter_cut_begin(&rows->cutter, &rows->rounded, &rows->grid,
-					begin, end);
-	meter_naming_begin(&rows->naming, spec->stream, spec->meter,
-					   resource_attr);
-	nkeys = Max(rows->timeline->nkeys, 1);
-	rows->dimensions = palloc0(nkeys * sizeof(Datum));
-	rows->naming_dimensions = palloc(Max(spec->ndimensions, 1) *
-									 sizeof(MeterDimension));
-	if (spec->aggregate == METER_WEIGHTED)
-	{
-		rows->sums = palloc(nkeys * sizeof(Numeric));
-		rows->keys = palloc(nkeys * sizeof(int32));
-	}
 	return rows;
 }
 
@@ -966,48 +682,22 @@ next_row(FunctionCallInfo fcinfo)
 	FuncCallContext *call = SRF_PERCALL_SETUP();
 	MemoryContext before;
 	Rows	   *rows = call->user_fctx;
-	int32		key;
-	Numeric		quantity;
+	MeterUsageRow row;
 	Datum		values[5];
 	bool		nulls[5] = {false, false, false, false, false};
-	pg_uuid_t  *name;
-	MeterAttr	account;
 	bool		more;
-	int			i;
 
 	before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
-	more = next_quantity(rows, &key, &quantity);
-	if (more && rows->dimensions[key] == 0)
-		rows->dimensions[key] =
-			dimensions_to_jsonb(rows->spec, rows->timeline->keys +
-								(size_t) key * rows->timeline->natts + 1);
+	more = meter_usage_next(&rows->usage, &row);
 	MemoryContextSwitchTo(before);
 	if (!more)
 		SRF_RETURN_DONE(call);
-
-	account = rows->timeline->keys[(size_t) key * rows->timeline->natts];
-	if (MeterAttrIsNull(account))
-		account = meter_attr("", 0);
-	for (i = 0; i < rows->spec->ndimensions; i++)
-	{
-		int			dimension = rows->spec->order[i];
-
-		rows->naming_dimensions[i].name = rows->spec->names[dimension];
-		rows->naming_dimensions[i].value =
-			rows->timeline->keys[(size_t) key * rows->timeline->natts +
-								 dimension + 1];
-	}
-	name = palloc(sizeof(pg_uuid_t));
-	meter_name_usage(&rows->naming, account, rows->spec->ndimensions,
-					 rows->naming_dimensions, rows->cutter.period_begin, 0,
-					 name);
-
-	values[0] = UUIDPGetDatum(name);
-	values[1] = PointerGetDatum(cstring_to_text_with_len(account.data,
-														 account.len));
-	values[2] = rows->dimensions[key];
-	values[3] = TimestampTzGetDatum(rows->cutter.period_begin);
-	values[4] = NumericGetDatum(quantity);
+	values[0] = UUIDPGetDatum(&row.transaction_id);
+	values[1] = PointerGetDatum(cstring_to_text_with_len(row.account.data,
+														 row.account.len));
+	values[2] = row.dimensions;
+	values[3] = TimestampTzGetDatum(row.period_start);
+	values[4] = NumericGetDatum(row.quantity);
 	SRF_RETURN_NEXT(call,
 					HeapTupleGetDatum(heap_form_tuple(rows->row,
 													  values, nulls)));
@@ -1025,7 +715,7 @@ meter_settle_rows(PG_FUNCTION_ARGS)
 		FuncCallContext *call = SRF_FIRSTCALL_INIT();
 		MemoryContext before = MemoryContextSwitchTo(call->multi_call_memory_ctx);
 
-		call->user_fctx = begin_rows(fcinfo, spec, &spec->rows,
+		call->user_fctx = begin_rows(fcinfo, spec,
 									 read_result(PG_GETARG_BYTEA_P_COPY(2)),
 									 PG_GETARG_TIMESTAMPTZ(3),
 									 PG_GETARG_TIMESTAMPTZ(4));
@@ -1046,7 +736,7 @@ dimension_attrs(const Spec *spec, ArrayType *dimensions)
 
 	deconstruct_array(dimensions, TEXTOID, -1, false, TYPALIGN_INT,
 					  &datums, &nulls, &count);
-	if (count != spec->ndimensions)
+	if (count != spec->usage.ndimensions)
 		malformed("does not have the spec's number of dimensions");
 	attrs = palloc(Max(count, 1) * sizeof(MeterAttr));
 	for (i = 0; i < count; i++)
@@ -1071,7 +761,6 @@ meter_settle_transaction_id(PG_FUNCTION_ARGS)
 	MeterAttr	account = {"", 0};
 	MeterAttr	resource;
 	MeterAttr  *attrs;
-	MeterDimension *dimensions;
 	text	   *value;
 	int			i;
 
@@ -1093,15 +782,10 @@ meter_settle_transaction_id(PG_FUNCTION_ARGS)
 		account.len = VARSIZE_ANY_EXHDR(value);
 	}
 	attrs = dimension_attrs(spec, PG_GETARG_ARRAYTYPE_P(3));
-	dimensions = palloc(Max(spec->ndimensions, 1) * sizeof(MeterDimension));
-	for (i = 0; i < spec->ndimensions; i++)
-	{
-		dimensions[i].name = spec->names[spec->order[i]];
-		dimensions[i].value = attrs[spec->order[i]];
-	}
-	meter_naming_begin(&naming, spec->stream, spec->meter, resource);
-	meter_name_usage(&naming, account, spec->ndimensions, dimensions,
-					 PG_GETARG_TIMESTAMPTZ(4), 0, name);
+	meter_naming_begin(&naming, spec->usage.stream, spec->usage.meter,
+					   resource);
+	meter_usage_name(&spec->usage, &naming, account, attrs,
+					 PG_GETARG_TIMESTAMPTZ(4), name);
 	PG_RETURN_UUID_P(name);
 }
 
@@ -1113,9 +797,9 @@ meter_settle_dimensions(PG_FUNCTION_ARGS)
 {
 	Spec	   *spec = spec_from_arg(PG_GETARG_ARRAYTYPE_P(0));
 
-	Datum		shared = dimensions_to_jsonb(spec,
-											 dimension_attrs(spec,
-															 PG_GETARG_ARRAYTYPE_P(1)));
+	Datum		shared = meter_usage_dimensions(&spec->usage,
+												dimension_attrs(spec,
+																PG_GETARG_ARRAYTYPE_P(1)));
 
 	PG_RETURN_DATUM(datumCopy(shared, false, -1));
 }
@@ -1142,21 +826,18 @@ meter_settle_quantity(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("\"period_start\" must be finite")));
-	length = meter_grid_period_end(&spec->grid, begin) - begin;
-	if (spec->aggregate == METER_DURATION)
-		PG_RETURN_NUMERIC(meter_quantity(length, spec->unit));
-	if (PG_ARGISNULL(1))
+	length = meter_grid_period_end(&spec->usage.grid, begin) - begin;
+	if (spec->usage.aggregate == METER_WEIGHTED && PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	if (numeric_is_nan(PG_GETARG_NUMERIC(1)) ||
-		numeric_is_inf(PG_GETARG_NUMERIC(1)))
+	if (spec->usage.aggregate == METER_WEIGHTED &&
+		(numeric_is_nan(PG_GETARG_NUMERIC(1)) ||
+		 numeric_is_inf(PG_GETARG_NUMERIC(1))))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("\"value\" must be finite")));
-	PG_RETURN_NUMERIC(meter_quantity_weighted(
-											  DatumGetNumeric(DirectFunctionCall2(numeric_mul,
-																				  PG_GETARG_DATUM(1),
-																				  NumericGetDatum(int64_to_numeric(length)))),
-											  spec->unit));
+	PG_RETURN_NUMERIC(meter_usage_whole(&spec->usage, length,
+										PG_ARGISNULL(1) ? NULL :
+										PG_GETARG_NUMERIC(1)));
 }
 
 /* The state of settle_periods() between its rows. */
@@ -1184,7 +865,7 @@ meter_settle_periods(PG_FUNCTION_ARGS)
 		call = SRF_FIRSTCALL_INIT();
 		periods = MemoryContextAlloc(call->multi_call_memory_ctx,
 									 sizeof(Periods));
-		periods->grid = spec->grid;
+		periods->grid = spec->usage.grid;
 		periods->at = PG_GETARG_TIMESTAMPTZ(1);
 		periods->end = PG_GETARG_TIMESTAMPTZ(2);
 		if (TIMESTAMP_NOT_FINITE(periods->at) ||
@@ -1217,7 +898,7 @@ meter_settle_period_begin(PG_FUNCTION_ARGS)
 
 	if (TIMESTAMP_NOT_FINITE(at))
 		PG_RETURN_TIMESTAMPTZ(at);
-	PG_RETURN_TIMESTAMPTZ(meter_grid_period_begin(&spec->grid, at));
+	PG_RETURN_TIMESTAMPTZ(meter_grid_period_begin(&spec->usage.grid, at));
 }
 
 /* The state of settle_spans() between its rows. */
@@ -1257,17 +938,17 @@ meter_settle_spans(PG_FUNCTION_ARGS)
 		call->tuple_desc = BlessTupleDesc(descriptor);
 		spans = palloc0(sizeof(Spans));
 		spans->spec = spec;
-		spans->grid = spec->grid;
+		spans->grid = spec->usage.grid;
 		spans->timeline = read_result(PG_GETARG_BYTEA_P_COPY(1));
-		if (spans->timeline->natts != spec->ndimensions + 1)
+		if (spans->timeline->natts != spec->usage.ndimensions + 1)
 			malformed("does not have the spec's number of dimensions");
 		spans->begin = PG_GETARG_TIMESTAMPTZ(3);
 		spans->end = PG_GETARG_TIMESTAMPTZ(4);
 		/* round as settle_rows() does, or leave spans as the events made them */
-		spans->keyed_by_key = round && spec->aggregate == METER_DURATION;
+		spans->keyed_by_key = round && spec->usage.aggregate == METER_DURATION;
 		meter_round(&spans->rounded, spans->timeline,
 					spans->keyed_by_key ? METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
-					round ? spec->rounding : METER_ROUND_NONE,
+					round ? spec->usage.rounding : METER_ROUND_NONE,
 					&spans->grid, METER_END);
 		call->user_fctx = spans;
 		MemoryContextSwitchTo(before);
@@ -1298,8 +979,8 @@ meter_settle_spans(PG_FUNCTION_ARGS)
 			values[2] = CStringGetTextDatum("");
 			nulls[2] = false;
 		}
-		values[3] = dimensions_to_jsonb(spans->spec, spans->timeline->keys +
-										(size_t) key * spans->timeline->natts + 1);
+		values[3] = meter_usage_dimensions(&spans->spec->usage, spans->timeline->keys +
+										   (size_t) key * spans->timeline->natts + 1);
 		nulls[4] = MeterAttrIsNull(value);
 		if (!nulls[4])
 			values[4] = NumericGetDatum(meter_numeric_from_attr(value));

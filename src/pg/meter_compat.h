@@ -78,6 +78,47 @@ typedef void (*shmem_request_hook_type) (void);
 	object_aclcheck(NamespaceRelationId, oid, role, mode)
 #endif
 
+/* 15: a sort takes options, before that whether it is read at random */
+#if PG_VERSION_NUM >= 150000
+#define METER_BEGIN_SORT(descriptor, nkeys, keys, operators, collations, nulls_first, memory) \
+	tuplesort_begin_heap(descriptor, nkeys, keys, operators, collations, \
+						 nulls_first, memory, NULL, TUPLESORT_NONE)
+#else
+#define METER_BEGIN_SORT(descriptor, nkeys, keys, operators, collations, nulls_first, memory) \
+	tuplesort_begin_heap(descriptor, nkeys, keys, operators, collations, \
+						 nulls_first, memory, NULL, false)
+#endif
+
+/* 16: index entries and updates tell of indexes that only summarize */
+#if PG_VERSION_NUM >= 160000
+#define METER_INSERT_INDEX_TUPLES(result, slot, estate, update, summarizing) \
+	ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL, \
+						  summarizing)
+#define METER_TUPLE_UPDATE(relation, tid, slot, command, snapshot, failure, indexes, summarizing) \
+	({ \
+		LockTupleMode lock_; \
+		TU_UpdateIndexes which_; \
+		TM_Result	result_ = table_tuple_update(relation, tid, slot, command, \
+												 snapshot, InvalidSnapshot, \
+												 true, failure, &lock_, \
+												 &which_); \
+		*(indexes) = which_ != TU_None; \
+		*(summarizing) = which_ == TU_Summarizing; \
+		result_; \
+	})
+#else
+#define METER_INSERT_INDEX_TUPLES(result, slot, estate, update, summarizing) \
+	((void) (summarizing), \
+	 ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL))
+#define METER_TUPLE_UPDATE(relation, tid, slot, command, snapshot, failure, indexes, summarizing) \
+	({ \
+		LockTupleMode lock_; \
+		*(summarizing) = false; \
+		table_tuple_update(relation, tid, slot, command, snapshot, \
+						   InvalidSnapshot, true, failure, &lock_, indexes); \
+	})
+#endif
+
 /* 17: waits of extensions have names */
 #if PG_VERSION_NUM >= 170000
 #define METER_WAIT_EVENT(name) WaitEventExtensionNew(name)

@@ -244,3 +244,12 @@ meter_interval_usec(const Interval *interval, const char *what)
 				 errhint("Months have no fixed length.")));
 	return usec;
 }
+
+/* Is a number 0? */
+bool
+meter_numeric_is_zero(Numeric number)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_eq,
+											NumericGetDatum(number),
+											NumericGetDatum(int64_to_numeric(0))));
+}

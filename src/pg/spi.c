@@ -157,6 +157,22 @@ meter_execute(const char *sql, int expected)
 			 SPI_result_code_string(code), sql);
 }
 
+/* Run a query whose rows go to a receiver. */
+void
+meter_scan(const char *sql, DestReceiver *receiver)
+{
+	SPIExecuteOptions options;
+	int			code;
+
+	memset(&options, 0, sizeof(options));
+	options.read_only = one_snapshot;
+	options.dest = receiver;
+	code = SPI_execute_extended(sql, &options);
+	if (code != SPI_OK_SELECT)
+		elog(ERROR, "unexpected SPI result %s of: %s",
+			 SPI_result_code_string(code), sql);
+}
+
 /* Run a statement with parameters; it must end with the given SPI code. */
 void
 meter_execute_params(const char *sql, int expected, int nargs, Oid *types,

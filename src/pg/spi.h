@@ -25,6 +25,7 @@ extern void meter_session_end(MeterSession *session);
 extern ErrorData *meter_try(void (*body) (void *arg), void *arg);
 extern void meter_one_snapshot(bool on);
 extern void meter_execute(const char *sql, int expected);
+extern void meter_scan(const char *sql, DestReceiver *receiver);
 extern void meter_execute_params(const char *sql, int expected, int nargs,
 								 Oid *types, Datum *values,
 								 const char *nulls);

@@ -74,6 +74,8 @@ append_attr(StringInfo buffer, MeterAttr attr)
 		length = pg_hton32((uint32) strlen(utf8));
 		appendBinaryStringInfo(buffer, (char *) &length, sizeof(length));
 		appendStringInfoString(buffer, utf8);
+		if (utf8 != text)
+			pfree(utf8);
 		pfree(text);
 	}
 }
@@ -100,6 +102,18 @@ meter_naming_begin(MeterNaming *naming, MeterAttr stream, MeterAttr meter,
 	append_attr(&naming->prefix, meter);
 	append_attr(&naming->prefix, resource);
 	naming->resource_hash = hash_front(&naming->prefix, RESOURCE_HASH_BITS);
+}
+
+/* Begin to name usage of a resource whose hash is known. */
+void
+meter_naming_resume(MeterNaming *naming, MeterAttr stream, MeterAttr meter,
+					MeterAttr resource, uint64 resource_hash)
+{
+	initStringInfo(&naming->prefix);
+	append_attr(&naming->prefix, stream);
+	append_attr(&naming->prefix, meter);
+	append_attr(&naming->prefix, resource);
+	naming->resource_hash = resource_hash;
 }
 
 /*

@@ -27,6 +27,9 @@ typedef struct MeterDimension
 
 extern void meter_naming_begin(MeterNaming *naming, MeterAttr stream,
 							   MeterAttr meter, MeterAttr resource);
+extern void meter_naming_resume(MeterNaming *naming, MeterAttr stream,
+								MeterAttr meter, MeterAttr resource,
+								uint64 resource_hash);
 extern void meter_name_usage(const MeterNaming *naming, MeterAttr account,
 							 int ndimensions,
 							 const MeterDimension *dimensions,

@@ -1,0 +1,153 @@
+/*
+ * collect.c
+ *	  Collecting what is known of one resource: its carried state, its events,
+ *	  and what snapshots say of it.
+ *
+ * All of it is copied into the current memory context.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/observation.h"
+#include "core/pairing.h"
+#include "core/timeline_builder.h"
+#include "engine/collect.h"
+#include "pg/observation_json.h"
+
+/* Keep the attributes of a carried state, in one piece. */
+MeterAttr *
+meter_copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
+{
+	Size		size = Max(count, 1) * sizeof(MeterAttr);
+	MeterAttr  *copy;
+	char	   *at;
+	int32		i;
+
+	for (i = 0; i < count; i++)
+		size += Max(attrs[i].len, 0);
+	copy = MemoryContextAlloc(context, size);
+	at = (char *) (copy + count);
+	for (i = 0; i < count; i++)
+	{
+		copy[i].len = attrs[i].len;
+		copy[i].data = at;
+		if (attrs[i].len > 0)
+		{
+			memcpy(at, attrs[i].data, attrs[i].len);
+			at += attrs[i].len;
+		}
+	}
+	return copy;
+}
+
+/* Raise that a resource has more rows than can be walked at once. */
+static void
+too_many(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("a resource has too many events"),
+			 errhint("Settle more often, so that fewer events are read at once.")));
+}
+
+/* The number of a source, from 1. */
+static uint16
+source_number(MeterEvents *events, MeterAttr source)
+{
+	uint16		number = meter_events_source(events, source);
+
+	if (number == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a resource has events of more than %d sources",
+						METER_MAX_SOURCES)));
+	return number;
+}
+
+/* Add an event: account, dimensions and value are its attributes. */
+void
+meter_collect_event(MeterCollected *collected, MeterKind kind,
+					TimestampTz time, MeterAttr source,
+					const MeterAttr *attrs)
+{
+	MeterEvents *events = &collected->events;
+	uint16		number;
+
+	if (!meter_events_add(events, kind, time, attrs))
+		too_many();
+	number = source_number(events, source);
+	events->events[events->nevents - 1].source = number;
+}
+
+/* Add what a snapshot says; `said` is what its row in the log adds, or NULL. */
+void
+meter_collect_observation(MeterCollected *collected, MeterStanding standing,
+						  bool present, TimestampTz time, MeterAttr source,
+						  const Jsonb *said, const MeterAttr *attrs)
+{
+	MeterObservation observation;
+
+	memset(&observation, 0, sizeof(observation));
+	observation.time = time;
+	observation.present = present;
+	observation.standing = standing;
+	observation.source = source_number(&collected->events, source);
+	observation.alive = observation.absent = observation.since = METER_BEGIN;
+	observation.tolerance = METER_MINUTE;
+	if (said != NULL)
+	{
+		(void) meter_observation_instant_of((Jsonb *) said, "alive",
+											&observation.alive);
+		(void) meter_observation_instant_of((Jsonb *) said, "absent",
+											&observation.absent);
+		(void) meter_observation_instant_of((Jsonb *) said, "since",
+											&observation.since);
+		observation.tolerance = meter_observation_tolerance((Jsonb *) said);
+	}
+	/* whoever wrote it: it cannot know of what comes later */
+	observation.since = Min(observation.since, observation.time);
+	observation.alive = Min(observation.alive, observation.time);
+	observation.absent = Min(observation.absent, observation.time);
+	if (!meter_observations_add(&collected->events, &observation, attrs))
+		too_many();
+}
+
+/*
+ * The carried state; instants that nothing is known of are METER_BEGIN, and a
+ * source that is NULL is nobody's.
+ */
+void
+meter_collect_carried(MeterCollected *collected, bool open, TimestampTz since,
+					  TimestampTz alive, TimestampTz absent, MeterAttr source,
+					  const MeterAttr *attrs)
+{
+	MeterState *state = &collected->state;
+
+	collected->carried = true;
+	state->open = open;
+	state->since = since;
+	state->alive = alive;
+	state->absent = absent;
+	state->source = METER_NULL_ATTR;
+	if (!MeterAttrIsNull(source))
+	{
+		/* which may move the list of names */
+		uint16		number = source_number(&collected->events, source);
+
+		state->source = collected->events.sources[number - 1];
+	}
+	state->attrs = meter_copy_attrs(CurrentMemoryContext, attrs,
+									collected->events.natts + 1);
+}
+
+/* The timeline of what was collected. */
+MeterTimeline *
+meter_collected_pair(MeterCollected *collected)
+{
+	return meter_pair(&collected->events,
+					  collected->carried ? &collected->state : NULL,
+					  METER_LOOK_BACK_FIRST);
+}

@@ -1,0 +1,41 @@
+/*
+ * collect.h
+ *	  Collecting what is known of one resource: its carried state, its events,
+ *	  and what snapshots say of it.
+ */
+#ifndef METER_COLLECT_H
+#define METER_COLLECT_H
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/observation.h"
+#include "core/timeline_builder.h"
+
+/* What is known of one resource; lives in one memory context. */
+typedef struct MeterCollected
+{
+	MeterEvents events;
+	bool		carried;
+	MeterState	state;
+} MeterCollected;
+
+extern MeterAttr *meter_copy_attrs(MemoryContext context,
+								   const MeterAttr *attrs, int32 count);
+extern void meter_collect_event(MeterCollected *collected, MeterKind kind,
+								TimestampTz time, MeterAttr source,
+								const MeterAttr *attrs);
+extern void meter_collect_observation(MeterCollected *collected,
+									  MeterStanding standing, bool present,
+									  TimestampTz time, MeterAttr source,
+									  const Jsonb *said,
+									  const MeterAttr *attrs);
+extern void meter_collect_carried(MeterCollected *collected, bool open,
+								  TimestampTz since, TimestampTz alive,
+								  TimestampTz absent, MeterAttr source,
+								  const MeterAttr *attrs);
+extern MeterTimeline *meter_collected_pair(MeterCollected *collected);
+
+#endif							/* METER_COLLECT_H */

@@ -1,0 +1,87 @@
+/*
+ * usage_rows.h
+ *	  From the timeline of a resource to its usage rows.
+ */
+#ifndef METER_USAGE_ROWS_H
+#define METER_USAGE_ROWS_H
+
+#include "datatype/timestamp.h"
+#include "utils/numeric.h"
+#include "utils/uuid.h"
+
+#include "catalog/definition.h"
+#include "core/core.h"
+#include "core/grid.h"
+#include "core/rounding.h"
+#include "core/timeline_builder.h"
+#include "types/transaction_id.h"
+
+/* Dimensions that were made into jsonb before: most resources share a few. */
+typedef struct MeterKnownDimensions
+{
+	MeterAttr  *attrs;			/* NULL: free */
+	Datum		jsonb;
+} MeterKnownDimensions;
+
+#define METER_KNOWN_DIMENSIONS	64	/* a power of two */
+
+/* What of a definition usage rows depend on. */
+typedef struct MeterUsageSpec
+{
+	MemoryContext context;		/* of what is remembered */
+	MeterAttr	stream;
+	MeterAttr	meter;
+	MeterAggregate aggregate;
+	MeterGrid	grid;
+	MeterRounding rounding;
+	int64		unit;
+	int			ndimensions;
+	MeterAttr  *names;			/* in the meter's order */
+	int		   *order;			/* positions in byte order of the names */
+	MeterKnownDimensions known[METER_KNOWN_DIMENSIONS];
+} MeterUsageSpec;
+
+/* A usage row of a resource that is known. */
+typedef struct MeterUsageRow
+{
+	pg_uuid_t	transaction_id;
+	MeterAttr	account;		/* '' if nobody's */
+	Datum		dimensions;		/* jsonb, which may be shared */
+	TimestampTz period_start;
+	Numeric		quantity;
+} MeterUsageRow;
+
+/* Gives out the usage rows of one resource. */
+typedef struct MeterUsageRows
+{
+	MeterUsageSpec *spec;
+	const MeterNaming *naming;
+	const MeterTimeline *timeline;
+	MeterRounded rounded;
+	MeterCutter cutter;
+	Datum	   *dimensions;		/* by key, once made: jsonb */
+	Numeric    *sums;			/* weighted: by key, of this period */
+	int32	   *keys;			/* weighted: those in this period */
+	int32		nkeys;
+	int32		next;			/* part, or for weighted key, to give out */
+	bool		in_period;
+} MeterUsageRows;
+
+extern void meter_usage_spec_names(MeterUsageSpec *spec, int ndimensions,
+								   char **names);
+extern MeterUsageSpec *meter_usage_spec(const MeterDefinition *definition);
+extern Datum meter_usage_dimensions(MeterUsageSpec *spec,
+									const MeterAttr *attrs);
+extern void meter_usage_name(const MeterUsageSpec *spec,
+							 const MeterNaming *naming, MeterAttr account,
+							 const MeterAttr *attrs, TimestampTz period_start,
+							 pg_uuid_t *name);
+extern void meter_usage_begin(MeterUsageRows *rows, MeterUsageSpec *spec,
+							  const MeterNaming *naming,
+							  const MeterTimeline *timeline,
+							  TimestampTz begin, TimestampTz end);
+extern bool meter_usage_next(MeterUsageRows *rows, MeterUsageRow *row);
+extern Numeric meter_usage_whole(const MeterUsageSpec *spec, int64 length,
+								 Numeric value);
+
+#endif							/* METER_USAGE_ROWS_H */

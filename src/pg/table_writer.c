@@ -1,0 +1,300 @@
+/*
+ * table_writer.c
+ *	  Writing many rows into a table, in blocks.
+ *
+ * Rows go straight to the table's access method, as those of COPY do: many at
+ * a time, with the entries of its indexes, after its constraints were checked.
+ * Nothing else is done that an INSERT does.  So only a plain table is written
+ * this way: one without triggers on inserts, rules, generated columns, foreign
+ * partitions, forced row security or columns of somebody else's, and with
+ * indexes that decide at once.  For any other table there is no writer, and
+ * the caller inserts by SQL.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "core/core.h"
+#include "pg/meter_compat.h"
+#include "pg/table_writer.h"
+
+/* A block is so many rows, or the rows that fill so many bytes. */
+#define BLOCK_ROWS	1000
+#define BLOCK_BYTES	(1024 * 1024)
+
+struct MeterTableWriter
+{
+	Relation	relation;
+	EState	   *estate;
+	ResultRelInfo *result;
+	BulkInsertState bulk;
+	TupleTableSlot *slots[BLOCK_ROWS];
+	TupleTableSlot *update_slot;
+	int			nslots;			/* that are filled */
+	Size		nbytes;			/* of their rows */
+	MemoryContext context;		/* the writer's own */
+	MemoryContext block;		/* what a flush allocates */
+	int64		rows;
+};
+
+/*
+ * Tell whether a row of the table is nothing but what the caller puts into it.
+ * What was checked before the table was locked is checked again here.
+ */
+static bool
+is_plain(Relation relation, const MeterWriterColumn *columns, int ncolumns,
+		 bool updates)
+{
+	TupleDesc	descriptor = RelationGetDescr(relation);
+	TriggerDesc *triggers = relation->trigdesc;
+	int			i;
+
+	if (relation->rd_rel->relkind != RELKIND_RELATION ||
+		relation->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		relation->rd_rel->relispartition || relation->rd_rel->relhassubclass ||
+		relation->rd_rules != NULL || relation->rd_rel->relforcerowsecurity ||
+		relation->rd_rel->relowner != GetUserId())
+		return false;
+	if (triggers != NULL &&
+		(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+		 triggers->trig_insert_before_statement ||
+		 triggers->trig_insert_after_statement ||
+		 triggers->trig_insert_instead_row ||
+		 triggers->trig_insert_new_table ||
+		 triggers->trig_update_before_row || triggers->trig_update_after_row ||
+		 triggers->trig_update_new_table || triggers->trig_update_old_table))
+		return false;
+	if (updates && triggers != NULL &&
+		(triggers->trig_update_before_statement ||
+		 triggers->trig_update_after_statement))
+		return false;
+	if (descriptor->constr != NULL && descriptor->constr->has_generated_stored)
+		return false;
+	if (descriptor->natts != ncolumns)
+		return false;
+	for (i = 0; i < ncolumns; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+
+		if (attribute->attisdropped ||
+			attribute->atttypid != columns[i].type ||
+			attribute->atttypmod != -1 ||
+			strcmp(NameStr(attribute->attname), columns[i].name) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Tell whether the indexes decide at once whether an entry may be. */
+static bool
+indexes_are_plain(ResultRelInfo *result)
+{
+	int			i;
+
+	for (i = 0; i < result->ri_NumIndices; i++)
+	{
+		Form_pg_index index = result->ri_IndexRelationDescs[i]->rd_index;
+
+		if (!index->indimmediate || index->indisexclusion)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Begin to write into a table that has just these columns, in this order, new
+ * rows, and with `updates` others anew.  Returns NULL if it is not plain.
+ */
+MeterTableWriter *
+meter_writer_begin(const char *schema, const char *table,
+				   const MeterWriterColumn *columns, int ncolumns,
+				   bool updates)
+{
+	Oid			relid = get_relname_relid(table,
+										  get_namespace_oid(schema, false));
+	Relation	relation = table_open(relid, RowExclusiveLock);
+	MeterTableWriter *writer;
+
+	if (!is_plain(relation, columns, ncolumns, updates))
+	{
+		table_close(relation, NoLock);
+		return NULL;
+	}
+	writer = palloc0(sizeof(MeterTableWriter));
+	writer->relation = relation;
+	writer->estate = CreateExecutorState();
+	writer->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(writer->result, relation, 0, NULL, 0);
+	ExecOpenIndices(writer->result, false);
+	if (!indexes_are_plain(writer->result))
+	{
+		ExecCloseIndices(writer->result);
+		FreeExecutorState(writer->estate);
+		table_close(relation, NoLock);
+		return NULL;
+	}
+	writer->bulk = GetBulkInsertState();
+	writer->context = CurrentMemoryContext;
+	writer->block = AllocSetContextCreate(CurrentMemoryContext,
+										  "meter block of rows",
+										  ALLOCSET_DEFAULT_SIZES);
+	return writer;
+}
+
+/* Return what the rows of the table are made of. */
+TupleDesc
+meter_writer_descriptor(const MeterTableWriter *writer)
+{
+	return RelationGetDescr(writer->relation);
+}
+
+/* Put the entries of a row into the indexes. */
+static void
+insert_entries(MeterTableWriter *writer, TupleTableSlot *slot, bool update,
+			   bool summarizing)
+{
+	if (writer->result->ri_NumIndices > 0)
+		list_free(METER_INSERT_INDEX_TUPLES(writer->result, slot,
+											writer->estate, update,
+											summarizing));
+	ResetPerTupleExprContext(writer->estate);
+}
+
+/* Write the rows of the block. */
+static void
+flush(MeterTableWriter *writer)
+{
+	MemoryContext before = MemoryContextSwitchTo(writer->block);
+	int			i;
+
+	if (writer->nslots > 0)
+		table_multi_insert(writer->relation, writer->slots, writer->nslots,
+						   GetCurrentCommandId(true), 0, writer->bulk);
+	for (i = 0; i < writer->nslots; i++)
+	{
+		insert_entries(writer, writer->slots[i], false, false);
+		ExecClearTuple(writer->slots[i]);
+	}
+	writer->nslots = 0;
+	writer->nbytes = 0;
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(writer->block);
+}
+
+/* Fill a slot with a row that the table's constraints allow. */
+static void
+fill_slot(MeterTableWriter *writer, TupleTableSlot *slot, const Datum *values,
+		  const bool *nulls)
+{
+	int			natts = slot->tts_tupleDescriptor->natts;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(writer->relation);
+	if (RelationGetDescr(writer->relation)->constr != NULL)
+	{
+		ExecConstraints(writer->result, slot, writer->estate);
+		ResetPerTupleExprContext(writer->estate);
+	}
+	/* what it points to may go away before the block is written */
+	ExecMaterializeSlot(slot);
+}
+
+/* Make a slot that lives as long as the writer. */
+static TupleTableSlot *
+make_slot(MeterTableWriter *writer)
+{
+	MemoryContext before = MemoryContextSwitchTo(writer->context);
+	TupleTableSlot *slot = table_slot_create(writer->relation, NULL);
+
+	MemoryContextSwitchTo(before);
+	return slot;
+}
+
+/* Write a new row, with the others of its block. */
+void
+meter_writer_insert(MeterTableWriter *writer, const Datum *values,
+					const bool *nulls)
+{
+	if (writer->nslots == BLOCK_ROWS || writer->nbytes >= BLOCK_BYTES)
+		flush(writer);
+	if (writer->slots[writer->nslots] == NULL)
+		writer->slots[writer->nslots] = make_slot(writer);
+	fill_slot(writer, writer->slots[writer->nslots], values, nulls);
+	writer->nbytes += ExecFetchSlotHeapTuple(writer->slots[writer->nslots],
+											 false, NULL)->t_len;
+	writer->nslots++;
+	writer->rows++;
+}
+
+/*
+ * Write a row anew that the active snapshot saw at a place.  Nobody else may
+ * have changed it.
+ */
+void
+meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
+					const Datum *values, const bool *nulls)
+{
+	MemoryContext before = MemoryContextSwitchTo(writer->block);
+	TupleTableSlot *slot;
+	TM_FailureData failure;
+	TM_Result	outcome;
+	bool		update_indexes;
+	bool		summarizing;
+
+	if (writer->update_slot == NULL)
+		writer->update_slot = make_slot(writer);
+	slot = writer->update_slot;
+	fill_slot(writer, slot, values, nulls);
+	outcome = METER_TUPLE_UPDATE(writer->relation, tid, slot,
+								 GetCurrentCommandId(true),
+								 GetActiveSnapshot(), &failure,
+								 &update_indexes, &summarizing);
+	if (outcome != TM_Ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("a row of table \"%s\" was changed by somebody else",
+						RelationGetRelationName(writer->relation)),
+				 errhint("Only meter writes to this table.")));
+	if (update_indexes)
+		insert_entries(writer, slot, true, summarizing);
+	ExecClearTuple(slot);
+	writer->rows++;
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(writer->block);
+}
+
+/* Write what is left, and close the table.  Returns how many rows were written. */
+int64
+meter_writer_end(MeterTableWriter *writer)
+{
+	int64		rows = writer->rows;
+	int			i;
+
+	flush(writer);
+	for (i = 0; i < BLOCK_ROWS && writer->slots[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(writer->slots[i]);
+	if (writer->update_slot != NULL)
+		ExecDropSingleTupleTableSlot(writer->update_slot);
+	FreeBulkInsertState(writer->bulk);
+	ExecCloseIndices(writer->result);
+	FreeExecutorState(writer->estate);
+	table_close(writer->relation, NoLock);
+	MemoryContextDelete(writer->block);
+	pfree(writer);
+	return rows;
+}
