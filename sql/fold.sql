@@ -7,7 +7,7 @@ DECLARE
 	s text;
 BEGIN
 	FOREACH s IN ARRAY ARRAY['fold_blocks', 'fold_trigger', 'fold_statement', 'fold_column'] LOOP
-		PERFORM meter.create_stream(s);
+		PERFORM meter.create_stream(s, deduplication_window => '1 hour');
 		PERFORM meter.create_meter(s, 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{offering,zone}', lateness => '0', since => '2024-03-05 09:00Z');
 		PERFORM meter.create_meter(s, 'gb', aggregate => 'weighted', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{}', lateness => '0', since => '2024-03-05 09:00Z');
 	END LOOP;
@@ -82,6 +82,8 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 HAVING count(*) <> 4;
 SELECT * FROM fold_blocks._resource_state EXCEPT SELECT * FROM fold_trigger._resource_state;
 SELECT * FROM fold_trigger._resource_state EXCEPT SELECT * FROM fold_blocks._resource_state;
 SELECT * FROM fold_blocks._resource_state EXCEPT SELECT * FROM fold_statement._resource_state;
+-- hashes of ids are kept for two windows, whichever way was taken
+SELECT 'fold_blocks' AS stream, min(period_start) AS kept_from FROM fold_blocks._duplicate_key UNION ALL SELECT 'fold_trigger', min(period_start) FROM fold_trigger._duplicate_key;
 SELECT s AS stream, (SELECT count(*) FROM meter.verify(s)) FROM unnest(ARRAY['fold_blocks', 'fold_trigger', 'fold_statement']) s;
 SELECT count(*) FILTER (WHERE transaction_id <> meter.transaction_id(stream, meter, resource, account, dimensions, period_start, revision)) AS misnamed FROM public.fold_ledger;
 -- the indexes have all rows

@@ -247,10 +247,8 @@ check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
 				 errhint("%s", hint)));
 
 	/* any period is a multiple of an increment of a second */
-	values[METER_COLUMN_INCREMENT] = DirectFunctionCall3(interval_in,
-														 CStringGetDatum("1 second"),
-														 ObjectIdGetDatum(InvalidOid),
-														 Int32GetDatum(-1));
+	values[METER_COLUMN_INCREMENT] =
+		IntervalPGetDatum(meter_interval_from_cstring("1 second"));
 }
 
 /*

@@ -17,7 +17,7 @@
 #include "engine/collect.h"
 #include "pg/observation_json.h"
 
-/* Keep the attributes of a carried state, in one piece. */
+/* Copy attributes, in one piece. */
 MeterAttr *
 meter_copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
 {
@@ -53,7 +53,7 @@ too_many(void)
 			 errhint("Settle more often, so that fewer events are read at once.")));
 }
 
-/* The number of a source, from 1. */
+/* Return the number of a source, from 1. */
 static uint16
 source_number(MeterEvents *events, MeterAttr source)
 {
@@ -68,10 +68,10 @@ source_number(MeterEvents *events, MeterAttr source)
 }
 
 /* Add an event: account, dimensions and value are its attributes. */
-void
-meter_collect_event(MeterCollected *collected, MeterKind kind,
-					TimestampTz time, MeterAttr source,
-					const MeterAttr *attrs)
+static void
+collect_event(MeterCollected *collected, MeterKind kind,
+			  TimestampTz time, MeterAttr source,
+			  const MeterAttr *attrs)
 {
 	MeterEvents *events = &collected->events;
 	uint16		number;
@@ -83,10 +83,10 @@ meter_collect_event(MeterCollected *collected, MeterKind kind,
 }
 
 /* Add what a snapshot says; `said` is what its row in the log adds, or NULL. */
-void
-meter_collect_observation(MeterCollected *collected, MeterStanding standing,
-						  bool present, TimestampTz time, MeterAttr source,
-						  const Jsonb *said, const MeterAttr *attrs)
+static void
+collect_observation(MeterCollected *collected, MeterStanding standing,
+					bool present, TimestampTz time, MeterAttr source,
+					const Jsonb *said, const MeterAttr *attrs)
 {
 	MeterObservation observation;
 
@@ -116,7 +116,52 @@ meter_collect_observation(MeterCollected *collected, MeterStanding standing,
 }
 
 /*
- * The carried state; instants that nothing is known of are METER_BEGIN, and a
+ * Add a row of a kind other than a carried state.  Returns false if the kind is
+ * none of those.
+ */
+bool
+meter_collect_row(MeterCollected *collected, MeterRowKind kind,
+				  TimestampTz time, MeterAttr source, const Jsonb *said,
+				  const MeterAttr *attrs)
+{
+	switch (kind)
+	{
+		case METER_ROW_START:
+			collect_event(collected, METER_START, time, source, attrs);
+			return true;
+		case METER_ROW_STOP:
+			collect_event(collected, METER_STOP, time, source, attrs);
+			return true;
+		case METER_ROW_CHANGE:
+			collect_event(collected, METER_CHANGE, time, source, attrs);
+			return true;
+		case METER_ROW_LOGGED_PRESENT:
+		case METER_ROW_LOGGED_ABSENT:
+			collect_observation(collected, METER_LOGGED,
+								kind == METER_ROW_LOGGED_PRESENT, time, source,
+								said, attrs);
+			return true;
+		case METER_ROW_CANDIDATE_PRESENT:
+		case METER_ROW_CANDIDATE_ABSENT:
+			collect_observation(collected, METER_CANDIDATE,
+								kind == METER_ROW_CANDIDATE_PRESENT, time,
+								source, said, attrs);
+			return true;
+		case METER_ROW_KNOWN_PRESENT:
+		case METER_ROW_KNOWN_ABSENT:
+			collect_observation(collected, METER_KNOWN,
+								kind == METER_ROW_KNOWN_PRESENT, time, source,
+								said, attrs);
+			return true;
+		case METER_ROW_CARRIED_OPEN:
+		case METER_ROW_CARRIED_CLOSED:
+			break;
+	}
+	return false;
+}
+
+/*
+ * Add the carried state; instants that nothing is known of are METER_BEGIN, and a
  * source that is NULL is nobody's.
  */
 void
@@ -143,7 +188,7 @@ meter_collect_carried(MeterCollected *collected, bool open, TimestampTz since,
 									collected->events.natts + 1);
 }
 
-/* The timeline of what was collected. */
+/* Return the timeline of what was collected. */
 MeterTimeline *
 meter_collected_pair(MeterCollected *collected)
 {

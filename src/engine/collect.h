@@ -13,6 +13,7 @@
 #include "core/event_set.h"
 #include "core/observation.h"
 #include "core/timeline_builder.h"
+#include "engine/row_kind.h"
 
 /* What is known of one resource; lives in one memory context. */
 typedef struct MeterCollected
@@ -24,14 +25,9 @@ typedef struct MeterCollected
 
 extern MeterAttr *meter_copy_attrs(MemoryContext context,
 								   const MeterAttr *attrs, int32 count);
-extern void meter_collect_event(MeterCollected *collected, MeterKind kind,
-								TimestampTz time, MeterAttr source,
-								const MeterAttr *attrs);
-extern void meter_collect_observation(MeterCollected *collected,
-									  MeterStanding standing, bool present,
-									  TimestampTz time, MeterAttr source,
-									  const Jsonb *said,
-									  const MeterAttr *attrs);
+extern bool meter_collect_row(MeterCollected *collected, MeterRowKind kind,
+							  TimestampTz time, MeterAttr source,
+							  const Jsonb *said, const MeterAttr *attrs);
 extern void meter_collect_carried(MeterCollected *collected, bool open,
 								  TimestampTz since, TimestampTz alive,
 								  TimestampTz absent, MeterAttr source,

@@ -40,6 +40,12 @@
 /* So many chunks of hashes are read at a time. */
 #define CHUNKS_AT_ONCE	64
 
+/*
+ * Up to so many blocks of arrivals are read by themselves; for more the log is
+ * read.
+ */
+#define FEW_BLOCKS	500
+
 /* Mix the bytes of a text, and where it ends, into a hash: FNV-1a. */
 static uint64
 hash_text(uint64 hash, text * value)
@@ -529,4 +535,29 @@ meter_find_suspects(const MeterDefinition *definition,
 	suspects->blocks = psprintf("%s::bigint[]",
 								quote_literal_cstr(suspects->nblocks > 0 ?
 												   meter_result_text(0, 2) : "{}"));
+}
+
+/*
+ * Return where to find the suspects in a log, as a subquery: in their blocks
+ * and after the position.  Returns NULL if they are in so many blocks that the
+ * log is better read from end to end.
+ */
+char *
+meter_suspect_rows(const MeterDefinition *definition,
+				   const MeterProgress *progress, MeterLog log,
+				   const MeterSuspects *suspects)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *name = meter_log_names[log];
+	int64		position = progress->logs[log].position;
+
+	if (suspects->nblocks > FEW_BLOCKS)
+		return NULL;
+	/* the index on arrivals finds one block after the other */
+	return psprintf("(SELECT m.* FROM unnest(%s) b CROSS JOIN LATERAL "
+					"(SELECT * FROM %s.%s l WHERE l.arrival >= b << %d AND l.arrival < (b + 1) << %d "
+					"AND l.arrival <= " INT64_FORMAT " OFFSET 0) m "
+					"UNION ALL SELECT m.* FROM %s.%s m WHERE m.arrival > " INT64_FORMAT ")",
+					suspects->blocks, schema, name, METER_KEY_BLOCK_BITS,
+					METER_KEY_BLOCK_BITS, position, schema, name, position);
 }

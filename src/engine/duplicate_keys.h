@@ -43,5 +43,8 @@ extern void meter_find_suspects(const MeterDefinition *definition,
 								TimestampTz from, TimestampTz to,
 								TimestampTz first_straddler,
 								MeterSuspects *suspects);
+extern char *meter_suspect_rows(const MeterDefinition *definition,
+								const MeterProgress *progress, MeterLog log,
+								const MeterSuspects *suspects);
 
 #endif							/* METER_DUPLICATE_KEYS_H */

@@ -324,21 +324,21 @@ meter_bound_step(const MeterDefinition *definition, const MeterProgress *progres
 	return Min(target, end);
 }
 
-/* Settle the periods from the watermark to `end`, all resources at once. */
-void
-meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, TimestampTz end, MeterStep *step)
+/*
+ * Settle the periods from the watermark to `end` by one statement of SQL, all
+ * resources at once.
+ */
+static void
+settle_by_statement(const MeterDefinition *definition, MeterProgress *progress,
+					TimestampTz end, bool straddling, MeterStep *step)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	const char *from = meter_timestamp_literal(progress->watermark);
 	const char *to = meter_timestamp_literal(end);
-	bool		straddling = meter_may_straddle(definition, end);
 	MeterScope	scope = {0};
 	StringInfoData sql;
 
-	if (!straddling && progress->watermark > progress->ledger_until &&
-		meter_fold_settle(definition, progress, end, step))
-		return;
 	scope.from = from;
 	scope.to = to;
 	scope.straddling = straddling ? "straddling" : NULL;
@@ -412,5 +412,17 @@ meter_settle_events(const MeterDefinition *definition, MeterProgress *progress, 
 	meter_execute(sql.data, SPI_OK_INSERT);
 	step->usage_rows += SPI_processed;
 	progress->watermark = end;
+}
+
+/* Settle the periods from the watermark to `end`. */
+void
+meter_settle_events(const MeterDefinition *definition, MeterProgress *progress,
+					TimestampTz end, MeterStep *step)
+{
+	bool		straddling = meter_may_straddle(definition, end);
+
+	if (straddling || progress->watermark <= progress->ledger_until ||
+		!meter_fold_settle(definition, progress, end, step))
+		settle_by_statement(definition, progress, end, straddling, step);
 	meter_prune_duplicate_keys(definition, progress);
 }

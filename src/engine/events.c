@@ -119,6 +119,34 @@ meter_append_not_held(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
+ * Append the condition that a row of the log is not later than rows of a scope
+ * may be.
+ */
+static void
+append_not_late(StringInfo sql, const MeterScope *scope, const char *alias)
+{
+	if (scope->late_from != NULL)
+		appendStringInfo(sql, " AND (%s.arrival <= " INT64_FORMAT
+						 " OR %s.\"time\" >= %s OR %s.action LIKE 'reconciled:%%')",
+						 alias, scope->safe, alias, scope->late_from, alias);
+}
+
+/*
+ * Append the condition that a row of the log, of that source, was not taken
+ * back by a void that the meter has noted.
+ */
+static void
+append_not_voided(StringInfo sql, const MeterDefinition *definition,
+				  const char *alias, const char *source)
+{
+	appendStringInfo(sql,
+					 "NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = %s "
+					 "AND v.resource = %s.resource AND v.source = %s AND v.id = %s.id)",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name), alias, source, alias);
+}
+
+/*
  * Append the condition that a row of the log lies in a scope.  The scope's
  * `to` is left out where some resources have rows beyond it.
  */
@@ -129,10 +157,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 	meter_append_not_held(sql, definition, "event", alias);
 	if (scope->to != NULL && scope->straddling == NULL)
 		appendStringInfo(sql, " AND %s.\"time\" < %s", alias, scope->to);
-	if (scope->late_from != NULL)
-		appendStringInfo(sql, " AND (%s.arrival <= " INT64_FORMAT
-						 " OR %s.\"time\" >= %s OR %s.action LIKE 'reconciled:%%')",
-						 alias, scope->safe, alias, scope->late_from, alias);
+	append_not_late(sql, scope, alias);
 }
 
 /* Append the dimensions of a row e, as the state has them. */
@@ -163,6 +188,24 @@ meter_append_value(StringInfo sql, const MeterDefinition *definition)
 		meter_append_number_attribute(sql, definition->value_from);
 }
 
+/* What the row of an event e adds as an observation; NULL if it is none. */
+#define OBSERVATION "CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END"
+
+/* Append the kind of an event e. */
+static void
+append_kind(StringInfo sql, const MeterDefinition *definition)
+{
+	appendStringInfo(sql,
+					 "CASE WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(START)
+					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(STOP)
+					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(CHANGE)
+					 " WHEN e.action = 'reconciled:stop' THEN " METER_SQL_KIND(LOGGED_ABSENT)
+					 " ELSE " METER_SQL_KIND(LOGGED_PRESENT) " END::\"char\"",
+					 meter_text_array_literal(definition->starts),
+					 meter_text_array_literal(definition->stops),
+					 meter_text_array_literal(definition->changes));
+}
+
 /*
  * Append the columns of an event e that meter_internal.settle_timeline()
  * takes, and its arrival.
@@ -170,22 +213,15 @@ meter_append_value(StringInfo sql, const MeterDefinition *definition)
 static void
 append_columns(StringInfo sql, const MeterDefinition *definition)
 {
-	appendStringInfo(sql,
-					 "e.resource, CASE WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(START)
-					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(STOP)
-					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(CHANGE)
-					 " WHEN e.action = 'reconciled:stop' THEN " METER_SQL_KIND(LOGGED_ABSENT)
-					 " ELSE " METER_SQL_KIND(LOGGED_PRESENT) " END::\"char\" AS kind, "
-					 "e.\"time\" AS at, e.account, ",
-					 meter_text_array_literal(definition->starts),
-					 meter_text_array_literal(definition->stops),
-					 meter_text_array_literal(definition->changes));
+	appendStringInfoString(sql, "e.resource, ");
+	append_kind(sql, definition);
+	appendStringInfoString(sql, " AS kind, e.\"time\" AS at, e.account, ");
 	meter_append_dimensions(sql, definition);
 	appendStringInfoString(sql, " AS dimensions, ");
 	meter_append_value(sql, definition);
 	appendStringInfoString(sql, " AS value, NULL::timestamptz AS alive, NULL::timestamptz AS absent, "
 						   "coalesce(e.source, '') AS source, "
-						   "CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END AS observation, "
+						   OBSERVATION " AS observation, "
 						   "e.arrival");
 }
 
@@ -319,15 +355,14 @@ meter_append_events(StringInfo sql, const MeterDefinition *definition,
 						   "), events AS (SELECT r.resource, " METER_EVENT_COLUMNS("r")
 						   ", r.arrival FROM raw r "
 						   "WHERE NOT EXISTS (SELECT FROM duplicates c WHERE c.arrival = r.arrival) "
-						   "AND NOT EXISTS (SELECT FROM ");
+						   "AND ");
 	if (scope->voids_from_log)
-		appendStringInfo(sql, "%s.event v WHERE v.action = 'void' "
+		appendStringInfo(sql, "NOT EXISTS (SELECT FROM %s.event v WHERE v.action = 'void' "
 						 "AND v.resource = r.resource AND coalesce(v.source, '') = r.source "
-						 "AND v.id = r.id))", schema);
+						 "AND v.id = r.id)", schema);
 	else
-		appendStringInfo(sql, "%s._voided v WHERE v.meter = %s AND v.resource = r.resource "
-						 "AND v.source = r.source AND v.id = r.id))", schema,
-						 quote_literal_cstr(definition->name));
+		append_not_voided(sql, definition, "r", "r.source");
+	appendStringInfoChar(sql, ')');
 	/* the state at the retention boundary replaces what lay before it */
 	if (scope->from == NULL && !TIMESTAMP_IS_NOBEGIN(definition->boundary))
 	{
@@ -501,7 +536,7 @@ meter_append_upsert_state(StringInfo sql, const MeterDefinition *definition,
 							  definition->spec));
 }
 
-/* Are there rows of a meter in one of the tables kept for it? */
+/* Tell whether there are rows of a meter in one of the tables kept for it. */
 static bool
 any_rows(const MeterDefinition *definition, const char *table)
 {
@@ -513,52 +548,46 @@ any_rows(const MeterDefinition *definition, const char *table)
 }
 
 /*
- * A query of the events of a meter in a scope, plainly: resource, time, kind
- * (one of `kinds`), account, value, source, what an observation says, and a
- * column for each dimension.  `duplicates` are arrivals that do not count, a
- * bigint[] literal, or NULL.
+ * Return a query of the events of a meter in a scope, plainly: resource, time,
+ * kind, account, value, source, what an observation says, and a column for each
+ * dimension.  `duplicates` are arrivals that do not count, a bigint[] literal,
+ * or NULL.
  */
 char *
 meter_plain_events(const MeterDefinition *definition, const MeterScope *scope,
-				   const MeterEventKinds *kinds, const char *duplicates)
+				   const char *duplicates)
 {
-	const char *schema = quote_identifier(definition->stream);
 	StringInfoData sql;
 	int			i;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql,
-					 "SELECT e.resource, e.\"time\", CASE WHEN e.action = ANY (%s) THEN %d "
-					 "WHEN e.action = ANY (%s) THEN %d WHEN e.action = ANY (%s) THEN %d "
-					 "WHEN e.action = 'reconciled:stop' THEN %d ELSE %d END, e.account, ",
-					 meter_text_array_literal(definition->starts), kinds->start,
-					 meter_text_array_literal(definition->stops), kinds->stop,
-					 meter_text_array_literal(definition->changes), kinds->change,
-					 kinds->gone, kinds->held);
+	appendStringInfoString(&sql, "SELECT e.resource, e.\"time\", ");
+	append_kind(&sql, definition);
+	appendStringInfoString(&sql, ", e.account, ");
 	meter_append_value(&sql, definition);
-	appendStringInfoString(&sql, ", e.source, CASE WHEN e.action LIKE 'reconciled:%' THEN e.attributes END");
+	appendStringInfoString(&sql, ", e.source, " OBSERVATION);
 	for (i = 0; i < definition->ndimensions; i++)
 	{
 		appendStringInfoString(&sql, ", ");
 		meter_append_dimension(&sql, definition->dimension_names[i]);
 	}
-	appendStringInfo(&sql, " FROM %s.event e WHERE ", schema);
+	appendStringInfo(&sql, " FROM %s.event e WHERE ",
+					 quote_identifier(definition->stream));
 	meter_append_action_filter(&sql, definition);
 	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s",
 					 scope->from, scope->to);
-	if (scope->late_from != NULL)
-		appendStringInfo(&sql, " AND (e.arrival <= " INT64_FORMAT
-						 " OR e.\"time\" >= %s OR e.action LIKE 'reconciled:%%')",
-						 scope->safe, scope->late_from);
+	append_not_late(&sql, scope, "e");
+	/* conditions on tables that are mostly empty are left out if they are */
 	if (any_rows(definition, "held"))
 	{
 		appendStringInfoString(&sql, " AND ");
 		meter_append_not_held(&sql, definition, "event", "e");
 	}
 	if (any_rows(definition, "_voided"))
-		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = %s "
-						 "AND v.resource = e.resource AND v.source = coalesce(e.source, '') AND v.id = e.id)",
-						 schema, quote_literal_cstr(definition->name));
+	{
+		appendStringInfoString(&sql, " AND ");
+		append_not_voided(&sql, definition, "e", "coalesce(e.source, '')");
+	}
 	if (duplicates != NULL)
 		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM unnest(%s) d (arrival) WHERE d.arrival = e.arrival)",
 						 duplicates);
@@ -575,29 +604,26 @@ meter_find_duplicates(const MeterDefinition *definition,
 					  const MeterProgress *progress, const MeterScope *scope,
 					  TimestampTz from, TimestampTz to)
 {
-	const char *schema = quote_identifier(definition->stream);
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
 								  definition->deduplication_window);
-	int64		position = progress->logs[METER_LOG_EVENT].position;
 	MeterSuspects suspects;
 	StringInfoData sql;
+	char	   *rows;
 	char	   *found;
 
 	meter_find_suspects(definition, progress, METER_LOG_EVENT, from, to,
 						DT_NOEND, &suspects);
 	if (suspects.count == 0)
 		return NULL;
+	rows = meter_suspect_rows(definition, progress, METER_LOG_EVENT, &suspects);
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "SELECT array_agg(c.arrival) FROM (SELECT c.arrival, " SINCE_DUPLICATE("c")
-					 " FROM (SELECT m.* FROM unnest(%s) b CROSS JOIN LATERAL "
-					 "(SELECT * FROM %s.event l WHERE l.arrival >= b << %d AND l.arrival < (b + 1) << %d "
-					 "AND l.arrival <= " INT64_FORMAT " OFFSET 0) m "
-					 "UNION ALL SELECT m.* FROM %s.event m WHERE m.arrival > " INT64_FORMAT ") c "
-					 "JOIN unnest(%s) s (key) ON s.key = meter_internal.duplicate_key(c.resource, coalesce(c.source, ''), c.id) "
+					 " FROM %s c JOIN unnest(%s) s (key) "
+					 "ON s.key = meter_internal.duplicate_key(c.resource, coalesce(c.source, ''), c.id) "
 					 "WHERE c.id IS NOT NULL AND c.action <> 'void' AND c.\"time\" >= %s - %s AND ",
-					 suspects.blocks, schema, METER_KEY_BLOCK_BITS,
-					 METER_KEY_BLOCK_BITS, position, schema, position,
+					 rows != NULL ? rows :
+					 psprintf("%s.event", quote_identifier(definition->stream)),
 					 suspects.hashes, scope->from, window);
 	append_scope(&sql, definition, scope, "c");
 	appendStringInfo(&sql, ") c WHERE c.since_duplicate <= %s", window);

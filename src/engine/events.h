@@ -58,19 +58,8 @@ typedef struct MeterScope
 	bool		voids_from_log; /* not from the table _voided */
 } MeterScope;
 
-/* Numbers that a query of events tells their kinds by. */
-typedef struct MeterEventKinds
-{
-	int			start;
-	int			stop;
-	int			change;
-	int			held;			/* a snapshot held the resource */
-	int			gone;			/* a snapshot did not */
-} MeterEventKinds;
-
 extern char *meter_plain_events(const MeterDefinition *definition,
 								const MeterScope *scope,
-								const MeterEventKinds *kinds,
 								const char *duplicates);
 extern char *meter_find_duplicates(const MeterDefinition *definition,
 								   const MeterProgress *progress,

@@ -39,11 +39,11 @@
 #include "core/observation.h"
 #include "core/timeline_builder.h"
 #include "engine/collect.h"
-#include "engine/duplicate_keys.h"
 #include "engine/events.h"
 #include "engine/fold.h"
 #include "engine/late.h"
 #include "engine/step_state.h"
+#include "engine/row_kind.h"
 #include "engine/usage_rows.h"
 #include "pg/meter_compat.h"
 #include "pg/quantity.h"
@@ -56,18 +56,6 @@
 
 /* Dead states are looked up one by one for so few events. */
 #define FEW_EVENTS	50000
-
-/* What a row in the order is. */
-typedef enum FoldKind
-{
-	FOLD_STOP,
-	FOLD_START,
-	FOLD_CHANGE,
-	FOLD_OBSERVED_PRESENT,
-	FOLD_OBSERVED_ABSENT,
-	FOLD_CARRIED_OPEN,
-	FOLD_CARRIED_CLOSED
-} FoldKind;
 
 /* The columns of a row in the order; those of dimensions follow. */
 typedef enum FoldColumn
@@ -88,7 +76,7 @@ typedef enum FoldColumn
 } FoldColumn;
 
 static const Oid fold_types[FOLD_NCOLUMNS] = {
-	INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, NUMERICOID, TEXTOID,
+	INT8OID, TEXTOID, TIMESTAMPTZOID, CHAROID, TEXTOID, NUMERICOID, TEXTOID,
 	JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIDOID
 };
 
@@ -227,8 +215,12 @@ receive_startup(DestReceiver *self, int operation pg_attribute_unused(),
 			TupleDescAttr(order, column)->atttypid)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column %d of what meter reads has another type than expected",
-							i + 1)));
+					 errmsg("a table of stream \"%s\" was changed during a step",
+							receiver->fold->definition->stream),
+					 errdetail("Column %d of what is read from %s is of another type than meter expects.",
+							   i + 1,
+							   receiver->states ? "_resource_state" : "event"),
+					 errhint("Restore the type of the column.")));
 	}
 }
 
@@ -329,10 +321,10 @@ states_query(const Fold *fold, bool all)
 	int			i;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql,
-					 "SELECT s.resource, s.since, CASE WHEN s.active THEN %d ELSE %d END, s.account, "
-					 "s.value, s.source, NULL::jsonb, s.alive, s.absent, s.unnamed_since, s.ctid",
-					 FOLD_CARRIED_OPEN, FOLD_CARRIED_CLOSED);
+	appendStringInfoString(&sql,
+						   "SELECT s.resource, s.since, CASE WHEN s.active THEN " METER_SQL_KIND(CARRIED_OPEN)
+						   " ELSE " METER_SQL_KIND(CARRIED_CLOSED) " END::\"char\", s.account, "
+						   "s.value, s.source, NULL::jsonb, s.alive, s.absent, s.unnamed_since, s.ctid");
 	for (i = 0; i < definition->ndimensions; i++)
 		appendStringInfo(&sql, ", s.dimensions[%d]", i + 1);
 	appendStringInfo(&sql, " FROM %s._resource_state s WHERE s.meter = %s",
@@ -559,7 +551,7 @@ add_row(Fold *fold, const TupleTableSlot *slot)
 {
 	MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
 	int			ndimensions = fold->definition->ndimensions;
-	FoldKind	kind = (FoldKind) DatumGetInt32(slot->tts_values[FOLD_KIND]);
+	MeterRowKind kind = (MeterRowKind) DatumGetChar(slot->tts_values[FOLD_KIND]);
 	MeterAttr	source = text_column(slot, FOLD_SOURCE);
 	TimestampTz time = instant_column(slot, FOLD_TIME, 0);
 	int			i;
@@ -573,14 +565,14 @@ add_row(Fold *fold, const TupleTableSlot *slot)
 	attrs[ndimensions + 1] = slot->tts_isnull[FOLD_VALUE] ? METER_NULL_ATTR :
 		meter_attr_from_numeric(DatumGetNumeric(slot->tts_values[FOLD_VALUE]));
 
-	if (kind == FOLD_CARRIED_OPEN || kind == FOLD_CARRIED_CLOSED)
+	if (kind == METER_ROW_CARRIED_OPEN || kind == METER_ROW_CARRIED_CLOSED)
 	{
 		fold->place = *((ItemPointer) DatumGetPointer(slot->tts_values[FOLD_PLACE]));
 		fold->unnamed_since = instant_column(slot, FOLD_UNNAMED_SINCE,
 											 DT_NOBEGIN);
 		if (!slot->tts_isnull[FOLD_VALUE])
 			fold->value = DatumGetNumericCopy(slot->tts_values[FOLD_VALUE]);
-		meter_collect_carried(&fold->collected, kind == FOLD_CARRIED_OPEN,
+		meter_collect_carried(&fold->collected, kind == METER_ROW_CARRIED_OPEN,
 							  time, instant_column(slot, FOLD_ALIVE, time),
 							  instant_column(slot, FOLD_ABSENT, METER_BEGIN),
 							  source, attrs);
@@ -589,17 +581,9 @@ add_row(Fold *fold, const TupleTableSlot *slot)
 	fold->any_events = true;
 	if (MeterAttrIsNull(source))
 		source = meter_attr("", 0);
-	if (kind == FOLD_OBSERVED_PRESENT || kind == FOLD_OBSERVED_ABSENT)
-		meter_collect_observation(&fold->collected, METER_LOGGED,
-								  kind == FOLD_OBSERVED_PRESENT, time, source,
-								  slot->tts_isnull[FOLD_SAID] ? NULL :
-								  DatumGetJsonbP(slot->tts_values[FOLD_SAID]),
-								  attrs);
-	else
-		meter_collect_event(&fold->collected,
-							kind == FOLD_START ? METER_START :
-							kind == FOLD_STOP ? METER_STOP : METER_CHANGE,
-							time, source, attrs);
+	(void) meter_collect_row(&fold->collected, kind, time, source,
+							 slot->tts_isnull[FOLD_SAID] ? NULL :
+							 DatumGetJsonbP(slot->tts_values[FOLD_SAID]), attrs);
 }
 
 /*
@@ -702,9 +686,6 @@ walk(Fold *fold)
 static void
 scan_all(Fold *fold, const MeterProgress *progress)
 {
-	static const MeterEventKinds kinds = {
-		FOLD_START, FOLD_STOP, FOLD_CHANGE, FOLD_OBSERVED_PRESENT, FOLD_OBSERVED_ABSENT
-	};
 	MeterScope	scope = {0};
 
 	scope.from = meter_timestamp_literal(fold->from);
@@ -712,7 +693,7 @@ scan_all(Fold *fold, const MeterProgress *progress)
 	scope.late_from = meter_late_from(fold->definition, progress);
 	scope.safe = progress->logs[METER_LOG_EVENT].position;
 	scan(fold,
-		 meter_plain_events(fold->definition, &scope, &kinds,
+		 meter_plain_events(fold->definition, &scope,
 							meter_find_duplicates(fold->definition, progress,
 												  &scope, fold->from,
 												  fold->to)), false);
@@ -798,7 +779,6 @@ meter_fold_settle(const MeterDefinition *definition, MeterProgress *progress,
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 	progress->watermark = end;
-	meter_prune_duplicate_keys(definition, progress);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
 	return true;

@@ -37,16 +37,6 @@ static struct
 	MeterGrid	grid;
 }			known;
 
-/* Read an interval as the server does. */
-static Interval *
-interval_from_cstring(const char *string)
-{
-	return DatumGetIntervalP(DirectFunctionCall3(interval_in,
-												 CStringGetDatum(string),
-												 ObjectIdGetDatum(InvalidOid),
-												 Int32GetDatum(-1)));
-}
-
 /* Tell whether an argument is a known text. */
 static bool
 is_text(FunctionCallInfo fcinfo, int argument, const text * known_text)
@@ -74,9 +64,9 @@ grid_from_args(FunctionCallInfo fcinfo)
 	meter_grid_init(&grid,
 					meter_zone_lookup(text_to_cstring(PG_GETARG_TEXT_PP(1))));
 	meter_grid_set_increment(&grid,
-							 interval_from_cstring("1 second"));
+							 meter_interval_from_cstring("1 second"));
 	meter_grid_set_period(&grid,
-						  interval_from_cstring(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+						  meter_interval_from_cstring(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	before = MemoryContextSwitchTo(TopMemoryContext);
 	period = PG_GETARG_TEXT_P_COPY(0);
 	timezone = PG_GETARG_TEXT_P_COPY(1);

@@ -36,12 +36,6 @@
  */
 #define FEW_PROBES	100000
 
-/*
- * Up to so many blocks of arrivals are read by themselves; for more the log is
- * read.
- */
-#define FEW_BLOCKS	500
-
 /* Hold measures that came too late, of those that arrived up to `upto`. */
 static void
 hold_late_measures(const MeterDefinition *definition, const MeterProgress *progress, int64 upto)
@@ -343,7 +337,6 @@ void
 meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress, TimestampTz end,
 					 MeterStep *step)
 {
-	const char *schema = quote_identifier(definition->stream);
 	const char *stream = quote_literal_cstr(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	const char *from = meter_timestamp_literal(progress->watermark);
@@ -380,16 +373,9 @@ meter_measure_settle(const MeterDefinition *definition, MeterProgress *progress,
 			psprintf("c.start_time >= %s",
 					 meter_timestamp_literal(meter_later_by(first,
 															-definition->deduplication_window)));
-		if (suspects.nblocks <= FEW_BLOCKS)
-			/* the index on arrivals finds one block after the other */
-			scope.duplicates_from =
-				psprintf("(SELECT m.* FROM unnest(%s) b CROSS JOIN LATERAL "
-						 "(SELECT * FROM %s.measure l WHERE l.arrival >= b << %d AND l.arrival < (b + 1) << %d "
-						 "AND l.arrival <= " INT64_FORMAT " OFFSET 0) m "
-						 "UNION ALL SELECT m.* FROM %s.measure m WHERE m.arrival > " INT64_FORMAT ")",
-						 suspects.blocks, schema, METER_KEY_BLOCK_BITS,
-						 METER_KEY_BLOCK_BITS, progress->logs[METER_LOG_MEASURE].position,
-						 schema, progress->logs[METER_LOG_MEASURE].position);
+		scope.duplicates_from = meter_suspect_rows(definition, progress,
+												   METER_LOG_MEASURE,
+												   &suspects);
 	}
 
 	initStringInfo(&sql);

@@ -10,7 +10,10 @@
 #include "core/grid.h"
 #include "engine/period.h"
 
-/* The beginning of the period that holds an instant, as cheap as it gets. */
+/*
+ * Return an expression for the begin of the period that holds an instant, as
+ * cheap as possible.
+ */
 char *
 meter_period_of(const MeterDefinition *definition, const char *at)
 {

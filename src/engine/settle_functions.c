@@ -145,62 +145,34 @@ meter_settle_timeline_add(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("all rows must have the same number of dimensions")));
 
-	if (kind != METER_ROW_CARRIED_OPEN && kind != METER_ROW_CARRIED_CLOSED &&
-		(PG_ARGISNULL(2) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2))))
+	if (kind == METER_ROW_CARRIED_OPEN || kind == METER_ROW_CARRIED_CLOSED)
+	{
+		if (collected->carried)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a resource has two carried states")));
+		meter_collect_carried(collected, kind == METER_ROW_CARRIED_OPEN,
+							  PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2),
+							  !PG_ARGISNULL(6) ? PG_GETARG_TIMESTAMPTZ(6) :
+							  PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2),
+							  PG_ARGISNULL(7) ? METER_BEGIN :
+							  PG_GETARG_TIMESTAMPTZ(7),
+							  PG_ARGISNULL(8) ? METER_NULL_ATTR :
+							  row_source(fcinfo, 8), attrs);
+	}
+	else if (PG_ARGISNULL(2) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must have a finite time",
 						kind == METER_ROW_START || kind == METER_ROW_STOP ||
 						kind == METER_ROW_CHANGE ? "an event" : "an observation")));
-	switch (kind)
-	{
-		case METER_ROW_START:
-		case METER_ROW_STOP:
-		case METER_ROW_CHANGE:
-			meter_collect_event(collected,
-								kind == METER_ROW_START ? METER_START :
-								kind == METER_ROW_STOP ? METER_STOP :
-								METER_CHANGE, PG_GETARG_TIMESTAMPTZ(2),
-								row_source(fcinfo, 8), attrs);
-			break;
-		case METER_ROW_LOGGED_PRESENT:
-		case METER_ROW_LOGGED_ABSENT:
-		case METER_ROW_CANDIDATE_PRESENT:
-		case METER_ROW_CANDIDATE_ABSENT:
-		case METER_ROW_KNOWN_PRESENT:
-		case METER_ROW_KNOWN_ABSENT:
-			meter_collect_observation(collected,
-									  kind == METER_ROW_LOGGED_PRESENT || kind == METER_ROW_LOGGED_ABSENT ? METER_LOGGED :
-									  kind == METER_ROW_KNOWN_PRESENT || kind == METER_ROW_KNOWN_ABSENT ? METER_KNOWN :
-									  METER_CANDIDATE,
-									  kind == METER_ROW_LOGGED_PRESENT ||
-									  kind == METER_ROW_CANDIDATE_PRESENT ||
-									  kind == METER_ROW_KNOWN_PRESENT,
-									  PG_GETARG_TIMESTAMPTZ(2),
-									  row_source(fcinfo, 8),
-									  PG_ARGISNULL(9) ? NULL : PG_GETARG_JSONB_P(9),
-									  attrs);
-			break;
-		case METER_ROW_CARRIED_OPEN:
-		case METER_ROW_CARRIED_CLOSED:
-			if (collected->carried)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("a resource has two carried states")));
-			meter_collect_carried(collected, kind == METER_ROW_CARRIED_OPEN,
-								  PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2),
-								  !PG_ARGISNULL(6) ? PG_GETARG_TIMESTAMPTZ(6) :
-								  PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2),
-								  PG_ARGISNULL(7) ? METER_BEGIN :
-								  PG_GETARG_TIMESTAMPTZ(7),
-								  PG_ARGISNULL(8) ? METER_NULL_ATTR :
-								  row_source(fcinfo, 8), attrs);
-			break;
-		default:
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("kind \"%c\" not recognized", kind)));
-	}
+	else if (!meter_collect_row(collected, kind, PG_GETARG_TIMESTAMPTZ(2),
+								row_source(fcinfo, 8),
+								PG_ARGISNULL(9) ? NULL : PG_GETARG_JSONB_P(9),
+								attrs))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("kind \"%c\" not recognized", kind)));
 	MemoryContextSwitchTo(before);
 	PG_RETURN_POINTER(collected);
 }
@@ -492,16 +464,6 @@ attr_from_cstring(char *string)
 	return attr;
 }
 
-/* Read an interval that the engine wrote. */
-static Interval *
-interval_from_cstring(const char *string)
-{
-	return DatumGetIntervalP(DirectFunctionCall3(interval_in,
-												 CStringGetDatum(string),
-												 ObjectIdGetDatum(InvalidOid),
-												 Int32GetDatum(-1)));
-}
-
 /* Read a spec: see make_spec() in definition.c. */
 static Spec *
 parse_spec(ArrayType *array)
@@ -549,8 +511,8 @@ parse_spec(ArrayType *array)
 	spec->usage.aggregate = strcmp(fields[2], "weighted") == 0 ?
 		METER_WEIGHTED : METER_DURATION;
 	meter_grid_init(&spec->usage.grid, meter_zone_lookup(fields[7]));
-	meter_grid_set_increment(&spec->usage.grid, interval_from_cstring(fields[4]));
-	meter_grid_set_period(&spec->usage.grid, interval_from_cstring(fields[3]));
+	meter_grid_set_increment(&spec->usage.grid, meter_interval_from_cstring(fields[4]));
+	meter_grid_set_period(&spec->usage.grid, meter_interval_from_cstring(fields[3]));
 	spec->usage.rounding = meter_rounding_by_name(fields[5]);
 	spec->usage.unit = DatumGetInt64(DirectFunctionCall1(int8in,
 														 CStringGetDatum(fields[6])));

@@ -45,7 +45,10 @@ meter_usage_spec_names(MeterUsageSpec *spec, int ndimensions, char **names)
 	}
 }
 
-/* What usage rows depend on, of a definition that lives at least as long. */
+/*
+ * Return what usage rows depend on, of a definition that lives at least as
+ * long.
+ */
 MeterUsageSpec *
 meter_usage_spec(const MeterDefinition *definition)
 {
@@ -65,7 +68,7 @@ meter_usage_spec(const MeterDefinition *definition)
 	return spec;
 }
 
-/* Dimensions as jsonb: all names, null where unknown. */
+/* Make a jsonb of dimensions: all names, null where unknown. */
 static Datum
 make_jsonb(const MeterUsageSpec *spec, const MeterAttr *attrs)
 {
@@ -95,7 +98,9 @@ make_jsonb(const MeterUsageSpec *spec, const MeterAttr *attrs)
 	return JsonbPGetDatum(JsonbValueToJsonb(result));
 }
 
-/* Dimensions as jsonb, which may be shared: leave it alone. */
+/*
+ * Return a jsonb of dimensions, which may be shared and must not be changed.
+ */
 Datum
 meter_usage_dimensions(MeterUsageSpec *spec, const MeterAttr *attrs)
 {
@@ -140,7 +145,7 @@ meter_usage_name(const MeterUsageSpec *spec, const MeterNaming *naming,
 					 period_start, 0, name);
 }
 
-/* Add up value times time by key for the period at hand. */
+/* Sum value times time by key for the current period. */
 static void
 sum_weighted(MeterUsageRows *rows)
 {
@@ -171,7 +176,7 @@ sum_weighted(MeterUsageRows *rows)
 	}
 }
 
-/* The next key with its quantity; false: that was all. */
+/* Find the next key with its quantity.  Returns false if there is none. */
 static bool
 next_quantity(MeterUsageRows *rows, int32 *key, Numeric *quantity)
 {
@@ -244,7 +249,7 @@ meter_usage_begin(MeterUsageRows *rows, MeterUsageSpec *spec,
 	}
 }
 
-/* Give out the next row; false: that was all. */
+/* Find the next usage row.  Returns false if there is none. */
 bool
 meter_usage_next(MeterUsageRows *rows, MeterUsageRow *row)
 {
@@ -266,9 +271,9 @@ meter_usage_next(MeterUsageRows *rows, MeterUsageRow *row)
 }
 
 /*
- * The quantity of a resource that runs, with a value (NULL: none), all of a
- * period of that length; however it is rounded, that is all of it.  NULL if
- * there is none.
+ * Return the quantity of a resource that runs, with a value (NULL: none), all of
+ * a period of that length; however it is rounded, that is all of it.  Returns
+ * NULL if there is none.
  */
 Numeric
 meter_usage_whole(const MeterUsageSpec *spec, int64 length, Numeric value)

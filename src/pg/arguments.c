@@ -206,3 +206,13 @@ meter_check_period_begin(MeterGrid *grid, TimestampTz instant, const char *what)
 						 timestamptz_to_str(meter_grid_period_end(grid, instant)))));
 	}
 }
+
+/* Read an interval as the server does. */
+Interval *
+meter_interval_from_cstring(const char *string)
+{
+	return DatumGetIntervalP(DirectFunctionCall3(interval_in,
+												 CStringGetDatum(string),
+												 ObjectIdGetDatum(InvalidOid),
+												 Int32GetDatum(-1)));
+}

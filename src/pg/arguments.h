@@ -15,6 +15,7 @@ extern char *meter_text_arg(FunctionCallInfo fcinfo, int argument,
 							const char *what);
 extern int	meter_text_elements(Datum array, const char *what, char ***elements);
 extern int64 meter_interval_not_negative(Datum interval, const char *what);
+extern Interval *meter_interval_from_cstring(const char *string);
 extern void meter_check_period_begin(MeterGrid *grid, TimestampTz instant,
 									 const char *what);
 extern void meter_grid_set_increment(MeterGrid *grid,

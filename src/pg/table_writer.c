@@ -16,12 +16,11 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/lsyscache.h"
+#include "nodes/makefuncs.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -122,9 +121,9 @@ meter_writer_begin(const char *schema, const char *table,
 				   const MeterWriterColumn *columns, int ncolumns,
 				   bool updates)
 {
-	Oid			relid = get_relname_relid(table,
-										  get_namespace_oid(schema, false));
-	Relation	relation = table_open(relid, RowExclusiveLock);
+	Relation	relation = table_openrv(makeRangeVar(pstrdup(schema),
+													 pstrdup(table), -1),
+										RowExclusiveLock);
 	MeterTableWriter *writer;
 
 	if (!is_plain(relation, columns, ncolumns, updates))

@@ -97,10 +97,7 @@ void
 meter_naming_begin(MeterNaming *naming, MeterAttr stream, MeterAttr meter,
 				   MeterAttr resource)
 {
-	initStringInfo(&naming->prefix);
-	append_attr(&naming->prefix, stream);
-	append_attr(&naming->prefix, meter);
-	append_attr(&naming->prefix, resource);
+	meter_naming_resume(naming, stream, meter, resource, 0);
 	naming->resource_hash = hash_front(&naming->prefix, RESOURCE_HASH_BITS);
 }
 
