@@ -31,13 +31,15 @@ SQL_PARTS = \
 	src/commands/create_meter.sql \
 	src/commands/alter_meter.sql \
 	src/commands/resume.sql \
-	src/engine/settle_functions.sql \
-	src/engine/measures.sql \
+	src/engine/period.sql \
+	src/engine/duplicate_keys.sql \
 	src/commands/advance.sql \
 	src/commands/release.sql \
 	src/engine/reconcile.sql \
 	src/commands/verify.sql \
 	src/commands/explain.sql \
+	src/commands/live.sql \
+	src/commands/anomalies.sql \
 	src/commands/expire.sql \
 	src/commands/status.sql \
 	src/catalog/source.sql \

@@ -91,36 +91,6 @@ meter_parse_clock(const char *name)
 	return METER_CLOCK_SOURCE;
 }
 
-/* Make the literal that tells meter_internal.settle_rows() what to do. */
-static void
-make_spec(MeterDefinition *definition, const char *aggregate,
-		  const char *period, const char *increment, const char *rounding,
-		  const char *zone)
-{
-	ArrayBuildState *array = initArrayResult(TEXTOID, CurrentMemoryContext,
-											 false);
-	const char *fixed[8];
-	int			i;
-
-	fixed[0] = definition->stream;
-	fixed[1] = definition->name;
-	fixed[2] = aggregate;
-	fixed[3] = period;
-	fixed[4] = increment;
-	fixed[5] = rounding;
-	fixed[6] = psprintf(INT64_FORMAT, definition->unit);
-	fixed[7] = zone;
-	for (i = 0; i < (int) lengthof(fixed); i++)
-		array = accumArrayResult(array, CStringGetTextDatum(fixed[i]), false,
-								 TEXTOID, CurrentMemoryContext);
-	for (i = 0; i < definition->ndimensions; i++)
-		array = accumArrayResult(array,
-								 CStringGetTextDatum(definition->dimension_names[i]),
-								 false, TEXTOID, CurrentMemoryContext);
-	definition->spec =
-		meter_text_array_literal(makeArrayResult(array, CurrentMemoryContext));
-}
-
 /*
  * Return the retention boundary of a log for a meter: the meter's own, or for
  * a meter that has none the latest boundary of those that have one.  Returns
@@ -275,10 +245,8 @@ make_definition(const MeterRow *row)
 		meter_retention_boundary(definition->stream,
 								 meter_log_names[METER_LOG_OF(definition)],
 								 definition->name);
-	make_spec(definition, DatumGetCString(values[METER_COLUMN_AGGREGATE]),
-			  row->period, row->increment,
-			  DatumGetCString(values[METER_COLUMN_ROUNDING]),
-			  definition->timezone);
+	definition->increment = row->increment;
+	definition->rounding_name = DatumGetCString(values[METER_COLUMN_ROUNDING]);
 	return definition;
 }
 

@@ -72,7 +72,9 @@ typedef struct MeterDefinition
 	Datum		dimensions;
 	int			ndimensions;
 	char	  **dimension_names;	/* in the order they were given */
-	char	   *period;			/* as text */
+	char	   *period;			/* as text; so the next two */
+	char	   *increment;
+	char	   *rounding_name;
 	char	   *timezone;
 	MeterGrid  *grid;			/* zone, increment, period; what it remembers
 								 * of days may change */
@@ -88,8 +90,6 @@ typedef struct MeterDefinition
 	TimestampTz until;			/* DT_NOEND: none */
 	TimestampTz boundary;		/* retention boundary: the log is incomplete
 								 * before it; DT_NOBEGIN: it is complete */
-	char	   *spec;			/* literal: what meter_internal.settle_rows()
-								 * needs */
 } MeterDefinition;
 
 /*

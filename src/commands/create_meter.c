@@ -18,7 +18,6 @@
 #include "core/rounding.h"
 #include "engine/beginning.h"
 #include "engine/retention.h"
-#include "engine/views.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
 #include "pg/quantity.h"
@@ -407,12 +406,13 @@ check_unit(const MeterDefinition *definition)
 	if (TIMESTAMP_IS_NOBEGIN(definition->since))
 		return;
 	meter_execute(psprintf("SELECT FROM %s.settlement s WHERE s.meter = %s "
-						   "AND (s.period <> (%s)[4]::interval OR s.timezone <> (%s)[8]) "
+						   "AND (s.period <> %s::interval OR s.timezone <> %s) "
 						   "AND EXISTS (SELECT FROM %s.usage u WHERE u.meter = %s "
 						   "AND u.period_start < %s) LIMIT 1",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
-						   definition->spec, definition->spec,
+						   quote_literal_cstr(definition->period),
+						   quote_literal_cstr(definition->timezone),
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   meter_timestamp_literal(definition->since)),
@@ -553,7 +553,6 @@ meter_create_meter(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	definition = meter_load(stream, name, METER_LOCK_WAIT);
 	begin_progress(definition);
-	meter_rebuild_views(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }
@@ -608,6 +607,5 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_DELETE);
 	meter_session_end(&session);
-	meter_rebuild_views(stream);
 	PG_RETURN_VOID();
 }

@@ -105,8 +105,8 @@ static const char *const upon_tables[] = {
 	"pg_catalog.max(recorded_at) AS recorded_at "
 	"FROM %1$s.usage "
 	"GROUP BY meter, account, resource, dimensions, period_start",
-	"CREATE INDEX _resource_state_active ON %1$s._resource_state (meter, resource) WHERE active",
-	"CREATE INDEX _resource_state_unnamed ON %1$s._resource_state (meter, resource) WHERE account IS NULL",
+	/* a page has room for each of its states to be written anew */
+	"ALTER TABLE %1$s._resource_state SET (fillfactor = 45)",
 	/* hashes cannot be compressed */
 	"ALTER TABLE %1$s._duplicate_key ALTER COLUMN keys SET STORAGE EXTERNAL",
 	"CREATE INDEX _duplicate_key_period ON %1$s._duplicate_key (meter, log, period_start)",
@@ -203,6 +203,7 @@ comment_tables(const char *stream)
 		{"TABLE %s.settlement", "settlements: what each step that wrote usage had read: arrivals after position_before up to position were read for late rows, periods from watermark_before up to watermark were settled"},
 		{"TABLE %s._duplicate_key", "hashes of resource, source and id of the rows of its log that a meter has looked at, by period and block of arrivals: where duplicates may be; derived, kept by the engine"},
 		{"TABLE %s._counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
+		{"TABLE %s._view_key", "what the views current_usage and anomaly hand on: who has it may ask for what they show"},
 		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
 		{"COLUMN %s.rejected.sender", "the session user"},
 		{"COLUMN %s.rejected.raw", "the input as it came: text, or the bytes of protobuf in hexadecimal"},
@@ -307,7 +308,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 	}
 
 	insert_stream(stream, PG_GETARG_DATUM(1));
-	meter_rebuild_views(stream);
+	meter_create_views(stream);
 	meter_make_inbox(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();

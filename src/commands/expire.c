@@ -24,7 +24,6 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "engine/retention.h"
-#include "engine/views.h"
 #include "log/segment.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
@@ -220,7 +219,5 @@ meter_expire(PG_FUNCTION_ARGS)
 		dropped = expire_log(stream, METER_LOG_EVENT, of_events, before);
 	(void) DirectFunctionCall2(meter_prune_inventory, PG_GETARG_DATUM(0),
 							   PG_GETARG_DATUM(1));
-	if (dropped > 0)
-		meter_rebuild_views(stream);
 	PG_RETURN_INT64(dropped);
 }

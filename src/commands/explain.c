@@ -2,27 +2,41 @@
  * explain.c
  *	  meter.explain(): why a usage row is what it is.
  *
- * The resource is computed anew from its events, and each stage is shown: the
- * events that count, the spans that they make, how these are rounded and cut,
- * and what the ledger has.
+ * The resource is folded anew up to the end of the row's period, and each stage
+ * is shown: the rows of the log that count, what is made of them, and what the
+ * ledger has.  The fold puts what it finds into lists; queries put these into
+ * words.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
+#include "core/core.h"
+#include "core/event_set.h"
 #include "core/grid.h"
+#include "core/rounding.h"
+#include "core/timeline_builder.h"
 #include "engine/events.h"
-#include "engine/measure_views.h"
+#include "engine/fold.h"
+#include "engine/ledger.h"
+#include "engine/measure_fold.h"
+#include "engine/measure_walk.h"
+#include "engine/resources.h"
 #include "engine/row_kind.h"
+#include "engine/usage.h"
+#include "engine/usage_rows.h"
+#include "pg/quantity.h"
 #include "pg/spi.h"
 
 /* What the ledger says of the usage row in question. */
@@ -64,56 +78,329 @@ find_row(const char *stream, Datum transaction_id, Row *row)
 	meter_session_end(&session);
 }
 
+/* A list of what the fold finds, that queries select from. */
+typedef struct FoundList
+{
+	const char *name;
+	TupleDesc	descriptor;
+	Tuplestorestate *rows;
+	int64		count;
+} FoundList;
+
+/* What is explained, and what the fold finds. */
+typedef struct Explained
+{
+	MemoryContext context;
+	Row			row;
+	TimestampTz end;			/* of its period */
+	Datum		dimensions;		/* of its key, jsonb */
+	Numeric		total;			/* what the key should have */
+	FoundList	events;			/* kind, at, account, value, said, arrival */
+	FoundList	spans;			/* rounded, begin, end, account, dimensions,
+								 * value */
+	FoundList	parts;			/* of measures: arrival, start, end, payer,
+								 * dimensions, what, begin, end, quantity,
+								 * value */
+
+	/* the measure that is being walked */
+	const TupleTableSlot *measure;
+} Explained;
+
+/* Make a list of columns of these types, named in order. */
+static void
+make_list(FoundList *list, const char *name, int ncolumns,
+		  const char *const *names, const Oid *types)
+{
+	int			i;
+
+	list->name = name;
+	list->rows = tuplestore_begin_heap(true, false, work_mem);
+	list->descriptor = CreateTemplateTupleDesc(ncolumns);
+	for (i = 0; i < ncolumns; i++)
+		TupleDescInitEntry(list->descriptor, i + 1, names[i], types[i], -1, 0);
+}
+
+/* Add a row to a list. */
+static void
+add(FoundList *list, Datum *values, bool *nulls)
+{
+	tuplestore_putvalues(list->rows, list->descriptor, values, nulls);
+	list->count++;
+}
+
+/* Make the lists. */
+static void
+make_lists(Explained *explained)
+{
+	static const char *const event_names[] = {"kind", "at", "account", "value", "observation", "arrival"};
+	static const Oid event_types[] = {CHAROID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, JSONBOID, INT8OID};
+	static const char *const span_names[] = {"rounded", "span_begin", "span_end", "account", "dimensions", "value"};
+	static const Oid span_types[] = {BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, NUMERICOID};
+	static const char *const part_names[] = {"arrival", "start_time", "end_time", "payer", "dimensions", "what", "part_begin", "part_end", "quantity", "value"};
+	static const Oid part_types[] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID};
+
+	make_list(&explained->events, "found_events", lengthof(event_types), event_names, event_types);
+	make_list(&explained->spans, "found_spans", lengthof(span_types), span_names, span_types);
+	make_list(&explained->parts, "found_parts", lengthof(part_types), part_names, part_types);
+}
+
+/* --- what the fold finds -------------------------------------------------- */
+
+/* Return a text. */
+static Datum
+text_datum(MeterAttr attr)
+{
+	return PointerGetDatum(cstring_to_text_with_len(attr.data, Max(attr.len, 0)));
+}
+
+/* Note a row of a log. */
+static void
+look_at_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
+			const TupleTableSlot *slot)
+{
+	Explained  *explained = fold->look_arg;
+	Datum		values[6];
+	bool		nulls[6] = {false, false, false, false, false, false};
+
+	if (kind == METER_ROW_MEASURE)
+	{
+		explained->measure = slot;
+		return;
+	}
+	if (slot->tts_isnull[METER_FOLD_ARRIVAL])
+		return;
+	values[0] = CharGetDatum(kind);
+	values[1] = TimestampTzGetDatum(time);
+	values[2] = slot->tts_values[METER_FOLD_ACCOUNT];
+	nulls[2] = slot->tts_isnull[METER_FOLD_ACCOUNT];
+	values[3] = slot->tts_values[METER_FOLD_VALUE];
+	nulls[3] = slot->tts_isnull[METER_FOLD_VALUE];
+	values[4] = slot->tts_values[METER_FOLD_SAID];
+	nulls[4] = slot->tts_isnull[METER_FOLD_SAID];
+	values[5] = slot->tts_values[METER_FOLD_ARRIVAL];
+	add(&explained->events, values, nulls);
+}
+
 /*
- * Append CTEs after "events": the resource's timeline up to the end of the
- * period, its runs, their spans as they are and as they are billed, and the
- * total.
+ * Note the spans of a timeline that meet the time up to the end of the period,
+ * or rounded the period.
  */
 static void
-append_spans(StringInfo sql, const MeterDefinition *definition,
-			 const Row *row, const char *begin_literal,
-			 const char *end_literal)
+note_spans(MeterFold *fold, MeterTimeline *timeline, bool rounded)
 {
-	appendStringInfo(sql,
-					 ", timeline AS MATERIALIZED (SELECT " METER_TIMELINE("e") " AS timeline FROM events e), "
-	/* spans that touch are one run; a number tells runs apart */
-					 "runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
-					 "(SELECT s.*, CASE WHEN s.span_begin = lag(s.span_end) OVER (ORDER BY s.span_begin) "
-					 "THEN 0 ELSE 1 END AS gap FROM timeline t, "
-					 "meter_internal.settle_spans(%s, t.timeline, false, '-infinity', %s) s) s), "
-					 "spans AS MATERIALIZED (SELECT * FROM runs WHERE span_end > %s), "
+	Explained  *explained = fold->look_arg;
+	MeterUsageSpec *spec = fold->spec;
+	bool		keyed_by_key = rounded && spec->aggregate == METER_DURATION;
+	MeterRounded spans;
+	int32		i;
 
-	/*
-	 * where what ran in the period began; if nothing did, where the last run
-	 * ended
-	 */
-					 "since AS (SELECT coalesce(min(r.span_begin) FILTER (WHERE r.run IN (SELECT s.run FROM spans s)), "
-					 "max(r.span_end)) AS at FROM runs r), "
-					 "billed AS MATERIALIZED (SELECT s.*, greatest(s.span_begin, %s) AS cut_begin, "
-					 "least(s.span_end, %s) AS cut_end FROM timeline t, "
-					 "meter_internal.settle_spans(%s, t.timeline, true, %s, %s) s), "
-					 "total AS (SELECT coalesce((SELECT (r).quantity FROM (SELECT meter_internal.settle_rows(%s, "
-					 "%s, t.timeline, %s, %s) AS r FROM timeline t) s "
-					 "WHERE (r).account = %s AND (r).dimensions = %s::jsonb), 0) AS quantity) ",
-					 definition->spec, end_literal, begin_literal,
-					 begin_literal, end_literal,
-					 definition->spec, begin_literal, end_literal,
-					 definition->spec, quote_literal_cstr(row->resource),
-					 begin_literal, end_literal,
+	meter_round(&spans, timeline,
+				keyed_by_key ? METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
+				rounded ? spec->rounding : METER_ROUND_NONE, &spec->grid,
+				METER_END);
+	for (i = 0; i < spans.nspans; i++)
+	{
+		const MeterSpan *span = &spans.spans[i];
+		MeterAttr	value = METER_NULL_ATTR;
+		int32		key = span->label;
+		const MeterAttr *attrs;
+		Datum		values[6];
+		bool		nulls[6] = {false, false, false, false, false, false};
+
+		if (span->begin >= explained->end ||
+			(rounded && span->end <= explained->row.period_start))
+			continue;
+		if (!keyed_by_key)
+		{
+			value = meter_timeline_value(timeline, span->label);
+			key = timeline->labels[span->label].key;
+		}
+		attrs = timeline->keys + (size_t) key * timeline->natts;
+		values[0] = BoolGetDatum(rounded);
+		values[1] = TimestampTzGetDatum(span->begin);
+		values[2] = TimestampTzGetDatum(span->end);
+		values[3] = text_datum(attrs[0]);
+		values[4] = meter_usage_dimensions(spec, attrs + 1);
+		nulls[5] = MeterAttrIsNull(value);
+		values[5] = nulls[5] ? (Datum) 0 :
+			NumericGetDatum(meter_numeric_from_attr(value));
+		add(&explained->spans, values, nulls);
+	}
+}
+
+/* Note the timeline. */
+static void
+look_at_timeline(MeterFold *fold, MeterCollected *collected pg_attribute_unused(),
+				 MeterTimeline *timeline)
+{
+	note_spans(fold, timeline, false);
+	note_spans(fold, timeline, true);
+}
+
+/* Note the part of a measure. */
+static void
+look_at_part(void *arg, MeterMeasurePart what, TimestampTz begin,
+			 TimestampTz end, MeterAttr payer, Numeric quantity)
+{
+	MeterFold  *fold = arg;
+	Explained  *explained = fold->look_arg;
+	const TupleTableSlot *slot = explained->measure;
+	MeterAttr	dimensions[METER_MAX_DIMENSIONS];
+	Datum		values[10];
+	bool		nulls[10] = {false, false, false, false, false, false, false, false, false, false};
+	int			i;
+
+	for (i = 0; i < fold->definition->ndimensions; i++)
+		dimensions[i] = meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
+	values[0] = slot->tts_values[METER_FOLD_ARRIVAL];
+	values[1] = slot->tts_values[METER_FOLD_ABSENT];
+	values[2] = slot->tts_values[METER_FOLD_ALIVE];
+	values[3] = text_datum(payer);
+	values[4] = meter_usage_dimensions(fold->spec, dimensions);
+	values[5] = Int32GetDatum(what);
+	values[6] = TimestampTzGetDatum(begin);
+	values[7] = TimestampTzGetDatum(end);
+	nulls[8] = quantity == NULL;
+	values[8] = NumericGetDatum(quantity);
+	nulls[9] = slot->tts_isnull[METER_FOLD_VALUE];
+	values[9] = slot->tts_values[METER_FOLD_VALUE];
+	add(&explained->parts, values, nulls);
+}
+
+/* Note what the key should have. */
+static void
+take_usage(MeterFold *fold, const MeterUsageRow *row)
+{
+	Explained  *explained = fold->look_arg;
+
+	if (row->period_start == explained->row.period_start &&
+		meter_attr_equal(row->account, meter_attr(explained->row.account,
+												  (int32) strlen(explained->row.account))) &&
+		DatumGetBool(DirectFunctionCall2(jsonb_eq, row->dimensions,
+										 explained->dimensions)))
+	{
+		MemoryContext before = MemoryContextSwitchTo(explained->context);
+
+		explained->total = DatumGetNumericCopy(NumericGetDatum(row->quantity));
+		MemoryContextSwitchTo(before);
+	}
+}
+
+/* Fold the resource up to the end of the period. */
+static void
+fold_resource(Explained *explained, const MeterDefinition *definition,
+			  const MeterProgress *progress)
+{
+	static const MeterLook look = {look_at_row, look_at_timeline};
+	const MeterUsage *usage = meter_usage_of(definition);
+	MeterFold  *fold = meter_fold_begin(definition, progress);
+	MeterResources *resources = meter_resources_begin();
+	MeterResource *resource =
+	meter_resources_add(resources, meter_attr(explained->row.resource,
+											  (int32) strlen(explained->row.resource)));
+
+	resource->from = explained->row.period_start;
+	resource->to = explained->end;
+	fold->from = explained->row.period_start;
+	fold->to = explained->end;
+	if (usage->log == METER_LOG_MEASURE)
+	{
+		fold->asked = resources;
+		meter_measure_fold_trace(fold, look_at_part);
+	}
+	if (!progress->has_watermark)
+		fold->scope.to = fold->scope.settled_to = explained->end;
+	fold->scope.resources = meter_resources_names(resources);
+	fold->scope.sealed = meter_sealed_for(definition, 1);
+	fold->scope.voids_from_log = true;
+	fold->scope.arrivals = true;
+	fold->look = &look;
+	fold->look_arg = explained;
+	fold->emit = take_usage;
+	meter_fold_run(fold);
+	meter_fold_end(fold);
+}
+
+/* --- in words ------------------------------------------------------------- */
+
+/* Append the rows of the key in the ledger. */
+static void
+append_ledger(StringInfo sql, const MeterDefinition *definition,
+			  const Row *row, const char *uuid, const char *end)
+{
+	MeterNaming naming;
+	pg_uuid_t	range[2];
+	const char *meter = quote_literal_cstr(row->meter);
+
+	meter_naming_begin(&naming, meter_attr(definition->stream, (int32) strlen(definition->stream)),
+					   meter_attr(row->meter, (int32) strlen(row->meter)),
+					   meter_attr(row->resource, (int32) strlen(row->resource)));
+	meter_name_range(&naming, row->period_start, &range[0], &range[1]);
+	appendStringInfo(sql,
+					 "SELECT 1 AS section, 'ledger' AS part, u.period_start AS \"time\", %s AS until, "
+					 "NULL::bigint AS arrival, NULL::text AS source, NULL::text AS id, NULL::text AS action, "
+					 "u.account, u.dimensions, NULL::numeric AS value, u.quantity, "
+					 "format('%%s, settlement %%s of meter %%s, recorded at %%s%%s', "
+					 "CASE u.revision WHEN 0 THEN 'first usage' ELSE format('adjustment %%s', u.revision) END, "
+					 "u.settlement, u.meter, u.recorded_at, "
+					 "CASE WHEN u.transaction_id = '%s' THEN ': the row asked for' END) AS explanation, "
+					 "u.revision::bigint AS place FROM %s.usage u "
+					 "WHERE u.transaction_id >= '%s' AND u.transaction_id <= '%s' "
+					 "AND u.meter = %s AND u.resource = %s AND u.account = %s AND u.dimensions = %s::jsonb ",
+					 end, uuid, quote_identifier(definition->stream),
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&range[0]))),
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&range[1]))),
+					 meter, quote_literal_cstr(row->resource),
 					 quote_literal_cstr(row->account),
 					 quote_literal_cstr(row->dimensions));
 }
 
-/*
- * Append rows for the events of what ran in the period, and for the event that
- * names the account.
- */
+/* Append the rows that made a step compute a settled period again. */
 static void
-append_event_rows(StringInfo sql, const MeterDefinition *definition,
-				  const char *begin_literal, const char *end_literal)
+append_late(StringInfo sql, const MeterDefinition *definition, const Row *row,
+			const char *end)
 {
-	static const char *const was_open =
-	"EXISTS (SELECT FROM runs r WHERE r.span_begin < v.at AND r.span_end >= v.at)";
+	const char *schema = quote_identifier(definition->stream);
+	bool		measures = meter_usage_of(definition)->log == METER_LOG_MEASURE;
+	const char *of_settlement = psprintf("AND e.resource = %s WHERE s.meter = %s AND s.settlement = " INT64_FORMAT
+										 " AND s.watermark_before >= %s",
+										 quote_literal_cstr(row->resource),
+										 quote_literal_cstr(row->meter),
+										 row->settlement, end);
+	const char *when = "format('arrived after the period was settled up to %s', s.watermark_before), e.arrival";
+
+	appendStringInfo(sql,
+					 "UNION ALL SELECT 6, 'late event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
+					 "e.account, NULL, e.value, NULL, %s FROM %s.settlement s JOIN %s.event e "
+					 "ON e.arrival > s.position_before AND e.arrival <= s.\"position\" %s AND (e.action = 'void' OR ",
+					 when, schema, schema, of_settlement);
+	if (measures)
+		appendStringInfo(sql, "(e.\"time\" < s.watermark_before AND e.account <> '')) "
+						 "UNION ALL SELECT 6, 'late measure', e.start_time, e.end_time, e.arrival, e.source, e.id, NULL, "
+						 "e.account, NULL, e.value, NULL, %s FROM %s.settlement s JOIN %s.measure e "
+						 "ON e.arrival > s.measure_position_before AND e.arrival <= s.measure_position %s "
+						 "AND e.start_time < s.watermark_before",
+						 when, schema, schema, of_settlement);
+	else
+		appendStringInfoString(sql, "e.\"time\" < s.watermark_before OR (" METER_IS_OBSERVATION("e") " AND "
+							   METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'") " < s.watermark_before))");
+}
+
+/* Was the resource running just before the event v? */
+#define WAS_OPEN \
+	"EXISTS (SELECT FROM runs r WHERE r.span_begin < v.at AND r.span_end >= v.at)"
+
+/* Append rows for the events of what ran in the period, and what they make. */
+static void
+append_events(StringInfo sql, const MeterDefinition *definition,
+			  const Row *row, const char *begin, const char *end)
+{
+	const char *rows = meter_rows_of_resources(definition,
+											   psprintf("(SELECT %s COLLATE \"C\" AS resource)",
+														quote_literal_cstr(row->resource)),
+											   meter_sealed_for(definition, 1),
+											   NULL);
+	bool		weighted = definition->aggregate == METER_WEIGHTED;
 
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
@@ -121,33 +408,18 @@ append_event_rows(StringInfo sql, const MeterDefinition *definition,
 					 "CASE v.kind WHEN " METER_SQL_KIND(START) " THEN 'starts' WHEN " METER_SQL_KIND(STOP)
 					 " THEN 'stops' WHEN " METER_SQL_KIND(CHANGE) " THEN 'changes' "
 					 "ELSE meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) END || "
-					 "CASE WHEN " METER_IS_START_OR_STOP("v.kind") " AND EXISTS (SELECT FROM events w WHERE w.at = v.at "
+					 "CASE WHEN " METER_IS_START_OR_STOP("v.kind") " AND EXISTS (SELECT FROM found_events w WHERE w.at = v.at "
 					 "AND " METER_IS_START_OR_STOP("w.kind") " AND w.kind <> v.kind) "
 					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN " METER_SQL_KIND(START) " THEN 'stop' ELSE 'start' END) "
-					 "WHEN " METER_IS_KIND("v.kind", START) " AND %s THEN ', but it was running already' "
-					 "WHEN " METER_IS_KIND("v.kind", STOP) " AND NOT %s THEN ', but it was not running' ELSE '' END, e.arrival "
-					 "FROM events v JOIN %s.event e ON e.arrival = v.arrival "
+					 "WHEN " METER_IS_KIND("v.kind", START) " AND " WAS_OPEN " THEN ', but it was running already' "
+					 "WHEN " METER_IS_KIND("v.kind", STOP) " AND NOT " WAS_OPEN " THEN ', but it was not running' ELSE '' END, e.arrival "
+					 "FROM found_events v JOIN %s e ON e.arrival = v.arrival "
 					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
-					 "OR v.at = (SELECT min(n.at) FROM events n WHERE n.account <> '') "
+					 "OR v.at = (SELECT min(n.at) FROM found_events n WHERE n.account <> '') "
 	/* observations that are later, and reach back into the period */
 					 "OR (" METER_IS_LOGGED_OBSERVATION("v.kind") " AND v.at >= %s AND "
 					 METER_REACH("v.observation", "v.at", METER_IS_KIND("v.kind", LOGGED_ABSENT)) " < %s) ",
-					 was_open, was_open, quote_identifier(definition->stream), end_literal,
-					 begin_literal, end_literal, end_literal);
-}
-
-/* Append rows for the spans as they are, then as they are billed. */
-static void
-append_span_rows(StringInfo sql, const MeterDefinition *definition,
-				 const Row *row)
-{
-	const char *key;
-	const char *measure;
-
-	key = psprintf("s.account = %s AND s.dimensions = %s::jsonb",
-				   quote_literal_cstr(row->account),
-				   quote_literal_cstr(row->dimensions));
-	measure = definition->aggregate == METER_DURATION ? "1" : "coalesce(s.value, 0)";
+					 rows, end, begin, end, end);
 	appendStringInfoString(sql,
 						   "UNION ALL SELECT 3, 'span', s.span_begin, nullif(s.span_end, 'infinity'), NULL, NULL, NULL, NULL, "
 						   "s.account, s.dimensions, s.value, NULL, "
@@ -155,15 +427,94 @@ append_span_rows(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 4, 'billed', s.cut_begin, s.cut_end, NULL, NULL, NULL, NULL, s.account, "
 					 "s.dimensions, s.value, trim_scale(round(extract(epoch FROM s.cut_end - s.cut_begin) * %s * 1000000 / " INT64_FORMAT ", 12)), "
-					 "format('%%s s, %%s%%s, divided by %%s s%%s%%s', "
-					 "trim_scale(extract(epoch FROM s.cut_end - s.cut_begin)), "
-					 "CASE (%s)[6] WHEN 'none' THEN 'not rounded' ELSE format('rounded %%s in units of %%s', (%s)[6], (%s)[5]) END, "
+					 "format('%%s s, %%s%%s, divided by %%s s%s%%s', "
+					 "trim_scale(extract(epoch FROM s.cut_end - s.cut_begin)), %s, "
 					 "CASE WHEN s.cut_begin > s.span_begin OR s.cut_end < s.span_end THEN ', cut to the period' ELSE '' END, "
-					 "trim_scale(" INT64_FORMAT " / 1000000.0), %s, CASE WHEN %s THEN '' ELSE ': another key''s' END), NULL FROM billed s ",
-					 measure, definition->unit, definition->spec,
-					 definition->spec, definition->spec, definition->unit,
-					 definition->aggregate == METER_DURATION ? "''" : "', times the value'",
-					 key);
+					 "trim_scale(" INT64_FORMAT " / 1000000.0), "
+					 "CASE WHEN s.account = %s AND s.dimensions = %s::jsonb THEN '' ELSE ': another key''s' END), NULL FROM billed s ",
+					 weighted ? "coalesce(s.value, 0)" : "1", definition->unit,
+					 weighted ? ", times the value" : "",
+					 quote_literal_cstr(definition->rounding == METER_ROUND_NONE ? "not rounded" :
+										psprintf("rounded %s in units of %s", definition->rounding_name, definition->increment)),
+					 definition->unit, quote_literal_cstr(row->account),
+					 quote_literal_cstr(row->dimensions));
+}
+
+/*
+ * Append the lists that append_events() selects from: the runs that spans make,
+ * the spans that go on in the period, where what ran in it began, or if nothing
+ * did where the last run ended, and what is billed.
+ */
+static void
+append_runs(StringInfo sql, const char *begin, const char *end)
+{
+	appendStringInfo(sql,
+	/* spans that touch are one run; a number tells runs apart */
+					 "WITH runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
+					 "(SELECT s.*, CASE WHEN s.span_begin = lag(s.span_end) OVER (ORDER BY s.span_begin) "
+					 "THEN 0 ELSE 1 END AS gap FROM found_spans s WHERE NOT s.rounded) s), "
+					 "spans AS MATERIALIZED (SELECT * FROM runs WHERE span_end > %s), "
+					 "since AS (SELECT coalesce(min(r.span_begin) FILTER (WHERE r.run IN (SELECT s.run FROM spans s)), "
+					 "max(r.span_end)) AS at FROM runs r), "
+					 "billed AS MATERIALIZED (SELECT s.*, greatest(s.span_begin, %s) AS cut_begin, "
+					 "least(s.span_end, %s) AS cut_end FROM found_spans s WHERE s.rounded) ",
+					 begin, begin, end);
+}
+
+/* Append rows for the measures, and for the events that say who pays. */
+static void
+append_measures(StringInfo sql, const MeterDefinition *definition,
+				const Row *row, const char *begin, const char *end)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *key = psprintf("b.dimensions = %s::jsonb", quote_literal_cstr(row->dimensions));
+	bool		counter = definition->aggregate == METER_COUNTER;
+
+	/* those of the period, and the one before */
+	appendStringInfo(sql,
+					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
+					 "e.account, NULL, NULL, NULL, 'says who pays from then on', e.arrival "
+					 "FROM found_events v JOIN %s.event e ON e.arrival = v.arrival "
+					 "WHERE EXISTS (SELECT FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE coalesce(m.account, '') = '') "
+					 "AND ((v.at < %s AND v.at >= coalesce((SELECT max(n.at) FROM found_events n WHERE n.at <= %s), "
+					 "(SELECT min(n.at) FROM found_events n))) "
+					 "OR (v.at = (SELECT min(n.at) FROM found_events n) AND v.at >= %s)) ",
+					 schema, schema, end, begin, end);
+	appendStringInfo(sql,
+					 "UNION ALL SELECT 3, 'measure', b.start_time, b.end_time, b.arrival, m.source, m.id, NULL, "
+					 "m.account, NULL, m.value, trim_scale(b.quantity), CASE b.what WHEN %d THEN 'all of it' "
+					 "WHEN %d THEN format('from %%s to %%s: trunc(%%s * %%s / %%s, %%s) - trunc(%%s * %%s / %%s, %%s)', "
+					 "b.part_begin, b.part_end, b.value, "
+					 "trim_scale(extract(epoch FROM b.part_end - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value), b.value, "
+					 "trim_scale(extract(epoch FROM b.part_begin - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value)) "
+					 "WHEN %d THEN format('says %%s: the reading before', b.value) "
+					 "ELSE format('says %%s', coalesce(b.value::text, 'nothing')) END, b.arrival "
+					 "FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE %s AND (b.what <> %d AND b.payer = %s%s) ",
+					 METER_MEASURE_WHOLE, METER_MEASURE_CUT, METER_MEASURE_BASE,
+					 schema, key, METER_MEASURE_BASE,
+					 quote_literal_cstr(row->account),
+					 !counter ? "" :
+					 psprintf(" OR (b.what = %d AND b.start_time = (SELECT max(n.start_time) FROM found_parts n WHERE n.what = %d))",
+							  METER_MEASURE_BASE, METER_MEASURE_BASE));
+}
+
+/* Append the row for what the key should have. */
+static void
+append_total(StringInfo sql, const MeterDefinition *definition,
+			 const Explained *explained, const char *begin, const char *end)
+{
+	const char *total = explained->total == NULL ? "0" :
+	DatumGetCString(DirectFunctionCall1(numeric_out,
+										DirectFunctionCall1(numeric_trim_scale,
+															NumericGetDatum(explained->total))));
+
+	appendStringInfo(sql,
+					 "UNION ALL SELECT 5, 'total', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, %s::numeric, "
+					 "'%swhat the rows of this key in the ledger add up to', NULL ",
+					 begin, end, quote_literal_cstr(explained->row.account),
+					 quote_literal_cstr(explained->row.dimensions), total,
+					 meter_usage_of(definition)->log == METER_LOG_EVENT ? "" :
+					 psprintf("%s of these: ", meter_aggregate_name(definition->aggregate)));
 }
 
 PG_FUNCTION_INFO_V1(meter_explain);
@@ -175,108 +526,52 @@ meter_explain(PG_FUNCTION_ARGS)
 	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *uuid = DatumGetCString(DirectFunctionCall1(uuid_out,
 														   PG_GETARG_DATUM(1)));
-	Row			row;
+	Explained	explained;
+	const Row  *row = &explained.row;
 	MeterDefinition *definition;
 	MeterProgress *progress;
 	MeterSession session;
-	MeterScope	scope = {0};
 	StringInfoData sql;
-	TimestampTz end;
-	const char *begin_literal;
-	const char *end_literal;
-	const char *watermark;
+	const char *begin;
+	const char *end;
+	bool		events;
 
+	memset(&explained, 0, sizeof(explained));
+	explained.context = CurrentMemoryContext;
 	meter_check_stream_permission(stream);
 	meter_return_begin(fcinfo);
-	find_row(stream, PG_GETARG_DATUM(1), &row);
-	definition = meter_load(stream, row.meter, METER_LOCK_NONE);
+	find_row(stream, PG_GETARG_DATUM(1), &explained.row);
+	definition = meter_load(stream, row->meter, METER_LOCK_NONE);
 	progress = meter_load_progress(definition);
-	end = meter_grid_period_end(definition->grid, row.period_start);
+	events = meter_usage_of(definition)->log == METER_LOG_EVENT;
+	explained.end = meter_grid_period_end(definition->grid, row->period_start);
+	explained.dimensions = DirectFunctionCall1(jsonb_in,
+											   CStringGetDatum(row->dimensions));
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
-	if (METER_OF_MEASURES(definition->aggregate))
-	{
-		meter_explain_measures(fcinfo, definition, progress, uuid, row.account,
-							   row.resource, row.dimensions, row.period_start,
-							   row.settlement);
-		meter_session_end(&session);
-		return (Datum) 0;
-	}
-	begin_literal = meter_timestamp_literal(row.period_start);
-	end_literal = meter_timestamp_literal(end);
-	watermark = meter_timestamp_literal(progress->has_watermark ?
-										progress->watermark : end);
-	scope.to = watermark;
-	scope.affected = "affected";
-	scope.sealed = meter_sealed_for(definition, 1);
-	scope.late_from = NULL;
-	scope.voids_from_log = true;
+	make_lists(&explained);
+	fold_resource(&explained, definition, progress);
 
+	begin = meter_timestamp_literal(row->period_start);
+	end = meter_timestamp_literal(explained.end);
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH affected AS MATERIALIZED (SELECT %s::text COLLATE \"C\" AS resource), ",
-					 quote_literal_cstr(row.resource));
-	if (progress->has_watermark &&
-		meter_may_straddle(definition, progress->watermark))
-	{
-		scope.straddling = "straddling";
-		appendStringInfoString(&sql, "straddling AS MATERIALIZED (");
-		meter_append_straddling(&sql, definition, "affected", watermark);
-		appendStringInfoString(&sql, "), ");
-	}
-	meter_append_events(&sql, definition, &scope);
-	append_spans(&sql, definition, &row, begin_literal, end_literal);
-
-	/* the rows of the key in the ledger */
-	appendStringInfo(&sql,
-					 "SELECT part, \"time\", until, arrival, source, id, action, account, dimensions, "
-					 "value, quantity, explanation FROM ("
-					 "SELECT 1 AS section, 'ledger' AS part, u.period_start AS \"time\", %s AS until, "
-					 "NULL::bigint AS arrival, NULL::text AS source, NULL::text AS id, NULL::text AS action, "
-					 "u.account, u.dimensions, NULL::numeric AS value, u.quantity, "
-					 "format('%%s, settlement %%s of meter %%s, recorded at %%s%%s', "
-					 "CASE u.revision WHEN 0 THEN 'first usage' ELSE format('adjustment %%s', u.revision) END, "
-					 "u.settlement, u.meter, u.recorded_at, "
-					 "CASE WHEN u.transaction_id = '%s' THEN ': the row asked for' END) AS explanation, "
-					 "u.revision::bigint AS place FROM %s.usage u "
-					 "WHERE u.transaction_id >= meter_internal.transaction_id_low(%s, %s, %s, %s) "
-					 "AND u.transaction_id <= meter_internal.transaction_id_high(%s, %s, %s, %s) "
-					 "AND u.meter = %s AND u.resource = %s AND u.account = %s AND u.dimensions = %s::jsonb ",
-					 end_literal, uuid, quote_identifier(stream),
-					 quote_literal_cstr(stream), quote_literal_cstr(row.meter),
-					 quote_literal_cstr(row.resource), begin_literal,
-					 quote_literal_cstr(stream), quote_literal_cstr(row.meter),
-					 quote_literal_cstr(row.resource), begin_literal,
-					 quote_literal_cstr(row.meter),
-					 quote_literal_cstr(row.resource),
-					 quote_literal_cstr(row.account),
-					 quote_literal_cstr(row.dimensions));
-
-	append_event_rows(&sql, definition, begin_literal, end_literal);
-	append_span_rows(&sql, definition, &row);
-	appendStringInfo(&sql,
-					 "UNION ALL SELECT 5, 'total', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, t.quantity, "
-					 "'what the rows of this key in the ledger add up to', NULL FROM total t ",
-					 begin_literal, end_literal,
-					 quote_literal_cstr(row.account),
-					 quote_literal_cstr(row.dimensions));
-
-	/* the rows that made a step compute a settled period again */
-	appendStringInfo(&sql,
-					 "UNION ALL SELECT 6, 'late event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
-					 "e.account, NULL, e.value, NULL, "
-					 "format('arrived after the period was settled up to %%s', s.watermark_before), e.arrival "
-					 "FROM %s.settlement s JOIN %s.event e ON e.arrival > s.position_before "
-					 "AND e.arrival <= s.\"position\" AND e.resource = %s "
-					 "AND (e.\"time\" < s.watermark_before OR e.action = 'void' OR (" METER_IS_OBSERVATION("e") " AND "
-					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'") " < s.watermark_before)) "
-					 "WHERE s.meter = %s AND s.settlement = " INT64_FORMAT " AND s.watermark_before >= %s",
-					 quote_identifier(stream), quote_identifier(stream),
-					 quote_literal_cstr(row.resource),
-					 quote_literal_cstr(row.meter), row.settlement,
-					 end_literal);
+	if (events)
+		append_runs(&sql, begin, end);
+	appendStringInfoString(&sql, "SELECT part, \"time\", until, arrival, source, id, action, account, dimensions, "
+						   "value, quantity, explanation FROM (");
+	append_ledger(&sql, definition, row, uuid, end);
+	if (events)
+		append_events(&sql, definition, row, begin, end);
+	else
+		append_measures(&sql, definition, row, begin, end);
+	append_total(&sql, definition, &explained, begin, end);
+	append_late(&sql, definition, row, end);
 	appendStringInfoString(&sql, ") x ORDER BY section, \"time\", place");
+	meter_register_rows(explained.events.name, explained.events.descriptor, explained.events.rows, explained.events.count);
+	meter_register_rows(explained.spans.name, explained.spans.descriptor, explained.spans.rows, explained.spans.count);
+	meter_register_rows(explained.parts.name, explained.parts.descriptor, explained.parts.rows, explained.parts.count);
 	meter_execute(sql.data, SPI_OK_SELECT);
 	meter_return_result(fcinfo);
 	meter_session_end(&session);

@@ -19,10 +19,11 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
-#include "engine/event_usage.h"
-#include "engine/measure_usage.h"
+#include "engine/late.h"
 #include "engine/reconcile.h"
+#include "engine/settle.h"
 #include "engine/step.h"
+#include "engine/usage.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
 
@@ -40,7 +41,7 @@ check_release(const MeterDefinition *definition, const char *arrivals)
 						   "AND \"time\" < %s ORDER BY 1 LIMIT 1",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
-						   meter_log_names[METER_LOG_OF(definition)],
+						   meter_log_names[meter_usage_of(definition)->log],
 						   quote_literal_cstr(arrivals),
 						   meter_timestamp_literal(definition->boundary)),
 				  SPI_OK_SELECT);
@@ -95,14 +96,14 @@ meter_release(PG_FUNCTION_ARGS)
 	}
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		appendStringInfo(&sql, " AND (log <> '%s' OR \"time\" >= %s)",
-						 meter_log_names[METER_LOG_OF(definition)],
+						 meter_log_names[meter_usage_of(definition)->log],
 						 meter_timestamp_literal(definition->boundary));
 	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
 	meter_execute(sql.data, SPI_OK_SELECT);
 	count = DatumGetInt64(meter_result(0, 1, &isnull));
 	released = meter_result_text(0, 2);
 
-	if (count > 0 && !METER_OF_MEASURES(definition->aggregate))
+	if (count > 0)
 		(void) meter_compare_affected(definition, progress,
 									  psprintf("SELECT DISTINCT e.resource FROM %s.event e "
 											   "WHERE e.arrival = ANY (%s::bigint[])",
@@ -112,21 +113,10 @@ meter_release(PG_FUNCTION_ARGS)
 											   "WHERE e.arrival = ANY (%s::bigint[]))",
 											   quote_identifier(stream),
 											   quote_literal_cstr(released)));
-	if (count > 0 && progress->has_watermark &&
-		METER_OF_MEASURES(definition->aggregate))
-		written = meter_measure_recompute(definition, progress,
-										  meter_released_measures(definition, progress, released),
-										  progress->watermark, true);
-	else if (count > 0 && progress->has_watermark)
+	if (count > 0 && progress->has_watermark)
 		written = meter_recompute(definition, progress,
-								  psprintf("SELECT e.resource, min(e.\"time\") AS first FROM %s.event e "
-										   "WHERE e.arrival = ANY (%s::bigint[]) AND e.\"time\" < %s "
-										   "GROUP BY e.resource",
-										   quote_identifier(stream),
-										   quote_literal_cstr(released),
-										   meter_timestamp_literal(progress->watermark)),
-								  progress->logs[METER_LOG_EVENT].position, progress->watermark,
-								  true);
+								  meter_released_rows(definition, progress,
+													  released));
 	meter_session_end(&session);
 	if (written > 0)
 		meter_store_settlement(definition, progress, written);

@@ -94,7 +94,7 @@ resume_stream(const char *stream)
 		meter_sources_expect(stream);
 	foreach(cell, meter_list_meters(stream, NULL, false))
 		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
-	meter_rebuild_views(stream);
+	meter_create_views(stream);
 	meter_make_inbox(stream);
 }
 

@@ -22,8 +22,8 @@
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "core/core.h"
-#include "engine/events.h"
-#include "engine/measures.h"
+#include "engine/late.h"
+#include "engine/usage.h"
 #include "pg/meter_compat.h"
 #include "pg/now.h"
 #include "pg/spi.h"
@@ -35,90 +35,6 @@ Datum
 meter_clock_now(PG_FUNCTION_ARGS pg_attribute_unused())
 {
 	PG_RETURN_TIMESTAMPTZ(meter_now());
-}
-
-/*
- * Check that the caller may know up to where usage is settled.  In the view
- * current_usage this runs as the current user, through views over it, too, and
- * a view over it is where the rights of a tenant end: so USAGE on the schema
- * is enough.
- */
-static void
-check_may_know(const char *stream)
-{
-	Oid			schema = get_namespace_oid(stream, true);
-	Oid			view;
-
-	if (!OidIsValid(schema))
-		return;					/* without a stream there is nothing to know */
-	view = get_relname_relid("current_usage", schema);
-	if (meter_schema_aclcheck(schema, GetUserId(), ACL_USAGE) == ACLCHECK_OK ||
-		(OidIsValid(view) &&
-		 pg_class_aclcheck(view, GetUserId(), ACL_SELECT) == ACLCHECK_OK))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for the usage of stream \"%s\"",
-					stream),
-			 errhint("Grant USAGE on the schema of the stream to roles that read usage through a view of your own.")));
-}
-
-PG_FUNCTION_INFO_V1(meter_live_window);
-
-/* live_window(stream, meter) */
-Datum
-meter_live_window(PG_FUNCTION_ARGS)
-{
-	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	MeterDefinition *volatile definition = NULL;
-	MeterProgress *volatile progress = NULL;
-	RangeBound	lower = {0, false, true, true};
-	RangeBound	upper = {0, false, false, false};
-	TimestampTz end = meter_now();
-	TimestampTz clock = 0;
-	volatile bool has_clock = false;
-
-	check_may_know(stream);
-
-	/* the watermark that the query sees, not the one of this moment */
-	meter_one_snapshot(true);
-	PG_TRY();
-	{
-		if (meter_list_meters(stream, meter, false) != NIL)
-		{
-			definition = meter_load(stream, meter, METER_LOCK_NONE);
-			progress = meter_load_progress(definition);
-			has_clock = meter_source_clock(stream, true, &clock);
-		}
-	}
-	PG_FINALLY();
-	{
-		meter_one_snapshot(false);
-	}
-	PG_END_TRY();
-	if (definition == NULL || !progress->has_watermark)
-		PG_RETURN_NULL();
-	if (definition->clock == METER_CLOCK_EVENT)
-	{
-		if (!progress->has_event_clock)
-			PG_RETURN_NULL();
-		end = Min(end, progress->event_clock);
-	}
-	else if (definition->clock == METER_CLOCK_SOURCE)
-	{
-		if (!has_clock)
-			PG_RETURN_NULL();
-		end = Min(end, clock);
-	}
-	end = Min(end, definition->until);
-	if (end <= progress->watermark)
-		PG_RETURN_NULL();
-	lower.val = TimestampTzGetDatum(progress->watermark);
-	upper.val = TimestampTzGetDatum(end);
-	PG_RETURN_RANGE_P(meter_make_range(lookup_type_cache(TSTZRANGEOID,
-														 TYPECACHE_RANGE_INFO),
-									   &lower, &upper));
 }
 
 /* What to count for a meter, and the count. */
@@ -183,11 +99,16 @@ count_for_owner(FunctionCallInfo fcinfo,
 static char *
 late_rows(const MeterDefinition *definition, const MeterProgress *progress)
 {
-	if (METER_OF_MEASURES(definition->aggregate))
-		return psprintf("(SELECT FROM %s UNION ALL SELECT FROM %s) l",
-						meter_late_rows(definition, progress, -1),
-						meter_late_measures(definition, progress, -1));
-	return meter_late_rows(definition, progress, -1);
+	StringInfoData sql;
+	MeterLog	log;
+
+	initStringInfo(&sql);
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+		appendStringInfo(&sql, "%sSELECT FROM %s",
+						 log > METER_LOG_EVENT ? " UNION ALL " : "(",
+						 meter_late_in(definition, progress, log, -1));
+	appendStringInfoString(&sql, ") l");
+	return sql.data;
 }
 
 /* Return FROM and WHERE of the rows that are held. */

@@ -1,13 +1,5 @@
 -- How each meter is doing, for its owner and for monitoring.
 
--- The live part of the view current_usage needs to know from where to where, whoever reads it.
-CREATE FUNCTION meter_internal.live_window(stream text, meter text)
-RETURNS tstzrange
-LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'meter_live_window';
-COMMENT ON FUNCTION meter_internal.live_window(text, text) IS
-'what of a meter is not settled yet: from its watermark to now by its clock, and no further than until; null if there is nothing; raises 42501 for who has neither USAGE on the stream''s schema nor SELECT on its current_usage';
-
 CREATE FUNCTION meter_internal.late_backlog(stream text, meter text)
 RETURNS bigint
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE

@@ -11,12 +11,14 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 #include "utils/typcache.h"
 
 #include "catalog/definition.h"
@@ -24,12 +26,12 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "core/grid.h"
-#include "engine/events.h"
+#include "engine/fold.h"
 #include "engine/late.h"
 #include "engine/ledger.h"
-#include "engine/measure_usage.h"
-#include "engine/measures.h"
+#include "engine/settle.h"
 #include "engine/step.h"
+#include "engine/usage.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
 
@@ -84,101 +86,106 @@ range_arg(FunctionCallInfo fcinfo, int argument)
 	return PG_ARGISNULL(argument) ? NULL : PG_GETARG_RANGE_P(argument);
 }
 
+/* What the ledger and expectation differ in, as it is sorted and returned. */
+#define DIFFERENCES	"meter_differences"
+
+typedef struct Differences
+{
+	Tuplestorestate *rows;
+	TupleDesc	descriptor;
+	int64		count;
+	Datum		meter;			/* text */
+} Differences;
+
+/* Note what differs of a key. */
+static void
+note_difference(void *arg, const MeterDifference *difference)
+{
+	Differences *differences = arg;
+	Datum		values[7];
+	bool		nulls[7] = {false, false, false, false, false, false, false};
+
+	values[0] = differences->meter;
+	values[1] = PointerGetDatum(cstring_to_text_with_len(difference->account.data,
+														 difference->account.len));
+	values[2] = PointerGetDatum(cstring_to_text_with_len(difference->resource.data,
+														 difference->resource.len));
+	values[3] = difference->dimensions;
+	values[4] = TimestampTzGetDatum(difference->period_start);
+	nulls[5] = difference->ledger == NULL;
+	values[5] = NumericGetDatum(difference->ledger);
+	nulls[6] = difference->expected == NULL;
+	values[6] = NumericGetDatum(difference->expected);
+	tuplestore_putvalues(differences->rows, differences->descriptor, values,
+						 nulls);
+	differences->count++;
+}
+
 /*
- * Append CTEs that end with "timelines": those of all resources from their
- * events before the watermark.
+ * Return what differs of a meter, in order.  Late rows that no step has looked
+ * at yet are no fault.
  */
 static void
-append_timelines(StringInfo sql, const MeterDefinition *definition, const MeterProgress *progress,
-				 TimestampTz from, const char *late_from, bool straddling)
+return_differences(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+				   const MeterProgress *progress,
+				   const Differences *differences)
 {
-	MeterScope	scope = {0};
+	bool		keeps_zero = METER_KEEPS_ZERO(definition->aggregate);
+	StringInfoData sql;
+	MeterLog	log;
 
-	scope.to = meter_timestamp_literal(progress->watermark);
-	scope.straddling = straddling ? "straddling" : NULL;
-	scope.late_from = late_from;
-	scope.safe = progress->logs[METER_LOG_EVENT].position;
-	scope.voids_from_log = true;
-	appendStringInfoString(sql, "WITH ");
-	if (straddling)
-	{
-		appendStringInfoString(sql, "straddling AS MATERIALIZED (");
-		meter_append_straddling(sql, definition, NULL, scope.to);
-		appendStringInfoString(sql, "), ");
-	}
-	meter_append_events(sql, definition, &scope);
-	appendStringInfoString(sql, ", timelines AS MATERIALIZED (SELECT e.resource, ");
-	if (straddling)
-		meter_append_before(sql, definition, scope.to);
-	appendStringInfo(sql,
-					 METER_TIMELINE("e") " AS timeline, "
-					 "min(least(e.at, meter_internal.observation_instant(e.observation, 'since'))) AS earliest, "
-					 "%s AS begin_at FROM events e GROUP BY e.resource)",
-					 meter_timestamp_literal(from));
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "SELECT d.meter, d.account, d.resource, d.dimensions, d.period_start, "
+					 "trim_scale(%s), trim_scale(coalesce(d.expected, 0)) FROM " DIFFERENCES " d WHERE true",
+	/* nothing is due where a first row of 0 is missing */
+					 keeps_zero ? "d.ledger" : "coalesce(d.ledger, 0)");
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s AND e.resource = d.resource COLLATE \"C\")",
+						 meter_late_in(definition, progress, log, -1));
+	appendStringInfoString(&sql, " ORDER BY d.period_start, d.resource COLLATE \"C\", d.account COLLATE \"C\", d.dimensions");
+	meter_execute_rows(sql.data, SPI_OK_SELECT, DIFFERENCES,
+					   differences->descriptor, differences->rows,
+					   differences->count);
+	meter_return_result(fcinfo);
 }
 
 /* Return rows that show where the ledger of a meter differs. */
 static void
-verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
-			 RangeType *during)
+verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+			 const MeterProgress *progress, RangeType *during)
 {
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
 	MeterSession session;
-	StringInfoData sql;
+	MeterFold  *fold;
+	Differences differences = {0};
 	TimestampTz from;
 	TimestampTz end;
-	const char *from_literal;
-	const char *end_literal;
-	char	   *ledger;
-	bool		measures;
-	bool		keeps_zero = METER_KEEPS_ZERO(definition->aggregate);
 
 	if (!settled_window(definition, progress, during, &from, &end))
 		return;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
 	meter_session_bulk();
-	from_literal = meter_timestamp_literal(from);
-	end_literal = meter_timestamp_literal(end);
-	initStringInfo(&sql);
-	measures = METER_OF_MEASURES(definition->aggregate);
-	ledger = meter_ledger_of_range(definition, from_literal, end_literal);
-	if (measures)
-	{
-		appendStringInfoString(&sql, "WITH ");
-		meter_append_measures_of_all(&sql, definition, progress, from_literal,
-									 end_literal, NULL);
-	}
-	else
-		append_timelines(&sql, definition, progress, from, NULL,
-						 meter_may_straddle(definition, progress->watermark));
-	appendStringInfo(&sql,
-					 " SELECT %s::text, d.account, d.resource, d.dimensions, d.period_start, "
-					 "trim_scale(d.ledger), trim_scale(d.expected) FROM ("
-					 "SELECT x.resource, x.account, x.dimensions, x.period_start, "
-					 "- %s(x.quantity) FILTER (WHERE x.revisions > 0)%s AS ledger, "
-					 "coalesce(sum(x.quantity) FILTER (WHERE x.revisions = 0), 0) AS expected FROM (",
-					 quote_literal_cstr(definition->name),
-	/* nothing is due where a first row of 0 is missing */
-					 keeps_zero ? "sum" : "coalesce(sum",
-					 keeps_zero ? "" : ", 0)");
-	if (measures)
-		appendStringInfoString(&sql, meter_measure_difference(ledger));
-	else
-		meter_append_difference(&sql, definition, "timelines", end_literal,
-								ledger);
-	appendStringInfo(&sql,
-					 ") x (resource, account, dimensions, period_start, quantity, revisions) "
-					 "GROUP BY 1, 2, 3, 4 HAVING sum(x.quantity) <> 0%s) d "
-	/* late rows that no step has looked at yet are no fault */
-					 "WHERE NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
-					 keeps_zero ? " OR sum(x.revisions) = 0" : "",
-					 meter_late_rows(definition, progress, -1));
-	if (measures)
-		appendStringInfo(&sql, "AND NOT EXISTS (SELECT FROM %s AND e.resource = d.resource) ",
-						 meter_late_measures(definition, progress, -1));
-	appendStringInfoString(&sql, "ORDER BY 5, 3, 2, 4");
-	meter_execute(sql.data, SPI_OK_SELECT);
-	meter_return_result(fcinfo);
+	differences.meter = CStringGetTextDatum(definition->name);
+	differences.descriptor = info->setDesc;
+	differences.rows = tuplestore_begin_heap(true, false, work_mem);
+
+	fold = meter_fold_begin(definition, progress);
+	fold->from = from;
+	fold->to = end;
+	fold->scope.voids_from_log = true;
+	fold->ledger = meter_ledger_begin(definition, fold->spec,
+									  METER_LEDGER_COMPARE, 0, false);
+	meter_ledger_tell(fold->ledger, note_difference, &differences);
+	meter_fold_run(fold);
+	meter_ledger_read(fold->ledger, from, end);
+	(void) meter_ledger_end(fold->ledger);
+	meter_fold_end(fold);
+
+	if (differences.count > 0)
+		return_differences(fcinfo, definition, progress, &differences);
+	tuplestore_end(differences.rows);
 	meter_session_end(&session);
 }
 
@@ -234,12 +241,8 @@ meter_resettle(PG_FUNCTION_ARGS)
 	MeterDefinition *definition;
 	MeterProgress *progress;
 	MeterSession session;
-	StringInfoData sql;
-	StringInfoData difference;
 	TimestampTz from;
 	TimestampTz end;
-	const char *end_literal;
-	bool		straddling;
 	int64		written;
 
 	PreventCommandIfReadOnly("meter.resettle()");
@@ -252,36 +255,7 @@ meter_resettle(PG_FUNCTION_ARGS)
 	meter_check_stream(stream);
 	meter_session_bulk();
 	meter_note_voids(definition, -1, PG_INT64_MAX);
-	end_literal = meter_timestamp_literal(end);
-	initStringInfo(&sql);
-	if (METER_OF_MEASURES(definition->aggregate))
-	{
-		written = meter_measure_resettle(definition, progress, from, end);
-		meter_session_end(&session);
-		if (written > 0)
-			meter_store_settlement(definition, progress, written);
-		PG_RETURN_INT64(written);
-	}
-	/* late rows do not count before a step decides which are held */
-	straddling = meter_may_straddle(definition, progress->watermark);
-	append_timelines(&sql, definition, progress, from, meter_late_from(definition, progress),
-					 straddling);
-	appendStringInfoString(&sql, ", states AS (");
-	meter_append_upsert_state(&sql, definition, NULL, straddling);
-	/* delete the states of resources that have no event any more */
-	appendStringInfo(&sql, "), gone AS (DELETE FROM %s._resource_state r WHERE r.meter = %s "
-					 "AND NOT EXISTS (SELECT FROM timelines t WHERE t.resource = r.resource)) ",
-					 quote_identifier(stream), quote_literal_cstr(meter));
-	initStringInfo(&difference);
-	meter_append_difference(&difference, definition, "timelines", end_literal,
-							meter_ledger_of_range(definition,
-												  meter_timestamp_literal(from),
-												  end_literal));
-	meter_append_insert_difference(&sql, definition,
-								   progress->settlement + 1,
-								   difference.data);
-	meter_execute(sql.data, SPI_OK_INSERT);
-	written = SPI_processed;
+	written = meter_settle_anew(definition, progress, from, end);
 	meter_session_end(&session);
 
 	if (written > 0)

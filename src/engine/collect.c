@@ -155,6 +155,9 @@ meter_collect_row(MeterCollected *collected, MeterRowKind kind,
 			return true;
 		case METER_ROW_CARRIED_OPEN:
 		case METER_ROW_CARRIED_CLOSED:
+		case METER_ROW_ASKED:
+		case METER_ROW_OWNER:
+		case METER_ROW_MEASURE:
 			break;
 	}
 	return false;

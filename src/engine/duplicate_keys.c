@@ -16,10 +16,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -137,7 +139,7 @@ static const char *const row_filters[METER_NLOGS] = {
 };
 
 /* The hash of a row e of a log. */
-#define ROW_KEY	"meter_internal.duplicate_key(e.resource, coalesce(e.source, ''), e.id)"
+#define ROW_KEY	METER_DUPLICATE_KEY("e")
 
 /*
  * Look over what arrived between two positions.  Returns the arrivals of rows
@@ -431,7 +433,7 @@ meter_find_suspects(const MeterDefinition *definition,
 	const char *to_literal = meter_timestamp_literal(to);
 	const char *first = first_period(definition, from);
 	StringInfoData rows;
-	StringInfoData hashes;
+	ArrayBuildState *hashes;
 	StringInfoData blocks;
 	KeyTable	table;
 	int64		nkeys;
@@ -474,12 +476,12 @@ meter_find_suspects(const MeterDefinition *definition,
 	nkeys = DatumGetInt64(meter_result(0, 1, &isnull));
 	suspects->count = 0;
 	suspects->nblocks = 0;
-	suspects->hashes = suspects->blocks = NULL;
+	suspects->hashes = (Datum) 0;
+	suspects->blocks = NULL;
 	if (nkeys == 0)
 		return;
 
-	initStringInfo(&hashes);
-	appendStringInfoChar(&hashes, '{');
+	hashes = initArrayResult(INT8OID, CurrentMemoryContext, false);
 	initStringInfo(&blocks);
 	table.npasses = (int) (nkeys / MOST_KEYS) + 1;
 	for (table.pass = 0; table.pass < table.npasses; table.pass++)
@@ -497,10 +499,12 @@ meter_find_suspects(const MeterDefinition *definition,
 					NULL);
 		for (slot = 0; slot <= table.mask; slot++)
 		{
-			if (table.counts[slot] >= 2)
-				appendStringInfo(&hashes, "%s" INT64_FORMAT,
-								 suspects->count++ > 0 ? "," : "",
-								 (int64) table.keys[slot]);
+			if (table.counts[slot] < 2)
+				continue;
+			(void) accumArrayResult(hashes,
+									Int64GetDatum((int64) table.keys[slot]),
+									false, INT8OID, CurrentMemoryContext);
+			suspects->count++;
 		}
 		if (suspects->count > before && !anywhere)
 		{
@@ -522,8 +526,7 @@ meter_find_suspects(const MeterDefinition *definition,
 	}
 	if (suspects->count == 0)
 		return;
-	appendStringInfoString(&hashes, "}'::bigint[]");
-	suspects->hashes = psprintf("'%s", hashes.data);
+	suspects->hashes = makeArrayResult(hashes, CurrentMemoryContext);
 	suspects->nblocks = PG_INT64_MAX;
 	if (anywhere)
 		return;

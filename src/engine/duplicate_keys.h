@@ -14,10 +14,14 @@
 typedef struct MeterSuspects
 {
 	int64		count;
-	char	   *hashes;			/* bigint[] literal */
+	Datum		hashes;			/* bigint[] */
 	int64		nblocks;		/* where they are */
 	char	   *blocks;			/* bigint[] literal */
 } MeterSuspects;
+
+/* The hash of what duplicates of a row have in common. */
+#define METER_DUPLICATE_KEY(e) \
+	"meter_internal.duplicate_key(" e ".resource, coalesce(" e ".source, ''), " e ".id)"
 
 /* A block has so many bits of arrivals. */
 #define METER_KEY_BLOCK_BITS	13

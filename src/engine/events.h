@@ -12,27 +12,14 @@
 #include "catalog/progress.h"
 #include "engine/row_kind.h"
 
-/*
- * The columns of "events" but for resource and arrival, which come first and
- * last; what they are handed to; and the carried state r in their form.
- */
-#define METER_EVENT_COLUMNS(x) \
-	x ".kind, " x ".at, " x ".account, " x ".dimensions, " x ".value, " \
-	x ".alive, " x ".absent, " x ".source, " x ".observation"
-#define METER_TIMELINE(x) \
-	"meter_internal.settle_timeline(" METER_EVENT_COLUMNS(x) ")"
-#define METER_CARRIED \
-	"CASE WHEN r.active THEN " METER_SQL_KIND(CARRIED_OPEN) " ELSE " METER_SQL_KIND(CARRIED_CLOSED) \
-	" END::\"char\" AS kind, r.since AS at, " \
-	"r.account, r.dimensions, r.value, r.alive, r.absent, r.source, NULL::jsonb"
-
 /* The condition that a row e of the event log is an observation. */
 #define METER_IS_OBSERVATION(e) \
 	e ".action IN ('reconciled:start', 'reconciled:stop', 'reconciled:change')"
 
 /*
  * The instant from which on an observation may change a timeline, from its
- * attributes, its time and whether it is a stop.
+ * attributes, its time and whether it is a stop: meter_observation_reach() in
+ * SQL.
  */
 #define METER_REACH(attributes, at, is_stop) \
 	"(CASE WHEN " is_stop " OR " attributes " ? 'since' THEN " \
@@ -40,67 +27,62 @@
 	"ELSE " at " END)"
 
 /*
- * Which rows of the log a query is about.  Texts are expressions; NULL sets no
- * limit.
+ * Which rows of the event log are asked for.  Queries of a scope take the
+ * parameters that meter_scope_params() gives.
  */
 typedef struct MeterScope
 {
-	const char *from;			/* events from then on */
-	const char *to;				/* rows before then */
-	const char *affected;		/* CTE: events of its resources only */
+	TimestampTz from;			/* events from then on; DT_NOBEGIN: from the
+								 * retention boundary on */
+	TimestampTz to;				/* rows before then; DT_NOEND: all */
+	bool		stored;			/* the hashes of rows that have an id are in
+								 * store, a deduplication window before `from`
+								 * included */
+	Datum		resources;		/* text[]: events of these only; 0: of all */
 	int64		sealed;			/* look those up one by one among arrivals
 								 * before this */
 	const char *late_from;		/* rows that arrived after `safe` count from
-								 * then on only */
+								 * then on only; NULL: all do */
 	int64		safe;
-	const char *straddling;		/* CTE: of these resources (resource, upto)
-								 * also rows from `to` up to then */
+	bool		straddling;		/* rows from `settled_to` on count, too, up to
+								 * the last observation that reaches back
+								 * behind it */
+	TimestampTz settled_to;
 	bool		voids_from_log; /* not from the table _voided */
+	bool		arrivals;		/* they are asked for, too */
+	bool		owners;			/* only who owns what, for usage of measures */
+	Datum		duplicates;		/* bigint[]: arrivals that do not count; 0:
+								 * none */
 } MeterScope;
 
-extern char *meter_plain_events(const MeterDefinition *definition,
-								const MeterScope *scope,
-								const char *duplicates);
-extern char *meter_find_duplicates(const MeterDefinition *definition,
-								   const MeterProgress *progress,
-								   const MeterScope *scope, TimestampTz from,
-								   TimestampTz to);
-extern void meter_append_events(StringInfo sql,
-								const MeterDefinition *definition,
+#define METER_SCOPE_NPARAMS	2
+
+extern void meter_scope_params(const MeterScope *scope, Oid *types,
+							   Datum *values);
+extern char *meter_events_query(const MeterDefinition *definition,
 								const MeterScope *scope);
+extern char *meter_boundary_states_query(const MeterDefinition *definition,
+										 const MeterScope *scope);
+extern void meter_find_duplicates(const MeterDefinition *definition,
+								  const MeterProgress *progress,
+								  MeterScope *scope);
 extern char *meter_rows_of_resources(const MeterDefinition *definition,
 									 const char *resources, int64 sealed,
 									 const char *to);
 extern int64 meter_sealed_for(const MeterDefinition *definition,
 							  double nresources);
-extern void meter_append_events_in_view(StringInfo sql,
-										const MeterDefinition *definition,
-										const char *from, const char *to);
 extern void meter_append_dimension(StringInfo sql, const char *name);
-extern void meter_append_dimensions(StringInfo sql,
-									const MeterDefinition *definition);
 extern void meter_append_value(StringInfo sql,
 							   const MeterDefinition *definition);
 extern bool meter_may_straddle(const MeterDefinition *definition,
 							   TimestampTz instant);
-extern void meter_append_observation_filter(StringInfo sql,
-											const MeterDefinition *definition);
-extern void meter_append_straddling(StringInfo sql,
-									const MeterDefinition *definition,
-									const char *affected, const char *instant);
-extern void meter_append_before(StringInfo sql,
-								const MeterDefinition *definition,
-								const char *instant);
 extern char *meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe);
 extern void meter_append_not_held(StringInfo sql,
 								  const MeterDefinition *definition,
 								  const char *log, const char *alias);
+extern char *meter_earliest_event(const MeterDefinition *definition);
 extern void meter_append_number_attribute(StringInfo sql, const char *key);
-extern void meter_append_action_filter(StringInfo sql,
+extern void meter_append_event_filter(StringInfo sql,
 									   const MeterDefinition *definition);
-extern void meter_append_upsert_state(StringInfo sql,
-									  const MeterDefinition *definition,
-									  const char *unnamed_since,
-									  bool straddling);
 
 #endif							/* METER_EVENTS_H */

@@ -1,199 +1,62 @@
 /*
  * fold.c
- *	  The fold: one pass from the log and the states to the ledger and the new
- *	  states.
+ *	  The fold: one pass from the logs and the carried states to expected usage
+ *	  and new states.
  *
- * Rows of the log and carried states are scanned by plain queries (scan), put
- * in the order of the ledger's key: by a hash of the resource, then the
- * resource, then time (order), walked one resource at a time (walk), and what
- * comes of them is written in blocks (sink).  Resources to which nothing
- * happened go a short way: each period whole.
+ * Rows of the logs are scanned by plain queries (scan), put in the order of
+ * the ledger's key: by a hash of the resource, then the resource, then time
+ * (order), and walked one resource at a time, together with its carried state
+ * (walk).  How usage comes of the rows is for a MeterUsage to say; what becomes
+ * of it, for the ledger or another taker (sink).
  *
- * All scans see one snapshot, taken after the late part of the step: it sees
- * what that has written, and nothing that commits meanwhile.
+ * All scans see one snapshot: that which is active.
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/tuptable.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplesort.h"
 #include "utils/typcache.h"
 
 #include "catalog/definition.h"
-#include "catalog/progress.h"
 #include "core/core.h"
 #include "core/event_set.h"
-#include "core/grid.h"
-#include "core/observation.h"
-#include "core/timeline_builder.h"
-#include "engine/collect.h"
-#include "engine/events.h"
 #include "engine/fold.h"
-#include "engine/late.h"
-#include "engine/step_state.h"
+#include "engine/ledger.h"
+#include "engine/resources.h"
 #include "engine/row_kind.h"
+#include "engine/states.h"
+#include "engine/usage.h"
 #include "engine/usage_rows.h"
 #include "pg/meter_compat.h"
-#include "pg/quantity.h"
 #include "pg/spi.h"
-#include "pg/table_writer.h"
 #include "types/transaction_id.h"
 
-/* What a sort may keep in memory, in kB: more reads back slower. */
+/* What the sort may keep in memory, in kB: more reads back slower. */
 #define SORT_MEMORY	(64 * 1024)
 
-/* Dead states are looked up one by one for so few events. */
-#define FEW_EVENTS	50000
-
-/* The columns of a row in the order; those of dimensions follow. */
-typedef enum FoldColumn
-{
-	FOLD_HASH,
-	FOLD_RESOURCE,
-	FOLD_TIME,					/* of a state: since */
-	FOLD_KIND,
-	FOLD_ACCOUNT,
-	FOLD_VALUE,
-	FOLD_SOURCE,
-	FOLD_SAID,					/* of an observation */
-	FOLD_ALIVE,					/* from here on of a state */
-	FOLD_ABSENT,
-	FOLD_UNNAMED_SINCE,
-	FOLD_PLACE,
-	FOLD_NCOLUMNS
-} FoldColumn;
-
-static const Oid fold_types[FOLD_NCOLUMNS] = {
-	INT8OID, TEXTOID, TIMESTAMPTZOID, CHAROID, TEXTOID, NUMERICOID, TEXTOID,
-	JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIDOID
+static const Oid fold_types[METER_FOLD_NCOLUMNS] = {
+	INT8OID, CHAROID, TEXTOID, TIMESTAMPTZOID, CHAROID, TEXTOID, NUMERICOID,
+	TEXTOID, JSONBOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID
 };
-
-/* The columns of the ledger and of states, in their order. */
-enum
-{
-	USAGE_TRANSACTION_ID,
-	USAGE_METER,
-	USAGE_ACCOUNT,
-	USAGE_RESOURCE,
-	USAGE_DIMENSIONS,
-	USAGE_PERIOD_START,
-	USAGE_QUANTITY,
-	USAGE_REVISION,
-	USAGE_SETTLEMENT,
-	USAGE_RECORDED_AT,
-	USAGE_NCOLUMNS
-};
-
-static const MeterWriterColumn usage_columns[USAGE_NCOLUMNS] = {
-	{"transaction_id", UUIDOID},
-	{"meter", TEXTOID},
-	{"account", TEXTOID},
-	{"resource", TEXTOID},
-	{"dimensions", JSONBOID},
-	{"period_start", TIMESTAMPTZOID},
-	{"quantity", NUMERICOID},
-	{"revision", INT4OID},
-	{"settlement", INT8OID},
-	{"recorded_at", TIMESTAMPTZOID}
-};
-
-enum
-{
-	STATE_METER,
-	STATE_RESOURCE,
-	STATE_ACTIVE,
-	STATE_ACCOUNT,
-	STATE_DIMENSIONS,
-	STATE_VALUE,
-	STATE_SINCE,
-	STATE_ALIVE,
-	STATE_UNNAMED_SINCE,
-	STATE_ABSENT,
-	STATE_SOURCE,
-	STATE_STRADDLES,
-	STATE_NCOLUMNS
-};
-
-static const MeterWriterColumn state_columns[STATE_NCOLUMNS] = {
-	{"meter", TEXTOID},
-	{"resource", TEXTOID},
-	{"active", BOOLOID},
-	{"account", TEXTOID},
-	{"dimensions", TEXTARRAYOID},
-	{"value", NUMERICOID},
-	{"since", TIMESTAMPTZOID},
-	{"alive", TIMESTAMPTZOID},
-	{"unnamed_since", TIMESTAMPTZOID},
-	{"absent", TIMESTAMPTZOID},
-	{"source", TEXTOID},
-	{"straddles", TIMESTAMPTZOID}
-};
-
-/* One pass. */
-typedef struct Fold
-{
-	const MeterDefinition *definition;
-	MeterUsageSpec *spec;
-	TimestampTz from;
-	TimestampTz to;
-	int64		settlement;
-	bool		one_period;		/* rows come in the order of the ledger */
-
-	/* scan and order */
-	int			natts;			/* of a row in the order */
-	TupleDesc	descriptor;
-	Tuplesortstate *sort;
-	TupleTableSlot *put;
-	int64		nevents;
-	ArrayBuildState *names;		/* of the resources of few events */
-
-	/* walk: the resource at hand */
-	MemoryContext resource_context;
-	MeterAttr	resource;
-	uint64		hash;
-	MeterCollected collected;
-	bool		any_events;
-	ItemPointerData place;		/* of its state, if it has one */
-	TimestampTz unnamed_since;	/* DT_NOBEGIN: none */
-	Numeric		value;			/* of its state */
-
-	/* sink */
-	MeterTableWriter *usage;
-	MeterTableWriter *states;
-	TupleDesc	usage_descriptor;
-	Tuplesortstate *usage_sort; /* where there are many periods */
-	TupleTableSlot *usage_put;
-	Datum		meter;			/* text */
-} Fold;
 
 /* Takes the rows of a query and puts them into the order. */
 typedef struct FoldReceiver
 {
 	DestReceiver pub;
-	Fold	   *fold;
-	bool		states;
+	MeterFold  *fold;
+	int			ncolumns;		/* that the query gives, from the resource on,
+								 * before the dimensions */
 } FoldReceiver;
 
 /* --- scan and order ------------------------------------------------------- */
-
-/* Return how many columns before those of dimensions a query gives. */
-static int
-given_columns(const FoldReceiver *receiver)
-{
-	return receiver->states ? FOLD_PLACE : FOLD_SAID;
-}
 
 /* See that a query gives what the order has: tables may have changed. */
 static void
@@ -201,25 +64,24 @@ receive_startup(DestReceiver *self, int operation pg_attribute_unused(),
 				TupleDesc descriptor)
 {
 	FoldReceiver *receiver = (FoldReceiver *) self;
-	TupleDesc	order = receiver->fold->descriptor;
-	int			given = given_columns(receiver);
+	MeterFold  *fold = receiver->fold;
+	int			given = receiver->ncolumns;
 	int			i;
 
-	for (i = 0; i < given + receiver->fold->definition->ndimensions; i++)
+	for (i = 0; i < given + fold->definition->ndimensions; i++)
 	{
-		/* the first column of the order is the hash */
-		int			column = i < given ? i + 1 : FOLD_NCOLUMNS + i - given;
+		int			column = i < given ? METER_FOLD_RESOURCE + i :
+		METER_FOLD_NCOLUMNS + i - given;
 
 		if (i >= descriptor->natts ||
 			TupleDescAttr(descriptor, i)->atttypid !=
-			TupleDescAttr(order, column)->atttypid)
+			TupleDescAttr(fold->descriptor, column)->atttypid)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("a table of stream \"%s\" was changed during a step",
-							receiver->fold->definition->stream),
-					 errdetail("Column %d of what is read from %s is of another type than meter expects.",
-							   i + 1,
-							   receiver->states ? "_resource_state" : "event"),
+							fold->definition->stream),
+					 errdetail("Column %d of what is read is of another type than meter expects.",
+							   i + 1),
 					 errhint("Restore the type of the column.")));
 	}
 }
@@ -231,7 +93,7 @@ receive_end(DestReceiver *self pg_attribute_unused())
 
 /* Return the hash of a resource by which the key of the ledger goes. */
 static uint64
-resource_hash(const Fold *fold, MeterAttr resource)
+resource_hash(const MeterFold *fold, MeterAttr resource)
 {
 	MeterNaming naming;
 
@@ -241,60 +103,77 @@ resource_hash(const Fold *fold, MeterAttr resource)
 	return naming.resource_hash;
 }
 
-/*
- * Put a row into the order.  The queries give the columns from FOLD_RESOURCE
- * on: of events as far as FOLD_SAID, of states all, then the dimensions.
- */
+/* Return what a row of a kind is to the order. */
+static MeterFoldClass
+class_of(MeterRowKind kind)
+{
+	switch (kind)
+	{
+		case METER_ROW_ASKED:
+			return METER_FOLD_ASKED;
+		case METER_ROW_CARRIED_OPEN:
+		case METER_ROW_CARRIED_CLOSED:
+			return METER_FOLD_CARRIED;
+		case METER_ROW_START:
+		case METER_ROW_STOP:
+		case METER_ROW_CHANGE:
+		case METER_ROW_MEASURE:
+			return METER_FOLD_HAPPENED;
+		default:
+			return METER_FOLD_OBSERVED;
+	}
+}
+
+/* Put the row in the slot, which has what queries give, into the order. */
+static void
+put_row(MeterFold *fold)
+{
+	TupleTableSlot *put = fold->put;
+
+	put->tts_values[METER_FOLD_CLASS] =
+		CharGetDatum(class_of((MeterRowKind) DatumGetChar(put->tts_values[METER_FOLD_KIND])));
+	put->tts_isnull[METER_FOLD_CLASS] = false;
+	put->tts_values[METER_FOLD_HASH] =
+		Int64GetDatum((int64) resource_hash(fold,
+											meter_fold_text(put, METER_FOLD_RESOURCE)));
+	put->tts_isnull[METER_FOLD_HASH] = false;
+	ExecStoreVirtualTuple(put);
+	tuplesort_puttupleslot(fold->sort, put);
+}
+
+/* Put a row of a query into the order. */
 static bool
 receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
 	FoldReceiver *receiver = (FoldReceiver *) self;
-	Fold	   *fold = receiver->fold;
+	MeterFold  *fold = receiver->fold;
 	TupleTableSlot *put = fold->put;
-	int			given = given_columns(receiver);
-	int			column;
-	int			i;
-	text	   *resource;
+	int			given = receiver->ncolumns;
+	int			natts = fold->natts;
 
 	slot_getallattrs(slot);
 	ExecClearTuple(put);
-	for (column = FOLD_RESOURCE; column <= given; column++)
-	{
-		put->tts_values[column] = slot->tts_values[column - 1];
-		put->tts_isnull[column] = slot->tts_isnull[column - 1];
-	}
-	for (; column < FOLD_NCOLUMNS; column++)
-	{
-		put->tts_values[column] = (Datum) 0;
-		put->tts_isnull[column] = true;
-	}
-	for (i = 0; i < fold->definition->ndimensions; i++)
-	{
-		put->tts_values[FOLD_NCOLUMNS + i] = slot->tts_values[given + i];
-		put->tts_isnull[FOLD_NCOLUMNS + i] = slot->tts_isnull[given + i];
-	}
-	resource = DatumGetTextPP(put->tts_values[FOLD_RESOURCE]);
-	put->tts_values[FOLD_HASH] =
-		Int64GetDatum((int64) resource_hash(fold,
-											meter_attr(VARDATA_ANY(resource),
-													   VARSIZE_ANY_EXHDR(resource))));
-	put->tts_isnull[FOLD_HASH] = false;
-	ExecStoreVirtualTuple(put);
-	tuplesort_puttupleslot(fold->sort, put);
-	if (!receiver->states && ++fold->nevents <= FEW_EVENTS)
-	{
-		MemoryContext context = MemoryContextGetParent(fold->resource_context);
-
-		fold->names = accumArrayResult(fold->names,
-									   PointerGetDatum(resource), false,
-									   TEXTOID, context);
-	}
+	memcpy(put->tts_values + METER_FOLD_RESOURCE, slot->tts_values,
+		   given * sizeof(Datum));
+	memcpy(put->tts_isnull + METER_FOLD_RESOURCE, slot->tts_isnull, given);
+	memset(put->tts_isnull + METER_FOLD_RESOURCE + given, true,
+		   METER_FOLD_NCOLUMNS - METER_FOLD_RESOURCE - given);
+	memcpy(put->tts_values + METER_FOLD_NCOLUMNS, slot->tts_values + given,
+		   (natts - METER_FOLD_NCOLUMNS) * sizeof(Datum));
+	memcpy(put->tts_isnull + METER_FOLD_NCOLUMNS, slot->tts_isnull + given,
+		   natts - METER_FOLD_NCOLUMNS);
+	put_row(fold);
+	fold->count.rows++;
 	return true;
 }
 
-/* Scan a query into the order. */
-static void
-scan(Fold *fold, const char *sql, bool states)
+/*
+ * Scan a query into the order.  It gives the columns from METER_FOLD_RESOURCE
+ * on that come before `upto`, then the dimensions.
+ */
+void
+meter_fold_scan(MeterFold *fold, const char *sql, int nargs, const Oid *types,
+				const Datum *values, int upto)
 {
 	FoldReceiver receiver;
 
@@ -305,48 +184,36 @@ scan(Fold *fold, const char *sql, bool states)
 	receiver.pub.rDestroy = receive_end;
 	receiver.pub.mydest = DestTuplestore;
 	receiver.fold = fold;
-	receiver.states = states;
-	meter_scan(sql, (DestReceiver *) &receiver);
+	receiver.ncolumns = upto - METER_FOLD_RESOURCE;
+	meter_scan(sql, nargs, types, values, (DestReceiver *) &receiver);
 }
 
-/*
- * Return a query of carried states: those that run, or all.  Where few events came,
- * the others are asked for by the names of the resources.
- */
-static char *
-states_query(const Fold *fold, bool all)
+/* Put the resources that are asked for into the order: nothing may be left of one. */
+static void
+put_asked(MeterFold *fold)
 {
-	const MeterDefinition *definition = fold->definition;
-	StringInfoData sql;
-	int			i;
+	TupleTableSlot *put = fold->put;
+	int64		i;
 
-	initStringInfo(&sql);
-	appendStringInfoString(&sql,
-						   "SELECT s.resource, s.since, CASE WHEN s.active THEN " METER_SQL_KIND(CARRIED_OPEN)
-						   " ELSE " METER_SQL_KIND(CARRIED_CLOSED) " END::\"char\", s.account, "
-						   "s.value, s.source, NULL::jsonb, s.alive, s.absent, s.unnamed_since, s.ctid");
-	for (i = 0; i < definition->ndimensions; i++)
-		appendStringInfo(&sql, ", s.dimensions[%d]", i + 1);
-	appendStringInfo(&sql, " FROM %s._resource_state s WHERE s.meter = %s",
-					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name));
-	if (all)
-		return sql.data;
-	appendStringInfoString(&sql, " AND s.active");
-	if (fold->names != NULL)
+	for (i = 0; i < fold->asked->count; i++)
 	{
-		Datum		names = makeArrayResult(fold->names, CurrentMemoryContext);
-		int			at = sql.len;
-		char	   *dead;
+		const MeterResource *resource = &fold->asked->list[i];
+		text	   *name = cstring_to_text_with_len(resource->name.data,
+													resource->name.len);
 
-		/* the same of those that do not run */
-		sql.data[at - (int) strlen(" AND s.active")] = '\0';
-		dead = psprintf("%s AND NOT s.active AND s.resource = ANY (%s)",
-						sql.data, meter_text_array_literal(names));
-		sql.data[at - (int) strlen(" AND s.active")] = ' ';
-		appendStringInfo(&sql, " UNION ALL %s", dead);
+		CHECK_FOR_INTERRUPTS();
+		ExecClearTuple(put);
+		memset(put->tts_isnull, true, fold->natts);
+		put->tts_values[METER_FOLD_RESOURCE] = PointerGetDatum(name);
+		put->tts_values[METER_FOLD_KIND] = CharGetDatum(METER_ROW_ASKED);
+		put->tts_values[METER_FOLD_TIME] = TimestampTzGetDatum(resource->from);
+		put->tts_values[METER_FOLD_ARRIVAL] = Int64GetDatum(i);
+		put->tts_isnull[METER_FOLD_RESOURCE] = put->tts_isnull[METER_FOLD_KIND] =
+			put->tts_isnull[METER_FOLD_TIME] = put->tts_isnull[METER_FOLD_ARRIVAL] = false;
+		put_row(fold);
+		ExecClearTuple(put);
+		pfree(name);
 	}
-	return sql.data;
 }
 
 /* Return the operator by which a type is sorted. */
@@ -358,153 +225,38 @@ less_operator(Oid type)
 
 /* Begin the order. */
 static void
-begin_order(Fold *fold)
+begin_order(MeterFold *fold)
 {
-	AttrNumber	keys[] = {FOLD_HASH + 1, FOLD_RESOURCE + 1, FOLD_TIME + 1};
+	AttrNumber	keys[] = {METER_FOLD_HASH + 1, METER_FOLD_RESOURCE + 1,
+	METER_FOLD_CLASS + 1, METER_FOLD_TIME + 1, METER_FOLD_SOURCE + 1};
 	Oid			operators[] = {Int8LessOperator, TextLessOperator,
-	less_operator(TIMESTAMPTZOID)};
-	Oid			collations[] = {InvalidOid, C_COLLATION_OID, InvalidOid};
-	bool		nulls_first[] = {true, true, true};
+		less_operator(CHAROID), less_operator(TIMESTAMPTZOID),
+	TextLessOperator};
+	Oid			collations[] = {InvalidOid, C_COLLATION_OID, InvalidOid,
+	InvalidOid, C_COLLATION_OID};
+	bool		nulls_first[] = {true, true, true, true, true};
+	/* only of unique values, the text decides */
+	int			nkeys = lengthof(keys) -
+	(fold->definition->aggregate == METER_UNIQUE ? 0 : 1);
 	int			i;
 
-	fold->natts = FOLD_NCOLUMNS + fold->definition->ndimensions;
+	fold->natts = METER_FOLD_NCOLUMNS + fold->definition->ndimensions;
 	fold->descriptor = CreateTemplateTupleDesc(fold->natts);
 	for (i = 0; i < fold->natts; i++)
 		TupleDescInitEntry(fold->descriptor, i + 1, NULL,
-						   i < FOLD_NCOLUMNS ? fold_types[i] : TEXTOID, -1, 0);
-	fold->sort = METER_BEGIN_SORT(fold->descriptor, lengthof(keys), keys,
+						   i < METER_FOLD_NCOLUMNS ? fold_types[i] : TEXTOID,
+						   -1, 0);
+	fold->sort = METER_BEGIN_SORT(fold->descriptor, nkeys, keys,
 								  operators, collations, nulls_first,
 								  SORT_MEMORY);
 	fold->put = MakeSingleTupleTableSlot(fold->descriptor, &TTSOpsVirtual);
 }
 
-/* --- sink ----------------------------------------------------------------- */
-
-/* Write a usage row, or put it where it is sorted first. */
-static void
-put_usage(Fold *fold, const MeterUsageRow *row)
-{
-	Datum		values[USAGE_NCOLUMNS];
-	bool		nulls[USAGE_NCOLUMNS];
-
-	memset(nulls, false, sizeof(nulls));
-	values[USAGE_TRANSACTION_ID] = UUIDPGetDatum(&row->transaction_id);
-	values[USAGE_METER] = fold->meter;
-	values[USAGE_ACCOUNT] =
-		PointerGetDatum(cstring_to_text_with_len(row->account.data,
-												 row->account.len));
-	values[USAGE_RESOURCE] =
-		PointerGetDatum(cstring_to_text_with_len(fold->resource.data,
-												 fold->resource.len));
-	values[USAGE_DIMENSIONS] = row->dimensions;
-	values[USAGE_PERIOD_START] = TimestampTzGetDatum(row->period_start);
-	values[USAGE_QUANTITY] = NumericGetDatum(row->quantity);
-	values[USAGE_REVISION] = Int32GetDatum(0);
-	values[USAGE_SETTLEMENT] = Int64GetDatum(fold->settlement);
-	values[USAGE_RECORDED_AT] =
-		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	if (fold->usage_sort == NULL)
-	{
-		meter_writer_insert(fold->usage, values, nulls);
-		return;
-	}
-	ExecClearTuple(fold->usage_put);
-	memcpy(fold->usage_put->tts_values, values, sizeof(values));
-	memcpy(fold->usage_put->tts_isnull, nulls, sizeof(nulls));
-	ExecStoreVirtualTuple(fold->usage_put);
-	tuplesort_puttupleslot(fold->usage_sort, fold->usage_put);
-}
-
-/* Return an attribute as text, or NULL. */
-static Datum
-attr_datum(MeterAttr attr, bool *isnull)
-{
-	*isnull = MeterAttrIsNull(attr);
-	return *isnull ? (Datum) 0 :
-		PointerGetDatum(cstring_to_text_with_len(attr.data, attr.len));
-}
-
-/* Return dimensions as states have them. */
-static Datum
-dimensions_datum(const MeterAttr *attrs, int count)
-{
-	Datum		values[METER_MAX_DIMENSIONS];
-	bool		nulls[METER_MAX_DIMENSIONS];
-	int			dims[1] = {count};
-	int			lbs[1] = {1};
-	int			i;
-
-	if (count == 0)
-		return PointerGetDatum(construct_empty_array(TEXTOID));
-	for (i = 0; i < count; i++)
-		values[i] = attr_datum(attrs[i], &nulls[i]);
-	return PointerGetDatum(construct_md_array(values, nulls, 1, dims, lbs,
-											  TEXTOID, -1, false,
-											  TYPALIGN_INT));
-}
-
-/* Write the state in which a timeline ends. */
-static void
-put_state(Fold *fold, const MeterTimeline *timeline)
-{
-	const MeterState *state = &timeline->state;
-	Datum		values[STATE_NCOLUMNS];
-	bool		nulls[STATE_NCOLUMNS];
-	TimestampTz unnamed_since = fold->unnamed_since;
-
-	memset(nulls, false, sizeof(nulls));
-	values[STATE_METER] = fold->meter;
-	values[STATE_RESOURCE] = attr_datum(fold->resource, &nulls[STATE_RESOURCE]);
-	values[STATE_ACTIVE] = BoolGetDatum(state->open);
-	values[STATE_ACCOUNT] = attr_datum(state->attrs[0], &nulls[STATE_ACCOUNT]);
-	values[STATE_DIMENSIONS] = dimensions_datum(state->attrs + 1,
-												timeline->natts - 1);
-	nulls[STATE_VALUE] = MeterAttrIsNull(state->attrs[timeline->natts]);
-	values[STATE_VALUE] = nulls[STATE_VALUE] ? (Datum) 0 :
-		NumericGetDatum(meter_numeric_from_attr(state->attrs[timeline->natts]));
-	values[STATE_SINCE] = TimestampTzGetDatum(state->since);
-	values[STATE_ALIVE] = TimestampTzGetDatum(state->alive);
-	nulls[STATE_SINCE] = nulls[STATE_ALIVE] = !state->open;
-	/* what is billed to nobody began with these periods, if not before */
-	if (TIMESTAMP_IS_NOBEGIN(unnamed_since) || fold->from < unnamed_since)
-		unnamed_since = fold->from;
-	values[STATE_UNNAMED_SINCE] = TimestampTzGetDatum(unnamed_since);
-	nulls[STATE_UNNAMED_SINCE] = !nulls[STATE_ACCOUNT];
-	values[STATE_ABSENT] = TimestampTzGetDatum(state->absent);
-	nulls[STATE_ABSENT] = state->absent == METER_BEGIN;
-	values[STATE_SOURCE] = attr_datum(state->source, &nulls[STATE_SOURCE]);
-	values[STATE_STRADDLES] = (Datum) 0;
-	nulls[STATE_STRADDLES] = true;
-	if (ItemPointerIsValid(&fold->place))
-		meter_writer_update(fold->states, &fold->place, values, nulls);
-	else
-		meter_writer_insert(fold->states, values, nulls);
-}
-
-/* Write the usage rows that had to be sorted. */
-static void
-write_sorted(Fold *fold)
-{
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(fold->usage_descriptor,
-													&TTSOpsMinimalTuple);
-
-	tuplesort_performsort(fold->usage_sort);
-	while (tuplesort_gettupleslot(fold->usage_sort, true, false, slot, NULL))
-	{
-		CHECK_FOR_INTERRUPTS();
-		slot_getallattrs(slot);
-		meter_writer_insert(fold->usage, slot->tts_values, slot->tts_isnull);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	ExecDropSingleTupleTableSlot(fold->usage_put);
-	tuplesort_end(fold->usage_sort);
-}
-
 /* --- walk ----------------------------------------------------------------- */
 
 /* Return a text of a row, or NULL. */
-static MeterAttr
-text_column(const TupleTableSlot *slot, int column)
+MeterAttr
+meter_fold_text(const TupleTableSlot *slot, int column)
 {
 	text	   *value;
 
@@ -515,271 +267,182 @@ text_column(const TupleTableSlot *slot, int column)
 }
 
 /* Return an instant of a row. */
-static TimestampTz
-instant_column(const TupleTableSlot *slot, int column, TimestampTz none)
+TimestampTz
+meter_fold_instant(const TupleTableSlot *slot, int column, TimestampTz none)
 {
 	return slot->tts_isnull[column] ? none :
 		DatumGetTimestampTz(slot->tts_values[column]);
 }
 
-/* Begin a resource with its first row. */
+/* Begin a resource, whose name is copied. */
 static void
-begin_resource(Fold *fold, const TupleTableSlot *slot)
+begin_resource(MeterFold *fold, uint64 hash, MeterAttr resource)
 {
-	MeterAttr	resource;
-	char	   *name;
+	char	   *name = palloc(Max(resource.len, 1));
 
-	MemoryContextReset(fold->resource_context);
-	/* it may be unpacked in that context */
-	resource = text_column(slot, FOLD_RESOURCE);
-	name = palloc(resource.len + 1);
 	memcpy(name, resource.data, resource.len);
 	fold->resource = meter_attr(name, resource.len);
-	fold->hash = (uint64) DatumGetInt64(slot->tts_values[FOLD_HASH]);
-	memset(&fold->collected, 0, sizeof(fold->collected));
-	meter_events_init(&fold->collected.events,
-					  fold->definition->ndimensions + 1);
-	fold->any_events = false;
-	ItemPointerSetInvalid(&fold->place);
-	fold->unnamed_since = DT_NOBEGIN;
-	fold->value = NULL;
+	fold->hash = hash;
+	fold->count.resources++;
+	if (fold->ledger != NULL)
+		meter_ledger_resource(fold->ledger, fold->resource, hash);
 }
 
-/* Add a row of the resource. */
-static void
-add_row(Fold *fold, const TupleTableSlot *slot)
+/* Read the next row of the order. */
+static bool
+next_row(MeterFold *fold, TupleTableSlot *slot)
 {
-	MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
-	int			ndimensions = fold->definition->ndimensions;
-	MeterRowKind kind = (MeterRowKind) DatumGetChar(slot->tts_values[FOLD_KIND]);
-	MeterAttr	source = text_column(slot, FOLD_SOURCE);
-	TimestampTz time = instant_column(slot, FOLD_TIME, 0);
-	int			i;
+	CHECK_FOR_INTERRUPTS();
+	if (!tuplesort_gettupleslot(fold->sort, true, false, slot, NULL))
+		return false;
+	slot_getallattrs(slot);
+	return true;
+}
 
-	attrs[0] = text_column(slot, FOLD_ACCOUNT);
-	/* an empty name names nobody */
-	if (attrs[0].len == 0)
-		attrs[0] = METER_NULL_ATTR;
-	for (i = 0; i < ndimensions; i++)
-		attrs[i + 1] = text_column(slot, FOLD_NCOLUMNS + i);
-	attrs[ndimensions + 1] = slot->tts_isnull[FOLD_VALUE] ? METER_NULL_ATTR :
-		meter_attr_from_numeric(DatumGetNumeric(slot->tts_values[FOLD_VALUE]));
+/* Compare the row in a slot with a resource, as the order does. */
+static int
+compare_row(const TupleTableSlot *slot, uint64 hash, MeterAttr resource)
+{
+	uint64		row_hash = (uint64) DatumGetInt64(slot->tts_values[METER_FOLD_HASH]);
 
-	if (kind == METER_ROW_CARRIED_OPEN || kind == METER_ROW_CARRIED_CLOSED)
-	{
-		fold->place = *((ItemPointer) DatumGetPointer(slot->tts_values[FOLD_PLACE]));
-		fold->unnamed_since = instant_column(slot, FOLD_UNNAMED_SINCE,
-											 DT_NOBEGIN);
-		if (!slot->tts_isnull[FOLD_VALUE])
-			fold->value = DatumGetNumericCopy(slot->tts_values[FOLD_VALUE]);
-		meter_collect_carried(&fold->collected, kind == METER_ROW_CARRIED_OPEN,
-							  time, instant_column(slot, FOLD_ALIVE, time),
-							  instant_column(slot, FOLD_ABSENT, METER_BEGIN),
-							  source, attrs);
-		return;
-	}
-	fold->any_events = true;
-	if (MeterAttrIsNull(source))
-		source = meter_attr("", 0);
-	(void) meter_collect_row(&fold->collected, kind, time, source,
-							 slot->tts_isnull[FOLD_SAID] ? NULL :
-							 DatumGetJsonbP(slot->tts_values[FOLD_SAID]), attrs);
+	if (row_hash != hash)
+		return row_hash < hash ? -1 : 1;
+	return meter_attr_cmp(meter_fold_text(slot, METER_FOLD_RESOURCE), resource);
 }
 
 /*
- * Walk a resource to which nothing happened: if it runs, each period is whole.
+ * Walk all resources in their order: those with rows and, where nobody asked
+ * for some, those with a state.
  */
 static void
-walk_undisturbed(Fold *fold)
+walk(MeterFold *fold)
 {
-	const MeterState *state = &fold->collected.state;
-	MeterUsageSpec *spec = fold->spec;
-	MeterNaming naming;
-	MeterUsageRow row;
-	TimestampTz at;
-
-	if (!state->open)
-		return;
-	meter_naming_resume(&naming, spec->stream, spec->meter, fold->resource,
-						fold->hash);
-	row.account = MeterAttrIsNull(state->attrs[0]) ? meter_attr("", 0) :
-		state->attrs[0];
-	row.dimensions = meter_usage_dimensions(spec, state->attrs + 1);
-	for (at = fold->from; at < fold->to;
-		 at = meter_grid_period_end(&spec->grid, at))
-	{
-		CHECK_FOR_INTERRUPTS();
-		row.period_start = at;
-		row.quantity = meter_usage_whole(spec,
-										 meter_grid_period_end(&spec->grid, at) - at,
-										 fold->value);
-		/* a quantity of 0 makes no row */
-		if (row.quantity == NULL ||
-			(fold->definition->aggregate == METER_WEIGHTED &&
-			 meter_numeric_is_zero(row.quantity)))
-			continue;
-		meter_usage_name(spec, &naming, row.account, state->attrs + 1, at,
-						 &row.transaction_id);
-		put_usage(fold, &row);
-	}
-}
-
-/* Walk the resource at hand: its usage, and the state that it ends in. */
-static void
-walk_resource(Fold *fold)
-{
-	MeterTimeline *timeline;
-	MeterNaming naming;
-	MeterUsageRows rows;
-	MeterUsageRow row;
-
-	if (!fold->any_events)
-	{
-		walk_undisturbed(fold);
-		return;
-	}
-	timeline = meter_collected_pair(&fold->collected);
-	meter_naming_resume(&naming, fold->spec->stream, fold->spec->meter,
-						fold->resource, fold->hash);
-	meter_usage_begin(&rows, fold->spec, &naming, timeline, fold->from,
-					  fold->to);
-	while (meter_usage_next(&rows, &row))
-		put_usage(fold, &row);
-	put_state(fold, timeline);
-}
-
-/* Walk all resources in their order. */
-static void
-walk(Fold *fold)
-{
+	static const MeterCarried none = {0};
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(fold->descriptor,
 													&TTSOpsMinimalTuple);
 	MemoryContext before = MemoryContextSwitchTo(fold->resource_context);
-	bool		any = false;
+	bool		all_states = fold->states != NULL && fold->asked == NULL;
+	const MeterCarried *state = NULL;
+	bool		row;
 
 	tuplesort_performsort(fold->sort);
-	while (tuplesort_gettupleslot(fold->sort, true, false, slot, NULL))
+	row = next_row(fold, slot);
+	if (all_states)
 	{
-		MeterAttr	resource;
-
-		CHECK_FOR_INTERRUPTS();
-		slot_getallattrs(slot);
-		resource = text_column(slot, FOLD_RESOURCE);
-		if (!any || !meter_attr_equal(resource, fold->resource))
-		{
-			if (any)
-				walk_resource(fold);
-			begin_resource(fold, slot);
-			any = true;
-		}
-		add_row(fold, slot);
+		meter_states_read_all(fold->states);
+		state = meter_states_next(fold->states);
 	}
-	if (any)
-		walk_resource(fold);
+	while (row || state != NULL)
+	{
+		/* less than 0: the resource of the row is next, and has no state */
+		int			cmp = !row ? 1 : state == NULL ? -1 :
+		compare_row(slot, state->hash, state->resource);
+
+		if (cmp < 0)
+			begin_resource(fold,
+						   (uint64) DatumGetInt64(slot->tts_values[METER_FOLD_HASH]),
+						   meter_fold_text(slot, METER_FOLD_RESOURCE));
+		else
+			begin_resource(fold, state->hash, state->resource);
+		fold->state = cmp >= 0 ? state :
+			fold->states != NULL && !all_states ?
+			meter_states_find(fold->states, fold->hash, fold->resource) : &none;
+		fold->count.states += fold->state->exists;
+
+		fold->usage->begin(fold);
+		while (row && cmp <= 0 &&
+			   compare_row(slot, fold->hash, fold->resource) == 0)
+		{
+			fold->usage->row(fold, slot);
+			row = next_row(fold, slot);
+		}
+		fold->usage->end(fold);
+
+		MemoryContextReset(fold->resource_context);
+		if (cmp >= 0)
+		{
+			CHECK_FOR_INTERRUPTS();
+			state = meter_states_next(fold->states);
+		}
+	}
 	MemoryContextSwitchTo(before);
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-/* --- the pass ------------------------------------------------------------- */
-
-/* Scan what the periods need into the order. */
-static void
-scan_all(Fold *fold, const MeterProgress *progress)
+/* Return which kind of usage a meter is about. */
+const MeterUsage *
+meter_usage_of(const MeterDefinition *definition)
 {
-	MeterScope	scope = {0};
-
-	scope.from = meter_timestamp_literal(fold->from);
-	scope.to = meter_timestamp_literal(fold->to);
-	scope.late_from = meter_late_from(fold->definition, progress);
-	scope.safe = progress->logs[METER_LOG_EVENT].position;
-	scan(fold,
-		 meter_plain_events(fold->definition, &scope,
-							meter_find_duplicates(fold->definition, progress,
-												  &scope, fold->from,
-												  fold->to)), false);
-	scan(fold, states_query(fold, fold->nevents > FEW_EVENTS), true);
+	return METER_OF_MEASURES(definition->aggregate) ?
+		&meter_usage_of_measures : &meter_usage_of_events;
 }
 
+/* --- the pass ------------------------------------------------------------- */
+
 /*
- * Settle the periods from the watermark to `end`, where the ledger can have
- * nothing and no observation reaches over the end.  Returns false, and does
- * nothing, if a table is not plain.
+ * Begin a pass over all that is settled of a meter.  The caller says what is
+ * asked for, and what becomes of it, before meter_fold_run().
  */
-bool
-meter_fold_settle(const MeterDefinition *definition, MeterProgress *progress,
-				  TimestampTz end, MeterStep *step)
+MeterFold *
+meter_fold_begin(const MeterDefinition *definition,
+				 const MeterProgress *progress)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "meter fold",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
-	Fold	   *fold = palloc0(sizeof(Fold));
+	MeterFold  *fold = palloc0(sizeof(MeterFold));
 
-	fold->usage = meter_writer_begin(definition->stream, "usage",
-									 usage_columns, USAGE_NCOLUMNS,
-									 false);
-	fold->states = fold->usage == NULL ? NULL :
-		meter_writer_begin(definition->stream, "_resource_state",
-						   state_columns, STATE_NCOLUMNS, true);
-	if (fold->states == NULL)
-	{
-		if (fold->usage != NULL)
-			(void) meter_writer_end(fold->usage);
-		MemoryContextSwitchTo(before);
-		MemoryContextDelete(context);
-		return false;
-	}
+	fold->context = context;
 	fold->definition = definition;
+	fold->progress = progress;
+	fold->usage = meter_usage_of(definition);
 	fold->spec = meter_usage_spec(definition);
-	fold->from = progress->watermark;
-	fold->to = end;
-	fold->settlement = progress->settlement + 1;
-	fold->one_period = meter_grid_period_end(definition->grid,
-											 fold->from) >= end;
-	fold->meter = CStringGetTextDatum(definition->name);
 	fold->resource_context = AllocSetContextCreate(context, "meter resource",
 												   ALLOCSET_DEFAULT_SIZES);
+	fold->from = Max(definition->since, definition->boundary);
+	fold->to = progress->watermark;
+	fold->scope.from = DT_NOBEGIN;
+	fold->scope.to = progress->watermark;
+	fold->scope.settled_to = progress->watermark;
+	fold->scope.safe = progress->logs[METER_LOG_EVENT].position;
+	MemoryContextSwitchTo(before);
+	return fold;
+}
+
+/* Hand a row on to whoever takes it. */
+void
+meter_fold_emit(MeterFold *fold, const MeterUsageRow *row)
+{
+	if (fold->emit != NULL)
+		fold->emit(fold, row);
+	else if (fold->ledger != NULL)
+		meter_ledger_expect(fold->ledger, row);
+}
+
+/* Go through everything once. */
+void
+meter_fold_run(MeterFold *fold)
+{
+	MemoryContext before = MemoryContextSwitchTo(fold->context);
+
 	begin_order(fold);
-	if (!fold->one_period)
+	if (fold->asked != NULL)
 	{
-		AttrNumber	keys[] = {USAGE_TRANSACTION_ID + 1};
-		Oid			operators[] = {less_operator(UUIDOID)};
-		Oid			collations[] = {InvalidOid};
-		bool		nulls_first[] = {false};
-
-		fold->usage_descriptor = meter_writer_descriptor(fold->usage);
-		fold->usage_sort = METER_BEGIN_SORT(fold->usage_descriptor, 1, keys,
-											operators, collations,
-											nulls_first, SORT_MEMORY);
-		fold->usage_put = MakeSingleTupleTableSlot(fold->usage_descriptor,
-												   &TTSOpsVirtual);
+		fold->walked = meter_resources_begin();
+		put_asked(fold);
 	}
-
-	/* what the late part of the step wrote is seen, too */
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	meter_one_snapshot(true);
-	PG_TRY();
-	{
-		scan_all(fold, progress);
-	}
-	PG_FINALLY();
-	{
-		meter_one_snapshot(false);
-	}
-	PG_END_TRY();
+	fold->usage->scan(fold);
 	walk(fold);
-	if (fold->usage_sort != NULL)
-		write_sorted(fold);
-
+	fold->usage->finish(fold);
 	tuplesort_end(fold->sort);
 	ExecDropSingleTupleTableSlot(fold->put);
-	step->usage_rows += meter_writer_end(fold->usage);
-	(void) meter_writer_end(fold->states);
-	PopActiveSnapshot();
-	CommandCounterIncrement();
-	progress->watermark = end;
 	MemoryContextSwitchTo(before);
-	MemoryContextDelete(context);
-	return true;
+}
+
+/* Forget a pass, but for what it gave to others. */
+void
+meter_fold_end(MeterFold *fold)
+{
+	MemoryContextDelete(fold->context);
 }

@@ -1,19 +1,137 @@
 /*
  * fold.h
- *	  The fold: one pass from the log and the states to the ledger and the new
- *	  states.
+ *	  The fold: one pass from the logs and the carried states to expected usage
+ *	  and new states.
  */
 #ifndef METER_FOLD_H
 #define METER_FOLD_H
 
 #include "datatype/timestamp.h"
+#include "executor/tuptable.h"
+#include "tcop/dest.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
-#include "engine/step_state.h"
+#include "core/core.h"
+#include "core/timeline_builder.h"
+#include "engine/collect.h"
+#include "engine/events.h"
+#include "engine/ledger.h"
+#include "engine/resources.h"
+#include "engine/row_kind.h"
+#include "engine/states.h"
+#include "engine/usage.h"
+#include "engine/usage_rows.h"
 
-extern bool meter_fold_settle(const MeterDefinition *definition,
-							  MeterProgress *progress, TimestampTz end,
-							  MeterStep *step);
+struct Tuplesortstate;
+typedef struct MeterFold MeterFold;
+
+/* The columns of a row in the order; those of dimensions follow. */
+typedef enum MeterFoldColumn
+{
+	METER_FOLD_HASH,
+	METER_FOLD_CLASS,			/* MeterFoldClass */
+	METER_FOLD_RESOURCE,		/* queries give the columns from here on */
+	METER_FOLD_TIME,			/* of a state: since */
+	METER_FOLD_KIND,
+	METER_FOLD_ACCOUNT,
+	METER_FOLD_VALUE,
+	METER_FOLD_SOURCE,
+	METER_FOLD_SAID,			/* of an observation */
+	METER_FOLD_ARRIVAL,
+	METER_FOLD_ALIVE,			/* of a state, from here on */
+	METER_FOLD_ABSENT,
+	METER_FOLD_NCOLUMNS
+} MeterFoldColumn;
+
+/* Of an event, a query gives the columns before this one. */
+#define METER_FOLD_NEVENT	METER_FOLD_ALIVE
+
+/* What looks back comes before a resource's other rows. */
+typedef enum MeterFoldClass
+{
+	METER_FOLD_ASKED = 'a',		/* the resource is asked for */
+	METER_FOLD_CARRIED = 'b',	/* its state at the retention boundary */
+	METER_FOLD_OBSERVED = 'c',
+	METER_FOLD_HAPPENED = 'd'
+} MeterFoldClass;
+
+/* Who looks on while resources are walked; either may be NULL. */
+typedef struct MeterLook
+{
+	void		(*row) (MeterFold *fold, MeterRowKind kind, TimestampTz time,
+						const TupleTableSlot *slot);
+	void		(*end) (MeterFold *fold, MeterCollected *collected,
+						MeterTimeline *timeline);
+} MeterLook;
+
+/* What a pass did, in rows. */
+typedef struct MeterFoldCount
+{
+	int64		rows;			/* of the logs */
+	int64		states;			/* read */
+	int64		resources;		/* walked */
+} MeterFoldCount;
+
+/* One pass: what is asked for, what is done with it, and how far it is. */
+struct MeterFold
+{
+	const MeterDefinition *definition;
+	const MeterProgress *progress;
+	const MeterUsage *usage;
+	MeterUsageSpec *spec;
+	MemoryContext context;
+
+	/* what is asked for */
+	TimestampTz from;			/* usage from then on */
+	TimestampTz to;				/* and before then */
+	bool		carried;		/* begin with the states at `from`, not with
+								 * what happened before */
+	MeterScope	scope;			/* of events */
+	const MeterResources *asked;	/* each from its instant on; NULL: all */
+	const char *more_rows;		/* a query of more events; or NULL */
+
+	/* what becomes of it */
+	MeterLedger *ledger;		/* NULL: see emit */
+	void		(*emit) (MeterFold *fold, const MeterUsageRow *row);
+	void	   *emit_arg;
+	MeterStates *states;		/* NULL: neither read nor written */
+	bool		writes_states;
+	MeterResources *named;		/* those whose first name came; NULL: not
+								 * asked for */
+	MeterResources *walked;		/* those that were asked for, each with the
+								 * time that was computed */
+	const MeterLook *look;		/* who looks on, or NULL */
+	void	   *look_arg;
+	MeterFoldCount count;
+
+	/* the order */
+	int			natts;
+	TupleDesc	descriptor;
+	struct Tuplesortstate *sort;
+	TupleTableSlot *put;
+
+	/* the resource at hand */
+	MemoryContext resource_context;
+	MeterAttr	resource;
+	uint64		hash;
+	const MeterCarried *state;
+	void	   *walk;			/* the usage's own */
+};
+
+extern MeterFold *meter_fold_begin(const MeterDefinition *definition,
+								   const MeterProgress *progress);
+extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
+							const Oid *types, const Datum *values,
+							int upto);
+extern void meter_fold_run(MeterFold *fold);
+extern void meter_fold_emit(MeterFold *fold, const MeterUsageRow *row);
+extern void meter_fold_end(MeterFold *fold);
+extern MeterAttr meter_fold_text(const TupleTableSlot *slot, int column);
+extern TimestampTz meter_fold_instant(const TupleTableSlot *slot, int column,
+									  TimestampTz none);
+
+extern const MeterUsage meter_usage_of_events;
+extern const MeterUsage meter_usage_of_measures;
 
 #endif							/* METER_FOLD_H */

@@ -1,9 +1,14 @@
 /*
  * late.c
- *	  Late rows: which arrivals change settled periods, and which are held.
+ *	  Late rows: which arrivals change settled periods, which are held, and
+ *	  computing anew what is affected.
+ *
+ * A step looks at what arrived in each log since its position.  Mostly nothing
+ * of it is late, and one look over the rows tells that.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -11,9 +16,17 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "core/core.h"
+#include "engine/beginning.h"
+#include "engine/duplicate_keys.h"
 #include "engine/events.h"
 #include "engine/late.h"
+#include "engine/measures.h"
+#include "engine/settle.h"
+#include "engine/step_state.h"
+#include "engine/usage.h"
+#include "log/segment.h"
 #include "pg/now.h"
+#include "pg/settings.h"
 #include "pg/spi.h"
 
 /*
@@ -54,52 +67,25 @@ meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
  * max_lateness before the watermark that was noted with it, or the retention
  * boundary if that is later.  Returns false if nothing is held.
  */
-bool
-meter_hold_limit(const MeterDefinition *definition,
-				 const MeterProgress *progress, MeterLog log,
-				 TimestampTz *limit)
+static bool
+hold_limit(const MeterDefinition *definition,
+			   const MeterProgress *progress, MeterLog log, TimestampTz *limit)
 {
 	TimestampTz noted_at = progress->logs[log].position_watermark;
 
 	if (TIMESTAMP_IS_NOBEGIN(noted_at))
 		return false;
 	/* the retention boundary is about the log that usage is made of */
-	*limit = log == METER_LOG_OF(definition) ? definition->boundary : DT_NOBEGIN;
+	*limit = log == meter_usage_of(definition)->log ? definition->boundary : DT_NOBEGIN;
 	if (definition->has_max_lateness)
 		*limit = Max(*limit,
 					 meter_later_by(noted_at, -definition->max_lateness));
 	return !TIMESTAMP_IS_NOBEGIN(*limit);
 }
 
-/*
- * Hold the events that came too late, of those that arrived between two
- * positions.
- */
-void
-meter_hold_late_rows(const MeterDefinition *definition,
-					 const MeterProgress *progress, int64 safe)
-{
-	const char *schema = quote_identifier(definition->stream);
-	const char *meter = quote_literal_cstr(definition->name);
-	TimestampTz limit;
-
-	if (!meter_hold_limit(definition, progress, METER_LOG_EVENT, &limit))
-		return;
-	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
-						   "SELECT %s, 'event', e.arrival, e.\"time\", "
-						   "CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END FROM %s "
-						   "AND e.action <> 'void' AND e.action NOT LIKE 'reconciled:%%' AND e.\"time\" < %s "
-						   "ON CONFLICT DO NOTHING", schema, meter,
-						   meter_text_array_literal(definition->stops),
-						   meter_late_rows(definition, progress, safe),
-						   meter_timestamp_literal(limit)),
-				  SPI_OK_INSERT);
-	meter_tell_held(definition);
-}
-
 /* Raise a notice of how many rows the last statement held. */
-void
-meter_tell_held(const MeterDefinition *definition)
+static void
+tell_held(const MeterDefinition *definition)
 {
 	const char *schema = quote_identifier(definition->stream);
 
@@ -112,4 +98,262 @@ meter_tell_held(const MeterDefinition *definition)
 							   SPI_processed),
 				 errhint("View %s.anomaly lists the rows that are held; meter.release() lets them count.",
 						 schema)));
+}
+/*
+ * Return FROM and WHERE of the rows e of a log that arrived after the position,
+ * up to `safe` (all, if it is negative), and may change settled periods.
+ */
+char *
+meter_late_in(const MeterDefinition *definition, const MeterProgress *progress,
+			  MeterLog log, int64 safe)
+{
+	return log == METER_LOG_EVENT ?
+		meter_late_rows(definition, progress, safe) :
+		meter_late_measures(definition, progress, safe);
+}
+
+/* Hold the rows that came too late, of those that arrived up to `upto`. */
+static void
+hold(const MeterDefinition *definition, const MeterProgress *progress,
+	 MeterLog log, int64 upto)
+{
+	bool		events = log == METER_LOG_EVENT;
+	const char *time = events ? "e.\"time\"" : "e.start_time";
+	TimestampTz limit;
+
+	if (!hold_limit(definition, progress, log, &limit))
+		return;
+	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
+						   "SELECT %s, '%s', e.arrival, %s, %s FROM %s AND %s < %s%s ON CONFLICT DO NOTHING",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   meter_log_names[log], time,
+						   !events ? "'too late'" :
+						   psprintf("CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END",
+									meter_text_array_literal(definition->stops)),
+						   meter_late_in(definition, progress, log, upto),
+						   time, meter_timestamp_literal(limit),
+						   events ? " AND e.action <> 'void' AND e.action NOT LIKE 'reconciled:%'" : ""),
+				  SPI_OK_INSERT);
+	tell_held(definition);
+}
+
+/*
+ * Append a query of what rows e of a log affect, by FROM and WHERE: resource,
+ * from when to when usage may change, and from when on owners may.
+ */
+static void
+append_affected(StringInfo sql, MeterLog log, const char *rows)
+{
+	appendStringInfo(sql, "%sSELECT e.resource, %s FROM %s",
+					 sql->len > 0 ? " UNION ALL " : "",
+					 log == METER_LOG_EVENT ?
+					 "e.\"time\" AS first, 'infinity'::timestamptz AS last, e.\"time\" AS named_from" :
+					 "e.start_time AS first, e.end_time AS last, NULL::timestamptz AS named_from", rows);
+}
+
+/*
+ * Append what measures affect that duplicates of late ones are, by FROM and
+ * WHERE of the late ones: those no longer count.
+ */
+static void
+append_silenced(StringInfo sql, const MeterDefinition *definition,
+				const char *rows, int64 count)
+{
+	const char *schema = quote_identifier(definition->stream);
+	double		nrows;
+	int			segments;
+	int64		sealed = meter_sealed_until(definition->stream, "measure",
+											&nrows, &segments);
+	char	   *alike = psprintf("d.resource = e.resource AND d.id = e.id AND coalesce(d.source, '') = coalesce(e.source, '') "
+								 "AND d.start_time >= e.start_time AND d.start_time <= e.start_time + '" INT64_FORMAT " microseconds'::interval",
+								 definition->deduplication_window);
+
+	/* few are looked up one by one where there is an index */
+	if (count * segments * 30 >= nrows)
+		sealed = 0;
+	if (sealed > 0)
+		appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL "
+						 "FROM (SELECT e.* FROM %s AND e.id IS NOT NULL) e CROSS JOIN LATERAL ("
+						 "SELECT * FROM %s.measure d WHERE d.arrival < " INT64_FORMAT " AND %s OFFSET 0) d",
+						 rows, schema, sealed, alike);
+	appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL "
+					 "FROM (SELECT e.* FROM %s AND e.id IS NOT NULL) e JOIN %s.measure d ON %s WHERE d.arrival >= " INT64_FORMAT,
+					 rows, schema, alike, sealed);
+}
+
+/* Append what voids affect, by FROM and WHERE of them: what they take back. */
+static void
+append_voided(StringInfo sql, const MeterDefinition *definition,
+			  const MeterProgress *progress, const char *rows, int64 count)
+{
+	const char *voids = psprintf("(SELECT e.resource, coalesce(e.source, '') AS source, e.id FROM %s AND e.action = 'void') v",
+								 rows);
+	const char *named = "b.resource = v.resource AND b.id = v.id AND coalesce(b.source, '') = v.source";
+	const char *watermark = meter_timestamp_literal(progress->watermark);
+
+	appendStringInfo(sql, " UNION ALL SELECT b.resource, CASE WHEN " METER_IS_OBSERVATION("b") " THEN "
+					 METER_REACH("b.attributes", "b.\"time\"", "b.action = 'reconciled:stop'")
+					 " ELSE b.\"time\" END, 'infinity', b.\"time\" FROM %s b JOIN %s ON %s",
+					 meter_rows_of_resources(definition,
+											 psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", rows),
+											 meter_sealed_for(definition, count),
+											 meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
+					 voids, named);
+	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
+		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL FROM %s.measure b "
+						 "JOIN %s ON %s WHERE b.id IS NOT NULL AND b.start_time < %s",
+						 quote_identifier(definition->stream), voids, named,
+						 watermark);
+}
+
+/*
+ * Return the query that meter_recompute() takes, of what these rows of a log
+ * affect.
+ */
+static char *
+group_affected(const char *affected)
+{
+	return psprintf("SELECT resource, min(first), max(last), min(named_from) FROM (%s) l "
+					"GROUP BY resource ORDER BY resource", affected);
+}
+
+/* Return that query for rows that are released, an array of arrivals as text. */
+char *
+meter_released_rows(const MeterDefinition *definition,
+					const MeterProgress *progress, const char *arrivals)
+{
+	StringInfoData affected;
+	MeterLog	log;
+
+	initStringInfo(&affected);
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+	{
+		char	   *rows = psprintf("%s.%s e WHERE e.arrival = ANY (%s::bigint[]) AND e.%s < %s",
+									quote_identifier(definition->stream),
+									meter_log_names[log],
+									quote_literal_cstr(arrivals),
+									log == METER_LOG_EVENT ? "\"time\"" : "start_time",
+									meter_timestamp_literal(progress->watermark));
+
+		append_affected(&affected, log, rows);
+		if (log == METER_LOG_MEASURE)
+			append_silenced(&affected, definition, rows, 1);
+	}
+	return group_affected(affected.data);
+}
+
+/* Return the condition that a row e of a log may be late, quick to see. */
+static char *
+may_be_late(const MeterDefinition *definition, const MeterProgress *progress,
+			MeterLog log)
+{
+	if (!progress->has_watermark)
+		return log == METER_LOG_EVENT ? "e.action = 'void'" : "false";
+	if (log == METER_LOG_MEASURE)
+		return psprintf("e.start_time < %s",
+						meter_timestamp_literal(progress->watermark));
+	if (meter_may_straddle(definition, progress->watermark))
+		return "true";
+	return psprintf("e.action = 'void' OR e.\"time\" < %s",
+					meter_timestamp_literal(progress->watermark));
+}
+
+/*
+ * Look at what arrived in a log up to the safe position: hold what is too
+ * late, append what the rest affects, and move the position, if more is late
+ * than one step takes not all the way.  Returns how many rows are late.
+ */
+static int64
+look_at(const MeterDefinition *definition, MeterProgress *progress,
+		MeterStep *step, MeterLog log, StringInfo affected)
+{
+	MeterLogProgress *of_log = &progress->logs[log];
+	int64		safe = step->safe[log];
+	int64		upto = safe;
+	int64		nrows = 0;
+	int64		nvoids = 0;
+	MeterKeyRange *ranges;
+	int			nranges;
+	bool		any_late;
+
+	if (safe <= of_log->position)
+		return 0;
+	ranges = meter_new_rows(definition, log, of_log->position, safe,
+							may_be_late(definition, progress, log), &nranges,
+							&any_late);
+	if (any_late && progress->has_watermark)
+	{
+		/* with as many rows as a step takes there may be more */
+		meter_execute_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE void) "
+								   "FROM (SELECT e.arrival, %s AS void FROM %s ORDER BY 1 LIMIT %d) e",
+								   log == METER_LOG_EVENT ? "e.action = 'void'" : "false",
+								   meter_late_in(definition, progress, log, safe),
+								   meter_batch_rows));
+		nrows = meter_result_count(1);
+		nvoids = meter_result_count(3);
+		if (nrows >= meter_batch_rows)
+			upto = meter_result_count(2);
+	}
+	/* without a watermark no row is late, but voids count */
+	if (log == METER_LOG_EVENT && any_late)
+		meter_note_voids(definition, of_log->position, upto);
+	if (nrows > 0)
+	{
+		char	   *rows;
+
+		hold(definition, progress, log, upto);
+		rows = meter_late_in(definition, progress, log, upto);
+		append_affected(affected, log, log == METER_LOG_EVENT ?
+						psprintf("%s AND e.action <> 'void'", rows) : rows);
+		if (nvoids > 0)
+			append_voided(affected, definition, progress, rows, nvoids);
+		if (log == METER_LOG_MEASURE)
+			append_silenced(affected, definition, rows, nrows);
+	}
+	meter_note_duplicate_keys(definition, log, ranges, nranges, upto);
+	of_log->position = upto;
+	return nrows;
+}
+
+/*
+ * Process what arrived between the positions and the safe positions: rows of
+ * settled periods make adjustments.  Returns false if one step does not
+ * process all of it; the positions are then where the step got to.
+ */
+bool
+meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
+				  MeterStep *step)
+{
+	const MeterUsage *usage = meter_usage_of(definition);
+	TimestampTz noted_at[METER_NLOGS];
+	bool		all = true;
+	StringInfoData affected;
+	MeterLog	log;
+
+	memcpy(noted_at, step->noted_at, sizeof(noted_at));
+	if (!progress->has_watermark && usage->begins_late)
+	{
+		if (!meter_first_watermark(definition, progress))
+			return true;
+		noted_at[METER_LOG_EVENT] = progress->logs[METER_LOG_EVENT].position_watermark;
+		if (!progress->logs[usage->log].has_note && !IsolationUsesXactSnapshot())
+			noted_at[usage->log] = progress->watermark;
+	}
+
+	initStringInfo(&affected);
+	for (log = METER_LOG_EVENT; log <= usage->log; log++)
+		step->late_rows += look_at(definition, progress, step, log, &affected);
+	if (affected.len > 0)
+		step->adjustments += meter_recompute(definition, progress,
+											 group_affected(affected.data));
+	for (log = METER_LOG_EVENT; log <= usage->log; log++)
+	{
+		/* rows after these drew their arrivals after the note before this one */
+		if (progress->logs[log].position == step->safe[log])
+			progress->logs[log].position_watermark = noted_at[log];
+		else
+			all = false;
+	}
+	return all;
 }

@@ -1,6 +1,7 @@
 /*
  * late.h
- *	  Late rows: which arrivals change settled periods, and which are held.
+ *	  Late rows: which arrivals change settled periods, which are held, and
+ *	  computing anew what is affected.
  */
 #ifndef METER_LATE_H
 #define METER_LATE_H
@@ -9,15 +10,18 @@
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "engine/step_state.h"
 
 extern const char *meter_late_from(const MeterDefinition *definition, const MeterProgress *progress);
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,
 							 int64 upto);
-extern bool meter_hold_limit(const MeterDefinition *definition,
-							 const MeterProgress *progress, MeterLog log,
-							 TimestampTz *limit);
-extern void meter_hold_late_rows(const MeterDefinition *definition, const MeterProgress *progress,
-								 int64 safe);
-extern void meter_tell_held(const MeterDefinition *definition);
+extern char *meter_late_in(const MeterDefinition *definition,
+						   const MeterProgress *progress, MeterLog log,
+						   int64 safe);
+extern char *meter_released_rows(const MeterDefinition *definition,
+								 const MeterProgress *progress,
+								 const char *arrivals);
+extern bool meter_settle_late(const MeterDefinition *definition,
+							  MeterProgress *progress, MeterStep *step);
 
 #endif							/* METER_LATE_H */

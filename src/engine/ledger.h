@@ -1,31 +1,58 @@
 /*
  * ledger.h
- *	  The ledger: its difference to expected usage, and writing that.
+ *	  The ledger: what is written into it, and where it differs from expected
+ *	  usage.
  */
 #ifndef METER_LEDGER_H
 #define METER_LEDGER_H
 
-#include "lib/stringinfo.h"
+#include "datatype/timestamp.h"
+#include "utils/numeric.h"
 
 #include "catalog/definition.h"
+#include "core/core.h"
+#include "engine/resources.h"
+#include "engine/usage_rows.h"
 
-extern void meter_append_difference(StringInfo sql,
-									const MeterDefinition *definition,
-									const char *timelines, const char *end,
-									const char *ledger);
-extern char *meter_ledger_of_affected(const MeterDefinition *definition,
-									  const char *affected, const char *end,
-									  bool few);
-extern char *meter_ledger_of_range(const MeterDefinition *definition,
-								   const char *from, const char *end);
-extern void meter_append_insert_difference(StringInfo sql,
-										   const MeterDefinition *definition,
-										   int64 settlement,
-										   const char *difference);
-extern void meter_append_insert_new(StringInfo sql,
-									const MeterDefinition *definition,
-									int64 settlement,
-									const char *transaction_id,
-									const char *quantity);
+/* What becomes of expected usage. */
+typedef enum MeterLedgerUse
+{
+	METER_LEDGER_APPEND,		/* written: the ledger has nothing there */
+	METER_LEDGER_CORRECT,		/* written where the ledger differs */
+	METER_LEDGER_COMPARE		/* told where the ledger differs */
+} MeterLedgerUse;
+
+/* A key of the ledger, what the ledger says of it and what is expected. */
+typedef struct MeterDifference
+{
+	MeterAttr	account;
+	MeterAttr	resource;
+	Datum		dimensions;		/* jsonb */
+	TimestampTz period_start;
+	Numeric		ledger;			/* NULL: no row */
+	Numeric		expected;		/* NULL: none */
+	int32		revisions;		/* rows in the ledger */
+} MeterDifference;
+
+typedef void (*MeterTellDifference) (void *arg,
+									 const MeterDifference *difference);
+
+typedef struct MeterLedger MeterLedger;
+
+extern MeterLedger *meter_ledger_begin(const MeterDefinition *definition,
+									   MeterUsageSpec *spec,
+									   MeterLedgerUse use, int64 settlement,
+									   bool in_order);
+extern bool meter_ledger_compares(const MeterLedger *ledger);
+extern void meter_ledger_resource(MeterLedger *ledger, MeterAttr resource,
+								  uint64 hash);
+extern void meter_ledger_expect(MeterLedger *ledger, const MeterUsageRow *row);
+extern void meter_ledger_read(MeterLedger *ledger, TimestampTz from,
+							  TimestampTz to);
+extern void meter_ledger_read_resources(MeterLedger *ledger,
+										const MeterResources *resources);
+extern void meter_ledger_tell(MeterLedger *ledger, MeterTellDifference tell,
+							  void *arg);
+extern int64 meter_ledger_end(MeterLedger *ledger);
 
 #endif							/* METER_LEDGER_H */

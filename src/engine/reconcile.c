@@ -14,21 +14,30 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "core/core.h"
+#include "core/observation.h"
 #include "engine/events.h"
+#include "engine/fold.h"
+#include "engine/late.h"
 #include "engine/reconcile.h"
+#include "engine/resources.h"
 #include "engine/row_kind.h"
+#include "engine/states.h"
+#include "engine/usage.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
 #include "pg/quantity.h"
@@ -141,7 +150,7 @@ append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterPr
 					 "(e.\"time\" > %s AND " METER_IS_OBSERVATION("e") ")) AND ",
 					 schema, meter_timestamp_literal(progress->watermark),
 					 target->at, target->at);
-	meter_append_action_filter(sql, definition);
+	meter_append_event_filter(sql, definition);
 }
 
 /*
@@ -161,7 +170,7 @@ append_all_suspects(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql, " UNION SELECT e.resource FROM %s.event e "
 					 "WHERE coalesce(e.source, '') = %s AND ",
 					 schema, target->source);
-	meter_append_action_filter(sql, definition);
+	meter_append_event_filter(sql, definition);
 }
 
 /*
@@ -185,6 +194,22 @@ append_checked(StringInfo sql, const MeterDefinition *definition,
 						 target->source, target->at, target->tolerance);
 }
 
+/* Append the dimensions of a row e, as the state has them. */
+static void
+append_dimensions(StringInfo sql, const MeterDefinition *definition)
+{
+	int			i;
+
+	appendStringInfoString(sql, "ARRAY[");
+	for (i = 0; i < definition->ndimensions; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(sql, ", ");
+		meter_append_dimension(sql, definition->dimension_names[i]);
+	}
+	appendStringInfoString(sql, "]::text[]");
+}
+
 /*
  * Append a query for what each of the snapshots "checked" says of each
  * resource of "affected".
@@ -200,7 +225,7 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 						   "i.account, i.entity, i.offering, i.value, i.attributes, i.since, "
 						   "i.dimensions, i.measured FROM affected t CROSS JOIN checked c LEFT JOIN ");
 	appendStringInfo(sql, "%s(SELECT e.*, ", few ? "LATERAL " : "");
-	meter_append_dimensions(sql, definition);
+	append_dimensions(sql, definition);
 	appendStringInfoString(sql, " AS dimensions, ");
 	meter_append_value(sql, definition);
 	appendStringInfo(sql, " AS measured FROM %s.inventory e WHERE ", schema);
@@ -232,6 +257,174 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 	"WHEN 'changes' THEN 'those of the snapshot apply' " \
 	"ELSE 'what it says is logged, for that one to count with' END"
 
+/* Rows that queries select from. */
+typedef struct Rows
+{
+	TupleDesc	descriptor;
+	Tuplestorestate *store;
+	int64		count;
+} Rows;
+
+/* What snapshots find of a resource that is not logged. */
+enum
+{
+	SPOKEN_RESOURCE,
+	SPOKEN_SOURCE,
+	SPOKEN_AT,
+	SPOKEN_WAS_ACTIVE,
+	SPOKEN_EFFECT,
+	SPOKEN_FROM,
+	SPOKEN_TO,
+	SPOKEN_ALIVE,
+	SPOKEN_ABSENT,
+	SPOKEN_NCOLUMNS
+};
+
+/* Begin the list of what is spoken. */
+static void
+begin_spoken(Rows *spoken)
+{
+	static const char *const names[] = {"resource", "source", "at", "was_active", "effect", "effect_from", "effect_to", "alive", "absent"};
+	static const Oid types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	int			i;
+
+	spoken->count = 0;
+	spoken->store = tuplestore_begin_heap(true, false, work_mem);
+	spoken->descriptor = CreateTemplateTupleDesc(SPOKEN_NCOLUMNS);
+	for (i = 0; i < SPOKEN_NCOLUMNS; i++)
+		TupleDescInitEntry(spoken->descriptor, i + 1, names[i], types[i], -1, 0);
+}
+
+/* Set an instant, or NULL. */
+static void
+set_instant(Datum *values, bool *nulls, int column, int64 instant)
+{
+	nulls[column] = instant == METER_BEGIN;
+	values[column] = TimestampTzGetDatum(instant);
+}
+
+/* Note what comes of each candidate of a resource that makes a difference. */
+static void
+note_spoken(MeterFold *fold, MeterCollected *collected,
+			MeterTimeline *timeline pg_attribute_unused())
+{
+	static const char *const effects[] = {
+		"agrees", "evidence", "changes", "ends", "opens", "cuts"
+	};
+	Rows	   *spoken = fold->look_arg;
+	int32		i;
+
+	for (i = 0; i < collected->events.nobservations; i++)
+	{
+		const MeterObservation *observation = &collected->events.observations[i];
+		MeterAttr	source = collected->events.sources[observation->source - 1];
+		Datum		values[SPOKEN_NCOLUMNS];
+		bool		nulls[SPOKEN_NCOLUMNS];
+
+		if (observation->standing != METER_CANDIDATE ||
+			(observation->spoke ? observation->effect == METER_AGREES &&
+			 !observation->was_open : !observation->present))
+			continue;
+		memset(nulls, false, sizeof(nulls));
+		values[SPOKEN_RESOURCE] =
+			PointerGetDatum(cstring_to_text_with_len(fold->resource.data,
+													 fold->resource.len));
+		values[SPOKEN_SOURCE] =
+			PointerGetDatum(cstring_to_text_with_len(source.data, source.len));
+		values[SPOKEN_AT] = TimestampTzGetDatum(observation->time);
+		values[SPOKEN_WAS_ACTIVE] = BoolGetDatum(observation->was_open);
+		values[SPOKEN_EFFECT] = CStringGetTextDatum(observation->spoke ?
+													effects[observation->effect] : "foreign");
+		set_instant(values, nulls, SPOKEN_FROM, observation->from);
+		set_instant(values, nulls, SPOKEN_TO, observation->to);
+		if (observation->effect <= METER_EVIDENCE)
+			nulls[SPOKEN_FROM] = nulls[SPOKEN_TO] = true;
+		set_instant(values, nulls, SPOKEN_ALIVE, observation->alive);
+		set_instant(values, nulls, SPOKEN_ABSENT, observation->absent);
+		tuplestore_putvalues(spoken->store, spoken->descriptor, values, nulls);
+		spoken->count++;
+	}
+}
+
+/*
+ * Find what snapshots from an instant on say of resources, as rows "said".
+ * $1 are the resources.
+ */
+static void
+find_said(const MeterDefinition *definition, const char *from,
+		  const Target *target, bool few, Datum resources, Rows *said)
+{
+	StringInfoData sql;
+	Oid			type = TEXTARRAYOID;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "WITH affected AS MATERIALIZED (SELECT r COLLATE \"C\" AS resource FROM unnest($1) r), "
+						   "checked AS MATERIALIZED (");
+	append_checked(&sql, definition, from, target);
+	appendStringInfoString(&sql, ") ");
+	append_said(&sql, definition, few);
+	said->store = tuplestore_begin_heap(true, false, work_mem);
+	said->count = meter_store(sql.data, 1, &type, &resources, said->store,
+							  &said->descriptor);
+}
+
+/* Return a query for what is said, as rows of the fold. */
+static char *
+said_as_rows(const MeterDefinition *definition, const char *known_before)
+{
+	StringInfoData sql;
+	int			i;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT s.resource COLLATE \"C\", s.at, CASE WHEN s.at < %s THEN "
+					 "CASE WHEN s.present THEN " METER_SQL_KIND(KNOWN_PRESENT) " ELSE " METER_SQL_KIND(KNOWN_ABSENT) " END ELSE "
+					 "CASE WHEN s.present THEN " METER_SQL_KIND(CANDIDATE_PRESENT) " ELSE " METER_SQL_KIND(CANDIDATE_ABSENT) " END END::\"char\", "
+					 "s.account, s.measured, s.source, jsonb_build_object('since', s.since, "
+					 "'tolerance', extract(epoch FROM s.tolerance)), NULL::bigint", known_before);
+	for (i = 1; i <= definition->ndimensions; i++)
+		appendStringInfo(&sql, ", s.dimensions[%d]", i);
+	appendStringInfoString(&sql, " FROM said s");
+	return sql.data;
+}
+
+/*
+ * Fold resources with what is said of them, and find what of it is news.  The
+ * state that is carried, at the watermark or the retention boundary, knows of
+ * snapshots before it.
+ */
+static void
+fold_said(const MeterDefinition *definition, const MeterProgress *progress,
+		  const MeterResources *affected, bool carried, int64 sealed,
+		  Rows *spoken)
+{
+	static const MeterLook look = {NULL, note_spoken};
+	MeterFold  *fold = meter_fold_begin(definition, progress);
+	TimestampTz known_before = carried ? progress->watermark :
+	definition->boundary;
+
+	fold->from = fold->to = DT_NOEND;	/* no usage is asked for */
+	fold->carried = carried;
+	fold->asked = affected;
+	fold->scope.from = carried ? progress->watermark : DT_NOBEGIN;
+	fold->scope.to = fold->scope.settled_to = DT_NOEND;
+	fold->scope.resources = meter_resources_names(affected);
+	fold->scope.sealed = sealed;
+	fold->scope.voids_from_log = true;
+	fold->more_rows = said_as_rows(definition,
+								   meter_timestamp_literal(known_before));
+	fold->look = &look;
+	fold->look_arg = spoken;
+	if (carried)
+		fold->states = meter_states_begin(definition, "_resource_state", false);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	meter_fold_run(fold);
+	if (carried)
+		(void) meter_states_end(fold->states);
+	PopActiveSnapshot();
+	meter_fold_end(fold);
+}
+
 /*
  * Compare resources with snapshots from an instant on, and log what they find,
  * unless it is a dry run.  `affected` is a query of the resources; `carried`
@@ -245,48 +438,29 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
-	const char *watermark = meter_timestamp_literal(progress->watermark);
 	const char *of_target = target == NULL ? "false" :
 	psprintf("source = %s AND at = %s", target->source, target->at);
-	MeterScope	scope = {0};
+	MeterResources *resources;
+	Oid			type = TEXTARRAYOID;
+	Datum		names;
+	Rows		said;
+	Rows		spoken;
 	StringInfoData sql;
 	bool		isnull;
 
-	scope.affected = "affected";
-	scope.sealed = sealed;
-	scope.from = carried ? watermark : NULL;
-	scope.voids_from_log = true;
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH affected AS MATERIALIZED (%s), checked AS MATERIALIZED (", affected);
-	append_checked(&sql, definition, from, target);
-	appendStringInfoString(&sql, "), said AS MATERIALIZED (");
-	append_said(&sql, definition, few);
-	appendStringInfoString(&sql, "), ");
-	meter_append_events(&sql, definition, &scope);
-	appendStringInfoString(&sql,
-						   ", findings AS MATERIALIZED (SELECT x.resource, meter_internal.settle_findings("
-						   METER_EVENT_COLUMNS("x") ") AS list FROM ("
-						   "SELECT v.resource, " METER_EVENT_COLUMNS("v") " FROM events v ");
-	if (carried)
-		appendStringInfo(&sql, "UNION ALL SELECT r.resource, " METER_CARRIED " FROM affected t "
-						 "CROSS JOIN LATERAL (SELECT * FROM %s._resource_state s WHERE s.meter = %s "
-						 "AND s.resource = t.resource OFFSET 0) r ", schema, meter);
-	appendStringInfo(&sql, "UNION ALL SELECT s.resource, CASE WHEN %s THEN "
-					 "CASE WHEN s.present THEN " METER_SQL_KIND(KNOWN_PRESENT) " ELSE " METER_SQL_KIND(KNOWN_ABSENT) " END ELSE "
-					 "CASE WHEN s.present THEN " METER_SQL_KIND(CANDIDATE_PRESENT) " ELSE " METER_SQL_KIND(CANDIDATE_ABSENT) " END END::\"char\", "
-					 "s.at, s.account, coalesce(s.dimensions, array_fill(NULL::text, ARRAY[%d])), "
-					 "s.measured, NULL, NULL, s.source, jsonb_build_object('since', s.since, "
-					 "'tolerance', extract(epoch FROM s.tolerance)) FROM said s) x GROUP BY x.resource), ",
-					 carried ? psprintf("s.at < %s", watermark) :
-	/* the state at the retention boundary is a carried state, too */
-					 !TIMESTAMP_IS_NOBEGIN(definition->boundary) ?
-					 psprintf("s.at < %s", meter_timestamp_literal(definition->boundary)) : "false",
-					 definition->ndimensions);
+	resources = meter_resources_from_query(psprintf("SELECT t.resource, NULL::timestamptz FROM (%s) t ORDER BY 1",
+													affected));
+	names = meter_resources_names(resources);
+	find_said(definition, from, target, few, names, &said);
+	meter_register_rows("said", said.descriptor, said.store, said.count);
+	begin_spoken(&spoken);
+	fold_said(definition, progress, resources, carried, sealed, &spoken);
+	meter_register_rows("spoken", spoken.descriptor, spoken.store, spoken.count);
 
 	/* make the id of an observation from what it is about */
+	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "spoken AS MATERIALIZED (SELECT d.resource, f.* FROM findings d, unnest(d.list) f), "
-					 "needed AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
+					 "WITH needed AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
 					 "f.effect_to, greatest(f.alive, b.alive) AS alive, f.absent, k.kind, s.account, "
 					 "CASE WHEN s.present THEN coalesce(s.entity, %s) ELSE %s END AS entity, "
 					 "s.offering, s.value, s.since, s.attributes, s.tolerance, "
@@ -296,9 +470,9 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 "ELSE 'start' END AS kind) k "
 	/* the last snapshot of the run before the gap may be long ago */
 					 "LEFT JOIN LATERAL (SELECT p.at AS alive FROM %s.snapshot p "
-					 "WHERE f.effect = 'cuts' AND p.source = f.source AND p.at < s.since AND NOT p.pruned "
+					 "WHERE f.effect = 'cuts' AND p.source = f.source COLLATE \"C\" AND p.at < s.since AND NOT p.pruned "
 					 "AND EXISTS (SELECT FROM %s.inventory e WHERE e.source = p.source AND e.at = p.at "
-					 "AND e.resource = f.resource AND ",
+					 "AND e.resource = f.resource COLLATE \"C\" AND ",
 					 definition->entity ? quote_literal_cstr(definition->entity) : "NULL",
 					 definition->entity ? quote_literal_cstr(definition->entity) : "NULL",
 					 meter, schema, schema);
@@ -314,9 +488,9 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 						 "w.offering, w.value, coalesce(w.attributes, '{}') || jsonb_strip_nulls(jsonb_build_object("
 						 "'meter', %s::text, 'since', w.since, 'alive', w.alive, 'absent', w.absent, 'tolerance', "
 						 "CASE WHEN w.since IS NOT NULL AND w.tolerance <> '1 minute' THEN extract(epoch FROM w.tolerance) END)) "
-						 "FROM needed w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource "
-						 "AND l.id = w.id AND l.source = w.source AND l.\"time\" = w.at) "
-						 "ORDER BY w.at, w.resource RETURNING 1)",
+						 "FROM needed w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource COLLATE \"C\" "
+						 "AND l.id = w.id COLLATE \"C\" AND l.source = w.source COLLATE \"C\" AND l.\"time\" = w.at) "
+						 "ORDER BY w.at, w.resource COLLATE \"C\" RETURNING 1)",
 						 schema, meter, schema);
 	appendStringInfo(&sql,
 					 " SELECT NULL::text AS resource, NULL::text AS problem, NULL::text AS correction, "
@@ -327,7 +501,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 "(SELECT count(*) FROM spoken WHERE effect = 'foreign' AND %s)",
 					 !carried || target == NULL ? "0" :
 					 psprintf("(SELECT count(*) FROM %s._resource_state r WHERE r.meter = %s AND r.active "
-							  "AND r.source = %s AND NOT EXISTS (SELECT FROM affected t WHERE t.resource = r.resource)%s)",
+							  "AND r.source = %s AND NOT EXISTS (SELECT FROM unnest($1) t (resource) WHERE t.resource COLLATE \"C\" = r.resource)%s)",
 							  schema, meter, target->source,
 							  target->unread == NULL ? "" :
 							  psprintf(" AND r.resource NOT IN (%s)", target->unread)),
@@ -343,23 +517,27 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	{
 		appendStringInfoString(&sql, CORRECTION);
 		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0, 0 FROM needed w "
-							   "ORDER BY w.at, w.resource)");
+							   "ORDER BY w.at, w.resource COLLATE \"C\")");
 	}
-	meter_execute(sql.data, SPI_OK_SELECT);
+	meter_execute_params(sql.data, SPI_OK_SELECT, 1, &type, &names, NULL);
+	SPI_unregister_relation("said");
+	SPI_unregister_relation("spoken");
 	found->running = DatumGetInt64(meter_result(0, 5, &isnull));
 	found->starts = DatumGetInt64(meter_result(0, 6, &isnull));
 	found->stops = DatumGetInt64(meter_result(0, 7, &isnull));
 	found->changes = DatumGetInt64(meter_result(0, 8, &isnull));
 	found->observations = DatumGetInt64(meter_result(0, 9, &isnull));
 	found->foreign = DatumGetInt64(meter_result(0, 10, &isnull));
+	tuplestore_end(said.store);
+	tuplestore_end(spoken.store);
 }
 
 /* Tell whether there are snapshots at all; most streams have none. */
 static bool
 any_snapshot(const MeterDefinition *definition)
 {
-	if (definition->aggregate != METER_DURATION &&
-		definition->aggregate != METER_WEIGHTED)
+	/* a snapshot says what runs, which no measure does */
+	if (meter_usage_of(definition)->log != METER_LOG_EVENT)
 		return false;
 	meter_execute(psprintf("SELECT FROM %s.snapshot WHERE NOT pruned LIMIT 1",
 						   quote_identifier(definition->stream)),
@@ -417,7 +595,7 @@ meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *pr
 					 "OR (e.\"time\" <= (SELECT max(n.at) FROM %s.snapshot n) AND (e.id IS NOT NULL OR ",
 					 quote_identifier(definition->stream), after, upto,
 					 quote_identifier(definition->stream));
-	meter_append_action_filter(&arrived, definition);
+	meter_append_event_filter(&arrived, definition);
 	appendStringInfoString(&arrived, ")))");
 	meter_execute(psprintf("SELECT min(CASE WHEN e.action = 'void' THEN '-infinity' ELSE e.\"time\" END) "
 						   "FROM %s", arrived.data), SPI_OK_SELECT);
@@ -463,7 +641,7 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 	append_concerned(&affected, definition);
 	appendStringInfo(&affected, " UNION SELECT e.resource FROM %s.event e WHERE ",
 					 schema);
-	meter_append_action_filter(&affected, definition);
+	meter_append_event_filter(&affected, definition);
 	observations = meter_compare_affected(definition, progress, affected.data, from);
 	meter_execute(psprintf("INSERT INTO %s._compared (meter, source, at) SELECT %s, n.source, n.at FROM %s",
 						   schema, meter, missing), SPI_OK_INSERT);

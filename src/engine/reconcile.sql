@@ -30,3 +30,10 @@ AS $$
 $$;
 COMMENT ON FUNCTION meter_internal.observation_text(text, text, timestamptz, jsonb) IS
 'internal: what a reconciled:* row of an event log says, in words';
+
+CREATE FUNCTION meter_internal.observation_instant(attributes jsonb, key text)
+RETURNS timestamptz
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_observation_instant';
+COMMENT ON FUNCTION meter_internal.observation_instant(jsonb, text) IS
+'internal: an instant that a reconciled:* row of an event log names in its attributes (since, alive, absent); null if there is none';

@@ -9,16 +9,17 @@
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "core/core.h"
 #include "core/grid.h"
-#include "engine/events.h"
+#include "engine/fold.h"
 #include "engine/retention.h"
+#include "engine/states.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
@@ -55,11 +56,11 @@ meter_begin_at_boundary(const MeterDefinition *definition)
 				  SPI_OK_SELECT);
 	if (SPI_processed > 0)
 	{
-		meter_execute(psprintf("INSERT INTO %s._resource_state (meter, resource, active, account, "
+		meter_execute(psprintf("INSERT INTO %s._resource_state (meter, hash, resource, active, account, "
 							   "dimensions, value, since, alive, absent, source, unnamed_since) "
-							   "SELECT meter, resource, active, account, dimensions, value, since, alive, "
+							   "SELECT meter, hash, resource, active, account, dimensions, value, since, alive, "
 							   "absent, source, CASE WHEN account IS NULL THEN %s END "
-							   "FROM %s._retention_state WHERE meter = %s ORDER BY resource",
+							   "FROM %s._retention_state WHERE meter = %s ORDER BY hash, resource",
 							   schema, meter_timestamp_literal(definition->boundary),
 							   schema, meter), SPI_OK_INSERT);
 		return;
@@ -149,32 +150,21 @@ meter_store_boundary(const MeterDefinition *definition, const char *log,
  * before.
  */
 void
-meter_store_states(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz boundary)
+meter_store_states(const MeterDefinition *definition,
+				   const MeterProgress *progress, TimestampTz boundary)
 {
-	const char *schema = quote_identifier(definition->stream);
-	const char *meter = quote_literal_cstr(definition->name);
-	MeterScope	scope = {0};
-	StringInfoData sql;
+	MeterFold  *fold = meter_fold_begin(definition, progress);
 
-	scope.to = meter_timestamp_literal(boundary);
-	scope.late_from = "'infinity'::timestamptz";
-	scope.safe = progress->logs[METER_LOG_EVENT].position;
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "WITH ");
-	meter_append_events(&sql, definition, &scope);
-	appendStringInfo(&sql,
-					 " INSERT INTO %s._retention_state AS f (meter, resource, active, account, "
-					 "dimensions, value, since, alive, absent, source) "
-					 "SELECT %s, n.resource, (n.state).active, (n.state).account, "
-					 "(n.state).dimensions, (n.state).value, (n.state).since, "
-					 "(n.state).alive, (n.state).absent, (n.state).source "
-					 "FROM (SELECT e.resource, meter_internal.settle_state(" METER_TIMELINE("e") ") AS state "
-					 "FROM events e GROUP BY e.resource ORDER BY e.resource) n "
-					 "ON CONFLICT (meter, resource) DO UPDATE SET "
-					 "active = excluded.active, account = excluded.account, "
-					 "dimensions = excluded.dimensions, value = excluded.value, "
-					 "since = excluded.since, alive = excluded.alive, "
-					 "absent = excluded.absent, source = excluded.source",
-					 schema, meter);
-	meter_execute(sql.data, SPI_OK_INSERT);
+	fold->from = fold->to = boundary;	/* no usage is asked for */
+	fold->scope.to = boundary;
+	fold->scope.settled_to = DT_NOEND;
+	/* what no step has looked at does not count */
+	fold->scope.late_from = "'infinity'::timestamptz";
+	fold->states = meter_states_begin(definition, "_retention_state", true);
+	fold->writes_states = true;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	meter_fold_run(fold);
+	(void) meter_states_end(fold->states);
+	PopActiveSnapshot();
+	meter_fold_end(fold);
 }

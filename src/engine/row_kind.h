@@ -2,9 +2,8 @@
  * row_kind.h
  *	  Kinds of the rows that the timeline of a resource is made of.
  *
- * SQL hands a kind to meter_internal.settle_timeline() and settle_findings()
- * as a "char".  The letters stand here and nowhere else: a character constant
- * of C is spelled as the literal of SQL is.
+ * Queries give a kind as a "char".  The letters stand here and nowhere else: a
+ * character constant of C is spelled as the literal of SQL is.
  */
 #ifndef METER_ROW_KIND_H
 #define METER_ROW_KIND_H
@@ -20,6 +19,9 @@
 #define METER_LETTER_CANDIDATE_ABSENT	'G'
 #define METER_LETTER_KNOWN_PRESENT		'K'
 #define METER_LETTER_KNOWN_ABSENT		'k'
+#define METER_LETTER_ASKED				'a'
+#define METER_LETTER_OWNER				'w'
+#define METER_LETTER_MEASURE			'm'
 
 typedef enum MeterRowKind
 {
@@ -37,7 +39,12 @@ typedef enum MeterRowKind
 	METER_ROW_CANDIDATE_ABSENT = METER_LETTER_CANDIDATE_ABSENT,
 	/* observations from before the carried state */
 	METER_ROW_KNOWN_PRESENT = METER_LETTER_KNOWN_PRESENT,
-	METER_ROW_KNOWN_ABSENT = METER_LETTER_KNOWN_ABSENT
+	METER_ROW_KNOWN_ABSENT = METER_LETTER_KNOWN_ABSENT,
+	/* the resource is asked for: nothing of it need be in the log */
+	METER_ROW_ASKED = METER_LETTER_ASKED,
+	/* for meters of measures: an event that says who pays, and a measure */
+	METER_ROW_OWNER = METER_LETTER_OWNER,
+	METER_ROW_MEASURE = METER_LETTER_MEASURE
 } MeterRowKind;
 
 /* A kind as a literal of SQL. */

@@ -24,11 +24,12 @@
 #include "core/core.h"
 #include "engine/beginning.h"
 #include "engine/clock.h"
-#include "engine/event_usage.h"
-#include "engine/measure_usage.h"
+#include "engine/late.h"
 #include "engine/reconcile.h"
+#include "engine/settle.h"
 #include "engine/step.h"
 #include "engine/step_state.h"
+#include "engine/usage.h"
 #include "log/position.h"
 #include "pg/spi.h"
 
@@ -57,7 +58,7 @@ count_settlement(const MeterDefinition *definition, MeterProgress *progress,
 	meter_execute(psprintf("INSERT INTO %s.settlement (meter, settlement, watermark_before, "
 						   "watermark, position_before, \"position\", measure_position_before, measure_position, usage_rows, aggregate, unit, period, timezone, recorded_at) "
 						   "VALUES (%s, " INT64_FORMAT ", %s, %s, " INT64_FORMAT ", "
-						   INT64_FORMAT ", %s, " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', (%s)[4]::interval, (%s)[8], now())",
+						   INT64_FORMAT ", %s, " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', %s, %s, now())",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   progress->settlement,
@@ -65,15 +66,16 @@ count_settlement(const MeterDefinition *definition, MeterProgress *progress,
 						   meter_timestamp_literal(before->watermark) : "NULL",
 						   meter_timestamp_literal(progress->watermark),
 						   before->logs[METER_LOG_EVENT].position, progress->logs[METER_LOG_EVENT].position,
-						   METER_OF_MEASURES(definition->aggregate) ?
+						   meter_usage_of(definition)->log == METER_LOG_MEASURE ?
 						   psprintf(INT64_FORMAT ", " INT64_FORMAT,
 									before->logs[METER_LOG_MEASURE].position,
 									progress->logs[METER_LOG_MEASURE].position) :
 						   "NULL, NULL",
 						   usage_rows,
 						   meter_aggregate_name(definition->aggregate),
-						   definition->unit, definition->spec,
-						   definition->spec),
+						   definition->unit,
+						   quote_literal_cstr(definition->period),
+						   quote_literal_cstr(definition->timezone)),
 				  SPI_OK_INSERT);
 	meter_session_end(&session);
 	Async_Notify("meter", psprintf("%s.%s", definition->stream,
@@ -102,7 +104,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	MeterProgress before;
 	MeterSession session;
 	TimestampTz target;
-	bool		of_measures;
+	MeterLog	log;
 	bool		caught_up;
 
 	definition = meter_load(stream, meter,
@@ -114,34 +116,21 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 		return;
 	}
 	before = *progress;
-	of_measures = METER_OF_MEASURES(definition->aggregate);
-	step->safe[METER_LOG_EVENT] =
-		meter_safe_position(definition, progress, METER_LOG_EVENT,
-							&step->noted_at[METER_LOG_EVENT]);
-	if (of_measures)
-		step->safe[METER_LOG_MEASURE] =
-			meter_safe_position(definition, progress, METER_LOG_MEASURE,
-								&step->noted_at[METER_LOG_MEASURE]);
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+		step->safe[log] = meter_safe_position(definition, progress, log,
+											  &step->noted_at[log]);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
-	if (of_measures)
-	{
-		meter_session_memory();
-		caught_up = meter_measure_late(definition, progress, step);
-	}
-	else
-	{
-		caught_up = meter_settle_late(definition, progress, step);
+	caught_up = meter_settle_late(definition, progress, step);
 
-		/* observations that follow are late, too: the next step reads them */
-		step->more = meter_compare_new(definition, progress);
-		step->more |=
-			meter_compare_arrived(definition, progress,
-								  before.logs[METER_LOG_EVENT].position,
-								  progress->logs[METER_LOG_EVENT].position);
-	}
+	/* observations that follow are late, too: the next step reads them */
+	step->more = meter_compare_new(definition, progress);
+	step->more |=
+		meter_compare_arrived(definition, progress,
+							  before.logs[METER_LOG_EVENT].position,
+							  progress->logs[METER_LOG_EVENT].position);
 	if ((progress->has_watermark ||
 		 meter_first_watermark(definition, progress)) &&
 		meter_clock_target(definition, progress, step, &target) &&
@@ -149,17 +138,10 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	/* the first state comes from late rows as well */
 		(caught_up || progress->settlement > 0))
 	{
-		TimestampTz end = of_measures ?
-		meter_measure_bound(definition, progress, step, target) :
-		meter_bound_step(definition, progress, target);
+		TimestampTz end = meter_usage_of(definition)->bound(definition,
+															progress, target);
 
-		if (of_measures)
-			meter_measure_settle(definition, progress, end, step);
-		else
-		{
-			meter_settle_named(definition, progress, end, step);
-			meter_settle_events(definition, progress, end, step);
-		}
+		meter_settle(definition, progress, end, step);
 		step->more |= end < target;
 	}
 	meter_session_end(&session);

@@ -24,10 +24,6 @@ typedef struct MeterStep
 	/* what the step found, of no use after it */
 	int64		safe[METER_NLOGS];	/* arrivals up to it are final */
 	TimestampTz noted_at[METER_NLOGS];	/* the watermark when that was noted */
-	TimestampTz first_straddler;	/* the earliest measure that reaches over
-									 * its end; DT_NOEND: none does */
-	bool		all_simple;		/* no measure has to be cut or looks for who
-								 * pays */
 } MeterStep;
 
 #endif							/* METER_STEP_STATE_H */

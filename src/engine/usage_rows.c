@@ -227,14 +227,12 @@ next_quantity(MeterUsageRows *rows, int32 *key, Numeric *quantity)
  */
 void
 meter_usage_begin(MeterUsageRows *rows, MeterUsageSpec *spec,
-				  const MeterNaming *naming, const MeterTimeline *timeline,
-				  TimestampTz begin, TimestampTz end)
+				  const MeterTimeline *timeline, TimestampTz begin, TimestampTz end)
 {
 	int32		nkeys = Max(timeline->nkeys, 1);
 
 	memset(rows, 0, sizeof(*rows));
 	rows->spec = spec;
-	rows->naming = naming;
 	rows->timeline = timeline;
 	meter_round(&rows->rounded, timeline,
 				spec->aggregate == METER_DURATION ?
@@ -264,9 +262,8 @@ meter_usage_next(MeterUsageRows *rows, MeterUsageRow *row)
 		rows->dimensions[key] = meter_usage_dimensions(rows->spec, attrs + 1);
 	row->dimensions = rows->dimensions[key];
 	row->account = MeterAttrIsNull(attrs[0]) ? meter_attr("", 0) : attrs[0];
+	row->attrs = attrs + 1;
 	row->period_start = rows->cutter.period_begin;
-	meter_usage_name(rows->spec, rows->naming, row->account, attrs + 1,
-					 row->period_start, &row->transaction_id);
 	return true;
 }
 

@@ -44,8 +44,8 @@ typedef struct MeterUsageSpec
 /* A usage row of a resource that is known. */
 typedef struct MeterUsageRow
 {
-	pg_uuid_t	transaction_id;
 	MeterAttr	account;		/* '' if nobody's */
+	const MeterAttr *attrs;		/* dimensions in the meter's order */
 	Datum		dimensions;		/* jsonb, which may be shared */
 	TimestampTz period_start;
 	Numeric		quantity;
@@ -55,7 +55,6 @@ typedef struct MeterUsageRow
 typedef struct MeterUsageRows
 {
 	MeterUsageSpec *spec;
-	const MeterNaming *naming;
 	const MeterTimeline *timeline;
 	MeterRounded rounded;
 	MeterCutter cutter;
@@ -77,7 +76,6 @@ extern void meter_usage_name(const MeterUsageSpec *spec,
 							 const MeterAttr *attrs, TimestampTz period_start,
 							 pg_uuid_t *name);
 extern void meter_usage_begin(MeterUsageRows *rows, MeterUsageSpec *spec,
-							  const MeterNaming *naming,
 							  const MeterTimeline *timeline,
 							  TimestampTz begin, TimestampTz end);
 extern bool meter_usage_next(MeterUsageRows *rows, MeterUsageRow *row);

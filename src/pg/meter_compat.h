@@ -119,6 +119,18 @@ typedef void (*shmem_request_hook_type) (void);
 	})
 #endif
 
+/* 18: scans of an index may be counted, and deferrable keys asked for */
+#if PG_VERSION_NUM >= 180000
+#define METER_INDEX_BEGINSCAN(relation, index, snapshot, nkeys) \
+	index_beginscan(relation, index, snapshot, NULL, nkeys, 0)
+#define METER_PRIMARY_KEY_INDEX(relation) \
+	RelationGetPrimaryKeyIndex(relation, false)
+#else
+#define METER_INDEX_BEGINSCAN(relation, index, snapshot, nkeys) \
+	index_beginscan(relation, index, snapshot, nkeys, 0)
+#define METER_PRIMARY_KEY_INDEX(relation) RelationGetPrimaryKeyIndex(relation)
+#endif
+
 /* 17: waits of extensions have names */
 #if PG_VERSION_NUM >= 170000
 #define METER_WAIT_EVENT(name) WaitEventExtensionNew(name)

@@ -131,6 +131,22 @@ meter_observation_tolerance(Jsonb *attributes)
 	return (int64) (seconds * METER_SECOND + 0.5);
 }
 
+/*
+ * Return the instant from which on an observation at `time` may change a
+ * timeline: METER_REACH in C.
+ */
+int64
+meter_observation_reach(Jsonb *attributes, int64 time, bool absent)
+{
+	JsonbValue	value;
+	int64		alive = METER_BEGIN;
+
+	if (!absent && get_key(attributes, "since", &value) == NULL)
+		return time;
+	(void) meter_observation_instant_of(attributes, "alive", &alive);
+	return alive;
+}
+
 PG_FUNCTION_INFO_V1(meter_observation_instant);
 
 /* observation_instant(attributes, key) */

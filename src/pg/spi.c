@@ -16,13 +16,17 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "executor/tstoreReceiver.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/params.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/timestamp.h"
 
 #include "core/core.h"
@@ -157,20 +161,54 @@ meter_execute(const char *sql, int expected)
 			 SPI_result_code_string(code), sql);
 }
 
-/* Run a query whose rows go to a receiver. */
+/* Run a query with parameters, whose rows go to a receiver. */
 void
-meter_scan(const char *sql, DestReceiver *receiver)
+meter_scan(const char *sql, int nargs, const Oid *types, const Datum *values,
+		   DestReceiver *receiver)
 {
 	SPIExecuteOptions options;
 	int			code;
+	int			i;
 
 	memset(&options, 0, sizeof(options));
+	options.params = makeParamList(nargs);
+	for (i = 0; i < nargs; i++)
+	{
+		ParamExternData *param = &options.params->params[i];
+
+		param->value = values[i];
+		param->isnull = values[i] == (Datum) 0 && !get_typbyval(types[i]);
+		param->pflags = PARAM_FLAG_CONST;
+		param->ptype = types[i];
+	}
 	options.read_only = one_snapshot;
 	options.dest = receiver;
 	code = SPI_execute_extended(sql, &options);
 	if (code != SPI_OK_SELECT)
 		elog(ERROR, "unexpected SPI result %s of: %s",
 			 SPI_result_code_string(code), sql);
+}
+
+/*
+ * Run a query with parameters, and put its rows into a store.  Returns how many
+ * there are, and a description of them.
+ */
+int64
+meter_store(const char *sql, int nargs, const Oid *types, const Datum *values,
+			Tuplestorestate *store, TupleDesc *descriptor)
+{
+	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
+	SPIPlanPtr	plan = SPI_prepare(sql, nargs, (Oid *) types);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare: %s", sql);
+	*descriptor = CreateTupleDescCopy(((CachedPlanSource *) linitial(SPI_plan_get_plan_sources(plan)))->resultDesc);
+	SetTuplestoreDestReceiverParams(receiver, store, CurrentMemoryContext,
+									false, NULL, NULL);
+	meter_scan(sql, nargs, types, values, receiver);
+	receiver->rDestroy(receiver);
+	SPI_freeplan(plan);
+	return tuplestore_tuple_count(store);
 }
 
 /* Run a statement with parameters; it must end with the given SPI code. */
@@ -187,12 +225,11 @@ meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
 }
 
 /*
- * Run an INSERT that selects from rows under a name.  The INSERT is prepared
- * the first time, and kept.
+ * Let statements select from rows under a name, until the session ends.
  */
 void
-meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
-				  TupleDesc descriptor, Tuplestorestate *rows, int64 nrows)
+meter_register_rows(const char *name, TupleDesc descriptor,
+					Tuplestorestate *rows, int64 nrows)
 {
 	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
 	int			code;
@@ -205,6 +242,29 @@ meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
 	code = SPI_register_relation(relation);
 	if (code != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register rows: %s", SPI_result_code_string(code));
+}
+
+/* Run a statement that selects from rows under a name. */
+void
+meter_execute_rows(const char *sql, int expected, const char *name,
+				   TupleDesc descriptor, Tuplestorestate *rows, int64 nrows)
+{
+	meter_register_rows(name, descriptor, rows, nrows);
+	meter_execute(sql, expected);
+	SPI_unregister_relation(name);
+}
+
+/*
+ * Run an INSERT that selects from rows under a name.  The INSERT is prepared
+ * the first time, and kept.
+ */
+void
+meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
+				  TupleDesc descriptor, Tuplestorestate *rows, int64 nrows)
+{
+	int			code;
+
+	meter_register_rows(name, descriptor, rows, nrows);
 	if (*plan == NULL)
 	{
 		SPIPlanPtr	prepared = SPI_prepare(sql, 0, NULL);
@@ -217,7 +277,7 @@ meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
 	if (code != SPI_OK_INSERT)
 		elog(ERROR, "unexpected SPI result %s of: %s",
 			 SPI_result_code_string(code), sql);
-	SPI_unregister_relation(relation->md.name);
+	SPI_unregister_relation(name);
 }
 
 /* Return a column, from 1, of a row, from 0, of the last result. */
@@ -226,6 +286,24 @@ meter_result(uint64 row, int column, bool *isnull)
 {
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
 						 column, isnull);
+}
+
+/*
+ * Return a copy of a column of the only row of the last result, an array; 0 if
+ * it is null.
+ */
+Datum
+meter_result_copy(MemoryContext context, int column, bool *isnull)
+{
+	Datum		value = meter_result(0, column, isnull);
+	MemoryContext before;
+
+	if (*isnull)
+		return (Datum) 0;
+	before = MemoryContextSwitchTo(context);
+	value = datumCopy(value, false, -1);
+	MemoryContextSwitchTo(before);
+	return value;
 }
 
 /*

@@ -25,15 +25,26 @@ extern void meter_session_end(MeterSession *session);
 extern ErrorData *meter_try(void (*body) (void *arg), void *arg);
 extern void meter_one_snapshot(bool on);
 extern void meter_execute(const char *sql, int expected);
-extern void meter_scan(const char *sql, DestReceiver *receiver);
+extern void meter_scan(const char *sql, int nargs, const Oid *types,
+					   const Datum *values, DestReceiver *receiver);
+extern int64 meter_store(const char *sql, int nargs, const Oid *types,
+						 const Datum *values, Tuplestorestate *store,
+						 TupleDesc *descriptor);
 extern void meter_execute_params(const char *sql, int expected, int nargs,
 								 Oid *types, Datum *values,
 								 const char *nulls);
 extern void meter_execute_row(const char *sql);
+extern void meter_register_rows(const char *name, TupleDesc descriptor,
+								Tuplestorestate *rows, int64 nrows);
+extern void meter_execute_rows(const char *sql, int expected,
+							   const char *name, TupleDesc descriptor,
+							   Tuplestorestate *rows, int64 nrows);
 extern void meter_insert_rows(SPIPlanPtr *plan, const char *sql,
 							  const char *name, TupleDesc descriptor,
 							  Tuplestorestate *rows, int64 nrows);
 extern Datum meter_result(uint64 row, int column, bool *isnull);
+extern Datum meter_result_copy(MemoryContext context, int column,
+							   bool *isnull);
 extern Datum meter_result_by_name(uint64 row, const char *name, bool *isnull);
 extern char *meter_result_text(uint64 row, int column);
 extern int64 meter_result_count(int column);

@@ -7,8 +7,8 @@
  * Nothing else is done that an INSERT does.  So only a plain table is written
  * this way: one without triggers on inserts, rules, generated columns, foreign
  * partitions, forced row security or columns of somebody else's, and with
- * indexes that decide at once.  For any other table there is no writer, and
- * the caller inserts by SQL.
+ * indexes that decide at once.  Rows for any other table are put aside, and at
+ * the end one INSERT writes all of them.
  */
 #include "postgres.h"
 
@@ -19,14 +19,18 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
 
 #include "core/core.h"
 #include "pg/meter_compat.h"
+#include "pg/spi.h"
 #include "pg/table_writer.h"
 
 /* A block is so many rows, or the rows that fill so many bytes. */
@@ -35,7 +39,8 @@
 
 struct MeterTableWriter
 {
-	Relation	relation;
+	TupleDesc	descriptor;		/* of the rows that the caller gives */
+	Relation	relation;		/* NULL: the table is not plain */
 	EState	   *estate;
 	ResultRelInfo *result;
 	BulkInsertState bulk;
@@ -46,6 +51,10 @@ struct MeterTableWriter
 	MemoryContext context;		/* the writer's own */
 	MemoryContext block;		/* what a flush allocates */
 	int64		rows;
+
+	/* for a table that is not plain */
+	char	   *sql;			/* the INSERT */
+	Tuplestorestate *aside;
 };
 
 /*
@@ -112,51 +121,98 @@ indexes_are_plain(ResultRelInfo *result)
 	return true;
 }
 
+/* The name of the rows that were put aside. */
+#define ROWS_ASIDE	"meter_rows"
+
 /*
- * Begin to write into a table that has just these columns, in this order, new
- * rows, and with `updates` others anew.  Returns NULL if it is not plain.
+ * Return the statement that inserts the rows that were put aside, in place of
+ * those with the same key if there is one.
+ */
+static char *
+insert_statement(const char *schema, const char *table,
+				 const MeterWriterColumn *columns, int ncolumns,
+				 const char *key)
+{
+	StringInfoData names;
+	StringInfoData sets;
+	int			i;
+
+	initStringInfo(&names);
+	initStringInfo(&sets);
+	for (i = 0; i < ncolumns; i++)
+	{
+		const char *name = quote_identifier(columns[i].name);
+		const char *separator = i > 0 ? ", " : "";
+
+		appendStringInfo(&names, "%s%s", separator, name);
+		appendStringInfo(&sets, "%s%s = excluded.%s", separator, name, name);
+	}
+	return psprintf("INSERT INTO %s.%s (%s) SELECT %s FROM " ROWS_ASIDE "%s",
+					quote_identifier(schema), quote_identifier(table),
+					names.data, names.data,
+					key == NULL ? "" :
+					psprintf(" ON CONFLICT (%s) DO UPDATE SET %s", key,
+							 sets.data));
+}
+
+/* Begin to put aside rows for a table that is not plain. */
+static void
+begin_aside(MeterTableWriter *writer, const char *schema, const char *table,
+			const MeterWriterColumn *columns, int ncolumns, const char *key)
+{
+	int			i;
+
+	writer->sql = insert_statement(schema, table, columns, ncolumns, key);
+	writer->aside = tuplestore_begin_heap(false, false, work_mem);
+	writer->descriptor = CreateTemplateTupleDesc(ncolumns);
+	for (i = 0; i < ncolumns; i++)
+		TupleDescInitEntry(writer->descriptor, i + 1, columns[i].name,
+						   columns[i].type, -1, 0);
+}
+
+/*
+ * Begin to write into a table, rows of just these columns in this order.  With
+ * a key, a list of columns, rows may be written anew.
  */
 MeterTableWriter *
 meter_writer_begin(const char *schema, const char *table,
 				   const MeterWriterColumn *columns, int ncolumns,
-				   bool updates)
+				   const char *key)
 {
 	Relation	relation = table_openrv(makeRangeVar(pstrdup(schema),
 													 pstrdup(table), -1),
 										RowExclusiveLock);
-	MeterTableWriter *writer;
+	MeterTableWriter *writer = palloc0(sizeof(MeterTableWriter));
 
-	if (!is_plain(relation, columns, ncolumns, updates))
-	{
-		table_close(relation, NoLock);
-		return NULL;
-	}
-	writer = palloc0(sizeof(MeterTableWriter));
-	writer->relation = relation;
-	writer->estate = CreateExecutorState();
-	writer->result = makeNode(ResultRelInfo);
-	InitResultRelInfo(writer->result, relation, 0, NULL, 0);
-	ExecOpenIndices(writer->result, false);
-	if (!indexes_are_plain(writer->result))
-	{
-		ExecCloseIndices(writer->result);
-		FreeExecutorState(writer->estate);
-		table_close(relation, NoLock);
-		return NULL;
-	}
-	writer->bulk = GetBulkInsertState();
 	writer->context = CurrentMemoryContext;
-	writer->block = AllocSetContextCreate(CurrentMemoryContext,
-										  "meter block of rows",
-										  ALLOCSET_DEFAULT_SIZES);
+	if (is_plain(relation, columns, ncolumns, key != NULL))
+	{
+		writer->result = makeNode(ResultRelInfo);
+		InitResultRelInfo(writer->result, relation, 0, NULL, 0);
+		ExecOpenIndices(writer->result, false);
+		if (indexes_are_plain(writer->result))
+		{
+			writer->relation = relation;
+			writer->descriptor = RelationGetDescr(relation);
+			writer->estate = CreateExecutorState();
+			writer->bulk = GetBulkInsertState();
+			writer->block = AllocSetContextCreate(CurrentMemoryContext,
+												  "meter block of rows",
+												  ALLOCSET_DEFAULT_SIZES);
+			return writer;
+		}
+		ExecCloseIndices(writer->result);
+	}
+	table_close(relation, NoLock);
+	begin_aside(writer, schema, table, columns, ncolumns, key);
 	return writer;
 }
 
-/* Return what the rows of the table are made of. */
+/* Return what the rows are made of. */
 TupleDesc
 meter_writer_descriptor(const MeterTableWriter *writer)
 {
-	return RelationGetDescr(writer->relation);
+	return writer->descriptor;
 }
 
 /* Put the entries of a row into the indexes. */
@@ -229,6 +285,13 @@ void
 meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 					const bool *nulls)
 {
+	if (writer->relation == NULL)
+	{
+		tuplestore_putvalues(writer->aside, writer->descriptor,
+							 (Datum *) values, (bool *) nulls);
+		writer->rows++;
+		return;
+	}
 	if (writer->nslots == BLOCK_ROWS || writer->nbytes >= BLOCK_BYTES)
 		flush(writer);
 	if (writer->slots[writer->nslots] == NULL)
@@ -248,13 +311,19 @@ void
 meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
 					const Datum *values, const bool *nulls)
 {
-	MemoryContext before = MemoryContextSwitchTo(writer->block);
+	MemoryContext before;
 	TupleTableSlot *slot;
 	TM_FailureData failure;
 	TM_Result	outcome;
 	bool		update_indexes;
 	bool		summarizing;
 
+	if (writer->relation == NULL)
+	{
+		meter_writer_insert(writer, values, nulls);
+		return;
+	}
+	before = MemoryContextSwitchTo(writer->block);
 	if (writer->update_slot == NULL)
 		writer->update_slot = make_slot(writer);
 	slot = writer->update_slot;
@@ -277,6 +346,23 @@ meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
 	MemoryContextReset(writer->block);
 }
 
+/* Write the rows that were put aside.  Returns how many were written. */
+static int64
+end_aside(MeterTableWriter *writer)
+{
+	int64		rows = 0;
+
+	if (writer->rows > 0)
+	{
+		meter_execute_rows(writer->sql, SPI_OK_INSERT, ROWS_ASIDE,
+						   writer->descriptor, writer->aside, writer->rows);
+		rows = SPI_processed;
+	}
+	tuplestore_end(writer->aside);
+	pfree(writer);
+	return rows;
+}
+
 /* Write what is left, and close the table.  Returns how many rows were written. */
 int64
 meter_writer_end(MeterTableWriter *writer)
@@ -284,6 +370,8 @@ meter_writer_end(MeterTableWriter *writer)
 	int64		rows = writer->rows;
 	int			i;
 
+	if (writer->relation == NULL)
+		return end_aside(writer);
 	flush(writer);
 	for (i = 0; i < BLOCK_ROWS && writer->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);

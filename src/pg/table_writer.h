@@ -20,7 +20,7 @@ typedef struct MeterWriterColumn
 extern MeterTableWriter *meter_writer_begin(const char *schema,
 											const char *table,
 											const MeterWriterColumn *columns,
-											int ncolumns, bool updates);
+											int ncolumns, const char *key);
 extern TupleDesc meter_writer_descriptor(const MeterTableWriter *writer);
 extern void meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 								const bool *nulls);

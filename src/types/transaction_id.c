@@ -164,6 +164,21 @@ meter_name_usage(const MeterNaming *naming, MeterAttr account,
 	pfree(buffer.data);
 }
 
+/*
+ * Make the least and the greatest transaction ID that a row of the resource in
+ * a period can have.
+ */
+void
+meter_name_range(const MeterNaming *naming, TimestampTz period_start,
+				 pg_uuid_t *low, pg_uuid_t *high)
+{
+	uint64		seconds = period_seconds(period_start);
+
+	assemble(seconds, naming->resource_hash, 0, low);
+	assemble(seconds, naming->resource_hash,
+			 (UINT64CONST(1) << ROW_HASH_BITS) - 1, high);
+}
+
 /* Return an argument of type text, or NULL. */
 static MeterAttr
 attr_from_arg(FunctionCallInfo fcinfo, int argument)
@@ -247,6 +262,20 @@ dimensions_from_jsonb(Jsonb *jsonb, MeterDimension **dimensions)
 	return count;
 }
 
+/* Make the transaction ID of a row whose dimensions are those of the ledger. */
+void
+meter_name_ledger_row(const MeterNaming *naming, MeterAttr account,
+					  Jsonb *dimensions, TimestampTz period_start,
+					  int32 revision, pg_uuid_t *name)
+{
+	MeterDimension *list;
+	int			count = dimensions_from_jsonb(dimensions, &list);
+
+	meter_name_usage(naming, account, count, list, period_start, revision,
+					 name);
+	pfree(list);
+}
+
 PG_FUNCTION_INFO_V1(meter_transaction_id);
 
 /* transaction_id(stream, meter, resource, account, dimensions, period_start, revision) */
@@ -255,8 +284,6 @@ meter_transaction_id(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *name = palloc(sizeof(pg_uuid_t));
 	MeterNaming naming;
-	MeterDimension *dimensions;
-	int			ndimensions;
 	TimestampTz period_start;
 
 	check_not_null(fcinfo, 0, "stream");
@@ -275,13 +302,25 @@ meter_transaction_id(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"revision\" must not be negative")));
-	ndimensions = dimensions_from_jsonb(PG_GETARG_JSONB_P(4), &dimensions);
 	meter_naming_begin(&naming, attr_from_arg(fcinfo, 0),
 					   attr_from_arg(fcinfo, 1), attr_from_arg(fcinfo, 2));
-	meter_name_usage(&naming, attr_from_arg(fcinfo, 3),
-					 ndimensions, dimensions, period_start,
-					 PG_GETARG_INT32(6), name);
+	meter_name_ledger_row(&naming, attr_from_arg(fcinfo, 3),
+						  PG_GETARG_JSONB_P(4), period_start,
+						  PG_GETARG_INT32(6), name);
 	PG_RETURN_UUID_P(name);
+}
+
+PG_FUNCTION_INFO_V1(meter_resource_hash);
+
+/* resource_hash(stream, meter, resource): its part of transaction IDs */
+Datum
+meter_resource_hash(PG_FUNCTION_ARGS)
+{
+	MeterNaming naming;
+
+	meter_naming_begin(&naming, attr_from_arg(fcinfo, 0),
+					   attr_from_arg(fcinfo, 1), attr_from_arg(fcinfo, 2));
+	PG_RETURN_INT64((int64) naming.resource_hash);
 }
 
 PG_FUNCTION_INFO_V1(meter_transaction_id_low);

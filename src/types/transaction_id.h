@@ -7,6 +7,7 @@
 
 #include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
+#include "utils/jsonb.h"
 #include "utils/uuid.h"
 
 #include "core/core.h"
@@ -35,5 +36,12 @@ extern void meter_name_usage(const MeterNaming *naming, MeterAttr account,
 							 const MeterDimension *dimensions,
 							 TimestampTz period_start, int32 revision,
 							 pg_uuid_t *name);
+extern void meter_name_range(const MeterNaming *naming,
+							 TimestampTz period_start, pg_uuid_t *low,
+							 pg_uuid_t *high);
+extern void meter_name_ledger_row(const MeterNaming *naming,
+								  MeterAttr account, Jsonb *dimensions,
+								  TimestampTz period_start, int32 revision,
+								  pg_uuid_t *name);
 
 #endif							/* METER_TRANSACTION_ID_H */

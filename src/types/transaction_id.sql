@@ -28,3 +28,10 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_transaction_id_from';
 COMMENT ON FUNCTION meter_internal.transaction_id_from(timestamptz) IS
 'all usage rows of periods that begin at this instant or later have a greater transaction ID than this: read the ledger by time through its primary key';
+
+CREATE FUNCTION meter_internal.resource_hash(stream text, meter text, resource text)
+RETURNS bigint
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5
+AS 'MODULE_PATHNAME', 'meter_resource_hash';
+COMMENT ON FUNCTION meter_internal.resource_hash(text, text, text) IS
+'the part that the transaction IDs of a resource have in common, 42 bits: by it the carried states of a meter are kept in the order of the ledger''s key';

@@ -1,0 +1,520 @@
+/*
+ * anomalies.c
+ *	  meter.anomalies(): what was odd.  The view anomaly of a stream is this
+ *	  without arguments.
+ *
+ * Only the classes, meters and resources that are asked for are computed.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/typcache.h"
+
+#include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "catalog/stream.h"
+#include "core/core.h"
+#include "engine/duplicate_keys.h"
+#include "engine/events.h"
+#include "engine/fold.h"
+#include "engine/resources.h"
+#include "engine/row_kind.h"
+#include "engine/usage.h"
+#include "engine/views.h"
+#include "pg/arguments.h"
+#include "pg/spi.h"
+
+/* What is asked for, and where it is returned. */
+typedef struct Asked
+{
+	FunctionCallInfo fcinfo;
+	const char *stream;
+	const char *schema;			/* quoted */
+	const char *class;			/* NULL: all; so the others */
+	const char *meter;
+	Datum		resource;		/* text, or 0 */
+	Datum		during;			/* tstzrange, or 0 */
+} Asked;
+
+/* A class, and how it is found: in a stream, or for each meter. */
+typedef struct AnomalyClass
+{
+	const char *name;
+	void		(*of_stream) (Asked *asked);
+	void		(*of_meter) (Asked *asked, const MeterDefinition *definition,
+							 const MeterProgress *progress);
+} AnomalyClass;
+
+/* The column of each log by which its rows are placed in time. */
+static const char *const time_columns[METER_NLOGS] = {
+	"e.\"time\"", "e.start_time"
+};
+
+/*
+ * Return rows of a query: meter, resource, time, arrival, detail.  Its
+ * condition on rows e of a log goes where %s stands in it.
+ */
+static void
+return_query(Asked *asked, const char *class, const char *query)
+{
+	Oid			types[] = {TEXTOID, TSTZRANGEOID, TEXTOID, TEXTOID};
+	Datum		values[] = {asked->resource, asked->during,
+		asked->meter == NULL ? (Datum) 0 : CStringGetTextDatum(asked->meter),
+	CStringGetTextDatum(class)};
+	char		nulls[] = {asked->resource == 0 ? 'n' : ' ',
+		asked->during == 0 ? 'n' : ' ', asked->meter == NULL ? 'n' : ' ', ' ', '\0'};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT $4, x.* FROM (%s) x (meter, resource, \"time\", arrival, detail) WHERE true",
+					 query);
+	if (asked->during != 0)
+		appendStringInfoString(&sql, " AND x.\"time\" <@ $2");
+	if (asked->meter != NULL)
+		appendStringInfoString(&sql, " AND x.meter = $3");
+	meter_execute_params(sql.data, SPI_OK_SELECT, lengthof(types), types,
+						 values, nulls);
+	meter_return_result(asked->fcinfo);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Return the condition, with AND, on the resource of rows e. */
+static const char *
+of_resource(const Asked *asked)
+{
+	return asked->resource == 0 ? "" : " AND e.resource = $1 COLLATE \"C\"";
+}
+
+/* Rows that are held, stops first. */
+static void
+too_late(Asked *asked)
+{
+	MeterLog	log;
+
+	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
+		return_query(asked, "too late",
+					 psprintf("SELECT h.meter, e.resource, h.\"time\", h.arrival, "
+							  "format('%%s, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
+							  "%s, h.held_at, %s, h.meter, h.arrival) "
+							  "FROM %s.held h JOIN %s.%s e ON e.arrival = h.arrival WHERE h.log = '%s'%s "
+							  "AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = h.meter AND v.resource = e.resource "
+							  "AND v.source = coalesce(e.source, '') AND v.id = e.id) "
+							  "ORDER BY h.reason <> 'stop, too late', h.arrival",
+							  log == METER_LOG_EVENT ? "e.action" : "'measure'",
+							  quote_literal_cstr(asked->stream), asked->schema,
+							  asked->schema, meter_log_names[log],
+							  meter_log_names[log], of_resource(asked),
+							  asked->schema));
+}
+
+/* Rows that are more than five minutes ahead. */
+static void
+in_the_future(Asked *asked)
+{
+	MeterLog	log;
+
+	for (log = METER_LOG_EVENT; log < METER_NLOGS && asked->meter == NULL; log++)
+		return_query(asked, "in the future",
+					 psprintf("SELECT NULL, e.resource, %s, e.arrival, "
+							  "format('%%s: counts when the watermark gets there', %s) FROM %s.%s e "
+							  "WHERE %s > meter_internal.clock_now() + '5 minutes'::interval%s",
+							  time_columns[log],
+							  log == METER_LOG_EVENT ? "e.action" : "'measure'",
+							  asked->schema, meter_log_names[log],
+							  time_columns[log], of_resource(asked)));
+}
+
+/* What duplicates must agree in, and what tells which is less. */
+static const char *const contents[METER_NLOGS] = {
+	"ROW(e.\"time\", e.account, e.entity, e.action, e.offering, e.value, e.attributes)::text",
+	"ROW(e.start_time, e.end_time, e.account, e.entity, e.value, e.attributes)::text"
+};
+static const char *const orders[METER_NLOGS] = {
+	"e.\"time\", e.arrival", "e.start_time, e.end_time, e.arrival"
+};
+
+/* Return the deduplication window of a stream, as a literal. */
+static char *
+deduplication_window(const char *stream)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+	char	   *window;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT deduplication_window FROM meter.stream WHERE name = $1",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	MemoryContextSwitchTo(context);
+	window = psprintf("%s::interval", quote_literal_cstr(meter_result_text(0, 1)));
+	meter_session_end(&session);
+	return window;
+}
+
+/*
+ * Duplicates that say something else.  Only rows whose hash is met twice are
+ * compared.
+ */
+static void
+conflicting_duplicate(Asked *asked)
+{
+	const char *window = deduplication_window(asked->stream);
+	MeterLog	log;
+
+	for (log = METER_LOG_EVENT; log < METER_NLOGS && asked->meter == NULL; log++)
+	{
+		const char *rows = psprintf("%s.%s e WHERE e.id IS NOT NULL%s%s",
+									asked->schema, meter_log_names[log],
+									log == METER_LOG_EVENT ? " AND e.action <> 'void'" : "",
+									of_resource(asked));
+
+		return_query(asked, "conflicting duplicate",
+					 psprintf("SELECT NULL::text, c.resource, c.at, c.arrival, "
+							  "format('%sarrival %%s has the same source and id, and says something else', c.other) "
+							  "FROM (SELECT e.resource, %s AS at, e.arrival, %s AS content, "
+							  "lag(%s) OVER w AS content_before, lag(e.arrival) OVER w AS other, "
+							  "%s - lag(%s) OVER w AS since_other FROM %s "
+							  "AND " METER_DUPLICATE_KEY("e") " IN (SELECT " METER_DUPLICATE_KEY("e") " FROM %s GROUP BY 1 HAVING count(*) > 1) "
+							  "WINDOW w AS (PARTITION BY e.resource, coalesce(e.source, ''), e.id ORDER BY %s)) c "
+							  "WHERE c.content <> c.content_before AND c.since_other <= %s",
+							  log == METER_LOG_EVENT ? "" : "measure: ",
+							  time_columns[log], contents[log], contents[log],
+							  time_columns[log], time_columns[log], rows, rows,
+							  orders[log], window));
+	}
+}
+
+/* What snapshots found. */
+static void
+reconciled(Asked *asked)
+{
+	return_query(asked, "reconciled",
+				 psprintf("SELECT e.attributes ->> 'meter', e.resource, e.\"time\", e.arrival, "
+						  "meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) "
+						  "FROM %s.event e WHERE " METER_IS_OBSERVATION("e") "%s",
+						  asked->schema, of_resource(asked)));
+}
+
+/* Resources whose usage is billed to nobody. */
+static void
+unknown_account(Asked *asked, const MeterDefinition *definition,
+				const MeterProgress *progress pg_attribute_unused())
+{
+	return_query(asked, "unknown account",
+				 psprintf("SELECT e.meter, e.resource, e.unnamed_since, NULL::bigint, %s "
+						  "FROM %s._resource_state e WHERE e.meter = %s AND e.account IS NULL "
+						  "AND e.unnamed_since IS NOT NULL%s%s",
+						  meter_usage_of(definition)->log == METER_LOG_EVENT ?
+						  "'no event has named its account: what it uses is billed to nobody'" :
+						  "'neither its measures nor an event has named its account: what it uses is billed to nobody'",
+						  asked->schema, quote_literal_cstr(definition->name),
+						  of_resource(asked),
+						  asked->resource == 0 ? "" :
+						  psprintf(" AND e.hash = meter_internal.resource_hash(%s, e.meter, $1)",
+								   quote_literal_cstr(asked->stream))));
+}
+
+/* Values that are no numbers. */
+static void
+not_a_number(Asked *asked, const MeterDefinition *definition,
+			 const MeterProgress *progress pg_attribute_unused())
+{
+	const MeterUsage *usage = meter_usage_of(definition);
+	bool		events = usage->log == METER_LOG_EVENT;
+	const char *key = quote_literal_cstr(definition->value_from);
+	StringInfoData sql;
+
+	if (definition->aggregate == METER_DURATION ||
+		definition->aggregate == METER_UNIQUE ||
+		strcmp(definition->value_from, "value") == 0)
+		return;
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "SELECT %s::text, e.resource, %s, e.arrival, "
+					 "format('attribute %%I says %%s, which %s', %s, e.attributes -> %s) "
+					 "FROM %s.%s e WHERE e.attributes ->> %s IS NOT NULL%s AND ",
+					 quote_literal_cstr(definition->name),
+					 time_columns[usage->log],
+					 events ? "changes nothing" : "counts for nothing", key,
+					 key, asked->schema, meter_log_names[usage->log], key,
+					 of_resource(asked));
+	if (events)
+	{
+		usage->append_event_filter(&sql, definition);
+		appendStringInfoString(&sql, " AND ");
+	}
+	else if (definition->entity != NULL)
+		appendStringInfo(&sql, "e.entity = %s AND ",
+						 quote_literal_cstr(definition->entity));
+	meter_append_number_attribute(&sql, definition->value_from);
+	appendStringInfoString(&sql, " IS NULL");
+	return_query(asked, "not a number", sql.data);
+}
+
+/* --- starts and stops out of turn ----------------------------------------- */
+
+/* What starts and stops come to, instant by instant. */
+typedef struct Turns
+{
+	Asked	   *asked;
+	const char *class;
+	bool		was_open;
+	bool		any;			/* in the instant at hand */
+	TimestampTz at;
+	bool		starts;
+	bool		stops;
+	int64		arrival;		/* the least */
+} Turns;
+
+/* End an instant: does it start what runs, or stop what does not? */
+static void
+end_instant(MeterFold *fold, Turns *turns)
+{
+	ReturnSetInfo *info = (ReturnSetInfo *) turns->asked->fcinfo->resultinfo;
+	bool		start = turns->starts;
+	const char *class = start ? "duplicate start" : "orphan stop";
+	Datum		values[6];
+	bool		nulls[6] = {false, false, false, false, false, false};
+
+	if (!turns->any)
+		return;
+	turns->any = false;
+	if (turns->starts && turns->stops)
+		return;
+	if (start == turns->was_open && strcmp(class, turns->class) == 0 &&
+		(turns->asked->during == 0 ||
+		 DatumGetBool(DirectFunctionCall2(range_contains_elem,
+										  turns->asked->during,
+										  TimestampTzGetDatum(turns->at)))))
+	{
+		values[0] = CStringGetTextDatum(class);
+		values[1] = CStringGetTextDatum(fold->definition->name);
+		values[2] = PointerGetDatum(cstring_to_text_with_len(fold->resource.data,
+															 fold->resource.len));
+		values[3] = TimestampTzGetDatum(turns->at);
+		values[4] = Int64GetDatum(turns->arrival);
+		values[5] = CStringGetTextDatum(start ? "it was running already" :
+										"it was not running");
+		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
+	}
+	turns->was_open = start;
+}
+
+/* Take a row of a resource. */
+static void
+take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
+		 const TupleTableSlot *slot)
+{
+	Turns	   *turns = fold->look_arg;
+	int64		arrival;
+
+	if (kind == METER_ROW_CARRIED_OPEN)
+		turns->was_open = true;
+	if (kind != METER_ROW_START && kind != METER_ROW_STOP)
+		return;
+	if (turns->any && time != turns->at)
+		end_instant(fold, turns);
+	arrival = DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL]);
+	if (!turns->any)
+	{
+		turns->any = true;
+		turns->at = time;
+		turns->starts = turns->stops = false;
+		turns->arrival = arrival;
+	}
+	turns->arrival = Min(turns->arrival, arrival);
+	if (kind == METER_ROW_START)
+		turns->starts = true;
+	else
+		turns->stops = true;
+}
+
+/* End a resource. */
+static void
+end_resource(MeterFold *fold, MeterCollected *collected pg_attribute_unused(),
+			 MeterTimeline *timeline pg_attribute_unused())
+{
+	Turns	   *turns = fold->look_arg;
+
+	end_instant(fold, turns);
+	turns->was_open = false;
+}
+
+/* Find starts and stops out of turn. */
+static void
+out_of_turn(Asked *asked, const char *class,
+			const MeterDefinition *definition, const MeterProgress *progress)
+{
+	static const MeterLook look = {take_row, end_resource};
+	Turns		turns;
+	MeterFold  *fold;
+
+	if (meter_usage_of(definition)->log != METER_LOG_EVENT)
+		return;
+	memset(&turns, 0, sizeof(turns));
+	turns.asked = asked;
+	turns.class = class;
+	fold = meter_fold_begin(definition, progress);
+	fold->from = fold->to = DT_NOEND;	/* no usage is asked for */
+	fold->scope.to = fold->scope.settled_to = DT_NOEND;
+	fold->scope.arrivals = true;
+	fold->look = &look;
+	fold->look_arg = &turns;
+	if (asked->resource != 0)
+	{
+		MeterResources *resources = meter_resources_begin();
+		text	   *name = DatumGetTextPP(asked->resource);
+
+		meter_resources_add(resources, meter_attr(VARDATA_ANY(name),
+												  VARSIZE_ANY_EXHDR(name)));
+		fold->scope.resources = meter_resources_names(resources);
+		fold->scope.sealed = meter_sealed_for(definition, 1);
+	}
+	meter_fold_run(fold);
+	meter_fold_end(fold);
+}
+
+static void
+duplicate_start(Asked *asked, const MeterDefinition *definition,
+				const MeterProgress *progress)
+{
+	out_of_turn(asked, "duplicate start", definition, progress);
+}
+
+static void
+orphan_stop(Asked *asked, const MeterDefinition *definition,
+			const MeterProgress *progress)
+{
+	out_of_turn(asked, "orphan stop", definition, progress);
+}
+
+/* --- the function --------------------------------------------------------- */
+
+static const AnomalyClass classes[] = {
+	{"too late", too_late, NULL},
+	{"in the future", in_the_future, NULL},
+	{"conflicting duplicate", conflicting_duplicate, NULL},
+	{"reconciled", reconciled, NULL},
+	{"duplicate start", NULL, duplicate_start},
+	{"orphan stop", NULL, orphan_stop},
+	{"unknown account", NULL, unknown_account},
+	{"not a number", NULL, not_a_number}
+};
+
+/* Check that there is a class of that name. */
+static void
+check_class(const char *class)
+{
+	StringInfoData names;
+	int			i;
+
+	initStringInfo(&names);
+	for (i = 0; i < (int) lengthof(classes); i++)
+	{
+		if (class == NULL || strcmp(class, classes[i].name) == 0)
+			return;
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", classes[i].name);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("there is no class \"%s\" of anomalies", class),
+			 errhint("The classes are: %s.", names.data)));
+}
+
+/* Return the anomalies that are asked for. */
+static void
+return_anomalies(Asked *asked)
+{
+	List	   *meters = meter_list_meters(asked->stream, asked->meter, false);
+	MeterSession session;
+	ListCell   *cell;
+	int			i;
+
+	for (i = 0; i < (int) lengthof(classes); i++)
+	{
+		if (asked->class != NULL && strcmp(asked->class, classes[i].name) != 0)
+			continue;
+		if (classes[i].of_stream != NULL)
+		{
+			meter_session_begin(&session, meter_stream_owner(asked->stream));
+			classes[i].of_stream(asked);
+			meter_session_end(&session);
+			continue;
+		}
+		foreach(cell, meters)
+		{
+			MeterRef   *ref = lfirst(cell);
+			MeterDefinition *definition = meter_load(ref->stream, ref->meter,
+													 METER_LOCK_NONE);
+			MeterProgress *progress = meter_load_progress(definition);
+
+			meter_session_begin(&session, meter_stream_owner(asked->stream));
+			classes[i].of_meter(asked, definition, progress);
+			meter_session_end(&session);
+		}
+	}
+}
+
+/* Return the anomalies that the arguments from `first` on ask for. */
+static Datum
+anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
+{
+	Asked		asked;
+
+	asked.fcinfo = fcinfo;
+	asked.stream = stream;
+	asked.schema = quote_identifier(stream);
+	asked.class = PG_ARGISNULL(first) ? NULL :
+		text_to_cstring(PG_GETARG_TEXT_PP(first));
+	asked.meter = PG_ARGISNULL(first + 1) ? NULL :
+		text_to_cstring(PG_GETARG_TEXT_PP(first + 1));
+	asked.resource = PG_ARGISNULL(first + 2) ? (Datum) 0 :
+		PointerGetDatum(PG_GETARG_TEXT_PP(first + 2));
+	asked.during = PG_ARGISNULL(first + 3) ? (Datum) 0 :
+		PG_GETARG_DATUM(first + 3);
+	check_class(asked.class);
+	meter_check_may_read(stream, "anomaly", key);
+	meter_return_begin(fcinfo);
+	/* what the query sees, not what is there at this moment */
+	meter_one_snapshot(true);
+	PG_TRY();
+	{
+		if (asked.meter != NULL)
+			(void) meter_load(stream, asked.meter, METER_LOCK_NONE);	/* raises an error if
+																		 * there is none */
+		return_anomalies(&asked);
+	}
+	PG_FINALLY();
+	{
+		meter_one_snapshot(false);
+	}
+	PG_END_TRY();
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(meter_anomalies);
+
+/* anomalies(stream, class, meter, resource, during) */
+Datum
+meter_anomalies(PG_FUNCTION_ARGS)
+{
+	return anomalies(fcinfo, meter_text_arg(fcinfo, 0, "stream"), (Datum) 0, 1);
+}
+
+PG_FUNCTION_INFO_V1(meter_anomalies_of_view);
+
+/* anomalies(stream, key, class, meter, resource, during) */
+Datum
+meter_anomalies_of_view(PG_FUNCTION_ARGS)
+{
+	return anomalies(fcinfo, meter_text_arg(fcinfo, 0, "stream"),
+					 PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1), 2);
+}

@@ -1,0 +1,20 @@
+-- What was odd.
+
+CREATE FUNCTION meter_internal.anomalies(
+    stream text, key uuid, class text, meter text, resource text, during tstzrange,
+    OUT class text, OUT meter text, OUT resource text, OUT "time" timestamptz, OUT arrival bigint, OUT detail text)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_anomalies_of_view';
+COMMENT ON FUNCTION meter_internal.anomalies(text, uuid, text, text, text, tstzrange) IS
+'internal: meter.anomalies() for the view anomaly; key is that of the stream''s views';
+
+CREATE FUNCTION meter.anomalies(
+    stream text, class text DEFAULT NULL, meter text DEFAULT NULL, resource text DEFAULT NULL,
+    during tstzrange DEFAULT NULL,
+    OUT class text, OUT meter text, OUT resource text, OUT "time" timestamptz, OUT arrival bigint, OUT detail text)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_anomalies';
+COMMENT ON FUNCTION meter.anomalies(text, text, text, text, tstzrange) IS
+'what was odd, as the view anomaly of the stream shows it, but computed for one class (too late, in the future, conflicting duplicate, duplicate start, orphan stop, unknown account, not a number, reconciled), meter, resource and time only; null: of all. Anomalies of rows that no meter is named in (in the future, conflicting duplicate) are left out where one is asked for. Raises 42501 for who may not select from the view, 42704 if there is no such stream or meter, 22023 for a class there is not';

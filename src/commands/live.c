@@ -1,0 +1,134 @@
+/*
+ * live.c
+ *	  Live usage: what is not settled yet, computed from the carried states and
+ *	  the rows since, as a step would.  Nothing is written: on a standby, too.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "catalog/source.h"
+#include "catalog/stream.h"
+#include "core/core.h"
+#include "engine/fold.h"
+#include "engine/states.h"
+#include "engine/views.h"
+#include "pg/arguments.h"
+#include "pg/now.h"
+#include "pg/spi.h"
+
+/* Find up to when a meter has live usage.  Returns false if it has none. */
+static bool
+find_end(const MeterDefinition *definition, const MeterProgress *progress,
+		 TimestampTz *end)
+{
+	TimestampTz clock;
+
+	if (!progress->has_watermark)
+		return false;
+	*end = Min(meter_now(), definition->until);
+	if (definition->clock == METER_CLOCK_EVENT)
+	{
+		if (!progress->has_event_clock)
+			return false;
+		*end = Min(*end, progress->event_clock);
+	}
+	else if (definition->clock == METER_CLOCK_SOURCE)
+	{
+		if (!meter_source_clock(definition->stream, true, &clock))
+			return false;
+		*end = Min(*end, clock);
+	}
+	return progress->watermark < *end;
+}
+
+/* Return a usage row. */
+static void
+return_row(MeterFold *fold, const MeterUsageRow *row)
+{
+	ReturnSetInfo *info = fold->emit_arg;
+	Datum		values[6];
+	bool		nulls[6] = {false, false, false, false, false, false};
+
+	values[0] = CStringGetTextDatum(fold->definition->name);
+	values[1] = PointerGetDatum(cstring_to_text_with_len(row->account.data,
+														 row->account.len));
+	values[2] = PointerGetDatum(cstring_to_text_with_len(fold->resource.data,
+														 fold->resource.len));
+	values[3] = row->dimensions;
+	values[4] = TimestampTzGetDatum(row->period_start);
+	values[5] = NumericGetDatum(row->quantity);
+	tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
+}
+
+/* Return the live usage of a meter. */
+static void
+return_live_usage(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+				  const MeterProgress *progress)
+{
+	MeterSession session;
+	MeterFold  *fold;
+	TimestampTz end;
+
+	if (!find_end(definition, progress, &end))
+		return;
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_check_stream(definition->stream);
+	meter_session_bulk();
+	fold = meter_fold_begin(definition, progress);
+	fold->from = progress->watermark;
+	fold->to = end;
+	fold->carried = true;
+	fold->scope.from = progress->watermark;
+	fold->scope.to = end;
+	fold->scope.settled_to = DT_NOEND;
+	fold->scope.stored = true;
+	fold->states = meter_states_begin(definition, "_resource_state", false);
+	fold->emit = return_row;
+	fold->emit_arg = fcinfo->resultinfo;
+	meter_fold_run(fold);
+	(void) meter_states_end(fold->states);
+	meter_fold_end(fold);
+	meter_session_end(&session);
+}
+
+PG_FUNCTION_INFO_V1(meter_live_usage);
+
+/* live_usage(stream, key) */
+Datum
+meter_live_usage(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	ListCell   *cell;
+
+	meter_check_may_read(stream, "current_usage",
+						 PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1));
+	meter_return_begin(fcinfo);
+	/* what the query sees, not what is there at this moment */
+	meter_one_snapshot(true);
+	PG_TRY();
+	{
+		foreach(cell, meter_list_meters(stream, NULL, false))
+		{
+			MeterRef   *ref = lfirst(cell);
+			MeterDefinition *definition = meter_load(ref->stream, ref->meter,
+													 METER_LOCK_NONE);
+
+			return_live_usage(fcinfo, definition,
+							  meter_load_progress(definition));
+		}
+	}
+	PG_FINALLY();
+	{
+		meter_one_snapshot(false);
+	}
+	PG_END_TRY();
+	return (Datum) 0;
+}

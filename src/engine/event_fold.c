@@ -1,0 +1,353 @@
+/*
+ * event_fold.c
+ *	  Usage of events, in the fold: the timeline of each resource is paired,
+ *	  rounded and cut into periods.
+ *
+ * Where observations straddle the end of what is settled, rows up to them count
+ * for what is before it; the carried state then comes from a second timeline,
+ * without these.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "catalog/definition.h"
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/grid.h"
+#include "core/observation.h"
+#include "core/timeline_builder.h"
+#include "engine/bound.h"
+#include "engine/collect.h"
+#include "engine/events.h"
+#include "engine/fold.h"
+#include "engine/row_kind.h"
+#include "engine/states.h"
+#include "engine/usage.h"
+#include "engine/usage_rows.h"
+#include "pg/observation_json.h"
+#include "pg/quantity.h"
+#include "pg/spi.h"
+
+/* The walk of a resource. */
+typedef struct EventFold
+{
+	MeterCollected collected;
+	MeterCollected before;		/* the same without what is not yet settled */
+	bool		any_rows;
+	bool		asked;
+	bool		began;			/* anything is settled of it */
+	TimestampTz first;			/* affected from then on, if asked for */
+	TimestampTz named;			/* the first event that names an account */
+	TimestampTz earliest;
+	TimestampTz reach;			/* what observations may change, at least */
+	TimestampTz straddles;		/* the last observation that reaches back
+								 * behind the end */
+} EventFold;
+
+/* Scan the events, and what was known at the retention boundary. */
+static void
+scan(MeterFold *fold)
+{
+	const MeterDefinition *definition = fold->definition;
+	Oid			types[METER_SCOPE_NPARAMS];
+	Datum		values[METER_SCOPE_NPARAMS];
+
+	fold->walk = palloc0(sizeof(EventFold));
+	fold->scope.straddling = !TIMESTAMP_IS_NOEND(fold->scope.settled_to) &&
+		meter_may_straddle(definition, fold->scope.settled_to);
+	meter_find_duplicates(definition, fold->progress, &fold->scope);
+	meter_scope_params(&fold->scope, types, values);
+	meter_fold_scan(fold, meter_events_query(definition, &fold->scope),
+					METER_SCOPE_NPARAMS, types, values, METER_FOLD_NEVENT);
+	if (!fold->carried && !TIMESTAMP_IS_NOBEGIN(definition->boundary))
+		meter_fold_scan(fold,
+						meter_boundary_states_query(definition, &fold->scope),
+						METER_SCOPE_NPARAMS, types, values,
+						METER_FOLD_NCOLUMNS);
+	if (fold->more_rows != NULL)
+		meter_fold_scan(fold, fold->more_rows, METER_SCOPE_NPARAMS, types,
+						values, METER_FOLD_NEVENT);
+}
+
+/* Begin a resource. */
+static void
+begin(MeterFold *fold)
+{
+	EventFold *walk = fold->walk;
+	int			ndimensions = fold->definition->ndimensions;
+
+	memset(walk, 0, sizeof(*walk));
+	meter_events_init(&walk->collected.events, ndimensions + 1);
+	if (fold->scope.straddling)
+		meter_events_init(&walk->before.events, ndimensions + 1);
+	walk->named = walk->earliest = walk->reach = DT_NOEND;
+	walk->straddles = DT_NOBEGIN;
+	if (fold->carried && fold->state->exists)
+	{
+		MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
+		const MeterCarried *state = fold->state;
+
+		meter_states_attrs(state, attrs, ndimensions);
+		meter_collect_carried(&walk->collected, state->open, state->since,
+							  state->alive, state->absent, state->source,
+							  attrs);
+		if (fold->scope.straddling)
+			meter_collect_carried(&walk->before, state->open, state->since,
+								  state->alive, state->absent, state->source,
+								  attrs);
+		walk->began = state->open;
+	}
+}
+
+/* Note what the time depends on from which a resource is affected. */
+static void
+note_times(EventFold *walk, MeterRowKind kind, TimestampTz time,
+		   const Jsonb *said, MeterAttr account, TimestampTz to)
+{
+	int64		since = METER_END;
+	TimestampTz reach;
+
+	if (account.len > 0)
+		walk->named = Min(walk->named, time);
+	if (said != NULL &&
+		!meter_observation_instant_of((Jsonb *) said, "since", &since))
+		since = METER_END;
+	walk->earliest = Min(walk->earliest, Min(time, since));
+	if (kind != METER_ROW_LOGGED_PRESENT && kind != METER_ROW_LOGGED_ABSENT)
+		return;
+	reach = meter_observation_reach((Jsonb *) said, time,
+									kind == METER_ROW_LOGGED_ABSENT);
+	if (time >= walk->first)
+		walk->reach = Min(walk->reach, reach);
+	if (time >= to && reach < to)
+		walk->straddles = Max(walk->straddles, time);
+}
+
+/* Add a row of the resource. */
+static void
+row(MeterFold *fold, const TupleTableSlot *slot)
+{
+	EventFold *walk = fold->walk;
+	MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
+	int			ndimensions = fold->definition->ndimensions;
+	MeterFoldClass class = DatumGetChar(slot->tts_values[METER_FOLD_CLASS]);
+	TimestampTz time = meter_fold_instant(slot, METER_FOLD_TIME, 0);
+	MeterAttr	source;
+	MeterRowKind kind;
+	const Jsonb *said;
+	int			i;
+
+	if (class == METER_FOLD_ASKED)
+	{
+		walk->asked = true;
+		walk->first = time;
+		return;
+	}
+	kind = (MeterRowKind) DatumGetChar(slot->tts_values[METER_FOLD_KIND]);
+	source = meter_fold_text(slot, METER_FOLD_SOURCE);
+	attrs[0] = meter_fold_text(slot, METER_FOLD_ACCOUNT);
+	/* an empty name names nobody */
+	if (attrs[0].len == 0)
+		attrs[0] = METER_NULL_ATTR;
+	for (i = 0; i < ndimensions; i++)
+		attrs[i + 1] = meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
+	attrs[ndimensions + 1] = slot->tts_isnull[METER_FOLD_VALUE] ? METER_NULL_ATTR :
+		meter_attr_from_numeric(DatumGetNumeric(slot->tts_values[METER_FOLD_VALUE]));
+
+	if (class == METER_FOLD_CARRIED)
+	{
+		TimestampTz alive = meter_fold_instant(slot, METER_FOLD_ALIVE, time);
+		TimestampTz absent = meter_fold_instant(slot, METER_FOLD_ABSENT,
+												METER_BEGIN);
+		bool		open = kind == METER_ROW_CARRIED_OPEN;
+
+		if (!slot->tts_isnull[METER_FOLD_TIME])
+			note_times(walk, kind, time, NULL, attrs[0],
+					   fold->scope.settled_to);
+		meter_collect_carried(&walk->collected, open, time, alive, absent,
+							  source, attrs);
+		if (fold->scope.straddling)
+			meter_collect_carried(&walk->before, open, time, alive, absent,
+								  source, attrs);
+		walk->began |= open;
+		if (fold->look != NULL && fold->look->row != NULL)
+			fold->look->row(fold, kind, time, slot);
+		return;
+	}
+
+	walk->any_rows = true;
+	said = slot->tts_isnull[METER_FOLD_SAID] ? NULL :
+		DatumGetJsonbP(slot->tts_values[METER_FOLD_SAID]);
+	note_times(walk, kind, time, said, attrs[0], fold->scope.settled_to);
+	if (MeterAttrIsNull(source))
+		source = meter_attr("", 0);
+	(void) meter_collect_row(&walk->collected, kind, time, source, said, attrs);
+	if (fold->scope.straddling && time < fold->scope.settled_to)
+	{
+		walk->began = true;
+		(void) meter_collect_row(&walk->before, kind, time, source, said,
+								 attrs);
+	}
+	if (fold->look != NULL && fold->look->row != NULL)
+		fold->look->row(fold, kind, time, slot);
+}
+
+/*
+ * Give out the usage of a resource to which nothing happened: if it runs, each
+ * period is whole.
+ */
+static void
+undisturbed(MeterFold *fold)
+{
+	EventFold *walk = fold->walk;
+	const MeterState *state = &walk->collected.state;
+	MeterUsageSpec *spec = fold->spec;
+	MeterUsageRow usage;
+	TimestampTz at;
+
+	if (!fold->state->exists || !state->open)
+		return;
+	usage.account = MeterAttrIsNull(state->attrs[0]) ? meter_attr("", 0) :
+		state->attrs[0];
+	usage.attrs = state->attrs + 1;
+	usage.dimensions = meter_usage_dimensions(spec, usage.attrs);
+	for (at = fold->from; at < fold->to;
+		 at = meter_grid_period_end(&spec->grid, at))
+	{
+		TimestampTz end = Min(meter_grid_period_end(&spec->grid, at), fold->to);
+
+		CHECK_FOR_INTERRUPTS();
+		usage.period_start = meter_grid_period_begin(&spec->grid, at);
+		usage.quantity = meter_usage_whole(spec, end - at, fold->state->value);
+		/* a quantity of 0 makes no row */
+		if (usage.quantity == NULL ||
+			(fold->definition->aggregate == METER_WEIGHTED &&
+			 meter_numeric_is_zero(usage.quantity)))
+			continue;
+		meter_fold_emit(fold, &usage);
+	}
+}
+
+/* Return the beginning of the period that holds an instant, if it is finite. */
+static TimestampTz
+period_begin(MeterFold *fold, TimestampTz at)
+{
+	return TIMESTAMP_NOT_FINITE(at) ? at :
+		meter_grid_period_begin(&fold->spec->grid, at);
+}
+
+/*
+ * Return from which period on usage may change.  A row at or before the first
+ * that names an account may be why that is the first: then all of the resource
+ * is affected.  A row before an observation may change what that makes of all
+ * it reaches back to.
+ */
+static TimestampTz
+affected_from(MeterFold *fold)
+{
+	EventFold *walk = fold->walk;
+	TimestampTz begin = Max(period_begin(fold, walk->first), fold->from);
+
+	if (begin <= walk->named)
+		begin = Min(begin, period_begin(fold, walk->earliest));
+	else if (!TIMESTAMP_IS_NOEND(walk->reach))
+		begin = Min(begin, period_begin(fold, Max(walk->reach, walk->earliest)));
+	return Max(begin, fold->from);
+}
+
+/* Write the state in which the resource is at the end of what is settled. */
+static void
+put_state(MeterFold *fold, const MeterTimeline *timeline)
+{
+	EventFold *walk = fold->walk;
+	TimestampTz unnamed_since = DT_NOEND;
+	bool		began = true;
+
+	if (fold->scope.straddling)
+	{
+		timeline = meter_collected_pair(&walk->before);
+		began = walk->began;
+	}
+	/* at a retention boundary nothing is billed */
+	if (began && !TIMESTAMP_IS_NOEND(fold->scope.settled_to))
+		unnamed_since = fold->carried ? fold->from :
+			period_begin(fold, walk->earliest);
+	if (fold->writes_states)
+		meter_states_put(fold->states, fold->state, fold->hash, fold->resource,
+						 &timeline->state, fold->definition->ndimensions,
+						 unnamed_since, walk->straddles);
+	if (fold->named != NULL && fold->state->exists &&
+		MeterAttrIsNull(fold->state->account) &&
+		fold->state->unnamed_since < fold->from &&
+		!MeterAttrIsNull(timeline->state.attrs[0]))
+		meter_resources_add(fold->named, fold->resource)->from =
+			fold->state->unnamed_since;
+}
+
+/* Give out the usage of the resource, and write its state. */
+static void
+end(MeterFold *fold)
+{
+	EventFold *walk = fold->walk;
+	MeterTimeline *timeline;
+	MeterUsageRows rows;
+	MeterUsageRow usage;
+	TimestampTz from = fold->from;
+
+	if (!walk->any_rows && !walk->asked && !walk->collected.carried)
+	{
+		/* a state of which the log has nothing any more */
+		if (fold->writes_states && !fold->carried)
+			meter_states_forget(fold->states, fold->state);
+		return;
+	}
+	if (!walk->any_rows && fold->carried && !walk->asked)
+	{
+		undisturbed(fold);
+		return;
+	}
+	timeline = meter_collected_pair(&walk->collected);
+	if (walk->asked)
+	{
+		MeterResource *walked;
+
+		from = affected_from(fold);
+		walked = meter_resources_add(fold->walked, fold->resource);
+		walked->from = from;
+		walked->to = fold->to;
+	}
+	if (fold->look != NULL && fold->look->end != NULL)
+		fold->look->end(fold, &walk->collected, timeline);
+	if (from < fold->to)
+	{
+		meter_usage_begin(&rows, fold->spec, timeline, from, fold->to);
+		while (meter_usage_next(&rows, &usage))
+			meter_fold_emit(fold, &usage);
+	}
+	if (fold->states != NULL)
+		put_state(fold, timeline);
+}
+
+/* End the pass. */
+static void
+finish(MeterFold *fold pg_attribute_unused())
+{
+}
+
+const MeterUsage meter_usage_of_events = {
+	.log = METER_LOG_EVENT,
+	.earliest = meter_earliest_event,
+	.append_event_filter = meter_append_event_filter,
+	.bound = meter_bound_events,
+	.scan = scan,
+	.begin = begin,
+	.row = row,
+	.end = end,
+	.finish = finish
+};

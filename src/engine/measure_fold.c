@@ -1,0 +1,350 @@
+/*
+ * measure_fold.c
+ *	  Usage of measures, in the fold: those of each resource are cut into
+ *	  periods and added up; events say who owns what was used.
+ *
+ * Of a resource, its carried state knows the owner just before the watermark,
+ * and since when usage has been billed to nobody, if the owner is not known.
+ * Counters carry readings, too.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "catalog/definition.h"
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/grid.h"
+#include "engine/bound.h"
+#include "engine/events.h"
+#include "engine/fold.h"
+#include "engine/measure_fold.h"
+#include "engine/measure_walk.h"
+#include "engine/measures.h"
+#include "engine/readings.h"
+#include "engine/resources.h"
+#include "engine/states.h"
+#include "engine/usage.h"
+#include "engine/usage_rows.h"
+#include "pg/spi.h"
+
+/* What the walks of a pass share, and the resource at hand. */
+typedef struct MeasureFold
+{
+	MeterMeasureWalk *walk;
+	MeterReadings *readings;	/* of a counter, or NULL */
+	MeterMeasureScope scope;
+	MeterMeasureTrace trace;	/* or NULL */
+	bool		begun;
+	bool		named;			/* an event has named an owner */
+	bool		asked;
+} MeasureFold;
+
+/*
+ * Have the parts of measures told, with the fold as argument.  Before the pass
+ * is run.
+ */
+void
+meter_measure_fold_trace(MeterFold *fold, MeterMeasureTrace trace)
+{
+	MeasureFold *measures = MemoryContextAllocZero(fold->context,
+												   sizeof(MeasureFold));
+
+	measures->trace = trace;
+	fold->walk = measures;
+}
+
+/* Hand usage on. */
+static void
+emit(void *arg, MeterAttr account, const MeterAttr *dimensions,
+	 TimestampTz period_start, Numeric quantity)
+{
+	MeterFold  *fold = arg;
+	MeterUsageRow row;
+
+	row.account = account;
+	row.attrs = dimensions;
+	row.dimensions = meter_usage_dimensions(fold->spec, dimensions);
+	row.period_start = period_start;
+	row.quantity = quantity;
+	meter_fold_emit(fold, &row);
+}
+
+/*
+ * Have the resources that are asked for begin and end with the periods that may
+ * change.
+ */
+static MeterResources *
+affected_periods(MeterFold *fold, const char *owners, const Oid *types,
+				 const Datum *values)
+{
+	MeterGrid  *grid = &fold->spec->grid;
+	MeterResources *affected = meter_resources_begin();
+	int64		i;
+
+	for (i = 0; i < fold->asked->count; i++)
+	{
+		const MeterResource *asked = &fold->asked->list[i];
+
+		*meter_resources_add(affected, asked->name) = *asked;
+	}
+	meter_look_back_to_owners(fold->definition, affected, owners, types,
+							  values);
+	for (i = 0; i < affected->count; i++)
+	{
+		MeterResource *resource = &affected->list[i];
+
+		if (!TIMESTAMP_NOT_FINITE(resource->from))
+			resource->from = meter_grid_period_begin(grid, resource->from);
+		resource->from = Max(resource->from, fold->from);
+		if (!TIMESTAMP_NOT_FINITE(resource->to))
+			resource->to = meter_grid_period_end(grid, resource->to);
+		/* of a counter, the next reading says what was added since */
+		if (fold->definition->aggregate == METER_COUNTER)
+			resource->to = fold->to;
+		resource->to = Min(resource->to, fold->to);
+	}
+	return affected;
+}
+
+/* Scan the events that name owners, and the measures. */
+static void
+scan(MeterFold *fold)
+{
+	const MeterDefinition *definition = fold->definition;
+	MeasureFold *measures = fold->walk != NULL ? fold->walk :
+	palloc0(sizeof(MeasureFold));
+	MeterMeasureScope *scope = &measures->scope;
+	Oid			types[METER_MEASURE_NPARAMS];
+	Datum		values[METER_MEASURE_NPARAMS];
+	char	   *owners;
+
+	fold->walk = measures;
+	measures->walk = meter_measure_walk_create(definition, emit, fold);
+	if (measures->trace != NULL)
+		meter_measure_walk_trace(measures->walk, measures->trace, fold);
+	if (definition->aggregate == METER_COUNTER && fold->states != NULL)
+		measures->readings = meter_readings_begin(definition,
+												  fold->writes_states);
+
+	fold->scope.owners = true;
+	meter_find_duplicates(definition, fold->progress, &fold->scope);
+	meter_scope_params(&fold->scope, types, values);
+	owners = meter_events_query(definition, &fold->scope);
+	meter_fold_scan(fold, owners, METER_SCOPE_NPARAMS, types, values,
+					METER_FOLD_NEVENT);
+	if (fold->asked != NULL)
+		fold->walked = affected_periods(fold, owners, types, values);
+
+	scope->from = fold->from;
+	scope->to = fold->to;
+	scope->resources = fold->walked;
+	scope->carried = fold->carried;
+	scope->late_from = fold->scope.late_from;
+	scope->voids_from_log = fold->scope.voids_from_log;
+	scope->arrivals = fold->scope.arrivals;
+	meter_find_measure_duplicates(definition, fold->progress, scope);
+	meter_measure_params(scope, types, values);
+	meter_fold_scan(fold, meter_measures_query(definition, fold->progress, scope),
+					METER_MEASURE_NPARAMS, types, values, METER_FOLD_NCOLUMNS);
+}
+
+/* Begin to walk a resource, with what is carried of it. */
+static void
+begin_walk(MeterFold *fold, TimestampTz from, TimestampTz to)
+{
+	MeasureFold *measures = fold->walk;
+	MeterReading reading;
+
+	measures->begun = true;
+	meter_measure_walk_begin(measures->walk, fold->resource, from, to);
+	if (!fold->carried)
+		return;
+	if (fold->state->exists && fold->state->account.len > 0)
+		meter_measure_walk_owner(measures->walk, DT_NOBEGIN,
+								 fold->state->account);
+	if (measures->readings == NULL)
+		return;
+	meter_readings_seek(measures->readings, fold->hash, fold->resource);
+	while (meter_readings_next(measures->readings, &reading))
+		meter_measure_walk_reading(measures->walk, reading.dimensions,
+								   reading.time, reading.value);
+}
+
+/* Begin a resource. */
+static void
+begin(MeterFold *fold)
+{
+	MeasureFold *measures = fold->walk;
+
+	measures->begun = measures->named = measures->asked = false;
+}
+
+/* Take a row of the resource. */
+static void
+row(MeterFold *fold, const TupleTableSlot *slot)
+{
+	MeasureFold *measures = fold->walk;
+	MeterRowKind kind = (MeterRowKind) DatumGetChar(slot->tts_values[METER_FOLD_KIND]);
+	MeterAttr	dimensions[METER_MAX_DIMENSIONS];
+	TimestampTz start;
+	bool		unique = fold->definition->aggregate == METER_UNIQUE;
+	int			column = unique ? METER_FOLD_SOURCE : METER_FOLD_VALUE;
+	int			i;
+
+	if (kind == METER_ROW_ASKED)
+	{
+		const MeterResource *resource =
+		&fold->walked->list[DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL])];
+
+		measures->asked = true;
+		begin_walk(fold, resource->from, resource->to);
+		return;
+	}
+	if (!measures->begun)
+		begin_walk(fold, fold->from, fold->to);
+	if (kind == METER_ROW_OWNER)
+	{
+		measures->named = true;
+		if (fold->look != NULL)
+			fold->look->row(fold, kind,
+							meter_fold_instant(slot, METER_FOLD_TIME, 0),
+							slot);
+		meter_measure_walk_owner(measures->walk,
+								 meter_fold_instant(slot, METER_FOLD_TIME, 0),
+								 meter_fold_text(slot, METER_FOLD_ACCOUNT));
+		return;
+	}
+	for (i = 0; i < fold->definition->ndimensions; i++)
+		dimensions[i] = meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
+	start = meter_fold_instant(slot, METER_FOLD_ABSENT, 0);
+	if (fold->look != NULL)
+		fold->look->row(fold, kind, start, slot);
+	meter_measure_walk_measure(measures->walk, start,
+							   meter_fold_instant(slot, METER_FOLD_ALIVE, 0),
+							   meter_fold_text(slot, METER_FOLD_ACCOUNT),
+							   slot->tts_values[column],
+							   slot->tts_isnull[column], dimensions);
+}
+
+/* Write the owner that is known at the end, if that is news. */
+static void
+put_owner(MeterFold *fold)
+{
+	MeasureFold *measures = fold->walk;
+	const MeterCarried *before = fold->state;
+	MeterAttr	owner = meter_measure_walk_last_owner(measures->walk);
+	TimestampTz unnamed_since = DT_NOEND;
+	MeterAttr	attrs[2] = {owner, METER_NULL_ATTR};
+	MeterState	state = {0};
+	bool		unnamed = false;
+
+	if (measures->named)
+	{
+		if (fold->named != NULL && before->exists &&
+			MeterAttrIsNull(before->account) &&
+			before->unnamed_since < fold->from)
+		{
+			MeterResource *named = meter_resources_add(fold->named,
+													   fold->resource);
+
+			named->from = before->unnamed_since;
+			named->to = fold->from;
+		}
+	}
+	else if (MeterAttrIsNull(owner) &&
+			 meter_measure_walk_unnamed(measures->walk, &unnamed_since))
+		unnamed = true;
+	else if (!MeterAttrIsNull(owner) || fold->carried || !before->exists ||
+			 MeterAttrIsNull(before->account))
+		return;
+	/* the last name was taken back */
+	else if (!measures->asked)
+	{
+		meter_states_forget(fold->states, before);
+		return;
+	}
+	if (before->exists &&
+		(unnamed ? MeterAttrIsNull(before->account) &&
+		 before->unnamed_since <= unnamed_since :
+		 meter_attr_equal(before->account, owner)))
+		return;
+	state.absent = METER_BEGIN;
+	state.source = METER_NULL_ATTR;
+	state.attrs = attrs;
+	meter_states_put(fold->states, before, fold->hash, fold->resource, &state,
+					 0, unnamed_since, DT_NOBEGIN);
+}
+
+/* Write the readings that are the last. */
+static void
+put_readings(MeterFold *fold)
+{
+	MeasureFold *measures = fold->walk;
+	MeterMeasureReading reading;
+
+	while (meter_measure_walk_next_reading(measures->walk, &reading))
+	{
+		if (reading.walked)
+			meter_readings_put(measures->readings, fold->hash, fold->resource,
+							   reading.dimensions, reading.time,
+							   reading.value);
+	}
+}
+
+/* Give out what is left of a resource, and write what is known of it. */
+static void
+end(MeterFold *fold)
+{
+	MeasureFold *measures = fold->walk;
+
+	if (!measures->begun)
+	{
+		/* neither a measure nor an event that names the owner is left */
+		if (fold->writes_states && !fold->carried &&
+			!MeterAttrIsNull(fold->state->account))
+			meter_states_forget(fold->states, fold->state);
+		return;
+	}
+	meter_measure_walk_end(measures->walk);
+	if (!fold->writes_states)
+		return;
+	put_owner(fold);
+	if (measures->readings != NULL)
+		put_readings(fold);
+}
+
+/* End the pass. */
+static void
+finish(MeterFold *fold)
+{
+	MeasureFold *measures = fold->walk;
+
+	if (measures->readings != NULL)
+		meter_readings_end(measures->readings);
+	meter_measure_walk_destroy(measures->walk);
+}
+
+/* Return a query for the instant of the earliest usage. */
+static char *
+earliest(const MeterDefinition *definition)
+{
+	return meter_earliest_measure(definition);
+}
+
+const MeterUsage meter_usage_of_measures = {
+	.log = METER_LOG_MEASURE,
+	.begins_late = true,
+	.earliest = earliest,
+	.append_event_filter = meter_append_owner_filter,
+	.bound = meter_bound_measures,
+	.scan = scan,
+	.begin = begin,
+	.row = row,
+	.end = end,
+	.finish = finish
+};

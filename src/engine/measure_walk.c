@@ -1,0 +1,1038 @@
+/*
+ * measure_walk.c
+ *	  The walk of measures: from those of one resource, in order, to its usage.
+ *
+ * What is added up lies in accumulators, one for each period, account and
+ * dimensions.  A list of the periods that are open, ascending, holds those of
+ * each period; each key, found by a hash of account and dimensions, holds its
+ * own, ascending too.  A period is given out as soon as a measure starts at or
+ * after its end, so no more than what is open takes memory, however many
+ * measures there are: what one of them needs meanwhile is freed after it.
+ *
+ * The names of owners are kept once each, so that owners whose name is the
+ * same one have the same pointer.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "common/int.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "catalog/definition.h"
+#include "core/core.h"
+#include "core/event_set.h"
+#include "core/grid.h"
+#include "engine/collect.h"
+#include "engine/measure_walk.h"
+#include "pg/meter_compat.h"
+#include "pg/quantity.h"
+#include "pg/spread.h"
+
+/* An entry of a hash table by attributes; they lie where `what` does. */
+typedef struct Named
+{
+	const MeterAttr *attrs;
+	void	   *what;
+	uint32		hash;
+	char		status;
+} Named;
+
+/* Hash attributes, as many as `natts`. */
+static uint32
+hash_attrs(const MeterAttr *attrs, int natts)
+{
+	uint32		hash = 0;
+	int			i;
+
+	for (i = 0; i < natts; i++)
+		hash = hash_combine(hash,
+							MeterAttrIsNull(attrs[i]) ? 0 :
+							hash_bytes((const unsigned char *) attrs[i].data,
+									   attrs[i].len));
+	return hash;
+}
+
+/* Tell whether attributes are the same. */
+static bool
+same_attrs(const MeterAttr *a, const MeterAttr *b, int natts)
+{
+	int			i;
+
+	for (i = 0; i < natts; i++)
+	{
+		if (!meter_attr_equal(a[i], b[i]))
+			return false;
+	}
+	return true;
+}
+
+#define SH_PREFIX named
+#define SH_ELEMENT_TYPE Named
+#define SH_KEY_TYPE const MeterAttr *
+#define SH_KEY attrs
+#define SH_HASH_KEY(table, key) hash_attrs(key, *(int *) (table)->private_data)
+#define SH_EQUAL(table, a, b) same_attrs(a, b, *(int *) (table)->private_data)
+#define SH_STORE_HASH
+#define SH_GET_HASH(table, entry) (entry)->hash
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* A number that is kept while others come and go, in a chunk that is reused. */
+typedef struct Kept
+{
+	Numeric		number;			/* or rubbish, if none is kept */
+	int32		room;			/* of its chunk */
+	bool		is_kept;
+} Kept;
+
+typedef struct Period Period;
+typedef struct Key Key;
+
+/* What is added up of a key in a period: there may be very many of them. */
+typedef struct Accumulator
+{
+	Period	   *period;
+	Key		   *key;
+	struct Accumulator *next_of_period;
+	struct Accumulator *next_of_key;	/* in a later period */
+	Kept		value;			/* sum, least, greatest or latest */
+	union
+	{
+		struct
+		{
+			int64		digits; /* beside the value: times 10^scale */
+			int32		scale;
+		}			sum;
+		TimestampTz time;		/* of the latest value */
+		struct
+		{
+			int64		number;
+			int64		word;	/* which distinct value was counted last */
+		}			count;
+	}			u;
+} Accumulator;
+
+/* A period that is open. */
+struct Period
+{
+	TimestampTz begin;
+	Period	   *next;
+	Accumulator *first;
+	Accumulator *last;
+};
+
+/* An account and dimensions for which something is open. */
+struct Key
+{
+	MeterAttr  *attrs;			/* account, dimensions */
+	Accumulator *first;
+	Accumulator *found;			/* the one that was asked for last, or NULL */
+};
+
+/* The readings of a counter that have the same dimensions. */
+typedef struct Series
+{
+	MeterAttr  *dimensions;
+	struct Series *next;
+	struct Series *next_pending;
+	bool		walked;
+	TimestampTz time;
+	Kept		value;
+	Kept		pending;		/* the greatest reading of walk->instant */
+	MeterAttr	account;		/* who pays it */
+	char	   *chunk;			/* where the account lies, if need be */
+	int32		room;
+} Series;
+
+/* Who owns the resource from an instant on. */
+typedef struct Owner
+{
+	TimestampTz since;
+	MeterAttr	account;
+} Owner;
+
+struct MeterMeasureWalk
+{
+	MeterAggregate aggregate;
+	int			ndimensions;
+	int			nkey;			/* attributes of a key */
+	int			nname;			/* attributes of a name: 1 */
+	MeterGrid	grid;
+	MeterMeasureEmit emit;
+	void	   *emit_arg;
+	MeterMeasureTrace trace;	/* or NULL */
+	void	   *trace_arg;
+	MemoryContext context;		/* of the walk */
+	MemoryContext resource_context;
+	MemoryContext measure_context;	/* of one measure, or one usage row */
+	MeterAttr  *sought;			/* account and dimensions to look up */
+
+	/* what follows is about one resource, and begins with `resource` */
+	MeterAttr	resource;
+	TimestampTz from;
+	TimestampTz to;
+
+	named_hash *names;			/* of owners */
+	Owner	   *owners;			/* ascending */
+	int64		nowners;
+	int64		maxowners;
+	int64		owner;			/* the one that was asked for last */
+	TimestampTz unnamed_since;	/* DT_NOEND: never */
+
+	TimestampTz period_begin;	/* that was looked up last */
+	TimestampTz period_end;
+	Period	   *periods;		/* open, ascending */
+	Period	   *period;			/* the one that was asked for last, or NULL */
+	named_hash *keys;
+	Key		   *key;			/* the one that was asked for last, or NULL */
+
+	named_hash *series_by_dimensions;
+	Series	   *series;
+	Series	   *last_series;
+	Series	   *next_series;	/* to return */
+	Series	   *pending;
+	TimestampTz instant;		/* of the pending readings */
+
+	text	   *word;			/* distinct value: the last one */
+	int64		word_number;
+};
+
+/* Prepare to walk the measures of a meter, in a context of its own. */
+MeterMeasureWalk *
+meter_measure_walk_create(const MeterDefinition *definition,
+						  MeterMeasureEmit emit, void *arg)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "meter measure walk",
+												  ALLOCSET_SMALL_SIZES);
+	MeterMeasureWalk *walk = MemoryContextAllocZero(context, sizeof(*walk));
+
+	walk->context = context;
+	walk->resource_context =
+		AllocSetContextCreate(context, "meter measures of a resource",
+							  ALLOCSET_DEFAULT_SIZES);
+	walk->measure_context =
+		AllocSetContextCreate(context, "meter measure",
+							  ALLOCSET_DEFAULT_SIZES);
+	walk->aggregate = definition->aggregate;
+	walk->ndimensions = definition->ndimensions;
+	walk->nkey = 1 + definition->ndimensions;
+	walk->nname = 1;
+	walk->grid = *definition->grid;
+	walk->emit = emit;
+	walk->emit_arg = arg;
+	walk->sought = MemoryContextAlloc(context,
+									  walk->nkey * sizeof(MeterAttr));
+	return walk;
+}
+
+/* Free a walk and all that it holds. */
+void
+meter_measure_walk_destroy(MeterMeasureWalk *walk)
+{
+	MemoryContextDelete(walk->context);
+}
+
+/* From the next measure on, tell which parts were found. */
+void
+meter_measure_walk_trace(MeterMeasureWalk *walk, MeterMeasureTrace trace,
+						 void *arg)
+{
+	walk->trace = trace;
+	walk->trace_arg = arg;
+}
+
+/*
+ * Begin with a resource, whose usage in [from, to) is asked for.  A period
+ * begins at `from`, or it is -infinity; where `to` lies within a period, sums
+ * are cut there, too.
+ */
+void
+meter_measure_walk_begin(MeterMeasureWalk *walk, MeterAttr resource,
+						 TimestampTz from, TimestampTz to)
+{
+	MemoryContextReset(walk->measure_context);
+	MemoryContextReset(walk->resource_context);
+	memset((char *) walk + offsetof(MeterMeasureWalk, resource), 0,
+		   sizeof(*walk) - offsetof(MeterMeasureWalk, resource));
+	walk->resource = *meter_copy_attrs(walk->resource_context, &resource, 1);
+	walk->from = from;
+	walk->to = to;
+	walk->unnamed_since = DT_NOEND;
+	walk->instant = DT_NOBEGIN;
+}
+
+/* Say which resource an error is about. */
+static void
+error_context(void *arg)
+{
+	MeterMeasureWalk *walk = arg;
+
+	errcontext("measures of resource \"%.*s\"", walk->resource.len,
+			   walk->resource.data);
+}
+
+/* Keep a copy of a number. */
+static void
+keep(MeterMeasureWalk *walk, Kept *kept, Numeric number)
+{
+	int32		size = VARSIZE(number);
+
+	if (kept->room < size)
+	{
+		if (kept->room > 0)
+			pfree(kept->number);
+		kept->room = 0;
+		kept->number = MemoryContextAlloc(walk->resource_context,
+										  Max(size, 16));
+		kept->room = Max(size, 16);
+	}
+	memcpy(kept->number, number, size);
+	kept->is_kept = true;
+}
+
+/* Compare two numbers. */
+static int
+compare(Numeric a, Numeric b)
+{
+	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a),
+											 NumericGetDatum(b)));
+}
+
+/* Return the sum of two numbers. */
+static Numeric
+add(Numeric a, Numeric b)
+{
+	return DatumGetNumeric(DirectFunctionCall2(numeric_add,
+											   NumericGetDatum(a),
+											   NumericGetDatum(b)));
+}
+
+/* --- who pays --- */
+
+/* Return a name, kept once. */
+static MeterAttr
+keep_name(MeterMeasureWalk *walk, MeterAttr name)
+{
+	Named	   *entry;
+	bool		found;
+
+	if (walk->names == NULL)
+		walk->names = named_create(walk->resource_context, 8, &walk->nname);
+	entry = named_insert(walk->names, &name, &found);
+	if (!found)
+		entry->attrs = meter_copy_attrs(walk->resource_context, &name, 1);
+	return entry->attrs[0];
+}
+
+/* Forget the last owner if it is the one before. */
+static void
+merge_last_owner(MeterMeasureWalk *walk)
+{
+	int64		last = walk->nowners - 1;
+
+	if (last > 0 &&
+		walk->owners[last].account.data == walk->owners[last - 1].account.data)
+		walk->nowners--;
+}
+
+/*
+ * Take who owns the resource from an instant on, which is not before those of
+ * calls before.  Of several at one instant the greatest name counts.
+ */
+void
+meter_measure_walk_owner(MeterMeasureWalk *walk, TimestampTz since,
+						 MeterAttr account)
+{
+	Owner	   *last = walk->owners + walk->nowners - 1;
+
+	CHECK_FOR_INTERRUPTS();
+	if (walk->nowners > 0 && last->since == since)
+	{
+		if (meter_attr_cmp(account, last->account) > 0)
+			last->account = keep_name(walk, account);
+		return;
+	}
+	merge_last_owner(walk);
+	if (walk->owners == NULL)
+	{
+		walk->maxowners = 8;
+		walk->owners = MemoryContextAlloc(walk->resource_context,
+										  walk->maxowners * sizeof(Owner));
+	}
+	else if (walk->nowners == walk->maxowners)
+	{
+		walk->maxowners *= 2;
+		walk->owners = repalloc_huge(walk->owners,
+									 walk->maxowners * sizeof(Owner));
+	}
+	walk->owners[walk->nowners].since = since;
+	walk->owners[walk->nowners++].account = keep_name(walk, account);
+}
+
+/* Return the last owner; NULL if no owner is known. */
+MeterAttr
+meter_measure_walk_last_owner(MeterMeasureWalk *walk)
+{
+	return walk->nowners == 0 ? METER_NULL_ATTR :
+		walk->owners[walk->nowners - 1].account;
+}
+
+/*
+ * Return who owns the resource at an instant, and until when.  The time before
+ * the first owner belongs to that owner.
+ */
+static MeterAttr
+owner_at(MeterMeasureWalk *walk, TimestampTz at, TimestampTz *until)
+{
+	const Owner *owners = walk->owners;
+	int64		low = walk->owner;
+	int64		high = walk->nowners;
+
+	*until = DT_NOEND;
+	if (high == 0)
+		return meter_attr("", 0);
+	if (owners[low].since > at)
+	{
+		high = low;
+		low = 0;
+	}
+	else if (low + 1 == high || owners[low + 1].since > at)
+		high = low + 1;
+
+	/* the last one from which on it is not before `at`, else the first */
+	while (high - low > 1)
+	{
+		int64		middle = low + (high - low) / 2;
+
+		if (owners[middle].since <= at)
+			low = middle;
+		else
+			high = middle;
+	}
+	walk->owner = low;
+	if (low + 1 < walk->nowners)
+		*until = owners[low + 1].since;
+	return owners[low].account;
+}
+
+/*
+ * Tell whether there was a measure whose account neither it nor any event
+ * names, and the begin of the first period in which that matters.
+ */
+bool
+meter_measure_walk_unnamed(const MeterMeasureWalk *walk, TimestampTz *since)
+{
+	*since = walk->unnamed_since;
+	return !TIMESTAMP_IS_NOEND(walk->unnamed_since);
+}
+
+/* --- periods, keys and what is added up --- */
+
+/* Look up the period that holds an instant. */
+static void
+look_up_period(MeterMeasureWalk *walk, TimestampTz at)
+{
+	/* both are 0 before the first look */
+	if (at >= walk->period_begin && at < walk->period_end)
+		return;
+	walk->period_begin = meter_grid_period_begin(&walk->grid, at);
+	walk->period_end = meter_grid_period_end(&walk->grid, at);
+}
+
+/* Return the open period that was looked up, which may open now. */
+static Period *
+open_period(MeterMeasureWalk *walk)
+{
+	TimestampTz begin = walk->period_begin;
+	Period	   *before = NULL;
+	Period	   *period = walk->periods;
+
+	if (walk->period != NULL && walk->period->begin <= begin)
+		period = walk->period;
+	while (period != NULL && period->begin < begin)
+	{
+		before = period;
+		period = period->next;
+	}
+	if (period == NULL || period->begin != begin)
+	{
+		Period	   *opened = MemoryContextAllocZero(walk->resource_context,
+													sizeof(Period));
+
+		opened->begin = begin;
+		opened->next = period;
+		if (before != NULL)
+			before->next = opened;
+		else
+			walk->periods = opened;
+		period = opened;
+	}
+	walk->period = period;
+	return period;
+}
+
+/* Return the key of an account and dimensions, which may be new. */
+static Key *
+open_key(MeterMeasureWalk *walk, MeterAttr account,
+		 const MeterAttr *dimensions)
+{
+	Key		   *key = walk->key;
+	Named	   *entry;
+	bool		found;
+
+	if (key != NULL && meter_attr_equal(key->attrs[0], account) &&
+		same_attrs(key->attrs + 1, dimensions, walk->ndimensions))
+		return key;
+	if (walk->keys == NULL)
+		walk->keys = named_create(walk->resource_context, 8, &walk->nkey);
+	walk->sought[0] = account;
+	memcpy(walk->sought + 1, dimensions,
+		   walk->ndimensions * sizeof(MeterAttr));
+	entry = named_insert(walk->keys, walk->sought, &found);
+	if (!found)
+	{
+		key = MemoryContextAllocZero(walk->resource_context, sizeof(Key));
+		key->attrs = meter_copy_attrs(walk->resource_context, walk->sought,
+									  walk->nkey);
+		entry->attrs = key->attrs;
+		entry->what = key;
+	}
+	walk->key = entry->what;
+	return walk->key;
+}
+
+/* Return what is added up of a key in the period that was looked up. */
+static Accumulator *
+open_accumulator(MeterMeasureWalk *walk, Key *key)
+{
+	TimestampTz begin = walk->period_begin;
+	Accumulator *before = NULL;
+	Accumulator *accumulator = key->first;
+	Accumulator *opened;
+	Period	   *period;
+
+	if (key->found != NULL && key->found->period->begin <= begin)
+		accumulator = key->found;
+	while (accumulator != NULL && accumulator->period->begin < begin)
+	{
+		before = accumulator;
+		accumulator = accumulator->next_of_key;
+	}
+	if (accumulator == NULL || accumulator->period->begin != begin)
+	{
+		period = open_period(walk);
+		opened = MemoryContextAllocZero(walk->resource_context,
+										sizeof(Accumulator));
+		opened->period = period;
+		opened->key = key;
+		opened->next_of_key = accumulator;
+		if (before != NULL)
+			before->next_of_key = opened;
+		else
+			key->first = opened;
+		if (period->last != NULL)
+			period->last->next_of_period = opened;
+		else
+			period->first = opened;
+		period->last = opened;
+		accumulator = opened;
+	}
+	key->found = accumulator;
+	return accumulator;
+}
+
+/* Add a number to a sum. */
+static void
+add_number(MeterMeasureWalk *walk, Accumulator *sum, Numeric number)
+{
+	keep(walk, &sum->value,
+		 sum->value.is_kept ? add(sum->value.number, number) : number);
+}
+
+/* Multiply by 10 to the power of n.  Returns false if that is too much. */
+static bool
+shift_digits(int64 *digits, int n)
+{
+	while (n-- > 0)
+	{
+		if (pg_mul_s64_overflow(*digits, 10, digits))
+			return false;
+	}
+	return true;
+}
+
+/* Add a number that is digits times 10^-scale to a sum. */
+static void
+add_digits(MeterMeasureWalk *walk, Accumulator *sum, int64 digits, int scale)
+{
+	int64		before = sum->u.sum.digits;
+	int64		more = digits;
+	int			most = Max(sum->u.sum.scale, scale);
+
+	if (shift_digits(&before, most - sum->u.sum.scale) &&
+		shift_digits(&more, most - scale) &&
+		!pg_add_s64_overflow(before, more, &before))
+	{
+		sum->u.sum.digits = before;
+		sum->u.sum.scale = most;
+		return;
+	}
+	add_number(walk, sum, int64_div_fast_to_numeric(sum->u.sum.digits,
+													sum->u.sum.scale));
+	sum->u.sum.digits = digits;
+	sum->u.sum.scale = scale;
+}
+
+/* Return a sum. */
+static Numeric
+sum_of(const Accumulator *sum)
+{
+	Numeric		digits;
+
+	if (sum->value.is_kept && sum->u.sum.digits == 0 && sum->u.sum.scale == 0)
+		return sum->value.number;
+	digits = int64_div_fast_to_numeric(sum->u.sum.digits, sum->u.sum.scale);
+	return sum->value.is_kept ? add(sum->value.number, digits) : digits;
+}
+
+/* Return what was added up; NULL if that makes no usage row. */
+static Numeric
+quantity_of(const MeterMeasureWalk *walk, const Accumulator *accumulator)
+{
+	Numeric		sum;
+
+	switch (walk->aggregate)
+	{
+		case METER_COUNT:
+		case METER_UNIQUE:
+			return int64_to_numeric(accumulator->u.count.number);
+		case METER_SUM:
+		case METER_COUNTER:
+			sum = sum_of(accumulator);
+			return meter_numeric_is_zero(sum) ? NULL : sum;
+		default:
+			return accumulator->value.number;
+	}
+}
+
+/* Forget an accumulator, and its key if nothing else is open for it. */
+static void
+free_accumulator(MeterMeasureWalk *walk, Accumulator *accumulator)
+{
+	Key		   *key = accumulator->key;
+
+	Assert(key->first == accumulator);
+	key->first = accumulator->next_of_key;
+	if (key->found == accumulator)
+		key->found = NULL;
+	if (key->first == NULL)
+	{
+		named_delete(walk->keys, key->attrs);
+		if (walk->key == key)
+			walk->key = NULL;
+		pfree(key->attrs);
+		pfree(key);
+	}
+	if (accumulator->value.room > 0)
+		pfree(accumulator->value.number);
+	pfree(accumulator);
+}
+
+/* Give out, and close, the periods that begin before an instant. */
+static void
+give_out(MeterMeasureWalk *walk, TimestampTz before)
+{
+	while (walk->periods != NULL && walk->periods->begin < before)
+	{
+		Period	   *period = walk->periods;
+
+		while (period->first != NULL)
+		{
+			Accumulator *accumulator = period->first;
+			Numeric		quantity = quantity_of(walk, accumulator);
+
+			CHECK_FOR_INTERRUPTS();
+			if (quantity != NULL)
+				walk->emit(walk->emit_arg, accumulator->key->attrs[0],
+						   accumulator->key->attrs + 1, period->begin,
+						   quantity);
+			MemoryContextReset(walk->measure_context);
+			period->first = accumulator->next_of_period;
+			free_accumulator(walk, accumulator);
+		}
+		if (walk->period == period)
+			walk->period = NULL;
+		walk->periods = period->next;
+		pfree(period);
+	}
+}
+
+/* --- counters --- */
+
+/* Return the series of these dimensions, which may be new. */
+static Series *
+find_series(MeterMeasureWalk *walk, const MeterAttr *dimensions)
+{
+	Series	   *series;
+	Named	   *entry;
+	bool		found;
+
+	if (walk->series_by_dimensions == NULL)
+		walk->series_by_dimensions = named_create(walk->resource_context, 8,
+												  &walk->ndimensions);
+	entry = named_insert(walk->series_by_dimensions, dimensions, &found);
+	if (found)
+		return entry->what;
+
+	series = MemoryContextAllocZero(walk->resource_context, sizeof(Series));
+	series->dimensions = meter_copy_attrs(walk->resource_context, dimensions,
+										  walk->ndimensions);
+	entry->attrs = series->dimensions;
+	entry->what = series;
+	if (walk->last_series != NULL)
+		walk->last_series->next = series;
+	else
+		walk->series = walk->next_series = series;
+	walk->last_series = series;
+	return series;
+}
+
+/* Take the carried reading of the series of these dimensions. */
+void
+meter_measure_walk_reading(MeterMeasureWalk *walk,
+						   const MeterAttr *dimensions, TimestampTz time,
+						   Numeric value)
+{
+	Series	   *series = find_series(walk, dimensions);
+
+	CHECK_FOR_INTERRUPTS();
+	series->time = time;
+	keep(walk, &series->value, value);
+}
+
+/* Set who pays the pending reading of a series; owners' names stay. */
+static void
+set_account(MeterMeasureWalk *walk, Series *series, MeterAttr account,
+			bool named)
+{
+	if (named)
+	{
+		if (series->room < account.len)
+		{
+			if (series->chunk != NULL)
+				pfree(series->chunk);
+			series->room = Max(account.len, 16);
+			series->chunk = MemoryContextAlloc(walk->resource_context,
+											   series->room);
+		}
+		memcpy(series->chunk, account.data, account.len);
+		account.data = series->chunk;
+	}
+	series->account = account;
+}
+
+/*
+ * Take a reading.  Of several at one instant the greatest value counts, then
+ * the greatest account.
+ */
+static void
+add_reading(MeterMeasureWalk *walk, TimestampTz time, MeterAttr account,
+			bool named, Numeric value, const MeterAttr *dimensions)
+{
+	Series	   *series = find_series(walk, dimensions);
+
+	if (!series->pending.is_kept)
+	{
+		series->next_pending = walk->pending;
+		walk->pending = series;
+		walk->instant = time;
+	}
+	else
+	{
+		int			cmp = compare(value, series->pending.number);
+
+		if (cmp < 0 ||
+			(cmp == 0 && meter_attr_cmp(account, series->account) <= 0))
+			return;
+	}
+	keep(walk, &series->pending, value);
+	set_account(walk, series, account, named);
+}
+
+/*
+ * Add what was used from the reading before to the pending one, for all series
+ * that have one: no other is of its instant.
+ */
+static void
+add_increases(MeterMeasureWalk *walk)
+{
+	Series	   *series;
+	Kept		before;
+
+	for (series = walk->pending; series != NULL; series = series->next_pending)
+	{
+		Numeric		increase = series->pending.number;
+
+		CHECK_FOR_INTERRUPTS();
+		before = series->value;
+		/* the first reading is the base, as are those before `from` */
+		if (before.is_kept && walk->instant >= walk->from)
+		{
+			if (compare(increase, before.number) >= 0)
+				increase = DatumGetNumeric(DirectFunctionCall2(numeric_sub,
+															   NumericGetDatum(increase),
+															   NumericGetDatum(before.number)));
+			look_up_period(walk, walk->instant);
+			add_number(walk,
+					   open_accumulator(walk, open_key(walk, series->account,
+													   series->dimensions)),
+					   increase);
+		}
+		series->value = series->pending;
+		series->pending = before;
+		series->pending.is_kept = false;
+		series->time = walk->instant;
+		series->walked = true;
+	}
+	walk->pending = NULL;
+}
+
+/* Find the next series' last reading.  Returns false if there is none. */
+bool
+meter_measure_walk_next_reading(MeterMeasureWalk *walk,
+								MeterMeasureReading *reading)
+{
+	Series	   *series = walk->next_series;
+
+	if (series == NULL)
+		return false;
+	walk->next_series = series->next;
+	reading->dimensions = series->dimensions;
+	reading->time = series->time;
+	reading->value = series->value.number;
+	reading->walked = series->walked;
+	return true;
+}
+
+/* --- measures --- */
+
+/* Spread a value over the parts of its time, and add them up. */
+static void
+add_parts(MeterMeasureWalk *walk, TimestampTz start, TimestampTz end,
+		  MeterAttr account, bool named, Numeric value,
+		  const MeterAttr *dimensions)
+{
+	TimestampTz at = Max(start, walk->from);
+	TimestampTz last = Min(end, walk->to);
+	TimestampTz until = DT_NOEND;
+	TimestampTz to;
+	MeterSpread spread;
+	const char *payer = NULL;
+	Key		   *key = NULL;
+	bool		cut = false;
+	int64		digits;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!named)
+			account = owner_at(walk, at, &until);
+		look_up_period(walk, at);
+		to = Min(Min(last, walk->period_end), until);
+		/* of no length, or in a period that ends after time itself */
+		if (to <= at)
+			to = Max(last, at);
+		if (key == NULL || account.data != payer)
+			key = open_key(walk, account, dimensions);
+		payer = account.data;
+
+		if (at == start && to == end)
+			add_number(walk, open_accumulator(walk, key), value);
+		else
+		{
+			if (!cut)
+				meter_spread_init(&spread, start, end, value);
+			cut = true;
+			if (meter_spread_small_part(&spread, at, to, &digits))
+				add_digits(walk, open_accumulator(walk, key), digits,
+						   spread.scale);
+			else
+				add_number(walk, open_accumulator(walk, key),
+						   meter_spread_part(&spread, at, to));
+		}
+		if (walk->trace != NULL)
+			walk->trace(walk->trace_arg,
+						cut ? METER_MEASURE_CUT : METER_MEASURE_WHOLE,
+						at, to, account,
+						cut ? meter_spread_part(&spread, at, to) : value);
+		at = to;
+	} while (at < last);
+}
+
+/* Count a distinct value once. */
+static void
+count_word(MeterMeasureWalk *walk, Accumulator *accumulator, text * word)
+{
+	Size		size = VARSIZE_ANY_EXHDR(word);
+
+	if (walk->word == NULL || VARSIZE_ANY_EXHDR(walk->word) != size ||
+		memcmp(VARDATA_ANY(walk->word), VARDATA_ANY(word), size) != 0)
+	{
+		if (walk->word != NULL)
+			pfree(walk->word);
+		walk->word = MemoryContextAlloc(walk->resource_context,
+										VARHDRSZ + size);
+		SET_VARSIZE(walk->word, VARHDRSZ + size);
+		memcpy(VARDATA(walk->word), VARDATA_ANY(word), size);
+		walk->word_number++;
+	}
+	if (accumulator->u.count.word != walk->word_number)
+	{
+		accumulator->u.count.word = walk->word_number;
+		accumulator->u.count.number++;
+	}
+}
+
+/* Let the period of its start have a measure's value. */
+static void
+add_value(MeterMeasureWalk *walk, TimestampTz start, MeterAttr account,
+		  Datum value, const MeterAttr *dimensions)
+{
+	Accumulator *accumulator;
+	Numeric		number;
+	int			cmp;
+
+	look_up_period(walk, start);
+	accumulator = open_accumulator(walk, open_key(walk, account, dimensions));
+	if (walk->aggregate == METER_COUNT)
+	{
+		accumulator->u.count.number++;
+		return;
+	}
+	if (walk->aggregate == METER_UNIQUE)
+	{
+		count_word(walk, accumulator, DatumGetTextPP(value));
+		return;
+	}
+	number = DatumGetNumeric(value);
+	if (accumulator->value.is_kept)
+	{
+		cmp = compare(number, accumulator->value.number);
+		if (walk->aggregate == METER_MIN)
+			cmp = -cmp;
+		else if (walk->aggregate == METER_LATEST &&
+				 start > accumulator->u.time)
+			cmp = 1;
+		if (cmp <= 0)
+			return;
+	}
+	keep(walk, &accumulator->value, number);
+	accumulator->u.time = start;
+}
+
+/* Take a measure of the resource, of which some time is asked for. */
+static void
+add_measure(MeterMeasureWalk *walk, TimestampTz start, TimestampTz end,
+			MeterAttr account, Datum value, bool isnull,
+			const MeterAttr *dimensions)
+{
+	bool		named = account.len > 0;
+	TimestampTz until;
+
+	if (walk->instant < start)
+		add_increases(walk);
+	look_up_period(walk, Max(start, walk->from));
+	if (!named && walk->nowners == 0 &&
+		!(isnull && walk->aggregate == METER_COUNTER))
+		walk->unnamed_since = Min(walk->unnamed_since, walk->period_begin);
+	give_out(walk, walk->period_begin);
+
+	if (walk->aggregate == METER_SUM)
+	{
+		if (!isnull)
+			add_parts(walk, start, end, account, named,
+					  DatumGetNumeric(value), dimensions);
+		return;
+	}
+	if (!named)
+		account = owner_at(walk, start, &until);
+	if (walk->trace != NULL)
+		walk->trace(walk->trace_arg,
+					start < walk->from ? METER_MEASURE_BASE : METER_MEASURE_SAYS,
+					start, end, account, NULL);
+	if (walk->aggregate == METER_COUNTER)
+	{
+		if (!isnull)
+			add_reading(walk, start, account, named, DatumGetNumeric(value),
+						dimensions);
+	}
+	else if (!isnull || walk->aggregate == METER_COUNT)
+		add_value(walk, start, account, value, dimensions);
+}
+
+/* Tell whether a measure is asked for. */
+static bool
+is_asked(const MeterMeasureWalk *walk, TimestampTz start, TimestampTz end)
+{
+	if (start >= walk->to)
+		return false;
+	/* a counter's readings before that say from which value on it counts */
+	return start >= walk->from || walk->aggregate == METER_COUNTER ||
+		(walk->aggregate == METER_SUM && end > walk->from);
+}
+
+/*
+ * Take a measure.  An account of '' or NULL is the owner's; the value is a
+ * number, for unique a text: texts are equal where values are.
+ */
+void
+meter_measure_walk_measure(MeterMeasureWalk *walk, TimestampTz start,
+						   TimestampTz end, MeterAttr account, Datum value,
+						   bool isnull, const MeterAttr *dimensions)
+{
+	ErrorContextCallback errors;
+	MemoryContext before;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!is_asked(walk, start, end))
+		return;
+	merge_last_owner(walk);
+	errors.callback = error_context;
+	errors.arg = walk;
+	errors.previous = error_context_stack;
+	error_context_stack = &errors;
+	before = MemoryContextSwitchTo(walk->measure_context);
+	add_measure(walk, start, end, account, value, isnull, dimensions);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(walk->measure_context);
+	error_context_stack = errors.previous;
+}
+
+/* Give out what is left of the resource. */
+void
+meter_measure_walk_end(MeterMeasureWalk *walk)
+{
+	ErrorContextCallback errors;
+	MemoryContext before;
+
+	errors.callback = error_context;
+	errors.arg = walk;
+	errors.previous = error_context_stack;
+	error_context_stack = &errors;
+	before = MemoryContextSwitchTo(walk->measure_context);
+	merge_last_owner(walk);
+	add_increases(walk);
+	give_out(walk, DT_NOEND);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(walk->measure_context);
+	error_context_stack = errors.previous;
+}

@@ -1,0 +1,39 @@
+/*
+ * readings.h
+ *	  The carried readings: the last one of each series of a counter before its
+ *	  meter's watermark.
+ */
+#ifndef METER_READINGS_H
+#define METER_READINGS_H
+
+#include "datatype/timestamp.h"
+#include "utils/numeric.h"
+
+#include "catalog/definition.h"
+#include "core/core.h"
+
+/* A reading as it is stored. */
+typedef struct MeterReading
+{
+	MeterAttr	dimensions[METER_MAX_DIMENSIONS];
+	TimestampTz time;
+	Numeric		value;
+} MeterReading;
+
+typedef struct MeterReadings MeterReadings;
+
+extern MeterReadings *meter_readings_begin(const MeterDefinition *definition,
+										   bool write);
+extern void meter_readings_seek(MeterReadings *readings, uint64 hash,
+								MeterAttr resource);
+extern bool meter_readings_next(MeterReadings *readings,
+								MeterReading *reading);
+extern void meter_readings_put(MeterReadings *readings, uint64 hash,
+							   MeterAttr resource,
+							   const MeterAttr *dimensions, TimestampTz time,
+							   Numeric value);
+extern void meter_readings_end(MeterReadings *readings);
+extern void meter_readings_forget(const MeterDefinition *definition,
+								  Datum resources);
+
+#endif							/* METER_READINGS_H */

@@ -1,0 +1,40 @@
+/*
+ * resources.h
+ *	  Lists of resources, each with the time that is asked for of it.
+ */
+#ifndef METER_RESOURCES_H
+#define METER_RESOURCES_H
+
+#include "datatype/timestamp.h"
+
+#include "core/core.h"
+
+/* The instants of a resource; DT_NOBEGIN and DT_NOEND set no limit. */
+typedef struct MeterResource
+{
+	MeterAttr	name;
+	TimestampTz from;
+	TimestampTz to;
+	TimestampTz named_from;		/* DT_NOEND: its owners are not affected */
+} MeterResource;
+
+typedef struct MeterResources
+{
+	MemoryContext context;
+	int64		count;
+	int64		size;
+	MeterResource *list;
+} MeterResources;
+
+
+extern MeterResources *meter_resources_begin(void);
+extern MeterResource *meter_resources_add(MeterResources *resources,
+										  MeterAttr name);
+extern MeterResources *meter_resources_from_query(const char *sql);
+extern MeterResource *meter_resources_find(const MeterResources *resources,
+										   MeterAttr name);
+extern Datum meter_resources_names(const MeterResources *resources);
+extern void meter_resources_arrays(const MeterResources *resources,
+								   Datum *names, Datum *from, Datum *to);
+
+#endif							/* METER_RESOURCES_H */

@@ -1,0 +1,185 @@
+/*
+ * settle.c
+ *	  Settling, and computing anew what is settled.
+ *
+ * Settling starts from the states at the watermark and the rows since;
+ * computing anew starts from all rows of a resource, or of all.  Both are a
+ * pass of the fold that writes: expected usage where the ledger can have
+ * nothing, and elsewhere its difference to the ledger.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "core/core.h"
+#include "core/grid.h"
+#include "engine/duplicate_keys.h"
+#include "engine/events.h"
+#include "engine/fold.h"
+#include "engine/late.h"
+#include "engine/ledger.h"
+#include "engine/readings.h"
+#include "engine/resources.h"
+#include "engine/settle.h"
+#include "engine/states.h"
+#include "engine/step_state.h"
+#include "pg/spi.h"
+
+/* Begin a pass that writes, and with `states` the states, too. */
+static MeterFold *
+begin(const MeterDefinition *definition, const MeterProgress *progress,
+	  TimestampTz from, TimestampTz to, MeterLedgerUse use, bool states)
+{
+	MeterFold  *fold = meter_fold_begin(definition, progress);
+	MemoryContext before = MemoryContextSwitchTo(fold->context);
+	bool		one_period = !TIMESTAMP_NOT_FINITE(from) &&
+	meter_grid_period_end(definition->grid, from) >= to;
+
+	fold->from = from;
+	fold->to = to;
+	fold->scope.late_from = meter_late_from(definition, progress);
+	fold->ledger = meter_ledger_begin(definition, fold->spec, use,
+									  progress->settlement + 1, one_period);
+	if (states)
+	{
+		fold->states = meter_states_begin(definition, "_resource_state", true);
+		fold->writes_states = true;
+	}
+	MemoryContextSwitchTo(before);
+	return fold;
+}
+
+/*
+ * Make the pass.  It sees what was written before in this transaction, and
+ * nothing that commits meanwhile.  Returns how many usage rows it wrote.
+ */
+static int64
+run(MeterFold *fold)
+{
+	int64		rows;
+
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	meter_one_snapshot(true);
+	PG_TRY();
+	{
+		meter_fold_run(fold);
+		if (fold->walked != NULL)
+			meter_ledger_read_resources(fold->ledger, fold->walked);
+		else if (meter_ledger_compares(fold->ledger))
+			meter_ledger_read(fold->ledger, fold->from, fold->to);
+	}
+	PG_FINALLY();
+	{
+		meter_one_snapshot(false);
+	}
+	PG_END_TRY();
+	rows = meter_ledger_end(fold->ledger);
+	if (fold->states != NULL)
+		(void) meter_states_end(fold->states);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+	meter_fold_end(fold);
+	return rows;
+}
+
+/*
+ * Compute resources anew from all their rows, and write how usage up to
+ * `settled_to` differs from the ledger.  Rows before `horizon` say who owns
+ * what.  Returns the number of adjustments.
+ */
+static int64
+recompute(const MeterDefinition *definition, const MeterProgress *progress,
+		  const MeterResources *affected, TimestampTz settled_to,
+		  TimestampTz horizon, bool states)
+{
+	MeterFold  *fold;
+	MemoryContext before;
+
+	if (affected->count == 0)
+		return 0;
+	fold = begin(definition, progress, Max(definition->since, definition->boundary),
+				 settled_to, METER_LEDGER_CORRECT, states);
+	before = MemoryContextSwitchTo(fold->context);
+	fold->asked = affected;
+	fold->scope.to = horizon;
+	fold->scope.settled_to = settled_to;
+	fold->scope.resources = meter_resources_names(affected);
+	fold->scope.sealed = meter_sealed_for(definition, affected->count);
+	MemoryContextSwitchTo(before);
+	/* all readings of a counter are found anew */
+	if (states && definition->aggregate == METER_COUNTER)
+		meter_readings_forget(definition, fold->scope.resources);
+	return run(fold);
+}
+
+/*
+ * Compute the resources of a query anew: resource, and from when to when its
+ * usage may change; then from when on its owners may have.  Returns the number
+ * of adjustments.
+ */
+int64
+meter_recompute(const MeterDefinition *definition,
+				const MeterProgress *progress, const char *affected)
+{
+	return recompute(definition, progress,
+					 meter_resources_from_query(affected),
+					 progress->watermark, progress->watermark, true);
+}
+
+/*
+ * Compute all resources anew, and write how usage in [from, to) differs from
+ * the ledger.  Late rows do not count before a step decides which are held.
+ * Returns the number of adjustments.
+ */
+int64
+meter_settle_anew(const MeterDefinition *definition,
+				  const MeterProgress *progress, TimestampTz from,
+				  TimestampTz to)
+{
+	MeterFold  *fold = begin(definition, progress, from, to,
+							 METER_LEDGER_CORRECT,
+	/* those of measures are known only from all of them */
+							 meter_usage_of(definition)->log == METER_LOG_EVENT ||
+							 to == progress->watermark);
+
+	fold->scope.voids_from_log = true;
+	if (fold->writes_states && definition->aggregate == METER_COUNTER)
+		meter_readings_forget(definition, (Datum) 0);
+	return run(fold);
+}
+
+/*
+ * Settle the periods from the watermark to `end`.  Where the account of a
+ * resource is named for the first time in them, what was billed to nobody
+ * before is that account's.
+ */
+void
+meter_settle(const MeterDefinition *definition, MeterProgress *progress,
+			 TimestampTz end, MeterStep *step)
+{
+	TimestampTz from = progress->watermark;
+	MeterResources *named = meter_resources_begin();
+	/* from `ledger_until` on there is no difference to look for */
+	MeterFold  *fold = begin(definition, progress, from, end,
+							 from > progress->ledger_until ?
+							 METER_LEDGER_APPEND : METER_LEDGER_CORRECT,
+							 true);
+
+	fold->carried = true;
+	fold->scope.from = from;
+	fold->scope.to = end;
+	fold->scope.settled_to = end;
+	fold->scope.stored = true;
+	fold->named = named;
+	step->usage_rows += run(fold);
+	step->adjustments += recompute(definition, progress, named, from, end,
+								   false);
+	progress->watermark = end;
+	meter_prune_duplicate_keys(definition, progress);
+}
