@@ -75,13 +75,16 @@ UNION ALL SELECT 'fold_statement', transaction_id, meter, account, resource, dim
 UNION ALL SELECT 'fold_column', transaction_id, meter, account, resource, dimensions, period_start, quantity, revision, settlement FROM fold_column.usage;
 SELECT stream, meter, count(*), sum(quantity), count(DISTINCT settlement) AS settlements FROM public.fold_ledger GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT meter, left(resource, 5) AS resource, account, dimensions, period_start, quantity, revision, settlement FROM fold_blocks.usage
-WHERE resource IN ('r1', 'r2', 'r3', repeat('x', 3000)) ORDER BY meter, left(resource, 5), period_start, settlement, quantity;
+WHERE resource IN ('r1', 'r2', 'r3', repeat('x', 3000)) ORDER BY meter, left(resource, 5), period_start, settlement, quantity, dimensions::text;
 -- the same rows, whichever way they were written
 SELECT meter, account, resource, dimensions, period_start, quantity, revision, settlement, count(*) FROM public.fold_ledger
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 HAVING count(*) <> 4;
-SELECT * FROM fold_blocks._resource_state EXCEPT SELECT * FROM fold_trigger._resource_state;
-SELECT * FROM fold_trigger._resource_state EXCEPT SELECT * FROM fold_blocks._resource_state;
-SELECT * FROM fold_blocks._resource_state EXCEPT SELECT * FROM fold_statement._resource_state;
+CREATE FUNCTION public.fold_states(stream text) RETURNS SETOF text LANGUAGE plpgsql AS
+	$$BEGIN RETURN QUERY EXECUTE format('SELECT (to_jsonb(s) - ''hash'')::text FROM %I._resource_state s', stream); END$$;
+SELECT public.fold_states('fold_blocks') EXCEPT SELECT public.fold_states('fold_trigger');
+SELECT public.fold_states('fold_trigger') EXCEPT SELECT public.fold_states('fold_blocks');
+SELECT public.fold_states('fold_blocks') EXCEPT SELECT public.fold_states('fold_statement');
+SELECT count(*) FROM fold_blocks._resource_state WHERE hash <> meter_internal.resource_hash('fold_blocks', meter, resource);
 -- hashes of ids are kept for two windows, whichever way was taken
 SELECT 'fold_blocks' AS stream, min(period_start) AS kept_from FROM fold_blocks._duplicate_key UNION ALL SELECT 'fold_trigger', min(period_start) FROM fold_trigger._duplicate_key;
 SELECT s AS stream, (SELECT count(*) FROM meter.verify(s)) FROM unnest(ARRAY['fold_blocks', 'fold_trigger', 'fold_statement']) s;
@@ -107,4 +110,4 @@ DROP VIEW public.fold_ledger;
 SET client_min_messages = warning;
 SELECT meter.drop_stream(s, delete_data => true) FROM unnest(ARRAY['fold_blocks', 'fold_trigger', 'fold_statement', 'fold_column']) s;
 DROP TABLE public.fold_seen, public.fold_events;
-DROP FUNCTION public.fold_see(), public.fold_settle(text);
+DROP FUNCTION public.fold_see(), public.fold_settle(text), public.fold_states(text);

@@ -55,10 +55,6 @@ INSERT INTO finer.event ("time", resource, account, action) VALUES ('2024-03-04 
 SELECT usage_rows, adjustments FROM meter.advance('finer');
 SELECT failures, last_error FROM meter.status WHERE stream = 'finer';
 
--- No number is none: a value that is not finite is refused by name.
-SELECT meter_internal.settle_quantity('{cloud,vm,weighted,01:00:00,00:01:00,none,1,UTC}', 'NaN', '2024-03-05 10:00');
-SELECT meter_internal.settle_quantity('{cloud,vm,weighted,01:00:00,00:01:00,none,1,UTC}', '-Infinity', '2024-03-05 10:00');
-
 -- A session that has settled goes on after the extension was dropped and made again.
 SET client_min_messages = warning;
 DROP EXTENSION meter CASCADE;

@@ -100,7 +100,7 @@ typedef struct Explained
 								 * value */
 	FoundList	parts;			/* of measures: arrival, start, end, payer,
 								 * dimensions, what, begin, end, quantity,
-								 * value */
+								 * value, label */
 
 	/* the measure that is being walked */
 	const TupleTableSlot *measure;
@@ -136,8 +136,8 @@ make_lists(Explained *explained)
 	static const Oid event_types[] = {CHAROID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, JSONBOID, INT8OID};
 	static const char *const span_names[] = {"rounded", "span_begin", "span_end", "account", "dimensions", "value"};
 	static const Oid span_types[] = {BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, NUMERICOID};
-	static const char *const part_names[] = {"arrival", "start_time", "end_time", "payer", "dimensions", "what", "part_begin", "part_end", "quantity", "value"};
-	static const Oid part_types[] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID};
+	static const char *const part_names[] = {"arrival", "start_time", "end_time", "payer", "dimensions", "what", "part_begin", "part_end", "quantity", "value", "label"};
+	static const Oid part_types[] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID, TEXTOID};
 
 	make_list(&explained->events, "found_events", lengthof(event_types), event_names, event_types);
 	make_list(&explained->spans, "found_spans", lengthof(span_types), span_names, span_types);
@@ -167,10 +167,10 @@ look_at_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 		explained->measure = slot;
 		return;
 	}
-	if (slot->tts_isnull[METER_FOLD_ARRIVAL])
-		return;
 	values[0] = CharGetDatum(kind);
+	/* that of a carried state that does not run is not known */
 	values[1] = TimestampTzGetDatum(time);
+	nulls[1] = slot->tts_isnull[METER_FOLD_TIME];
 	values[2] = slot->tts_values[METER_FOLD_ACCOUNT];
 	nulls[2] = slot->tts_isnull[METER_FOLD_ACCOUNT];
 	values[3] = slot->tts_values[METER_FOLD_VALUE];
@@ -178,6 +178,7 @@ look_at_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	values[4] = slot->tts_values[METER_FOLD_SAID];
 	nulls[4] = slot->tts_isnull[METER_FOLD_SAID];
 	values[5] = slot->tts_values[METER_FOLD_ARRIVAL];
+	nulls[5] = slot->tts_isnull[METER_FOLD_ARRIVAL];
 	add(&explained->events, values, nulls);
 }
 
@@ -246,8 +247,8 @@ look_at_part(void *arg, MeterMeasurePart what, TimestampTz begin,
 	Explained  *explained = fold->look_arg;
 	const TupleTableSlot *slot = explained->measure;
 	MeterAttr	dimensions[METER_MAX_DIMENSIONS];
-	Datum		values[10];
-	bool		nulls[10] = {false, false, false, false, false, false, false, false, false, false};
+	Datum		values[11];
+	bool		nulls[11] = {false, false, false, false, false, false, false, false, false, false, false};
 	int			i;
 
 	for (i = 0; i < fold->definition->ndimensions; i++)
@@ -264,6 +265,9 @@ look_at_part(void *arg, MeterMeasurePart what, TimestampTz begin,
 	values[8] = NumericGetDatum(quantity);
 	nulls[9] = slot->tts_isnull[METER_FOLD_VALUE];
 	values[9] = slot->tts_values[METER_FOLD_VALUE];
+	/* what unique counts are texts */
+	nulls[10] = slot->tts_isnull[METER_FOLD_SOURCE];
+	values[10] = slot->tts_values[METER_FOLD_SOURCE];
 	add(&explained->parts, values, nulls);
 }
 
@@ -468,18 +472,20 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *key = psprintf("b.dimensions = %s::jsonb", quote_literal_cstr(row->dimensions));
-	bool		counter = definition->aggregate == METER_COUNTER;
+	/* of the readings before, only the last matters */
+	const char *matters = psprintf("(b.what <> %d OR b.start_time = (SELECT max(n.start_time) FROM found_parts n WHERE n.what = %d))",
+								   METER_MEASURE_BASE, METER_MEASURE_BASE);
 
 	/* those of the period, and the one before */
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, NULL, NULL, 'says who pays from then on', e.arrival "
 					 "FROM found_events v JOIN %s.event e ON e.arrival = v.arrival "
-					 "WHERE EXISTS (SELECT FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE coalesce(m.account, '') = '') "
+					 "WHERE EXISTS (SELECT FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE coalesce(m.account, '') = '' AND %s) "
 					 "AND ((v.at < %s AND v.at >= coalesce((SELECT max(n.at) FROM found_events n WHERE n.at <= %s), "
 					 "(SELECT min(n.at) FROM found_events n))) "
 					 "OR (v.at = (SELECT min(n.at) FROM found_events n) AND v.at >= %s)) ",
-					 schema, schema, end, begin, end);
+					 schema, schema, matters, end, begin, end);
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 3, 'measure', b.start_time, b.end_time, b.arrival, m.source, m.id, NULL, "
 					 "m.account, NULL, m.value, trim_scale(b.quantity), CASE b.what WHEN %d THEN 'all of it' "
@@ -488,14 +494,11 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 					 "trim_scale(extract(epoch FROM b.part_end - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value), b.value, "
 					 "trim_scale(extract(epoch FROM b.part_begin - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value)) "
 					 "WHEN %d THEN format('says %%s: the reading before', b.value) "
-					 "ELSE format('says %%s', coalesce(b.value::text, 'nothing')) END, b.arrival "
-					 "FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE %s AND (b.what <> %d AND b.payer = %s%s) ",
+					 "ELSE format('says %%s', coalesce(b.label, b.value::text, 'nothing')) END, b.arrival "
+					 "FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE %s AND %s AND (b.what = %d OR b.payer = %s) ",
 					 METER_MEASURE_WHOLE, METER_MEASURE_CUT, METER_MEASURE_BASE,
-					 schema, key, METER_MEASURE_BASE,
-					 quote_literal_cstr(row->account),
-					 !counter ? "" :
-					 psprintf(" OR (b.what = %d AND b.start_time = (SELECT max(n.start_time) FROM found_parts n WHERE n.what = %d))",
-							  METER_MEASURE_BASE, METER_MEASURE_BASE));
+					 schema, key, matters, METER_MEASURE_BASE,
+					 quote_literal_cstr(row->account));
 }
 
 /* Append the row for what the key should have. */
