@@ -114,7 +114,8 @@ help:
 	@echo "                     JOBS=n runs so many at a time, METER_SEED=n has other random numbers"
 	@echo 'make lint            the checks that need no server'
 	@echo 'make format          lays C out as PostgreSQL does (Debian: pg-bsd-indent)'
-	@echo "make bench           benchmarks: tables of ratios; BENCH='timelines settle' picks some"
+	@echo "make bench           benchmarks: tables of ratios; BENCH='timelines settle' picks some, SCALE=0.1 takes a tenth"
+	@echo '                     of the rows, RUNS=n so many samples (5); docs/performance.md'
 	@echo 'make soak            the random tests for longer, each time with other numbers'
 	@echo 'make fuzz            the pure core as a plain program, five minutes; SECONDS=n'
 	@echo "make mutants         breaks the engine's rules one at a time: does sql/golden.sql notice? MUTANTS='pairing 3' picks some"

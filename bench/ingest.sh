@@ -1,48 +1,40 @@
 # shellcheck shell=bash
-# Taking events and measures in: the inbox against COPY of the same lines into a jsonb column, and what both take on disk;
-# decoding measures against protobuf-c's own unpack.
-#
-# LINES=n sets how many (1,000,000). All take turns, five rounds, and the medians count. Each round writes into a stream
-# of its own.
+# Taking in 1,000,000 events and measures: the inbox against COPY of the same lines into a jsonb column, and what both take on
+# disk; decoding measures against protobuf-c's own unpack. Each round writes into a stream of its own.
 
-LINES=${LINES:-1000000}
-ROUNDS=5
-
-# once SQL: the answer.
-once() { psql -XqAt -v ON_ERROR_STOP=1 -c "SET client_min_messages = warning" -c "$1"; }
+lines=$(scaled 1000000)
 
 dir=$SCRATCH/ingest           # the server's, which can read and write there
-say "ingest: $LINES lines, such as"
-once "CREATE UNLOGGED TABLE lines AS SELECT format('{\"time\":\"%s\",\"resource\":\"%s\",\"action\":\"%s\",\"account\":\"account-%s\",\"entity\":\"vm\",\"offering\":\"m%s\",\"source\":\"cloudstack\",\"id\":\"%s\",\"template\":\"ubuntu-16.04\",\"zone\":\"ch-gva-%s\",\"version\":1}',
+say "ingest: $lines lines, such as"
+sql "CREATE UNLOGGED TABLE lines AS SELECT format('{\"time\":\"%s\",\"resource\":\"%s\",\"action\":\"%s\",\"account\":\"account-%s\",\"entity\":\"vm\",\"offering\":\"m%s\",\"source\":\"cloudstack\",\"id\":\"%s\",\"template\":\"ubuntu-16.04\",\"zone\":\"ch-gva-%s\",\"version\":1}',
 	to_char('2024-03-05 00:00Z'::timestamptz + i * interval '13 ms', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), md5((i % 100000)::text)::uuid,
-	CASE WHEN i % 2 = 0 THEN 'start' ELSE 'stop' END, i % 1000, i % 4, md5(i::text)::uuid, i % 3) AS line FROM generate_series(1, $LINES) i"
-once 'SELECT line FROM lines LIMIT 1'
-once "COPY lines TO '$dir/lines'"
-once "COPY (SELECT line::meter.event FROM lines) TO '$dir/messages' (FORMAT binary)"
-once 'DROP TABLE lines; CREATE TABLE plain (event jsonb); CREATE TABLE typed (event meter.event)'
+	CASE WHEN i % 2 = 0 THEN 'start' ELSE 'stop' END, i % 1000, i % 4, md5(i::text)::uuid, i % 3) AS line FROM generate_series(1, $lines) i"
+sql 'SELECT line FROM lines LIMIT 1'
+sql "COPY lines TO '$dir/lines'"
+sql "COPY (SELECT line::meter.event FROM lines) TO '$dir/messages' (FORMAT binary)"
+sql 'DROP TABLE lines; CREATE TABLE plain (event jsonb); CREATE TABLE typed (event meter.event)'
 
-jsons=() texts=() binaries=() typed=()
-for ((round = 1; round <= ROUNDS; round++)); do
-	once "TRUNCATE plain, typed; SELECT meter.create_stream('lines'); SELECT meter.create_stream('messages')" >/dev/null
-	once CHECKPOINT
-	jsons+=("$(timed "COPY plain FROM '$dir/lines'")")
-	once CHECKPOINT
-	texts+=("$(timed "COPY lines.inbox FROM '$dir/lines'")")
-	once CHECKPOINT
-	binaries+=("$(timed "COPY messages.inbox FROM '$dir/messages' (FORMAT binary)")")
-	once CHECKPOINT
-	typed+=("$(timed "COPY typed FROM '$dir/lines'")")
-	[ "$(once "SELECT count(*) = $LINES AND count(*) = (SELECT count(*) FROM messages.event) FROM lines.event")" = t ] || die "rows are missing"
-	sizes=$(once "SELECT (SELECT sum(pg_column_size(event)) / 1024 FROM typed) || ' ' || (SELECT sum(pg_column_size(event)) / 1024 FROM plain)")
-	once "SELECT meter.drop_stream('lines', true); SELECT meter.drop_stream('messages', true)" >/dev/null
+for ((round = 1; round <= RUNS; round++)); do
+	sql "TRUNCATE plain, typed; SELECT meter.create_stream('lines'); SELECT meter.create_stream('messages')" >/dev/null
+	sql CHECKPOINT
+	timed json "COPY plain FROM '$dir/lines'"
+	sql CHECKPOINT
+	timed text "COPY lines.inbox FROM '$dir/lines'"
+	sql CHECKPOINT
+	timed binary "COPY messages.inbox FROM '$dir/messages' (FORMAT binary)"
+	sql CHECKPOINT
+	timed typed "COPY typed FROM '$dir/lines'"
+	[ "$(sql "SELECT count(*) = $lines AND count(*) = (SELECT count(*) FROM messages.event) FROM lines.event")" = t ] || die "rows are missing"
+	sizes=$(sql "SELECT (SELECT sum(pg_column_size(event)) / 1024 FROM typed) || ' ' || (SELECT sum(pg_column_size(event)) / 1024 FROM plain)")
+	sql "SELECT meter.drop_stream('lines', true); SELECT meter.drop_stream('messages', true)" >/dev/null
 done
 
-say "ingest: $LINES measures"
-once "$(cat "$SCRATCH/tree/test/protobuf.sql")
+say "ingest: $lines measures"
+sql "$(cat "$SCRATCH/tree/test/protobuf.sql")
 CREATE UNLOGGED TABLE stream AS SELECT string_agg(pg_temp.delimited(pg_temp.measure(format('10.%s.%s.%s', i % 256, i / 256 % 256, i % 199),
 	(hashint4(i)::bigint + 2147483648) * (i % 100), '2024-03-05 00:00Z'::timestamptz + i / 1000 * interval '1 s',
-	'2024-03-05 00:01Z'::timestamptz + i / 1000 * interval '1 s', i % 3)), '') AS bytes FROM generate_series(1, $LINES) i"
-once "COPY (SELECT encode(bytes, 'hex') FROM stream) TO STDOUT" |
+	'2024-03-05 00:01Z'::timestamptz + i / 1000 * interval '1 s', i % 3)), '') AS bytes FROM generate_series(1, $lines) i"
+sql "COPY (SELECT encode(bytes, 'hex') FROM stream) TO STDOUT" |
 	as_user perl -e 'local $/ = \65536; while (read(STDIN, my $hex, 65536)) { chomp $hex; $hex =~ s/\n//g; print pack("H*", $hex) }' |
 	as_user tee ingest/measures >/dev/null
 as_user protoc-c --proto_path=tree/src --c_out=ingest types/usage.proto
@@ -50,23 +42,24 @@ read -ra core < <(make -s -C "$SCRATCH/tree" core)
 as_user gcc -std=gnu11 -O2 -w -DMETER_STANDALONE -I"$SCRATCH/tree/src" -Iingest -o ingest/decode "$SCRATCH/tree/bench/decode.c" \
 	"$SCRATCH/tree/test/unit/standalone/palloc.c" "${core[@]/#/$SCRATCH/tree/}" ingest/types/usage.pb-c.c -lprotobuf-c
 read -r decoded unpacked < <(as_user ingest/decode ingest/measures)
-selects=() ingests=() copies=()
-once "SELECT meter.create_stream('measured'); CREATE TABLE bytes (bytes bytea); ALTER TABLE bytes ALTER bytes SET STORAGE external; INSERT INTO bytes SELECT bytes || '' FROM stream" >/dev/null
-for ((round = 1; round <= 3; round++)); do
-	selects+=("$(timed "SELECT count(*) FROM bytes, meter.measures_from_protobuf_stream(bytes)")")
-	once CHECKPOINT
-	ingests+=("$(timed "SELECT meter.ingest_measures('measured', 'r$round', bytes) FROM bytes")")
-	[ "$round" != 1 ] || once "COPY (SELECT source, id, start_time, end_time, resource, value, attributes FROM measured.measure) TO '$dir/columns'"
-	once CHECKPOINT
-	copies+=("$(timed "COPY measured.measure (source, id, start_time, end_time, resource, value, attributes) FROM '$dir/columns'")")
+sample decoded "$decoded"
+sample unpacked "$unpacked"
+sql "SELECT meter.create_stream('measured'); CREATE TABLE bytes (bytes bytea); ALTER TABLE bytes ALTER bytes SET STORAGE external; INSERT INTO bytes SELECT bytes || '' FROM stream" >/dev/null
+for ((round = 1; round <= RUNS; round++)); do
+	timed rows "SELECT count(*) FROM bytes, meter.measures_from_protobuf_stream(bytes)"
+	sql CHECKPOINT
+	timed ingest "SELECT meter.ingest_measures('measured', 'r$round', bytes) FROM bytes"
+	[ "$round" != 1 ] || sql "COPY (SELECT source, id, start_time, end_time, resource, value, attributes FROM measured.measure) TO '$dir/columns'"
+	sql CHECKPOINT
+	timed columns "COPY measured.measure (source, id, start_time, end_time, resource, value, attributes) FROM '$dir/columns'"
 done
 
 header
-row "COPY inbox, JSON lines" "$(median "${texts[@]}")" "COPY of the same lines into jsonb" "$(median "${jsons[@]}")" '>= 0.40'
-row "COPY BINARY inbox, protobuf" "$(median "${binaries[@]}")" "COPY of the same lines into jsonb" "$(median "${jsons[@]}")" '>= 0.80'
-row "COPY into a meter.event column, JSON lines" "$(median "${typed[@]}")" "COPY of the same lines into jsonb" "$(median "${jsons[@]}")" ''
-row "decoding IPMeasure" "$decoded" "a loop over protobuf-c's unpack" "$unpacked" '<= 1.5'
-row "the same to rows in SQL" "$(median "${selects[@]}")" "a loop over protobuf-c's unpack" "$unpacked" ''
-row "meter.ingest_measures" "$(median "${ingests[@]}")" "COPY of the same columns into measure" "$(median "${copies[@]}")" ''
+figure 'COPY inbox, JSON lines' text 'COPY of the same lines into jsonb' json '<= 2.5'
+figure 'COPY BINARY inbox, protobuf' binary 'COPY of the same lines into jsonb' json '<= 1.25'
+figure 'COPY into a meter.event column, JSON lines' typed 'COPY of the same lines into jsonb' json
+figure 'decoding IPMeasure' decoded "a loop over protobuf-c's unpack" unpacked '<= 1.5'
+figure 'the same to rows in SQL' rows "a loop over protobuf-c's unpack" unpacked
+figure 'meter.ingest_measures' ingest 'COPY of the same columns into measure' columns
 printf 'values, in kB: meter.event %s, jsonb %s: %s of it (target <= 0.5)\n' "${sizes% *}" "${sizes#* }" \
 	"$(awk "BEGIN { printf \"%.2f\", ${sizes% *} / ${sizes#* } }")"

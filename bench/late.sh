@@ -1,47 +1,93 @@
 # shellcheck shell=bash
-# Late events over a long history: 1,000 events of 1,000 resources, two days old, with ROWS / 10 and with ROWS events in
-# the log, ten of each resource over thirty days. Segments are rolled and sealed as by default.
+# Late rows behind a long history: 1,000 events of as many resources; one event of a resource with 1,000,000 older ones; one
+# measure of a resource with 1,000,000 readings.
 
-# history STREAM EVENTS: five runs of an hour for each of EVENTS / 10 resources, in order of time, in batches that the
-# worker would meet, too.
+resources=$(scaled 50000)
+late=$(scaled 1000)
+
+# history STREAM DAY: a run of an hour of each resource, on each day from that one of March to the 30th, settled day by day.
 history() {
-	local stream=$1 resources=$(($2 / 10)) day
-	psql -XqAt -v ON_ERROR_STOP=1 -c "SELECT meter.create_stream('$stream')" \
-		-c "SELECT meter.create_meter('$stream', 'vm', starts => '{start}', stops => '{stop}', lateness => '0',
-			since => '2024-03-01 00:00Z')" >/dev/null
-	for day in {0..29}; do
-		psql -XqAt -v ON_ERROR_STOP=1 -c "INSERT INTO $stream.event (\"time\", resource, account, action, offering)
-				SELECT t, r, a, x, 'm' FROM (SELECT md5(i::text)::uuid::text AS r, 'account-' || i % 1000 AS a,
-					'2024-03-01 00:00Z'::timestamptz + $day * interval '1 day' + i % 82800 * interval '1 s' AS begin
-					FROM generate_series(1, $resources) i WHERE i % 6 = $day % 6) i
-				CROSS JOIN LATERAL (VALUES (begin, 'start'), (begin + interval '1 h', 'stop')) v (t, x) ORDER BY t" \
-			-c "SET meter.now = '2024-03-01 00:00Z'" -c "CALL meter.run('$stream')"
+	local stream=$1 day
+	sql "SELECT meter.create_stream('$stream')" \
+		"SELECT meter.create_meter('$stream', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', since => '2024-03-$2 00:00Z')" >/dev/null
+	for ((day = $2; day <= 30; day++)); do
+		sql "INSERT INTO $stream.event (source, id, \"time\", resource, account, action, offering)
+				SELECT 'dc', i || '-' || n || '-$day', '2024-03-$day 00:00Z'::timestamptz + n * interval '1 h' + i % 82800 * interval '1 s',
+					md5(i::text)::uuid::text, 'account-' || i % 1000, CASE n WHEN 0 THEN 'start' ELSE 'stop' END, 'm'
+				FROM generate_series(1, $resources) i, generate_series(0, 1) n ORDER BY 3" \
+			"SET meter.now = '2024-03-$((day + 1)) 00:00Z'" "CALL meter.run('$stream')"
 	done
-	psql -XqAt -v ON_ERROR_STOP=1 -c "SET meter.now = '2024-03-31 00:00Z'" -c "CALL meter.run('$stream')" \
-		-c "VACUUM ANALYZE $stream.event" -c "VACUUM ANALYZE $stream.usage" -c "VACUUM ANALYZE $stream._resource_state"
+	vacuum "$stream"
 }
 
-# late STREAM EVENTS ROUND: milliseconds of a step that has 1,000 late events.
-late() {
-	psql -XqAt -v ON_ERROR_STOP=1 -c "INSERT INTO $1.event (\"time\", resource, account, action, offering)
-		SELECT '2024-03-29 00:00Z'::timestamptz + i * interval '20 s', md5((i * $(($2 / 10)) / 1000 - $3)::text)::uuid::text,
-			'account-1', 'start', 'm' FROM generate_series(1, 1000) i"
-	timed "SET meter.now = '2024-03-31 00:00Z'" "SELECT adjustments FROM meter.advance('$1')"
+# late_events STREAM: a step in which resources, other ones each round, have stopped half an hour after their start.
+late_events() {
+	sql "INSERT INTO $1.event (source, id, \"time\", resource, action) SELECT 'dc', i || '-late', '2024-03-30 00:30Z'::timestamptz + i % 82800 * interval '1 s',
+		md5(i::text)::uuid::text, 'stop' FROM generate_series($round, $late * $RUNS, $RUNS) i" CHECKPOINT
+	watched "$1" "SET meter.now = '2024-03-31 00:00Z'" "SELECT late_rows FROM meter.advance('$1')"
+	expect "$late"
 }
 
-say "late: a history of $((ROWS / 10)) events, and one of $ROWS"
-history short $((ROWS / 10))
-history long "$ROWS"
-psql -XqAt -c CHECKPOINT
-
-say "late: five rounds"
-shorts=() longs=()
-for round in {1..5}; do
-	shorts+=("$(late short $((ROWS / 10)) "$round")")
-	longs+=("$(late long "$ROWS" "$round")")
+say "late: $resources resources, 1 and 30 days of history"
+history day 30
+history month 1
+for ((round = 1; round <= RUNS; round++)); do
+	late_events day
+	late_events month
 done
-[ -z "$(psql -XqAt -c "SELECT * FROM meter.verify('short') LIMIT 1")" ] || die "verify is not empty"
+[ -z "$(sql "SELECT FROM meter.verify('month') LIMIT 1")" ] || die "verify is not empty"
+
+# In a log of 1,000 days one resource has many rows, and another one in 1,000 of them.
+rows=$(scaled 1000000)
+few=$(scaled 1000)
+begin="'2022-01-01 00:00Z'::timestamptz"
+now=$(sql "SELECT $begin + interval '1000 days'")
+# long_past STREAM TABLE COLUMNS SELECT: rows in sealed segments, and settled.
+long_past() {
+	sql "INSERT INTO $1.$2 $3 $4" "SELECT meter.roll('$1')" "SET meter.now = '$now'" "CALL meter.run('$1')" >/dev/null
+	vacuum "$1"
+}
+
+say "late: $rows events of one resource, $few of another"
+sql "SELECT meter.create_stream('past')" \
+	"SELECT meter.create_meter('past', 'vm', starts => '{start}', stops => '{stop}', lateness => '0')" >/dev/null
+long_past past event '(source, id, "time", resource, account, action, offering)' "SELECT 'dc', r || i, $begin + i * interval '1000 days' / n, r, 'account',
+	CASE i % 2 WHEN 0 THEN 'start' ELSE 'stop' END, 'm' FROM (VALUES ('large', $rows), ('small', $few)) v (r, n), generate_series(0, n - 1) i ORDER BY 3"
+for ((round = 1; round <= RUNS; round++)); do
+	for resource in small large; do
+		sql "INSERT INTO past.event (source, id, \"time\", resource, action)
+			VALUES ('dc', '$resource-late-$round', '$now'::timestamptz - interval '2 h' - $round * interval '1 s', '$resource', 'stop')" CHECKPOINT
+		watched "$resource" "SET meter.now = '$now'" "SELECT late_rows FROM meter.advance('past')"
+		expect 1
+	done
+done
+[ -z "$(sql "SELECT FROM meter.verify('past') LIMIT 1")" ] || die "verify is not empty"
+
+others=$(scaled 100000)
+say "late: $rows readings of one resource, $others rows in the newest segment"
+sql "SELECT meter.create_stream('read')" >/dev/null
+for aggregate in sum counter; do
+	sql "SELECT meter.create_meter('read', '$aggregate', aggregate => '$aggregate', dimensions => '{}', lateness => '0', since => $begin)" >/dev/null
+done
+columns='(source, id, start_time, end_time, resource, account, value)'
+long_past read measure "$columns" "SELECT 'leaf', i, $begin + i * interval '1000 days' / $rows, $begin + i * interval '1000 days' / $rows,
+	'large', 'account', 10 * i FROM generate_series(0, $rows - 1) i"
+sql "INSERT INTO read.measure $columns SELECT 'leaf', 'other-' || i, at, at, 'other-' || i % 1000, 'account', i
+		FROM (SELECT i, '$now'::timestamptz - interval '1 day' + i * interval '1 day' / $others AS at FROM generate_series(0, $others - 1) i) i" \
+	"SET meter.now = '$now'" "CALL meter.run('read')"
+vacuum read
+for ((round = 1; round <= RUNS; round++)); do
+	sql "INSERT INTO read.measure $columns SELECT 'leaf', 'late-$round', at, at, 'large', 'account', 10 * $rows - 1
+		FROM (SELECT '$now'::timestamptz - interval '2 h' - $round * interval '1 s' AS at) a" CHECKPOINT
+	for aggregate in sum counter; do
+		watched "late $aggregate" "SET meter.now = '$now'" "SELECT late_rows FROM meter.advance('read', '$aggregate')"
+		expect 1
+	done
+done
+[ -z "$(sql "SELECT FROM meter.verify('read') LIMIT 1")" ] || die "verify is not empty"
 
 header
-row "1,000 late events, $ROWS in the log" "$(median "${longs[@]}")" "two seconds" 2000 '<= 1'
-row "the same" "$(median "${longs[@]}")" "$((ROWS / 10)) in the log" "$(median "${shorts[@]}")" '<= 1.3'
+figure "$late late events, 30 days of history" month '1 day of history' day '<= 1.3'
+figure "one late event of a resource with $rows older ones" large "with $few" small '<= 3'
+within "one late measure of a resource with $rows, sum" 'late sum' '< 0.050'
+within "one late reading of a resource with $rows, counter" 'late counter' '< 0.050'

@@ -1,47 +1,63 @@
 # shellcheck shell=bash
-# Settling: closing an hour of many running resources, a step with nothing to do, late rows, a backlog.
+# Settling 1,000,000 resources: their first hour, an hour without events, one with an event each; verify; an idle step.
 #
-# RESOURCES=n sets how many run (1,000,000). The baseline of an hour is a plain INSERT … SELECT of the same rows, in the
-# same order, into a table with the same columns and index; both take turns, five rounds, and the medians count.
+# Each round has a stream of its own. In the first hour each resource starts. In the second nothing happens. In the third half
+# of the resources stop; in the fourth they start again, and the others stop. All events have ids. The INSERTs write rows that
+# were computed before, in the order of the key, into a table with the same key; that of states also has one partial index.
 
-RESOURCES=${RESOURCES:-1000000}
+resources=$(scaled 1000000)
 
-# event VALUES: SELECT list of events i.
-insert_events() {
-	psql -XqAt -v ON_ERROR_STOP=1 -c "INSERT INTO bench.event (\"time\", resource, account, action, offering)
-		SELECT $1, md5((i)::text)::uuid::text, 'account-' || i % 1000, $2, 'm' || i % 4 FROM $3 i"
+# events TABLE HOUR ACTION RESOURCES: one of each in an hour, in order of time.
+events() {
+	sql "CREATE UNLOGGED TABLE $1 AS SELECT 'dc' AS source, md5('$1' || i)::uuid::text AS id,
+			'2024-03-05 00:00Z'::timestamptz + $2 * interval '1 h' + i % 3599 * interval '1 s' + interval '1 s' AS \"time\",
+			md5(i::text)::uuid::text AS resource, 'account-' || i % 1000 AS account, $3 AS action, 'm' || i % 4 AS offering
+		FROM $4 i ORDER BY \"time\""
 }
 
-say "settle: $RESOURCES resources start"
-psql -XqAt -v ON_ERROR_STOP=1 -c "SELECT meter.create_stream('bench')" \
-	-c "SELECT meter.create_meter('bench', 'vm', starts => '{start}', stops => '{stop}', lateness => '0',
-		since => '2024-03-05 00:00Z')" >/dev/null
-insert_events "'2024-03-05 00:00Z'::timestamptz + i % 3600 * interval '1 s'" "'start'" "generate_series(1, $RESOURCES)"
-psql -XqAt -c 'VACUUM ANALYZE bench.event'
-backlog=$(timed "SET meter.now = '2024-03-05 01:00Z'" "SELECT usage_rows FROM meter.advance('bench')")
-psql -XqAt -c 'VACUUM ANALYZE bench._resource_state' -c 'CREATE UNLOGGED TABLE rows AS SELECT * FROM bench.usage WHERE false' \
-	-c 'CREATE TABLE plain (LIKE bench.usage INCLUDING ALL)'
+# log TABLE
+log() {
+	sql "INSERT INTO bench.event (source, id, \"time\", resource, account, action, offering) SELECT * FROM $1"
+	vacuum bench
+}
 
-say "settle: closing an hour with $((RESOURCES / 100)) events in it, five rounds"
-hours=() plains=() idles=()
-for ((hour = 2; hour <= 6; hour++)); do
-	insert_events "'2024-03-05 00:00Z'::timestamptz + ($hour - 1) * interval '1 hour' + i % 3600 * interval '1 s'" "'start'" \
-		"generate_series($hour, $RESOURCES, 100)"
-	psql -XqAt -c CHECKPOINT
-	hours+=("$(timed "SET meter.now = '2024-03-05 0$hour:00Z'" "SELECT usage_rows FROM meter.advance('bench')")")
-	idles+=("$(timed "SET meter.now = '2024-03-05 0$hour:00Z'" "SELECT usage_rows FROM meter.advance('bench')" "SELECT usage_rows FROM meter.advance('bench')")")
-	psql -XqAt -c 'TRUNCATE plain, rows' \
-		-c "INSERT INTO rows SELECT * FROM bench.usage WHERE settlement = $hour ORDER BY transaction_id" -c CHECKPOINT
-	plains+=("$(timed 'INSERT INTO plain SELECT * FROM rows')")
+say "settle: $resources resources"
+events first 0 "'start'" "generate_series(1, $resources)"
+events third 2 "'stop'" "generate_series(1, $resources, 2)"
+events fourth 3 "CASE i % 2 WHEN 1 THEN 'start' ELSE 'stop' END" "generate_series(1, $resources)"
+for ((round = 1; round <= RUNS; round++)); do
+	new_stream bench
+	log first
+	step new bench '2024-03-05 01:00Z'
+	expect "$resources"
+	watched verify "SELECT count(*) FROM meter.verify('bench')"
+	expect 0
+	copies bench 1
+	timed 'new floor' "SELECT count(c) FROM (SELECT count(*) AS c FROM bench.event GROUP BY resource) r; $(write_states); $(write_ledger)"
+
+	vacuum bench
+	step hour bench '2024-03-05 02:00Z'
+	expect "$resources"
+	watched idle "SET meter.now = '2024-03-05 02:00Z'" "SELECT meter.advance('bench')" "SELECT usage_rows FROM meter.advance('bench')"
+	expect 0
+	copies bench 2
+	timed 'hour floor' "$(write_ledger)"
+
+	log third
+	advance bench '2024-03-05 03:00Z'
+	log fourth
+	step known bench '2024-03-05 04:00Z'
+	expect "$resources"
 done
-
-say "settle: a thousand late events"
-insert_events "'2024-03-05 01:30Z'::timestamptz" "'stop'" 'generate_series(1, 1000)'
-late=$(timed "SET meter.now = '2024-03-05 06:00Z'" "SELECT adjustments FROM meter.advance('bench')")
-[ -z "$(psql -XqAt -c "SELECT * FROM meter.verify('bench') LIMIT 1")" ] || die "verify is not empty"
+if has last_step; then
+	say 'settle: what the last step says'
+	psql -Xqx -c "SELECT * FROM meter.last_step('bench', 'vm')"
+fi
+[ -z "$(sql "SELECT FROM meter.verify('bench') LIMIT 1")" ] || die "verify is not empty"
 
 header
-row "closing an hour of $RESOURCES" "$(median "${hours[@]}")" "INSERT of the same rows" "$(median "${plains[@]}")" '<= 1.6'
-row "a step with nothing to do" "$(median "${idles[@]}")" "ten milliseconds" 10 '<= 1'
-row "1,000 late events, 4 h old" "$late" "two seconds" 2000 '<= 1'
-row "first hour: $RESOURCES events" "$backlog" "closing an hour" "$(median "${hours[@]}")" ''
+figure "settle $resources new events of as many new resources" new 'count(*) GROUP BY resource, INSERTs of states and ledger' 'new floor' '<= 0.9'
+figure "settle $resources events of as many known ones, half stop" known 'the settle of the new ones' new '<= 1.1'
+figure "close an hour of $resources, no event" hour 'INSERT of the same rows' 'hour floor' '<= 1.1'
+figure "verify $resources" verify 'the first settle' new '<= 1.2'
+within 'an idle step' idle '<= 0.004'
