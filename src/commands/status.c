@@ -63,6 +63,18 @@ check_may_know(const char *stream)
 			 errhint("Grant USAGE on the schema of the stream to roles that read usage through a view of your own.")));
 }
 
+PG_FUNCTION_INFO_V1(meter_rows_of_step);
+
+/* step_rows(halvings) */
+Datum
+meter_rows_of_step(PG_FUNCTION_ARGS)
+{
+	MeterProgress progress = {0};
+
+	progress.halvings = PG_GETARG_INT32(0);
+	PG_RETURN_INT32(meter_step_rows(&progress));
+}
+
 PG_FUNCTION_INFO_V1(meter_live_window);
 
 /* live_window(stream, meter) */
