@@ -27,7 +27,6 @@
 #include "engine/payer.h"
 #include "engine/row_kind.h"
 #include "engine/step_state.h"
-#include "pg/settings.h"
 #include "pg/spi.h"
 
 /*
@@ -183,10 +182,10 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 		meter_execute_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE action = 'void') "
 								   "FROM (SELECT e.arrival, e.action FROM %s ORDER BY arrival LIMIT %d) e",
 								   meter_late_rows(definition, progress, safe),
-								   meter_batch_rows));
+								   meter_step_rows(progress)));
 		nrows = meter_result_count(1);
 		nvoids = meter_result_count(3);
-		if (nrows >= meter_batch_rows)
+		if (nrows >= meter_step_rows(progress))
 			upto = meter_result_count(2);
 		if (nrows > 0)
 		{
@@ -305,7 +304,7 @@ meter_bound_step(const MeterDefinition *definition, const MeterProgress *progres
 		double		more = events[piece] +
 		(running + starts[piece]) * periods / PIECES;
 
-		if (rows + more > meter_batch_rows)
+		if (rows + more > meter_step_rows(progress))
 			break;
 		rows += more;
 		running = Max(running + starts[piece] - stops[piece], 0);
@@ -316,7 +315,7 @@ meter_bound_step(const MeterDefinition *definition, const MeterProgress *progres
 	/* the first piece alone may be too much */
 	end = progress->watermark +
 		(int64) (length * (piece > 0 ? piece :
-						   meter_batch_rows /
+						   meter_step_rows(progress) /
 						   (events[0] + (running + starts[0]) * periods / PIECES)));
 	end = meter_grid_period_begin(definition->grid, end);
 	if (end <= progress->watermark)

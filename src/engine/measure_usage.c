@@ -28,7 +28,6 @@
 #include "engine/period.h"
 #include "engine/step_state.h"
 #include "pg/now.h"
-#include "pg/settings.h"
 #include "pg/spi.h"
 
 /*
@@ -93,9 +92,9 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 		meter_execute(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
 							   "ORDER BY arrival LIMIT %d) e",
 							   meter_late_rows(definition, progress, safe),
-							   meter_batch_rows), SPI_OK_SELECT);
+							   meter_step_rows(progress)), SPI_OK_SELECT);
 		nevents = meter_result_count(1);
-		if (nevents >= meter_batch_rows)
+		if (nevents >= meter_step_rows(progress))
 			upto = meter_result_count(2);
 	}
 	if (measures_safe > measures->position)
@@ -114,9 +113,9 @@ meter_measure_late(const MeterDefinition *definition, MeterProgress *progress,
 			meter_execute(psprintf("SELECT count(*), max(arrival) FROM (SELECT e.arrival FROM %s "
 								   "ORDER BY arrival LIMIT %d) e",
 								   meter_late_measures(definition, progress, measures_safe),
-								   meter_batch_rows), SPI_OK_SELECT);
+								   meter_step_rows(progress)), SPI_OK_SELECT);
 			nmeasures = meter_result_count(1);
-			if (nmeasures >= meter_batch_rows)
+			if (nmeasures >= meter_step_rows(progress))
 				measures_upto = meter_result_count(2);
 		}
 		meter_note_duplicate_keys(definition, METER_LOG_MEASURE, ranges, nranges, measures_upto);
@@ -318,10 +317,10 @@ meter_measure_bound(const MeterDefinition *definition,
 								 &step->first_straddler,
 								 &step->all_simple);
 
-	if (rows > meter_batch_rows)
+	if (rows > meter_step_rows(progress))
 	{
 		int64		span = (int64) ((target - watermark) *
-									(meter_batch_rows / rows));
+									(meter_step_rows(progress) / rows));
 		TimestampTz end = meter_grid_period_begin(definition->grid,
 												  watermark + span);
 
