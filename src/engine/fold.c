@@ -768,7 +768,9 @@ meter_fold_settle(const MeterDefinition *definition, MeterProgress *progress,
 		meter_one_snapshot(false);
 	}
 	PG_END_TRY();
+	step->walking = true;
 	walk(fold);
+	step->walking = false;
 	if (fold->usage_sort != NULL)
 		write_sorted(fold);
 

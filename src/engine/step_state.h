@@ -28,6 +28,8 @@ typedef struct MeterStep
 									 * its end; DT_NOEND: none does */
 	bool		all_simple;		/* no measure has to be cut or looks for who
 								 * pays */
+	bool		walking;		/* the rows of one resource are looked at: an
+								 * error is about that resource */
 } MeterStep;
 
 #endif							/* METER_STEP_STATE_H */
