@@ -80,7 +80,7 @@ sub settle_in_little_room
 {
 	my ($database) = @_;
 	my ($halvings, $failed) = (0, 0);
-	foreach (1 .. 200)
+	foreach (1 .. 100)
 	{
 		# in one transaction: a step that fails leaves no file for its end
 		my ($status, $out, $err) = $node->psql($database, <<'SQL');
@@ -144,6 +144,7 @@ SQL
 
 subtest 'little time for a period' => sub {
 	configure('meter.enabled = off');
+	my $before = -s $node->logfile;
 	create_database('slower', 5, 20, 10);
 	$node->safe_psql('slower', <<'SQL');
 CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(0.6); RETURN NULL; END$$;
@@ -152,6 +153,8 @@ SQL
 	configure("meter.step_timeout = '300ms'", 'meter.batch_rows = 4', 'meter.enabled = on');
 	ok(worker_gets('slower', q(watermark = '2024-01-01 05:00Z')), 'a period is settled however long that takes');
 	is($node->safe_psql('slower', 'SELECT max(settlement) FROM cloud.usage'), 5, 'one a step');
+	my $expired = () = substr(slurp_file($node->logfile), $before) =~ /could not be advanced: canceled/g;
+	is($expired, 2, 'of 4 rows and of 2 in vain: after a step that took too long none is larger');
 	$node->safe_psql('slower', 'DROP TRIGGER sleep ON cloud.usage');
 	ok(worker_gets('slower', 'halvings = 0 AND failures = 0'), 'steps are whole again once they take less');
 	ledger_is('slower', 5, 20);
