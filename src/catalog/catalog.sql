@@ -41,8 +41,11 @@ CREATE TABLE meter.meter (
     -- the last failure, until a step succeeds
     failures       integer NOT NULL DEFAULT 0,
     last_error     text,
+    last_error_context text,
     last_error_at  timestamptz,
     retry_at       timestamptz,
+    -- errors of the environment make steps smaller, until they succeed
+    halvings       integer NOT NULL DEFAULT 0,
     PRIMARY KEY (stream, name)
 );
 COMMENT ON TABLE meter.meter IS 'meters: what counts, how it is paired, rounded and cut into periods, and how far that is settled; made by meter.create_meter';
@@ -51,6 +54,8 @@ COMMENT ON COLUMN meter.meter.watermark IS 'every period that ends at or before 
 COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time, not of the future, of the rows seen';
 COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settlement; gap-free, in commit order';
 COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed: up to it steps compare usage with the ledger';
+COMMENT ON COLUMN meter.meter.last_error_context IS 'in which stage of the step that was, and in what function of the owner''s';
+COMMENT ON COLUMN meter.meter.halvings IS 'how often the size of the next step is half of meter.batch_rows: an error of the environment (no disk, memory or time) adds one, a step that succeeds takes one away';
 COMMENT ON COLUMN meter.meter.retry_at IS 'after a failure: workers leave the meter alone until then';
 
 CREATE TABLE meter.log_progress (

@@ -18,6 +18,7 @@
 #include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "core/core.h"
+#include "pg/settings.h"
 #include "pg/spi.h"
 
 /* Return an instant of the row that is read, or `none` where it is null. */
@@ -81,7 +82,7 @@ meter_load_progress(const MeterDefinition *definition)
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("SELECT m.watermark, m.event_clock, m.settlement, m.ledger_until, "
-						 "m.failures::bigint AS failures, coalesce(m.retry_at > $3, false) AS retry_later, "
+						 "m.failures::bigint AS failures, m.halvings::bigint AS halvings, coalesce(m.retry_at > $3, false) AS retry_later, "
 						 "p.log, p.\"position\", p.position_watermark, p.note_bound, p.note_writers, "
 						 "p.note_server, p.note_watermark, p.clock_position "
 						 "FROM meter.meter m JOIN meter.log_progress p ON p.stream = m.stream AND p.meter = m.name "
@@ -102,6 +103,7 @@ meter_load_progress(const MeterDefinition *definition)
 	progress->settlement = number_column(0, "settlement");
 	progress->ledger_until = instant_column(0, "ledger_until", DT_NOBEGIN);
 	progress->failures = (int) number_column(0, "failures");
+	progress->halvings = (int) number_column(0, "halvings");
 	progress->retry_later =
 		DatumGetBool(meter_result_by_name(0, "retry_later", &isnull));
 	for (row = 0; row < SPI_processed; row++)
@@ -117,6 +119,17 @@ meter_load_progress(const MeterDefinition *definition)
 	}
 	meter_session_end(&session);
 	return progress;
+}
+
+/*
+ * Return about how many rows a step of the meter processes: meter.batch_rows,
+ * or less after errors of the environment.  With the least of them a step is
+ * one period, or one late row.
+ */
+int
+meter_step_rows(const MeterProgress *progress)
+{
+	return Max(meter_batch_rows >> Min(progress->halvings, 30), 1);
 }
 
 /* Tell whether what is stored of the progress in a log differs. */
@@ -140,6 +153,7 @@ meter_progress_differs(const MeterProgress *a, const MeterProgress *b)
 		a->has_event_clock != b->has_event_clock ||
 		a->event_clock != b->event_clock ||
 		a->settlement != b->settlement || a->failures != 0 ||
+		a->halvings != b->halvings ||
 		log_differs(&a->logs[METER_LOG_EVENT], &b->logs[METER_LOG_EVENT]) ||
 		log_differs(&a->logs[METER_LOG_MEASURE], &b->logs[METER_LOG_MEASURE]);
 }
@@ -182,10 +196,10 @@ meter_store_progress(const MeterDefinition *definition,
 					 const MeterProgress *progress, bool wrote_usage)
 {
 	MeterSession session;
-	Oid			types[6] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	INT8OID, BOOLOID};
-	Datum		values[6];
-	char		nulls[6];
+	Oid			types[7] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	INT8OID, BOOLOID, INT4OID};
+	Datum		values[7];
+	char		nulls[7];
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = CStringGetTextDatum(definition->stream);
@@ -196,13 +210,14 @@ meter_store_progress(const MeterDefinition *definition,
 	nulls[3] = progress->has_event_clock ? ' ' : 'n';
 	values[4] = Int64GetDatum(progress->settlement);
 	values[5] = BoolGetDatum(wrote_usage);
+	values[6] = Int32GetDatum(progress->halvings);
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET watermark = $3, event_clock = $4, settlement = $5, "
 						 "settled_at = CASE WHEN $6 THEN now() ELSE settled_at END, "
-						 "failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL "
-						 "WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 6, types, values, nulls);
+						 "failures = 0, last_error = NULL, last_error_context = NULL, last_error_at = NULL, "
+						 "retry_at = NULL, halvings = $7 WHERE stream = $1 AND name = $2",
+						 SPI_OK_UPDATE, 7, types, values, nulls);
 	store_log(definition, METER_LOG_EVENT, &progress->logs[METER_LOG_EVENT]);
 	if (METER_OF_MEASURES(definition->aggregate))
 		store_log(definition, METER_LOG_MEASURE,

@@ -33,10 +33,12 @@ typedef struct MeterProgress
 	TimestampTz ledger_until;	/* DT_NOBEGIN: the ledger had nothing */
 	int			failures;
 	bool		retry_later;	/* workers leave the meter alone for now */
+	int			halvings;		/* that make its steps smaller */
 	MeterLogProgress logs[METER_NLOGS];
 } MeterProgress;
 
 extern MeterProgress *meter_load_progress(const MeterDefinition *definition);
+extern int	meter_step_rows(const MeterProgress *progress);
 extern bool meter_progress_differs(const MeterProgress *a,
 								   const MeterProgress *b);
 extern void meter_store_progress(const MeterDefinition *definition,

@@ -37,6 +37,18 @@ meter_clock_now(PG_FUNCTION_ARGS pg_attribute_unused())
 	PG_RETURN_TIMESTAMPTZ(meter_now());
 }
 
+PG_FUNCTION_INFO_V1(meter_rows_of_step);
+
+/* step_rows(halvings) */
+Datum
+meter_rows_of_step(PG_FUNCTION_ARGS)
+{
+	MeterProgress progress = {0};
+
+	progress.halvings = PG_GETARG_INT32(0);
+	PG_RETURN_INT32(meter_step_rows(&progress));
+}
+
 /* What to count for a meter, and the count. */
 typedef struct Count
 {

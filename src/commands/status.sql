@@ -21,6 +21,13 @@ AS 'MODULE_PATHNAME', 'meter_clock_now';
 COMMENT ON FUNCTION meter_internal.clock_now() IS
 'what time it is for meter: the start of the transaction, or in tests what the setting meter.now says';
 
+CREATE FUNCTION meter_internal.step_rows(halvings integer)
+RETURNS integer
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'meter_rows_of_step';
+COMMENT ON FUNCTION meter_internal.step_rows(integer) IS
+'about how many rows a step takes whose size was halved so often: a part of meter.batch_rows, at least 1';
+
 CREATE VIEW meter.status WITH (security_barrier) AS
 SELECT m.stream,
        m.name AS meter,
@@ -35,8 +42,10 @@ SELECT m.stream,
        m.settled_at,
        m.failures,
        m.last_error,
+       m.last_error_context,
        m.last_error_at,
        m.retry_at,
+       meter_internal.step_rows(m.halvings) AS step_rows,
        b.blocked_by,
        h.held_back_by,
        h.idle_sources
@@ -90,8 +99,10 @@ COMMENT ON COLUMN meter.status.settlement IS 'number of the last settle that wro
 COMMENT ON COLUMN meter.status.settled_at IS 'when that was';
 COMMENT ON COLUMN meter.status.failures IS 'steps that failed since the last one that did not';
 COMMENT ON COLUMN meter.status.last_error IS 'why the last of them failed; null after a step that did not';
+COMMENT ON COLUMN meter.status.last_error_context IS 'in which stage of the step that was, and in what function of the owner''s';
 COMMENT ON COLUMN meter.status.last_error_at IS 'when that was';
 COMMENT ON COLUMN meter.status.retry_at IS 'workers leave the meter alone until then';
+COMMENT ON COLUMN meter.status.step_rows IS 'about how many rows the next step takes: meter.batch_rows, and less after errors of the environment';
 COMMENT ON COLUMN meter.status.held_back_by IS 'for clock source: the source whose clock is the least, and where that is, or that there is none';
 COMMENT ON COLUMN meter.status.idle_sources IS 'for clock source: sources that were silent for longer than their idle limit and hold nothing back';
 COMMENT ON COLUMN meter.status.blocked_by IS 'the transactions that late rows wait for: they may have drawn an arrival and not committed it';

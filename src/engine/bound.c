@@ -1,7 +1,7 @@
 /*
  * bound.c
- *	  How far one step settles: up to a period's end, with about
- *	  meter.batch_rows rows.
+ *	  How far one step settles: up to a period's end, with about as many rows
+ *	  as it takes.
  */
 #include "postgres.h"
 
@@ -14,7 +14,6 @@
 #include "core/grid.h"
 #include "engine/bound.h"
 #include "engine/events.h"
-#include "pg/settings.h"
 #include "pg/spi.h"
 
 /* The time that is due is divided into so many pieces. */
@@ -74,7 +73,7 @@ meter_bound_events(const MeterDefinition *definition, const MeterProgress *progr
 		double		more = events[piece] +
 		(running + starts[piece]) * periods / PIECES;
 
-		if (rows + more > meter_batch_rows)
+		if (rows + more > meter_step_rows(progress))
 			break;
 		rows += more;
 		running = Max(running + starts[piece] - stops[piece], 0);
@@ -85,7 +84,7 @@ meter_bound_events(const MeterDefinition *definition, const MeterProgress *progr
 	/* the first piece alone may be too much */
 	end = progress->watermark +
 		(int64) (length * (piece > 0 ? piece :
-						   meter_batch_rows /
+						   meter_step_rows(progress) /
 						   (events[0] + (running + starts[0]) * periods / PIECES)));
 	end = meter_grid_period_begin(definition->grid, end);
 	if (end <= progress->watermark)
@@ -134,11 +133,11 @@ meter_bound_measures(const MeterDefinition *definition,
 	if (meter_grid_count_periods(definition->grid, watermark, target) <= 1)
 		return target;
 	parts = count_parts(definition, watermark, target);
-	if (parts <= meter_batch_rows)
+	if (parts <= meter_step_rows(progress))
 		return target;
 	end = meter_grid_period_begin(definition->grid,
 								  watermark + (int64) ((target - watermark) *
-													   (meter_batch_rows / parts)));
+													   (meter_step_rows(progress) / parts)));
 	if (end <= watermark)
 		end = meter_grid_period_end(definition->grid, watermark);
 	return Min(target, end);

@@ -47,6 +47,9 @@ static const Oid fold_types[METER_FOLD_NCOLUMNS] = {
 	TEXTOID, JSONBOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID
 };
 
+/* Is a resource being walked? */
+static bool walks = false;
+
 /* Takes the rows of a query and puts them into the order. */
 typedef struct FoldReceiver
 {
@@ -349,6 +352,7 @@ walk(MeterFold *fold)
 			meter_states_find(fold->states, fold->hash, fold->resource) : &none;
 		fold->count.states += fold->state->exists;
 
+		walks = true;
 		fold->usage->begin(fold);
 		while (row && cmp <= 0 &&
 			   compare_row(slot, fold->hash, fold->resource) == 0)
@@ -357,6 +361,7 @@ walk(MeterFold *fold)
 			row = next_row(fold, slot);
 		}
 		fold->usage->end(fold);
+		walks = false;
 
 		MemoryContextReset(fold->resource_context);
 		if (cmp >= 0)
@@ -410,14 +415,26 @@ meter_fold_begin(const MeterDefinition *definition,
 	return fold;
 }
 
+/*
+ * Tell whether an error came from walking one resource: it is about that
+ * resource then.  What is written on the way is not part of the walk.
+ */
+bool
+meter_fold_walks(void)
+{
+	return walks;
+}
+
 /* Hand a row on to whoever takes it. */
 void
 meter_fold_emit(MeterFold *fold, const MeterUsageRow *row)
 {
+	walks = false;
 	if (fold->emit != NULL)
 		fold->emit(fold, row);
 	else if (fold->ledger != NULL)
 		meter_ledger_expect(fold->ledger, row);
+	walks = true;
 }
 
 /* Go through everything once. */
@@ -426,6 +443,7 @@ meter_fold_run(MeterFold *fold)
 {
 	MemoryContext before = MemoryContextSwitchTo(fold->context);
 
+	walks = false;
 	begin_order(fold);
 	if (fold->asked != NULL)
 	{

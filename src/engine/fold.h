@@ -125,6 +125,7 @@ extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
 							const Oid *types, const Datum *values,
 							int upto);
 extern void meter_fold_run(MeterFold *fold);
+extern bool meter_fold_walks(void);
 extern void meter_fold_emit(MeterFold *fold, const MeterUsageRow *row);
 extern void meter_fold_end(MeterFold *fold);
 extern MeterAttr meter_fold_text(const TupleTableSlot *slot, int column);

@@ -26,7 +26,6 @@
 #include "engine/usage.h"
 #include "log/segment.h"
 #include "pg/now.h"
-#include "pg/settings.h"
 #include "pg/spi.h"
 
 /*
@@ -289,10 +288,10 @@ look_at(const MeterDefinition *definition, MeterProgress *progress,
 								   "FROM (SELECT e.arrival, %s AS void FROM %s ORDER BY 1 LIMIT %d) e",
 								   log == METER_LOG_EVENT ? "e.action = 'void'" : "false",
 								   meter_late_in(definition, progress, log, safe),
-								   meter_batch_rows));
+								   meter_step_rows(progress)));
 		nrows = meter_result_count(1);
 		nvoids = meter_result_count(3);
-		if (nrows >= meter_batch_rows)
+		if (nrows >= meter_step_rows(progress))
 			upto = meter_result_count(2);
 	}
 	/* without a watermark no row is late, but voids count */

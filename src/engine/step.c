@@ -11,12 +11,19 @@
  * The meter's row is locked first and until the transaction ends: steps of one
  * meter never overlap.  Queries over the stream's tables run as their owner,
  * those over the catalog as the extension's owner.
+ *
+ * After an error of the environment (disk, memory, time) the next step of the
+ * meter takes half the rows, down to one period or one late row, to which the
+ * time limit does not apply.  Each step that succeeds doubles them again.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "commands/async.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
@@ -24,6 +31,7 @@
 #include "core/core.h"
 #include "engine/beginning.h"
 #include "engine/clock.h"
+#include "engine/fold.h"
 #include "engine/late.h"
 #include "engine/reconcile.h"
 #include "engine/settle.h"
@@ -40,7 +48,14 @@
 #define RETRY_FIRST_SECONDS	10
 #define RETRY_LAST_SECONDS	3600
 
+/* The current step took longer than it may, and was canceled for that. */
 volatile sig_atomic_t meter_step_expired = false;
+
+/* The current step takes longer than it may. */
+static volatile sig_atomic_t took_too_long = false;
+
+/* The current step is one period, or one late row: no time limit holds. */
+static volatile sig_atomic_t no_smaller_step = false;
 
 /*
  * Count usage that was written as a settlement, store a record of it, and
@@ -94,11 +109,78 @@ meter_store_settlement(const MeterDefinition *definition,
 	meter_store_progress(definition, progress, true);
 }
 
+/* The arguments of a step, where it may leave its memory, and its stage. */
+typedef struct StepCall
+{
+	const char *stream;
+	const char *meter;
+	bool		skip_locked;
+	MeterStep  *step;
+	MemoryContext scratch;
+	const char *stage;			/* what is done to the meter, as an error says
+								 * it */
+	const char *end;			/* up to which instant, or NULL */
+} StepCall;
+
+/* Say in errors and warnings what a step was doing. */
+static void
+describe_stage(void *arg)
+{
+	StepCall   *call = arg;
+
+	if (call->end == NULL)
+		errcontext("%s meter \"%s\" of stream \"%s\"",
+				   call->stage, call->meter, call->stream);
+	else
+		errcontext("%s meter \"%s\" of stream \"%s\" up to %s",
+				   call->stage, call->meter, call->stream, call->end);
+}
+
+/*
+ * Process what arrived since the last step.  Returns false if one step does
+ * not process all of it.
+ */
+static bool
+process_arrivals(StepCall *call, const MeterDefinition *definition,
+				 MeterProgress *progress)
+{
+	MeterStep  *step = call->step;
+	int64		position = progress->logs[METER_LOG_EVENT].position;
+	bool		caught_up;
+
+	call->stage = "processing late rows of";
+	caught_up = meter_settle_late(definition, progress, step);
+
+	/* observations that follow are late, too: the next step reads them */
+	call->stage = "comparing snapshots with";
+	step->more = meter_compare_new(definition, progress);
+	step->more |=
+		meter_compare_arrived(definition, progress, position,
+							  progress->logs[METER_LOG_EVENT].position);
+	return caught_up;
+}
+
+/* Settle the periods that the clock has closed, or as many as a step takes. */
+static void
+settle_due(StepCall *call, const MeterDefinition *definition,
+		   MeterProgress *progress, TimestampTz target)
+{
+	MeterStep  *step = call->step;
+	TimestampTz end = meter_usage_of(definition)->bound(definition, progress,
+														target);
+
+	call->stage = "settling";
+	call->end = pstrdup(timestamptz_to_str(end));
+	meter_settle(definition, progress, end, step);
+	call->end = NULL;
+	step->more |= end < target;
+}
+
 /* Make a step; errors are left to the caller. */
 static void
-do_step(const char *stream, const char *meter, bool skip_locked,
-		MeterStep *step)
+do_step(StepCall *call)
 {
+	MeterStep  *step = call->step;
 	MeterDefinition *definition;
 	MeterProgress *progress;
 	MeterProgress before;
@@ -107,91 +189,50 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	MeterLog	log;
 	bool		caught_up;
 
-	definition = meter_load(stream, meter,
-							skip_locked ? METER_LOCK_SKIP : METER_LOCK_WAIT_OR_GONE);
+	definition = meter_load(call->stream, call->meter,
+							call->skip_locked ? METER_LOCK_SKIP :
+							METER_LOCK_WAIT_OR_GONE);
 	progress = definition ? meter_load_progress(definition) : NULL;
-	if (definition == NULL || (skip_locked && progress->retry_later))
+	if (definition == NULL || (call->skip_locked && progress->retry_later))
 	{
 		step->skipped = true;
 		return;
 	}
 	before = *progress;
+	no_smaller_step = progress->halvings > 0 && meter_step_rows(progress) == 1;
+	call->stage = "looking for what is new to";
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
 		step->safe[log] = meter_safe_position(definition, progress, log,
 											  &step->noted_at[log]);
 
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_check_stream(stream);
+	meter_session_begin(&session, meter_stream_owner(call->stream));
+	meter_check_stream(call->stream);
 	meter_session_bulk();
-	caught_up = meter_settle_late(definition, progress, step);
-
-	/* observations that follow are late, too: the next step reads them */
-	step->more = meter_compare_new(definition, progress);
-	step->more |=
-		meter_compare_arrived(definition, progress,
-							  before.logs[METER_LOG_EVENT].position,
-							  progress->logs[METER_LOG_EVENT].position);
+	caught_up = process_arrivals(call, definition, progress);
+	call->stage = "looking for what is due to";
 	if ((progress->has_watermark ||
 		 meter_first_watermark(definition, progress)) &&
 		meter_clock_target(definition, progress, step, &target) &&
 		target > progress->watermark &&
 	/* the first state comes from late rows as well */
 		(caught_up || progress->settlement > 0))
-	{
-		TimestampTz end = meter_usage_of(definition)->bound(definition,
-															progress, target);
-
-		meter_settle(definition, progress, end, step);
-		step->more |= end < target;
-	}
+		settle_due(call, definition, progress, target);
 	meter_session_end(&session);
 	if (!caught_up)
 		step->more = true;
 
+	call->stage = "recording a step of";
 	if (step->usage_rows + step->adjustments > 0)
 		count_settlement(definition, progress, &before,
 						 step->usage_rows + step->adjustments);
+	/* a larger step would take too long as well */
+	if (progress->halvings > 0 && !took_too_long)
+		progress->halvings--;
 	if (meter_progress_differs(&before, progress))
 		meter_store_progress(definition, progress,
 							 step->usage_rows + step->adjustments > 0);
 	step->has_watermark = progress->has_watermark;
 	step->watermark = progress->watermark;
-}
-
-/* Record that a step failed, unless another session holds the meter. */
-static void
-record_failure(const char *stream, const char *meter, const char *message,
-			   MeterStep *step)
-{
-	MeterSession session;
-	Oid			types[4] = {TEXTOID, TEXTOID, TEXTOID, INT4OID};
-	Datum		values[4];
-	int			failures;
-	int			wait = RETRY_LAST_SECONDS;
-	bool		isnull;
-
-	values[0] = CStringGetTextDatum(stream);
-	values[1] = CStringGetTextDatum(meter);
-	values[2] = CStringGetTextDatum(message);
-	meter_session_begin(&session, meter_extension_owner());
-	/* read nothing of the definition, where the fault may be */
-	meter_execute_params("SELECT failures, watermark FROM meter.meter "
-						 "WHERE stream = $1 AND name = $2 FOR UPDATE SKIP LOCKED",
-						 SPI_OK_SELECT, 2, types, values, NULL);
-	if (SPI_processed == 1)
-	{
-		failures = DatumGetInt32(meter_result(0, 1, &isnull));
-		step->has_watermark = meter_result_instant(2, &step->watermark);
-		if (failures < 8)
-			wait = Min(RETRY_FIRST_SECONDS << failures, RETRY_LAST_SECONDS);
-		values[3] = Int32GetDatum(wait);
-		meter_execute_params("UPDATE meter.meter SET failures = failures + 1, "
-							 "last_error = $3, last_error_at = clock_timestamp(), "
-							 "retry_at = clock_timestamp() + make_interval(secs => $4) "
-							 "WHERE stream = $1 AND name = $2",
-							 SPI_OK_UPDATE, 4, types, values, NULL);
-	}
-	meter_session_end(&session);
 }
 
 /*
@@ -206,23 +247,94 @@ is_cancel(const ErrorData *error)
 		strcmp(error->filename, "postgres.c") == 0;
 }
 
+/*
+ * Tell whether a step failed for want of disk, memory or time, or at a limit
+ * of the server's: a smaller one may succeed.  What one resource is too much
+ * for, is too much for any step.
+ */
+static bool
+is_of_environment(const ErrorData *error)
+{
+	if (is_cancel(error))
+		return meter_step_expired;
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
+		(error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED && !meter_fold_walks());
+}
+
+/*
+ * Record that a step failed, unless another session holds the meter.  With
+ * `halve` the next one is smaller, if it can be.
+ */
+static void
+record_failure(const StepCall *call, const ErrorData *error, bool halve)
+{
+	MeterSession session;
+	Oid			types[6] = {TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID};
+	Datum		values[6];
+	char		nulls[6] = {' ', ' ', ' ', ' ', ' ', ' '};
+	MeterProgress progress = {0};
+	int			failures;
+	int			wait = RETRY_LAST_SECONDS;
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(call->stream);
+	values[1] = CStringGetTextDatum(call->meter);
+	values[2] = CStringGetTextDatum(error->message);
+	meter_session_begin(&session, meter_extension_owner());
+	/* read nothing of the definition, where the fault may be */
+	meter_execute_params("SELECT failures, watermark, halvings FROM meter.meter "
+						 "WHERE stream = $1 AND name = $2 FOR UPDATE SKIP LOCKED",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	if (SPI_processed == 1)
+	{
+		failures = DatumGetInt32(meter_result(0, 1, &isnull));
+		call->step->has_watermark =
+			meter_result_instant(2, &call->step->watermark);
+		progress.halvings = DatumGetInt32(meter_result(0, 3, &isnull));
+		if (failures < 8)
+			wait = Min(RETRY_FIRST_SECONDS << failures, RETRY_LAST_SECONDS);
+		if (halve &&
+			(progress.halvings == 0 || meter_step_rows(&progress) > 1))
+			progress.halvings++;
+		values[3] = Int32GetDatum(wait);
+		values[4] = Int32GetDatum(progress.halvings);
+		if (error->context != NULL)
+			values[5] = CStringGetTextDatum(error->context);
+		else
+			nulls[5] = 'n';
+		meter_execute_params("UPDATE meter.meter SET failures = failures + 1, "
+							 "last_error = $3, last_error_context = $6, last_error_at = clock_timestamp(), "
+							 "retry_at = clock_timestamp() + make_interval(secs => $4), halvings = $5 "
+							 "WHERE stream = $1 AND name = $2",
+							 SPI_OK_UPDATE, 6, types, values, nulls);
+	}
+	meter_session_end(&session);
+}
+
 /* Say in an error that a step was canceled because it took too long. */
 static void
 describe_expiry(ErrorData *error)
 {
 	error->message = pstrdup("canceled, since it took longer than \"meter.step_timeout\"");
-	error->hint = pstrdup("Look for what takes so long, such as a trigger on a table of the stream; where it is the step itself, raise the setting, or lower \"meter.batch_rows\".");
+	error->hint = pstrdup("Look for what takes so long, such as a trigger on a table of the stream. The next step takes half the rows; where it is the step itself, raise the setting, or lower \"meter.batch_rows\".");
 }
 
-/* The arguments of a step, and where it may leave its memory. */
-typedef struct StepCall
+/*
+ * Leave in an error's context what was done within the step: whoever called it
+ * adds the rest to the warning.
+ */
+static void
+cut_context(ErrorData *error)
 {
-	const char *stream;
-	const char *meter;
-	bool		skip_locked;
-	MeterStep  *step;
-	MemoryContext scratch;
-} StepCall;
+	char	   *outer = GetErrorContextStack();
+	size_t		outer_length = outer ? strlen(outer) : 0;
+	size_t		length = error->context ? strlen(error->context) : 0;
+
+	if (outer_length > 0 && length > outer_length &&
+		strcmp(error->context + length - outer_length, outer) == 0 &&
+		error->context[length - outer_length - 1] == '\n')
+		error->context[length - outer_length - 1] = '\0';
+}
 
 /* Make a step, as meter_try() calls it. */
 static void
@@ -231,7 +343,22 @@ call_step(void *arg)
 	StepCall   *call = arg;
 
 	MemoryContextSwitchTo(call->scratch);
-	do_step(call->stream, call->meter, call->skip_locked, call->step);
+	do_step(call);
+}
+
+/*
+ * End the current step, since it takes too long, as a person would who cancels
+ * it; but not if it cannot be smaller.  For a signal handler.
+ */
+void
+meter_step_expire(void)
+{
+	took_too_long = true;
+	if (no_smaller_step)
+		return;
+	meter_step_expired = true;
+	QueryCancelPending = true;
+	InterruptPending = true;
 }
 
 /*
@@ -242,13 +369,19 @@ void
 meter_step(const char *stream, const char *meter, bool skip_locked,
 		   MeterStep *step)
 {
-	StepCall	call = {stream, meter, skip_locked, step, NULL};
+	StepCall	call = {stream, meter, skip_locked, step, NULL, "loading", NULL};
+	ErrorContextCallback callback = {error_context_stack, describe_stage, &call};
 	ErrorData  *error;
+	bool		halve;
 
 	memset(step, 0, sizeof(*step));
+	took_too_long = false;
+	no_smaller_step = false;
 	call.scratch = AllocSetContextCreate(CurrentMemoryContext, "meter step",
 										 ALLOCSET_DEFAULT_SIZES);
+	error_context_stack = &callback;
 	error = meter_try(call_step, &call);
+	error_context_stack = callback.previous;
 	MemoryContextDelete(call.scratch);
 
 	if (error != NULL)
@@ -256,17 +389,24 @@ meter_step(const char *stream, const char *meter, bool skip_locked,
 		/* an order to stop is no failure of the meter */
 		if (is_cancel(error) && !meter_step_expired)
 			ReThrowError(error);
+		halve = is_of_environment(error);
 		if (is_cancel(error))
 			describe_expiry(error);
+		cut_context(error);
 		memset(step, 0, sizeof(*step));
 		step->failed = true;
-		record_failure(stream, meter, error->message, step);
+		call.stage = "recording a failure of";
+		call.end = NULL;
+		error_context_stack = &callback;
+		record_failure(&call, error, halve);
+		error_context_stack = callback.previous;
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("meter \"%s\" of stream \"%s\" could not be advanced: %s",
 						meter, stream, error->message),
 				 error->detail ? errdetail_internal("%s", error->detail) : 0,
-				 error->hint ? errhint("%s", error->hint) : 0));
+				 error->hint ? errhint("%s", error->hint) : 0,
+				 error->context ? errcontext("%s", error->context) : 0));
 		FreeErrorData(error);
 	}
 }

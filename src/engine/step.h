@@ -11,9 +11,10 @@
 #include "catalog/progress.h"
 #include "engine/step_state.h"
 
-/* Set by a signal handler: the current step took longer than it may. */
+/* Set by meter_step_expire(), which a signal handler calls. */
 extern volatile sig_atomic_t meter_step_expired;
 
+extern void meter_step_expire(void);
 extern void meter_step(const char *stream, const char *meter,
 					   bool skip_locked, MeterStep *step);
 extern void meter_store_settlement(const MeterDefinition *definition, MeterProgress *progress,

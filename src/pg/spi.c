@@ -150,15 +150,76 @@ meter_one_snapshot(bool on)
 	one_snapshot = on;
 }
 
+/*
+ * Raise the error again that a statement of ours has led to, without the
+ * statement: it can be long, means nothing to who reads the error, and tells
+ * nothing that the stage of a step does not.  A log at the level of DEBUG1 has
+ * it.  Called while the error is caught.
+ */
+static void
+pg_attribute_noreturn()
+raise_without_statement(const char *sql, MemoryContext context)
+{
+	ErrorData  *error;
+	char	   *found;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	ereport(DEBUG1,
+			(errmsg_internal("statement that failed: %s", sql)));
+	if (error->internalquery != NULL && strcmp(error->internalquery, sql) == 0)
+	{
+		error->internalquery = NULL;
+		error->internalpos = 0;
+	}
+	/* the line that quotes it, in whatever language */
+	while (error->context != NULL &&
+		   (found = strstr(error->context, sql)) != NULL)
+	{
+		char	   *end = strchr(found + strlen(sql), '\n');
+
+		while (found > error->context && found[-1] != '\n')
+			found--;
+		if (end != NULL)
+			memmove(found, end + 1, strlen(end + 1) + 1);
+		else if (found > error->context)
+			found[-1] = '\0';
+		else
+			error->context = NULL;
+	}
+	ReThrowError(error);
+}
+
+/* Check that a statement ended with the given SPI code. */
+static void
+check_code(int code, int expected)
+{
+	if (code == expected)
+		return;
+	if (code == SPI_OK_REWRITTEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a rule replaces a statement of \"meter\""),
+				 errhint("Use a trigger on the table in place of a rule with INSTEAD.")));
+	elog(ERROR, "unexpected SPI result %s", SPI_result_code_string(code));
+}
+
 /* Run a statement that must end with the given SPI code. */
 void
 meter_execute(const char *sql, int expected)
 {
-	int			code = SPI_execute(sql, one_snapshot, 0);
+	MemoryContext context = CurrentMemoryContext;
 
-	if (code != expected)
-		elog(ERROR, "unexpected SPI result %s of: %s",
-			 SPI_result_code_string(code), sql);
+	PG_TRY();
+	{
+		check_code(SPI_execute(sql, one_snapshot, 0), expected);
+	}
+	PG_CATCH();
+	{
+		raise_without_statement(sql, context);
+	}
+	PG_END_TRY();
 }
 
 /* Run a query with parameters, whose rows go to a receiver. */
@@ -166,8 +227,8 @@ void
 meter_scan(const char *sql, int nargs, const Oid *types, const Datum *values,
 		   DestReceiver *receiver)
 {
+	MemoryContext context = CurrentMemoryContext;
 	SPIExecuteOptions options;
-	int			code;
 	int			i;
 
 	memset(&options, 0, sizeof(options));
@@ -183,10 +244,15 @@ meter_scan(const char *sql, int nargs, const Oid *types, const Datum *values,
 	}
 	options.read_only = one_snapshot;
 	options.dest = receiver;
-	code = SPI_execute_extended(sql, &options);
-	if (code != SPI_OK_SELECT)
-		elog(ERROR, "unexpected SPI result %s of: %s",
-			 SPI_result_code_string(code), sql);
+	PG_TRY();
+	{
+		check_code(SPI_execute_extended(sql, &options), SPI_OK_SELECT);
+	}
+	PG_CATCH();
+	{
+		raise_without_statement(sql, context);
+	}
+	PG_END_TRY();
 }
 
 /*
@@ -201,7 +267,8 @@ meter_store(const char *sql, int nargs, const Oid *types, const Datum *values,
 	SPIPlanPtr	plan = SPI_prepare(sql, nargs, (Oid *) types);
 
 	if (plan == NULL)
-		elog(ERROR, "could not prepare: %s", sql);
+		elog(ERROR, "could not prepare a query: %s",
+			 SPI_result_code_string(SPI_result));
 	*descriptor = CreateTupleDescCopy(((CachedPlanSource *) linitial(SPI_plan_get_plan_sources(plan)))->resultDesc);
 	SetTuplestoreDestReceiverParams(receiver, store, CurrentMemoryContext,
 									false, NULL, NULL);
@@ -216,12 +283,18 @@ void
 meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
 					 Datum *values, const char *nulls)
 {
-	int			code = SPI_execute_with_args(sql, nargs, types, values, nulls,
-											 one_snapshot, 0);
+	MemoryContext context = CurrentMemoryContext;
 
-	if (code != expected)
-		elog(ERROR, "unexpected SPI result %s of: %s",
-			 SPI_result_code_string(code), sql);
+	PG_TRY();
+	{
+		check_code(SPI_execute_with_args(sql, nargs, types, values, nulls,
+										 one_snapshot, 0), expected);
+	}
+	PG_CATCH();
+	{
+		raise_without_statement(sql, context);
+	}
+	PG_END_TRY();
 }
 
 /*
@@ -262,21 +335,17 @@ void
 meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
 				  TupleDesc descriptor, Tuplestorestate *rows, int64 nrows)
 {
-	int			code;
-
 	meter_register_rows(name, descriptor, rows, nrows);
 	if (*plan == NULL)
 	{
 		SPIPlanPtr	prepared = SPI_prepare(sql, 0, NULL);
 
 		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare: %s", sql);
+			elog(ERROR, "could not prepare an INSERT: %s",
+				 SPI_result_code_string(SPI_result));
 		*plan = prepared;
 	}
-	code = SPI_execute_plan(*plan, NULL, NULL, false, 0);
-	if (code != SPI_OK_INSERT)
-		elog(ERROR, "unexpected SPI result %s of: %s",
-			 SPI_result_code_string(code), sql);
+	check_code(SPI_execute_plan(*plan, NULL, NULL, false, 0), SPI_OK_INSERT);
 	SPI_unregister_relation(name);
 }
 
@@ -331,8 +400,20 @@ meter_result_text(uint64 row, int column)
 Portal
 meter_cursor_open(const char *sql)
 {
-	return SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL,
-									 one_snapshot, 0);
+	MemoryContext context = CurrentMemoryContext;
+	Portal		cursor = NULL;
+
+	PG_TRY();
+	{
+		cursor = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL,
+										   one_snapshot, 0);
+	}
+	PG_CATCH();
+	{
+		raise_without_statement(sql, context);
+	}
+	PG_END_TRY();
+	return cursor;
 }
 
 /*
@@ -489,5 +570,5 @@ meter_execute_row(const char *sql)
 {
 	meter_execute(sql, SPI_OK_SELECT);
 	if (SPI_processed != 1)
-		elog(ERROR, "one row expected of: %s", sql);
+		elog(ERROR, "one row expected, not " UINT64_FORMAT, SPI_processed);
 }

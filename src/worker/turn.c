@@ -213,15 +213,6 @@ enter_database(Turn *turn)
 	return true;
 }
 
-/* Ends a step that takes too long, as a person would who cancels it. */
-static void
-expire_step(void)
-{
-	meter_step_expired = true;
-	QueryCancelPending = true;
-	InterruptPending = true;
-}
-
 /* Limits the time of the step that begins. */
 static void
 start_step_clock(void)
@@ -312,36 +303,20 @@ list_meters(Turn *turn, void *arg)
 	}
 }
 
-/* Adds to errors in a step which meter it was about. */
-static void
-describe_step(void *arg)
-{
-	MeterRef   *ref = arg;
-
-	errcontext("advancing meter \"%s\" of stream \"%s\"",
-			   ref->meter, ref->stream);
-}
-
 /* Makes one step of a meter; arg is its MeterTurn. */
 static void
 step_meter(Turn *turn, void *arg)
 {
 	MeterTurn  *meter = arg;
 	MeterRef   *ref = meter->ref;
-	ErrorContextCallback callback;
 	MeterStep	step = {0};
 
-	callback.callback = describe_step;
-	callback.arg = ref;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("advancing meter \"%s\" of stream \"%s\"",
 									ref->meter, ref->stream));
 	start_step_clock();
 	meter_step(ref->stream, ref->meter, true, &step);
 	stop_step_clock();
-	error_context_stack = callback.previous;
 
 	meter->more = step.more && !step.skipped && !step.failed;
 	turn->step.steps = step.skipped ? 0 : 1;
@@ -538,7 +513,7 @@ meter_worker_main(Datum arg pg_attribute_unused())
 											  InvalidOid, 0);
 	pgstat_report_appname("meter worker");
 	set_session();
-	step_timeout = RegisterTimeout(USER_TIMEOUT, expire_step);
+	step_timeout = RegisterTimeout(USER_TIMEOUT, meter_step_expire);
 	turn->turn_context = AllocSetContextCreate(TopMemoryContext,
 											   "meter turn",
 											   ALLOCSET_DEFAULT_SIZES);
