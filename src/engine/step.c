@@ -111,6 +111,7 @@ do_step(const char *stream, const char *meter, bool skip_locked,
 	if (definition == NULL || (skip_locked && progress->retry_later))
 	{
 		step->skipped = true;
+		step->more = definition == NULL;	/* somebody else may have it */
 		return;
 	}
 	before = *progress;

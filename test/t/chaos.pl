@@ -29,6 +29,8 @@ my $work       = $node->basedir;
 $node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'meter'
 meter.naptime = 1s
+meter.max_workers = 3
+meter.max_workers_per_database = 3
 meter.segment_rows = 300
 max_prepared_transactions = 20
 max_connections = 60
