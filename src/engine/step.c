@@ -196,6 +196,7 @@ do_step(StepCall *call)
 	if (definition == NULL || (call->skip_locked && progress->retry_later))
 	{
 		step->skipped = true;
+		step->more = definition == NULL;	/* somebody else may have it */
 		return;
 	}
 	before = *progress;

@@ -18,6 +18,7 @@ int			meter_segment_age = 30 * 24 * 60;
 bool		meter_enabled = true;
 int			meter_naptime = 60;
 int			meter_max_workers = 3;
+int			meter_max_workers_per_database = 2;
 int			meter_step_timeout = 10 * 60 * 1000;
 
 /* Define the settings, while the library is loaded. */
@@ -62,10 +63,18 @@ meter_settings_init(void)
 							GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("meter.max_workers",
-							"Greatest number of workers at a time, one a database.",
+							"Greatest number of workers at a time, in all databases.",
 							"They and the launcher count against max_worker_processes.",
 							&meter_max_workers,
 							3, 1, WORKERS_LIMIT,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.max_workers_per_database",
+							"Greatest number of workers at a time in one database.",
+							"A further worker is started where more meters are due than workers are there.",
+							&meter_max_workers_per_database,
+							2, 1, WORKERS_LIMIT,
 							PGC_SIGHUP,
 							0,
 							NULL, NULL, NULL);

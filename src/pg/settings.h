@@ -11,6 +11,7 @@ extern int	meter_segment_age;	/* minutes */
 extern bool meter_enabled;
 extern int	meter_naptime;		/* seconds */
 extern int	meter_max_workers;
+extern int	meter_max_workers_per_database;
 extern int	meter_step_timeout; /* milliseconds, 0: none */
 
 extern void meter_settings_init(void);

@@ -1,19 +1,22 @@
 /*
  * worker_slot.c
- *	  What launcher and workers know of each database, in shared memory.
+ *	  What launcher and workers know of each other, in shared memory.
  *
  * One LWLock protects everything here: shared to look, exclusive to change.
  * It is held for a walk over the slots at most, never while something waits,
  * allocates shared resources or raises an error, and no other lock is taken
  * under it; so it may be taken in a commit callback and while a process exits.
  *
- * A slot is free, or belongs to a database.  The launcher reserves it for a
- * turn, the worker attaches to it and finishes it; each reservation has a
- * serial number of its own, so that a worker that comes too late, or a
- * launcher that was restarted, never touches a turn of somebody else's.
+ * A slot is free, or belongs to a worker of a database: to the first, which is
+ * started when the database is due, or to a further one, which is started when
+ * it helps.  The launcher reserves a slot for a turn, the worker attaches to it
+ * and finishes it; each reservation has a serial number of its own, so that a
+ * worker that comes too late, or a launcher that was restarted, never touches a
+ * turn of somebody else's.
  *
- * There are METER_SLOTS slots for any number of databases: when none is free,
- * the waiting slot that is due last is given up.  The launcher remembers by
+ * There are METER_SLOTS slots for any number of databases: when none is free, a
+ * waiting slot is given up, that of a further worker rather than of a first
+ * one, and among these the one that is due last.  The launcher remembers by
  * itself when each database is due, so what is lost is history only.
  */
 #include "postgres.h"
@@ -250,12 +253,25 @@ meter_launcher_pid(void)
 }
 
 /*
- * Finds the slot of a database, or makes one: a free one, else that of the
- * waiting database that is due last.  NULL when all are busy.  Needs the
- * lock.
+ * Says whether a waiting slot is given up rather than another: a free one
+ * before others, that of a further worker before that of a first one.
+ */
+static bool
+is_spared_less(const MeterSlot *slot, const MeterSlot *other)
+{
+	if (OidIsValid(slot->database) != OidIsValid(other->database))
+		return !OidIsValid(slot->database);
+	if ((slot->number > 1) != (other->number > 1))
+		return slot->number > 1;
+	return slot->next_due > other->next_due;
+}
+
+/*
+ * Finds the slot of a worker of a database, or makes one of a slot that is
+ * free or waits.  NULL when all are busy.  Needs the lock.
  */
 static MeterSlot *
-claim_slot(Oid database)
+claim_slot(Oid database, int number)
 {
 	MeterSlot  *room = NULL;
 	int			i;
@@ -264,20 +280,17 @@ claim_slot(Oid database)
 	{
 		MeterSlot  *slot = &shared->slots[i];
 
-		if (slot->database == database)
+		if (slot->database == database && slot->number == number)
 			return slot;
-		if (slot->state != METER_SLOT_WAITING)
-			continue;
-		if (room == NULL ||
-			(OidIsValid(room->database) &&
-			 (!OidIsValid(slot->database) ||
-			  slot->next_due > room->next_due)))
+		if (slot->state == METER_SLOT_WAITING &&
+			(room == NULL || is_spared_less(slot, room)))
 			room = slot;
 	}
 	if (room != NULL)
 	{
 		memset(room, 0, sizeof(MeterSlot));
 		room->database = database;
+		room->number = number;
 		room->serial = ++shared->last_serial;
 	}
 	return room;
@@ -294,18 +307,19 @@ referenced_slot(const MeterSlotRef *ref)
 }
 
 /*
- * Reserves the slot of a database for a turn.  A new slot starts with the
- * number of quiet turns that the launcher remembers.  False when the database
- * has a turn already, or all slots are busy.
+ * Reserves the slot of a worker of a database for a turn.  A new slot starts
+ * with the number of quiet turns that the launcher remembers.  False when that
+ * worker has a turn already, or all slots are busy.
  */
 bool
-meter_slot_reserve(Oid database, int quiet_turns, MeterSlotRef *ref)
+meter_slot_reserve(Oid database, int number, int quiet_turns,
+				   MeterSlotRef *ref)
 {
 	MeterSlot  *slot;
 	bool		reserved = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = claim_slot(database);
+	slot = claim_slot(database, number);
 	if (slot != NULL && slot->state == METER_SLOT_WAITING)
 	{
 		if (slot->result == METER_TURN_NONE && !slot->woken)
@@ -416,6 +430,8 @@ meter_slot_attach(const MeterSlotRef *ref)
 		slot->state = METER_SLOT_RUNNING;
 		slot->pid = MyProcPid;
 		slot->woken = false;
+		slot->meters = 0;
+		slot->due_meters = 0;
 		slot->last_start = GetCurrentTimestamp();
 		slot->turns++;
 		attached = true;
@@ -440,6 +456,63 @@ meter_slot_take_wake(const MeterSlotRef *ref)
 	}
 	LWLockRelease(shared->lock);
 	return woken;
+}
+
+/* Finds the slot of the first worker of a database.  Needs the lock. */
+static MeterSlot *
+first_slot(Oid database)
+{
+	int			i;
+
+	for (i = 0; i < METER_SLOTS; i++)
+	{
+		MeterSlot  *slot = &shared->slots[i];
+
+		if (slot->database == database && slot->number == 1)
+			return slot;
+	}
+	return NULL;
+}
+
+/*
+ * Returns with which of the meters of a database, counted from 0, turns go on:
+ * the one after the meter that any of its workers has begun a step of last.
+ */
+int
+meter_slot_next_meter(const MeterSlotRef *ref)
+{
+	MeterSlot  *first;
+	int			next;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	first = first_slot(ref->database);
+	next = first != NULL ? first->next_meter : 0;
+	LWLockRelease(shared->lock);
+	return next;
+}
+
+/*
+ * Notes that a step begins: how many meters the turn has, with how many of them
+ * it is not done, and where other turns of the database go on.
+ */
+void
+meter_slot_begin_step(const MeterSlotRef *ref, int meters, int due_meters,
+					  int next_meter)
+{
+	MeterSlot  *slot;
+	MeterSlot  *first;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL)
+	{
+		slot->meters = meters;
+		slot->due_meters = due_meters;
+	}
+	first = first_slot(ref->database);
+	if (first != NULL)
+		first->next_meter = next_meter;
+	LWLockRelease(shared->lock);
 }
 
 /* Adds what a step did to the turn's tally. */
@@ -488,16 +561,23 @@ meter_slot_finish(const MeterSlotRef *ref, MeterTurnResult result)
 	LWLockRelease(shared->lock);
 }
 
-/* Makes a database due now, also when its turn is running already. */
+/*
+ * Makes a database due now, also when turns are running there already: these
+ * list their meters once more.
+ */
 void
 meter_slot_wake(Oid database)
 {
-	MeterSlot  *slot;
+	int			i;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = claim_slot(database);
-	if (slot != NULL)
+	(void) claim_slot(database, 1);
+	for (i = 0; i < METER_SLOTS; i++)
 	{
+		MeterSlot  *slot = &shared->slots[i];
+
+		if (slot->database != database)
+			continue;
 		slot->woken = true;
 		slot->quiet_turns = 0;
 		if (slot->state == METER_SLOT_WAITING)

@@ -1,6 +1,6 @@
 /*
  * worker_slot.h
- *	  What launcher and workers know of each database, in shared memory.
+ *	  What launcher and workers know of each other, in shared memory.
  */
 #ifndef METER_WORKER_SLOT_H
 #define METER_WORKER_SLOT_H
@@ -47,10 +47,15 @@ typedef struct MeterTally
 typedef struct MeterSlot
 {
 	Oid			database;		/* InvalidOid: the slot is free */
+	int			number;			/* of the workers of the database, from 1 */
 	uint64		serial;			/* of the claim; grows with each claim */
 	MeterSlotState state;
 	int			pid;			/* while running */
 	bool		woken;			/* since the running turn listed its meters */
+	int			meters;			/* that the running turn listed; 0: not yet */
+	int			due_meters;		/* of these, with which it is not done */
+	int			next_meter;		/* of the database, where turns go on; in the
+								 * slot of the first worker */
 	int			quiet_turns;	/* in a row without work, or failed */
 	TimestampTz next_due;
 	TimestampTz reserved_at;
@@ -81,12 +86,15 @@ extern void meter_slots_hasten(void);
 extern void meter_launcher_attach(Latch *latch);
 extern int	meter_launcher_pid(void);
 
-extern bool meter_slot_reserve(Oid database, int quiet_turns,
+extern bool meter_slot_reserve(Oid database, int number, int quiet_turns,
 							   MeterSlotRef *ref);
 extern void meter_slot_release(const MeterSlotRef *ref);
 extern bool meter_slot_abandon(const MeterSlotRef *ref, TimestampTz before);
 extern bool meter_slot_attach(const MeterSlotRef *ref);
 extern bool meter_slot_take_wake(const MeterSlotRef *ref);
+extern int	meter_slot_next_meter(const MeterSlotRef *ref);
+extern void meter_slot_begin_step(const MeterSlotRef *ref, int meters,
+								  int due_meters, int next_meter);
 extern void meter_slot_count(const MeterSlotRef *ref, const MeterTally *step);
 extern void meter_slot_note_error(const MeterSlotRef *ref, const char *text);
 extern void meter_slot_finish(const MeterSlotRef *ref,

@@ -8,6 +8,12 @@
  * its own beside them, since there may be more databases than slots.  A
  * database that is new to it, after a restart each one, is due at once.
  *
+ * When a database is due, its first worker is started.  A further one joins
+ * where it helps: the workers there have been at it for a moment, and more
+ * meters are due than there are workers.  A worker that is in the middle of a
+ * long step cannot say what became due meanwhile, so after a naptime all of its
+ * meters count as due.  Databases without a worker come first.
+ *
  * It takes the slots' lock for single calls only.  What it keeps, the schedule
  * and the handles of running workers, lives in a context of its own; what a
  * pass over the schedule allocates goes with the pass.  An error ends the
@@ -47,6 +53,9 @@
 /* Seconds until a worker is tried again that found no room in the server */
 #define RETRY_SECONDS 5
 
+/* Milliseconds that the workers of a database have before another one joins */
+#define JOIN_MILLISECONDS 250
+
 /* Seconds after which a worker that was asked for is no longer expected */
 #define START_SECONDS 60
 
@@ -56,7 +65,8 @@ typedef struct Scheduled
 	Oid			database;		/* the key */
 	TimestampTz next_due;
 	int			quiet_turns;
-	bool		busy;			/* has a worker */
+	int			workers;
+	bool		busy;			/* its first worker is there */
 	bool		listed;			/* stands in pg_database */
 } Scheduled;
 
@@ -66,6 +76,15 @@ typedef struct Started
 	BackgroundWorkerHandle *handle;
 	MeterSlotRef slot;
 } Started;
+
+/* The slots as a pass over the schedule found them */
+typedef struct Slots
+{
+	MeterSlot  *slots;
+	int			count;
+	int			busy;			/* with a worker, those started in the pass
+								 * among them */
+} Slots;
 
 static MemoryContext launcher_context;
 static MemoryContext pass_context;
@@ -92,6 +111,7 @@ schedule_database(Oid database)
 	{
 		entry->next_due = GetCurrentTimestamp();
 		entry->quiet_turns = 0;
+		entry->workers = 0;
 		entry->busy = false;
 		entry->listed = false;
 	}
@@ -154,47 +174,57 @@ list_databases(void)
 	hash_seq_init(&scan, schedule);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		if (!entry->listed && !entry->busy)
+		if (!entry->listed && entry->workers == 0)
 			hash_search(schedule, &entry->database, HASH_REMOVE, NULL);
 	}
 }
 
-/* Takes over what the slots say.  Returns the number of busy ones. */
-static int
-read_slots(TimestampTz now)
+/* Copies the slots, and takes over into the schedule what they say. */
+static void
+read_slots(TimestampTz now, Slots *slots)
 {
 	TimestampTz latest = seconds_after(now, Max(meter_naptime, 3600));
 	HASH_SEQ_STATUS scan;
 	Scheduled  *entry;
-	MeterSlot  *slots;
-	int			nslots;
-	int			busy = 0;
 	int			i;
 
 	meter_slots_hasten();
-	nslots = meter_slots_copy(&slots);
+	slots->count = meter_slots_copy(&slots->slots);
+	slots->busy = 0;
 
 	hash_seq_init(&scan, schedule);
 	while ((entry = hash_seq_search(&scan)) != NULL)
-		entry->busy = false;
-
-	for (i = 0; i < nslots; i++)
 	{
-		entry = schedule_database(slots[i].database);
-		entry->next_due = slots[i].next_due;
-		entry->quiet_turns = slots[i].quiet_turns;
-		entry->busy = slots[i].state != METER_SLOT_WAITING;
+		entry->workers = 0;
+		entry->busy = false;
+	}
+
+	for (i = 0; i < slots->count; i++)
+	{
+		MeterSlot  *slot = &slots->slots[i];
 
 		/* no wait is that long, so the system's clock was set back */
-		if (entry->next_due > latest)
-			entry->next_due = now;
-		if (entry->busy)
-			busy++;
+		if (slot->next_due > latest)
+			slot->next_due = now;
+
+		entry = schedule_database(slot->database);
+		if (slot->state != METER_SLOT_WAITING)
+		{
+			entry->workers++;
+			slots->busy++;
+		}
+		if (slot->number > 1)
+			continue;
+		entry->next_due = slot->next_due;
+		entry->quiet_turns = slot->quiet_turns;
+		entry->busy = slot->state != METER_SLOT_WAITING;
 	}
-	return busy;
 }
 
-/* Returns the database that is due first and has no worker, or NULL. */
+/*
+ * Returns the database that is due first and can have its first worker, or
+ * NULL.
+ */
 static Scheduled *
 first_due(void)
 {
@@ -205,7 +235,7 @@ first_due(void)
 	hash_seq_init(&scan, schedule);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		if (!entry->busy &&
+		if (!entry->busy && entry->workers < meter_max_workers_per_database &&
 			(first == NULL || entry->next_due < first->next_due))
 			first = entry;
 	}
@@ -254,16 +284,19 @@ report_room(bool room)
 	room_is_missing = !room;
 }
 
-/* Asks for a worker in a database.  False when the server has no room. */
+/*
+ * Asks for a worker of a database, by its number there.  False when the server
+ * has no room.
+ */
 static bool
-start_worker(Scheduled *entry)
+start_worker(Scheduled *entry, int number, Slots *slots)
 {
 	MemoryContext caller = MemoryContextSwitchTo(launcher_context);
 	Started    *started = palloc(sizeof(Started));
 	BackgroundWorker worker;
 	bool		registered = false;
 
-	if (meter_slot_reserve(entry->database, entry->quiet_turns,
+	if (meter_slot_reserve(entry->database, number, entry->quiet_turns,
 						   &started->slot))
 	{
 		meter_worker_describe(&worker, &started->slot);
@@ -274,11 +307,105 @@ start_worker(Scheduled *entry)
 			meter_slot_release(&started->slot);
 	}
 	if (registered)
+	{
 		started_workers = lappend(started_workers, started);
+		entry->workers++;
+		slots->busy++;
+	}
 	else
 		pfree(started);
 	MemoryContextSwitchTo(caller);
 	return registered;
+}
+
+/* Finds the slot of a worker of a database, NULL when it has none. */
+static const MeterSlot *
+find_slot(const Slots *slots, Oid database, int number)
+{
+	int			i;
+
+	for (i = 0; i < slots->count; i++)
+	{
+		if (slots->slots[i].database == database &&
+			slots->slots[i].number == number)
+			return &slots->slots[i];
+	}
+	return NULL;
+}
+
+/*
+ * Says when one more worker is to join those of a database, and its number
+ * there.  DT_NOEND: it would not help.
+ */
+static TimestampTz
+join_due(const Slots *slots, const Scheduled *entry, TimestampTz now,
+		 int *number)
+{
+	const MeterSlot *joining;
+	TimestampTz earliest;
+	TimestampTz newest = 0;
+	int			meters = 0;
+	int			due_meters = 0;
+	int			i;
+
+	*number = 2;
+	while ((joining = find_slot(slots, entry->database, *number)) != NULL &&
+		   joining->state != METER_SLOT_WAITING)
+		(*number)++;
+	earliest = joining != NULL ? joining->next_due : now;
+
+	for (i = 0; i < slots->count; i++)
+	{
+		const MeterSlot *slot = &slots->slots[i];
+
+		if (slot->database != entry->database ||
+			slot->state == METER_SLOT_WAITING)
+			continue;
+		/* look again once the worker has listed its meters */
+		if (slot->state == METER_SLOT_STARTING || slot->meters == 0)
+			return now + JOIN_MILLISECONDS * INT64CONST(1000);
+		newest = Max(newest, slot->last_start);
+		meters = Max(meters, slot->meters);
+		due_meters = Max(due_meters, slot->due_meters);
+		/* what it is woken for, it does not know yet */
+		if (slot->woken)
+			due_meters = INT_MAX;
+	}
+	if (due_meters > entry->workers)
+		return Max(earliest, newest + JOIN_MILLISECONDS * INT64CONST(1000));
+	if (meters > entry->workers)
+		return Max(earliest, seconds_after(newest, meter_naptime));
+	return DT_NOEND;
+}
+
+/*
+ * Starts further workers where they help.  Returns the instant at which to look
+ * again.
+ */
+static TimestampTz
+start_joining(Slots *slots, TimestampTz now)
+{
+	TimestampTz next = DT_NOEND;
+	HASH_SEQ_STATUS scan;
+	Scheduled  *entry;
+
+	hash_seq_init(&scan, schedule);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		TimestampTz due;
+		int			number;
+
+		if (!entry->busy || entry->workers >= meter_max_workers_per_database)
+			continue;
+		due = join_due(slots, entry, now, &number);
+		if (due > now)
+			next = Min(next, due);
+		else if (slots->busy < meter_max_workers)
+			next = Min(next, start_worker(entry, number, slots) ?
+					   now + JOIN_MILLISECONDS * INT64CONST(1000) :
+					   seconds_after(now, RETRY_SECONDS));
+	}
+	return next;
 }
 
 /*
@@ -289,32 +416,34 @@ static TimestampTz
 pass_over_schedule(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next;
 	Scheduled  *first;
-	int			busy;
+	Slots		slots;
 
 	reap_workers(now);
-	busy = read_slots(now);
+	read_slots(now, &slots);
 	first = first_due();
 	if (now >= next_listing ||
-		(busy < meter_max_workers && first != NULL && first->next_due <= now))
+		(slots.busy < meter_max_workers &&
+		 first != NULL && first->next_due <= now))
 	{
 		list_databases();
 		next_listing = seconds_after(now, meter_naptime);
 	}
 
-	while (busy < meter_max_workers)
+	while (slots.busy < meter_max_workers)
 	{
 		first = first_due();
 		if (first == NULL || first->next_due > now)
 			break;
-		if (!start_worker(first))
+		if (!start_worker(first, 1, &slots))
 			return seconds_after(now, RETRY_SECONDS);
 		first->busy = true;
-		busy++;
 	}
-	if (busy >= meter_max_workers || first == NULL)
-		return next_listing;
-	return Min(next_listing, first->next_due);
+	next = start_joining(&slots, now);
+	if (slots.busy < meter_max_workers && first != NULL)
+		next = Min(next, first->next_due);
+	return Min(next, next_listing);
 }
 
 /*

@@ -3,6 +3,11 @@
  *	  One turn of a worker in one database: it advances each meter until
  *	  nothing is due there, then the process ends.
  *
+ * A database may have several workers.  Nothing says whose a meter is: the step
+ * that has locked the meter's row has it, and is passed over by the others,
+ * which come back to it as long as they find something to do elsewhere.  When
+ * all that is left is in the hands of others, the turn is over.
+ *
  * Each step of a meter is a transaction of its own.  It begins with two locks
  * that are taken without waiting, or the turn ends: RowExclusiveLock on the
  * database, which conflicts with DROP DATABASE and CREATE DATABASE … TEMPLATE,
@@ -11,10 +16,13 @@
  * go on, and never meet it half-way with locks in another order.
  *
  * Then segments of logs are rolled and sealed, each step a transaction, too.
+ * One worker at a time does that for a stream, the one that has locked the
+ * stream's row; the others leave the stream to it.
  *
  * Meters take turns, step by step, so that one with a backlog does not keep
  * the others waiting; a turn is limited in time, so that a database does not
- * keep other databases waiting.  A step is limited in time, too: an owner's
+ * keep other databases waiting.  The next turn goes on with the meter after the
+ * one that had a step last.  A step is limited in time, too: an owner's
  * triggers may do anything, but a worker that one of them holds up is missed
  * by all.
  *
@@ -66,16 +74,18 @@ typedef struct Turn
 	TimestampTz started;
 	MeterTurnResult result;
 	bool		over;			/* no further step */
+	int			due_meters;		/* with which the turn is not done */
 	MeterTally	step;			/* what the current step did */
 	MeterTally	total;
 	MemoryContext turn_context;
 	MemoryContext step_context;
 } Turn;
 
-/* A meter, and whether a step left something to do there */
+/* A meter, and whether there may be something to do */
 typedef struct MeterTurn
 {
 	MeterRef   *ref;
+	int			index;			/* in the order of names */
 	bool		more;
 } MeterTurn;
 
@@ -282,25 +292,31 @@ run_transaction(Turn *turn, TurnBody body, void *arg)
 	return done;
 }
 
-/* Lists the active meters; arg is the List of MeterTurn to fill. */
+/*
+ * Lists the active meters, from the one on with which turns go on; arg is the
+ * List of MeterTurn to fill.
+ */
 static void
 list_meters(Turn *turn, void *arg)
 {
 	List	  **meters = arg;
-	ListCell   *cell;
+	int			from = meter_slot_next_meter(&turn->slot);
 	List	   *refs;
+	int			i;
 
 	pgstat_report_activity(STATE_RUNNING, "listing meters");
 	MemoryContextSwitchTo(turn->turn_context);
 	refs = meter_active_meters();
-	foreach(cell, refs)
+	for (i = 0; i < list_length(refs); i++)
 	{
 		MeterTurn  *meter = palloc0(sizeof(MeterTurn));
 
-		meter->ref = lfirst(cell);
+		meter->index = (from + i) % list_length(refs);
+		meter->ref = list_nth(refs, meter->index);
 		meter->more = true;
 		*meters = lappend(*meters, meter);
 	}
+	turn->due_meters = list_length(refs);
 }
 
 /* Makes one step of a meter; arg is its MeterTurn. */
@@ -318,7 +334,7 @@ step_meter(Turn *turn, void *arg)
 	meter_step(ref->stream, ref->meter, true, &step);
 	stop_step_clock();
 
-	meter->more = step.more && !step.skipped && !step.failed;
+	meter->more = step.more && !step.failed;
 	turn->step.steps = step.skipped ? 0 : 1;
 	turn->step.usage_rows = step.usage_rows;
 	turn->step.adjustments = step.adjustments;
@@ -367,13 +383,15 @@ may_go_on(Turn *turn)
 }
 
 /*
- * Makes one step of each meter that has more to do.  Returns whether one of
- * them still has.
+ * Makes one step of each meter that may have more to do.  Returns whether to go
+ * on: one of them still has, and not all of those are passed over because they
+ * are locked.
  */
 static bool
 step_round(Turn *turn, List *meters)
 {
 	bool		more = false;
+	bool		stepped = false;
 	ListCell   *cell;
 
 	foreach(cell, meters)
@@ -384,15 +402,20 @@ step_round(Turn *turn, List *meters)
 			continue;
 		if (!may_go_on(turn))
 			return false;
+		meter_slot_begin_step(&turn->slot, list_length(meters),
+							  turn->due_meters, meter->index + 1);
 		meter->more = false;
 		memset(&turn->step, 0, sizeof(turn->step));
 		if (run_transaction(turn, step_meter, meter))
 			count_step(turn);
 		else
 			turn->total.errors++;
+		stepped |= turn->step.steps > 0;
 		more |= meter->more;
+		if (!meter->more)
+			turn->due_meters--;
 	}
-	return more;
+	return more && stepped;
 }
 
 /* Lists the active streams; arg is the List of their names to fill. */
@@ -424,7 +447,10 @@ step_stream(Turn *turn pg_attribute_unused(), void *arg)
 	stream->more = meter_maintain_stream(stream->stream, false);
 }
 
-/* Rolls and seals segments where that is due, each step committed. */
+/*
+ * Rolls and seals segments where that is due, each step committed.  A stream
+ * that another worker maintains is left out.
+ */
 static void
 maintain_streams(Turn *turn)
 {

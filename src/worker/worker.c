@@ -25,7 +25,7 @@
 
 #define RESTART_SECONDS 5
 
-#define STATUS_COLUMNS 15
+#define STATUS_COLUMNS 16
 
 StaticAssertDecl(sizeof(MeterSlotRef) <= BGW_EXTRALEN,
 				 "a slot's reference travels with its worker");
@@ -105,7 +105,7 @@ launcher_state(int pid)
 	return meter_enabled ? "running" : "paused";
 }
 
-/* Names the state of a database's slot. */
+/* Names the state of a worker's slot. */
 static const char *
 slot_state(MeterSlotState state)
 {
@@ -215,12 +215,12 @@ launcher_row(TupleDesc descriptor)
 
 	memset(nulls, true, sizeof(nulls));
 	set_text(values, nulls, 0, "launcher");
-	set_pid(values, nulls, 2, pid);
-	set_text(values, nulls, 3, launcher_state(pid));
+	set_pid(values, nulls, 3, pid);
+	set_text(values, nulls, 4, launcher_state(pid));
 	return heap_form_tuple(descriptor, values, nulls);
 }
 
-/* Makes the row of a database. */
+/* Makes the row of a worker.  Only the first of a database is ever due. */
 static HeapTuple
 slot_row(TupleDesc descriptor, const MeterSlot *slot)
 {
@@ -229,24 +229,25 @@ slot_row(TupleDesc descriptor, const MeterSlot *slot)
 
 	set_text(values, nulls, 0, "worker");
 	values[1] = ObjectIdGetDatum(slot->database);
-	set_pid(values, nulls, 2, slot->pid);
-	set_text(values, nulls, 3, slot_state(slot->state));
-	set_text(values, nulls, 4, turn_result(slot->result));
-	set_instant(values, nulls, 5, slot->last_start);
-	set_instant(values, nulls, 6, slot->last_end);
-	set_instant(values, nulls, 7, slot->next_due);
-	values[8] = Int64GetDatum(slot->turns);
-	values[9] = Int64GetDatum(slot->tally.steps);
-	values[10] = Int64GetDatum(slot->tally.usage_rows);
-	values[11] = Int64GetDatum(slot->tally.adjustments);
-	values[12] = Int64GetDatum(slot->tally.errors);
-	set_instant(values, nulls, 13, slot->last_error_at);
-	set_text(values, nulls, 14, readable_error(slot));
+	values[2] = Int32GetDatum(slot->number);
+	set_pid(values, nulls, 3, slot->pid);
+	set_text(values, nulls, 4, slot_state(slot->state));
+	set_text(values, nulls, 5, turn_result(slot->result));
+	set_instant(values, nulls, 6, slot->last_start);
+	set_instant(values, nulls, 7, slot->last_end);
+	set_instant(values, nulls, 8, slot->number == 1 ? slot->next_due : 0);
+	values[9] = Int64GetDatum(slot->turns);
+	values[10] = Int64GetDatum(slot->tally.steps);
+	values[11] = Int64GetDatum(slot->tally.usage_rows);
+	values[12] = Int64GetDatum(slot->tally.adjustments);
+	values[13] = Int64GetDatum(slot->tally.errors);
+	set_instant(values, nulls, 14, slot->last_error_at);
+	set_text(values, nulls, 15, readable_error(slot));
 	return heap_form_tuple(descriptor, values, nulls);
 }
 
 /*
- * meter_internal.worker_processes(): the launcher, then each database that has a slot
+ * meter_internal.worker_processes(): the launcher, then each worker that has a slot
  */
 Datum
 meter_worker_processes(PG_FUNCTION_ARGS)

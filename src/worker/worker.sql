@@ -9,8 +9,8 @@ COMMENT ON FUNCTION meter_internal.worker_wake() IS
 'has the background worker look at this database once the current transaction has committed; does nothing where the library is not preloaded';
 
 CREATE FUNCTION meter_internal.worker_processes(
-    OUT process text, OUT database oid, OUT pid integer, OUT state text,
-    OUT result text, OUT last_start timestamptz, OUT last_end timestamptz,
+    OUT process text, OUT database oid, OUT number integer, OUT pid integer,
+    OUT state text, OUT result text, OUT last_start timestamptz, OUT last_end timestamptz,
     OUT next_due timestamptz, OUT turns bigint, OUT steps bigint,
     OUT usage_rows bigint, OUT adjustments bigint, OUT errors bigint,
     OUT last_error_at timestamptz, OUT last_error text)
@@ -22,7 +22,7 @@ COMMENT ON FUNCTION meter_internal.worker_processes() IS
 'the background processes of the whole server, as meter.worker_status shows them';
 
 CREATE VIEW meter.worker_status AS
-SELECT p.process, d.datname AS database, p.pid, p.state, p.result,
+SELECT p.process, d.datname AS database, p.number, p.pid, p.state, p.result,
        p.last_start, p.last_end, p.next_due, p.turns, p.steps, p.usage_rows,
        p.adjustments, p.errors, p.last_error_at, p.last_error
 FROM meter_internal.worker_processes() p
@@ -30,11 +30,13 @@ LEFT JOIN pg_catalog.pg_database d ON d.oid = p.database
 WHERE p.database IS NULL OR d.oid IS NOT NULL;
 
 COMMENT ON VIEW meter.worker_status IS
-'the launcher, then a row a database that was looked at: what its worker did since the server started, and when it is due next';
+'the launcher, then the workers of each database that was looked at: what each did since the server started, and when the database is due next';
 COMMENT ON COLUMN meter.worker_status.process IS
-'launcher (one for the server) or worker (one a database, started when due)';
+'launcher (one for the server) or worker';
 COMMENT ON COLUMN meter.worker_status.database IS
 'the database of the worker';
+COMMENT ON COLUMN meter.worker_status.number IS
+'of the workers of a database: 1 is started when the database is due; 2 and so on, up to meter.max_workers_per_database, when that helps';
 COMMENT ON COLUMN meter.worker_status.pid IS
 'process id while the process runs';
 COMMENT ON COLUMN meter.worker_status.state IS
@@ -46,7 +48,7 @@ COMMENT ON COLUMN meter.worker_status.last_start IS
 COMMENT ON COLUMN meter.worker_status.last_end IS
 'when the last turn ended';
 COMMENT ON COLUMN meter.worker_status.next_due IS
-'when the next turn is due; it waits for one of meter.max_workers';
+'when the next turn is due; it waits for one of meter.max_workers; null for the second worker and so on';
 COMMENT ON COLUMN meter.worker_status.turns IS
 'turns taken';
 COMMENT ON COLUMN meter.worker_status.steps IS

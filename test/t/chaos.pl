@@ -29,6 +29,8 @@ my $work       = $node->basedir;
 $node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'meter'
 meter.naptime = 1s
+meter.max_workers = 3
+meter.max_workers_per_database = 3
 meter.segment_rows = 300
 max_prepared_transactions = 20
 max_connections = 60
@@ -282,6 +284,10 @@ CREATE TABLE through_trigger AS SELECT $list FROM cloud.event;
 CREATE FUNCTION log_it() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN
 	INSERT INTO cloud.event ($list) VALUES (@{[ join(', ', map { qq(new."$_") } @columns) ]}); RETURN NULL; END \$\$;
 CREATE TRIGGER log AFTER INSERT ON through_trigger FOR EACH ROW EXECUTE FUNCTION log_it();
+-- some steps stay open for a while once they have written, so that workers meet
+CREATE FUNCTION tarry() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN
+	IF random() < 0.3 THEN PERFORM pg_sleep(random()); END IF; RETURN NULL; END \$\$;
+CREATE TRIGGER tarry BEFORE INSERT ON cloud.settlement FOR EACH STATEMENT EXECUTE FUNCTION tarry();
 GRANT INSERT ON through_view, through_rule, through_trigger TO producer;
 SQL
 
@@ -311,7 +317,7 @@ child(101, sub { session('settler', settle_somehow()) // sleep(0.1); sleep(rand(
 child(102, sub { resolve_prepared(); sleep(rand(2)) });
 
 srand($seed);
-my ($kills, $crashes, $checks) = (0, 0, 0);
+my ($kills, $crashes, $checks, $crew) = (0, 0, 0, 0);
 my $next_kill  = time() + 3 + rand($duration / 5);
 my $next_check = time() + $duration / 4;
 my $late_meter = 0;
@@ -329,6 +335,10 @@ while (time() < $end || (time() < $end + $PostgreSQL::Test::Utils::timeout_defau
 	$now += 60 * int(rand(80));
 	set_clock(one_of((1000000) x 4, 200, 7));
 	system('pg_ctl', 'reload', '-s', '-D', $node->data_dir) if -e $node->data_dir . '/postmaster.pid';
+
+	# the most workers at one time that were seen
+	my $running = session('crew', "SELECT count(*) FROM meter.worker_status WHERE process = 'worker' AND state = 'running';\n");
+	$crew = $running if defined $running && $running =~ /^\d+\n$/ && $running > $crew;
 
 	if (!$late_meter && time() > $end - $duration / 2)
 	{
@@ -378,8 +388,9 @@ is($node->safe_psql('postgres', "SELECT sum(meter.resettle('cloud', name, NULL))
 my ($events, $rows, $adjustments, $held, $voids) = split /\|/, $node->safe_psql('postgres', <<'SQL');
 SELECT (SELECT count(*) FROM cloud.event), count(*), count(*) FILTER (WHERE revision > 0), (SELECT count(*) FROM cloud.held), (SELECT count(*) FROM cloud._voided) FROM cloud.usage
 SQL
-diag("$events events, $rows usage rows of which $adjustments adjustments, $held held, $voids taken back; $kills kills, $crashes crashes, $checks checks in between");
+diag("$events events, $rows usage rows of which $adjustments adjustments, $held held, $voids taken back; $kills kills, $crashes crashes, $checks checks in between; at most " . int($crew) . ' workers seen at one time');
 cmp_ok($events, '>', 10 * $duration, 'much was written');
+cmp_ok($crew, '>', 1, 'workers settled side by side');
 cmp_ok($adjustments, '>', 0, 'some of it late');
 cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM meter.log_segments('cloud') WHERE state = 'sealed'"), '>', 3, 'into segments that were rolled and sealed meanwhile');
 is(-e "$work/odd" ? slurp_file("$work/odd") : '', '', 'and nobody was told anything odd');
