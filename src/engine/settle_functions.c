@@ -629,8 +629,8 @@ begin_rows(FunctionCallInfo fcinfo, Spec *spec, MeterTimeline *timeline,
 	meter_usage_begin(&rows->usage, &spec->usage, &rows->naming, timeline,
 					  begin, end);
 	if (TIMESTAMP_NOT_FINITE(end) || TIMESTAMP_IS_NOEND(begin) ||
-		(TIMESTAMP_IS_NOBEGIN(begin) && rows->usage.rounded.nspans > 0 &&
-		 rows->usage.rounded.spans[0].begin == METER_BEGIN))
+		(TIMESTAMP_IS_NOBEGIN(begin) && rows->usage.pieces.rounded.nspans > 0 &&
+		 rows->usage.pieces.rounded.spans[0].begin == METER_BEGIN))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("\"begin_at\" and \"end_at\" must be finite")));
