@@ -267,7 +267,7 @@ meter_pieces_advance(MeterPieces *pieces, bool last)
 	if (last)
 		(void) meter_pair_end(walk);
 	if (walk->named && !named)
-		pieces->kept.nkeys = 0;	/* all have got the name */
+		pieces->kept.nkeys = 0; /* all have got the name */
 	count = last ? timeline->nspans : final_spans(walk);
 	meter_round_spans(&pieces->rounded, count, last);
 	if (pieces->cutter.rounded == NULL)

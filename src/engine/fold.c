@@ -72,12 +72,21 @@ typedef enum FoldColumn
 	FOLD_ABSENT,
 	FOLD_UNNAMED_SINCE,
 	FOLD_PLACE,
+	FOLD_RANK,					/* FoldRank; not of queries */
 	FOLD_NCOLUMNS
 } FoldColumn;
 
+/* The order of the rows of a resource, before time. */
+typedef enum FoldRank
+{
+	RANK_STATE,
+	RANK_OBSERVATION,			/* a walk has to know of all that come */
+	RANK_EVENT
+} FoldRank;
+
 static const Oid fold_types[FOLD_NCOLUMNS] = {
 	INT8OID, TEXTOID, TIMESTAMPTZOID, CHAROID, TEXTOID, NUMERICOID, TEXTOID,
-	JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIDOID
+	JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIDOID, INT4OID
 };
 
 /* The columns of the ledger and of states, in their order. */
@@ -168,6 +177,10 @@ typedef struct Fold
 	ItemPointerData place;		/* of its state, if it has one */
 	TimestampTz unnamed_since;	/* DT_NOBEGIN: none */
 	Numeric		value;			/* of its state */
+	bool		walking;		/* pieces of it have been walked */
+	MeterNaming naming;
+	MeterUsageRows rows;
+	MemoryContext row_context;	/* of a row that is read or written */
 
 	/* sink */
 	MeterTableWriter *usage;
@@ -241,6 +254,24 @@ resource_hash(const Fold *fold, MeterAttr resource)
 	return naming.resource_hash;
 }
 
+/* Return the rank of a kind of rows. */
+static FoldRank
+rank_of(MeterRowKind kind)
+{
+	switch (kind)
+	{
+		case METER_ROW_START:
+		case METER_ROW_STOP:
+		case METER_ROW_CHANGE:
+			return RANK_EVENT;
+		case METER_ROW_CARRIED_OPEN:
+		case METER_ROW_CARRIED_CLOSED:
+			return RANK_STATE;
+		default:
+			return RANK_OBSERVATION;
+	}
+}
+
 /*
  * Put a row into the order.  The queries give the columns from FOLD_RESOURCE
  * on: of events as far as FOLD_SAID, of states all, then the dimensions.
@@ -279,6 +310,9 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 											meter_attr(VARDATA_ANY(resource),
 													   VARSIZE_ANY_EXHDR(resource))));
 	put->tts_isnull[FOLD_HASH] = false;
+	put->tts_values[FOLD_RANK] =
+		Int32GetDatum(rank_of((MeterRowKind) DatumGetChar(put->tts_values[FOLD_KIND])));
+	put->tts_isnull[FOLD_RANK] = false;
 	ExecStoreVirtualTuple(put);
 	tuplesort_puttupleslot(fold->sort, put);
 	if (!receiver->states && ++fold->nevents <= FEW_EVENTS)
@@ -360,11 +394,13 @@ less_operator(Oid type)
 static void
 begin_order(Fold *fold)
 {
-	AttrNumber	keys[] = {FOLD_HASH + 1, FOLD_RESOURCE + 1, FOLD_TIME + 1};
+	AttrNumber	keys[] = {FOLD_HASH + 1, FOLD_RESOURCE + 1, FOLD_RANK + 1,
+	FOLD_TIME + 1};
 	Oid			operators[] = {Int8LessOperator, TextLessOperator,
-	less_operator(TIMESTAMPTZOID)};
-	Oid			collations[] = {InvalidOid, C_COLLATION_OID, InvalidOid};
-	bool		nulls_first[] = {true, true, true};
+	Int4LessOperator, less_operator(TIMESTAMPTZOID)};
+	Oid			collations[] = {InvalidOid, C_COLLATION_OID, InvalidOid,
+	InvalidOid};
+	bool		nulls_first[] = {true, true, true, true};
 	int			i;
 
 	fold->natts = FOLD_NCOLUMNS + fold->definition->ndimensions;
@@ -543,6 +579,32 @@ begin_resource(Fold *fold, const TupleTableSlot *slot)
 	ItemPointerSetInvalid(&fold->place);
 	fold->unnamed_since = DT_NOBEGIN;
 	fold->value = NULL;
+	fold->walking = false;
+}
+
+/* Walk the events that have been collected: the last ones, or a full piece. */
+static void
+walk_piece(Fold *fold, bool last)
+{
+	MemoryContext before;
+	MeterUsageRow row;
+
+	if (!fold->walking)
+	{
+		meter_naming_resume(&fold->naming, fold->spec->stream,
+							fold->spec->meter, fold->resource, fold->hash);
+		meter_usage_walk(&fold->rows, fold->spec, &fold->naming,
+						 &fold->collected, fold->from, fold->to);
+		fold->walking = true;
+	}
+	meter_usage_advance(&fold->rows, last);
+	before = MemoryContextSwitchTo(fold->row_context);
+	while (meter_usage_next(&fold->rows, &row))
+	{
+		put_usage(fold, &row);
+		MemoryContextReset(fold->row_context);
+	}
+	MemoryContextSwitchTo(before);
 }
 
 /* Add a row of the resource. */
@@ -552,10 +614,23 @@ add_row(Fold *fold, const TupleTableSlot *slot)
 	MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
 	int			ndimensions = fold->definition->ndimensions;
 	MeterRowKind kind = (MeterRowKind) DatumGetChar(slot->tts_values[FOLD_KIND]);
-	MeterAttr	source = text_column(slot, FOLD_SOURCE);
+	MeterAttr	source;
+	const Jsonb *said = NULL;
 	TimestampTz time = instant_column(slot, FOLD_TIME, 0);
+	MemoryContext before;
 	int			i;
 
+	if (rank_of(kind) == RANK_EVENT)
+	{
+		if (meter_piece_full(&fold->collected.events, time))
+			walk_piece(fold, false);
+	}
+	else if (fold->walking)
+		elog(ERROR, "a row of kind \"%c\" comes after events", kind);
+
+	MemoryContextReset(fold->row_context);
+	before = MemoryContextSwitchTo(fold->row_context);
+	source = text_column(slot, FOLD_SOURCE);
 	attrs[0] = text_column(slot, FOLD_ACCOUNT);
 	/* an empty name names nobody */
 	if (attrs[0].len == 0)
@@ -564,6 +639,9 @@ add_row(Fold *fold, const TupleTableSlot *slot)
 		attrs[i + 1] = text_column(slot, FOLD_NCOLUMNS + i);
 	attrs[ndimensions + 1] = slot->tts_isnull[FOLD_VALUE] ? METER_NULL_ATTR :
 		meter_attr_from_numeric(DatumGetNumeric(slot->tts_values[FOLD_VALUE]));
+	if (!slot->tts_isnull[FOLD_SAID])
+		said = DatumGetJsonbP(slot->tts_values[FOLD_SAID]);
+	MemoryContextSwitchTo(before);
 
 	if (kind == METER_ROW_CARRIED_OPEN || kind == METER_ROW_CARRIED_CLOSED)
 	{
@@ -581,9 +659,8 @@ add_row(Fold *fold, const TupleTableSlot *slot)
 	fold->any_events = true;
 	if (MeterAttrIsNull(source))
 		source = meter_attr("", 0);
-	(void) meter_collect_row(&fold->collected, kind, time, source,
-							 slot->tts_isnull[FOLD_SAID] ? NULL :
-							 DatumGetJsonbP(slot->tts_values[FOLD_SAID]), attrs);
+	(void) meter_collect_row(&fold->collected, kind, time, source, said,
+							 attrs);
 }
 
 /*
@@ -628,24 +705,13 @@ walk_undisturbed(Fold *fold)
 static void
 walk_resource(Fold *fold)
 {
-	MeterTimeline *timeline;
-	MeterNaming naming;
-	MeterUsageRows rows;
-	MeterUsageRow row;
-
 	if (!fold->any_events)
 	{
 		walk_undisturbed(fold);
 		return;
 	}
-	timeline = meter_collected_pair(&fold->collected);
-	meter_naming_resume(&naming, fold->spec->stream, fold->spec->meter,
-						fold->resource, fold->hash);
-	meter_usage_begin(&rows, fold->spec, &naming, timeline, fold->from,
-					  fold->to);
-	while (meter_usage_next(&rows, &row))
-		put_usage(fold, &row);
-	put_state(fold, timeline);
+	walk_piece(fold, true);
+	put_state(fold, fold->rows.timeline);
 }
 
 /* Walk all resources in their order. */
@@ -739,6 +805,8 @@ meter_fold_settle(const MeterDefinition *definition, MeterProgress *progress,
 	fold->meter = CStringGetTextDatum(definition->name);
 	fold->resource_context = AllocSetContextCreate(context, "meter resource",
 												   ALLOCSET_DEFAULT_SIZES);
+	fold->row_context = AllocSetContextCreate(context, "meter row",
+											  ALLOCSET_SMALL_SIZES);
 	begin_order(fold);
 	if (!fold->one_period)
 	{
