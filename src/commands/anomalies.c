@@ -339,8 +339,7 @@ take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 
 /* End a resource. */
 static void
-end_resource(MeterFold *fold, MeterCollected *collected pg_attribute_unused(),
-			 MeterTimeline *timeline pg_attribute_unused())
+end_resource(MeterFold *fold)
 {
 	Turns	   *turns = fold->look_arg;
 
@@ -353,7 +352,7 @@ static void
 out_of_turn(Asked *asked, const char *class,
 			const MeterDefinition *definition, const MeterProgress *progress)
 {
-	static const MeterLook look = {take_row, end_resource};
+	static const MeterLook look = {take_row, end_resource, NULL};
 	Turns		turns;
 	MeterFold  *fold;
 

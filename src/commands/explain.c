@@ -295,7 +295,7 @@ static void
 fold_resource(Explained *explained, const MeterDefinition *definition,
 			  const MeterProgress *progress)
 {
-	static const MeterLook look = {look_at_row, look_at_timeline};
+	static const MeterLook look = {look_at_row, NULL, look_at_timeline};
 	const MeterUsage *usage = meter_usage_of(definition);
 	MeterFold  *fold = meter_fold_begin(definition, progress);
 	MeterResources *resources = meter_resources_begin();

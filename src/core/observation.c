@@ -463,6 +463,83 @@ meter_walk_observation(MeterWalk *walk, int32 number)
 	}
 }
 
+/* Find the first moment that is not before an instant. */
+static int32
+find_moment(const MeterWalk *walk, int64 time)
+{
+	int32		low = 0;
+	int32		high = walk->nmoments;
+
+	while (low < high)
+	{
+		int32		middle = low + (high - low) / 2;
+
+		if (walk->moments[middle].time < time)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/*
+ * Forget moments before `first` that only events tell of.  The last one is
+ * asked for by an absence.
+ */
+static void
+forget_moments(MeterWalk *walk, int32 first)
+{
+	int32		n = 0;
+	int32		i;
+
+	/* so that each is looked at a few times only, however many stay */
+	if (walk->nmoments <= 2 * walk->asked)
+		return;
+	for (i = 0; i < walk->nmoments; i++)
+	{
+		if (i >= first || i == walk->nmoments - 1 ||
+			walk->moments[i].witness >= 0)
+			walk->moments[n++] = walk->moments[i];
+	}
+	walk->nmoments = walk->asked = n;
+}
+
+/*
+ * Return an instant before which the spans that have ended are final, whatever
+ * the observations to come.  Moments that none of them asks for are forgotten.
+ *
+ * An observation of absence, or one that opens a run, changes nothing but what
+ * comes after those spans.  One by which the run began later than known cuts
+ * from the last moment before that.
+ */
+int64
+meter_walk_final(MeterWalk *walk)
+{
+	const MeterEvents *events = walk->events;
+	int64		since = METER_END;
+	int64		final;
+	int32		first;
+	int32		i;
+
+	if (!walk->state.open)
+		return METER_END;
+	for (i = walk->observation; i < events->nobservations; i++)
+	{
+		const MeterObservation *observation = &events->observations[i];
+
+		if (observation->present && observation->standing != METER_KNOWN &&
+			observation->since != METER_BEGIN &&
+			walk->state.since < observation->since - observation->tolerance)
+			since = Min(since, observation->since);
+	}
+	first = find_moment(walk, since) - 1;
+	final = since == METER_END ? METER_END :
+		first < 0 ? walk->state.since :
+		Max(walk->state.since, walk->moments[first].time);
+	forget_moments(walk, first);
+	return final;
+}
+
 /* Let the attributes that an event or observation names take effect. */
 void
 meter_walk_apply(MeterWalk *walk, uint32 attrs)
@@ -480,11 +557,16 @@ meter_walk_apply(MeterWalk *walk, uint32 attrs)
 		record = meter_event_attr(record, &attr);
 		if (MeterAttrIsNull(attr))
 			continue;
-		walk->state.attrs[i] = attr;
 		if (i == 0 && !walk->named)
-		{
-			walk->named = true;
-			walk->first_name = attr;
-		}
+			meter_walk_name(walk, attr);
+		walk->state.attrs[i] = attr;
 	}
+}
+
+/* Take the first name: it owns the time before it, too. */
+void
+meter_walk_name(MeterWalk *walk, MeterAttr name)
+{
+	walk->named = true;
+	meter_build_name_keys(&walk->builder, name);
 }

@@ -62,7 +62,7 @@ typedef struct MeterMoment
 	int32		witness;		/* the observation that says so, or -1 */
 } MeterMoment;
 
-/* What meter_pair() knows while it goes through the instants. */
+/* What pairing knows while it goes through the instants. */
 typedef struct MeterWalk
 {
 	MeterEvents *events;
@@ -71,17 +71,19 @@ typedef struct MeterWalk
 	int32		label;			/* of the span that goes on, or -1 */
 	int64		begin;			/* of that span */
 	bool		named;			/* the first attribute has been named */
-	MeterAttr	first_name;		/* the first name, if `named` */
+	int32		observation;	/* the next one to take effect */
 
 	/* kept only where there are observations */
 	int32		nmoments;		/* moments of the open run, in order */
 	int32		maxmoments;
+	int32		asked;			/* those left when it was last asked which */
 	MeterMoment *moments;
 	int32		absent_witness; /* the observation state.absent is from, or -1 */
 	int64		snapshot_absent;	/* the last snapshot without the resource */
 } MeterWalk;
 
 extern void meter_walk_apply(MeterWalk *walk, uint32 attrs);
+extern void meter_walk_name(MeterWalk *walk, MeterAttr name);
 extern bool meter_observations_add(MeterEvents *events,
 								   const MeterObservation *observation,
 								   const MeterAttr *attrs);
@@ -89,5 +91,6 @@ extern void meter_observations_sort(MeterEvents *events);
 extern void meter_walk_known(MeterWalk *walk);
 extern void meter_walk_moment(MeterWalk *walk, int64 time, int32 witness);
 extern void meter_walk_observation(MeterWalk *walk, int32 number);
+extern int64 meter_walk_final(MeterWalk *walk);
 
 #endif							/* METER_OBSERVATION_H */

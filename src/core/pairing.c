@@ -105,42 +105,9 @@ apply_stops(MeterWalk *walk, int32 from, int32 to)
 	}
 	if (!MeterAttrIsNull(least))
 	{
+		meter_walk_name(walk, least);
 		walk->state.attrs[0] = least;
-		walk->named = true;
-		walk->first_name = least;
 	}
-}
-
-/*
- * Give the time before the first name to that name.  Spans may then have the
- * label of the ones before them, so all are built anew.
- */
-static MeterTimeline *
-look_back(const MeterTimeline *timeline, MeterAttr name)
-{
-	MeterTimelineBuilder builder;
-	MeterAttr  *attrs = palloc((timeline->natts + 1) * sizeof(MeterAttr));
-	int32		i;
-	int32		j;
-
-	meter_build_begin(&builder, timeline->natts);
-	for (i = 0; i < timeline->nspans; i++)
-	{
-		const MeterSpan *span = &timeline->spans[i];
-
-		for (j = 0; j < timeline->natts; j++)
-			attrs[j] = meter_timeline_attr(timeline, span->label, j);
-		attrs[timeline->natts] = meter_timeline_value(timeline, span->label);
-		if (MeterAttrIsNull(attrs[0]))
-			attrs[0] = name;
-		meter_build_span(&builder, span->begin, span->end,
-						 meter_build_label(&builder, attrs));
-	}
-	builder.timeline->has_last = timeline->has_last;
-	builder.timeline->last = timeline->last;
-	builder.timeline->state = timeline->state;
-	pfree(attrs);
-	return builder.timeline;
 }
 
 /* Give the resource to the greatest source of the events of an instant. */
@@ -222,14 +189,18 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 	}
 }
 
-/* Begin with the carried state, or with nothing. */
-static void
-begin_walk(MeterWalk *walk, MeterEvents *events, const MeterState *carried,
-		   MeterLookBack look)
+/*
+ * Begin to pair with the carried state, or with nothing, whose bytes must
+ * outlive the timeline.  All observations have been added.
+ */
+void
+meter_pair_begin(MeterWalk *walk, MeterEvents *events,
+				 const MeterState *carried, MeterLookBack look)
 {
 	int32		natts = events->natts;
 	int32		i;
 
+	meter_observations_sort(events);
 	memset(walk, 0, sizeof(*walk));
 	meter_build_begin(&walk->builder, natts);
 	walk->events = events;
@@ -257,6 +228,51 @@ begin_walk(MeterWalk *walk, MeterEvents *events, const MeterState *carried,
 }
 
 /*
+ * Let the events there are take effect, and the observations between them.
+ * None of the same instants may follow.
+ */
+void
+meter_pair_events(MeterWalk *walk)
+{
+	MeterEvents *events = walk->events;
+	MeterTimeline *timeline = walk->builder.timeline;
+	int32		from;
+	int32		to;
+
+	meter_events_sort(events);
+	for (from = 0; from < events->nevents; from = to)
+	{
+		int64		now = events->events[from].time;
+
+		while (walk->observation < events->nobservations &&
+			   events->observations[walk->observation].time < now)
+			meter_walk_observation(walk, walk->observation++);
+		for (to = from + 1;
+			 to < events->nevents && events->events[to].time == now;
+			 to++)
+			;
+		apply_instant(walk, from, to);
+	}
+	if (events->nevents > 0)
+	{
+		timeline->has_last = true;
+		timeline->last = events->events[events->nevents - 1].time;
+	}
+}
+
+/* End: return the timeline. */
+MeterTimeline *
+meter_pair_end(MeterWalk *walk)
+{
+	while (walk->observation < walk->events->nobservations)
+		meter_walk_observation(walk, walk->observation++);
+	if (walk->label >= 0)
+		meter_build_span(&walk->builder, walk->begin, METER_END, walk->label);
+	walk->builder.timeline->state = walk->state;
+	return walk->builder.timeline;
+}
+
+/*
  * Return the timeline of a set of events and observations.  Both are sorted,
  * and each observation is told what came of it.  With a carried state, a run
  * that is open in it goes back to -infinity.  The bytes of the result's
@@ -267,52 +283,9 @@ MeterTimeline *
 meter_pair(MeterEvents *events, const MeterState *carried,
 		   MeterLookBack look)
 {
-	MeterTimeline *timeline;
 	MeterWalk	walk;
-	bool		unnamed_spans = false;
-	int32		observation = 0;
-	int32		from;
-	int32		to;
-	int32		i;
 
-	meter_events_sort(events);
-	meter_observations_sort(events);
-	begin_walk(&walk, events, carried, look);
-	timeline = walk.builder.timeline;
-
-	for (from = 0; from < events->nevents; from = to)
-	{
-		int64		now = events->events[from].time;
-
-		for (; observation < events->nobservations &&
-			 events->observations[observation].time < now; observation++)
-			meter_walk_observation(&walk, observation);
-		for (to = from + 1;
-			 to < events->nevents && events->events[to].time == now;
-			 to++)
-			;
-		apply_instant(&walk, from, to);
-	}
-	for (; observation < events->nobservations; observation++)
-		meter_walk_observation(&walk, observation);
-	if (walk.label >= 0)
-		meter_build_span(&walk.builder, walk.begin, METER_END, walk.label);
-
-	timeline->state = walk.state;
-	if (events->nevents > 0)
-	{
-		timeline->has_last = true;
-		timeline->last = events->events[events->nevents - 1].time;
-	}
-
-	if (look == METER_LOOK_BACK_FIRST && !MeterAttrIsNull(walk.first_name) &&
-		walk.named)
-	{
-		for (i = 0; i < timeline->nspans && !unnamed_spans; i++)
-			unnamed_spans = MeterAttrIsNull(
-											meter_timeline_attr(timeline, timeline->spans[i].label, 0));
-		if (unnamed_spans)
-			return look_back(timeline, walk.first_name);
-	}
-	return timeline;
+	meter_pair_begin(&walk, events, carried, look);
+	meter_pair_events(&walk);
+	return meter_pair_end(&walk);
 }

@@ -7,9 +7,10 @@
 
 #include "core/core.h"
 #include "core/event_set.h"
+#include "core/observation.h"
 #include "core/timeline_builder.h"
 
-/* How meter_pair() is to treat the first text attribute. */
+/* How pairing is to treat the first text attribute. */
 typedef enum MeterLookBack
 {
 	METER_LOOK_BACK_NONE,
@@ -19,5 +20,12 @@ typedef enum MeterLookBack
 extern MeterTimeline *meter_pair(MeterEvents *events,
 								 const MeterState *carried,
 								 MeterLookBack look_back);
+
+/* The same in steps; pieces.h takes them. */
+extern void meter_pair_begin(MeterWalk *walk, MeterEvents *events,
+							 const MeterState *carried,
+							 MeterLookBack look_back);
+extern void meter_pair_events(MeterWalk *walk);
+extern MeterTimeline *meter_pair_end(MeterWalk *walk);
 
 #endif							/* METER_PAIRING_H */

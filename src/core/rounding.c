@@ -12,73 +12,115 @@
 #include "core/timeline_builder.h"
 
 /*
- * Round the spans of a timeline.  A span that lasts to METER_END is taken to
- * end at open_end before rounding (METER_END: the span goes on).  Without
- * rounding the grid may be NULL.
+ * Prepare to round spans of a timeline.  A span that lasts to METER_END is
+ * taken to end at open_end before rounding (METER_END: the span goes on).
+ * Without rounding the grid may be NULL.
  */
+void
+meter_round_begin(MeterRounded *rounded, const MeterTimeline *timeline,
+				  MeterKeyed keyed, MeterRounding rounding,
+				  MeterGrid *grid, int64 open_end)
+{
+	memset(rounded, 0, sizeof(*rounded));
+	rounded->timeline = timeline;
+	rounded->keyed = keyed;
+	rounded->rounding = rounding;
+	rounded->grid = grid;
+	rounded->open_end = open_end;
+	rounded->claimed = METER_BEGIN;
+	rounded->pending.begin = rounded->pending.end = METER_BEGIN;
+}
+
+/* Round a span that has been joined with all that need not be told apart. */
+static inline void
+round_span(MeterRounded *rounded, MeterSpan span)
+{
+	MeterGrid  *grid = rounded->grid;
+
+	switch (rounded->rounding)
+	{
+		case METER_ROUND_NONE:
+			break;
+		case METER_ROUND_UP:
+			span.begin = meter_grid_unit_floor(grid, span.begin);
+			span.end = meter_grid_unit_ceil(grid, span.end);
+			/* a unit belongs to the span that touched it first */
+			span.begin = Max(span.begin, rounded->claimed);
+			rounded->claimed = Max(span.end, rounded->claimed);
+			break;
+		case METER_ROUND_DOWN:
+			span.begin = meter_grid_unit_ceil(grid, span.begin);
+			span.end = meter_grid_unit_floor(grid, span.end);
+			break;
+		case METER_ROUND_NEAREST:
+			span.begin = meter_grid_unit_round(grid, span.begin);
+			span.end = meter_grid_unit_round(grid, span.end);
+			break;
+	}
+	if (span.begin < span.end)
+		rounded->spans[rounded->nspans++] = span;
+}
+
+/*
+ * Round the first `count` spans of the timeline, which follow those rounded
+ * before.  The result has what is final of them, and what was not before.
+ */
+void
+meter_round_spans(MeterRounded *rounded, int32 count, bool last)
+{
+	const MeterTimeline *timeline = rounded->timeline;
+	MeterSpan	pending = rounded->pending;
+	int32		i;
+
+	if (count >= rounded->maxspans)
+	{
+		if (rounded->spans != NULL)
+			pfree(rounded->spans);
+		rounded->maxspans = count + 1;
+		rounded->spans = palloc(rounded->maxspans * sizeof(MeterSpan));
+	}
+	rounded->nspans = 0;
+	rounded->nlabels = rounded->keyed == METER_KEYED_BY_KEY ?
+		timeline->nkeys : timeline->nlabels;
+
+	/* first join spans that need not be told apart */
+	for (i = 0; i < count; i++)
+	{
+		MeterSpan	span = timeline->spans[i];
+
+		if (span.end == METER_END)
+			span.end = rounded->open_end;
+		if (span.begin >= span.end)
+			continue;
+		if (rounded->keyed == METER_KEYED_BY_KEY)
+			span.label = timeline->labels[span.label].key;
+		if (pending.begin < pending.end)
+		{
+			if (pending.end == span.begin && pending.label == span.label)
+			{
+				pending.end = span.end;
+				continue;
+			}
+			round_span(rounded, pending);
+		}
+		pending = span;
+	}
+	if (last && pending.begin < pending.end)
+	{
+		round_span(rounded, pending);
+		pending.begin = pending.end;
+	}
+	rounded->pending = pending;
+}
+
+/* Round all spans of a timeline. */
 void
 meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 			MeterKeyed keyed, MeterRounding rounding,
 			MeterGrid *grid, int64 open_end)
 {
-	int64		claimed = METER_BEGIN;	/* units before it belong to spans
-										 * already */
-	int32		n = 0;
-	int32		i;
-
-	rounded->timeline = timeline;
-	rounded->nlabels = keyed == METER_KEYED_BY_KEY ?
-		timeline->nkeys : timeline->nlabels;
-	rounded->spans = palloc(Max(timeline->nspans, 1) * sizeof(MeterSpan));
-
-	/* first join spans that need not be told apart */
-	for (i = 0; i < timeline->nspans; i++)
-	{
-		MeterSpan	span = timeline->spans[i];
-
-		if (span.end == METER_END)
-			span.end = open_end;
-		if (span.begin >= span.end)
-			continue;
-		if (keyed == METER_KEYED_BY_KEY)
-			span.label = timeline->labels[span.label].key;
-		if (n > 0 && rounded->spans[n - 1].end == span.begin &&
-			rounded->spans[n - 1].label == span.label)
-			rounded->spans[n - 1].end = span.end;
-		else
-			rounded->spans[n++] = span;
-	}
-	rounded->nspans = n;
-	if (rounding == METER_ROUND_NONE)
-		return;
-
-	n = 0;
-	for (i = 0; i < rounded->nspans; i++)
-	{
-		MeterSpan	span = rounded->spans[i];
-
-		switch (rounding)
-		{
-			case METER_ROUND_UP:
-				span.begin = meter_grid_unit_floor(grid, span.begin);
-				span.end = meter_grid_unit_ceil(grid, span.end);
-				/* a unit belongs to the span that touched it first */
-				span.begin = Max(span.begin, claimed);
-				claimed = Max(span.end, claimed);
-				break;
-			case METER_ROUND_DOWN:
-				span.begin = meter_grid_unit_ceil(grid, span.begin);
-				span.end = meter_grid_unit_floor(grid, span.end);
-				break;
-			default:
-				span.begin = meter_grid_unit_round(grid, span.begin);
-				span.end = meter_grid_unit_round(grid, span.end);
-				break;
-		}
-		if (span.begin < span.end)
-			rounded->spans[n++] = span;
-	}
-	rounded->nspans = n;
+	meter_round_begin(rounded, timeline, keyed, rounding, grid, open_end);
+	meter_round_spans(rounded, timeline->nspans, true);
 }
 
 /*
@@ -111,9 +153,42 @@ meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
 	cutter->from = from;
 	cutter->to = to;
 	cutter->next = low;
-	cutter->cut_end = from;
-	cutter->parts = palloc(Max(rounded->nlabels, 1) * sizeof(MeterPart));
-	cutter->part_of = palloc0(Max(rounded->nlabels, 1) * sizeof(int32));
+	cutter->done = from;
+	cutter->maxlabels = Max(rounded->nlabels, 1);
+	cutter->parts = palloc(cutter->maxlabels * sizeof(MeterPart));
+	cutter->part_of = palloc0(cutter->maxlabels * sizeof(int32));
+}
+
+/* Forget the parts of the cut before. */
+static inline void
+clear_parts(MeterCutter *cutter)
+{
+	int32		i;
+
+	for (i = 0; i < cutter->nparts; i++)
+		cutter->part_of[cutter->parts[i].label] = 0;
+	cutter->nparts = 0;
+}
+
+/*
+ * Go on with rounded spans that follow those cut before.  What is in the
+ * period cut last comes as another cut of that period.
+ */
+void
+meter_cut_more(MeterCutter *cutter)
+{
+	int32		nlabels = cutter->rounded->nlabels;
+
+	clear_parts(cutter);
+	cutter->next = 0;
+	if (nlabels > cutter->maxlabels)
+	{
+		cutter->maxlabels = Max(nlabels, 2 * cutter->maxlabels);
+		pfree(cutter->parts);
+		pfree(cutter->part_of);
+		cutter->parts = palloc(cutter->maxlabels * sizeof(MeterPart));
+		cutter->part_of = palloc0(cutter->maxlabels * sizeof(int32));
+	}
 }
 
 /* Add up the time of each label in [cut_begin, cut_end). */
@@ -121,12 +196,8 @@ static void
 collect_parts(MeterCutter *cutter)
 {
 	const MeterRounded *rounded = cutter->rounded;
-	int32		i;
 
-	for (i = 0; i < cutter->nparts; i++)
-		cutter->part_of[cutter->parts[i].label] = 0;
-	cutter->nparts = 0;
-
+	clear_parts(cutter);
 	while (cutter->next < rounded->nspans)
 	{
 		const MeterSpan *span = &rounded->spans[cutter->next];
@@ -149,7 +220,10 @@ collect_parts(MeterCutter *cutter)
 				 (uint64) end - (uint64) begin);
 		}
 		if (span->end > cutter->cut_end)
-			break;
+		{
+			cutter->done = cutter->cut_end;
+			return;
+		}
 		cutter->next++;
 	}
 }
@@ -163,10 +237,10 @@ meter_cut_next(MeterCutter *cutter)
 {
 	const MeterRounded *rounded = cutter->rounded;
 
-	while (cutter->cut_end < cutter->to && cutter->next < rounded->nspans)
+	while (cutter->done < cutter->to && cutter->next < rounded->nspans)
 	{
 		int64		at = Max(rounded->spans[cutter->next].begin,
-							 cutter->cut_end);
+							 cutter->done);
 
 		if (at >= cutter->to)
 			break;

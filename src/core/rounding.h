@@ -31,11 +31,25 @@ typedef struct MeterRounded
 	int32		nspans;
 	MeterSpan  *spans;			/* label is a label, or with keys a key */
 	int32		nlabels;
+	int32		maxspans;
+
+	/* how, and what goes on where spans come in pieces */
+	MeterKeyed	keyed;
+	MeterRounding rounding;
+	MeterGrid  *grid;
+	int64		open_end;
+	int64		claimed;		/* units before it belong to spans already */
+	MeterSpan	pending;		/* may be joined yet; empty: there is none */
 } MeterRounded;
 
 extern void meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 						MeterKeyed keyed, MeterRounding rounding,
 						MeterGrid *grid, int64 open_end);
+extern void meter_round_begin(MeterRounded *rounded,
+							  const MeterTimeline *timeline, MeterKeyed keyed,
+							  MeterRounding rounding, MeterGrid *grid,
+							  int64 open_end);
+extern void meter_round_spans(MeterRounded *rounded, int32 count, bool last);
 
 /* Time per label within one period. */
 typedef struct MeterPart
@@ -52,9 +66,11 @@ typedef struct MeterCutter
 	int64		from;
 	int64		to;
 	int32		next;			/* first span that may still matter */
+	int64		done;			/* where the span at `next` has been cut to */
 	int64		period_begin;
 	int64		cut_begin;		/* the period within the window */
 	int64		cut_end;
+	int32		maxlabels;
 	int32		nparts;
 	MeterPart  *parts;			/* in order of first appearance */
 	int32	   *part_of;		/* by label: number of its part + 1 */
@@ -62,6 +78,7 @@ typedef struct MeterCutter
 
 extern void meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
 							MeterGrid *grid, int64 from, int64 to);
+extern void meter_cut_more(MeterCutter *cutter);
 extern bool meter_cut_next(MeterCutter *cutter);
 extern bool meter_cut_window(MeterCutter *cutter);
 

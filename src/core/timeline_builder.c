@@ -55,6 +55,16 @@ index_put(MeterIndex *index, int32 number)
 	index->slots[slot] = number + 1;
 }
 
+/* Forget where elements are: slots are made anew when they are needed. */
+static void
+index_clear(MeterIndex *index)
+{
+	if (index->slots != NULL)
+		pfree(index->slots);
+	index->slots = NULL;
+	index->nslots = 0;
+}
+
 /*
  * Return the number of the element that is sought.  Where there is none,
  * `count` is put into the index and returned: the caller then adds the
@@ -80,9 +90,12 @@ index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
 
 		if ((uint32) count * 2 >= index->nslots)
 		{
-			if (index->slots != NULL)
-				pfree(index->slots);
-			index->nslots = Max(4 * INDEX_FROM, index->nslots * 2);
+			uint32		nslots = Max(4 * INDEX_FROM, index->nslots * 2);
+
+			while ((uint32) count * 2 >= nslots)
+				nslots *= 2;
+			index_clear(index);
+			index->nslots = nslots;
 			index->slots = palloc0(index->nslots * sizeof(int32));
 			for (i = 0; i < count; i++)
 				index_put(index, i);
@@ -138,6 +151,28 @@ label_matches(const MeterTimeline *timeline, int32 number, const void *sought)
 	return label->key == other->key && label->value == other->value;
 }
 
+/* Return the hash of a key. */
+static uint32
+hash_key(const MeterAttr *attrs, int32 natts)
+{
+	uint32		hash = 2166136261u;
+	int32		i;
+
+	for (i = 0; i < natts; i++)
+		hash = hash_attr(hash, attrs[i]);
+	return hash;
+}
+
+/* Return the hash of a label. */
+static uint32
+hash_label(MeterLabel label)
+{
+	uint32		hash = ((uint32) label.key * 2654435761u) ^
+	((uint32) (label.value + 1) * 2246822519u);
+
+	return hash ^ (hash >> 15);
+}
+
 /*
  * Return the index of the label with these natts + 1 attributes, and make the
  * label if it is new.  The bytes stay where they are and must outlive the
@@ -149,14 +184,11 @@ meter_build_label(MeterTimelineBuilder *builder, const MeterAttr *attrs)
 	MeterTimeline *timeline = builder->timeline;
 	int32		natts = timeline->natts;
 	MeterLabel	label = {-1, -1};
-	uint32		hash = 2166136261u;
 	int32		number;
 	int32		i;
 
-	for (i = 0; i < natts; i++)
-		hash = hash_attr(hash, attrs[i]);
 	label.key = index_find(&builder->key_index, timeline, timeline->nkeys,
-						   hash, key_matches, attrs);
+						   hash_key(attrs, natts), key_matches, attrs);
 	if (label.key == timeline->nkeys)
 	{
 		timeline->keys = grow(timeline->keys, label.key, &builder->maxkeys,
@@ -180,11 +212,8 @@ meter_build_label(MeterTimelineBuilder *builder, const MeterAttr *attrs)
 		}
 	}
 
-	hash = ((uint32) label.key * 2654435761u) ^
-		((uint32) (label.value + 1) * 2246822519u);
-	hash ^= hash >> 15;
 	number = index_find(&builder->label_index, timeline, timeline->nlabels,
-						hash, label_matches, &label);
+						hash_label(label), label_matches, &label);
 	if (number == timeline->nlabels)
 	{
 		timeline->labels = grow(timeline->labels, number,
@@ -222,6 +251,98 @@ meter_build_span(MeterTimelineBuilder *builder, int64 begin, int64 end,
 	span->begin = begin;
 	span->end = end;
 	span->label = label;
+}
+
+/*
+ * Set the first attribute of all keys, in which it is NULL.  So they stay
+ * distinct.
+ */
+void
+meter_build_name_keys(MeterTimelineBuilder *builder, MeterAttr name)
+{
+	MeterTimeline *timeline = builder->timeline;
+	int32		natts = timeline->natts;
+	int32		i;
+
+	for (i = 0; i < timeline->nkeys; i++)
+	{
+		MeterAttr  *key = timeline->keys + (size_t) i * natts;
+
+		key[0] = name;
+		builder->key_index.hashes[i] = hash_key(key, natts);
+	}
+	index_clear(&builder->key_index);
+}
+
+/*
+ * Remove labels, keys, and the values that no label has then.  The arrays say
+ * what stays, other than 0, and are set to the new number of what does, or to
+ * -1; keys of labels that stay do, too.  Spans have to be given their new
+ * labels by the caller.
+ */
+void
+meter_build_compact(MeterTimelineBuilder *builder, int32 *labels, int32 *keys)
+{
+	MeterTimeline *timeline = builder->timeline;
+	size_t		key_size = timeline->natts * sizeof(MeterAttr);
+	int32	   *values = palloc0(Max(timeline->nvalues, 1) * sizeof(int32));
+	int32		n = 0;
+	int32		i;
+
+	for (i = 0; i < timeline->nlabels; i++)
+	{
+		if (labels[i] == 0)
+			continue;
+		keys[timeline->labels[i].key] = 1;
+		if (timeline->labels[i].value >= 0)
+			values[timeline->labels[i].value] = 1;
+	}
+
+	for (i = 0; i < timeline->nkeys; i++)
+	{
+		if (keys[i] == 0)
+		{
+			keys[i] = -1;
+			continue;
+		}
+		memmove((char *) timeline->keys + n * key_size,
+				(char *) timeline->keys + i * key_size, key_size);
+		builder->key_index.hashes[n] = builder->key_index.hashes[i];
+		keys[i] = n++;
+	}
+	timeline->nkeys = n;
+
+	for (n = i = 0; i < timeline->nvalues; i++)
+	{
+		if (values[i] == 0)
+			continue;
+		timeline->values[n] = timeline->values[i];
+		builder->value_index.hashes[n] = builder->value_index.hashes[i];
+		values[i] = n++;
+	}
+	timeline->nvalues = n;
+
+	for (n = i = 0; i < timeline->nlabels; i++)
+	{
+		MeterLabel	label = timeline->labels[i];
+
+		if (labels[i] == 0)
+		{
+			labels[i] = -1;
+			continue;
+		}
+		label.key = keys[label.key];
+		if (label.value >= 0)
+			label.value = values[label.value];
+		timeline->labels[n] = label;
+		builder->label_index.hashes[n] = hash_label(label);
+		labels[i] = n++;
+	}
+	timeline->nlabels = n;
+	index_clear(&builder->key_index);
+	index_clear(&builder->value_index);
+	index_clear(&builder->label_index);
+	pfree(values);
 }
 
 /* Return a text attribute of a label. */

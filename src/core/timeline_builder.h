@@ -86,6 +86,10 @@ extern int32 meter_build_label(MeterTimelineBuilder *builder,
 							   const MeterAttr *attrs);
 extern void meter_build_span(MeterTimelineBuilder *builder,
 							 int64 begin, int64 end, int32 label);
+extern void meter_build_name_keys(MeterTimelineBuilder *builder,
+								  MeterAttr name);
+extern void meter_build_compact(MeterTimelineBuilder *builder,
+								int32 *labels, int32 *keys);
 extern MeterAttr meter_timeline_attr(const MeterTimeline *timeline,
 									 int32 label, int32 att);
 extern MeterAttr meter_timeline_value(const MeterTimeline *timeline,

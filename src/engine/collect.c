@@ -13,6 +13,7 @@
 #include "core/event_set.h"
 #include "core/observation.h"
 #include "core/pairing.h"
+#include "core/pieces.h"
 #include "core/timeline_builder.h"
 #include "engine/collect.h"
 #include "pg/observation_json.h"
@@ -44,8 +45,8 @@ meter_copy_attrs(MemoryContext context, const MeterAttr *attrs, int32 count)
 }
 
 /* Raise that a resource has more rows than can be walked at once. */
-static void
-too_many(void)
+void
+meter_too_many_events(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -77,7 +78,7 @@ collect_event(MeterCollected *collected, MeterKind kind,
 	uint16		number;
 
 	if (!meter_events_add(events, kind, time, attrs))
-		too_many();
+		meter_too_many_events();
 	number = source_number(events, source);
 	events->events[events->nevents - 1].source = number;
 }
@@ -112,7 +113,7 @@ collect_observation(MeterCollected *collected, MeterStanding standing,
 	observation.alive = Min(observation.alive, observation.time);
 	observation.absent = Min(observation.absent, observation.time);
 	if (!meter_observations_add(&collected->events, &observation, attrs))
-		too_many();
+		meter_too_many_events();
 }
 
 /*
@@ -198,4 +199,14 @@ meter_collected_pair(MeterCollected *collected)
 	return meter_pair(&collected->events,
 					  collected->carried ? &collected->state : NULL,
 					  METER_LOOK_BACK_FIRST);
+}
+
+/* Begin to walk what is collected, in pieces. */
+void
+meter_collected_begin(MeterCollected *collected, MeterPieces *pieces,
+					  const MeterCut *cut)
+{
+	meter_pieces_begin(pieces, &collected->events,
+					   collected->carried ? &collected->state : NULL,
+					   METER_LOOK_BACK_FIRST, cut);
 }

@@ -12,6 +12,7 @@
 #include "core/core.h"
 #include "core/event_set.h"
 #include "core/observation.h"
+#include "core/pieces.h"
 #include "core/timeline_builder.h"
 #include "engine/row_kind.h"
 
@@ -33,5 +34,8 @@ extern void meter_collect_carried(MeterCollected *collected, bool open,
 								  TimestampTz absent, MeterAttr source,
 								  const MeterAttr *attrs);
 extern MeterTimeline *meter_collected_pair(MeterCollected *collected);
+extern void meter_collected_begin(MeterCollected *collected,
+								  MeterPieces *pieces, const MeterCut *cut);
+extern void meter_too_many_events(void) pg_attribute_noreturn();
 
 #endif							/* METER_COLLECT_H */

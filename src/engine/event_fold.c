@@ -39,7 +39,11 @@ typedef struct EventFold
 {
 	MeterCollected collected;
 	MeterCollected before;		/* the same without what is not yet settled */
+	MeterUsageRows rows;
 	bool		any_rows;
+	bool		any_events;
+	bool		walking;		/* a piece of it has been walked */
+	bool		straddling;		/* there may be rows that are not yet settled */
 	bool		asked;
 	bool		began;			/* anything is settled of it */
 	TimestampTz first;			/* affected from then on, if asked for */
@@ -83,8 +87,9 @@ begin(MeterFold *fold)
 	int			ndimensions = fold->definition->ndimensions;
 
 	memset(walk, 0, sizeof(*walk));
+	walk->straddling = fold->scope.straddling;
 	meter_events_init(&walk->collected.events, ndimensions + 1);
-	if (fold->scope.straddling)
+	if (walk->straddling)
 		meter_events_init(&walk->before.events, ndimensions + 1);
 	walk->named = walk->earliest = walk->reach = DT_NOEND;
 	walk->straddles = DT_NOBEGIN;
@@ -97,7 +102,7 @@ begin(MeterFold *fold)
 		meter_collect_carried(&walk->collected, state->open, state->since,
 							  state->alive, state->absent, state->source,
 							  attrs);
-		if (fold->scope.straddling)
+		if (walk->straddling)
 			meter_collect_carried(&walk->before, state->open, state->since,
 								  state->alive, state->absent, state->source,
 								  attrs);
@@ -129,27 +134,184 @@ note_times(EventFold *walk, MeterRowKind kind, TimestampTz time,
 		walk->straddles = Max(walk->straddles, time);
 }
 
-/* Add a row of the resource. */
+/* Return the beginning of the period that holds an instant, if it is finite. */
+static TimestampTz
+period_begin(MeterFold *fold, TimestampTz at)
+{
+	return TIMESTAMP_NOT_FINITE(at) ? at :
+		meter_grid_period_begin(&fold->spec->grid, at);
+}
+
+/*
+ * Return from which period on usage may change, as far as is known when all
+ * rows before `seen` are.  A row at or before the first that names an account
+ * may be why that is the first: then all of the resource is affected.  A row
+ * before an observation may change what that makes of all it reaches back to.
+ */
+static TimestampTz
+affected_from(MeterFold *fold, TimestampTz seen)
+{
+	EventFold  *walk = fold->walk;
+	TimestampTz begin = Max(period_begin(fold, walk->first), fold->from);
+
+	/* a name that is still to come may be too late for that, or not */
+	if (begin <= walk->named || walk->named > seen)
+		begin = Min(begin, period_begin(fold, walk->earliest));
+	else if (!TIMESTAMP_IS_NOEND(walk->reach))
+		begin = Min(begin, period_begin(fold, Max(walk->reach, walk->earliest)));
+	return Max(begin, fold->from);
+}
+
+/* Begin to give out the usage of the resource. */
+static void
+begin_usage(MeterFold *fold, TimestampTz seen, MeterTimeline *timeline)
+{
+	EventFold  *walk = fold->walk;
+	TimestampTz from = fold->from;
+
+	if (walk->asked)
+	{
+		MeterResource *walked = meter_resources_add(fold->walked,
+													fold->resource);
+
+		from = walked->from = affected_from(fold, seen);
+		walked->to = fold->to;
+	}
+	if (timeline != NULL)
+		meter_usage_begin(&walk->rows, fold->spec, timeline, from,
+						  Max(from, fold->to));
+	else
+		meter_usage_walk(&walk->rows, fold->spec, &walk->collected, from,
+						 Max(from, fold->to));
+	walk->walking = true;
+}
+
+/* Give out the usage that is known. */
+static void
+give_out(MeterFold *fold)
+{
+	EventFold  *walk = fold->walk;
+	MemoryContext before = MemoryContextSwitchTo(fold->row_context);
+	MeterUsageRow usage;
+
+	while (meter_usage_next(&walk->rows, &usage))
+	{
+		meter_fold_emit(fold, &usage);
+		MemoryContextReset(fold->row_context);
+	}
+	MemoryContextSwitchTo(before);
+}
+
+/*
+ * Walk what has been collected of the resource: all that is left, or a piece
+ * that is full, so that memory is bounded.
+ */
+static void
+walk_piece(MeterFold *fold, TimestampTz seen, bool last)
+{
+	EventFold  *walk = fold->walk;
+
+	if (!walk->walking)
+		begin_usage(fold, seen, NULL);
+	meter_usage_advance(&walk->rows, last);
+	give_out(fold);
+}
+
+/* Tell whether somebody looks at the resource as a whole. */
+static bool
+is_whole(const MeterFold *fold)
+{
+	return fold->look != NULL && fold->look->timeline != NULL;
+}
+
+/* Take the state at the retention boundary. */
+static void
+take_carried(MeterFold *fold, MeterRowKind kind, TimestampTz time,
+			 const TupleTableSlot *slot, MeterAttr source,
+			 const MeterAttr *attrs)
+{
+	EventFold  *walk = fold->walk;
+	TimestampTz alive = meter_fold_instant(slot, METER_FOLD_ALIVE, time);
+	TimestampTz absent = meter_fold_instant(slot, METER_FOLD_ABSENT,
+											METER_BEGIN);
+	bool		open = kind == METER_ROW_CARRIED_OPEN;
+
+	if (!slot->tts_isnull[METER_FOLD_TIME])
+		note_times(walk, kind, time, NULL, attrs[0], fold->scope.settled_to);
+	meter_collect_carried(&walk->collected, open, time, alive, absent, source,
+						  attrs);
+	if (walk->straddling)
+		meter_collect_carried(&walk->before, open, time, alive, absent, source,
+							  attrs);
+	walk->began |= open;
+}
+
+/* Make room for an event: walk those before, if they are a piece. */
+static void
+make_room(MeterFold *fold, TimestampTz time)
+{
+	EventFold  *walk = fold->walk;
+
+	if (!walk->any_events)
+	{
+		walk->any_events = true;
+		/* all observations are known now */
+		walk->straddling &= !TIMESTAMP_IS_NOBEGIN(walk->straddles);
+	}
+	if (!walk->straddling && !is_whole(fold) &&
+		meter_piece_full(&walk->collected.events, time))
+		walk_piece(fold, time, false);
+}
+
+/* Take an event or an observation. */
+static void
+take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
+		 MeterAttr source, const Jsonb *said, const MeterAttr *attrs)
+{
+	EventFold  *walk = fold->walk;
+
+	walk->any_rows = true;
+	note_times(walk, kind, time, said, attrs[0], fold->scope.settled_to);
+	if (MeterAttrIsNull(source))
+		source = meter_attr("", 0);
+	(void) meter_collect_row(&walk->collected, kind, time, source, said, attrs);
+	if (time >= fold->scope.settled_to)
+		return;
+	walk->began = true;
+	if (walk->straddling)
+		(void) meter_collect_row(&walk->before, kind, time, source, said,
+								 attrs);
+}
+
+/* Take a row of the resource. */
 static void
 row(MeterFold *fold, const TupleTableSlot *slot)
 {
-	EventFold *walk = fold->walk;
+	EventFold  *walk = fold->walk;
+	MeterRowKind kind = (MeterRowKind) DatumGetChar(slot->tts_values[METER_FOLD_KIND]);
+	TimestampTz time = meter_fold_instant(slot, METER_FOLD_TIME, 0);
 	MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
 	int			ndimensions = fold->definition->ndimensions;
-	MeterFoldClass class = DatumGetChar(slot->tts_values[METER_FOLD_CLASS]);
-	TimestampTz time = meter_fold_instant(slot, METER_FOLD_TIME, 0);
+	MemoryContext before;
 	MeterAttr	source;
-	MeterRowKind kind;
-	const Jsonb *said;
+	const Jsonb *said = NULL;
 	int			i;
 
-	if (class == METER_FOLD_ASKED)
+	if (kind == METER_ROW_ASKED)
 	{
 		walk->asked = true;
 		walk->first = time;
 		return;
 	}
-	kind = (MeterRowKind) DatumGetChar(slot->tts_values[METER_FOLD_KIND]);
+	if (fold->look != NULL && fold->look->row != NULL)
+		fold->look->row(fold, kind, time, slot);
+	if (fold->look != NULL && fold->look->timeline == NULL)
+		return;					/* nothing else is asked for */
+
+	if (meter_fold_class(kind) == METER_FOLD_HAPPENED)
+		make_room(fold, time);
+	MemoryContextReset(fold->row_context);
+	before = MemoryContextSwitchTo(fold->row_context);
 	source = meter_fold_text(slot, METER_FOLD_SOURCE);
 	attrs[0] = meter_fold_text(slot, METER_FOLD_ACCOUNT);
 	/* an empty name names nobody */
@@ -159,43 +321,14 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 		attrs[i + 1] = meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
 	attrs[ndimensions + 1] = slot->tts_isnull[METER_FOLD_VALUE] ? METER_NULL_ATTR :
 		meter_attr_from_numeric(DatumGetNumeric(slot->tts_values[METER_FOLD_VALUE]));
+	if (!slot->tts_isnull[METER_FOLD_SAID])
+		said = DatumGetJsonbP(slot->tts_values[METER_FOLD_SAID]);
+	MemoryContextSwitchTo(before);
 
-	if (class == METER_FOLD_CARRIED)
-	{
-		TimestampTz alive = meter_fold_instant(slot, METER_FOLD_ALIVE, time);
-		TimestampTz absent = meter_fold_instant(slot, METER_FOLD_ABSENT,
-												METER_BEGIN);
-		bool		open = kind == METER_ROW_CARRIED_OPEN;
-
-		if (!slot->tts_isnull[METER_FOLD_TIME])
-			note_times(walk, kind, time, NULL, attrs[0],
-					   fold->scope.settled_to);
-		meter_collect_carried(&walk->collected, open, time, alive, absent,
-							  source, attrs);
-		if (fold->scope.straddling)
-			meter_collect_carried(&walk->before, open, time, alive, absent,
-								  source, attrs);
-		walk->began |= open;
-		if (fold->look != NULL && fold->look->row != NULL)
-			fold->look->row(fold, kind, time, slot);
-		return;
-	}
-
-	walk->any_rows = true;
-	said = slot->tts_isnull[METER_FOLD_SAID] ? NULL :
-		DatumGetJsonbP(slot->tts_values[METER_FOLD_SAID]);
-	note_times(walk, kind, time, said, attrs[0], fold->scope.settled_to);
-	if (MeterAttrIsNull(source))
-		source = meter_attr("", 0);
-	(void) meter_collect_row(&walk->collected, kind, time, source, said, attrs);
-	if (fold->scope.straddling && time < fold->scope.settled_to)
-	{
-		walk->began = true;
-		(void) meter_collect_row(&walk->before, kind, time, source, said,
-								 attrs);
-	}
-	if (fold->look != NULL && fold->look->row != NULL)
-		fold->look->row(fold, kind, time, slot);
+	if (kind == METER_ROW_CARRIED_OPEN || kind == METER_ROW_CARRIED_CLOSED)
+		take_carried(fold, kind, time, slot, source, attrs);
+	else
+		take_row(fold, kind, time, source, said, attrs);
 }
 
 /*
@@ -234,33 +367,6 @@ undisturbed(MeterFold *fold)
 	}
 }
 
-/* Return the beginning of the period that holds an instant, if it is finite. */
-static TimestampTz
-period_begin(MeterFold *fold, TimestampTz at)
-{
-	return TIMESTAMP_NOT_FINITE(at) ? at :
-		meter_grid_period_begin(&fold->spec->grid, at);
-}
-
-/*
- * Return from which period on usage may change.  A row at or before the first
- * that names an account may be why that is the first: then all of the resource
- * is affected.  A row before an observation may change what that makes of all
- * it reaches back to.
- */
-static TimestampTz
-affected_from(MeterFold *fold)
-{
-	EventFold *walk = fold->walk;
-	TimestampTz begin = Max(period_begin(fold, walk->first), fold->from);
-
-	if (begin <= walk->named)
-		begin = Min(begin, period_begin(fold, walk->earliest));
-	else if (!TIMESTAMP_IS_NOEND(walk->reach))
-		begin = Min(begin, period_begin(fold, Max(walk->reach, walk->earliest)));
-	return Max(begin, fold->from);
-}
-
 /* Write the state in which the resource is at the end of what is settled. */
 static void
 put_state(MeterFold *fold, const MeterTimeline *timeline)
@@ -269,11 +375,10 @@ put_state(MeterFold *fold, const MeterTimeline *timeline)
 	TimestampTz unnamed_since = DT_NOEND;
 	bool		began = true;
 
-	if (fold->scope.straddling)
-	{
+	if (walk->straddling)
 		timeline = meter_collected_pair(&walk->before);
+	if (fold->scope.straddling)
 		began = walk->began;
-	}
 	/* at a retention boundary nothing is billed */
 	if (began && !TIMESTAMP_IS_NOEND(fold->scope.settled_to))
 		unnamed_since = fold->carried ? fold->from :
@@ -294,12 +399,13 @@ put_state(MeterFold *fold, const MeterTimeline *timeline)
 static void
 end(MeterFold *fold)
 {
-	EventFold *walk = fold->walk;
+	EventFold  *walk = fold->walk;
 	MeterTimeline *timeline;
-	MeterUsageRows rows;
-	MeterUsageRow usage;
-	TimestampTz from = fold->from;
 
+	if (fold->look != NULL && fold->look->end != NULL)
+		fold->look->end(fold);
+	if (fold->look != NULL && fold->look->timeline == NULL)
+		return;
 	if (!walk->any_rows && !walk->asked && !walk->collected.carried)
 	{
 		/* a state of which the log has nothing any more */
@@ -312,23 +418,17 @@ end(MeterFold *fold)
 		undisturbed(fold);
 		return;
 	}
-	timeline = meter_collected_pair(&walk->collected);
-	if (walk->asked)
+	if (is_whole(fold))
 	{
-		MeterResource *walked;
-
-		from = affected_from(fold);
-		walked = meter_resources_add(fold->walked, fold->resource);
-		walked->from = from;
-		walked->to = fold->to;
+		timeline = meter_collected_pair(&walk->collected);
+		fold->look->timeline(fold, &walk->collected, timeline);
+		begin_usage(fold, DT_NOEND, timeline);
+		give_out(fold);
 	}
-	if (fold->look != NULL && fold->look->end != NULL)
-		fold->look->end(fold, &walk->collected, timeline);
-	if (from < fold->to)
+	else
 	{
-		meter_usage_begin(&rows, fold->spec, timeline, from, fold->to);
-		while (meter_usage_next(&rows, &usage))
-			meter_fold_emit(fold, &usage);
+		walk_piece(fold, DT_NOEND, true);
+		timeline = (MeterTimeline *) walk->rows.timeline;
 	}
 	if (fold->states != NULL)
 		put_state(fold, timeline);

@@ -317,27 +317,6 @@ scope_log(const MeterDefinition *definition, const MeterScope *scope)
 								   meter_timestamp_literal(scope->to));
 }
 
-/*
- * Return a query (resource, upto) for the resources with observations that
- * straddle the end of what is settled, and the latest such observation.  The
- * rows up to it bear on what was before.
- */
-static char *
-straddling_query(const MeterDefinition *definition, const MeterScope *scope)
-{
-	const char *instant = meter_timestamp_literal(scope->settled_to);
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql,
-					 "SELECT e.resource, max(e.\"time\") AS upto FROM %s e WHERE e.\"time\" >= %s AND ",
-					 scope_log(definition, scope), instant);
-	append_observation_filter(&sql, definition);
-	appendStringInfo(&sql, " AND " METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
-					 " < %s GROUP BY e.resource", instant);
-	return sql.data;
-}
-
 /* Append the columns that the fold takes of an event e. */
 static void
 append_columns(StringInfo sql, const MeterDefinition *definition,
@@ -386,6 +365,29 @@ append_conditions(StringInfo sql, const MeterDefinition *definition,
 	append_not_voided(sql, definition, scope);
 	if (scope->duplicates != 0)
 		appendStringInfoString(sql, " AND NOT EXISTS (SELECT FROM unnest($2) d (arrival) WHERE d.arrival = e.arrival)");
+}
+
+/*
+ * Return a query (resource, upto) for the resources with observations that
+ * straddle the end of what is settled, and the latest such observation.  The
+ * rows up to it bear on what was before.
+ */
+static char *
+straddling_query(const MeterDefinition *definition, const MeterScope *scope)
+{
+	const char *instant = meter_timestamp_literal(scope->settled_to);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "SELECT e.resource, max(e.\"time\") AS upto FROM %s e WHERE e.\"time\" >= %s AND ",
+					 scope_log(definition, scope), instant);
+	append_conditions(&sql, definition, scope);
+	appendStringInfoString(&sql, " AND ");
+	append_observation_filter(&sql, definition);
+	appendStringInfo(&sql, " AND " METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
+					 " < %s GROUP BY e.resource", instant);
+	return sql.data;
 }
 
 /*

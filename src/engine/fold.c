@@ -107,8 +107,8 @@ resource_hash(const MeterFold *fold, MeterAttr resource)
 }
 
 /* Return what a row of a kind is to the order. */
-static MeterFoldClass
-class_of(MeterRowKind kind)
+MeterFoldClass
+meter_fold_class(MeterRowKind kind)
 {
 	switch (kind)
 	{
@@ -134,7 +134,7 @@ put_row(MeterFold *fold)
 	TupleTableSlot *put = fold->put;
 
 	put->tts_values[METER_FOLD_CLASS] =
-		CharGetDatum(class_of((MeterRowKind) DatumGetChar(put->tts_values[METER_FOLD_KIND])));
+		CharGetDatum(meter_fold_class((MeterRowKind) DatumGetChar(put->tts_values[METER_FOLD_KIND])));
 	put->tts_isnull[METER_FOLD_CLASS] = false;
 	put->tts_values[METER_FOLD_HASH] =
 		Int64GetDatum((int64) resource_hash(fold,
@@ -405,6 +405,8 @@ meter_fold_begin(const MeterDefinition *definition,
 	fold->spec = meter_usage_spec(definition);
 	fold->resource_context = AllocSetContextCreate(context, "meter resource",
 												   ALLOCSET_DEFAULT_SIZES);
+	fold->row_context = AllocSetContextCreate(context, "meter row",
+											  ALLOCSET_SMALL_SIZES);
 	fold->from = Max(definition->since, definition->boundary);
 	fold->to = progress->watermark;
 	fold->scope.from = DT_NOBEGIN;

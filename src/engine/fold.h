@@ -56,13 +56,18 @@ typedef enum MeterFoldClass
 	METER_FOLD_HAPPENED = 'd'
 } MeterFoldClass;
 
-/* Who looks on while resources are walked; either may be NULL. */
+/*
+ * Who looks on while resources are walked: at each row, at each resource's end,
+ * or at its timeline, which then has to be in memory as a whole.  Without the
+ * last, nothing is made of events.  Any may be NULL.
+ */
 typedef struct MeterLook
 {
 	void		(*row) (MeterFold *fold, MeterRowKind kind, TimestampTz time,
 						const TupleTableSlot *slot);
-	void		(*end) (MeterFold *fold, MeterCollected *collected,
-						MeterTimeline *timeline);
+	void		(*end) (MeterFold *fold);
+	void		(*timeline) (MeterFold *fold, MeterCollected *collected,
+							 MeterTimeline *timeline);
 } MeterLook;
 
 /* What a pass did, in rows. */
@@ -113,6 +118,7 @@ struct MeterFold
 
 	/* the resource at hand */
 	MemoryContext resource_context;
+	MemoryContext row_context;	/* of a row that is read or given out */
 	MeterAttr	resource;
 	uint64		hash;
 	const MeterCarried *state;
@@ -125,6 +131,7 @@ extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
 							const Oid *types, const Datum *values,
 							int upto);
 extern void meter_fold_run(MeterFold *fold);
+extern MeterFoldClass meter_fold_class(MeterRowKind kind);
 extern bool meter_fold_walks(void);
 extern void meter_fold_emit(MeterFold *fold, const MeterUsageRow *row);
 extern void meter_fold_end(MeterFold *fold);

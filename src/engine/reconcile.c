@@ -397,7 +397,7 @@ fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 		  const MeterResources *affected, bool carried, int64 sealed,
 		  Rows *spoken)
 {
-	static const MeterLook look = {NULL, note_spoken};
+	static const MeterLook look = {NULL, NULL, note_spoken};
 	MeterFold  *fold = meter_fold_begin(definition, progress);
 	TimestampTz known_before = carried ? progress->watermark :
 	definition->boundary;

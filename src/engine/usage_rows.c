@@ -3,7 +3,9 @@
  *	  From the timeline of a resource to its usage rows.
  *
  * The timeline is rounded, cut into periods, and each part divided by the
- * unit; a row is named by what it is about.  What does not differ between
+ * unit; a row is named by what it is about.  Of a resource that is walked in
+ * pieces there are in memory, besides what pieces.c names, the sums of the keys
+ * of the open period, and of all periods before the resource has a name.  What does not differ between
  * resources is prepared once, in MeterUsageSpec.
  */
 #include "postgres.h"
@@ -18,6 +20,7 @@
 #include "catalog/definition.h"
 #include "core/core.h"
 #include "core/event_set.h"
+#include "core/pieces.h"
 #include "core/rounding.h"
 #include "core/timeline_builder.h"
 #include "engine/collect.h"
@@ -145,80 +148,166 @@ meter_usage_name(const MeterUsageSpec *spec, const MeterNaming *naming,
 					 period_start, 0, name);
 }
 
-/* Sum value times time by key for the current period. */
+/* Make room for all keys there are. */
 static void
-sum_weighted(MeterUsageRows *rows)
+add_keys(MeterUsageRows *rows)
 {
+	int32		nkeys = Max(rows->timeline->nkeys, 1);
+	int32		before = rows->maxkeys;
+	Size		size;
+
+	if (nkeys <= before)
+		return;
+	rows->maxkeys = before == 0 ? nkeys : Max(nkeys, 2 * before);
+	size = rows->maxkeys * sizeof(int32);
+	rows->sum_of = before == 0 ? MemoryContextAlloc(rows->context, size) :
+		repalloc_huge(rows->sum_of, size);
+	memset(rows->sum_of + before, 0, (rows->maxkeys - before) * sizeof(int32));
+}
+
+/* Return the sum of a key in the open period, a new one if it has none. */
+static MeterUsageSum *
+find_sum(MeterUsageRows *rows, int32 key)
+{
+	int32		number = rows->sum_of[key];
+	MeterUsageSum *sum;
+
+	if (number >= rows->ncomplete && number < rows->nsums &&
+		rows->sums[number].key == key)
+		return &rows->sums[number];
+	if (rows->nsums == rows->maxsums)
+	{
+		rows->maxsums = Max(2, 2 * rows->maxsums);
+		rows->sums = rows->sums == NULL ?
+			MemoryContextAlloc(rows->context,
+							   rows->maxsums * sizeof(MeterUsageSum)) :
+			repalloc_huge(rows->sums, rows->maxsums * sizeof(MeterUsageSum));
+	}
+	rows->sum_of[key] = rows->nsums;
+	sum = &rows->sums[rows->nsums++];
+	sum->period_start = rows->pieces.cutter.period_begin;
+	sum->key = key;
+	sum->billed = 0;
+	sum->weighted = NULL;
+	return sum;
+}
+
+/* Add value times time to a sum. */
+static void
+add_weighted(MeterUsageRows *rows, int32 key, MeterAttr value, int64 billed)
+{
+	MemoryContext before = MemoryContextSwitchTo(rows->context);
+	MeterUsageSum *sum = find_sum(rows, key);
+	Numeric		number = meter_numeric_from_attr(value);
+	Numeric		time = int64_to_numeric(billed);
+	Numeric		product = DatumGetNumeric(DirectFunctionCall2(numeric_mul,
+															  NumericGetDatum(number),
+															  NumericGetDatum(time)));
+
+	pfree(number);
+	pfree(time);
+	if (sum->weighted == NULL)
+		sum->weighted = product;
+	else
+	{
+		Numeric		total = sum->weighted;
+
+		sum->weighted = DatumGetNumeric(DirectFunctionCall2(numeric_add,
+															NumericGetDatum(product),
+															NumericGetDatum(total)));
+		pfree(total);
+		pfree(product);
+	}
+	MemoryContextSwitchTo(before);
+}
+
+/* Add the parts of a cut to the sums of the open period. */
+static void
+add_parts(MeterUsageRows *rows)
+{
+	const MeterCutter *cutter = &rows->pieces.cutter;
 	const MeterTimeline *timeline = rows->timeline;
 	int32		i;
 
-	rows->nkeys = 0;
-	for (i = 0; i < timeline->nkeys; i++)
-		rows->sums[i] = NULL;
-	for (i = 0; i < rows->cutter.nparts; i++)
+	for (i = 0; i < cutter->nparts; i++)
 	{
-		const MeterPart *part = &rows->cutter.parts[i];
-		int32		key = timeline->labels[part->label].key;
-		MeterAttr	value = meter_timeline_value(timeline, part->label);
-		Datum		product;
+		const MeterPart *part = &cutter->parts[i];
 
-		if (MeterAttrIsNull(value))
-			continue;
-		product = DirectFunctionCall2(numeric_mul,
-									  NumericGetDatum(meter_numeric_from_attr(value)),
-									  NumericGetDatum(int64_to_numeric(part->billed)));
-		if (rows->sums[key] == NULL)
-			rows->keys[rows->nkeys++] = key;
+		if (rows->spec->aggregate == METER_DURATION)
+			find_sum(rows, part->label)->billed += part->billed;
 		else
-			product = DirectFunctionCall2(numeric_add, product,
-										  NumericGetDatum(rows->sums[key]));
-		rows->sums[key] = DatumGetNumeric(product);
+		{
+			MeterAttr	value = meter_timeline_value(timeline, part->label);
+
+			if (!MeterAttrIsNull(value))
+				add_weighted(rows, timeline->labels[part->label].key, value,
+							 part->billed);
+		}
 	}
 }
 
-/* Find the next key with its quantity.  Returns false if there is none. */
-static bool
-next_quantity(MeterUsageRows *rows, int32 *key, Numeric *quantity)
+/*
+ * Find the next sum of a period that is complete.  Where the resource has no
+ * name yet, there is none: the first name is that of all before it.
+ */
+static MeterUsageSum *
+next_sum(MeterUsageRows *rows)
 {
+	bool		last = rows->pieces.last;
+	bool		named = last || rows->pieces.walk.named;
+	MeterCutter *cutter = &rows->pieces.cutter;
+
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!rows->in_period)
+		if (rows->next < rows->ncomplete && named)
+			return &rows->sums[rows->next++];
+		if (!rows->in_cut)
 		{
-			if (!meter_cut_next(&rows->cutter))
-				return false;
-			rows->in_period = true;
-			rows->next = 0;
-			if (rows->spec->aggregate == METER_WEIGHTED)
-				sum_weighted(rows);
-		}
-		if (rows->spec->aggregate == METER_DURATION)
-		{
-			if (rows->next < rows->cutter.nparts)
+			if (!meter_cut_next(cutter))
 			{
-				const MeterPart *part = &rows->cutter.parts[rows->next++];
-
-				*key = part->label;
-				*quantity = meter_quantity(part->billed, rows->spec->unit);
-				return true;
+				if (!last || rows->ncomplete == rows->nsums)
+					return NULL;
+				rows->ncomplete = rows->nsums;
+				continue;
+			}
+			rows->in_cut = true;
+			if (rows->ncomplete < rows->nsums &&
+				rows->sums[rows->ncomplete].period_start != cutter->period_begin)
+			{
+				rows->ncomplete = rows->nsums;
+				continue;
 			}
 		}
-		else
-		{
-			while (rows->next < rows->nkeys)
-			{
-				*key = rows->keys[rows->next++];
-				*quantity = meter_quantity_weighted(rows->sums[*key],
-													rows->spec->unit);
-				/* a quantity of 0 makes no row */
-				if (DatumGetBool(DirectFunctionCall2(numeric_ne,
-													 NumericGetDatum(*quantity),
-													 NumericGetDatum(int64_to_numeric(0)))))
-					return true;
-			}
-		}
-		rows->in_period = false;
+		if (rows->next == rows->nsums)
+			rows->next = rows->ncomplete = rows->nsums = 0;
+		add_parts(rows);
+		rows->in_cut = false;
+		if (last)
+			rows->ncomplete = rows->nsums;
 	}
+}
+
+/* Prepare what does not depend on where the timeline comes from. */
+static void
+begin_rows(MeterUsageRows *rows, MeterUsageSpec *spec)
+{
+	rows->context = CurrentMemoryContext;
+	rows->spec = spec;
+	rows->maxkeys = 0;
+	rows->dimensions = NULL;
+	rows->nsums = rows->maxsums = 0;
+	rows->sums = NULL;
+	rows->ncomplete = rows->next = 0;
+	rows->in_cut = false;
+}
+
+/* Return what is to be told apart when the timeline is rounded. */
+static MeterKeyed
+keyed_by(const MeterUsageSpec *spec)
+{
+	return spec->aggregate == METER_DURATION ? METER_KEYED_BY_KEY :
+		METER_KEYED_BY_LABEL;
 }
 
 /*
@@ -229,41 +318,122 @@ void
 meter_usage_begin(MeterUsageRows *rows, MeterUsageSpec *spec,
 				  const MeterTimeline *timeline, TimestampTz begin, TimestampTz end)
 {
-	int32		nkeys = Max(timeline->nkeys, 1);
+	MeterPieces *pieces = &rows->pieces;
 
-	memset(rows, 0, sizeof(*rows));
-	rows->spec = spec;
+	begin_rows(rows, spec);
 	rows->timeline = timeline;
-	meter_round(&rows->rounded, timeline,
-				spec->aggregate == METER_DURATION ?
-				METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
-				spec->rounding, &spec->grid, METER_END);
-	meter_cut_begin(&rows->cutter, &rows->rounded, &spec->grid, begin, end);
-	rows->dimensions = palloc0(nkeys * sizeof(Datum));
-	if (spec->aggregate == METER_WEIGHTED)
-	{
-		rows->sums = palloc(nkeys * sizeof(Numeric));
-		rows->keys = palloc(nkeys * sizeof(int32));
-	}
+	meter_round(&pieces->rounded, timeline, keyed_by(spec), spec->rounding,
+				&spec->grid, METER_END);
+	meter_cut_begin(&pieces->cutter, &pieces->rounded, &spec->grid, begin,
+					end);
+	pieces->last = true;
+	add_keys(rows);
+	rows->dimensions = palloc0(rows->maxkeys * sizeof(Datum));
 }
 
-/* Find the next usage row.  Returns false if there is none. */
+/*
+ * Prepare to walk a resource in [begin, end) by meter_usage_advance().  Its
+ * carried state and all observations have been collected.
+ */
+void
+meter_usage_walk(MeterUsageRows *rows, MeterUsageSpec *spec,
+				 MeterCollected *collected, TimestampTz begin,
+				 TimestampTz end)
+{
+	MeterCut	cut = {keyed_by(spec), spec->rounding, &spec->grid, begin, end};
+
+	begin_rows(rows, spec);
+	meter_collected_begin(collected, &rows->pieces, &cut);
+	rows->timeline = rows->pieces.walk.builder.timeline;
+}
+
+/* Forget keys of which no sum is to be given out any more. */
+static void
+compact(MeterUsageRows *rows)
+{
+	int32	   *keys = meter_pieces_keys(&rows->pieces);
+	int32		i;
+
+	for (i = rows->next; i < rows->nsums; i++)
+		keys[rows->sums[i].key] = 1;
+	meter_pieces_compact(&rows->pieces, keys);
+	for (i = rows->next; i < rows->nsums; i++)
+		rows->sums[i].key = keys[rows->sums[i].key];
+	for (i = rows->ncomplete; i < rows->nsums; i++)
+		rows->sum_of[rows->sums[i].key] = i;
+	pfree(keys);
+}
+
+/*
+ * Take the events that have been collected.  Then all rows that there are have
+ * to be taken before more events are.
+ */
+void
+meter_usage_advance(MeterUsageRows *rows, bool last)
+{
+	MemoryContext before = MemoryContextSwitchTo(rows->context);
+	bool		whole = last && rows->maxkeys == 0;
+
+	if (!whole && meter_pieces_crowded(&rows->pieces))
+		compact(rows);
+	if (!meter_pieces_advance(&rows->pieces, last))
+		meter_too_many_events();
+	add_keys(rows);
+	if (whole)
+		rows->dimensions = palloc0(rows->maxkeys * sizeof(Datum));
+	MemoryContextSwitchTo(before);
+}
+
+/* Return the dimensions of a key. */
+static Datum
+key_dimensions(MeterUsageRows *rows, int32 key, const MeterAttr *attrs)
+{
+	MemoryContext before;
+
+	if (rows->dimensions == NULL)
+		return meter_usage_dimensions(rows->spec, attrs);
+	if (rows->dimensions[key] == 0)
+	{
+		before = MemoryContextSwitchTo(rows->context);
+		rows->dimensions[key] = meter_usage_dimensions(rows->spec, attrs);
+		MemoryContextSwitchTo(before);
+	}
+	return rows->dimensions[key];
+}
+
+/*
+ * Find the next usage row.  Returns false if there is none, or none yet.  What
+ * is made for the row is in the current memory context.
+ */
 bool
 meter_usage_next(MeterUsageRows *rows, MeterUsageRow *row)
 {
 	const MeterTimeline *timeline = rows->timeline;
 	const MeterAttr *attrs;
-	int32		key;
+	MeterUsageSum *sum;
 
-	if (!next_quantity(rows, &key, &row->quantity))
-		return false;
-	attrs = timeline->keys + (size_t) key * timeline->natts;
-	if (rows->dimensions[key] == 0)
-		rows->dimensions[key] = meter_usage_dimensions(rows->spec, attrs + 1);
-	row->dimensions = rows->dimensions[key];
+	for (;;)
+	{
+		sum = next_sum(rows);
+		if (sum == NULL)
+			return false;
+		if (rows->spec->aggregate == METER_DURATION)
+		{
+			row->quantity = meter_quantity(sum->billed, rows->spec->unit);
+			break;
+		}
+		row->quantity = meter_quantity_weighted(sum->weighted,
+												rows->spec->unit);
+		pfree(sum->weighted);
+		/* a quantity of 0 makes no row */
+		if (!meter_numeric_is_zero(row->quantity))
+			break;
+	}
+	attrs = timeline->keys + (size_t) sum->key * timeline->natts;
+	row->dimensions = key_dimensions(rows, sum->key, attrs + 1);
 	row->account = MeterAttrIsNull(attrs[0]) ? meter_attr("", 0) : attrs[0];
 	row->attrs = attrs + 1;
-	row->period_start = rows->cutter.period_begin;
+	row->period_start = sum->period_start;
 	return true;
 }
 

@@ -12,8 +12,10 @@
 #include "catalog/definition.h"
 #include "core/core.h"
 #include "core/grid.h"
+#include "core/pieces.h"
 #include "core/rounding.h"
 #include "core/timeline_builder.h"
+#include "engine/collect.h"
 #include "types/transaction_id.h"
 
 /* Dimensions that were made into jsonb before: most resources share a few. */
@@ -51,19 +53,37 @@ typedef struct MeterUsageRow
 	Numeric		quantity;
 } MeterUsageRow;
 
-/* Gives out the usage rows of one resource. */
+/* What a key has in a period. */
+typedef struct MeterUsageSum
+{
+	TimestampTz period_start;
+	int32		key;
+	int64		billed;			/* duration */
+	Numeric		weighted;		/* weighted: value times time */
+} MeterUsageSum;
+
+/*
+ * Gives out the usage rows of one resource.  Its timeline is given whole, or
+ * walked in pieces: then the parts of a period may come in several.
+ */
 typedef struct MeterUsageRows
 {
+	MemoryContext context;
 	MeterUsageSpec *spec;
 	const MeterTimeline *timeline;
-	MeterRounded rounded;
-	MeterCutter cutter;
-	Datum	   *dimensions;		/* by key, once made: jsonb */
-	Numeric    *sums;			/* weighted: by key, of this period */
-	int32	   *keys;			/* weighted: those in this period */
-	int32		nkeys;
-	int32		next;			/* part, or for weighted key, to give out */
-	bool		in_period;
+	MeterPieces pieces;
+	int32		maxkeys;
+	Datum	   *dimensions;		/* by key, once made: jsonb; NULL: there are
+								 * many pieces */
+	int32	   *sum_of;			/* by key: its sum in the open period, if any */
+
+	/* sums: given out, of periods that are complete, of the open period */
+	int32		nsums;
+	int32		maxsums;
+	MeterUsageSum *sums;
+	int32		ncomplete;
+	int32		next;			/* to give out */
+	bool		in_cut;			/* the cutter's parts are not in the sums yet */
 } MeterUsageRows;
 
 extern void meter_usage_spec_names(MeterUsageSpec *spec, int ndimensions,
@@ -78,6 +98,10 @@ extern void meter_usage_name(const MeterUsageSpec *spec,
 extern void meter_usage_begin(MeterUsageRows *rows, MeterUsageSpec *spec,
 							  const MeterTimeline *timeline,
 							  TimestampTz begin, TimestampTz end);
+extern void meter_usage_walk(MeterUsageRows *rows, MeterUsageSpec *spec,
+							 MeterCollected *collected,
+							 TimestampTz begin, TimestampTz end);
+extern void meter_usage_advance(MeterUsageRows *rows, bool last);
 extern bool meter_usage_next(MeterUsageRows *rows, MeterUsageRow *row);
 extern Numeric meter_usage_whole(const MeterUsageSpec *spec, int64 length,
 								 Numeric value);

@@ -33,6 +33,10 @@ extern int	below(int limit);
 extern long history;
 extern void (*show_case) (void);
 
+/* Bytes that palloc has given out, now and at most since it was set. */
+extern size_t memory_in_use;
+extern size_t memory_peak;
+
 /* Stop with what is wrong. */
 extern void check(bool condition, const char *promise);
 
