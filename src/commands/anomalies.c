@@ -69,7 +69,7 @@ return_query(Asked *asked, const char *class, const char *query)
 		asked->meter == NULL ? (Datum) 0 : CStringGetTextDatum(asked->meter),
 	CStringGetTextDatum(class)};
 	char		nulls[] = {asked->resource == 0 ? 'n' : ' ',
-		asked->during == 0 ? 'n' : ' ', asked->meter == NULL ? 'n' : ' ', ' ', '\0'};
+	asked->during == 0 ? 'n' : ' ', asked->meter == NULL ? 'n' : ' ', ' ', '\0'};
 	StringInfoData sql;
 
 	initStringInfo(&sql);

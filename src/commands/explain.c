@@ -472,6 +472,7 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *key = psprintf("b.dimensions = %s::jsonb", quote_literal_cstr(row->dimensions));
+
 	/* of the readings before, only the last matters */
 	const char *matters = psprintf("(b.what <> %d OR b.start_time = (SELECT max(n.start_time) FROM found_parts n WHERE n.what = %d))",
 								   METER_MEASURE_BASE, METER_MEASURE_BASE);

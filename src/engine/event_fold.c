@@ -83,7 +83,7 @@ scan(MeterFold *fold)
 static void
 begin(MeterFold *fold)
 {
-	EventFold *walk = fold->walk;
+	EventFold  *walk = fold->walk;
 	int			ndimensions = fold->definition->ndimensions;
 
 	memset(walk, 0, sizeof(*walk));
@@ -338,7 +338,7 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 static void
 undisturbed(MeterFold *fold)
 {
-	EventFold *walk = fold->walk;
+	EventFold  *walk = fold->walk;
 	const MeterState *state = &walk->collected.state;
 	MeterUsageSpec *spec = fold->spec;
 	MeterUsageRow usage;
@@ -371,7 +371,7 @@ undisturbed(MeterFold *fold)
 static void
 put_state(MeterFold *fold, const MeterTimeline *timeline)
 {
-	EventFold *walk = fold->walk;
+	EventFold  *walk = fold->walk;
 	TimestampTz unnamed_since = DT_NOEND;
 	bool		began = true;
 

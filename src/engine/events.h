@@ -83,6 +83,6 @@ extern void meter_append_not_held(StringInfo sql,
 extern char *meter_earliest_event(const MeterDefinition *definition);
 extern void meter_append_number_attribute(StringInfo sql, const char *key);
 extern void meter_append_event_filter(StringInfo sql,
-									   const MeterDefinition *definition);
+									  const MeterDefinition *definition);
 
 #endif							/* METER_EVENTS_H */

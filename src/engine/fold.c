@@ -238,6 +238,7 @@ begin_order(MeterFold *fold)
 	Oid			collations[] = {InvalidOid, C_COLLATION_OID, InvalidOid,
 	InvalidOid, C_COLLATION_OID};
 	bool		nulls_first[] = {true, true, true, true, true};
+
 	/* only of unique values, the text decides */
 	int			nkeys = lengthof(keys) -
 	(fold->definition->aggregate == METER_UNIQUE ? 0 : 1);

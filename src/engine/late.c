@@ -68,7 +68,7 @@ meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
  */
 static bool
 hold_limit(const MeterDefinition *definition,
-			   const MeterProgress *progress, MeterLog log, TimestampTz *limit)
+		   const MeterProgress *progress, MeterLog log, TimestampTz *limit)
 {
 	TimestampTz noted_at = progress->logs[log].position_watermark;
 
@@ -98,6 +98,7 @@ tell_held(const MeterDefinition *definition)
 				 errhint("View %s.anomaly lists the rows that are held; meter.release() lets them count.",
 						 schema)));
 }
+
 /*
  * Return FROM and WHERE of the rows e of a log that arrived after the position,
  * up to `safe` (all, if it is negative), and may change settled periods.

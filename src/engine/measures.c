@@ -443,4 +443,3 @@ meter_late_measures(const MeterDefinition *definition, const MeterProgress *prog
 	meter_append_not_held(&sql, definition, "measure", "e");
 	return sql.data;
 }
-

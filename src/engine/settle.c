@@ -165,6 +165,7 @@ meter_settle(const MeterDefinition *definition, MeterProgress *progress,
 {
 	TimestampTz from = progress->watermark;
 	MeterResources *named = meter_resources_begin();
+
 	/* from `ledger_until` on there is no difference to look for */
 	MeterFold  *fold = begin(definition, progress, from, end,
 							 from > progress->ledger_until ?
