@@ -222,7 +222,17 @@ meter_execute(const char *sql, int expected)
 	PG_END_TRY();
 }
 
-/* Run a query with parameters, whose rows go to a receiver. */
+/* Tell whether a parameter stands for NULL: a 0 that is no value. */
+static bool
+is_null(Datum value, Oid type)
+{
+	return value == (Datum) 0 && !get_typbyval(type);
+}
+
+/*
+ * Run a query with parameters, whose rows go to a receiver.  A parameter that
+ * is 0 is NULL, where that is no value of its type.
+ */
 void
 meter_scan(const char *sql, int nargs, const Oid *types, const Datum *values,
 		   DestReceiver *receiver)
@@ -238,7 +248,7 @@ meter_scan(const char *sql, int nargs, const Oid *types, const Datum *values,
 		ParamExternData *param = &options.params->params[i];
 
 		param->value = values[i];
-		param->isnull = values[i] == (Datum) 0 && !get_typbyval(types[i]);
+		param->isnull = is_null(values[i], types[i]);
 		param->pflags = PARAM_FLAG_CONST;
 		param->ptype = types[i];
 	}
@@ -278,16 +288,25 @@ meter_store(const char *sql, int nargs, const Oid *types, const Datum *values,
 	return tuplestore_tuple_count(store);
 }
 
-/* Run a statement with parameters; it must end with the given SPI code. */
+/*
+ * Run a statement with parameters, as of meter_scan(); it must end with the
+ * given SPI code.  `nulls` has 'n' for others that are NULL; or it is NULL.
+ */
 void
 meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
 					 Datum *values, const char *nulls)
 {
 	MemoryContext context = CurrentMemoryContext;
+	char	   *all_nulls = palloc(nargs + 1);
+	int			i;
 
+	for (i = 0; i < nargs; i++)
+		all_nulls[i] = (nulls != NULL && nulls[i] == 'n') ||
+			is_null(values[i], types[i]) ? 'n' : ' ';
+	all_nulls[nargs] = '\0';
 	PG_TRY();
 	{
-		check_code(SPI_execute_with_args(sql, nargs, types, values, nulls,
+		check_code(SPI_execute_with_args(sql, nargs, types, values, all_nulls,
 										 one_snapshot, 0), expected);
 	}
 	PG_CATCH();
