@@ -26,6 +26,7 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/timestamp.h"
 
@@ -323,6 +324,8 @@ void
 meter_register_rows(const char *name, TupleDesc descriptor,
 					Tuplestorestate *rows, int64 nrows)
 {
+	/* the connection remembers what it is told, and what that lies in */
+	MemoryContext before = MemoryContextSwitchTo(CurTransactionContext);
 	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
 	int			code;
 
@@ -332,6 +335,7 @@ meter_register_rows(const char *name, TupleDesc descriptor,
 	relation->md.enrtuples = (double) nrows;
 	relation->reldata = rows;
 	code = SPI_register_relation(relation);
+	MemoryContextSwitchTo(before);
 	if (code != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register rows: %s", SPI_result_code_string(code));
 }
@@ -354,6 +358,8 @@ void
 meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
 				  TupleDesc descriptor, Tuplestorestate *rows, int64 nrows)
 {
+	MemoryContext context = CurrentMemoryContext;
+
 	meter_register_rows(name, descriptor, rows, nrows);
 	if (*plan == NULL)
 	{
@@ -364,7 +370,15 @@ meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
 				 SPI_result_code_string(SPI_result));
 		*plan = prepared;
 	}
-	check_code(SPI_execute_plan(*plan, NULL, NULL, false, 0), SPI_OK_INSERT);
+	PG_TRY();
+	{
+		check_code(SPI_execute_plan(*plan, NULL, NULL, false, 0), SPI_OK_INSERT);
+	}
+	PG_CATCH();
+	{
+		raise_without_statement(sql, context);
+	}
+	PG_END_TRY();
 	SPI_unregister_relation(name);
 }
 

@@ -7,8 +7,8 @@
  * Nothing else is done that an INSERT does.  So only a plain table is written
  * this way: one without triggers on inserts, rules, generated columns, foreign
  * partitions, forced row security or columns of somebody else's, and with
- * indexes that decide at once.  Rows for any other table are put aside, and at
- * the end one INSERT writes all of them.
+ * indexes that decide at once.  Rows for any other table are put aside, and
+ * an INSERT writes each block of them.
  */
 #include "postgres.h"
 
@@ -54,7 +54,9 @@ struct MeterTableWriter
 
 	/* for a table that is not plain */
 	char	   *sql;			/* the INSERT */
+	SPIPlanPtr	plan;
 	Tuplestorestate *aside;
+	int64		naside;
 };
 
 /*
@@ -227,6 +229,19 @@ insert_entries(MeterTableWriter *writer, TupleTableSlot *slot, bool update,
 	ResetPerTupleExprContext(writer->estate);
 }
 
+/* Write the rows that were put aside. */
+static void
+flush_aside(MeterTableWriter *writer)
+{
+	if (writer->naside == 0)
+		return;
+	meter_insert_rows(&writer->plan, writer->sql, ROWS_ASIDE,
+					  writer->descriptor, writer->aside, writer->naside);
+	writer->rows += SPI_processed;
+	writer->naside = 0;
+	tuplestore_clear(writer->aside);
+}
+
 /* Write the rows of the block. */
 static void
 flush(MeterTableWriter *writer)
@@ -287,9 +302,11 @@ meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 {
 	if (writer->relation == NULL)
 	{
+		if (writer->naside == BLOCK_ROWS)
+			flush_aside(writer);
 		tuplestore_putvalues(writer->aside, writer->descriptor,
 							 (Datum *) values, (bool *) nulls);
-		writer->rows++;
+		writer->naside++;
 		return;
 	}
 	if (writer->nslots == BLOCK_ROWS || writer->nbytes >= BLOCK_BYTES)
@@ -346,32 +363,24 @@ meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
 	MemoryContextReset(writer->block);
 }
 
-/* Write the rows that were put aside.  Returns how many were written. */
-static int64
-end_aside(MeterTableWriter *writer)
-{
-	int64		rows = 0;
-
-	if (writer->rows > 0)
-	{
-		meter_execute_rows(writer->sql, SPI_OK_INSERT, ROWS_ASIDE,
-						   writer->descriptor, writer->aside, writer->rows);
-		rows = SPI_processed;
-	}
-	tuplestore_end(writer->aside);
-	pfree(writer);
-	return rows;
-}
-
 /* Write what is left, and close the table.  Returns how many rows were written. */
 int64
 meter_writer_end(MeterTableWriter *writer)
 {
-	int64		rows = writer->rows;
+	int64		rows;
 	int			i;
 
 	if (writer->relation == NULL)
-		return end_aside(writer);
+	{
+		flush_aside(writer);
+		rows = writer->rows;
+		if (writer->plan != NULL)
+			SPI_freeplan(writer->plan);
+		tuplestore_end(writer->aside);
+		pfree(writer);
+		return rows;
+	}
+	rows = writer->rows;
 	flush(writer);
 	for (i = 0; i < BLOCK_ROWS && writer->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
