@@ -55,6 +55,13 @@ INSERT INTO finer.event ("time", resource, account, action) VALUES ('2024-03-04 
 SELECT usage_rows, adjustments FROM meter.advance('finer');
 SELECT failures, last_error FROM meter.status WHERE stream = 'finer';
 
+-- Starts and stops out of turn can be asked for by time.
+SELECT meter.create_stream('odd');
+SELECT meter.create_meter('odd', 'vm', starts => '{start}', stops => '{stop}');
+INSERT INTO odd.event ("time", resource, account, action) VALUES ('2024-03-04 09:00', 'vm1', 'a', 'start'), ('2024-03-04 10:00', 'vm1', 'a', 'start'),
+	('2024-03-04 11:00', 'vm1', 'a', 'start'), ('2024-03-04 10:30', 'vm2', 'a', 'stop'), ('2024-03-04 11:30', 'vm2', 'a', 'stop');
+SELECT class, meter, resource, "time", arrival FROM meter.anomalies('odd', during => '[2024-03-04 10:00, 2024-03-04 11:00)') ORDER BY "time";
+
 -- A session that has settled goes on after the extension was dropped and made again.
 SET client_min_messages = warning;
 DROP EXTENSION meter CASCADE;
@@ -65,4 +72,4 @@ SET meter.now = '2024-03-05 13:00';
 SELECT watermark, usage_rows, adjustments FROM meter.advance('forced');
 SELECT * FROM meter.verify('forced');
 SELECT meter.drop_stream('forced', delete_data => true);
-DROP SCHEMA early, finer CASCADE;
+DROP SCHEMA early, finer, odd CASCADE;

@@ -291,9 +291,10 @@ end_instant(MeterFold *fold, Turns *turns)
 		return;
 	if (start == turns->was_open && strcmp(class, turns->class) == 0 &&
 		(turns->asked->during == 0 ||
-		 DatumGetBool(DirectFunctionCall2(range_contains_elem,
-										  turns->asked->during,
-										  TimestampTzGetDatum(turns->at)))))
+		 range_contains_elem_internal(lookup_type_cache(TSTZRANGEOID,
+														TYPECACHE_RANGE_INFO),
+									  DatumGetRangeTypeP(turns->asked->during),
+									  TimestampTzGetDatum(turns->at))))
 	{
 		values[0] = CStringGetTextDatum(class);
 		values[1] = CStringGetTextDatum(fold->definition->name);

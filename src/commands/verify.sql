@@ -8,7 +8,7 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_verify';
 COMMENT ON FUNCTION meter.verify(text, text, tstzrange) IS
-'computes usage from all events and shows where the ledger differs: no rows means it is right; ledger and expected are quantities as in the ledger; of a meter or of all of a stream (null), for the settled periods that overlap during, or all (null); resources with late rows that have not been looked at yet are left out; raises 42704 if there is no such stream or meter, 42501 for others than its owner';
+'computes usage from all that is logged and shows where the ledger differs: no rows means it is right; ledger and expected are quantities as in the ledger; of a meter or of all of a stream (null), for the settled periods that overlap during, or all (null); resources with late rows that have not been looked at yet are left out; raises 42704 if there is no such stream or meter, 42501 for others than its owner';
 
 CREATE FUNCTION meter.resettle(stream text, meter text, during tstzrange DEFAULT NULL)
 RETURNS bigint
