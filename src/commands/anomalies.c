@@ -26,7 +26,7 @@
 #include "engine/fold.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"
-#include "engine/usage.h"
+#include "engine/usage_kind.h"
 #include "engine/views.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
@@ -362,7 +362,8 @@ out_of_turn(Asked *asked, const char *class,
 	memset(&turns, 0, sizeof(turns));
 	turns.asked = asked;
 	turns.class = class;
-	fold = meter_fold_begin(definition, progress);
+	fold = meter_fold_begin(meter_usage_of(definition), definition,
+							progress);
 	fold->from = fold->to = DT_NOEND;	/* no usage is asked for */
 	fold->scope.to = fold->scope.settled_to = DT_NOEND;
 	fold->scope.arrivals = true;

@@ -34,7 +34,7 @@
 #include "engine/measure_walk.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"
-#include "engine/usage.h"
+#include "engine/usage_kind.h"
 #include "engine/usage_rows.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
@@ -297,7 +297,8 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 {
 	static const MeterLook look = {look_at_row, NULL, look_at_timeline};
 	const MeterUsage *usage = meter_usage_of(definition);
-	MeterFold  *fold = meter_fold_begin(definition, progress);
+	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
+										progress);
 	MeterResources *resources = meter_resources_begin();
 	MeterResource *resource =
 	meter_resources_add(resources, meter_attr(explained->row.resource,

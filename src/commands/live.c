@@ -19,6 +19,7 @@
 #include "core/core.h"
 #include "engine/fold.h"
 #include "engine/states.h"
+#include "engine/usage_kind.h"
 #include "engine/views.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
@@ -82,7 +83,8 @@ return_live_usage(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
 	meter_session_bulk();
-	fold = meter_fold_begin(definition, progress);
+	fold = meter_fold_begin(meter_usage_of(definition), definition,
+							progress);
 	fold->from = progress->watermark;
 	fold->to = end;
 	fold->carried = true;

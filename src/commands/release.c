@@ -23,7 +23,7 @@
 #include "engine/reconcile.h"
 #include "engine/settle.h"
 #include "engine/step.h"
-#include "engine/usage.h"
+#include "engine/usage_kind.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
 

@@ -23,7 +23,7 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "engine/late.h"
-#include "engine/usage.h"
+#include "engine/usage_kind.h"
 #include "pg/meter_compat.h"
 #include "pg/now.h"
 #include "pg/spi.h"

@@ -31,7 +31,7 @@
 #include "engine/ledger.h"
 #include "engine/settle.h"
 #include "engine/step.h"
-#include "engine/usage.h"
+#include "engine/usage_kind.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
 
@@ -171,7 +171,8 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	differences.descriptor = info->setDesc;
 	differences.rows = tuplestore_begin_heap(true, false, work_mem);
 
-	fold = meter_fold_begin(definition, progress);
+	fold = meter_fold_begin(meter_usage_of(definition), definition,
+							progress);
 	fold->from = from;
 	fold->to = end;
 	fold->scope.voids_from_log = true;

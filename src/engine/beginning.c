@@ -10,7 +10,7 @@
 #include "catalog/progress.h"
 #include "core/grid.h"
 #include "engine/beginning.h"
-#include "engine/usage.h"
+#include "engine/usage_kind.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 

@@ -18,8 +18,8 @@
 #include "engine/duplicate_keys.h"
 #include "engine/events.h"
 #include "engine/row_kind.h"
-#include "engine/usage.h"
 #include "log/segment.h"
+#include "pg/now.h"
 #include "pg/spi.h"
 
 /*
@@ -85,6 +85,18 @@ meter_append_event_filter(StringInfo sql, const MeterDefinition *definition)
 }
 
 /*
+ * Append the condition that a row e of the event log says who owns a resource:
+ * every event that names an account does.
+ */
+void
+meter_append_owner_filter(StringInfo sql,
+						  const MeterDefinition *definition pg_attribute_unused())
+{
+	appendStringInfoString(sql, "e.account <> '' AND e.action <> 'void' "
+						   "AND NOT starts_with(e.action, 'reconciled:')");
+}
+
+/*
  * What a row of the log says beyond its key and time, in an order of its own.
  */
 #define CONTENT(alias) \
@@ -122,6 +134,19 @@ any_rows(const MeterDefinition *definition, const char *table)
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_SELECT);
 	return SPI_processed > 0;
+}
+
+/*
+ * Return the instant from which on rows count that arrived after the safe
+ * position: earlier ones may have to be held.  NULL: all rows count.
+ */
+const char *
+meter_late_from(const MeterDefinition *definition, const MeterProgress *progress)
+{
+	if (!definition->has_max_lateness || !progress->has_watermark)
+		return NULL;
+	return meter_timestamp_literal(meter_later_by(progress->watermark,
+												  -definition->max_lateness));
 }
 
 /*
@@ -260,40 +285,6 @@ meter_may_straddle(const MeterDefinition *definition, TimestampTz instant)
 	return SPI_processed > 0;
 }
 
-/*
- * Return FROM and WHERE of the rows e of the event log that arrived after the
- * position, up to `safe` (all, if it is negative), and may change settled
- * periods of the meter: events from before the watermark and duplicates of
- * them, voids, observations that reach back behind the watermark, and what
- * lies before such an observation.
- */
-char *
-meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
-{
-	const char *schema = quote_identifier(definition->stream);
-	const char *watermark = meter_timestamp_literal(progress->watermark);
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "%s.event e WHERE e.arrival > " INT64_FORMAT,
-					 schema, progress->logs[METER_LOG_EVENT].position);
-	if (safe >= 0)
-		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
-	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "
-					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
-					 METER_IS_OBSERVATION("e") " AND "
-					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
-					 " < %s) OR EXISTS (SELECT FROM %s._resource_state r WHERE r.meter = %s "
-					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
-					 "AND (e.id IS NOT NULL OR ",
-					 watermark, schema, watermark, watermark, schema,
-					 quote_literal_cstr(definition->name));
-	meter_usage_of(definition)->append_event_filter(&sql, definition);
-	appendStringInfoString(&sql, "))) AND ");
-	meter_append_not_held(&sql, definition, "event", "e");
-	return sql.data;
-}
-
 /* Return the parameters of the queries of a scope. */
 void
 meter_scope_params(const MeterScope *scope, Oid *types, Datum *values)
@@ -358,7 +349,10 @@ append_conditions(StringInfo sql, const MeterDefinition *definition,
 
 	append_scope(sql, definition, scope, "e");
 	appendStringInfoString(sql, " AND ");
-	meter_usage_of(definition)->append_event_filter(sql, definition);
+	if (scope->owners)
+		meter_append_owner_filter(sql, definition);
+	else
+		meter_append_event_filter(sql, definition);
 	if (!TIMESTAMP_IS_NOBEGIN(from))
 		appendStringInfo(sql, " AND e.\"time\" >= %s",
 						 meter_timestamp_literal(from));

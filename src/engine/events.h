@@ -76,7 +76,9 @@ extern void meter_append_value(StringInfo sql,
 							   const MeterDefinition *definition);
 extern bool meter_may_straddle(const MeterDefinition *definition,
 							   TimestampTz instant);
-extern char *meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe);
+extern const char *meter_late_from(const MeterDefinition *definition, const MeterProgress *progress);
+extern void meter_append_owner_filter(StringInfo sql,
+									  const MeterDefinition *definition);
 extern void meter_append_not_held(StringInfo sql,
 								  const MeterDefinition *definition,
 								  const char *log, const char *alias);

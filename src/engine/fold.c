@@ -375,14 +375,6 @@ walk(MeterFold *fold)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-/* Return which kind of usage a meter is about. */
-const MeterUsage *
-meter_usage_of(const MeterDefinition *definition)
-{
-	return METER_OF_MEASURES(definition->aggregate) ?
-		&meter_usage_of_measures : &meter_usage_of_events;
-}
-
 /* --- the pass ------------------------------------------------------------- */
 
 /*
@@ -390,7 +382,7 @@ meter_usage_of(const MeterDefinition *definition)
  * asked for, and what becomes of it, before meter_fold_run().
  */
 MeterFold *
-meter_fold_begin(const MeterDefinition *definition,
+meter_fold_begin(const MeterUsage *usage, const MeterDefinition *definition,
 				 const MeterProgress *progress)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
@@ -402,7 +394,7 @@ meter_fold_begin(const MeterDefinition *definition,
 	fold->context = context;
 	fold->definition = definition;
 	fold->progress = progress;
-	fold->usage = meter_usage_of(definition);
+	fold->usage = usage;
 	fold->spec = meter_usage_spec(definition);
 	fold->resource_context = AllocSetContextCreate(context, "meter resource",
 												   ALLOCSET_DEFAULT_SIZES);

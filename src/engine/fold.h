@@ -125,7 +125,8 @@ struct MeterFold
 	void	   *walk;			/* the usage's own */
 };
 
-extern MeterFold *meter_fold_begin(const MeterDefinition *definition,
+extern MeterFold *meter_fold_begin(const MeterUsage *usage,
+								   const MeterDefinition *definition,
 								   const MeterProgress *progress);
 extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
 							const Oid *types, const Datum *values,
@@ -139,7 +140,5 @@ extern MeterAttr meter_fold_text(const TupleTableSlot *slot, int column);
 extern TimestampTz meter_fold_instant(const TupleTableSlot *slot, int column,
 									  TimestampTz none);
 
-extern const MeterUsage meter_usage_of_events;
-extern const MeterUsage meter_usage_of_measures;
 
 #endif							/* METER_FOLD_H */

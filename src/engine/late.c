@@ -23,22 +23,43 @@
 #include "engine/measures.h"
 #include "engine/settle.h"
 #include "engine/step_state.h"
-#include "engine/usage.h"
+#include "engine/usage_kind.h"
 #include "log/segment.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
 /*
- * Return the instant from which on rows count that arrived after the safe
- * position: earlier ones may have to be held.  NULL: all rows count.
+ * Return FROM and WHERE of the rows e of the event log that arrived after the
+ * position, up to `safe` (all, if it is negative), and may change settled
+ * periods of the meter: events from before the watermark and duplicates of
+ * them, voids, observations that reach back behind the watermark, and what
+ * lies before such an observation.
  */
-const char *
-meter_late_from(const MeterDefinition *definition, const MeterProgress *progress)
+char *
+meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
 {
-	if (!definition->has_max_lateness || !progress->has_watermark)
-		return NULL;
-	return meter_timestamp_literal(meter_later_by(progress->watermark,
-												  -definition->max_lateness));
+	const char *schema = quote_identifier(definition->stream);
+	const char *watermark = meter_timestamp_literal(progress->watermark);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "%s.event e WHERE e.arrival > " INT64_FORMAT,
+					 schema, progress->logs[METER_LOG_EVENT].position);
+	if (safe >= 0)
+		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
+	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "
+					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
+					 METER_IS_OBSERVATION("e") " AND "
+					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
+					 " < %s) OR EXISTS (SELECT FROM %s._resource_state r WHERE r.meter = %s "
+					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
+					 "AND (e.id IS NOT NULL OR ",
+					 watermark, schema, watermark, watermark, schema,
+					 quote_literal_cstr(definition->name));
+	meter_usage_of(definition)->append_event_filter(&sql, definition);
+	appendStringInfoString(&sql, "))) AND ");
+	meter_append_not_held(&sql, definition, "event", "e");
+	return sql.data;
 }
 
 /*

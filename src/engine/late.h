@@ -12,7 +12,7 @@
 #include "catalog/progress.h"
 #include "engine/step_state.h"
 
-extern const char *meter_late_from(const MeterDefinition *definition, const MeterProgress *progress);
+extern char *meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe);
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,
 							 int64 upto);
 extern char *meter_late_in(const MeterDefinition *definition,

@@ -84,18 +84,6 @@ append_dimension(StringInfo sql, const char *name)
 }
 
 /*
- * Append the condition that a row e of the event log says who owns a resource:
- * every event that names an account does.
- */
-void
-meter_append_owner_filter(StringInfo sql,
-						  const MeterDefinition *definition pg_attribute_unused())
-{
-	appendStringInfoString(sql, "e.account <> '' AND e.action <> 'void' "
-						   "AND NOT starts_with(e.action, 'reconciled:')");
-}
-
-/*
  * Return FROM and WHERE of the rows of a stream's table that belong to a
  * meter.
  */

@@ -34,8 +34,6 @@ typedef struct MeterMeasureScope
 
 #define METER_MEASURE_NPARAMS	4
 
-extern void meter_append_owner_filter(StringInfo sql,
-									  const MeterDefinition *definition);
 extern void meter_measure_params(const MeterMeasureScope *scope, Oid *types,
 								 Datum *values);
 extern char *meter_measures_query(const MeterDefinition *definition,

@@ -37,7 +37,7 @@
 #include "engine/resources.h"
 #include "engine/row_kind.h"
 #include "engine/states.h"
-#include "engine/usage.h"
+#include "engine/usage_kind.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
 #include "pg/quantity.h"
@@ -398,7 +398,8 @@ fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 		  Rows *spoken)
 {
 	static const MeterLook look = {NULL, NULL, note_spoken};
-	MeterFold  *fold = meter_fold_begin(definition, progress);
+	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
+										progress);
 	TimestampTz known_before = carried ? progress->watermark :
 	definition->boundary;
 

@@ -20,6 +20,7 @@
 #include "engine/fold.h"
 #include "engine/retention.h"
 #include "engine/states.h"
+#include "engine/usage_kind.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
@@ -153,7 +154,8 @@ void
 meter_store_states(const MeterDefinition *definition,
 				   const MeterProgress *progress, TimestampTz boundary)
 {
-	MeterFold  *fold = meter_fold_begin(definition, progress);
+	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
+										progress);
 
 	fold->from = fold->to = boundary;	/* no usage is asked for */
 	fold->scope.to = boundary;

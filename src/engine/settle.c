@@ -21,13 +21,13 @@
 #include "engine/duplicate_keys.h"
 #include "engine/events.h"
 #include "engine/fold.h"
-#include "engine/late.h"
 #include "engine/ledger.h"
 #include "engine/readings.h"
 #include "engine/resources.h"
 #include "engine/settle.h"
 #include "engine/states.h"
 #include "engine/step_state.h"
+#include "engine/usage_kind.h"
 #include "pg/spi.h"
 
 /* Begin a pass that writes, and with `states` the states, too. */
@@ -35,7 +35,8 @@ static MeterFold *
 begin(const MeterDefinition *definition, const MeterProgress *progress,
 	  TimestampTz from, TimestampTz to, MeterLedgerUse use, bool states)
 {
-	MeterFold  *fold = meter_fold_begin(definition, progress);
+	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
+										progress);
 	MemoryContext before = MemoryContextSwitchTo(fold->context);
 	bool		one_period = !TIMESTAMP_NOT_FINITE(from) &&
 	meter_grid_period_end(definition->grid, from) >= to;

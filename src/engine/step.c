@@ -37,7 +37,7 @@
 #include "engine/settle.h"
 #include "engine/step.h"
 #include "engine/step_state.h"
-#include "engine/usage.h"
+#include "engine/usage_kind.h"
 #include "log/position.h"
 #include "pg/spi.h"
 

@@ -49,6 +49,7 @@ typedef struct MeterUsage
 	void		(*finish) (struct MeterFold *fold);
 } MeterUsage;
 
-extern const MeterUsage *meter_usage_of(const MeterDefinition *definition);
+extern const MeterUsage meter_usage_of_events;
+extern const MeterUsage meter_usage_of_measures;
 
 #endif							/* METER_USAGE_H */

@@ -79,17 +79,6 @@ meter_session_bulk(void)
 	set_locally("enable_nestloop", "off");
 }
 
-/*
- * Let queries sort and hash with maintenance_work_mem from here to the end of
- * the session: one of them runs at a time.
- */
-void
-meter_session_memory(void)
-{
-	if (maintenance_work_mem > work_mem)
-		set_locally("work_mem", psprintf("%dkB", maintenance_work_mem));
-}
-
 /* End a session; the results of its queries are gone. */
 void
 meter_session_end(MeterSession *session)

@@ -20,7 +20,6 @@ typedef struct MeterSession
 
 extern void meter_session_begin(MeterSession *session, Oid role);
 extern void meter_session_bulk(void);
-extern void meter_session_memory(void);
 extern void meter_session_end(MeterSession *session);
 extern ErrorData *meter_try(void (*body) (void *arg), void *arg);
 extern void meter_one_snapshot(bool on);
