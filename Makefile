@@ -39,6 +39,7 @@ SQL_PARTS = \
 	src/commands/verify.sql \
 	src/commands/explain.sql \
 	src/commands/live.sql \
+	src/commands/last_step.sql \
 	src/commands/anomalies.sql \
 	src/commands/expire.sql \
 	src/commands/status.sql \

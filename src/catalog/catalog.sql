@@ -46,6 +46,8 @@ CREATE TABLE meter.meter (
     retry_at       timestamptz,
     -- errors of the environment make steps smaller, until they succeed
     halvings       integer NOT NULL DEFAULT 0,
+    -- what the last step did that had something to do: see meter.last_step()
+    last_step      jsonb,
     PRIMARY KEY (stream, name)
 );
 COMMENT ON TABLE meter.meter IS 'meters: what counts, how it is paired, rounded and cut into periods, and how far that is settled; made by meter.create_meter';
@@ -108,6 +110,7 @@ CREATE TABLE meter.segment (
     last_arrival  bigint,
     least_time    timestamptz,
     greatest_time timestamptz,
+    longest       interval,
     sealed_at     timestamptz,
     PRIMARY KEY (stream, log, segment)
 );
@@ -115,6 +118,7 @@ COMMENT ON TABLE meter.segment IS 'segments of logs that took writes: see meter.
 COMMENT ON COLUMN meter.segment.note_writers IS 'virtual transaction IDs, of the server that started at note_server, of transactions that may still write to a segment that was rolled';
 COMMENT ON COLUMN meter.segment.closed IS 'no transaction can write to the segment any more';
 COMMENT ON COLUMN meter.segment.rows IS 'of a sealed segment: rows, arrivals and times it holds';
+COMMENT ON COLUMN meter.segment.longest IS 'of a sealed segment: from the start of a row to its end, at most';
 COMMENT ON COLUMN meter.segment.sealed_at IS 'when the segment had got its indexes and constraint; null: not yet';
 
 SELECT pg_catalog.pg_extension_config_dump('meter.stream', '');

@@ -196,10 +196,10 @@ meter_store_progress(const MeterDefinition *definition,
 					 const MeterProgress *progress, bool wrote_usage)
 {
 	MeterSession session;
-	Oid			types[7] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	INT8OID, BOOLOID, INT4OID};
-	Datum		values[7];
-	char		nulls[7];
+	Oid			types[8] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	INT8OID, BOOLOID, INT4OID, TEXTOID};
+	Datum		values[8];
+	char		nulls[8];
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = CStringGetTextDatum(definition->stream);
@@ -211,13 +211,17 @@ meter_store_progress(const MeterDefinition *definition,
 	values[4] = Int64GetDatum(progress->settlement);
 	values[5] = BoolGetDatum(wrote_usage);
 	values[6] = Int32GetDatum(progress->halvings);
+	nulls[7] = progress->last_step == NULL ? 'n' : ' ';
+	values[7] = progress->last_step == NULL ? (Datum) 0 :
+		CStringGetTextDatum(progress->last_step);
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET watermark = $3, event_clock = $4, settlement = $5, "
 						 "settled_at = CASE WHEN $6 THEN now() ELSE settled_at END, "
 						 "failures = 0, last_error = NULL, last_error_context = NULL, last_error_at = NULL, "
-						 "retry_at = NULL, halvings = $7 WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 7, types, values, nulls);
+						 "retry_at = NULL, halvings = $7, last_step = coalesce($8::jsonb, last_step) "
+						 "WHERE stream = $1 AND name = $2",
+						 SPI_OK_UPDATE, 8, types, values, nulls);
 	store_log(definition, METER_LOG_EVENT, &progress->logs[METER_LOG_EVENT]);
 	if (METER_OF_MEASURES(definition->aggregate))
 		store_log(definition, METER_LOG_MEASURE,

@@ -32,6 +32,8 @@ typedef struct MeterProgress
 	int64		settlement;
 	TimestampTz ledger_until;	/* DT_NOBEGIN: the ledger had nothing */
 	int			failures;
+	const char *last_step;		/* jsonb: what the step did; NULL: nothing to
+								 * tell */
 	bool		retry_later;	/* workers leave the meter alone for now */
 	int			halvings;		/* that make its steps smaller */
 	MeterLogProgress logs[METER_NLOGS];

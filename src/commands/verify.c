@@ -181,7 +181,7 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	meter_ledger_tell(fold->ledger, note_difference, &differences);
 	meter_fold_run(fold);
 	meter_ledger_read(fold->ledger, from, end);
-	(void) meter_ledger_end(fold->ledger);
+	(void) meter_ledger_end(fold->ledger, NULL);
 	meter_fold_end(fold);
 
 	if (differences.count > 0)

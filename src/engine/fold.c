@@ -19,6 +19,7 @@
 #include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "portability/instr_time.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -49,6 +50,30 @@ static const Oid fold_types[METER_FOLD_NCOLUMNS] = {
 
 /* Is a resource being walked? */
 static bool walks = false;
+
+/* What was done since somebody began to count. */
+static MeterFoldCount count;
+
+/* Return the time in microseconds, for differences. */
+static int64
+clock_time(void)
+{
+	instr_time	time;
+
+	INSTR_TIME_SET_CURRENT(time);
+	return (int64) INSTR_TIME_GET_MICROSEC(time);
+}
+
+/* Note what the sort took. */
+static void
+count_sort(MeterFold *fold)
+{
+	TuplesortInstrumentation stats;
+
+	tuplesort_get_stats(fold->sort, &stats);
+	count.sorted_bytes = Max(count.sorted_bytes, stats.spaceUsed * 1024);
+	count.sorted_on_disk |= stats.spaceType == SORT_SPACE_TYPE_DISK;
+}
 
 /* Takes the rows of a query and puts them into the order. */
 typedef struct FoldReceiver
@@ -166,7 +191,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	memcpy(put->tts_isnull + METER_FOLD_NCOLUMNS, slot->tts_isnull + given,
 		   natts - METER_FOLD_NCOLUMNS);
 	put_row(fold);
-	fold->count.rows++;
+	count.rows++;
 	return true;
 }
 
@@ -287,7 +312,7 @@ begin_resource(MeterFold *fold, uint64 hash, MeterAttr resource)
 	memcpy(name, resource.data, resource.len);
 	fold->resource = meter_attr(name, resource.len);
 	fold->hash = hash;
-	fold->count.resources++;
+	count.resources++;
 	if (fold->ledger != NULL)
 		meter_ledger_resource(fold->ledger, fold->resource, hash);
 }
@@ -329,7 +354,6 @@ walk(MeterFold *fold)
 	const MeterCarried *state = NULL;
 	bool		row;
 
-	tuplesort_performsort(fold->sort);
 	row = next_row(fold, slot);
 	if (all_states)
 	{
@@ -351,7 +375,7 @@ walk(MeterFold *fold)
 		fold->state = cmp >= 0 ? state :
 			fold->states != NULL && !all_states ?
 			meter_states_find(fold->states, fold->hash, fold->resource) : &none;
-		fold->count.states += fold->state->exists;
+		count.states += fold->state->exists;
 
 		walks = true;
 		fold->usage->begin(fold);
@@ -420,6 +444,13 @@ meter_fold_walks(void)
 	return walks;
 }
 
+/* Return what was done, to be read, added to, or set to nothing. */
+MeterFoldCount *
+meter_fold_count(void)
+{
+	return &count;
+}
+
 /* Hand a row on to whoever takes it. */
 void
 meter_fold_emit(MeterFold *fold, const MeterUsageRow *row)
@@ -437,6 +468,9 @@ void
 meter_fold_run(MeterFold *fold)
 {
 	MemoryContext before = MemoryContextSwitchTo(fold->context);
+	int64		began;
+	int64		scanned;
+	int64		sorted;
 
 	walks = false;
 	begin_order(fold);
@@ -445,9 +479,17 @@ meter_fold_run(MeterFold *fold)
 		fold->walked = meter_resources_begin();
 		put_asked(fold);
 	}
+	began = clock_time();
 	fold->usage->scan(fold);
+	scanned = clock_time();
+	tuplesort_performsort(fold->sort);
+	count_sort(fold);
+	sorted = clock_time();
 	walk(fold);
 	fold->usage->finish(fold);
+	count.scan_time += scanned - began;
+	count.sort_time += sorted - scanned;
+	count.walk_time += clock_time() - sorted;
 	tuplesort_end(fold->sort);
 	ExecDropSingleTupleTableSlot(fold->put);
 	MemoryContextSwitchTo(before);

@@ -70,12 +70,21 @@ typedef struct MeterLook
 							 MeterTimeline *timeline);
 } MeterLook;
 
-/* What a pass did, in rows. */
+/* What passes did; times in microseconds. */
 typedef struct MeterFoldCount
 {
 	int64		rows;			/* of the logs */
-	int64		states;			/* read */
+	int64		scan_time;
+	int64		sorted_bytes;	/* the most that a sort took */
+	bool		sorted_on_disk;
+	int64		sort_time;
 	int64		resources;		/* walked */
+	int64		states;			/* read */
+	int64		walk_time;		/* with what is written on the way */
+	int64		usage_rows;		/* written */
+	int64		usage_bytes;
+	int64		states_written;
+	int64		write_time;		/* of what was left */
 } MeterFoldCount;
 
 /* One pass: what is asked for, what is done with it, and how far it is. */
@@ -108,7 +117,6 @@ struct MeterFold
 								 * time that was computed */
 	const MeterLook *look;		/* who looks on, or NULL */
 	void	   *look_arg;
-	MeterFoldCount count;
 
 	/* the order */
 	int			natts;
@@ -134,6 +142,7 @@ extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
 extern void meter_fold_run(MeterFold *fold);
 extern MeterFoldClass meter_fold_class(MeterRowKind kind);
 extern bool meter_fold_walks(void);
+extern MeterFoldCount *meter_fold_count(void);
 extern void meter_fold_emit(MeterFold *fold, const MeterUsageRow *row);
 extern void meter_fold_end(MeterFold *fold);
 extern MeterAttr meter_fold_text(const TupleTableSlot *slot, int column);

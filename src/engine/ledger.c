@@ -657,9 +657,12 @@ write_sorted(MeterLedger *ledger)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-/* Write or tell what is left.  Returns how many rows were written. */
+/*
+ * Write or tell what is left.  Returns how many rows were written, and adds
+ * their bytes to a number (NULL: nobody asks).
+ */
 int64
-meter_ledger_end(MeterLedger *ledger)
+meter_ledger_end(MeterLedger *ledger, int64 *bytes)
 {
 	int64		rows = 0;
 
@@ -674,7 +677,7 @@ meter_ledger_end(MeterLedger *ledger)
 		ExecDropSingleTupleTableSlot(ledger->put);
 	}
 	if (ledger->writer != NULL)
-		rows = meter_writer_end(ledger->writer);
+		rows = meter_writer_end(ledger->writer, bytes);
 	MemoryContextDelete(ledger->row);
 	MemoryContextDelete(ledger->names);
 	pfree(ledger);

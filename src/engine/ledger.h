@@ -53,6 +53,6 @@ extern void meter_ledger_read_resources(MeterLedger *ledger,
 										const MeterResources *resources);
 extern void meter_ledger_tell(MeterLedger *ledger, MeterTellDifference tell,
 							  void *arg);
-extern int64 meter_ledger_end(MeterLedger *ledger);
+extern int64 meter_ledger_end(MeterLedger *ledger, int64 *bytes);
 
 #endif							/* METER_LEDGER_H */

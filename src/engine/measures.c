@@ -140,31 +140,36 @@ sealed_for(const MeterDefinition *definition, const MeterMeasureScope *scope)
 
 /*
  * Return where the rows of a scope are: the log, or a subquery over its
- * resources t, of each between begin_at and end_at.  `back` is how much earlier
- * a row may begin that is looked up; NULL: as early as any.
+ * resources t, of each between begin_at and end_at.  In sealed segments rows
+ * are looked up that begin so much earlier that they may reach begin_at, and
+ * with `duplicates` those that these may be duplicates of.
  */
 static const char *
 scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
-		  const char *back)
+		  bool duplicates)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *asked = "unnest($1, $3, $4) t (resource, begin_at, end_at)";
-	char	   *bounds;
+	const char *bounds = "e.resource = t.resource COLLATE \"C\" AND e.start_time < t.end_at";
+	const char *back = "";
+	const char *longest;
 	int64		sealed;
 
 	if (scope->resources == NULL)
 		return psprintf("%s.measure", schema);
-	bounds = psprintf("e.resource = t.resource COLLATE \"C\" AND e.start_time < t.end_at%s",
-					  back == NULL ? "" :
-					  psprintf(" AND e.start_time >= t.begin_at - %s", back));
 	sealed = sealed_for(definition, scope);
 	if (sealed == 0)
 		return psprintf("(SELECT e.*, t.begin_at FROM %s, %s.measure e WHERE %s)", asked,
 						schema, bounds);
+	longest = meter_sealed_longest(definition->stream, "measure");
+	/* a counter needs the readings before */
+	if (longest != NULL && definition->aggregate != METER_COUNTER)
+		back = psprintf(" AND e.start_time >= t.begin_at - %s - '" INT64_FORMAT " microseconds'::interval",
+						longest, duplicates ? definition->deduplication_window : 0);
 	return psprintf("(SELECT e.*, t.begin_at FROM %s CROSS JOIN LATERAL (SELECT * FROM %s.measure e "
-					"WHERE e.arrival < " INT64_FORMAT " AND %s OFFSET 0) e UNION ALL "
+					"WHERE e.arrival < " INT64_FORMAT " AND %s%s OFFSET 0) e UNION ALL "
 					"SELECT e.*, t.begin_at FROM %s, %s.measure e WHERE %s AND e.arrival >= " INT64_FORMAT ")",
-					asked, schema, sealed, bounds, asked, schema, bounds,
+					asked, schema, sealed, bounds, back, asked, schema, bounds,
 					sealed);
 }
 
@@ -249,7 +254,7 @@ meter_measures_query(const MeterDefinition *definition,
 	for (i = 0; i < definition->ndimensions; i++)
 		append_dimension(&sql, definition->dimension_names[i]);
 	appendStringInfo(&sql, " FROM %s e WHERE true",
-					 scope_log(definition, scope, NULL));
+					 scope_log(definition, scope, false));
 	append_scope(&sql, definition, progress, scope, "e");
 	append_bears(&sql, definition, scope);
 	if (definition->entity != NULL)
@@ -290,7 +295,7 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
 								  definition->deduplication_window);
 	MemoryContext context = CurrentMemoryContext;
-	const char *log = scope_log(definition, scope, NULL);
+	const char *log = scope_log(definition, scope, true);
 	Oid			types[METER_MEASURE_NPARAMS + 1];
 	Datum		values[METER_MEASURE_NPARAMS + 1];
 	StringInfoData conditions;

@@ -148,7 +148,7 @@ meter_readings_end(MeterReadings *readings)
 	if (readings->writer != NULL)
 	{
 		meter_key_scan_end(readings->of_series);
-		(void) meter_writer_end(readings->writer);
+		(void) meter_writer_end(readings->writer, NULL);
 	}
 	pfree(readings);
 }

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "portability/instr_time.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -62,6 +63,9 @@ begin(const MeterDefinition *definition, const MeterProgress *progress,
 static int64
 run(MeterFold *fold)
 {
+	MeterFoldCount *count = meter_fold_count();
+	instr_time	began;
+	instr_time	ended;
 	int64		rows;
 
 	CommandCounterIncrement();
@@ -80,9 +84,14 @@ run(MeterFold *fold)
 		meter_one_snapshot(false);
 	}
 	PG_END_TRY();
-	rows = meter_ledger_end(fold->ledger);
+	INSTR_TIME_SET_CURRENT(began);
+	rows = meter_ledger_end(fold->ledger, &count->usage_bytes);
+	count->usage_rows += rows;
 	if (fold->states != NULL)
-		(void) meter_states_end(fold->states);
+		count->states_written += meter_states_end(fold->states);
+	INSTR_TIME_SET_CURRENT(ended);
+	INSTR_TIME_SUBTRACT(ended, began);
+	count->write_time += INSTR_TIME_GET_MICROSEC(ended);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 	meter_fold_end(fold);

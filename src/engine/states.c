@@ -315,7 +315,7 @@ meter_states_end(MeterStates *states)
 
 	meter_key_scan_end(states->scan);
 	if (states->writer != NULL)
-		rows = meter_writer_end(states->writer);
+		rows = meter_writer_end(states->writer, NULL);
 	if (states->gone != NULL && states->gone->count > 0)
 	{
 		Oid			types[] = {TEXTOID, TEXTARRAYOID, TEXTOID};

@@ -176,6 +176,26 @@ settle_due(StepCall *call, const MeterDefinition *definition,
 	step->more |= end < target;
 }
 
+/* Return what the passes of a step did, as meter.last_step() tells it; NULL: nothing. */
+static char *
+account(void)
+{
+	const MeterFoldCount *count = meter_fold_count();
+
+	if (count->rows + count->resources == 0)
+		return NULL;
+	return psprintf("[{\"stage\": \"scan\", \"rows\": " INT64_FORMAT ", \"microseconds\": " INT64_FORMAT "}, "
+					"{\"stage\": \"sort\", \"rows\": " INT64_FORMAT ", \"bytes\": " INT64_FORMAT ", \"microseconds\": " INT64_FORMAT ", \"detail\": \"%s\"}, "
+					"{\"stage\": \"walk\", \"rows\": " INT64_FORMAT ", \"microseconds\": " INT64_FORMAT ", \"detail\": \"resources, " INT64_FORMAT " of them with a carried state\"}, "
+					"{\"stage\": \"write\", \"rows\": " INT64_FORMAT ", \"bytes\": " INT64_FORMAT ", \"microseconds\": " INT64_FORMAT ", \"detail\": \"usage rows, and " INT64_FORMAT " carried states\"}]",
+					count->rows, count->scan_time, count->rows,
+					count->sorted_bytes, count->sort_time,
+					count->sorted_on_disk ? "on disk" : "in memory",
+					count->resources, count->walk_time, count->states,
+					count->usage_rows, count->usage_bytes, count->write_time,
+					count->states_written);
+}
+
 /* Make a step; errors are left to the caller. */
 static void
 do_step(StepCall *call)
@@ -200,6 +220,7 @@ do_step(StepCall *call)
 		return;
 	}
 	before = *progress;
+	memset(meter_fold_count(), 0, sizeof(MeterFoldCount));
 	no_smaller_step = progress->halvings > 0 && meter_step_rows(progress) == 1;
 	call->stage = "looking for what is new to";
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
@@ -229,6 +250,7 @@ do_step(StepCall *call)
 	/* a larger step would take too long as well */
 	if (progress->halvings > 0 && !took_too_long)
 		progress->halvings--;
+	progress->last_step = account();
 	if (meter_progress_differs(&before, progress))
 		meter_store_progress(definition, progress,
 							 step->usage_rows + step->adjustments > 0);

@@ -355,11 +355,11 @@ add_check(const char *stream, const Log *log, const Segment *segment)
 	char	   *constraint;
 
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("SELECT format('%%s, %%L, %%L, %%L, %%L, %%s', count(*), min(arrival), max(arrival), min(%s), max(%s), "
+	meter_execute(psprintf("SELECT format('%%s, %%L, %%L, %%L, %%L, %%L, %%s', count(*), min(arrival), max(arrival), min(%s), max(%s), max(%s - %s), "
 						   "CASE WHEN count(*) = 0 THEN 'now()' ELSE 'NULL' END), "
 						   "format('%s >= %%L AND %s <= %%L%s', min(%s), max(%s), min(%s), max(%s)), "
 						   "count(*) > 0 FROM %s",
-						   log->begins, log->ends,
+						   log->begins, log->ends, log->ends, log->begins,
 						   log->begins, log->begins,
 						   log->begins == log->ends ? "" :
 						   psprintf(" AND %s >= %%L AND %s <= %%L",
@@ -376,7 +376,7 @@ add_check(const char *stream, const Log *log, const Segment *segment)
 	meter_session_end(&session);
 	/* an empty segment is sealed as it is */
 	store_segment(stream, log, segment->number,
-				  "rows, first_arrival, last_arrival, least_time, greatest_time, sealed_at",
+				  "rows, first_arrival, last_arrival, least_time, greatest_time, longest, sealed_at",
 				  numbers, 0, 0);
 }
 
@@ -603,6 +603,32 @@ meter_maintain_stream(const char *stream, bool warn)
 				 error->hint ? errhint("%s", error->hint) : 0));
 	FreeErrorData(error);
 	return false;
+}
+
+/*
+ * Return from the start of a row to its end, at most, of those in the sealed
+ * segments of a log, as a literal; NULL if that is not known.
+ */
+char *
+meter_sealed_longest(const char *stream, const char *log)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(stream), CStringGetTextDatum(log)};
+	char	   *longest;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT max(longest) FROM meter.segment "
+						 "WHERE stream = $1 AND log = $2 AND sealed_at IS NOT NULL "
+						 "HAVING bool_and(longest IS NOT NULL OR rows = 0)",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	MemoryContextSwitchTo(context);
+	longest = SPI_processed == 0 ? NULL : meter_result_text(0, 1);
+	if (longest != NULL)
+		longest = psprintf("%s::interval", quote_literal_cstr(longest));
+	meter_session_end(&session);
+	return longest;
 }
 
 /*

@@ -48,6 +48,7 @@ struct MeterTableWriter
 	TupleTableSlot *update_slot;
 	int			nslots;			/* that are filled */
 	Size		nbytes;			/* of their rows */
+	int64		bytes;			/* of all rows */
 	MemoryContext context;		/* the writer's own */
 	MemoryContext block;		/* what a flush allocates */
 	int64		rows;
@@ -300,6 +301,8 @@ void
 meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 					const bool *nulls)
 {
+	uint32		length;
+
 	if (writer->relation == NULL)
 	{
 		if (writer->naside == BLOCK_ROWS)
@@ -314,8 +317,10 @@ meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 	if (writer->slots[writer->nslots] == NULL)
 		writer->slots[writer->nslots] = make_slot(writer);
 	fill_slot(writer, writer->slots[writer->nslots], values, nulls);
-	writer->nbytes += ExecFetchSlotHeapTuple(writer->slots[writer->nslots],
-											 false, NULL)->t_len;
+	length = ExecFetchSlotHeapTuple(writer->slots[writer->nslots], false,
+									NULL)->t_len;
+	writer->nbytes += length;
+	writer->bytes += length;
 	writer->nslots++;
 	writer->rows++;
 }
@@ -363,9 +368,13 @@ meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
 	MemoryContextReset(writer->block);
 }
 
-/* Write what is left, and close the table.  Returns how many rows were written. */
+/*
+ * Write what is left, and close the table.  Returns how many rows were written,
+ * and adds the bytes of those written in blocks to a number (NULL: nobody
+ * asks).
+ */
 int64
-meter_writer_end(MeterTableWriter *writer)
+meter_writer_end(MeterTableWriter *writer, int64 *bytes)
 {
 	int64		rows;
 	int			i;
@@ -381,6 +390,8 @@ meter_writer_end(MeterTableWriter *writer)
 		return rows;
 	}
 	rows = writer->rows;
+	if (bytes != NULL)
+		*bytes += writer->bytes;
 	flush(writer);
 	for (i = 0; i < BLOCK_ROWS && writer->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);

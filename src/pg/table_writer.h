@@ -26,6 +26,6 @@ extern void meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 								const bool *nulls);
 extern void meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
 								const Datum *values, const bool *nulls);
-extern int64 meter_writer_end(MeterTableWriter *writer);
+extern int64 meter_writer_end(MeterTableWriter *writer, int64 *bytes);
 
 #endif							/* METER_TABLE_WRITER_H */
