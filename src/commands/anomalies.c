@@ -265,7 +265,7 @@ not_a_number(Asked *asked, const MeterDefinition *definition,
 typedef struct Turns
 {
 	Asked	   *asked;
-	const char *class;
+	const char *class;			/* NULL: both */
 	bool		was_open;
 	bool		any;			/* in the instant at hand */
 	TimestampTz at;
@@ -289,7 +289,8 @@ end_instant(MeterFold *fold, Turns *turns)
 	turns->any = false;
 	if (turns->starts && turns->stops)
 		return;
-	if (start == turns->was_open && strcmp(class, turns->class) == 0 &&
+	if (start == turns->was_open &&
+		(turns->class == NULL || strcmp(class, turns->class) == 0) &&
 		(turns->asked->during == 0 ||
 		 range_contains_elem_internal(lookup_type_cache(TSTZRANGEOID,
 														TYPECACHE_RANGE_INFO),
@@ -383,18 +384,21 @@ out_of_turn(Asked *asked, const char *class,
 	meter_fold_end(fold);
 }
 
+/* Starts of what runs; with all classes, stops of what does not, too. */
 static void
 duplicate_start(Asked *asked, const MeterDefinition *definition,
 				const MeterProgress *progress)
 {
-	out_of_turn(asked, "duplicate start", definition, progress);
+	out_of_turn(asked, asked->class, definition, progress);
 }
 
+/* Stops of what does not run; with all classes one pass has found them. */
 static void
 orphan_stop(Asked *asked, const MeterDefinition *definition,
 			const MeterProgress *progress)
 {
-	out_of_turn(asked, "orphan stop", definition, progress);
+	if (asked->class != NULL)
+		out_of_turn(asked, asked->class, definition, progress);
 }
 
 /* --- the function --------------------------------------------------------- */
