@@ -317,17 +317,17 @@ append_columns(StringInfo sql, const MeterDefinition *definition,
 
 	const char *arrival = scope->arrivals ? "e.arrival" : "NULL::bigint";
 
-	appendStringInfoString(sql, "SELECT e.resource, e.\"time\", ");
+	appendStringInfoString(sql, "SELECT e.\"time\", ");
 	if (scope->owners)
 	{
-		appendStringInfo(sql, METER_SQL_KIND(OWNER) "::\"char\", e.account, NULL::numeric, e.source, NULL::jsonb, %s",
+		appendStringInfo(sql, METER_SQL_KIND(OWNER) "::\"char\", e.resource, e.account, NULL::numeric, e.source, NULL::jsonb, %s",
 						 arrival);
 		for (i = 0; i < definition->ndimensions; i++)
 			appendStringInfoString(sql, ", NULL::text");
 		return;
 	}
 	append_kind(sql, definition);
-	appendStringInfoString(sql, ", e.account, ");
+	appendStringInfoString(sql, ", e.resource, e.account, ");
 	meter_append_value(sql, definition);
 	appendStringInfo(sql, ", e.source, CASE WHEN e.action LIKE 'reconciled:%%' THEN e.attributes END, %s",
 					 arrival);
@@ -385,7 +385,7 @@ straddling_query(const MeterDefinition *definition, const MeterScope *scope)
 }
 
 /*
- * Return a query of the events of a meter in a scope: resource, time, kind,
+ * Return a query of the events of a meter in a scope: time, kind, resource,
  * account, value, source, what an observation says, arrival, and a column for
  * each dimension.
  */
@@ -428,8 +428,8 @@ meter_boundary_states_query(const MeterDefinition *definition,
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql,
-						   "SELECT r.resource, r.since, CASE WHEN r.active THEN " METER_SQL_KIND(CARRIED_OPEN)
-						   " ELSE " METER_SQL_KIND(CARRIED_CLOSED) " END::\"char\", r.account, r.value, r.source, "
+						   "SELECT r.since, CASE WHEN r.active THEN " METER_SQL_KIND(CARRIED_OPEN)
+						   " ELSE " METER_SQL_KIND(CARRIED_CLOSED) " END::\"char\", r.resource, r.account, r.value, r.source, "
 						   "NULL::jsonb, NULL::bigint, r.alive, r.absent");
 	for (i = 1; i <= definition->ndimensions; i++)
 		appendStringInfo(&sql, ", r.dimensions[%d]", i);

@@ -44,7 +44,7 @@
 #define SORT_MEMORY	(64 * 1024)
 
 static const Oid fold_types[METER_FOLD_NCOLUMNS] = {
-	INT8OID, CHAROID, TEXTOID, TIMESTAMPTZOID, CHAROID, TEXTOID, NUMERICOID,
+	INT8OID, CHAROID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID, NUMERICOID,
 	TEXTOID, JSONBOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID
 };
 
@@ -80,7 +80,7 @@ typedef struct FoldReceiver
 {
 	DestReceiver pub;
 	MeterFold  *fold;
-	int			ncolumns;		/* that the query gives, from the resource on,
+	int			ncolumns;		/* that the query gives, from the first on,
 								 * before the dimensions */
 } FoldReceiver;
 
@@ -98,7 +98,7 @@ receive_startup(DestReceiver *self, int operation pg_attribute_unused(),
 
 	for (i = 0; i < given + fold->definition->ndimensions; i++)
 	{
-		int			column = i < given ? METER_FOLD_RESOURCE + i :
+		int			column = i < given ? METER_FOLD_FIRST + i :
 		METER_FOLD_NCOLUMNS + i - given;
 
 		if (i >= descriptor->natts ||
@@ -181,11 +181,11 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 
 	slot_getallattrs(slot);
 	ExecClearTuple(put);
-	memcpy(put->tts_values + METER_FOLD_RESOURCE, slot->tts_values,
+	memcpy(put->tts_values + METER_FOLD_FIRST, slot->tts_values,
 		   given * sizeof(Datum));
-	memcpy(put->tts_isnull + METER_FOLD_RESOURCE, slot->tts_isnull, given);
-	memset(put->tts_isnull + METER_FOLD_RESOURCE + given, true,
-		   METER_FOLD_NCOLUMNS - METER_FOLD_RESOURCE - given);
+	memcpy(put->tts_isnull + METER_FOLD_FIRST, slot->tts_isnull, given);
+	memset(put->tts_isnull + METER_FOLD_FIRST + given, true,
+		   METER_FOLD_NCOLUMNS - METER_FOLD_FIRST - given);
 	memcpy(put->tts_values + METER_FOLD_NCOLUMNS, slot->tts_values + given,
 		   (natts - METER_FOLD_NCOLUMNS) * sizeof(Datum));
 	memcpy(put->tts_isnull + METER_FOLD_NCOLUMNS, slot->tts_isnull + given,
@@ -196,8 +196,8 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 }
 
 /*
- * Scan a query into the order.  It gives the columns from METER_FOLD_RESOURCE
- * on that come before `upto`, then the dimensions.
+ * Scan a query into the order.  It gives the columns from METER_FOLD_FIRST on
+ * that come before `upto`, then the dimensions.
  */
 void
 meter_fold_scan(MeterFold *fold, const char *sql, int nargs, const Oid *types,
@@ -212,7 +212,7 @@ meter_fold_scan(MeterFold *fold, const char *sql, int nargs, const Oid *types,
 	receiver.pub.rDestroy = receive_end;
 	receiver.pub.mydest = DestTuplestore;
 	receiver.fold = fold;
-	receiver.ncolumns = upto - METER_FOLD_RESOURCE;
+	receiver.ncolumns = upto - METER_FOLD_FIRST;
 	meter_scan(sql, nargs, types, values, (DestReceiver *) &receiver);
 }
 

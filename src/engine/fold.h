@@ -29,11 +29,13 @@ typedef struct MeterFold MeterFold;
 /* The columns of a row in the order; those of dimensions follow. */
 typedef enum MeterFoldColumn
 {
+	/* what the order goes by stands where it is quick to get at */
 	METER_FOLD_HASH,
 	METER_FOLD_CLASS,			/* MeterFoldClass */
-	METER_FOLD_RESOURCE,		/* queries give the columns from here on */
-	METER_FOLD_TIME,			/* of a state: since */
+	METER_FOLD_TIME,			/* queries give the columns from here on; of a
+								 * state: since */
 	METER_FOLD_KIND,
+	METER_FOLD_RESOURCE,
 	METER_FOLD_ACCOUNT,
 	METER_FOLD_VALUE,
 	METER_FOLD_SOURCE,
@@ -43,6 +45,9 @@ typedef enum MeterFoldColumn
 	METER_FOLD_ABSENT,
 	METER_FOLD_NCOLUMNS
 } MeterFoldColumn;
+
+/* Queries give the columns from this one on. */
+#define METER_FOLD_FIRST	METER_FOLD_TIME
 
 /* Of an event, a query gives the columns before this one. */
 #define METER_FOLD_NEVENT	METER_FOLD_ALIVE

@@ -243,7 +243,7 @@ meter_measures_query(const MeterDefinition *definition,
 	int			i;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT e.resource, %s, " METER_SQL_KIND(MEASURE) "::\"char\", e.account, ",
+	appendStringInfo(&sql, "SELECT %s, " METER_SQL_KIND(MEASURE) "::\"char\", e.resource, e.account, ",
 					 unique ? meter_period_of(definition, "e.start_time") : "e.start_time");
 	if (unique)
 		appendStringInfoString(&sql, "NULL::numeric, (");

@@ -376,10 +376,10 @@ said_as_rows(const MeterDefinition *definition, const char *known_before)
 	int			i;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT s.resource COLLATE \"C\", s.at, CASE WHEN s.at < %s THEN "
+	appendStringInfo(&sql, "SELECT s.at, CASE WHEN s.at < %s THEN "
 					 "CASE WHEN s.present THEN " METER_SQL_KIND(KNOWN_PRESENT) " ELSE " METER_SQL_KIND(KNOWN_ABSENT) " END ELSE "
 					 "CASE WHEN s.present THEN " METER_SQL_KIND(CANDIDATE_PRESENT) " ELSE " METER_SQL_KIND(CANDIDATE_ABSENT) " END END::\"char\", "
-					 "s.account, s.measured, s.source, jsonb_build_object('since', s.since, "
+					 "s.resource COLLATE \"C\", s.account, s.measured, s.source, jsonb_build_object('since', s.since, "
 					 "'tolerance', extract(epoch FROM s.tolerance)), NULL::bigint", known_before);
 	for (i = 1; i <= definition->ndimensions; i++)
 		appendStringInfo(&sql, ", s.dimensions[%d]", i);
