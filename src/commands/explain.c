@@ -322,6 +322,7 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 	fold->look = &look;
 	fold->look_arg = explained;
 	fold->emit = take_usage;
+	fold->own_snapshot = true;
 	meter_fold_run(fold);
 	meter_fold_end(fold);
 }

@@ -180,7 +180,6 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 									  METER_LEDGER_COMPARE, 0, false);
 	meter_ledger_tell(fold->ledger, note_difference, &differences);
 	meter_fold_run(fold);
-	meter_ledger_read(fold->ledger, from, end);
 	(void) meter_ledger_end(fold->ledger, NULL);
 	meter_fold_end(fold);
 

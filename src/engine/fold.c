@@ -9,10 +9,11 @@
  * (walk).  How usage comes of the rows is for a MeterUsage to say; what becomes
  * of it, for the ledger or another taker (sink).
  *
- * All scans see one snapshot: that which is active.
+ * All scans see one snapshot: that of the query, or one of their own.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
@@ -22,6 +23,7 @@
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplesort.h"
 #include "utils/typcache.h"
@@ -463,12 +465,11 @@ meter_fold_emit(MeterFold *fold, const MeterUsageRow *row)
 	walks = true;
 }
 
-/* Go through everything once. */
-void
-meter_fold_run(MeterFold *fold)
+/* Go through everything once, and read what the ledger says of it. */
+static void
+run(MeterFold *fold)
 {
-	MemoryContext before = MemoryContextSwitchTo(fold->context);
-	int64		began;
+	int64		began = clock_time();
 	int64		scanned;
 	int64		sorted;
 
@@ -479,7 +480,6 @@ meter_fold_run(MeterFold *fold)
 		fold->walked = meter_resources_begin();
 		put_asked(fold);
 	}
-	began = clock_time();
 	fold->usage->scan(fold);
 	scanned = clock_time();
 	tuplesort_performsort(fold->sort);
@@ -487,11 +487,47 @@ meter_fold_run(MeterFold *fold)
 	sorted = clock_time();
 	walk(fold);
 	fold->usage->finish(fold);
+	tuplesort_end(fold->sort);
+	ExecDropSingleTupleTableSlot(fold->put);
+	if (fold->ledger != NULL && meter_ledger_compares(fold->ledger))
+	{
+		if (fold->walked != NULL)
+			meter_ledger_read_resources(fold->ledger, fold->walked);
+		else
+			meter_ledger_read(fold->ledger, fold->from, fold->to);
+	}
 	count.scan_time += scanned - began;
 	count.sort_time += sorted - scanned;
 	count.walk_time += clock_time() - sorted;
-	tuplesort_end(fold->sort);
-	ExecDropSingleTupleTableSlot(fold->put);
+}
+
+/*
+ * Make the pass.  All of its queries see one snapshot, which stays active until
+ * meter_fold_end() if it is its own.
+ */
+void
+meter_fold_run(MeterFold *fold)
+{
+	MemoryContext before = MemoryContextSwitchTo(fold->context);
+
+	if (!fold->own_snapshot)
+	{
+		run(fold);
+		MemoryContextSwitchTo(before);
+		return;
+	}
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	meter_one_snapshot(true);
+	PG_TRY();
+	{
+		run(fold);
+	}
+	PG_FINALLY();
+	{
+		meter_one_snapshot(false);
+	}
+	PG_END_TRY();
 	MemoryContextSwitchTo(before);
 }
 
@@ -499,5 +535,10 @@ meter_fold_run(MeterFold *fold)
 void
 meter_fold_end(MeterFold *fold)
 {
+	if (fold->own_snapshot)
+	{
+		PopActiveSnapshot();
+		CommandCounterIncrement();
+	}
 	MemoryContextDelete(fold->context);
 }

@@ -106,6 +106,8 @@ struct MeterFold
 	TimestampTz to;				/* and before then */
 	bool		carried;		/* begin with the states at `from`, not with
 								 * what happened before */
+	bool		own_snapshot;	/* see what there is now, and what was written
+								 * before; not what the query sees */
 	MeterScope	scope;			/* of events */
 	const MeterResources *asked;	/* each from its instant on; NULL: all */
 	const char *more_rows;		/* a query of more events; or NULL */

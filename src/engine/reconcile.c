@@ -14,13 +14,11 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -417,12 +415,10 @@ fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 	fold->look_arg = spoken;
 	if (carried)
 		fold->states = meter_states_begin(definition, "_resource_state", false);
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	fold->own_snapshot = true;
 	meter_fold_run(fold);
 	if (carried)
 		(void) meter_states_end(fold->states);
-	PopActiveSnapshot();
 	meter_fold_end(fold);
 }
 

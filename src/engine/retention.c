@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
@@ -164,9 +163,8 @@ meter_store_states(const MeterDefinition *definition,
 	fold->scope.late_from = "'infinity'::timestamptz";
 	fold->states = meter_states_begin(definition, "_retention_state", true);
 	fold->writes_states = true;
-	PushActiveSnapshot(GetTransactionSnapshot());
+	fold->own_snapshot = true;
 	meter_fold_run(fold);
 	(void) meter_states_end(fold->states);
-	PopActiveSnapshot();
 	meter_fold_end(fold);
 }

@@ -9,10 +9,8 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
@@ -42,6 +40,7 @@ begin(const MeterDefinition *definition, const MeterProgress *progress,
 	bool		one_period = !TIMESTAMP_NOT_FINITE(from) &&
 	meter_grid_period_end(definition->grid, from) >= to;
 
+	fold->own_snapshot = true;
 	fold->from = from;
 	fold->to = to;
 	fold->scope.late_from = meter_late_from(definition, progress);
@@ -56,10 +55,7 @@ begin(const MeterDefinition *definition, const MeterProgress *progress,
 	return fold;
 }
 
-/*
- * Make the pass.  It sees what was written before in this transaction, and
- * nothing that commits meanwhile.  Returns how many usage rows it wrote.
- */
+/* Make the pass.  Returns how many usage rows it wrote. */
 static int64
 run(MeterFold *fold)
 {
@@ -68,22 +64,7 @@ run(MeterFold *fold)
 	instr_time	ended;
 	int64		rows;
 
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	meter_one_snapshot(true);
-	PG_TRY();
-	{
-		meter_fold_run(fold);
-		if (fold->walked != NULL)
-			meter_ledger_read_resources(fold->ledger, fold->walked);
-		else if (meter_ledger_compares(fold->ledger))
-			meter_ledger_read(fold->ledger, fold->from, fold->to);
-	}
-	PG_FINALLY();
-	{
-		meter_one_snapshot(false);
-	}
-	PG_END_TRY();
+	meter_fold_run(fold);
 	INSTR_TIME_SET_CURRENT(began);
 	rows = meter_ledger_end(fold->ledger, &count->usage_bytes);
 	count->usage_rows += rows;
@@ -92,8 +73,6 @@ run(MeterFold *fold)
 	INSTR_TIME_SET_CURRENT(ended);
 	INSTR_TIME_SUBTRACT(ended, began);
 	count->write_time += INSTR_TIME_GET_MICROSEC(ended);
-	PopActiveSnapshot();
-	CommandCounterIncrement();
 	meter_fold_end(fold);
 	return rows;
 }
