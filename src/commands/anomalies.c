@@ -12,6 +12,7 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -297,6 +298,10 @@ end_instant(MeterFold *fold, Turns *turns)
 									  DatumGetRangeTypeP(turns->asked->during),
 									  TimestampTzGetDatum(turns->at))))
 	{
+		MemoryContext before;
+
+		MemoryContextReset(fold->row_context);
+		before = MemoryContextSwitchTo(fold->row_context);
 		values[0] = CStringGetTextDatum(class);
 		values[1] = CStringGetTextDatum(fold->definition->name);
 		values[2] = PointerGetDatum(cstring_to_text_with_len(fold->resource.data,
@@ -306,6 +311,7 @@ end_instant(MeterFold *fold, Turns *turns)
 		values[5] = CStringGetTextDatum(start ? "it was running already" :
 										"it was not running");
 		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
+		MemoryContextSwitchTo(before);
 	}
 	turns->was_open = start;
 }
@@ -450,6 +456,7 @@ return_anomalies(Asked *asked)
 		if (classes[i].of_stream != NULL)
 		{
 			meter_session_begin(&session, meter_stream_owner(asked->stream));
+			meter_check_stream(asked->stream);
 			classes[i].of_stream(asked);
 			meter_session_end(&session);
 			continue;
@@ -462,6 +469,7 @@ return_anomalies(Asked *asked)
 			MeterProgress *progress = meter_load_progress(definition);
 
 			meter_session_begin(&session, meter_stream_owner(asked->stream));
+			meter_check_stream(asked->stream);
 			classes[i].of_meter(asked, definition, progress);
 			meter_session_end(&session);
 		}
@@ -473,6 +481,7 @@ static Datum
 anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
 {
 	Asked		asked;
+	bool		before_snapshot;
 
 	asked.fcinfo = fcinfo;
 	asked.stream = stream;
@@ -489,7 +498,7 @@ anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
 	meter_check_may_read(stream, "anomaly", key);
 	meter_return_begin(fcinfo);
 	/* what the query sees, not what is there at this moment */
-	meter_one_snapshot(true);
+	before_snapshot = meter_one_snapshot(true);
 	PG_TRY();
 	{
 		if (asked.meter != NULL)
@@ -499,7 +508,7 @@ anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
 	}
 	PG_FINALLY();
 	{
-		meter_one_snapshot(false);
+		(void) meter_one_snapshot(before_snapshot);
 	}
 	PG_END_TRY();
 	return (Datum) 0;

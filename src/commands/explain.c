@@ -208,6 +208,7 @@ note_spans(MeterFold *fold, MeterTimeline *timeline, bool rounded)
 		Datum		values[6];
 		bool		nulls[6] = {false, false, false, false, false, false};
 
+		CHECK_FOR_INTERRUPTS();
 		if (span->begin >= explained->end ||
 			(rounded && span->end <= explained->row.period_start))
 			continue;

@@ -108,13 +108,14 @@ Datum
 meter_live_usage(PG_FUNCTION_ARGS)
 {
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	bool		before_snapshot;
 	ListCell   *cell;
 
 	meter_check_may_read(stream, "current_usage",
 						 PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1));
 	meter_return_begin(fcinfo);
 	/* what the query sees, not what is there at this moment */
-	meter_one_snapshot(true);
+	before_snapshot = meter_one_snapshot(true);
 	PG_TRY();
 	{
 		foreach(cell, meter_list_meters(stream, NULL, false))
@@ -129,7 +130,7 @@ meter_live_usage(PG_FUNCTION_ARGS)
 	}
 	PG_FINALLY();
 	{
-		meter_one_snapshot(false);
+		(void) meter_one_snapshot(before_snapshot);
 	}
 	PG_END_TRY();
 	return (Datum) 0;

@@ -198,6 +198,7 @@ meter_verify(PG_FUNCTION_ARGS)
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	char	   *meter = PG_ARGISNULL(1) ? NULL :
 	text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		before_snapshot;
 	ListCell   *cell;
 
 	meter_check_stream_permission(stream);
@@ -205,7 +206,7 @@ meter_verify(PG_FUNCTION_ARGS)
 	/* a step that settles meanwhile must not change the answer */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	meter_one_snapshot(true);
+	before_snapshot = meter_one_snapshot(true);
 	PG_TRY();
 	{
 		if (meter != NULL)
@@ -223,7 +224,7 @@ meter_verify(PG_FUNCTION_ARGS)
 	}
 	PG_FINALLY();
 	{
-		meter_one_snapshot(false);
+		(void) meter_one_snapshot(before_snapshot);
 	}
 	PG_END_TRY();
 	PopActiveSnapshot();

@@ -77,6 +77,7 @@ scan(MeterFold *fold)
 	if (fold->more_rows != NULL)
 		meter_fold_scan(fold, fold->more_rows, METER_SCOPE_NPARAMS, types,
 						values, METER_FOLD_NEVENT);
+	meter_forget_rows(&fold->scope.duplicates);
 }
 
 /* Begin a resource. */
@@ -442,6 +443,7 @@ finish(MeterFold *fold pg_attribute_unused())
 
 const MeterUsage meter_usage_of_events = {
 	.log = METER_LOG_EVENT,
+	.runs_on = true,
 	.earliest = meter_earliest_event,
 	.append_event_filter = meter_append_event_filter,
 	.bound = meter_bound_events,

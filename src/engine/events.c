@@ -291,8 +291,6 @@ meter_scope_params(const MeterScope *scope, Oid *types, Datum *values)
 {
 	types[0] = TEXTARRAYOID;
 	values[0] = scope->resources;
-	types[1] = INT8ARRAYOID;
-	values[1] = scope->duplicates;
 }
 
 /* Return where the rows of a scope are: the log, or a subquery. */
@@ -357,8 +355,9 @@ append_conditions(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, " AND e.\"time\" >= %s",
 						 meter_timestamp_literal(from));
 	append_not_voided(sql, definition, scope);
-	if (scope->duplicates != 0)
-		appendStringInfoString(sql, " AND NOT EXISTS (SELECT FROM unnest($2) d (arrival) WHERE d.arrival = e.arrival)");
+	if (scope->duplicates.count > 0)
+		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s d WHERE d.arrival = e.arrival)",
+						 scope->duplicates.name);
 }
 
 /*
@@ -453,12 +452,11 @@ meter_find_duplicates(const MeterDefinition *definition,
 	const char *log = scope_log(definition, scope);
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
 								  definition->deduplication_window);
-	MemoryContext context = CurrentMemoryContext;
-	Oid			types[3] = {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
-	Datum		values[3] = {scope->resources, 0, 0};
+	Oid			types[2] = {TEXTARRAYOID, INT8ARRAYOID};
+	Datum		values[2] = {scope->resources, 0};
 	StringInfoData conditions;
+	const char *suspects_query;
 	char	   *rows = NULL;
-	bool		isnull;
 
 	initStringInfo(&conditions);
 	appendStringInfoString(&conditions, "c.id IS NOT NULL AND c.action <> 'void' AND ");
@@ -478,27 +476,21 @@ meter_find_duplicates(const MeterDefinition *definition,
 							&suspects);
 		if (suspects.count == 0)
 			return;
-		values[2] = suspects.hashes;
+		values[1] = suspects.hashes;
+		suspects_query = "SELECT unnest($2)";
 		rows = meter_suspect_rows(definition, progress, METER_LOG_EVENT,
 								  &suspects);
 	}
 	else
-	{
-		meter_execute_params(psprintf("SELECT array_agg(k.key) FROM (SELECT " METER_DUPLICATE_KEY("c") " AS key "
-									  "FROM %s c WHERE %s GROUP BY 1 HAVING count(*) > 1) k",
-									  log, conditions.data),
-							 SPI_OK_SELECT, 1, types, values, NULL);
-		values[2] = meter_result_copy(context, 1, &isnull);
-		if (isnull)
-			return;
-	}
-	meter_execute_params(psprintf("SELECT array_agg(c.arrival) FROM (SELECT c.arrival, " SINCE_DUPLICATE("c")
-								  " FROM %s c JOIN unnest($3) s (key) ON s.key = " METER_DUPLICATE_KEY("c")
-								  " WHERE %s) c WHERE c.since_duplicate <= %s",
-								  rows != NULL ? rows : log, conditions.data,
-								  window),
-						 SPI_OK_SELECT, 3, types, values, NULL);
-	scope->duplicates = meter_result_copy(context, 1, &isnull);
+		suspects_query = psprintf("SELECT " METER_DUPLICATE_KEY("c") " FROM %s c WHERE %s GROUP BY 1 HAVING count(*) > 1",
+								  log, conditions.data);
+	meter_keep_rows(&scope->duplicates, "event_duplicates",
+					psprintf("SELECT c.arrival FROM (SELECT c.arrival, " SINCE_DUPLICATE("c")
+							 " FROM %s c JOIN (%s) s (key) ON s.key = " METER_DUPLICATE_KEY("c")
+							 " WHERE %s) c WHERE c.since_duplicate <= %s",
+							 rows != NULL ? rows : log, suspects_query,
+							 conditions.data, window),
+					lengthof(types), types, values);
 }
 
 /*

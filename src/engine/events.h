@@ -11,6 +11,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "engine/row_kind.h"
+#include "pg/spi.h"
 
 /* The condition that a row e of the event log is an observation. */
 #define METER_IS_OBSERVATION(e) \
@@ -51,11 +52,10 @@ typedef struct MeterScope
 	bool		voids_from_log; /* not from the table _voided */
 	bool		arrivals;		/* they are asked for, too */
 	bool		owners;			/* only who owns what, for usage of measures */
-	Datum		duplicates;		/* bigint[]: arrivals that do not count; 0:
-								 * none */
+	MeterRows	duplicates;		/* arrivals that do not count */
 } MeterScope;
 
-#define METER_SCOPE_NPARAMS	2
+#define METER_SCOPE_NPARAMS	1
 
 extern void meter_scope_params(const MeterScope *scope, Oid *types,
 							   Datum *values);

@@ -159,13 +159,17 @@ static void
 put_row(MeterFold *fold)
 {
 	TupleTableSlot *put = fold->put;
+	MemoryContext before;
 
 	put->tts_values[METER_FOLD_CLASS] =
 		CharGetDatum(meter_fold_class((MeterRowKind) DatumGetChar(put->tts_values[METER_FOLD_KIND])));
 	put->tts_isnull[METER_FOLD_CLASS] = false;
+	before = MemoryContextSwitchTo(fold->row_context);
 	put->tts_values[METER_FOLD_HASH] =
 		Int64GetDatum((int64) resource_hash(fold,
 											meter_fold_text(put, METER_FOLD_RESOURCE)));
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(fold->row_context);
 	put->tts_isnull[METER_FOLD_HASH] = false;
 	ExecStoreVirtualTuple(put);
 	tuplesort_puttupleslot(fold->sort, put);
@@ -332,18 +336,26 @@ next_row(MeterFold *fold, TupleTableSlot *slot)
 
 /* Compare the row in a slot with a resource, as the order does. */
 static int
-compare_row(const TupleTableSlot *slot, uint64 hash, MeterAttr resource)
+compare_row(MeterFold *fold, const TupleTableSlot *slot, uint64 hash,
+			MeterAttr resource)
 {
 	uint64		row_hash = (uint64) DatumGetInt64(slot->tts_values[METER_FOLD_HASH]);
+	MemoryContext before;
+	int			cmp;
 
 	if (row_hash != hash)
 		return row_hash < hash ? -1 : 1;
-	return meter_attr_cmp(meter_fold_text(slot, METER_FOLD_RESOURCE), resource);
+	/* a long name has to be unpacked */
+	before = MemoryContextSwitchTo(fold->row_context);
+	cmp = meter_attr_cmp(meter_fold_text(slot, METER_FOLD_RESOURCE), resource);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(fold->row_context);
+	return cmp;
 }
 
 /*
- * Walk all resources in their order: those with rows and, where nobody asked
- * for some, those with a state.
+ * Walk all resources in their order: those with rows, and those with a state
+ * where that may have to do with usage, or may be out of date.
  */
 static void
 walk(MeterFold *fold)
@@ -352,7 +364,8 @@ walk(MeterFold *fold)
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(fold->descriptor,
 													&TTSOpsMinimalTuple);
 	MemoryContext before = MemoryContextSwitchTo(fold->resource_context);
-	bool		all_states = fold->states != NULL && fold->asked == NULL;
+	bool		all_states = fold->states != NULL && fold->asked == NULL &&
+	(fold->usage->runs_on || !fold->carried);
 	const MeterCarried *state = NULL;
 	bool		row;
 
@@ -366,7 +379,7 @@ walk(MeterFold *fold)
 	{
 		/* less than 0: the resource of the row is next, and has no state */
 		int			cmp = !row ? 1 : state == NULL ? -1 :
-		compare_row(slot, state->hash, state->resource);
+		compare_row(fold, slot, state->hash, state->resource);
 
 		if (cmp < 0)
 			begin_resource(fold,
@@ -382,7 +395,7 @@ walk(MeterFold *fold)
 		walks = true;
 		fold->usage->begin(fold);
 		while (row && cmp <= 0 &&
-			   compare_row(slot, fold->hash, fold->resource) == 0)
+			   compare_row(fold, slot, fold->hash, fold->resource) == 0)
 		{
 			fold->usage->row(fold, slot);
 			row = next_row(fold, slot);
@@ -446,7 +459,15 @@ meter_fold_walks(void)
 	return walks;
 }
 
-/* Return what was done, to be read, added to, or set to nothing. */
+/* Begin to count anew. */
+void
+meter_fold_count_anew(void)
+{
+	memset(&count, 0, sizeof(count));
+	walks = false;
+}
+
+/* Return what was done, to be read or added to. */
 MeterFoldCount *
 meter_fold_count(void)
 {
@@ -486,7 +507,6 @@ run(MeterFold *fold)
 	count_sort(fold);
 	sorted = clock_time();
 	walk(fold);
-	fold->usage->finish(fold);
 	tuplesort_end(fold->sort);
 	ExecDropSingleTupleTableSlot(fold->put);
 	if (fold->ledger != NULL && meter_ledger_compares(fold->ledger))
@@ -509,6 +529,7 @@ void
 meter_fold_run(MeterFold *fold)
 {
 	MemoryContext before = MemoryContextSwitchTo(fold->context);
+	bool		before_snapshot;
 
 	if (!fold->own_snapshot)
 	{
@@ -518,23 +539,24 @@ meter_fold_run(MeterFold *fold)
 	}
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	meter_one_snapshot(true);
+	before_snapshot = meter_one_snapshot(true);
 	PG_TRY();
 	{
 		run(fold);
 	}
 	PG_FINALLY();
 	{
-		meter_one_snapshot(false);
+		(void) meter_one_snapshot(before_snapshot);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(before);
 }
 
-/* Forget a pass, but for what it gave to others. */
+/* Write what the pass has kept, and forget it. */
 void
 meter_fold_end(MeterFold *fold)
 {
+	fold->usage->finish(fold);
 	if (fold->own_snapshot)
 	{
 		PopActiveSnapshot();

@@ -149,6 +149,7 @@ extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
 extern void meter_fold_run(MeterFold *fold);
 extern MeterFoldClass meter_fold_class(MeterRowKind kind);
 extern bool meter_fold_walks(void);
+extern void meter_fold_count_anew(void);
 extern MeterFoldCount *meter_fold_count(void);
 extern void meter_fold_emit(MeterFold *fold, const MeterUsageRow *row);
 extern void meter_fold_end(MeterFold *fold);

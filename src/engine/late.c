@@ -242,7 +242,8 @@ group_affected(const char *affected)
 /* Return that query for rows that are released, an array of arrivals as text. */
 char *
 meter_released_rows(const MeterDefinition *definition,
-					const MeterProgress *progress, const char *arrivals)
+					const MeterProgress *progress, const char *arrivals,
+					int64 count)
 {
 	StringInfoData affected;
 	MeterLog	log;
@@ -259,7 +260,7 @@ meter_released_rows(const MeterDefinition *definition,
 
 		append_affected(&affected, log, rows);
 		if (log == METER_LOG_MEASURE)
-			append_silenced(&affected, definition, rows, 1);
+			append_silenced(&affected, definition, rows, count);
 	}
 	return group_affected(affected.data);
 }

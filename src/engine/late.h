@@ -20,7 +20,7 @@ extern char *meter_late_in(const MeterDefinition *definition,
 						   int64 safe);
 extern char *meter_released_rows(const MeterDefinition *definition,
 								 const MeterProgress *progress,
-								 const char *arrivals);
+								 const char *arrivals, int64 count);
 extern bool meter_settle_late(const MeterDefinition *definition,
 							  MeterProgress *progress, MeterStep *step);
 

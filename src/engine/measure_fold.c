@@ -151,6 +151,8 @@ scan(MeterFold *fold)
 	meter_measure_params(scope, types, values);
 	meter_fold_scan(fold, meter_measures_query(definition, fold->progress, scope),
 					METER_MEASURE_NPARAMS, types, values, METER_FOLD_NCOLUMNS);
+	meter_forget_rows(&scope->duplicates);
+	meter_forget_rows(&fold->scope.duplicates);
 }
 
 /* Begin to walk a resource, with what is carried of it. */
@@ -184,29 +186,17 @@ begin(MeterFold *fold)
 	measures->begun = measures->named = measures->asked = false;
 }
 
-/* Take a row of the resource. */
+/* Take an event that names an owner, or a measure. */
 static void
-row(MeterFold *fold, const TupleTableSlot *slot)
+take_row(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
 {
 	MeasureFold *measures = fold->walk;
-	MeterRowKind kind = (MeterRowKind) DatumGetChar(slot->tts_values[METER_FOLD_KIND]);
 	MeterAttr	dimensions[METER_MAX_DIMENSIONS];
 	TimestampTz start;
 	bool		unique = fold->definition->aggregate == METER_UNIQUE;
 	int			column = unique ? METER_FOLD_SOURCE : METER_FOLD_VALUE;
 	int			i;
 
-	if (kind == METER_ROW_ASKED)
-	{
-		const MeterResource *resource =
-		&fold->walked->list[DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL])];
-
-		measures->asked = true;
-		begin_walk(fold, resource->from, resource->to);
-		return;
-	}
-	if (!measures->begun)
-		begin_walk(fold, fold->from, fold->to);
 	if (kind == METER_ROW_OWNER)
 	{
 		measures->named = true;
@@ -229,6 +219,31 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 							   meter_fold_text(slot, METER_FOLD_ACCOUNT),
 							   slot->tts_values[column],
 							   slot->tts_isnull[column], dimensions);
+}
+
+/* Take a row of the resource, which is unpacked where it is forgotten at once. */
+static void
+row(MeterFold *fold, const TupleTableSlot *slot)
+{
+	MeasureFold *measures = fold->walk;
+	MeterRowKind kind = (MeterRowKind) DatumGetChar(slot->tts_values[METER_FOLD_KIND]);
+	MemoryContext before;
+
+	if (kind == METER_ROW_ASKED)
+	{
+		const MeterResource *resource =
+		&fold->walked->list[DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL])];
+
+		measures->asked = true;
+		begin_walk(fold, resource->from, resource->to);
+		return;
+	}
+	if (!measures->begun)
+		begin_walk(fold, fold->from, fold->to);
+	before = MemoryContextSwitchTo(fold->row_context);
+	take_row(fold, kind, slot);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(fold->row_context);
 }
 
 /* Write the owner that is known at the end, if that is news. */

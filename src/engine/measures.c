@@ -112,14 +112,12 @@ void
 meter_measure_params(const MeterMeasureScope *scope, Oid *types, Datum *values)
 {
 	types[0] = TEXTARRAYOID;
-	types[1] = INT8ARRAYOID;
-	values[1] = scope->duplicates;
-	types[2] = types[3] = TIMESTAMPTZARRAYOID;
+	types[1] = types[2] = TIMESTAMPTZARRAYOID;
 	if (scope->resources == NULL)
-		values[0] = values[2] = values[3] = (Datum) 0;
+		values[0] = values[1] = values[2] = (Datum) 0;
 	else
-		meter_resources_arrays(scope->resources, &values[0], &values[2],
-							   &values[3]);
+		meter_resources_arrays(scope->resources, &values[0], &values[1],
+							   &values[2]);
 }
 
 /* About so many rows are scanned in the time of a look into an index. */
@@ -149,7 +147,7 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 		  bool duplicates)
 {
 	const char *schema = quote_identifier(definition->stream);
-	const char *asked = "unnest($1, $3, $4) t (resource, begin_at, end_at)";
+	const char *asked = "unnest($1, $2, $3) t (resource, begin_at, end_at)";
 	const char *bounds = "e.resource = t.resource COLLATE \"C\" AND e.start_time < t.end_at";
 	const char *back = "";
 	const char *longest;
@@ -261,8 +259,9 @@ meter_measures_query(const MeterDefinition *definition,
 		appendStringInfo(&sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
 	append_not_voided(&sql, definition, scope);
-	if (scope->duplicates != 0)
-		appendStringInfoString(&sql, " AND NOT EXISTS (SELECT FROM unnest($2) d (arrival) WHERE d.arrival = e.arrival)");
+	if (scope->duplicates.count > 0)
+		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s d WHERE d.arrival = e.arrival)",
+						 scope->duplicates.name);
 	return sql.data;
 }
 
@@ -294,13 +293,12 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 {
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
 								  definition->deduplication_window);
-	MemoryContext context = CurrentMemoryContext;
 	const char *log = scope_log(definition, scope, true);
 	Oid			types[METER_MEASURE_NPARAMS + 1];
 	Datum		values[METER_MEASURE_NPARAMS + 1];
 	StringInfoData conditions;
+	const char *suspects_query;
 	char	   *rows = NULL;
-	bool		isnull;
 
 	meter_measure_params(scope, types, values);
 	types[METER_MEASURE_NPARAMS] = INT8ARRAYOID;
@@ -321,28 +319,20 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 		appendStringInfo(&conditions, " AND c.start_time >= %s - %s",
 						 meter_timestamp_literal(Min(scope->from, first)),
 						 window);
+		suspects_query = "SELECT unnest($4)";
 		rows = meter_suspect_rows(definition, progress, METER_LOG_MEASURE,
 								  &suspects);
 	}
 	else
-	{
-		meter_execute_params(psprintf("SELECT array_agg(k.key) FROM (SELECT " METER_DUPLICATE_KEY("c") " AS key "
-									  "FROM %s c WHERE %s GROUP BY 1 HAVING count(*) > 1) k",
-									  log, conditions.data),
-							 SPI_OK_SELECT, METER_MEASURE_NPARAMS, types,
-							 values, NULL);
-		values[METER_MEASURE_NPARAMS] = meter_result_copy(context, 1, &isnull);
-		if (isnull)
-			return;
-	}
-	meter_execute_params(psprintf("SELECT array_agg(c.arrival) FROM (SELECT c.arrival, " SINCE_DUPLICATE("c")
-								  " FROM %s c JOIN unnest($5) s (key) ON s.key = " METER_DUPLICATE_KEY("c")
-								  " WHERE %s) c WHERE c.since_duplicate <= %s",
-								  rows != NULL ? rows : log, conditions.data,
-								  window),
-						 SPI_OK_SELECT, METER_MEASURE_NPARAMS + 1, types,
-						 values, NULL);
-	scope->duplicates = meter_result_copy(context, 1, &isnull);
+		suspects_query = psprintf("SELECT " METER_DUPLICATE_KEY("c") " FROM %s c WHERE %s GROUP BY 1 HAVING count(*) > 1",
+								  log, conditions.data);
+	meter_keep_rows(&scope->duplicates, "measure_duplicates",
+					psprintf("SELECT c.arrival FROM (SELECT c.arrival, " SINCE_DUPLICATE("c")
+							 " FROM %s c JOIN (%s) s (key) ON s.key = " METER_DUPLICATE_KEY("c")
+							 " WHERE %s) c WHERE c.since_duplicate <= %s",
+							 rows != NULL ? rows : log, suspects_query,
+							 conditions.data, window),
+					lengthof(types), types, values);
 }
 
 /*
@@ -357,9 +347,8 @@ meter_look_back_to_owners(const MeterDefinition *definition,
 						  const Oid *types, const Datum *values)
 {
 	MeterResources *named = meter_resources_begin();
-	Oid			all_types[4] = {types[0], types[1], TEXTARRAYOID,
-	TIMESTAMPTZARRAYOID};
-	Datum		all_values[4] = {values[0], values[1]};
+	Oid			all_types[3] = {types[0], TEXTARRAYOID, TIMESTAMPTZARRAYOID};
+	Datum		all_values[3] = {values[0]};
 	Datum		unused;
 	uint64		row;
 	int64		i;
@@ -373,16 +362,16 @@ meter_look_back_to_owners(const MeterDefinition *definition,
 	}
 	if (named->count == 0)
 		return;
-	meter_resources_arrays(named, &all_values[2], &all_values[3], &unused);
+	meter_resources_arrays(named, &all_values[1], &all_values[2], &unused);
 	/* the place in the list, and where it begins */
 	meter_execute_params(psprintf("SELECT n.resource, min(m.start_time) FROM ("
-								  "SELECT a.resource COLLATE \"C\" AS resource FROM unnest($3, $4) a (resource, named_from) "
+								  "SELECT a.resource COLLATE \"C\" AS resource FROM unnest($2, $3) a (resource, named_from) "
 								  "LEFT JOIN (SELECT o.resource, min(o.\"time\") AS at FROM (%s) o GROUP BY 1) v "
 								  "ON v.resource = a.resource COLLATE \"C\" "
 								  "WHERE a.named_from <= coalesce(v.at, 'infinity')) n "
 								  "JOIN %s.measure m ON m.resource = n.resource GROUP BY 1",
 								  owners, quote_identifier(definition->stream)),
-						 SPI_OK_SELECT, 4, all_types, all_values, NULL);
+						 SPI_OK_SELECT, 3, all_types, all_values, NULL);
 	for (row = 0; row < SPI_processed; row++)
 	{
 		text	   *name = DatumGetTextPP(meter_result(row, 1, &isnull));

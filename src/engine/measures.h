@@ -12,6 +12,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "engine/resources.h"
+#include "pg/spi.h"
 
 /*
  * Which rows of the measure log are asked for.  Queries of a scope take the
@@ -28,11 +29,10 @@ typedef struct MeterMeasureScope
 								 * from then on only; NULL: all do */
 	bool		voids_from_log; /* not from the table _voided */
 	bool		arrivals;		/* they are asked for, too */
-	Datum		duplicates;		/* bigint[]: arrivals that do not count; 0:
-								 * none */
+	MeterRows	duplicates;		/* arrivals that do not count */
 } MeterMeasureScope;
 
-#define METER_MEASURE_NPARAMS	4
+#define METER_MEASURE_NPARAMS	3
 
 extern void meter_measure_params(const MeterMeasureScope *scope, Oid *types,
 								 Datum *values);

@@ -255,14 +255,6 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 	"WHEN 'changes' THEN 'those of the snapshot apply' " \
 	"ELSE 'what it says is logged, for that one to count with' END"
 
-/* Rows that queries select from. */
-typedef struct Rows
-{
-	TupleDesc	descriptor;
-	Tuplestorestate *store;
-	int64		count;
-} Rows;
-
 /* What snapshots find of a resource that is not logged. */
 enum
 {
@@ -280,12 +272,13 @@ enum
 
 /* Begin the list of what is spoken. */
 static void
-begin_spoken(Rows *spoken)
+begin_spoken(MeterRows *spoken)
 {
 	static const char *const names[] = {"resource", "source", "at", "was_active", "effect", "effect_from", "effect_to", "alive", "absent"};
 	static const Oid types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	int			i;
 
+	spoken->name = "spoken";
 	spoken->count = 0;
 	spoken->store = tuplestore_begin_heap(true, false, work_mem);
 	spoken->descriptor = CreateTemplateTupleDesc(SPOKEN_NCOLUMNS);
@@ -309,7 +302,7 @@ note_spoken(MeterFold *fold, MeterCollected *collected,
 	static const char *const effects[] = {
 		"agrees", "evidence", "changes", "ends", "opens", "cuts"
 	};
-	Rows	   *spoken = fold->look_arg;
+	MeterRows  *spoken = fold->look_arg;
 	int32		i;
 
 	for (i = 0; i < collected->events.nobservations; i++)
@@ -350,7 +343,7 @@ note_spoken(MeterFold *fold, MeterCollected *collected,
  */
 static void
 find_said(const MeterDefinition *definition, const char *from,
-		  const Target *target, bool few, Datum resources, Rows *said)
+		  const Target *target, bool few, Datum resources, MeterRows *said)
 {
 	StringInfoData sql;
 	Oid			type = TEXTARRAYOID;
@@ -361,9 +354,7 @@ find_said(const MeterDefinition *definition, const char *from,
 	append_checked(&sql, definition, from, target);
 	appendStringInfoString(&sql, ") ");
 	append_said(&sql, definition, few);
-	said->store = tuplestore_begin_heap(true, false, work_mem);
-	said->count = meter_store(sql.data, 1, &type, &resources, said->store,
-							  &said->descriptor);
+	meter_keep_rows(said, "said", sql.data, 1, &type, &resources);
 }
 
 /* Return a query for what is said, as rows of the fold. */
@@ -393,7 +384,7 @@ said_as_rows(const MeterDefinition *definition, const char *known_before)
 static void
 fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 		  const MeterResources *affected, bool carried, int64 sealed,
-		  Rows *spoken)
+		  MeterRows *spoken)
 {
 	static const MeterLook look = {NULL, NULL, note_spoken};
 	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
@@ -440,8 +431,8 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	MeterResources *resources;
 	Oid			type = TEXTARRAYOID;
 	Datum		names;
-	Rows		said;
-	Rows		spoken;
+	MeterRows	said;
+	MeterRows	spoken;
 	StringInfoData sql;
 	bool		isnull;
 
@@ -449,10 +440,10 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 													affected));
 	names = meter_resources_names(resources);
 	find_said(definition, from, target, few, names, &said);
-	meter_register_rows("said", said.descriptor, said.store, said.count);
 	begin_spoken(&spoken);
 	fold_said(definition, progress, resources, carried, sealed, &spoken);
-	meter_register_rows("spoken", spoken.descriptor, spoken.store, spoken.count);
+	meter_register_rows(spoken.name, spoken.descriptor, spoken.store,
+						spoken.count);
 
 	/* make the id of an observation from what it is about */
 	initStringInfo(&sql);
@@ -517,16 +508,14 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 							   "ORDER BY w.at, w.resource COLLATE \"C\")");
 	}
 	meter_execute_params(sql.data, SPI_OK_SELECT, 1, &type, &names, NULL);
-	SPI_unregister_relation("said");
-	SPI_unregister_relation("spoken");
 	found->running = DatumGetInt64(meter_result(0, 5, &isnull));
 	found->starts = DatumGetInt64(meter_result(0, 6, &isnull));
 	found->stops = DatumGetInt64(meter_result(0, 7, &isnull));
 	found->changes = DatumGetInt64(meter_result(0, 8, &isnull));
 	found->observations = DatumGetInt64(meter_result(0, 9, &isnull));
 	found->foreign = DatumGetInt64(meter_result(0, 10, &isnull));
-	tuplestore_end(said.store);
-	tuplestore_end(spoken.store);
+	meter_forget_rows(&said);
+	meter_forget_rows(&spoken);
 }
 
 /* Tell whether there are snapshots at all; most streams have none. */

@@ -144,8 +144,11 @@ meter_resources_names(const MeterResources *resources)
 	int64		i;
 
 	for (i = 0; i < resources->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		names[i] = PointerGetDatum(cstring_to_text_with_len(resources->list[i].name.data,
 															resources->list[i].name.len));
+	}
 	return make_array(names, resources->count, TEXTOID);
 }
 

@@ -187,8 +187,9 @@ meter_states_find(MeterStates *states, uint64 hash, MeterAttr resource)
 	keys[STATE_RESOURCE] =
 		PointerGetDatum(cstring_to_text_with_len(resource.data, resource.len));
 	meter_key_scan_seek(states->scan, STATE_NKEYS, keys);
-	states->carried.exists = meter_key_scan_next(states->scan);
-	if (states->carried.exists)
+	memset(&states->carried, 0, sizeof(states->carried));
+	states->carried.account = states->carried.source = METER_NULL_ATTR;
+	if (meter_key_scan_next(states->scan))
 		read_row(states);
 	return &states->carried;
 }

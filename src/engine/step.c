@@ -209,6 +209,7 @@ do_step(StepCall *call)
 	MeterLog	log;
 	bool		caught_up;
 
+	meter_fold_count_anew();
 	definition = meter_load(call->stream, call->meter,
 							call->skip_locked ? METER_LOCK_SKIP :
 							METER_LOCK_WAIT_OR_GONE);
@@ -220,7 +221,6 @@ do_step(StepCall *call)
 		return;
 	}
 	before = *progress;
-	memset(meter_fold_count(), 0, sizeof(MeterFoldCount));
 	no_smaller_step = progress->halvings > 0 && meter_step_rows(progress) == 1;
 	call->stage = "looking for what is new to";
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)

@@ -23,6 +23,9 @@ typedef struct MeterUsage
 	/* Do events from before the earliest usage count? */
 	bool		begins_late;
 
+	/* Has a resource usage in periods in which nothing happens to it? */
+	bool		runs_on;
+
 	/* Return a query for the instant of the earliest usage. */
 	char	   *(*earliest) (const MeterDefinition *definition);
 
@@ -45,7 +48,7 @@ typedef struct MeterUsage
 	void		(*row) (struct MeterFold *fold, const TupleTableSlot *slot);
 	void		(*end) (struct MeterFold *fold);
 
-	/* End the pass: write what the walks have kept, and let go of it. */
+	/* Let go of what the walks needed; write what they have kept. */
 	void		(*finish) (struct MeterFold *fold);
 } MeterUsage;
 

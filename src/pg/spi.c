@@ -131,13 +131,16 @@ static bool one_snapshot = false;
 
 /*
  * Let statements see what the active snapshot sees from here on, or again each
- * a snapshot of its own.  With one snapshot they can only read.  Whoever
- * switches this on sees to it that an error switches it off.
+ * a snapshot of its own.  With one snapshot they can only read.  Returns what
+ * it was before: whoever switches this sees to it that an error puts it back.
  */
-void
+bool
 meter_one_snapshot(bool on)
 {
+	bool		before = one_snapshot;
+
 	one_snapshot = on;
+	return before;
 }
 
 /*
@@ -327,6 +330,29 @@ meter_register_rows(const char *name, TupleDesc descriptor,
 	MemoryContextSwitchTo(before);
 	if (code != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register rows: %s", SPI_result_code_string(code));
+}
+
+/* Keep the rows of a query, and let statements select from them by name. */
+void
+meter_keep_rows(MeterRows *rows, const char *name, const char *sql, int nargs,
+				const Oid *types, const Datum *values)
+{
+	rows->name = name;
+	rows->store = tuplestore_begin_heap(true, false, work_mem);
+	rows->count = meter_store(sql, nargs, types, values, rows->store,
+							  &rows->descriptor);
+	meter_register_rows(name, rows->descriptor, rows->store, rows->count);
+}
+
+/* Forget rows that were kept, if any were. */
+void
+meter_forget_rows(MeterRows *rows)
+{
+	if (rows->store == NULL)
+		return;
+	SPI_unregister_relation(rows->name);
+	tuplestore_end(rows->store);
+	rows->store = NULL;
 }
 
 /* Run a statement that selects from rows under a name. */

@@ -18,11 +18,20 @@ typedef struct MeterSession
 	int			guc_level;
 } MeterSession;
 
+/* Rows that statements select from by name. */
+typedef struct MeterRows
+{
+	const char *name;
+	TupleDesc	descriptor;
+	Tuplestorestate *store;
+	int64		count;
+} MeterRows;
+
 extern void meter_session_begin(MeterSession *session, Oid role);
 extern void meter_session_bulk(void);
 extern void meter_session_end(MeterSession *session);
 extern ErrorData *meter_try(void (*body) (void *arg), void *arg);
-extern void meter_one_snapshot(bool on);
+extern bool meter_one_snapshot(bool on);
 extern void meter_execute(const char *sql, int expected);
 extern void meter_scan(const char *sql, int nargs, const Oid *types,
 					   const Datum *values, DestReceiver *receiver);
@@ -35,6 +44,10 @@ extern void meter_execute_params(const char *sql, int expected, int nargs,
 extern void meter_execute_row(const char *sql);
 extern void meter_register_rows(const char *name, TupleDesc descriptor,
 								Tuplestorestate *rows, int64 nrows);
+extern void meter_keep_rows(MeterRows *rows, const char *name,
+							const char *sql, int nargs, const Oid *types,
+							const Datum *values);
+extern void meter_forget_rows(MeterRows *rows);
 extern void meter_execute_rows(const char *sql, int expected,
 							   const char *name, TupleDesc descriptor,
 							   Tuplestorestate *rows, int64 nrows);
