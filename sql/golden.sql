@@ -512,5 +512,57 @@ GROUP BY what ORDER BY what;
 SELECT md5(meter.merge(line)::text) AS merged, meter.duration(meter.merge(line)) FROM golden.lines WHERE resource < 'r14';
 SELECT line, levels FROM golden.lines WHERE resource = 'r2';
 
-SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{golden_cloud,golden_net,golden_fleet,golden_old,golden_zones}'::text[]) s;
+-- ================================================================ what is many
+-- Resources of more events than are walked at once: one never stopped, as the log knows it, and a snapshot knows better; two run now and then, of which one is
+-- named late, and one never. More small ones than are written at once.
+SET meter.batch_rows = 1000000;
+SELECT meter.create_stream('golden_many');
+\set many_begins '''2024-03-31 00:00+00'''
+SELECT golden.create_meter('golden_many', name, aggregate, options::jsonb) FROM (VALUES
+	('up', 'duration', '{"entity": "vm", "starts": "{start}", "stops": "{stop}", "changes": "{resize}", "dimensions": "{offering}", "increment": "1 minute", "lateness": "0"}'),
+	('gb', 'weighted', '{"entity": "vm", "starts": "{start}", "stops": "{stop}", "changes": "{resize}", "dimensions": "{}", "rounding": "none", "period": "6 hours", "lateness": "0"}'),
+	('small', 'duration', '{"entity": "small", "starts": "{start}", "stops": "{stop}", "dimensions": "{}", "period": "12 hours", "unit": "1 hour", "lateness": "0"}'),
+	('reading', 'counter', '{"entity": "ctr", "dimensions": "{zone}", "lateness": "0"}')
+) m (name, aggregate, options);
+INSERT INTO golden_many.event (source, "time", resource, account, entity, action, offering, value)
+SELECT 'api', :many_begins::timestamptz + i * '7 seconds'::interval, 'on', 'A', 'vm', CASE i WHEN 0 THEN 'start' ELSE 'resize' END, 'o' || i / 50 % 12, i % 13
+FROM generate_series(0, 11999) i WHERE i NOT BETWEEN 5000 AND 5499
+UNION ALL
+SELECT NULL, :many_begins::timestamptz + i / 11 * 10 * '4 seconds'::interval + least(i % 11, 9) * '4 seconds'::interval, r, CASE WHEN r = 'named' AND i > 9500 AND i % 5 = 0 THEN 'B' END, 'vm',
+	CASE WHEN i % 100 = 0 THEN 'start' WHEN i % 100 = 97 THEN 'stop' ELSE 'resize' END, 'o' || i / 30 % 7, i % 17
+FROM generate_series(0, 17999) i, unnest('{named,nobody}'::text[]) r
+UNION ALL
+SELECT NULL, :many_begins::timestamptz + i * '10 seconds'::interval, 's' || i, 'account ' || i % 3, 'small', 'start', NULL, NULL FROM generate_series(1, 2100) i;
+-- readings that are taken back, before and after a step has seen it
+INSERT INTO golden_many.measure (source, id, start_time, end_time, resource, account, entity, value, attributes)
+SELECT 'api', 'm' || i, at, at, CASE WHEN i < 3 THEN 'c1' ELSE 'c2' END, 'A', 'ctr', 100 * i, jsonb_build_object('zone', 'z' || i)
+FROM generate_series(1, 4) i, LATERAL (SELECT :many_begins::timestamptz + i * '1 hour'::interval AS at) t;
+SET meter.now = '2024-03-31 18:30Z';
+CALL meter.run('golden_many');
+SELECT * FROM golden.look('golden_many', 'ledger', 'settled', 'live', 'state', 'reading');
+INSERT INTO golden_many.event (source, id, "time", resource, entity, action) VALUES ('api', 'm1', '2024-03-31 18:20Z', 'c1', 'ctr', 'void');
+CALL meter.run('golden_many');
+SELECT * FROM golden.look('golden_many', 'reading');
+INSERT INTO golden_many.event (source, id, "time", resource, entity, action) VALUES ('api', 'm3', '2024-03-31 18:20Z', 'c2', 'ctr', 'void');
+SELECT meter.resettle('golden_many', 'reading');
+SELECT * FROM golden.look('golden_many', 'reading');
+INSERT INTO golden_many.measure (source, start_time, end_time, resource, account, entity, value, attributes)
+SELECT 'api', '2024-03-31 20:00Z', '2024-03-31 20:00Z', CASE WHEN i < 3 THEN 'c1' ELSE 'c2' END, 'A', 'ctr', 1000, jsonb_build_object('zone', 'z' || i) FROM generate_series(1, 4) i;
+INSERT INTO golden_many.inventory (source, at, resource, entity, since) VALUES ('api', '2024-03-31 23:50Z', 'on', 'vm', '2024-03-31 10:30Z');
+SET meter.now = '2024-04-01 00:00Z';
+SELECT * FROM meter.reconcile('golden_many', 'api', '2024-03-31 23:50Z');
+CALL meter.run('golden_many');
+-- late, and what runs on
+INSERT INTO golden_many.event ("time", resource, account, entity, action, offering, value) VALUES
+	('2024-03-31 01:00Z', 'on', 'C', 'vm', 'resize', 's', 2), ('2024-03-31 02:00Z', 'named', NULL, 'vm', 'stop', NULL, NULL);
+SET meter.now = '2024-04-01 12:10Z';
+CALL meter.run('golden_many');
+SELECT * FROM golden.look('golden_many', 'ledger', 'totals', 'settled', 'live', 'state', 'reading', 'settlement', 'status', 'observation');
+SELECT * FROM meter.verify('golden_many');
+-- what no step has looked at is no fault, whatever its resource
+INSERT INTO golden_many.event ("time", resource, entity, action) VALUES ('2024-03-31 00:00:05Z', 's1', 'small', 'start');
+INSERT INTO golden_many.measure (start_time, end_time, resource, account, entity, value, attributes) VALUES ('2024-03-31 19:00Z', '2024-03-31 19:00Z', 'c1', 'B', 'ctr', 700, '{"zone": "z2"}');
+SELECT * FROM meter.verify('golden_many');
+
+SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{golden_cloud,golden_net,golden_fleet,golden_old,golden_zones,golden_many}'::text[]) s;
 DROP SCHEMA golden CASCADE;
