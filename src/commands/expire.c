@@ -24,6 +24,7 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "engine/retention.h"
+#include "engine/usage_kind.h"
 #include "log/segment.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
@@ -131,7 +132,7 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 		 * usage of measures does not depend on those that end before the
 		 * boundary
 		 */
-		if (!METER_OF_MEASURES(definition->aggregate))
+		if (meter_usage_of(definition)->log == METER_LOG_EVENT)
 			meter_store_states(definition,
 							   meter_load_progress(definition), boundaries[i]);
 		meter_store_boundary(definition, log_name, boundaries[i++]);

@@ -14,6 +14,7 @@
 #include "core/grid.h"
 #include "engine/clock.h"
 #include "engine/step_state.h"
+#include "engine/usage_kind.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
@@ -83,13 +84,11 @@ static void
 move_event_clock(const MeterDefinition *definition, MeterProgress *progress,
 				 const MeterStep *step)
 {
+	MeterLog	log;
 	TimestampTz latest;
 
-	read_new_rows(definition, progress, METER_LOG_EVENT,
-				  step->safe[METER_LOG_EVENT]);
-	if (METER_OF_MEASURES(definition->aggregate))
-		read_new_rows(definition, progress, METER_LOG_MEASURE,
-					  step->safe[METER_LOG_MEASURE]);
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+		read_new_rows(definition, progress, log, step->safe[log]);
 	meter_execute_row(psprintf("WITH past AS (DELETE FROM %s._future "
 							   "WHERE meter = %s AND \"time\" <= %s RETURNING \"time\") "
 							   "SELECT max(\"time\") FROM past",
