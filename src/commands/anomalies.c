@@ -30,6 +30,7 @@
 #include "engine/usage_kind.h"
 #include "engine/views.h"
 #include "pg/arguments.h"
+#include "pg/attr.h"
 #include "pg/spi.h"
 
 /* What is asked for, and where it is returned. */
@@ -60,7 +61,7 @@ static const char *const time_columns[METER_NLOGS] = {
 
 /*
  * Return rows of a query: meter, resource, time, arrival, detail.  Its
- * condition on rows e of a log goes where %s stands in it.
+ * parameter $1 is the resource.
  */
 static void
 return_query(Asked *asked, const char *class, const char *query)
@@ -304,8 +305,7 @@ end_instant(MeterFold *fold, Turns *turns)
 		before = MemoryContextSwitchTo(fold->row_context);
 		values[0] = CStringGetTextDatum(class);
 		values[1] = CStringGetTextDatum(fold->definition->name);
-		values[2] = PointerGetDatum(cstring_to_text_with_len(fold->resource.data,
-															 fold->resource.len));
+		values[2] = meter_text_from_attr(fold->resource);
 		values[3] = TimestampTzGetDatum(turns->at);
 		values[4] = Int64GetDatum(turns->arrival);
 		values[5] = CStringGetTextDatum(start ? "it was running already" :
@@ -379,12 +379,10 @@ out_of_turn(Asked *asked, const char *class,
 	if (asked->resource != 0)
 	{
 		MeterResources *resources = meter_resources_begin();
-		text	   *name = DatumGetTextPP(asked->resource);
 
-		meter_resources_add(resources, meter_attr(VARDATA_ANY(name),
-												  VARSIZE_ANY_EXHDR(name)));
+		meter_resources_add(resources, meter_attr_from_text(asked->resource));
 		fold->scope.resources = meter_resources_names(resources);
-		fold->scope.sealed = meter_sealed_for(definition, 1);
+		fold->scope.sealed = meter_sealed_for(definition, METER_LOG_EVENT, 1);
 	}
 	meter_fold_run(fold);
 	meter_fold_end(fold);
@@ -442,13 +440,18 @@ check_class(const char *class)
 
 /* Return the anomalies that are asked for. */
 static void
-return_anomalies(Asked *asked)
+return_anomalies(void *arg)
 {
-	List	   *meters = meter_list_meters(asked->stream, asked->meter, false);
+	Asked	   *asked = arg;
+	List	   *meters;
 	MeterSession session;
 	ListCell   *cell;
 	int			i;
 
+	if (asked->meter != NULL)
+		(void) meter_load(asked->stream, asked->meter, METER_LOCK_NONE);	/* raises an error if
+																			 * there is none */
+	meters = meter_list_meters(asked->stream, asked->meter, false);
 	for (i = 0; i < (int) lengthof(classes); i++)
 	{
 		if (asked->class != NULL && strcmp(asked->class, classes[i].name) != 0)
@@ -481,7 +484,6 @@ static Datum
 anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
 {
 	Asked		asked;
-	bool		before_snapshot;
 
 	asked.fcinfo = fcinfo;
 	asked.stream = stream;
@@ -498,19 +500,7 @@ anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
 	meter_check_may_read(stream, "anomaly", key);
 	meter_return_begin(fcinfo);
 	/* what the query sees, not what is there at this moment */
-	before_snapshot = meter_one_snapshot(true);
-	PG_TRY();
-	{
-		if (asked.meter != NULL)
-			(void) meter_load(stream, asked.meter, METER_LOCK_NONE);	/* raises an error if
-																		 * there is none */
-		return_anomalies(&asked);
-	}
-	PG_FINALLY();
-	{
-		(void) meter_one_snapshot(before_snapshot);
-	}
-	PG_END_TRY();
+	meter_with_one_snapshot(return_anomalies, &asked);
 	return (Datum) 0;
 }
 

@@ -36,6 +36,7 @@
 #include "engine/row_kind.h"
 #include "engine/usage_kind.h"
 #include "engine/usage_rows.h"
+#include "pg/attr.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
 
@@ -78,15 +79,6 @@ find_row(const char *stream, Datum transaction_id, Row *row)
 	meter_session_end(&session);
 }
 
-/* A list of what the fold finds, that queries select from. */
-typedef struct FoundList
-{
-	const char *name;
-	TupleDesc	descriptor;
-	Tuplestorestate *rows;
-	int64		count;
-} FoundList;
-
 /* What is explained, and what the fold finds. */
 typedef struct Explained
 {
@@ -95,38 +87,16 @@ typedef struct Explained
 	TimestampTz end;			/* of its period */
 	Datum		dimensions;		/* of its key, jsonb */
 	Numeric		total;			/* what the key should have */
-	FoundList	events;			/* kind, at, account, value, said, arrival */
-	FoundList	spans;			/* rounded, begin, end, account, dimensions,
+	MeterRows	events;			/* kind, at, account, value, said, arrival */
+	MeterRows	spans;			/* rounded, begin, end, account, dimensions,
 								 * value */
-	FoundList	parts;			/* of measures: arrival, start, end, payer,
+	MeterRows	parts;			/* of measures: arrival, start, end, payer,
 								 * dimensions, what, begin, end, quantity,
 								 * value, label */
 
 	/* the measure that is being walked */
 	const TupleTableSlot *measure;
 } Explained;
-
-/* Make a list of columns of these types, named in order. */
-static void
-make_list(FoundList *list, const char *name, int ncolumns,
-		  const char *const *names, const Oid *types)
-{
-	int			i;
-
-	list->name = name;
-	list->rows = tuplestore_begin_heap(true, false, work_mem);
-	list->descriptor = CreateTemplateTupleDesc(ncolumns);
-	for (i = 0; i < ncolumns; i++)
-		TupleDescInitEntry(list->descriptor, i + 1, names[i], types[i], -1, 0);
-}
-
-/* Add a row to a list. */
-static void
-add(FoundList *list, Datum *values, bool *nulls)
-{
-	tuplestore_putvalues(list->rows, list->descriptor, values, nulls);
-	list->count++;
-}
 
 /* Make the lists. */
 static void
@@ -139,19 +109,12 @@ make_lists(Explained *explained)
 	static const char *const part_names[] = {"arrival", "start_time", "end_time", "payer", "dimensions", "what", "part_begin", "part_end", "quantity", "value", "label"};
 	static const Oid part_types[] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID, TEXTOID};
 
-	make_list(&explained->events, "found_events", lengthof(event_types), event_names, event_types);
-	make_list(&explained->spans, "found_spans", lengthof(span_types), span_names, span_types);
-	make_list(&explained->parts, "found_parts", lengthof(part_types), part_names, part_types);
+	meter_begin_rows(&explained->events, "found_events", lengthof(event_types), event_names, event_types);
+	meter_begin_rows(&explained->spans, "found_spans", lengthof(span_types), span_names, span_types);
+	meter_begin_rows(&explained->parts, "found_parts", lengthof(part_types), part_names, part_types);
 }
 
 /* --- what the fold finds -------------------------------------------------- */
-
-/* Return a text. */
-static Datum
-text_datum(MeterAttr attr)
-{
-	return PointerGetDatum(cstring_to_text_with_len(attr.data, Max(attr.len, 0)));
-}
 
 /* Note a row of a log. */
 static void
@@ -179,7 +142,7 @@ look_at_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	nulls[4] = slot->tts_isnull[METER_FOLD_SAID];
 	values[5] = slot->tts_values[METER_FOLD_ARRIVAL];
 	nulls[5] = slot->tts_isnull[METER_FOLD_ARRIVAL];
-	add(&explained->events, values, nulls);
+	meter_add_row(&explained->events, values, nulls);
 }
 
 /*
@@ -221,12 +184,12 @@ note_spans(MeterFold *fold, MeterTimeline *timeline, bool rounded)
 		values[0] = BoolGetDatum(rounded);
 		values[1] = TimestampTzGetDatum(span->begin);
 		values[2] = TimestampTzGetDatum(span->end);
-		values[3] = text_datum(attrs[0]);
+		values[3] = meter_text_from_attr(attrs[0]);
 		values[4] = meter_usage_dimensions(spec, attrs + 1);
 		nulls[5] = MeterAttrIsNull(value);
 		values[5] = nulls[5] ? (Datum) 0 :
 			NumericGetDatum(meter_numeric_from_attr(value));
-		add(&explained->spans, values, nulls);
+		meter_add_row(&explained->spans, values, nulls);
 	}
 }
 
@@ -257,7 +220,7 @@ look_at_part(void *arg, MeterMeasurePart what, TimestampTz begin,
 	values[0] = slot->tts_values[METER_FOLD_ARRIVAL];
 	values[1] = slot->tts_values[METER_FOLD_ABSENT];
 	values[2] = slot->tts_values[METER_FOLD_ALIVE];
-	values[3] = text_datum(payer);
+	values[3] = meter_text_from_attr(payer);
 	values[4] = meter_usage_dimensions(fold->spec, dimensions);
 	values[5] = Int32GetDatum(what);
 	values[6] = TimestampTzGetDatum(begin);
@@ -269,7 +232,7 @@ look_at_part(void *arg, MeterMeasurePart what, TimestampTz begin,
 	/* what unique counts are texts */
 	nulls[10] = slot->tts_isnull[METER_FOLD_SOURCE];
 	values[10] = slot->tts_values[METER_FOLD_SOURCE];
-	add(&explained->parts, values, nulls);
+	meter_add_row(&explained->parts, values, nulls);
 }
 
 /* Note what the key should have. */
@@ -279,8 +242,7 @@ take_usage(MeterFold *fold, const MeterUsageRow *row)
 	Explained  *explained = fold->look_arg;
 
 	if (row->period_start == explained->row.period_start &&
-		meter_attr_equal(row->account, meter_attr(explained->row.account,
-												  (int32) strlen(explained->row.account))) &&
+		meter_attr_equal(row->account, meter_attr_from_cstring(explained->row.account)) &&
 		DatumGetBool(DirectFunctionCall2(jsonb_eq, row->dimensions,
 										 explained->dimensions)))
 	{
@@ -302,8 +264,7 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 										progress);
 	MeterResources *resources = meter_resources_begin();
 	MeterResource *resource =
-	meter_resources_add(resources, meter_attr(explained->row.resource,
-											  (int32) strlen(explained->row.resource)));
+	meter_resources_add(resources, meter_attr_from_cstring(explained->row.resource));
 
 	resource->from = explained->row.period_start;
 	resource->to = explained->end;
@@ -317,7 +278,7 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 	if (!progress->has_watermark)
 		fold->scope.to = fold->scope.settled_to = explained->end;
 	fold->scope.resources = meter_resources_names(resources);
-	fold->scope.sealed = meter_sealed_for(definition, 1);
+	fold->scope.sealed = meter_sealed_for(definition, METER_LOG_EVENT, 1);
 	fold->scope.voids_from_log = true;
 	fold->scope.arrivals = true;
 	fold->look = &look;
@@ -339,9 +300,9 @@ append_ledger(StringInfo sql, const MeterDefinition *definition,
 	pg_uuid_t	range[2];
 	const char *meter = quote_literal_cstr(row->meter);
 
-	meter_naming_begin(&naming, meter_attr(definition->stream, (int32) strlen(definition->stream)),
-					   meter_attr(row->meter, (int32) strlen(row->meter)),
-					   meter_attr(row->resource, (int32) strlen(row->resource)));
+	meter_naming_begin(&naming, meter_attr_from_cstring(definition->stream),
+					   meter_attr_from_cstring(row->meter),
+					   meter_attr_from_cstring(row->resource));
 	meter_name_range(&naming, row->period_start, &range[0], &range[1]);
 	appendStringInfo(sql,
 					 "SELECT 1 AS section, 'ledger' AS part, u.period_start AS \"time\", %s AS until, "
@@ -405,7 +366,7 @@ append_events(StringInfo sql, const MeterDefinition *definition,
 	const char *rows = meter_rows_of_resources(definition,
 											   psprintf("(SELECT %s COLLATE \"C\" AS resource)",
 														quote_literal_cstr(row->resource)),
-											   meter_sealed_for(definition, 1),
+											   meter_sealed_for(definition, METER_LOG_EVENT, 1),
 											   NULL);
 	bool		weighted = definition->aggregate == METER_WEIGHTED;
 
@@ -576,9 +537,9 @@ meter_explain(PG_FUNCTION_ARGS)
 	append_total(&sql, definition, &explained, begin, end);
 	append_late(&sql, definition, row, end);
 	appendStringInfoString(&sql, ") x ORDER BY section, \"time\", place");
-	meter_register_rows(explained.events.name, explained.events.descriptor, explained.events.rows, explained.events.count);
-	meter_register_rows(explained.spans.name, explained.spans.descriptor, explained.spans.rows, explained.spans.count);
-	meter_register_rows(explained.parts.name, explained.parts.descriptor, explained.parts.rows, explained.parts.count);
+	meter_register_rows(&explained.events);
+	meter_register_rows(&explained.spans);
+	meter_register_rows(&explained.parts);
 	meter_execute(sql.data, SPI_OK_SELECT);
 	meter_return_result(fcinfo);
 	meter_session_end(&session);

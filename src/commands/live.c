@@ -22,6 +22,7 @@
 #include "engine/usage_kind.h"
 #include "engine/views.h"
 #include "pg/arguments.h"
+#include "pg/attr.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
@@ -59,10 +60,8 @@ return_row(MeterFold *fold, const MeterUsageRow *row)
 	bool		nulls[6] = {false, false, false, false, false, false};
 
 	values[0] = CStringGetTextDatum(fold->definition->name);
-	values[1] = PointerGetDatum(cstring_to_text_with_len(row->account.data,
-														 row->account.len));
-	values[2] = PointerGetDatum(cstring_to_text_with_len(fold->resource.data,
-														 fold->resource.len));
+	values[1] = meter_text_from_attr(row->account);
+	values[2] = meter_text_from_attr(fold->resource);
 	values[3] = row->dimensions;
 	values[4] = TimestampTzGetDatum(row->period_start);
 	values[5] = NumericGetDatum(row->quantity);
@@ -101,37 +100,34 @@ return_live_usage(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	meter_session_end(&session);
 }
 
+/* Return the live usage of all meters of a stream. */
+static void
+return_all(void *arg)
+{
+	FunctionCallInfo fcinfo = arg;
+	ListCell   *cell;
+
+	foreach(cell, meter_list_meters(meter_text_arg(fcinfo, 0, "stream"), NULL,
+									false))
+	{
+		MeterRef   *ref = lfirst(cell);
+		MeterDefinition *definition = meter_load(ref->stream, ref->meter,
+												 METER_LOCK_NONE);
+
+		return_live_usage(fcinfo, definition, meter_load_progress(definition));
+	}
+}
+
 PG_FUNCTION_INFO_V1(meter_live_usage);
 
 /* live_usage(stream, key) */
 Datum
 meter_live_usage(PG_FUNCTION_ARGS)
 {
-	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	bool		before_snapshot;
-	ListCell   *cell;
-
-	meter_check_may_read(stream, "current_usage",
+	meter_check_may_read(meter_text_arg(fcinfo, 0, "stream"), "current_usage",
 						 PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1));
 	meter_return_begin(fcinfo);
 	/* what the query sees, not what is there at this moment */
-	before_snapshot = meter_one_snapshot(true);
-	PG_TRY();
-	{
-		foreach(cell, meter_list_meters(stream, NULL, false))
-		{
-			MeterRef   *ref = lfirst(cell);
-			MeterDefinition *definition = meter_load(ref->stream, ref->meter,
-													 METER_LOCK_NONE);
-
-			return_live_usage(fcinfo, definition,
-							  meter_load_progress(definition));
-		}
-	}
-	PG_FINALLY();
-	{
-		(void) meter_one_snapshot(before_snapshot);
-	}
-	PG_END_TRY();
+	meter_with_one_snapshot(return_all, fcinfo);
 	return (Datum) 0;
 }

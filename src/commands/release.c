@@ -66,6 +66,7 @@ meter_release(PG_FUNCTION_ARGS)
 	MeterProgress *progress;
 	MeterSession session;
 	StringInfoData sql;
+	char	   *arrivals;
 	char	   *released;
 	int64		count;
 	int64		written = 0;
@@ -78,22 +79,15 @@ meter_release(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
-	check_release(definition, PG_ARGISNULL(2) ? NULL :
-				  OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(2)));
+	arrivals = PG_ARGISNULL(2) ? NULL :
+		OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(2));
+	check_release(definition, arrivals);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "WITH gone AS (DELETE FROM %s.held WHERE meter = %s",
 					 quote_identifier(stream), quote_literal_cstr(meter));
-	if (!PG_ARGISNULL(2))
-	{
-		Oid			output;
-		char	   *text;
-
-		output = F_ARRAY_OUT;
-		text = OidOutputFunctionCall(output, PG_GETARG_DATUM(2));
-
+	if (arrivals != NULL)
 		appendStringInfo(&sql, " AND arrival = ANY (%s::bigint[])",
-						 quote_literal_cstr(text));
-	}
+						 quote_literal_cstr(arrivals));
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		appendStringInfo(&sql, " AND (log <> '%s' OR \"time\" >= %s)",
 						 meter_log_names[meter_usage_of(definition)->log],

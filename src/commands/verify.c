@@ -33,6 +33,7 @@
 #include "engine/step.h"
 #include "engine/usage_kind.h"
 #include "pg/arguments.h"
+#include "pg/attr.h"
 #include "pg/spi.h"
 
 /*
@@ -87,13 +88,9 @@ range_arg(FunctionCallInfo fcinfo, int argument)
 }
 
 /* What the ledger and expectation differ in, as it is sorted and returned. */
-#define DIFFERENCES	"meter_differences"
-
 typedef struct Differences
 {
-	Tuplestorestate *rows;
-	TupleDesc	descriptor;
-	int64		count;
+	MeterRows	rows;
 	Datum		meter;			/* text */
 } Differences;
 
@@ -106,19 +103,15 @@ note_difference(void *arg, const MeterDifference *difference)
 	bool		nulls[7] = {false, false, false, false, false, false, false};
 
 	values[0] = differences->meter;
-	values[1] = PointerGetDatum(cstring_to_text_with_len(difference->account.data,
-														 difference->account.len));
-	values[2] = PointerGetDatum(cstring_to_text_with_len(difference->resource.data,
-														 difference->resource.len));
+	values[1] = meter_text_from_attr(difference->account);
+	values[2] = meter_text_from_attr(difference->resource);
 	values[3] = difference->dimensions;
 	values[4] = TimestampTzGetDatum(difference->period_start);
 	nulls[5] = difference->ledger == NULL;
 	values[5] = NumericGetDatum(difference->ledger);
 	nulls[6] = difference->expected == NULL;
 	values[6] = NumericGetDatum(difference->expected);
-	tuplestore_putvalues(differences->rows, differences->descriptor, values,
-						 nulls);
-	differences->count++;
+	meter_add_row(&differences->rows, values, nulls);
 }
 
 /*
@@ -128,7 +121,7 @@ note_difference(void *arg, const MeterDifference *difference)
 static void
 return_differences(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 				   const MeterProgress *progress,
-				   const Differences *differences)
+				   const MeterRows *differences)
 {
 	bool		keeps_zero = METER_KEEPS_ZERO(definition->aggregate);
 	StringInfoData sql;
@@ -137,16 +130,15 @@ return_differences(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "SELECT d.meter, d.account, d.resource, d.dimensions, d.period_start, "
-					 "trim_scale(%s), trim_scale(coalesce(d.expected, 0)) FROM " DIFFERENCES " d WHERE true",
+					 "trim_scale(%s), trim_scale(coalesce(d.expected, 0)) FROM differences d WHERE true",
 	/* nothing is due where a first row of 0 is missing */
 					 keeps_zero ? "d.ledger" : "coalesce(d.ledger, 0)");
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
 		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s AND e.resource = d.resource COLLATE \"C\")",
 						 meter_late_in(definition, progress, log, -1));
 	appendStringInfoString(&sql, " ORDER BY d.period_start, d.resource COLLATE \"C\", d.account COLLATE \"C\", d.dimensions");
-	meter_execute_rows(sql.data, SPI_OK_SELECT, DIFFERENCES,
-					   differences->descriptor, differences->rows,
-					   differences->count);
+	meter_register_rows(differences);
+	meter_execute(sql.data, SPI_OK_SELECT);
 	meter_return_result(fcinfo);
 }
 
@@ -168,8 +160,9 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	meter_check_stream(definition->stream);
 	meter_session_bulk();
 	differences.meter = CStringGetTextDatum(definition->name);
-	differences.descriptor = info->setDesc;
-	differences.rows = tuplestore_begin_heap(true, false, work_mem);
+	differences.rows.name = "differences";
+	differences.rows.descriptor = info->setDesc;
+	differences.rows.store = tuplestore_begin_heap(true, false, work_mem);
 
 	fold = meter_fold_begin(meter_usage_of(definition), definition,
 							progress);
@@ -183,10 +176,34 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	(void) meter_ledger_end(fold->ledger, NULL);
 	meter_fold_end(fold);
 
-	if (differences.count > 0)
-		return_differences(fcinfo, definition, progress, &differences);
-	tuplestore_end(differences.rows);
+	if (differences.rows.count > 0)
+		return_differences(fcinfo, definition, progress, &differences.rows);
+	tuplestore_end(differences.rows.store);
 	meter_session_end(&session);
+}
+
+/* Return rows that show where the ledger differs. */
+static void
+verify(void *arg)
+{
+	FunctionCallInfo fcinfo = arg;
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = PG_ARGISNULL(1) ? NULL :
+	text_to_cstring(PG_GETARG_TEXT_PP(1));
+	ListCell   *cell;
+
+	if (meter != NULL)
+		(void) meter_load(stream, meter, METER_LOCK_NONE);	/* raises an error if
+															 * there is none */
+	foreach(cell, meter_list_meters(stream, meter, false))
+	{
+		MeterRef   *ref = lfirst(cell);
+		MeterDefinition *definition = meter_load(ref->stream, ref->meter,
+												 METER_LOCK_NONE);
+
+		verify_meter(fcinfo, definition, meter_load_progress(definition),
+					 range_arg(fcinfo, 2));
+	}
 }
 
 PG_FUNCTION_INFO_V1(meter_verify);
@@ -195,38 +212,12 @@ PG_FUNCTION_INFO_V1(meter_verify);
 Datum
 meter_verify(PG_FUNCTION_ARGS)
 {
-	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	char	   *meter = PG_ARGISNULL(1) ? NULL :
-	text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool		before_snapshot;
-	ListCell   *cell;
-
-	meter_check_stream_permission(stream);
+	meter_check_stream_permission(meter_text_arg(fcinfo, 0, "stream"));
 	meter_return_begin(fcinfo);
 	/* a step that settles meanwhile must not change the answer */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	before_snapshot = meter_one_snapshot(true);
-	PG_TRY();
-	{
-		if (meter != NULL)
-			(void) meter_load(stream, meter, METER_LOCK_NONE);	/* raises an error if
-																 * there is none */
-		foreach(cell, meter_list_meters(stream, meter, false))
-		{
-			MeterRef   *ref = lfirst(cell);
-			MeterDefinition *definition = meter_load(ref->stream, ref->meter,
-													 METER_LOCK_NONE);
-
-			verify_meter(fcinfo, definition, meter_load_progress(definition),
-						 range_arg(fcinfo, 2));
-		}
-	}
-	PG_FINALLY();
-	{
-		(void) meter_one_snapshot(before_snapshot);
-	}
-	PG_END_TRY();
+	meter_with_one_snapshot(verify, fcinfo);
 	PopActiveSnapshot();
 	return (Datum) 0;
 }

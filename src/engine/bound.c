@@ -21,8 +21,8 @@
 
 /*
  * Return how far one step settles of events, with about so many of them and of
- * usage rows.  A resource that runs makes a row in
- * each period, and so does one that starts meanwhile, from there on.
+ * usage rows.  A resource that runs makes a row in each period, and so does one
+ * that starts meanwhile, from there on.
  */
 TimestampTz
 meter_bound_events(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz target)

@@ -350,7 +350,7 @@ walk_chunks(const MeterDefinition *definition, MeterLog log, KeyTable *table,
 										quote_identifier(definition->stream),
 										quote_literal_cstr(definition->name),
 										meter_log_names[log], from, to));
-	context = AllocSetContextCreate(CurrentMemoryContext, "measure keys",
+	context = AllocSetContextCreate(CurrentMemoryContext, "duplicate keys",
 									ALLOCSET_DEFAULT_SIZES);
 	while (meter_cursor_fetch(portal, CHUNKS_AT_ONCE))
 	{
@@ -416,8 +416,8 @@ walk_rows(KeyTable *table, const char *sql)
 }
 
 /*
- * Find which measures that count in [from, to) may have duplicates: those
- * whose hash is met twice.  `first_straddler` is the start of the earliest
+ * Find which rows that count in [from, to) may have duplicates: those whose
+ * hash is met twice.  Of measures, `first_straddler` is the start of the earliest
  * measure that began before `from` and ends after it, DT_NOEND if there is
  * none.
  */
@@ -563,4 +563,24 @@ meter_suspect_rows(const MeterDefinition *definition,
 					"UNION ALL SELECT m.* FROM %s.%s m WHERE m.arrival > " INT64_FORMAT ")",
 					suspects->blocks, schema, name, METER_KEY_BLOCK_BITS,
 					METER_KEY_BLOCK_BITS, position, schema, name, position);
+}
+
+/*
+ * Return a query for the arrivals of duplicates among rows c that meet
+ * conditions: those whose time since the next lesser duplicate is at most the
+ * deduplication window.  `suspects` is a query of hashes that are met twice, or
+ * NULL: then the rows themselves tell.
+ */
+char *
+meter_duplicates_query(const char *rows, const char *conditions,
+					   const char *suspects, const char *since_duplicate,
+					   const char *window)
+{
+	if (suspects == NULL)
+		suspects = psprintf("SELECT " METER_DUPLICATE_KEY("c") " FROM %s c WHERE %s GROUP BY 1 HAVING count(*) > 1",
+							rows, conditions);
+	return psprintf("SELECT c.arrival FROM (SELECT c.arrival, %s AS since_duplicate"
+					" FROM %s c JOIN (%s) s (key) ON s.key = " METER_DUPLICATE_KEY("c")
+					" WHERE %s) c WHERE c.since_duplicate <= %s",
+					since_duplicate, rows, suspects, conditions, window);
 }

@@ -80,6 +80,19 @@ scan(MeterFold *fold)
 	meter_forget_rows(&fold->scope.duplicates);
 }
 
+/* Begin both timelines with a carried state. */
+static void
+carry(EventFold *walk, bool open, TimestampTz since, TimestampTz alive,
+	  TimestampTz absent, MeterAttr source, const MeterAttr *attrs)
+{
+	meter_collect_carried(&walk->collected, open, since, alive, absent, source,
+						  attrs);
+	if (walk->straddling)
+		meter_collect_carried(&walk->before, open, since, alive, absent,
+							  source, attrs);
+	walk->began |= open;
+}
+
 /* Begin a resource. */
 static void
 begin(MeterFold *fold)
@@ -100,14 +113,8 @@ begin(MeterFold *fold)
 		const MeterCarried *state = fold->state;
 
 		meter_states_attrs(state, attrs, ndimensions);
-		meter_collect_carried(&walk->collected, state->open, state->since,
-							  state->alive, state->absent, state->source,
-							  attrs);
-		if (walk->straddling)
-			meter_collect_carried(&walk->before, state->open, state->since,
-								  state->alive, state->absent, state->source,
-								  attrs);
-		walk->began = state->open;
+		carry(walk, state->open, state->since, state->alive, state->absent,
+			  state->source, attrs);
 	}
 }
 
@@ -235,16 +242,11 @@ take_carried(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	TimestampTz alive = meter_fold_instant(slot, METER_FOLD_ALIVE, time);
 	TimestampTz absent = meter_fold_instant(slot, METER_FOLD_ABSENT,
 											METER_BEGIN);
-	bool		open = kind == METER_ROW_CARRIED_OPEN;
 
 	if (!slot->tts_isnull[METER_FOLD_TIME])
 		note_times(walk, kind, time, NULL, attrs[0], fold->scope.settled_to);
-	meter_collect_carried(&walk->collected, open, time, alive, absent, source,
-						  attrs);
-	if (walk->straddling)
-		meter_collect_carried(&walk->before, open, time, alive, absent, source,
-							  attrs);
-	walk->began |= open;
+	carry(walk, kind == METER_ROW_CARRIED_OPEN, time, alive, absent, source,
+		  attrs);
 }
 
 /* Make room for an event: walk those before, if they are a piece. */

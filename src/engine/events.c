@@ -108,21 +108,22 @@ meter_append_owner_filter(StringInfo sql,
 	alias ".\"time\" - lag(" alias ".\"time\") OVER (PARTITION BY " \
 	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
 	alias ".\"time\", coalesce(" alias ".value, '-Infinity'), CASE WHEN " \
-	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival) AS since_duplicate"
+	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival)"
 
 /*
- * Append the condition that a row of the log "event" or "measure" is not held
- * for the meter.  No other code has this condition.
+ * Append the condition that a row of a log is not held for the meter.  No other
+ * code has this condition.
  */
 void
 meter_append_not_held(StringInfo sql, const MeterDefinition *definition,
-					  const char *log, const char *alias)
+					  MeterLog log, const char *alias)
 {
 	appendStringInfo(sql,
 					 "NOT EXISTS (SELECT FROM %s.held h WHERE h.meter = %s "
 					 "AND h.log = '%s' AND h.arrival = %s.arrival)",
 					 quote_identifier(definition->stream),
-					 quote_literal_cstr(definition->name), log, alias);
+					 quote_literal_cstr(definition->name),
+					 meter_log_names[log], alias);
 }
 
 /* Tell whether there are rows of a meter in one of the tables kept for it. */
@@ -134,6 +135,20 @@ any_rows(const MeterDefinition *definition, const char *table)
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_SELECT);
 	return SPI_processed > 0;
+}
+
+/*
+ * Append the same condition, with AND, but nothing while no row is held, as is
+ * mostly so.
+ */
+void
+meter_append_none_held(StringInfo sql, const MeterDefinition *definition,
+					   MeterLog log, const char *alias)
+{
+	if (!any_rows(definition, "held"))
+		return;
+	appendStringInfoString(sql, " AND ");
+	meter_append_not_held(sql, definition, log, alias);
 }
 
 /*
@@ -163,20 +178,21 @@ append_not_late(StringInfo sql, const MeterScope *scope, const char *alias)
 }
 
 /*
- * Append the condition, with AND, that a row e of the log was not taken back:
- * by a void that the meter has noted, or with `voids_from_log` by any.
+ * Append the condition, with AND, that a row e of a log was not taken back: by
+ * a void that the meter has noted, or with `from_log` by any.  `asked`: only
+ * resources of the array $1 are asked for.
  */
-static void
-append_not_voided(StringInfo sql, const MeterDefinition *definition,
-				  const MeterScope *scope)
+void
+meter_append_not_voided(StringInfo sql, const MeterDefinition *definition,
+						bool from_log, bool asked)
 {
 	const char *schema = quote_identifier(definition->stream);
 
-	if (scope->voids_from_log)
+	if (from_log)
 		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s.event v WHERE v.action = 'void' "
 						 "AND v.resource = e.resource%s AND coalesce(v.source, '') = coalesce(e.source, '') "
 						 "AND v.id = e.id)", schema,
-						 scope->resources != 0 ? " AND v.resource = ANY ($1 COLLATE \"C\")" : "");
+						 asked ? " AND v.resource = ANY ($1 COLLATE \"C\")" : "");
 	else if (any_rows(definition, "_voided"))
 		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = %s "
 						 "AND v.resource = e.resource AND v.source = coalesce(e.source, '') AND v.id = e.id)",
@@ -192,12 +208,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 			 const MeterScope *scope, const char *alias)
 {
 	appendStringInfoString(sql, "true");
-	/* conditions on tables that are mostly empty are left out if they are */
-	if (any_rows(definition, "held"))
-	{
-		appendStringInfoString(sql, " AND ");
-		meter_append_not_held(sql, definition, "event", alias);
-	}
+	meter_append_none_held(sql, definition, METER_LOG_EVENT, alias);
 	append_not_late(sql, scope, alias);
 }
 
@@ -258,18 +269,19 @@ meter_rows_of_resources(const MeterDefinition *definition,
 #define ROWS_A_PROBE	30
 
 /*
- * Return up to which arrival to look so many resources up one by one: 0 if
- * reading everything is faster.
+ * Return up to which arrival of a log to look so many resources or rows up one
+ * by one: 0 if reading everything is faster.
  */
 int64
-meter_sealed_for(const MeterDefinition *definition, double nresources)
+meter_sealed_for(const MeterDefinition *definition, MeterLog log, double nprobes)
 {
 	double		rows;
 	int			segments;
-	int64		sealed = meter_sealed_until(definition->stream, "event",
-											&rows, &segments);
+	int64		sealed = meter_sealed_until(definition->stream,
+											meter_log_names[log], &rows,
+											&segments);
 
-	return nresources * segments * ROWS_A_PROBE < rows ? sealed : 0;
+	return nprobes * segments * ROWS_A_PROBE < rows ? sealed : 0;
 }
 
 /*
@@ -354,7 +366,8 @@ append_conditions(StringInfo sql, const MeterDefinition *definition,
 	if (!TIMESTAMP_IS_NOBEGIN(from))
 		appendStringInfo(sql, " AND e.\"time\" >= %s",
 						 meter_timestamp_literal(from));
-	append_not_voided(sql, definition, scope);
+	meter_append_not_voided(sql, definition, scope->voids_from_log,
+							scope->resources != 0);
 	if (scope->duplicates.count > 0)
 		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s d WHERE d.arrival = e.arrival)",
 						 scope->duplicates.name);
@@ -455,7 +468,7 @@ meter_find_duplicates(const MeterDefinition *definition,
 	Oid			types[2] = {TEXTARRAYOID, INT8ARRAYOID};
 	Datum		values[2] = {scope->resources, 0};
 	StringInfoData conditions;
-	const char *suspects_query;
+	const char *suspects_query = NULL;
 	char	   *rows = NULL;
 
 	initStringInfo(&conditions);
@@ -481,15 +494,10 @@ meter_find_duplicates(const MeterDefinition *definition,
 		rows = meter_suspect_rows(definition, progress, METER_LOG_EVENT,
 								  &suspects);
 	}
-	else
-		suspects_query = psprintf("SELECT " METER_DUPLICATE_KEY("c") " FROM %s c WHERE %s GROUP BY 1 HAVING count(*) > 1",
-								  log, conditions.data);
 	meter_keep_rows(&scope->duplicates, "event_duplicates",
-					psprintf("SELECT c.arrival FROM (SELECT c.arrival, " SINCE_DUPLICATE("c")
-							 " FROM %s c JOIN (%s) s (key) ON s.key = " METER_DUPLICATE_KEY("c")
-							 " WHERE %s) c WHERE c.since_duplicate <= %s",
-							 rows != NULL ? rows : log, suspects_query,
-							 conditions.data, window),
+					meter_duplicates_query(rows != NULL ? rows : log,
+										   conditions.data, suspects_query,
+										   SINCE_DUPLICATE("c"), window),
 					lengthof(types), types, values);
 }
 
@@ -508,6 +516,6 @@ meter_earliest_event(const MeterDefinition *definition)
 					 quote_identifier(definition->stream));
 	meter_append_event_filter(&sql, definition);
 	appendStringInfoString(&sql, " AND ");
-	meter_append_not_held(&sql, definition, "event", "e");
+	meter_append_not_held(&sql, definition, METER_LOG_EVENT, "e");
 	return sql.data;
 }

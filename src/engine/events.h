@@ -69,8 +69,8 @@ extern void meter_find_duplicates(const MeterDefinition *definition,
 extern char *meter_rows_of_resources(const MeterDefinition *definition,
 									 const char *resources, int64 sealed,
 									 const char *to);
-extern int64 meter_sealed_for(const MeterDefinition *definition,
-							  double nresources);
+extern int64 meter_sealed_for(const MeterDefinition *definition, MeterLog log,
+							  double nprobes);
 extern void meter_append_dimension(StringInfo sql, const char *name);
 extern void meter_append_value(StringInfo sql,
 							   const MeterDefinition *definition);
@@ -81,7 +81,13 @@ extern void meter_append_owner_filter(StringInfo sql,
 									  const MeterDefinition *definition);
 extern void meter_append_not_held(StringInfo sql,
 								  const MeterDefinition *definition,
-								  const char *log, const char *alias);
+								  MeterLog log, const char *alias);
+extern void meter_append_none_held(StringInfo sql,
+								   const MeterDefinition *definition,
+								   MeterLog log, const char *alias);
+extern void meter_append_not_voided(StringInfo sql,
+									const MeterDefinition *definition,
+									bool from_log, bool asked);
 extern char *meter_earliest_event(const MeterDefinition *definition);
 extern void meter_append_number_attribute(StringInfo sql, const char *key);
 extern void meter_append_event_filter(StringInfo sql,

@@ -38,12 +38,10 @@
 #include "engine/states.h"
 #include "engine/usage.h"
 #include "engine/usage_rows.h"
+#include "pg/attr.h"
 #include "pg/meter_compat.h"
 #include "pg/spi.h"
 #include "types/transaction_id.h"
-
-/* What the sort may keep in memory, in kB: more reads back slower. */
-#define SORT_MEMORY	(64 * 1024)
 
 static const Oid fold_types[METER_FOLD_NCOLUMNS] = {
 	INT8OID, CHAROID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID, NUMERICOID,
@@ -57,8 +55,8 @@ static bool walks = false;
 static MeterFoldCount count;
 
 /* Return the time in microseconds, for differences. */
-static int64
-clock_time(void)
+int64
+meter_fold_clock(void)
 {
 	instr_time	time;
 
@@ -77,25 +75,23 @@ count_sort(MeterFold *fold)
 	count.sorted_on_disk |= stats.spaceType == SORT_SPACE_TYPE_DISK;
 }
 
-/* Takes the rows of a query and puts them into the order. */
-typedef struct FoldReceiver
+/* How a query's rows go into the order. */
+typedef struct FoldScan
 {
-	DestReceiver pub;
 	MeterFold  *fold;
 	int			ncolumns;		/* that the query gives, from the first on,
 								 * before the dimensions */
-} FoldReceiver;
+} FoldScan;
 
 /* --- scan and order ------------------------------------------------------- */
 
 /* See that a query gives what the order has: tables may have changed. */
 static void
-receive_startup(DestReceiver *self, int operation pg_attribute_unused(),
-				TupleDesc descriptor)
+check_columns(void *arg, TupleDesc descriptor)
 {
-	FoldReceiver *receiver = (FoldReceiver *) self;
-	MeterFold  *fold = receiver->fold;
-	int			given = receiver->ncolumns;
+	FoldScan   *scan = arg;
+	MeterFold  *fold = scan->fold;
+	int			given = scan->ncolumns;
 	int			i;
 
 	for (i = 0; i < given + fold->definition->ndimensions; i++)
@@ -114,11 +110,6 @@ receive_startup(DestReceiver *self, int operation pg_attribute_unused(),
 							   i + 1),
 					 errhint("Restore the type of the column.")));
 	}
-}
-
-static void
-receive_end(DestReceiver *self pg_attribute_unused())
-{
 }
 
 /* Return the hash of a resource by which the key of the ledger goes. */
@@ -176,16 +167,15 @@ put_row(MeterFold *fold)
 }
 
 /* Put a row of a query into the order. */
-static bool
-receive_row(TupleTableSlot *slot, DestReceiver *self)
+static void
+take_row(void *arg, TupleTableSlot *slot)
 {
-	FoldReceiver *receiver = (FoldReceiver *) self;
-	MeterFold  *fold = receiver->fold;
+	FoldScan   *scan = arg;
+	MeterFold  *fold = scan->fold;
 	TupleTableSlot *put = fold->put;
-	int			given = receiver->ncolumns;
+	int			given = scan->ncolumns;
 	int			natts = fold->natts;
 
-	slot_getallattrs(slot);
 	ExecClearTuple(put);
 	memcpy(put->tts_values + METER_FOLD_FIRST, slot->tts_values,
 		   given * sizeof(Datum));
@@ -198,7 +188,6 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 		   natts - METER_FOLD_NCOLUMNS);
 	put_row(fold);
 	count.rows++;
-	return true;
 }
 
 /*
@@ -209,17 +198,9 @@ void
 meter_fold_scan(MeterFold *fold, const char *sql, int nargs, const Oid *types,
 				const Datum *values, int upto)
 {
-	FoldReceiver receiver;
+	FoldScan	scan = {fold, upto - METER_FOLD_FIRST};
 
-	memset(&receiver, 0, sizeof(receiver));
-	receiver.pub.receiveSlot = receive_row;
-	receiver.pub.rStartup = receive_startup;
-	receiver.pub.rShutdown = receive_end;
-	receiver.pub.rDestroy = receive_end;
-	receiver.pub.mydest = DestTuplestore;
-	receiver.fold = fold;
-	receiver.ncolumns = upto - METER_FOLD_FIRST;
-	meter_scan(sql, nargs, types, values, (DestReceiver *) &receiver);
+	meter_scan(sql, nargs, types, values, check_columns, take_row, &scan);
 }
 
 /* Put the resources that are asked for into the order: nothing may be left of one. */
@@ -283,7 +264,7 @@ begin_order(MeterFold *fold)
 						   -1, 0);
 	fold->sort = METER_BEGIN_SORT(fold->descriptor, nkeys, keys,
 								  operators, collations, nulls_first,
-								  SORT_MEMORY);
+								  METER_SORT_MEMORY);
 	fold->put = MakeSingleTupleTableSlot(fold->descriptor, &TTSOpsVirtual);
 }
 
@@ -293,12 +274,8 @@ begin_order(MeterFold *fold)
 MeterAttr
 meter_fold_text(const TupleTableSlot *slot, int column)
 {
-	text	   *value;
-
-	if (slot->tts_isnull[column])
-		return METER_NULL_ATTR;
-	value = DatumGetTextPP(slot->tts_values[column]);
-	return meter_attr(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	return slot->tts_isnull[column] ? METER_NULL_ATTR :
+		meter_attr_from_text(slot->tts_values[column]);
 }
 
 /* Return an instant of a row. */
@@ -488,9 +465,10 @@ meter_fold_emit(MeterFold *fold, const MeterUsageRow *row)
 
 /* Go through everything once, and read what the ledger says of it. */
 static void
-run(MeterFold *fold)
+run(void *arg)
 {
-	int64		began = clock_time();
+	MeterFold  *fold = arg;
+	int64		began = meter_fold_clock();
 	int64		scanned;
 	int64		sorted;
 
@@ -502,10 +480,10 @@ run(MeterFold *fold)
 		put_asked(fold);
 	}
 	fold->usage->scan(fold);
-	scanned = clock_time();
+	scanned = meter_fold_clock();
 	tuplesort_performsort(fold->sort);
 	count_sort(fold);
-	sorted = clock_time();
+	sorted = meter_fold_clock();
 	walk(fold);
 	tuplesort_end(fold->sort);
 	ExecDropSingleTupleTableSlot(fold->put);
@@ -518,7 +496,7 @@ run(MeterFold *fold)
 	}
 	count.scan_time += scanned - began;
 	count.sort_time += sorted - scanned;
-	count.walk_time += clock_time() - sorted;
+	count.walk_time += meter_fold_clock() - sorted;
 }
 
 /*
@@ -529,7 +507,6 @@ void
 meter_fold_run(MeterFold *fold)
 {
 	MemoryContext before = MemoryContextSwitchTo(fold->context);
-	bool		before_snapshot;
 
 	if (!fold->own_snapshot)
 	{
@@ -539,16 +516,7 @@ meter_fold_run(MeterFold *fold)
 	}
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	before_snapshot = meter_one_snapshot(true);
-	PG_TRY();
-	{
-		run(fold);
-	}
-	PG_FINALLY();
-	{
-		(void) meter_one_snapshot(before_snapshot);
-	}
-	PG_END_TRY();
+	meter_with_one_snapshot(run, fold);
 	MemoryContextSwitchTo(before);
 }
 

@@ -8,7 +8,6 @@
 
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
-#include "tcop/dest.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
@@ -151,11 +150,11 @@ extern MeterFoldClass meter_fold_class(MeterRowKind kind);
 extern bool meter_fold_walks(void);
 extern void meter_fold_count_anew(void);
 extern MeterFoldCount *meter_fold_count(void);
+extern int64 meter_fold_clock(void);
 extern void meter_fold_emit(MeterFold *fold, const MeterUsageRow *row);
 extern void meter_fold_end(MeterFold *fold);
 extern MeterAttr meter_fold_text(const TupleTableSlot *slot, int column);
 extern TimestampTz meter_fold_instant(const TupleTableSlot *slot, int column,
 									  TimestampTz none);
-
 
 #endif							/* METER_FOLD_H */

@@ -24,7 +24,6 @@
 #include "engine/settle.h"
 #include "engine/step_state.h"
 #include "engine/usage_kind.h"
-#include "log/segment.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
@@ -58,7 +57,7 @@ meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress
 					 quote_literal_cstr(definition->name));
 	meter_usage_of(definition)->append_event_filter(&sql, definition);
 	appendStringInfoString(&sql, "))) AND ");
-	meter_append_not_held(&sql, definition, "event", "e");
+	meter_append_not_held(&sql, definition, METER_LOG_EVENT, "e");
 	return sql.data;
 }
 
@@ -182,17 +181,11 @@ append_silenced(StringInfo sql, const MeterDefinition *definition,
 				const char *rows, int64 count)
 {
 	const char *schema = quote_identifier(definition->stream);
-	double		nrows;
-	int			segments;
-	int64		sealed = meter_sealed_until(definition->stream, "measure",
-											&nrows, &segments);
+	int64		sealed = meter_sealed_for(definition, METER_LOG_MEASURE, count);
 	char	   *alike = psprintf("d.resource = e.resource AND d.id = e.id AND coalesce(d.source, '') = coalesce(e.source, '') "
 								 "AND d.start_time >= e.start_time AND d.start_time <= e.start_time + '" INT64_FORMAT " microseconds'::interval",
 								 definition->deduplication_window);
 
-	/* few are looked up one by one where there is an index */
-	if (count * segments * 30 >= nrows)
-		sealed = 0;
 	if (sealed > 0)
 		appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL "
 						 "FROM (SELECT e.* FROM %s AND e.id IS NOT NULL) e CROSS JOIN LATERAL ("
@@ -218,7 +211,7 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 					 " ELSE b.\"time\" END, 'infinity', b.\"time\" FROM %s b JOIN %s ON %s",
 					 meter_rows_of_resources(definition,
 											 psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", rows),
-											 meter_sealed_for(definition, count),
+											 meter_sealed_for(definition, METER_LOG_EVENT, count),
 											 meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
 					 voids, named);
 	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)

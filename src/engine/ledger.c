@@ -34,14 +34,12 @@
 #include "engine/ledger.h"
 #include "engine/resources.h"
 #include "engine/usage_rows.h"
+#include "pg/attr.h"
 #include "pg/meter_compat.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 #include "types/transaction_id.h"
-
-/* What the sort may keep in memory, in kB: more reads back slower. */
-#define SORT_MEMORY	(64 * 1024)
 
 /*
  * Ledger rows are looked up one by one for up to so many periods of resources.
@@ -118,13 +116,6 @@ struct MeterLedger
 	MemoryContext row;			/* what putting a row allocates */
 };
 
-/* Takes the rows of the ledger. */
-typedef struct LedgerReceiver
-{
-	DestReceiver pub;
-	MeterLedger *ledger;
-} LedgerReceiver;
-
 /*
  * Begin to expect usage of a meter.  Rows are written as those of a
  * settlement.  `in_order`: they come in the order of the key.
@@ -161,7 +152,7 @@ meter_ledger_begin(const MeterDefinition *definition, MeterUsageSpec *spec,
 		TupleDescInitEntry(ledger->descriptor, i + 1, NULL, sort_types[i], -1, 0);
 	operator = lookup_type_cache(UUIDOID, TYPECACHE_LT_OPR)->lt_opr;
 	ledger->sort = METER_BEGIN_SORT(ledger->descriptor, 1, &key, &operator,
-									&collation, &nulls_first, SORT_MEMORY);
+									&collation, &nulls_first, METER_SORT_MEMORY);
 	ledger->put = MakeSingleTupleTableSlot(ledger->descriptor, &TTSOpsVirtual);
 	return ledger;
 }
@@ -257,6 +248,18 @@ put_row(MeterLedger *ledger, const Datum *values)
 	tuplesort_puttupleslot(ledger->sort, ledger->put);
 }
 
+/* Fill in what a row is about and says. */
+static void
+fill(Datum *values, MeterAttr resource, MeterAttr account, Datum dimensions,
+	 TimestampTz period_start, Datum quantity)
+{
+	values[SORT_RESOURCE] = meter_text_from_attr(resource);
+	values[SORT_ACCOUNT] = meter_text_from_attr(account);
+	values[SORT_DIMENSIONS] = dimensions;
+	values[SORT_PERIOD_START] = TimestampTzGetDatum(period_start);
+	values[SORT_QUANTITY] = quantity;
+}
+
 /* Expect usage of the resource. */
 void
 meter_ledger_expect(MeterLedger *ledger, const MeterUsageRow *row)
@@ -268,16 +271,9 @@ meter_ledger_expect(MeterLedger *ledger, const MeterUsageRow *row)
 	if (ledger->use == METER_LEDGER_APPEND)
 		begin_naming(ledger);
 	before = MemoryContextSwitchTo(ledger->row);
-	values[SORT_RESOURCE] =
-		PointerGetDatum(cstring_to_text_with_len(ledger->resource.data,
-												 ledger->resource.len));
-	values[SORT_ACCOUNT] =
-		PointerGetDatum(cstring_to_text_with_len(row->account.data,
-												 row->account.len));
-	values[SORT_DIMENSIONS] = row->dimensions;
-	values[SORT_PERIOD_START] = TimestampTzGetDatum(row->period_start);
-	values[SORT_QUANTITY] = DirectFunctionCall1(numeric_trim_scale,
-												NumericGetDatum(row->quantity));
+	fill(values, ledger->resource, row->account, row->dimensions,
+		 row->period_start, DirectFunctionCall1(numeric_trim_scale,
+												NumericGetDatum(row->quantity)));
 	values[SORT_WRITTEN] = BoolGetDatum(false);
 	if (ledger->use == METER_LEDGER_APPEND)
 	{
@@ -301,27 +297,14 @@ meter_ledger_expect(MeterLedger *ledger, const MeterUsageRow *row)
 #define LEDGER_COLUMNS \
 	"SELECT u.resource, u.account, u.dimensions, u.period_start, u.quantity "
 
-static void
-receive_startup(DestReceiver *self pg_attribute_unused(),
-				int operation pg_attribute_unused(),
-				TupleDesc descriptor pg_attribute_unused())
-{
-}
-
-static void
-receive_end(DestReceiver *self pg_attribute_unused())
-{
-}
-
 /* Put a row of the ledger into the sort. */
-static bool
-receive_row(TupleTableSlot *slot, DestReceiver *self)
+static void
+take_row(void *arg, TupleTableSlot *slot)
 {
-	MeterLedger *ledger = ((LedgerReceiver *) self)->ledger;
+	MeterLedger *ledger = arg;
 	MemoryContext before = MemoryContextSwitchTo(ledger->row);
 	Datum		values[SORT_NCOLUMNS];
 
-	slot_getallattrs(slot);
 	memcpy(values + SORT_RESOURCE, slot->tts_values,
 		   (SORT_WRITTEN - SORT_RESOURCE) * sizeof(Datum));
 	values[SORT_WRITTEN] = BoolGetDatum(true);
@@ -329,24 +312,6 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	put_row(ledger, values);
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(ledger->row);
-	return true;
-}
-
-/* Scan a query of the ledger. */
-static void
-scan(MeterLedger *ledger, const char *sql, int nargs, const Oid *types,
-	 const Datum *values)
-{
-	LedgerReceiver receiver;
-
-	memset(&receiver, 0, sizeof(receiver));
-	receiver.pub.receiveSlot = receive_row;
-	receiver.pub.rStartup = receive_startup;
-	receiver.pub.rShutdown = receive_end;
-	receiver.pub.rDestroy = receive_end;
-	receiver.pub.mydest = DestTuplestore;
-	receiver.ledger = ledger;
-	meter_scan(sql, nargs, types, values, (DestReceiver *) &receiver);
 }
 
 /* Read what the ledger says of the periods in [from, to). */
@@ -357,12 +322,11 @@ meter_ledger_read(MeterLedger *ledger, TimestampTz from, TimestampTz to)
 	Datum		values[] = {ledger->meter, TimestampTzGetDatum(from),
 	TimestampTzGetDatum(to)};
 
-	scan(ledger,
-		 psprintf(LEDGER_COLUMNS "FROM %s.usage u "
-				  "WHERE u.transaction_id >= meter_internal.transaction_id_from($2) "
-				  "AND u.meter = $1 AND u.period_start >= $2 AND u.period_start < $3",
-				  quote_identifier(ledger->definition->stream)),
-		 lengthof(types), types, values);
+	meter_scan(psprintf(LEDGER_COLUMNS "FROM %s.usage u "
+						"WHERE u.transaction_id >= meter_internal.transaction_id_from($2) "
+						"AND u.meter = $1 AND u.period_start >= $2 AND u.period_start < $3",
+						quote_identifier(ledger->definition->stream)),
+			   lengthof(types), types, values, NULL, take_row, ledger);
 }
 
 /*
@@ -387,8 +351,7 @@ look_up(MeterLedger *ledger, const MeterResources *resources, int64 nprobes)
 	{
 		const MeterResource *resource = &resources->list[i];
 		MeterNaming naming;
-		Datum		name = PointerGetDatum(cstring_to_text_with_len(resource->name.data,
-																	resource->name.len));
+		Datum		name = meter_text_from_attr(resource->name);
 		TimestampTz at;
 
 		meter_naming_begin(&naming, ledger->spec->stream, ledger->spec->meter,
@@ -410,13 +373,12 @@ look_up(MeterLedger *ledger, const MeterResources *resources, int64 nprobes)
 	values[2] = PointerGetDatum(construct_array(highs, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 	values[3] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 	values[4] = PointerGetDatum(construct_array(periods, n, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	scan(ledger,
-		 psprintf(LEDGER_COLUMNS "FROM unnest($2, $3, $4, $5) t (low, high, resource, period_start) "
-				  "CROSS JOIN LATERAL (SELECT * FROM %s.usage l "
-				  "WHERE l.transaction_id >= t.low AND l.transaction_id <= t.high AND l.meter = $1 "
-				  "AND l.resource = t.resource COLLATE \"C\" AND l.period_start = t.period_start OFFSET 0) u",
-				  quote_identifier(ledger->definition->stream)),
-		 lengthof(types), types, values);
+	meter_scan(psprintf(LEDGER_COLUMNS "FROM unnest($2, $3, $4, $5) t (low, high, resource, period_start) "
+						"CROSS JOIN LATERAL (SELECT * FROM %s.usage l "
+						"WHERE l.transaction_id >= t.low AND l.transaction_id <= t.high AND l.meter = $1 "
+						"AND l.resource = t.resource COLLATE \"C\" AND l.period_start = t.period_start OFFSET 0) u",
+						quote_identifier(ledger->definition->stream)),
+			   lengthof(types), types, values, NULL, take_row, ledger);
 }
 
 /*
@@ -454,25 +416,15 @@ meter_ledger_read_resources(MeterLedger *ledger,
 	}
 	values[0] = ledger->meter;
 	meter_resources_arrays(resources, &values[1], &values[2], &values[3]);
-	scan(ledger,
-		 psprintf(LEDGER_COLUMNS "FROM %s.usage u JOIN unnest($2, $3, $4) t (resource, begin_at, end_at) "
-				  "ON u.resource = t.resource COLLATE \"C\" AND u.period_start >= t.begin_at AND u.period_start < t.end_at "
-				  "WHERE u.transaction_id >= meter_internal.transaction_id_from((SELECT min(b) FROM unnest($3) b)) "
-				  "AND u.meter = $1",
-				  quote_identifier(ledger->definition->stream)),
-		 lengthof(types), types, values);
+	meter_scan(psprintf(LEDGER_COLUMNS "FROM %s.usage u JOIN unnest($2, $3, $4) t (resource, begin_at, end_at) "
+						"ON u.resource = t.resource COLLATE \"C\" AND u.period_start >= t.begin_at AND u.period_start < t.end_at "
+						"WHERE u.transaction_id >= meter_internal.transaction_id_from((SELECT min(b) FROM unnest($3) b)) "
+						"AND u.meter = $1",
+						quote_identifier(ledger->definition->stream)),
+			   lengthof(types), types, values, NULL, take_row, ledger);
 }
 
 /* --- differences ---------------------------------------------------------- */
-
-/* Return an attribute from a text. */
-static MeterAttr
-attr_of(Datum value)
-{
-	text	   *string = DatumGetTextPP(value);
-
-	return meter_attr(VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
-}
 
 /* Add a number to a sum, which NULL begins. */
 static Numeric
@@ -502,8 +454,8 @@ is_same(const MeterDifference *key, const Datum *values)
 	struct varlena *dimensions = PG_DETOAST_DATUM_PACKED(values[SORT_DIMENSIONS]);
 	struct varlena *known = PG_DETOAST_DATUM_PACKED(key->dimensions);
 
-	return meter_attr_equal(key->resource, attr_of(values[SORT_RESOURCE])) &&
-		meter_attr_equal(key->account, attr_of(values[SORT_ACCOUNT])) &&
+	return meter_attr_equal(key->resource, meter_attr_from_text(values[SORT_RESOURCE])) &&
+		meter_attr_equal(key->account, meter_attr_from_text(values[SORT_ACCOUNT])) &&
 		VARSIZE_ANY_EXHDR(dimensions) == VARSIZE_ANY_EXHDR(known) &&
 		memcmp(VARDATA_ANY(dimensions), VARDATA_ANY(known),
 			   VARSIZE_ANY_EXHDR(known)) == 0;
@@ -534,15 +486,8 @@ end_key(MeterLedger *ledger, const MeterDifference *key)
 						  DatumGetJsonbP(key->dimensions), key->period_start,
 						  key->revisions, &name);
 	values[SORT_KEY] = UUIDPGetDatum(&name);
-	values[SORT_ACCOUNT] =
-		PointerGetDatum(cstring_to_text_with_len(key->account.data,
-												 key->account.len));
-	values[SORT_RESOURCE] =
-		PointerGetDatum(cstring_to_text_with_len(key->resource.data,
-												 key->resource.len));
-	values[SORT_DIMENSIONS] = key->dimensions;
-	values[SORT_PERIOD_START] = TimestampTzGetDatum(key->period_start);
-	values[SORT_QUANTITY] = NumericGetDatum(quantity);
+	fill(values, key->resource, key->account, key->dimensions,
+		 key->period_start, NumericGetDatum(quantity));
 	write_row(ledger, values, key->revisions);
 }
 
@@ -561,8 +506,8 @@ static void
 begin_key(MeterDifference *key, const Datum *values)
 {
 	struct varlena *dimensions = PG_DETOAST_DATUM_PACKED(values[SORT_DIMENSIONS]);
-	MeterAttr	account = attr_of(values[SORT_ACCOUNT]);
-	MeterAttr	resource = attr_of(values[SORT_RESOURCE]);
+	MeterAttr	account = meter_attr_from_text(values[SORT_ACCOUNT]);
+	MeterAttr	resource = meter_attr_from_text(values[SORT_RESOURCE]);
 
 	memset(key, 0, sizeof(*key));
 	key->account = meter_attr(copy_bytes(account.data, account.len),

@@ -37,6 +37,9 @@ typedef struct MeterDifference
 typedef void (*MeterTellDifference) (void *arg,
 									 const MeterDifference *difference);
 
+/* What the sorts of a pass may keep in memory, in kB: more reads back slower. */
+#define METER_SORT_MEMORY	(64 * 1024)
+
 typedef struct MeterLedger MeterLedger;
 
 extern MeterLedger *meter_ledger_begin(const MeterDefinition *definition,

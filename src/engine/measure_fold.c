@@ -344,17 +344,10 @@ finish(MeterFold *fold)
 	meter_measure_walk_destroy(measures->walk);
 }
 
-/* Return a query for the instant of the earliest usage. */
-static char *
-earliest(const MeterDefinition *definition)
-{
-	return meter_earliest_measure(definition);
-}
-
 const MeterUsage meter_usage_of_measures = {
 	.log = METER_LOG_MEASURE,
 	.begins_late = true,
-	.earliest = earliest,
+	.earliest = meter_earliest_measure,
 	.append_event_filter = meter_append_owner_filter,
 	.bound = meter_bound_measures,
 	.scan = scan,

@@ -24,6 +24,7 @@
 #include "engine/resources.h"
 #include "engine/row_kind.h"
 #include "log/segment.h"
+#include "pg/attr.h"
 #include "pg/spi.h"
 
 /* What a measure says beyond its key and times, in an order of its own. */
@@ -40,7 +41,7 @@
 	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
 	alias ".start_time, " alias ".end_time, coalesce(" alias ".value, '-Infinity'), " \
 	"CASE WHEN " alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " \
-	alias ".arrival) AS since_duplicate"
+	alias ".arrival)"
 
 /*
  * Tell whether value_from may name a column of the measure log for the
@@ -83,30 +84,6 @@ append_dimension(StringInfo sql, const char *name)
 		appendStringInfo(sql, ", e.attributes ->> %s", quote_literal_cstr(name));
 }
 
-/*
- * Return FROM and WHERE of the rows of a stream's table that belong to a
- * meter.
- */
-static char *
-of_meter(const MeterDefinition *definition, const char *table,
-		 const char *alias)
-{
-	return psprintf("%s.%s %s WHERE %s.meter = %s",
-					quote_identifier(definition->stream), table, alias,
-					alias, quote_literal_cstr(definition->name));
-}
-
-/* Tell whether a meter has rows in one of its lists. */
-static bool
-any_rows(const MeterDefinition *definition, const char *table,
-		 const char *condition)
-{
-	meter_execute(psprintf("SELECT FROM %s%s LIMIT 1",
-						   of_meter(definition, table, "l"), condition),
-				  SPI_OK_SELECT);
-	return SPI_processed > 0;
-}
-
 /* Return the parameters of the queries of a scope. */
 void
 meter_measure_params(const MeterMeasureScope *scope, Oid *types, Datum *values)
@@ -118,22 +95,6 @@ meter_measure_params(const MeterMeasureScope *scope, Oid *types, Datum *values)
 	else
 		meter_resources_arrays(scope->resources, &values[0], &values[1],
 							   &values[2]);
-}
-
-/* About so many rows are scanned in the time of a look into an index. */
-#define ROWS_A_PROBE	30
-
-/* Find where the rows of a scope are looked up one resource at a time. */
-static int64
-sealed_for(const MeterDefinition *definition, const MeterMeasureScope *scope)
-{
-	double		rows;
-	int			segments;
-	int64		sealed = meter_sealed_until(definition->stream, "measure",
-											&rows, &segments);
-
-	return (double) scope->resources->count * segments * ROWS_A_PROBE < rows ?
-		sealed : 0;
 }
 
 /*
@@ -155,7 +116,8 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 
 	if (scope->resources == NULL)
 		return psprintf("%s.measure", schema);
-	sealed = sealed_for(definition, scope);
+	sealed = meter_sealed_for(definition, METER_LOG_MEASURE,
+							  scope->resources->count);
 	if (sealed == 0)
 		return psprintf("(SELECT e.*, t.begin_at FROM %s, %s.measure e WHERE %s)", asked,
 						schema, bounds);
@@ -185,27 +147,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 						 " OR %s.start_time >= %s)",
 						 alias, progress->logs[METER_LOG_MEASURE].position,
 						 alias, scope->late_from);
-	if (any_rows(definition, "held", " AND l.log = 'measure'"))
-	{
-		appendStringInfoString(sql, " AND ");
-		meter_append_not_held(sql, definition, "measure", alias);
-	}
-}
-
-/* Append the condition, with AND, that a row e was not taken back. */
-static void
-append_not_voided(StringInfo sql, const MeterDefinition *definition,
-				  const MeterMeasureScope *scope)
-{
-	if (scope->voids_from_log)
-		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s.event v WHERE v.action = 'void' "
-						 "AND v.resource = e.resource%s AND coalesce(v.source, '') = coalesce(e.source, '') "
-						 "AND v.id = e.id)", quote_identifier(definition->stream),
-						 scope->resources != NULL ? " AND v.resource = ANY ($1 COLLATE \"C\")" : "");
-	else if (any_rows(definition, "_voided", ""))
-		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s AND v.resource = e.resource "
-						 "AND v.source = coalesce(e.source, '') AND v.id = e.id)",
-						 of_meter(definition, "_voided", "v"));
+	meter_append_none_held(sql, definition, METER_LOG_MEASURE, alias);
 }
 
 /* Append the condition, with AND, that a row e bears on usage of a scope. */
@@ -258,7 +200,8 @@ meter_measures_query(const MeterDefinition *definition,
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
-	append_not_voided(&sql, definition, scope);
+	meter_append_not_voided(&sql, definition, scope->voids_from_log,
+							scope->resources != NULL);
 	if (scope->duplicates.count > 0)
 		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s d WHERE d.arrival = e.arrival)",
 						 scope->duplicates.name);
@@ -297,7 +240,7 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 	Oid			types[METER_MEASURE_NPARAMS + 1];
 	Datum		values[METER_MEASURE_NPARAMS + 1];
 	StringInfoData conditions;
-	const char *suspects_query;
+	const char *suspects_query = NULL;
 	char	   *rows = NULL;
 
 	meter_measure_params(scope, types, values);
@@ -323,15 +266,10 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 		rows = meter_suspect_rows(definition, progress, METER_LOG_MEASURE,
 								  &suspects);
 	}
-	else
-		suspects_query = psprintf("SELECT " METER_DUPLICATE_KEY("c") " FROM %s c WHERE %s GROUP BY 1 HAVING count(*) > 1",
-								  log, conditions.data);
 	meter_keep_rows(&scope->duplicates, "measure_duplicates",
-					psprintf("SELECT c.arrival FROM (SELECT c.arrival, " SINCE_DUPLICATE("c")
-							 " FROM %s c JOIN (%s) s (key) ON s.key = " METER_DUPLICATE_KEY("c")
-							 " WHERE %s) c WHERE c.since_duplicate <= %s",
-							 rows != NULL ? rows : log, suspects_query,
-							 conditions.data, window),
+					meter_duplicates_query(rows != NULL ? rows : log,
+										   conditions.data, suspects_query,
+										   SINCE_DUPLICATE("c"), window),
 					lengthof(types), types, values);
 }
 
@@ -363,7 +301,7 @@ meter_look_back_to_owners(const MeterDefinition *definition,
 	if (named->count == 0)
 		return;
 	meter_resources_arrays(named, &all_values[1], &all_values[2], &unused);
-	/* the place in the list, and where it begins */
+	/* where the first measure of each begins */
 	meter_execute_params(psprintf("SELECT n.resource, min(m.start_time) FROM ("
 								  "SELECT a.resource COLLATE \"C\" AS resource FROM unnest($2, $3) a (resource, named_from) "
 								  "LEFT JOIN (SELECT o.resource, min(o.\"time\") AS at FROM (%s) o GROUP BY 1) v "
@@ -374,11 +312,9 @@ meter_look_back_to_owners(const MeterDefinition *definition,
 						 SPI_OK_SELECT, 3, all_types, all_values, NULL);
 	for (row = 0; row < SPI_processed; row++)
 	{
-		text	   *name = DatumGetTextPP(meter_result(row, 1, &isnull));
+		MeterAttr	name = meter_attr_from_text(meter_result(row, 1, &isnull));
 		TimestampTz first = DatumGetTimestampTz(meter_result(row, 2, &isnull));
-		MeterResource *resource =
-		meter_resources_find(asked, meter_attr(VARDATA_ANY(name),
-											   VARSIZE_ANY_EXHDR(name)));
+		MeterResource *resource = meter_resources_find(asked, name);
 
 		resource->from = Min(resource->from, first);
 		resource->to = DT_NOEND;
@@ -397,7 +333,7 @@ meter_earliest_measure(const MeterDefinition *definition)
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, "e.entity = %s AND ",
 						 quote_literal_cstr(definition->entity));
-	meter_append_not_held(&sql, definition, "measure", "e");
+	meter_append_not_held(&sql, definition, METER_LOG_MEASURE, "e");
 	return sql.data;
 }
 
@@ -422,6 +358,6 @@ meter_late_measures(const MeterDefinition *definition, const MeterProgress *prog
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, "(e.id IS NOT NULL OR e.entity = %s) AND ",
 						 quote_literal_cstr(definition->entity));
-	meter_append_not_held(&sql, definition, "measure", "e");
+	meter_append_not_held(&sql, definition, METER_LOG_MEASURE, "e");
 	return sql.data;
 }

@@ -15,7 +15,6 @@
 #include "pg/arguments.h"
 #include "pg/timezone.h"
 
-
 /*
  * Return an expression for the begin of the period that holds an instant, as
  * cheap as possible.

@@ -18,6 +18,7 @@
 #include "core/core.h"
 #include "engine/readings.h"
 #include "engine/states.h"
+#include "pg/attr.h"
 #include "pg/key_scan.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
@@ -82,8 +83,7 @@ key_of(const MeterReadings *readings, uint64 hash, MeterAttr resource,
 {
 	keys[READING_METER] = readings->meter;
 	keys[READING_HASH] = Int64GetDatum((int64) hash);
-	keys[READING_RESOURCE] =
-		PointerGetDatum(cstring_to_text_with_len(resource.data, resource.len));
+	keys[READING_RESOURCE] = meter_text_from_attr(resource);
 }
 
 /* Go to the readings of a resource. */

@@ -37,6 +37,7 @@
 #include "engine/states.h"
 #include "engine/usage_kind.h"
 #include "pg/arguments.h"
+#include "pg/attr.h"
 #include "pg/now.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
@@ -276,14 +277,8 @@ begin_spoken(MeterRows *spoken)
 {
 	static const char *const names[] = {"resource", "source", "at", "was_active", "effect", "effect_from", "effect_to", "alive", "absent"};
 	static const Oid types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	int			i;
 
-	spoken->name = "spoken";
-	spoken->count = 0;
-	spoken->store = tuplestore_begin_heap(true, false, work_mem);
-	spoken->descriptor = CreateTemplateTupleDesc(SPOKEN_NCOLUMNS);
-	for (i = 0; i < SPOKEN_NCOLUMNS; i++)
-		TupleDescInitEntry(spoken->descriptor, i + 1, names[i], types[i], -1, 0);
+	meter_begin_rows(spoken, "spoken", SPOKEN_NCOLUMNS, names, types);
 }
 
 /* Set an instant, or NULL. */
@@ -317,11 +312,8 @@ note_spoken(MeterFold *fold, MeterCollected *collected,
 			 !observation->was_open : !observation->present))
 			continue;
 		memset(nulls, false, sizeof(nulls));
-		values[SPOKEN_RESOURCE] =
-			PointerGetDatum(cstring_to_text_with_len(fold->resource.data,
-													 fold->resource.len));
-		values[SPOKEN_SOURCE] =
-			PointerGetDatum(cstring_to_text_with_len(source.data, source.len));
+		values[SPOKEN_RESOURCE] = meter_text_from_attr(fold->resource);
+		values[SPOKEN_SOURCE] = meter_text_from_attr(source);
 		values[SPOKEN_AT] = TimestampTzGetDatum(observation->time);
 		values[SPOKEN_WAS_ACTIVE] = BoolGetDatum(observation->was_open);
 		values[SPOKEN_EFFECT] = CStringGetTextDatum(observation->spoke ?
@@ -332,8 +324,7 @@ note_spoken(MeterFold *fold, MeterCollected *collected,
 			nulls[SPOKEN_FROM] = nulls[SPOKEN_TO] = true;
 		set_instant(values, nulls, SPOKEN_ALIVE, observation->alive);
 		set_instant(values, nulls, SPOKEN_ABSENT, observation->absent);
-		tuplestore_putvalues(spoken->store, spoken->descriptor, values, nulls);
-		spoken->count++;
+		meter_add_row(spoken, values, nulls);
 	}
 }
 
@@ -442,8 +433,7 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 	find_said(definition, from, target, few, names, &said);
 	begin_spoken(&spoken);
 	fold_said(definition, progress, resources, carried, sealed, &spoken);
-	meter_register_rows(spoken.name, spoken.descriptor, spoken.store,
-						spoken.count);
+	meter_register_rows(&spoken);
 
 	/* make the id of an observation from what it is about */
 	initStringInfo(&sql);
@@ -556,7 +546,7 @@ meter_compare_affected(const MeterDefinition *definition, const MeterProgress *p
 		return false;
 	lookups = count * DatumGetInt64(meter_result(0, 2, &isnull));
 	compare(definition, progress, affected, from, false, NULL, lookups <= FEW_LOOKUPS,
-			meter_sealed_for(definition, count), false, &found);
+			meter_sealed_for(definition, METER_LOG_EVENT, count), false, &found);
 	return found.observations > 0;
 }
 

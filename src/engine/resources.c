@@ -18,6 +18,7 @@
 #include "core/core.h"
 #include "core/event_set.h"
 #include "engine/resources.h"
+#include "pg/attr.h"
 #include "pg/spi.h"
 
 /* Begin a list in the current memory context. */
@@ -108,13 +109,11 @@ meter_resources_from_query(const char *sql)
 	for (row = 0; row < SPI_processed; row++)
 	{
 		bool		isnull;
-		text	   *name = DatumGetTextPP(meter_result(row, 1, &isnull));
+		MeterAttr	name = meter_attr_from_text(meter_result(row, 1, &isnull));
 		MeterResource *resource;
 
 		CHECK_FOR_INTERRUPTS();
-		resource = meter_resources_add(resources,
-									   meter_attr(VARDATA_ANY(name),
-												  VARSIZE_ANY_EXHDR(name)));
+		resource = meter_resources_add(resources, name);
 		resource->from = instant(row, 2, DT_NOBEGIN);
 		resource->to = instant(row, 3, DT_NOEND);
 		resource->named_from = instant(row, 4, DT_NOEND);
@@ -146,8 +145,7 @@ meter_resources_names(const MeterResources *resources)
 	for (i = 0; i < resources->count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		names[i] = PointerGetDatum(cstring_to_text_with_len(resources->list[i].name.data,
-															resources->list[i].name.len));
+		names[i] = meter_text_from_attr(resources->list[i].name);
 	}
 	return make_array(names, resources->count, TEXTOID);
 }

@@ -26,7 +26,6 @@ typedef struct MeterResources
 	MeterResource *list;
 } MeterResources;
 
-
 extern MeterResources *meter_resources_begin(void);
 extern MeterResource *meter_resources_add(MeterResources *resources,
 										  MeterAttr name);

@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "portability/instr_time.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -60,19 +59,16 @@ static int64
 run(MeterFold *fold)
 {
 	MeterFoldCount *count = meter_fold_count();
-	instr_time	began;
-	instr_time	ended;
+	int64		began;
 	int64		rows;
 
 	meter_fold_run(fold);
-	INSTR_TIME_SET_CURRENT(began);
+	began = meter_fold_clock();
 	rows = meter_ledger_end(fold->ledger, &count->usage_bytes);
 	count->usage_rows += rows;
 	if (fold->states != NULL)
 		count->states_written += meter_states_end(fold->states);
-	INSTR_TIME_SET_CURRENT(ended);
-	INSTR_TIME_SUBTRACT(ended, began);
-	count->write_time += INSTR_TIME_GET_MICROSEC(ended);
+	count->write_time += meter_fold_clock() - began;
 	meter_fold_end(fold);
 	return rows;
 }
@@ -99,7 +95,7 @@ recompute(const MeterDefinition *definition, const MeterProgress *progress,
 	fold->scope.to = horizon;
 	fold->scope.settled_to = settled_to;
 	fold->scope.resources = meter_resources_names(affected);
-	fold->scope.sealed = meter_sealed_for(definition, affected->count);
+	fold->scope.sealed = meter_sealed_for(definition, METER_LOG_EVENT, affected->count);
 	MemoryContextSwitchTo(before);
 	/* all readings of a counter are found anew */
 	if (states && definition->aggregate == METER_COUNTER)

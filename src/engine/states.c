@@ -22,6 +22,7 @@
 #include "core/timeline_builder.h"
 #include "engine/resources.h"
 #include "engine/states.h"
+#include "pg/attr.h"
 #include "pg/key_scan.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
@@ -115,12 +116,8 @@ text_of(MeterStates *states, int column)
 {
 	bool		isnull;
 	Datum		value = meter_key_scan_value(states->scan, column, &isnull);
-	text	   *string;
 
-	if (isnull)
-		return METER_NULL_ATTR;
-	string = DatumGetTextPP(value);
-	return meter_attr(VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+	return isnull ? METER_NULL_ATTR : meter_attr_from_text(value);
 }
 
 /* Return an instant of the row. */
@@ -184,8 +181,7 @@ meter_states_find(MeterStates *states, uint64 hash, MeterAttr resource)
 
 	keys[STATE_METER] = states->meter;
 	keys[STATE_HASH] = Int64GetDatum((int64) hash);
-	keys[STATE_RESOURCE] =
-		PointerGetDatum(cstring_to_text_with_len(resource.data, resource.len));
+	keys[STATE_RESOURCE] = meter_text_from_attr(resource);
 	meter_key_scan_seek(states->scan, STATE_NKEYS, keys);
 	memset(&states->carried, 0, sizeof(states->carried));
 	states->carried.account = states->carried.source = METER_NULL_ATTR;
@@ -209,12 +205,7 @@ meter_dimensions_from_array(Datum array, MeterAttr *dimensions, int count)
 	{
 		dimensions[i] = METER_NULL_ATTR;
 		if (i < nvalues && !nulls[i])
-		{
-			text	   *value = DatumGetTextPP(values[i]);
-
-			dimensions[i] = meter_attr(VARDATA_ANY(value),
-									   VARSIZE_ANY_EXHDR(value));
-		}
+			dimensions[i] = meter_attr_from_text(values[i]);
 	}
 }
 
@@ -234,8 +225,7 @@ static Datum
 attr_datum(MeterAttr attr, bool *isnull)
 {
 	*isnull = MeterAttrIsNull(attr);
-	return *isnull ? (Datum) 0 :
-		PointerGetDatum(cstring_to_text_with_len(attr.data, attr.len));
+	return *isnull ? (Datum) 0 : meter_text_from_attr(attr);
 }
 
 /* Return dimensions as text[]. */

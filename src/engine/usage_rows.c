@@ -25,6 +25,7 @@
 #include "core/timeline_builder.h"
 #include "engine/collect.h"
 #include "engine/usage_rows.h"
+#include "pg/attr.h"
 #include "pg/quantity.h"
 #include "types/transaction_id.h"
 
@@ -40,7 +41,7 @@ meter_usage_spec_names(MeterUsageSpec *spec, int ndimensions, char **names)
 	spec->order = palloc(Max(ndimensions, 1) * sizeof(int));
 	for (i = 0; i < ndimensions; i++)
 	{
-		spec->names[i] = meter_attr(names[i], (int32) strlen(names[i]));
+		spec->names[i] = meter_attr_from_cstring(names[i]);
 		for (j = i; j > 0 && meter_attr_cmp(spec->names[spec->order[j - 1]],
 											spec->names[i]) > 0; j--)
 			spec->order[j] = spec->order[j - 1];
@@ -58,10 +59,8 @@ meter_usage_spec(const MeterDefinition *definition)
 	MeterUsageSpec *spec = palloc0(sizeof(MeterUsageSpec));
 
 	spec->context = CurrentMemoryContext;
-	spec->stream = meter_attr(definition->stream,
-							  (int32) strlen(definition->stream));
-	spec->meter = meter_attr(definition->name,
-							 (int32) strlen(definition->name));
+	spec->stream = meter_attr_from_cstring(definition->stream);
+	spec->meter = meter_attr_from_cstring(definition->name);
 	spec->aggregate = definition->aggregate;
 	spec->grid = *definition->grid;
 	spec->rounding = definition->rounding;

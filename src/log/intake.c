@@ -445,14 +445,17 @@ meter_intake_flush(MeterIntake *intake)
 	{
 		const TargetTable *table = &tables[target];
 		RowBlock   *block = &intake->blocks[target];
+		MeterRows	rows;
 
 		if (block->nrows == 0)
 			continue;
 		check_table(intake->stream, table->name, owner);
+		rows.name = "block";
+		rows.descriptor = block->descriptor;
+		rows.store = block->rows;
+		rows.count = block->nrows;
 		meter_insert_rows(&find_plan(intake->stream, target)->plan,
-						  insert_statement(intake->stream, table),
-						  "block", block->descriptor, block->rows,
-						  block->nrows);
+						  insert_statement(intake->stream, table), &rows);
 		tuplestore_end(block->rows);
 		block->rows = NULL;
 		block->nrows = 0;

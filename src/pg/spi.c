@@ -130,17 +130,24 @@ meter_try(void (*body) (void *arg), void *arg)
 static bool one_snapshot = false;
 
 /*
- * Let statements see what the active snapshot sees from here on, or again each
- * a snapshot of its own.  With one snapshot they can only read.  Returns what
- * it was before: whoever switches this sees to it that an error puts it back.
+ * Run a function whose statements all see what the active snapshot sees, and so
+ * can only read.
  */
-bool
-meter_one_snapshot(bool on)
+void
+meter_with_one_snapshot(void (*body) (void *arg), void *arg)
 {
 	bool		before = one_snapshot;
 
-	one_snapshot = on;
-	return before;
+	one_snapshot = true;
+	PG_TRY();
+	{
+		body(arg);
+	}
+	PG_FINALLY();
+	{
+		one_snapshot = before;
+	}
+	PG_END_TRY();
 }
 
 /*
@@ -226,9 +233,9 @@ is_null(Datum value, Oid type)
  * Run a query with parameters, whose rows go to a receiver.  A parameter that
  * is 0 is NULL, where that is no value of its type.
  */
-void
-meter_scan(const char *sql, int nargs, const Oid *types, const Datum *values,
-		   DestReceiver *receiver)
+static void
+scan(const char *sql, int nargs, const Oid *types, const Datum *values,
+	 DestReceiver *receiver)
 {
 	MemoryContext context = CurrentMemoryContext;
 	SPIExecuteOptions options;
@@ -258,6 +265,58 @@ meter_scan(const char *sql, int nargs, const Oid *types, const Datum *values,
 	PG_END_TRY();
 }
 
+/* Hands the rows of a query to a function. */
+typedef struct RowReceiver
+{
+	DestReceiver pub;
+	MeterCheckRows check;		/* or NULL */
+	MeterTakeRow take;
+	void	   *arg;
+} RowReceiver;
+
+static void
+receive_startup(DestReceiver *self, int operation pg_attribute_unused(),
+				TupleDesc descriptor)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+
+	if (receiver->check != NULL)
+		receiver->check(receiver->arg, descriptor);
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+
+	slot_getallattrs(slot);
+	receiver->take(receiver->arg, slot);
+	return true;
+}
+
+static void
+receive_end(DestReceiver *self pg_attribute_unused())
+{
+}
+
+/*
+ * Run a query with parameters, as scan() does, and hand its rows, unpacked, to
+ * a function.  `check` may first look at what they are made of.
+ */
+void
+meter_scan(const char *sql, int nargs, const Oid *types, const Datum *values,
+		   MeterCheckRows check, MeterTakeRow take, void *arg)
+{
+	RowReceiver receiver = {
+		.pub = {receive_row, receive_startup, receive_end, receive_end, DestTuplestore},
+		.check = check,
+		.take = take,
+		.arg = arg
+	};
+
+	scan(sql, nargs, types, values, (DestReceiver *) &receiver);
+}
+
 /*
  * Run a query with parameters, and put its rows into a store.  Returns how many
  * there are, and a description of them.
@@ -275,14 +334,14 @@ meter_store(const char *sql, int nargs, const Oid *types, const Datum *values,
 	*descriptor = CreateTupleDescCopy(((CachedPlanSource *) linitial(SPI_plan_get_plan_sources(plan)))->resultDesc);
 	SetTuplestoreDestReceiverParams(receiver, store, CurrentMemoryContext,
 									false, NULL, NULL);
-	meter_scan(sql, nargs, types, values, receiver);
+	scan(sql, nargs, types, values, receiver);
 	receiver->rDestroy(receiver);
 	SPI_freeplan(plan);
 	return tuplestore_tuple_count(store);
 }
 
 /*
- * Run a statement with parameters, as of meter_scan(); it must end with the
+ * Run a statement with parameters, as of scan(); it must end with the
  * given SPI code.  `nulls` has 'n' for others that are NULL; or it is NULL.
  */
 void
@@ -309,23 +368,47 @@ meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
 	PG_END_TRY();
 }
 
+/* Begin a list of rows of columns of these names and types. */
+void
+meter_begin_rows(MeterRows *rows, const char *name, int ncolumns,
+				 const char *const *names, const Oid *types)
+{
+	int			i;
+
+	rows->name = name;
+	rows->count = 0;
+	rows->store = tuplestore_begin_heap(true, false, work_mem);
+	rows->descriptor = CreateTemplateTupleDesc(ncolumns);
+	for (i = 0; i < ncolumns; i++)
+		TupleDescInitEntry(rows->descriptor, i + 1, names[i], types[i], -1, 0);
+}
+
+/* Add a row to a list. */
+void
+meter_add_row(MeterRows *rows, const Datum *values, const bool *nulls)
+{
+	tuplestore_putvalues(rows->store, rows->descriptor, (Datum *) values,
+						 (bool *) nulls);
+	rows->count++;
+}
+
 /*
- * Let statements select from rows under a name, until the session ends.
+ * Let statements select from rows by name, until the session ends or they are
+ * forgotten.
  */
 void
-meter_register_rows(const char *name, TupleDesc descriptor,
-					Tuplestorestate *rows, int64 nrows)
+meter_register_rows(const MeterRows *rows)
 {
 	/* the connection remembers what it is told, and what that lies in */
 	MemoryContext before = MemoryContextSwitchTo(CurTransactionContext);
 	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
 	int			code;
 
-	relation->md.name = pstrdup(name);
-	relation->md.tupdesc = descriptor;
+	relation->md.name = pstrdup(rows->name);
+	relation->md.tupdesc = rows->descriptor;
 	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
-	relation->md.enrtuples = (double) nrows;
-	relation->reldata = rows;
+	relation->md.enrtuples = (double) rows->count;
+	relation->reldata = rows->store;
 	code = SPI_register_relation(relation);
 	MemoryContextSwitchTo(before);
 	if (code != SPI_OK_REL_REGISTER)
@@ -341,7 +424,7 @@ meter_keep_rows(MeterRows *rows, const char *name, const char *sql, int nargs,
 	rows->store = tuplestore_begin_heap(true, false, work_mem);
 	rows->count = meter_store(sql, nargs, types, values, rows->store,
 							  &rows->descriptor);
-	meter_register_rows(name, rows->descriptor, rows->store, rows->count);
+	meter_register_rows(rows);
 }
 
 /* Forget rows that were kept, if any were. */
@@ -355,27 +438,16 @@ meter_forget_rows(MeterRows *rows)
 	rows->store = NULL;
 }
 
-/* Run a statement that selects from rows under a name. */
-void
-meter_execute_rows(const char *sql, int expected, const char *name,
-				   TupleDesc descriptor, Tuplestorestate *rows, int64 nrows)
-{
-	meter_register_rows(name, descriptor, rows, nrows);
-	meter_execute(sql, expected);
-	SPI_unregister_relation(name);
-}
-
 /*
- * Run an INSERT that selects from rows under a name.  The INSERT is prepared
- * the first time, and kept.
+ * Run an INSERT that selects from rows by name.  The INSERT is prepared the
+ * first time, and kept.
  */
 void
-meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
-				  TupleDesc descriptor, Tuplestorestate *rows, int64 nrows)
+meter_insert_rows(SPIPlanPtr *plan, const char *sql, const MeterRows *rows)
 {
 	MemoryContext context = CurrentMemoryContext;
 
-	meter_register_rows(name, descriptor, rows, nrows);
+	meter_register_rows(rows);
 	if (*plan == NULL)
 	{
 		SPIPlanPtr	prepared = SPI_prepare(sql, 0, NULL);
@@ -394,7 +466,7 @@ meter_insert_rows(SPIPlanPtr *plan, const char *sql, const char *name,
 		raise_without_statement(sql, context);
 	}
 	PG_END_TRY();
-	SPI_unregister_relation(name);
+	SPI_unregister_relation(rows->name);
 }
 
 /* Return a column, from 1, of a row, from 0, of the last result. */

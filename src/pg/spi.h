@@ -27,14 +27,19 @@ typedef struct MeterRows
 	int64		count;
 } MeterRows;
 
+/* Check what a query gives, and take a row of it. */
+typedef void (*MeterCheckRows) (void *arg, TupleDesc descriptor);
+typedef void (*MeterTakeRow) (void *arg, TupleTableSlot *slot);
+
 extern void meter_session_begin(MeterSession *session, Oid role);
 extern void meter_session_bulk(void);
 extern void meter_session_end(MeterSession *session);
 extern ErrorData *meter_try(void (*body) (void *arg), void *arg);
-extern bool meter_one_snapshot(bool on);
+extern void meter_with_one_snapshot(void (*body) (void *arg), void *arg);
 extern void meter_execute(const char *sql, int expected);
 extern void meter_scan(const char *sql, int nargs, const Oid *types,
-					   const Datum *values, DestReceiver *receiver);
+					   const Datum *values, MeterCheckRows check,
+					   MeterTakeRow take, void *arg);
 extern int64 meter_store(const char *sql, int nargs, const Oid *types,
 						 const Datum *values, Tuplestorestate *store,
 						 TupleDesc *descriptor);
@@ -42,18 +47,17 @@ extern void meter_execute_params(const char *sql, int expected, int nargs,
 								 Oid *types, Datum *values,
 								 const char *nulls);
 extern void meter_execute_row(const char *sql);
-extern void meter_register_rows(const char *name, TupleDesc descriptor,
-								Tuplestorestate *rows, int64 nrows);
+extern void meter_begin_rows(MeterRows *rows, const char *name, int ncolumns,
+							 const char *const *names, const Oid *types);
+extern void meter_add_row(MeterRows *rows, const Datum *values,
+						  const bool *nulls);
+extern void meter_register_rows(const MeterRows *rows);
 extern void meter_keep_rows(MeterRows *rows, const char *name,
 							const char *sql, int nargs, const Oid *types,
 							const Datum *values);
 extern void meter_forget_rows(MeterRows *rows);
-extern void meter_execute_rows(const char *sql, int expected,
-							   const char *name, TupleDesc descriptor,
-							   Tuplestorestate *rows, int64 nrows);
 extern void meter_insert_rows(SPIPlanPtr *plan, const char *sql,
-							  const char *name, TupleDesc descriptor,
-							  Tuplestorestate *rows, int64 nrows);
+							  const MeterRows *rows);
 extern Datum meter_result(uint64 row, int column, bool *isnull);
 extern Datum meter_result_copy(MemoryContext context, int column,
 							   bool *isnull);

@@ -56,8 +56,7 @@ struct MeterTableWriter
 	/* for a table that is not plain */
 	char	   *sql;			/* the INSERT */
 	SPIPlanPtr	plan;
-	Tuplestorestate *aside;
-	int64		naside;
+	MeterRows	aside;
 };
 
 /*
@@ -163,14 +162,18 @@ static void
 begin_aside(MeterTableWriter *writer, const char *schema, const char *table,
 			const MeterWriterColumn *columns, int ncolumns, const char *key)
 {
+	const char **names = palloc(ncolumns * sizeof(char *));
+	Oid		   *types = palloc(ncolumns * sizeof(Oid));
 	int			i;
 
-	writer->sql = insert_statement(schema, table, columns, ncolumns, key);
-	writer->aside = tuplestore_begin_heap(false, false, work_mem);
-	writer->descriptor = CreateTemplateTupleDesc(ncolumns);
 	for (i = 0; i < ncolumns; i++)
-		TupleDescInitEntry(writer->descriptor, i + 1, columns[i].name,
-						   columns[i].type, -1, 0);
+	{
+		names[i] = columns[i].name;
+		types[i] = columns[i].type;
+	}
+	writer->sql = insert_statement(schema, table, columns, ncolumns, key);
+	meter_begin_rows(&writer->aside, ROWS_ASIDE, ncolumns, names, types);
+	writer->descriptor = writer->aside.descriptor;
 }
 
 /*
@@ -234,13 +237,12 @@ insert_entries(MeterTableWriter *writer, TupleTableSlot *slot, bool update,
 static void
 flush_aside(MeterTableWriter *writer)
 {
-	if (writer->naside == 0)
+	if (writer->aside.count == 0)
 		return;
-	meter_insert_rows(&writer->plan, writer->sql, ROWS_ASIDE,
-					  writer->descriptor, writer->aside, writer->naside);
+	meter_insert_rows(&writer->plan, writer->sql, &writer->aside);
 	writer->rows += SPI_processed;
-	writer->naside = 0;
-	tuplestore_clear(writer->aside);
+	writer->aside.count = 0;
+	tuplestore_clear(writer->aside.store);
 }
 
 /* Write the rows of the block. */
@@ -305,11 +307,9 @@ meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 
 	if (writer->relation == NULL)
 	{
-		if (writer->naside == BLOCK_ROWS)
+		if (writer->aside.count == BLOCK_ROWS)
 			flush_aside(writer);
-		tuplestore_putvalues(writer->aside, writer->descriptor,
-							 (Datum *) values, (bool *) nulls);
-		writer->naside++;
+		meter_add_row(&writer->aside, values, nulls);
 		return;
 	}
 	if (writer->nslots == BLOCK_ROWS || writer->nbytes >= BLOCK_BYTES)
@@ -385,7 +385,7 @@ meter_writer_end(MeterTableWriter *writer, int64 *bytes)
 		rows = writer->rows;
 		if (writer->plan != NULL)
 			SPI_freeplan(writer->plan);
-		tuplestore_end(writer->aside);
+		tuplestore_end(writer->aside.store);
 		pfree(writer);
 		return rows;
 	}
