@@ -86,6 +86,7 @@ BEGIN
 			PERFORM meter.heartbeat(of_stream, 'agent', begins + make_interval(hours => h, mins => - golden.rnd('agent' || h, 90)));
 		END IF;
 		PERFORM set_config('meter.batch_rows', golden.pick('batch' || h, '1000000', '1000000', '60', '9'), false);
+		PERFORM set_config('meter.keep_interval', golden.pick('keep' || h, '0', '0', '60', '1440'), false);
 		COMMIT;
 		IF golden.rnd('run' || h, 3) = 0 THEN
 			CALL meter.run(of_stream);

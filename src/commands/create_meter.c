@@ -17,6 +17,7 @@
 #include "core/grid.h"
 #include "core/rounding.h"
 #include "engine/beginning.h"
+#include "engine/kept_states.h"
 #include "engine/retention.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
@@ -461,6 +462,7 @@ begin_progress(const MeterDefinition *definition)
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
+	meter_forget_kept(definition->stream, definition->name);
 	forget_measures(definition->stream, definition->name);
 	meter_execute(psprintf("DELETE FROM %s._future WHERE meter = %s",
 						   quote_identifier(definition->stream),
@@ -602,6 +604,7 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	meter_execute(psprintf("DELETE FROM %s._resource_state WHERE meter = %s",
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_DELETE);
+	meter_forget_kept(stream, name);
 	forget_measures(stream, name);
 	meter_execute(psprintf("DELETE FROM %s._future WHERE meter = %s",
 						   quote_identifier(stream), quote_literal_cstr(name)),

@@ -107,6 +107,8 @@ static const char *const upon_tables[] = {
 	"GROUP BY meter, account, resource, dimensions, period_start",
 	/* a page has room for each of its states to be written anew */
 	"ALTER TABLE %1$s._resource_state SET (fillfactor = 45)",
+	/* kept states are added in the order of their instants, and so deleted */
+	"CREATE INDEX _kept_state_at ON %1$s._kept_state USING brin (at)",
 	/* hashes cannot be compressed */
 	"ALTER TABLE %1$s._duplicate_key ALTER COLUMN keys SET STORAGE EXTERNAL",
 	"CREATE INDEX _duplicate_key_period ON %1$s._duplicate_key (meter, log, period_start)",
@@ -213,7 +215,8 @@ comment_tables(const char *stream)
 		{"TABLE %s.snapshot", "the snapshots that were reconciled: when, their rows and a hash of them, how many resources ran, and how many observations of each kind were logged then; pruned: the rows of inventory are gone"},
 		{"VIEW %s.source_quality", "how good each source is, snapshot by snapshot: how many resources ran, for how many a start, a stop or a change had been lost, and the part of them that was right"},
 		{"TABLE %s._compared", "the snapshots that each meter has been compared with; derived, kept by the engine"},
-		{"TABLE %s._resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"}
+		{"TABLE %s._resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"},
+		{"TABLE %s._kept_state", "what was known of resources at earlier instants, so that a late event need not read all of the past; derived, kept by the engine"}
 	};
 	int			i;
 

@@ -367,7 +367,7 @@ append_events(StringInfo sql, const MeterDefinition *definition,
 											   psprintf("(SELECT %s COLLATE \"C\" AS resource)",
 														quote_literal_cstr(row->resource)),
 											   meter_sealed_for(definition, METER_LOG_EVENT, 1),
-											   NULL);
+											   NULL, NULL);
 	bool		weighted = definition->aggregate == METER_WEIGHTED;
 
 	appendStringInfo(sql,

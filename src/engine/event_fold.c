@@ -26,6 +26,7 @@
 #include "engine/collect.h"
 #include "engine/events.h"
 #include "engine/fold.h"
+#include "engine/kept_states.h"
 #include "engine/row_kind.h"
 #include "engine/states.h"
 #include "engine/usage.h"
@@ -45,6 +46,7 @@ typedef struct EventFold
 	bool		walking;		/* a piece of it has been walked */
 	bool		straddling;		/* there may be rows that are not yet settled */
 	bool		asked;
+	bool		begun;			/* with a state of before what is asked for */
 	bool		began;			/* anything is settled of it */
 	TimestampTz first;			/* affected from then on, if asked for */
 	TimestampTz named;			/* the first event that names an account */
@@ -52,6 +54,11 @@ typedef struct EventFold
 	TimestampTz reach;			/* what observations may change, at least */
 	TimestampTz straddles;		/* the last observation that reaches back
 								 * behind the end */
+	TimestampTz last;			/* the last settled row; DT_NOBEGIN: none yet;
+								 * DT_NOEND: not known */
+	TimestampTz kept_time;		/* when its state was kept last, or it began;
+								 * DT_NOBEGIN: not known */
+	int32		kept_rows;		/* so many rows since then */
 } EventFold;
 
 /* Scan the events, and what was known at the retention boundary. */
@@ -93,6 +100,19 @@ carry(EventFold *walk, bool open, TimestampTz since, TimestampTz alive,
 	walk->began |= open;
 }
 
+/* Begin with a state of before. */
+static void
+carry_state(MeterFold *fold, const MeterCarried *state)
+{
+	EventFold  *walk = fold->walk;
+	MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
+
+	meter_states_attrs(state, attrs, fold->definition->ndimensions);
+	carry(walk, state->open, state->since, state->alive, state->absent,
+		  state->source, attrs);
+	walk->last = state->last_time;
+}
+
 /* Begin a resource. */
 static void
 begin(MeterFold *fold)
@@ -106,16 +126,42 @@ begin(MeterFold *fold)
 	if (walk->straddling)
 		meter_events_init(&walk->before.events, ndimensions + 1);
 	walk->named = walk->earliest = walk->reach = DT_NOEND;
-	walk->straddles = DT_NOBEGIN;
+	walk->straddles = walk->last = walk->kept_time = DT_NOBEGIN;
 	if (fold->carried && fold->state->exists)
 	{
-		MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
-		const MeterCarried *state = fold->state;
-
-		meter_states_attrs(state, attrs, ndimensions);
-		carry(walk, state->open, state->since, state->alive, state->absent,
-			  state->source, attrs);
+		carry_state(fold, fold->state);
+		walk->kept_time = fold->state->kept_time;
+		walk->kept_rows = fold->state->kept_rows;
 	}
+}
+
+/*
+ * Begin a resource that is asked for from an instant on, with a state of before
+ * if one was found; what was at the retention boundary then does not count.
+ */
+static void
+ask(MeterFold *fold, TimestampTz from, const MeterResource *resource)
+{
+	EventFold  *walk = fold->walk;
+	const MeterCarried *state = fold->state;
+
+	walk->asked = true;
+	walk->first = from;
+	if (fold->kept == NULL || TIMESTAMP_IS_NOBEGIN(resource->begin))
+		return;
+	if (resource->kept)
+		state = meter_kept_states_find(fold->kept, fold->hash, fold->resource,
+									   resource->begin);
+	if (!state->exists)
+		elog(ERROR, "the state of resource \"%.*s\" was not kept",
+			 fold->resource.len, fold->resource.data);
+	carry_state(fold, state);
+	walk->begun = walk->began = true;
+	walk->kept_time = resource->kept ? state->at : state->kept_time;
+	walk->kept_rows = resource->kept ? 0 : state->kept_rows;
+	/* it has a name, and no observation reaches behind that */
+	walk->named = DT_NOBEGIN;
+	walk->earliest = resource->begin;
 }
 
 /* Note what the time depends on from which a resource is affected. */
@@ -243,13 +289,48 @@ take_carried(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	TimestampTz absent = meter_fold_instant(slot, METER_FOLD_ABSENT,
 											METER_BEGIN);
 
+	if (walk->begun)
+		return;
 	if (!slot->tts_isnull[METER_FOLD_TIME])
 		note_times(walk, kind, time, NULL, attrs[0], fold->scope.settled_to);
 	carry(walk, kind == METER_ROW_CARRIED_OPEN, time, alive, absent, source,
 		  attrs);
 }
 
-/* Make room for an event: walk those before, if they are a piece. */
+/*
+ * Keep the state of the resource just before an event, if it is the first of
+ * its period, and comes late enough after what was kept before.
+ */
+static void
+keep(MeterFold *fold, TimestampTz time)
+{
+	EventFold  *walk = fold->walk;
+	const MeterState *state = &walk->collected.state;
+	TimestampTz at;
+
+	if (walk->kept_rows == 0 || time >= fold->scope.settled_to ||
+		!meter_keep_after(time - walk->kept_time, walk->kept_rows))
+		return;
+	at = meter_grid_period_begin(&fold->spec->grid, time);
+	if (at <= walk->last || at < fold->keep_from || walk->straddling ||
+		walk->collected.events.nobservations > 0)
+		return;
+	if (walk->collected.events.nevents > 0)
+		walk_piece(fold, time, false);
+	if (walk->walking)
+		state = &walk->rows.pieces.walk.state;
+	if (MeterAttrIsNull(state->attrs[0]))
+		return;
+	meter_kept_states_add(fold->kept, fold->hash, fold->resource, at, state,
+						  fold->definition->ndimensions, walk->last);
+	walk->kept_time = at;
+	walk->kept_rows = 0;
+}
+
+/*
+ * Make room for an event: walk those before, if they are a piece, or if the
+ * state before it is to be kept.
+ */
 static void
 make_room(MeterFold *fold, TimestampTz time)
 {
@@ -261,6 +342,8 @@ make_room(MeterFold *fold, TimestampTz time)
 		/* all observations are known now */
 		walk->straddling &= !TIMESTAMP_IS_NOBEGIN(walk->straddles);
 	}
+	if (fold->kept != NULL)
+		keep(fold, time);
 	if (!walk->straddling && !is_whole(fold) &&
 		meter_piece_full(&walk->collected.events, time))
 		walk_piece(fold, time, false);
@@ -281,6 +364,10 @@ take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	if (time >= fold->scope.settled_to)
 		return;
 	walk->began = true;
+	walk->last = TIMESTAMP_IS_NOEND(walk->last) ? time : Max(walk->last, time);
+	if (TIMESTAMP_IS_NOBEGIN(walk->kept_time))
+		walk->kept_time = time;
+	walk->kept_rows++;
 	if (walk->straddling)
 		(void) meter_collect_row(&walk->before, kind, time, source, said,
 								 attrs);
@@ -290,7 +377,6 @@ take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 static void
 row(MeterFold *fold, const TupleTableSlot *slot)
 {
-	EventFold  *walk = fold->walk;
 	MeterRowKind kind = (MeterRowKind) DatumGetChar(slot->tts_values[METER_FOLD_KIND]);
 	TimestampTz time = meter_fold_instant(slot, METER_FOLD_TIME, 0);
 	MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
@@ -302,8 +388,8 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 
 	if (kind == METER_ROW_ASKED)
 	{
-		walk->asked = true;
-		walk->first = time;
+		ask(fold, time,
+			&fold->asked->list[DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL])]);
 		return;
 	}
 	if (fold->look != NULL && fold->look->row != NULL)
@@ -375,7 +461,8 @@ static void
 put_state(MeterFold *fold, const MeterTimeline *timeline)
 {
 	EventFold  *walk = fold->walk;
-	TimestampTz unnamed_since = DT_NOEND;
+	MeterStateTimes times = {walk->last, DT_NOEND, walk->straddles,
+	walk->kept_time, walk->kept_rows};
 	bool		began = true;
 
 	if (walk->straddling)
@@ -384,12 +471,15 @@ put_state(MeterFold *fold, const MeterTimeline *timeline)
 		began = walk->began;
 	/* at a retention boundary nothing is billed */
 	if (began && !TIMESTAMP_IS_NOEND(fold->scope.settled_to))
-		unnamed_since = fold->carried ? fold->from :
+		times.unnamed_since = fold->carried ? fold->from :
 			period_begin(fold, walk->earliest);
+	if (TIMESTAMP_IS_NOBEGIN(walk->last) ||
+		!TIMESTAMP_IS_NOBEGIN(walk->straddles))
+		times.last_time = DT_NOEND;
 	if (fold->writes_states)
 		meter_states_put(fold->states, fold->state, fold->hash, fold->resource,
 						 &timeline->state, fold->definition->ndimensions,
-						 unnamed_since, walk->straddles);
+						 &times);
 	if (fold->named != NULL && fold->state->exists &&
 		MeterAttrIsNull(fold->state->account) &&
 		fold->state->unnamed_since < fold->from &&

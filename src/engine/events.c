@@ -240,29 +240,38 @@ append_kind(StringInfo sql, const MeterDefinition *definition)
 }
 
 /*
- * Return a subquery for the rows of the event log of the resources in a list
- * (resource), before an instant (NULL: all).  Rows that arrived before
+ * Return a subquery for the rows e of the event log of the resources t in a
+ * list (resource), before an instant (NULL: all).  With a condition, the list
+ * has a column begin_at, too, which the rows get.  Rows that arrived before
  * `sealed` are looked up one resource at a time, the others are found by a
  * scan.
  */
 char *
 meter_rows_of_resources(const MeterDefinition *definition,
-						const char *resources, int64 sealed, const char *to)
+						const char *resources, int64 sealed,
+						const char *condition, const char *to)
 {
 	const char *schema = quote_identifier(definition->stream);
-	const char *before = to == NULL ? "" :
-	psprintf(" AND e.\"time\" < %s", to);
-	char	   *scan = psprintf("SELECT e.* FROM %s t, %s.event e "
-								"WHERE e.resource = t.resource%s",
-								resources, schema, before);
+	const char *columns = condition == NULL ? "e.*" : "e.*, t.begin_at";
+	StringInfoData conditions;
+	char	   *scan;
 
+	initStringInfo(&conditions);
+	appendStringInfoString(&conditions, "e.resource = t.resource");
+	if (condition != NULL)
+		appendStringInfo(&conditions, " AND %s", condition);
+	if (to != NULL)
+		appendStringInfo(&conditions, " AND e.\"time\" < %s", to);
+	scan = psprintf("SELECT %s FROM %s t, %s.event e WHERE %s", columns,
+					resources, schema, conditions.data);
 	if (sealed == 0)
 		return psprintf("(%s)", scan);
-	return psprintf("(SELECT e.* FROM %s t CROSS JOIN LATERAL ("
+	return psprintf("(SELECT %s FROM %s t CROSS JOIN LATERAL ("
 					"SELECT * FROM %s.event e WHERE e.arrival < " INT64_FORMAT
-					" AND e.resource = t.resource%s OFFSET 0) e "
+					" AND %s OFFSET 0) e "
 					"UNION ALL %s AND e.arrival >= " INT64_FORMAT ")",
-					resources, schema, sealed, before, scan, sealed);
+					columns, resources, schema, sealed, conditions.data, scan,
+					sealed);
 }
 
 /* About so many rows are scanned in the time of a look into an index. */
@@ -302,18 +311,33 @@ void
 meter_scope_params(const MeterScope *scope, Oid *types, Datum *values)
 {
 	types[0] = TEXTARRAYOID;
+	types[1] = TIMESTAMPTZARRAYOID;
 	values[0] = scope->resources;
+	values[1] = scope->begins;
 }
 
-/* Return where the rows of a scope are: the log, or a subquery. */
+/*
+ * Return where the rows of a scope are: the log, or a subquery, with those
+ * that these may be duplicates of.
+ */
 static const char *
 scope_log(const MeterDefinition *definition, const MeterScope *scope)
 {
+	char	   *condition = NULL;
+
 	if (scope->resources == 0)
 		return psprintf("%s.event", quote_identifier(definition->stream));
-	return meter_rows_of_resources(definition,
-								   "(SELECT r COLLATE \"C\" AS resource FROM unnest($1) r)",
-								   scope->sealed,
+	if (scope->begins != 0)
+		condition = psprintf("e.\"time\" >= t.begin_at - '" INT64_FORMAT " microseconds'::interval%s",
+							 definition->deduplication_window,
+							 TIMESTAMP_IS_NOBEGIN(scope->least_begin) ? "" :
+							 psprintf(" AND e.\"time\" >= %s",
+									  meter_timestamp_literal(meter_later_by(scope->least_begin,
+																			 -definition->deduplication_window))));
+	return meter_rows_of_resources(definition, scope->begins == 0 ?
+								   "(SELECT r COLLATE \"C\" AS resource FROM unnest($1) r)" :
+								   "(SELECT r COLLATE \"C\" AS resource, b AS begin_at FROM unnest($1, $2) u (r, b))",
+								   scope->sealed, condition,
 								   scope->straddling || TIMESTAMP_IS_NOEND(scope->to) ? NULL :
 								   meter_timestamp_literal(scope->to));
 }
@@ -366,6 +390,8 @@ append_conditions(StringInfo sql, const MeterDefinition *definition,
 	if (!TIMESTAMP_IS_NOBEGIN(from))
 		appendStringInfo(sql, " AND e.\"time\" >= %s",
 						 meter_timestamp_literal(from));
+	if (scope->begins != 0)
+		appendStringInfoString(sql, " AND e.\"time\" >= e.begin_at");
 	meter_append_not_voided(sql, definition, scope->voids_from_log,
 							scope->resources != 0);
 	if (scope->duplicates.count > 0)
@@ -465,12 +491,15 @@ meter_find_duplicates(const MeterDefinition *definition,
 	const char *log = scope_log(definition, scope);
 	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
 								  definition->deduplication_window);
-	Oid			types[2] = {TEXTARRAYOID, INT8ARRAYOID};
-	Datum		values[2] = {scope->resources, 0};
+	Oid			types[METER_SCOPE_NPARAMS + 1];
+	Datum		values[METER_SCOPE_NPARAMS + 1];
 	StringInfoData conditions;
 	const char *suspects_query = NULL;
 	char	   *rows = NULL;
 
+	meter_scope_params(scope, types, values);
+	types[METER_SCOPE_NPARAMS] = INT8ARRAYOID;
+	values[METER_SCOPE_NPARAMS] = (Datum) 0;
 	initStringInfo(&conditions);
 	appendStringInfoString(&conditions, "c.id IS NOT NULL AND c.action <> 'void' AND ");
 	append_scope(&conditions, definition, scope, "c");
@@ -489,8 +518,8 @@ meter_find_duplicates(const MeterDefinition *definition,
 							&suspects);
 		if (suspects.count == 0)
 			return;
-		values[1] = suspects.hashes;
-		suspects_query = "SELECT unnest($2)";
+		values[METER_SCOPE_NPARAMS] = suspects.hashes;
+		suspects_query = "SELECT unnest($3)";
 		rows = meter_suspect_rows(definition, progress, METER_LOG_EVENT,
 								  &suspects);
 	}

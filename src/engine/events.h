@@ -27,6 +27,12 @@
 	"coalesce(meter_internal.observation_instant(" attributes ", 'alive'), '-infinity') " \
 	"ELSE " at " END)"
 
+/* The same of a row of the event log. */
+#define METER_REACHES(e) \
+	"(CASE WHEN " METER_IS_OBSERVATION(e) " THEN " \
+	METER_REACH(e ".attributes", e ".\"time\"", e ".action = 'reconciled:stop'") \
+	" ELSE " e ".\"time\" END)"
+
 /*
  * Which rows of the event log are asked for.  Queries of a scope take the
  * parameters that meter_scope_params() gives.
@@ -40,6 +46,8 @@ typedef struct MeterScope
 								 * store, a deduplication window before `from`
 								 * included */
 	Datum		resources;		/* text[]: events of these only; 0: of all */
+	Datum		begins;			/* timestamptz[]: of each from then on; 0: all */
+	TimestampTz least_begin;	/* the least of these */
 	int64		sealed;			/* look those up one by one among arrivals
 								 * before this */
 	const char *late_from;		/* rows that arrived after `safe` count from
@@ -55,7 +63,7 @@ typedef struct MeterScope
 	MeterRows	duplicates;		/* arrivals that do not count */
 } MeterScope;
 
-#define METER_SCOPE_NPARAMS	1
+#define METER_SCOPE_NPARAMS	2
 
 extern void meter_scope_params(const MeterScope *scope, Oid *types,
 							   Datum *values);
@@ -68,7 +76,7 @@ extern void meter_find_duplicates(const MeterDefinition *definition,
 								  MeterScope *scope);
 extern char *meter_rows_of_resources(const MeterDefinition *definition,
 									 const char *resources, int64 sealed,
-									 const char *to);
+									 const char *from, const char *to);
 extern int64 meter_sealed_for(const MeterDefinition *definition, MeterLog log,
 							  double nprobes);
 extern void meter_append_dimension(StringInfo sql, const char *name);

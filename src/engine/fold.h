@@ -117,6 +117,9 @@ struct MeterFold
 	void	   *emit_arg;
 	MeterStates *states;		/* NULL: neither read nor written */
 	bool		writes_states;
+	MeterStates *kept;			/* states to begin with, and new ones; NULL:
+								 * neither read nor written */
+	TimestampTz keep_from;		/* new ones are kept from then on */
 	MeterResources *named;		/* those whose first name came; NULL: not
 								 * asked for */
 	MeterResources *walked;		/* those that were asked for, each with the

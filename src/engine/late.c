@@ -160,7 +160,8 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 
 /*
  * Append a query of what rows e of a log affect, by FROM and WHERE: resource,
- * from when to when usage may change, and from when on owners may.
+ * from when to when usage may change, from when on owners may, and from when on
+ * what is known of it.
  */
 static void
 append_affected(StringInfo sql, MeterLog log, const char *rows)
@@ -168,8 +169,10 @@ append_affected(StringInfo sql, MeterLog log, const char *rows)
 	appendStringInfo(sql, "%sSELECT e.resource, %s FROM %s",
 					 sql->len > 0 ? " UNION ALL " : "",
 					 log == METER_LOG_EVENT ?
-					 "e.\"time\" AS first, 'infinity'::timestamptz AS last, e.\"time\" AS named_from" :
-					 "e.start_time AS first, e.end_time AS last, NULL::timestamptz AS named_from", rows);
+					 "e.\"time\" AS first, 'infinity'::timestamptz AS last, e.\"time\" AS named_from, "
+					 METER_REACHES("e") " AS known_from" :
+					 "e.start_time AS first, e.end_time AS last, NULL::timestamptz AS named_from, "
+					 "NULL::timestamptz AS known_from", rows);
 }
 
 /*
@@ -187,11 +190,11 @@ append_silenced(StringInfo sql, const MeterDefinition *definition,
 								 definition->deduplication_window);
 
 	if (sealed > 0)
-		appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL "
+		appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL "
 						 "FROM (SELECT e.* FROM %s AND e.id IS NOT NULL) e CROSS JOIN LATERAL ("
 						 "SELECT * FROM %s.measure d WHERE d.arrival < " INT64_FORMAT " AND %s OFFSET 0) d",
 						 rows, schema, sealed, alike);
-	appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL "
+	appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL "
 					 "FROM (SELECT e.* FROM %s AND e.id IS NOT NULL) e JOIN %s.measure d ON %s WHERE d.arrival >= " INT64_FORMAT,
 					 rows, schema, alike, sealed);
 }
@@ -206,16 +209,15 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 	const char *named = "b.resource = v.resource AND b.id = v.id AND coalesce(b.source, '') = v.source";
 	const char *watermark = meter_timestamp_literal(progress->watermark);
 
-	appendStringInfo(sql, " UNION ALL SELECT b.resource, CASE WHEN " METER_IS_OBSERVATION("b") " THEN "
-					 METER_REACH("b.attributes", "b.\"time\"", "b.action = 'reconciled:stop'")
-					 " ELSE b.\"time\" END, 'infinity', b.\"time\" FROM %s b JOIN %s ON %s",
+	appendStringInfo(sql, " UNION ALL SELECT b.resource, " METER_REACHES("b") ", 'infinity', b.\"time\", "
+					 METER_REACHES("b") " FROM %s b JOIN %s ON %s",
 					 meter_rows_of_resources(definition,
 											 psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", rows),
 											 meter_sealed_for(definition, METER_LOG_EVENT, count),
-											 meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
+											 NULL, meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
 					 voids, named);
 	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
-		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL FROM %s.measure b "
+		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL, NULL FROM %s.measure b "
 						 "JOIN %s ON %s WHERE b.id IS NOT NULL AND b.start_time < %s",
 						 quote_identifier(definition->stream), voids, named,
 						 watermark);
@@ -228,7 +230,7 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 static char *
 group_affected(const char *affected)
 {
-	return psprintf("SELECT resource, min(first), max(last), min(named_from) FROM (%s) l "
+	return psprintf("SELECT resource, min(first), max(last), min(named_from), min(known_from) FROM (%s) l "
 					"GROUP BY resource ORDER BY resource", affected);
 }
 

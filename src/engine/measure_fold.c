@@ -256,6 +256,7 @@ put_owner(MeterFold *fold)
 	TimestampTz unnamed_since = DT_NOEND;
 	MeterAttr	attrs[2] = {owner, METER_NULL_ATTR};
 	MeterState	state = {0};
+	MeterStateTimes times = {DT_NOEND, DT_NOEND, DT_NOBEGIN, DT_NOBEGIN, 0};
 	bool		unnamed = false;
 
 	if (measures->named)
@@ -291,8 +292,9 @@ put_owner(MeterFold *fold)
 	state.absent = METER_BEGIN;
 	state.source = METER_NULL_ATTR;
 	state.attrs = attrs;
+	times.unnamed_since = unnamed_since;
 	meter_states_put(fold->states, before, fold->hash, fold->resource, &state,
-					 0, unnamed_since, DT_NOBEGIN);
+					 0, &times);
 }
 
 /* Write the readings that are the last. */

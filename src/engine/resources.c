@@ -55,11 +55,14 @@ meter_resources_add(MeterResources *resources, MeterAttr name)
 	resource->from = DT_NOBEGIN;
 	resource->to = DT_NOEND;
 	resource->named_from = DT_NOEND;
+	resource->known_from = DT_NOEND;
+	resource->begin = DT_NOBEGIN;
+	resource->kept = false;
 	return resource;
 }
 
 /*
- * Return a resource of a list that is in the order of names.  It must be there.
+ * Return a resource of a list that is in the order of names, or NULL.
  */
 MeterResource *
 meter_resources_find(const MeterResources *resources, MeterAttr name)
@@ -79,7 +82,7 @@ meter_resources_find(const MeterResources *resources, MeterAttr name)
 		else
 			high = middle;
 	}
-	elog(ERROR, "resource \"%.*s\" is not in the list", name.len, name.data);
+	return NULL;
 }
 
 /* Return an instant of a row of the last result, or what stands for NULL. */
@@ -97,7 +100,7 @@ instant(uint64 row, int column, TimestampTz none)
 
 /*
  * Return the list that a query gives, in the order of names: resource and from;
- * then, if it has them, to and named_from.
+ * then, if it has them, to, named_from and known_from.
  */
 MeterResources *
 meter_resources_from_query(const char *sql)
@@ -117,6 +120,7 @@ meter_resources_from_query(const char *sql)
 		resource->from = instant(row, 2, DT_NOBEGIN);
 		resource->to = instant(row, 3, DT_NOEND);
 		resource->named_from = instant(row, 4, DT_NOEND);
+		resource->known_from = instant(row, 5, DT_NOEND);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return resources;
@@ -148,6 +152,18 @@ meter_resources_names(const MeterResources *resources)
 		names[i] = meter_text_from_attr(resources->list[i].name);
 	}
 	return make_array(names, resources->count, TEXTOID);
+}
+
+/* Return where resources of a list begin, as timestamptz[]. */
+Datum
+meter_resources_begins(const MeterResources *resources)
+{
+	Datum	   *begins = palloc(Max(resources->count, 1) * sizeof(Datum));
+	int64		i;
+
+	for (i = 0; i < resources->count; i++)
+		begins[i] = TimestampTzGetDatum(resources->list[i].begin);
+	return make_array(begins, resources->count, TIMESTAMPTZOID);
 }
 
 /* Return a list as arrays: text[] and two timestamptz[]. */

@@ -16,6 +16,11 @@ typedef struct MeterResource
 	TimestampTz from;
 	TimestampTz to;
 	TimestampTz named_from;		/* DT_NOEND: its owners are not affected */
+	TimestampTz known_from;		/* what is known of it is affected from then on;
+								 * DT_NOEND: it is not */
+	TimestampTz begin;			/* walked from then on, with the state of then;
+								 * DT_NOBEGIN: all of it */
+	bool		kept;			/* that is a kept state, not the carried one */
 } MeterResource;
 
 typedef struct MeterResources
@@ -33,6 +38,7 @@ extern MeterResources *meter_resources_from_query(const char *sql);
 extern MeterResource *meter_resources_find(const MeterResources *resources,
 										   MeterAttr name);
 extern Datum meter_resources_names(const MeterResources *resources);
+extern Datum meter_resources_begins(const MeterResources *resources);
 extern void meter_resources_arrays(const MeterResources *resources,
 								   Datum *names, Datum *from, Datum *to);
 

@@ -19,6 +19,7 @@
 #include "engine/duplicate_keys.h"
 #include "engine/events.h"
 #include "engine/fold.h"
+#include "engine/kept_states.h"
 #include "engine/ledger.h"
 #include "engine/readings.h"
 #include "engine/resources.h"
@@ -49,6 +50,11 @@ begin(const MeterDefinition *definition, const MeterProgress *progress,
 	{
 		fold->states = meter_states_begin(definition, "_resource_state", true);
 		fold->writes_states = true;
+		if (fold->usage->log == METER_LOG_EVENT)
+		{
+			fold->kept = meter_kept_states_begin(definition, true);
+			fold->keep_from = meter_keep_from(definition, to);
+		}
 	}
 	MemoryContextSwitchTo(before);
 	return fold;
@@ -68,26 +74,31 @@ run(MeterFold *fold)
 	count->usage_rows += rows;
 	if (fold->states != NULL)
 		count->states_written += meter_states_end(fold->states);
+	if (fold->kept != NULL)
+		count->states_written += meter_states_end(fold->kept);
 	count->write_time += meter_fold_clock() - began;
 	meter_fold_end(fold);
 	return rows;
 }
 
 /*
- * Compute resources anew from all their rows, and write how usage up to
- * `settled_to` differs from the ledger.  Rows before `horizon` say who owns
- * what.  Returns the number of adjustments.
+ * Compute resources anew, with `states` from where they begin, else from all
+ * their rows, and write how usage up to `settled_to` differs from the ledger.
+ * Rows before `horizon` say who owns what.  Returns the number of adjustments.
  */
 static int64
 recompute(const MeterDefinition *definition, const MeterProgress *progress,
-		  const MeterResources *affected, TimestampTz settled_to,
+		  MeterResources *affected, TimestampTz settled_to,
 		  TimestampTz horizon, bool states)
 {
 	MeterFold  *fold;
 	MemoryContext before;
+	int64		i;
 
 	if (affected->count == 0)
 		return 0;
+	if (states && meter_usage_of(definition)->log == METER_LOG_EVENT)
+		meter_begin_at_kept(definition, progress, affected);
 	fold = begin(definition, progress, Max(definition->since, definition->boundary),
 				 settled_to, METER_LEDGER_CORRECT, states);
 	before = MemoryContextSwitchTo(fold->context);
@@ -96,6 +107,14 @@ recompute(const MeterDefinition *definition, const MeterProgress *progress,
 	fold->scope.settled_to = settled_to;
 	fold->scope.resources = meter_resources_names(affected);
 	fold->scope.sealed = meter_sealed_for(definition, METER_LOG_EVENT, affected->count);
+	if (fold->kept != NULL)
+	{
+		fold->scope.begins = meter_resources_begins(affected);
+		fold->scope.least_begin = DT_NOEND;
+		for (i = 0; i < affected->count; i++)
+			fold->scope.least_begin = Min(fold->scope.least_begin,
+										  affected->list[i].begin);
+	}
 	MemoryContextSwitchTo(before);
 	/* all readings of a counter are found anew */
 	if (states && definition->aggregate == METER_COUNTER)
@@ -136,6 +155,8 @@ meter_settle_anew(const MeterDefinition *definition,
 	fold->scope.voids_from_log = true;
 	if (fold->writes_states && definition->aggregate == METER_COUNTER)
 		meter_readings_forget(definition, (Datum) 0);
+	if (fold->kept != NULL)
+		meter_forget_kept(definition->stream, definition->name);
 	return run(fold);
 }
 
@@ -168,4 +189,5 @@ meter_settle(const MeterDefinition *definition, MeterProgress *progress,
 								   false);
 	progress->watermark = end;
 	meter_prune_duplicate_keys(definition, progress);
+	meter_prune_kept(definition, from, end);
 }

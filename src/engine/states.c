@@ -1,12 +1,13 @@
 /*
  * states.c
  *	  The carried states: what is known of each resource just before its meter's
- *	  watermark.
+ *	  watermark; and the kept states: what was known of it at earlier instants.
  *
  * They are keyed by meter, hash of the resource and resource, as the rows of
  * the ledger are: so they are read, and written anew, in the order in which
  * resources are walked.  No index names what changes, and pages are half full:
- * so a state is written anew on its page.
+ * so a carried state is written anew on its page.  Kept states are never
+ * written anew.
  */
 #include "postgres.h"
 
@@ -28,47 +29,62 @@
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 
+/* The columns of the key; of kept states, the instant follows. */
 enum
 {
 	STATE_METER,
 	STATE_HASH,
 	STATE_RESOURCE,
-	STATE_ACTIVE,
-	STATE_ACCOUNT,
-	STATE_DIMENSIONS,
-	STATE_VALUE,
-	STATE_SINCE,
-	STATE_ALIVE,
-	STATE_UNNAMED_SINCE,
-	STATE_ABSENT,
-	STATE_SOURCE,
-	STATE_STRADDLES,
-	STATE_NCOLUMNS
+	STATE_NKEYS,
+	STATE_AT = STATE_NKEYS
 };
 
-static const MeterWriterColumn state_columns[STATE_NCOLUMNS] = {
-	{"meter", TEXTOID},
-	{"hash", INT8OID},
-	{"resource", TEXTOID},
-	{"active", BOOLOID},
-	{"account", TEXTOID},
-	{"dimensions", TEXTARRAYOID},
-	{"value", NUMERICOID},
-	{"since", TIMESTAMPTZOID},
-	{"alive", TIMESTAMPTZOID},
-	{"unnamed_since", TIMESTAMPTZOID},
-	{"absent", TIMESTAMPTZOID},
-	{"source", TEXTOID},
-	{"straddles", TIMESTAMPTZOID}
+/* What is known, by its place among the columns after the key. */
+enum
+{
+	KNOWN_ACTIVE,
+	KNOWN_ACCOUNT,
+	KNOWN_DIMENSIONS,
+	KNOWN_VALUE,
+	KNOWN_SINCE,
+	KNOWN_ALIVE,
+	KNOWN_ABSENT,
+	KNOWN_SOURCE,
+	KNOWN_LAST_TIME,
+	KNOWN_NCOLUMNS,
+	/* of carried states */
+	KNOWN_UNNAMED_SINCE = KNOWN_NCOLUMNS,
+	KNOWN_STRADDLES,
+	KNOWN_KEPT_TIME,
+	KNOWN_KEPT_ROWS,
+	KNOWN_NCARRIED
 };
 
-/* The columns of the key. */
-#define STATE_NKEYS	3
+#define KEY_COLUMNS \
+	{"meter", TEXTOID}, {"hash", INT8OID}, {"resource", TEXTOID}
+
+#define KNOWN_COLUMNS \
+	{"active", BOOLOID}, {"account", TEXTOID}, {"dimensions", TEXTARRAYOID}, \
+	{"value", NUMERICOID}, {"since", TIMESTAMPTZOID}, \
+	{"alive", TIMESTAMPTZOID}, {"absent", TIMESTAMPTZOID}, \
+	{"source", TEXTOID}, {"last_time", TIMESTAMPTZOID}
+
+static const MeterWriterColumn carried_columns[] = {
+	KEY_COLUMNS, KNOWN_COLUMNS,
+	{"unnamed_since", TIMESTAMPTZOID}, {"straddles", TIMESTAMPTZOID},
+	{"kept_time", TIMESTAMPTZOID}, {"kept_rows", INT4OID}
+};
+
+static const MeterWriterColumn kept_columns[] = {
+	KEY_COLUMNS, {"at", TIMESTAMPTZOID}, KNOWN_COLUMNS
+};
 
 struct MeterStates
 {
 	const MeterDefinition *definition;
 	const char *table;
+	bool		kept;			/* they are kept states */
+	int			first;			/* the column of what is known first */
 	Datum		meter;			/* text */
 	MeterKeyScan *scan;
 	MeterTableWriter *writer;	/* NULL: they are only read */
@@ -77,30 +93,51 @@ struct MeterStates
 	MemoryContext row;			/* what it was unpacked into */
 };
 
+/* Begin to read a table of states, and with `write` to write it. */
+static MeterStates *
+begin(const MeterDefinition *definition, const char *table, bool kept,
+	  bool write)
+{
+	MeterStates *states = palloc0(sizeof(MeterStates));
+	const MeterWriterColumn *columns = kept ? kept_columns : carried_columns;
+	int			ncolumns = kept ? lengthof(kept_columns) :
+	lengthof(carried_columns);
+
+	states->definition = definition;
+	states->table = table;
+	states->kept = kept;
+	states->first = kept ? STATE_AT + 1 : STATE_NKEYS;
+	states->meter = CStringGetTextDatum(definition->name);
+	states->row = AllocSetContextCreate(CurrentMemoryContext, "meter state",
+										ALLOCSET_SMALL_SIZES);
+	states->scan = meter_key_scan_begin(definition->stream, table, columns,
+										ncolumns);
+	if (!write)
+		return states;
+	states->writer = meter_writer_begin(definition->stream, table, columns,
+										ncolumns, kept ?
+										"meter, hash, resource, at" :
+										"meter, hash, resource");
+	states->gone = meter_resources_begin();
+	return states;
+}
+
 /*
- * Begin to read a table of states of a meter, and with `write` to write it.
+ * Begin to read a table of carried states of a meter, and with `write` to write
+ * it.
  */
 MeterStates *
 meter_states_begin(const MeterDefinition *definition, const char *table,
 				   bool write)
 {
-	MeterStates *states = palloc0(sizeof(MeterStates));
+	return begin(definition, table, false, write);
+}
 
-	states->definition = definition;
-	states->table = table;
-	states->meter = CStringGetTextDatum(definition->name);
-	states->row = AllocSetContextCreate(CurrentMemoryContext, "meter state",
-										ALLOCSET_SMALL_SIZES);
-	states->scan = meter_key_scan_begin(definition->stream, table,
-										state_columns, STATE_NCOLUMNS);
-	if (write)
-	{
-		states->writer = meter_writer_begin(definition->stream, table,
-											state_columns, STATE_NCOLUMNS,
-											"meter, hash, resource");
-		states->gone = meter_resources_begin();
-	}
-	return states;
+/* Begin to read the kept states of a meter, and with `write` to add some. */
+MeterStates *
+meter_kept_states_begin(const MeterDefinition *definition, bool write)
+{
+	return begin(definition, "_kept_state", true, write);
 }
 
 /* Go to the first state of the meter. */
@@ -110,22 +147,29 @@ meter_states_read_all(MeterStates *states)
 	meter_key_scan_seek(states->scan, 1, &states->meter);
 }
 
+/* Return a value of the row that is known. */
+static Datum
+value_of(MeterStates *states, int known, bool *isnull)
+{
+	return meter_key_scan_value(states->scan, states->first + known, isnull);
+}
+
 /* Return a text of the row, or NULL. */
 static MeterAttr
-text_of(MeterStates *states, int column)
+text_of(MeterStates *states, int known)
 {
 	bool		isnull;
-	Datum		value = meter_key_scan_value(states->scan, column, &isnull);
+	Datum		value = value_of(states, known, &isnull);
 
 	return isnull ? METER_NULL_ATTR : meter_attr_from_text(value);
 }
 
 /* Return an instant of the row. */
 static TimestampTz
-instant_of(MeterStates *states, int column, TimestampTz none)
+instant_of(MeterStates *states, int known, TimestampTz none)
 {
 	bool		isnull;
-	Datum		value = meter_key_scan_value(states->scan, column, &isnull);
+	Datum		value = value_of(states, known, &isnull);
 
 	return isnull ? none : DatumGetTimestampTz(value);
 }
@@ -144,19 +188,32 @@ read_row(MeterStates *states)
 	carried->hash = (uint64) DatumGetInt64(meter_key_scan_value(states->scan,
 																STATE_HASH,
 																&isnull));
-	carried->resource = text_of(states, STATE_RESOURCE);
-	carried->open = DatumGetBool(meter_key_scan_value(states->scan,
-													  STATE_ACTIVE, &isnull));
-	carried->since = instant_of(states, STATE_SINCE, 0);
-	carried->alive = instant_of(states, STATE_ALIVE, carried->since);
-	carried->absent = instant_of(states, STATE_ABSENT, METER_BEGIN);
-	carried->unnamed_since = instant_of(states, STATE_UNNAMED_SINCE, DT_NOEND);
-	carried->source = text_of(states, STATE_SOURCE);
-	carried->account = text_of(states, STATE_ACCOUNT);
-	carried->dimensions = meter_key_scan_value(states->scan, STATE_DIMENSIONS,
-											   &isnull);
-	value = meter_key_scan_value(states->scan, STATE_VALUE, &isnull);
+	carried->resource =
+		meter_attr_from_text(meter_key_scan_value(states->scan, STATE_RESOURCE,
+												  &isnull));
+	carried->open = DatumGetBool(value_of(states, KNOWN_ACTIVE, &isnull));
+	carried->since = instant_of(states, KNOWN_SINCE, 0);
+	carried->alive = instant_of(states, KNOWN_ALIVE, carried->since);
+	carried->absent = instant_of(states, KNOWN_ABSENT, METER_BEGIN);
+	carried->source = text_of(states, KNOWN_SOURCE);
+	carried->account = text_of(states, KNOWN_ACCOUNT);
+	carried->dimensions = value_of(states, KNOWN_DIMENSIONS, &isnull);
+	value = value_of(states, KNOWN_VALUE, &isnull);
 	carried->value = isnull ? NULL : DatumGetNumeric(value);
+	carried->last_time = instant_of(states, KNOWN_LAST_TIME, DT_NOEND);
+	if (states->kept)
+		carried->at = DatumGetTimestampTz(meter_key_scan_value(states->scan,
+															   STATE_AT,
+															   &isnull));
+	else
+	{
+		carried->unnamed_since = instant_of(states, KNOWN_UNNAMED_SINCE,
+											DT_NOEND);
+		carried->straddles = instant_of(states, KNOWN_STRADDLES, DT_NOBEGIN);
+		carried->kept_time = instant_of(states, KNOWN_KEPT_TIME, DT_NOBEGIN);
+		value = value_of(states, KNOWN_KEPT_ROWS, &isnull);
+		carried->kept_rows = isnull ? 0 : DatumGetInt32(value);
+	}
 	MemoryContextSwitchTo(before);
 }
 
@@ -173,9 +230,9 @@ meter_states_next(MeterStates *states)
 	return &states->carried;
 }
 
-/* Look up the state of a resource; it does not exist where there is none. */
-const MeterCarried *
-meter_states_find(MeterStates *states, uint64 hash, MeterAttr resource)
+/* Go to the states of a resource. */
+static void
+seek(MeterStates *states, uint64 hash, MeterAttr resource)
 {
 	Datum		keys[STATE_NKEYS];
 
@@ -185,8 +242,34 @@ meter_states_find(MeterStates *states, uint64 hash, MeterAttr resource)
 	meter_key_scan_seek(states->scan, STATE_NKEYS, keys);
 	memset(&states->carried, 0, sizeof(states->carried));
 	states->carried.account = states->carried.source = METER_NULL_ATTR;
+}
+
+/* Look up the state of a resource; it does not exist where there is none. */
+const MeterCarried *
+meter_states_find(MeterStates *states, uint64 hash, MeterAttr resource)
+{
+	seek(states, hash, resource);
 	if (meter_key_scan_next(states->scan))
 		read_row(states);
+	return &states->carried;
+}
+
+/*
+ * Look up the latest kept state of a resource in which there are only rows from
+ * before an instant.
+ */
+const MeterCarried *
+meter_kept_states_find(MeterStates *states, uint64 hash, MeterAttr resource,
+					   TimestampTz before)
+{
+	seek(states, hash, resource);
+	while (meter_key_scan_previous(states->scan))
+	{
+		if (instant_of(states, KNOWN_LAST_TIME, DT_NOEND) >= before)
+			continue;
+		read_row(states);
+		break;
+	}
 	return &states->carried;
 }
 
@@ -247,48 +330,85 @@ meter_array_from_dimensions(const MeterAttr *attrs, int count)
 											  TYPALIGN_INT));
 }
 
+/* Fill in the key of a state, and what is known. */
+static void
+fill(MeterStates *states, uint64 hash, MeterAttr resource,
+	 const MeterState *state, int ndimensions, TimestampTz last_time,
+	 Datum *values, bool *nulls)
+{
+	Datum	   *known = values + states->first;
+	bool	   *unknown = nulls + states->first;
+	bool		isnull;
+
+	memset(nulls, false, states->first + KNOWN_NCARRIED);
+	values[STATE_METER] = states->meter;
+	values[STATE_HASH] = Int64GetDatum((int64) hash);
+	values[STATE_RESOURCE] = attr_datum(resource, &isnull);
+	known[KNOWN_ACTIVE] = BoolGetDatum(state->open);
+	known[KNOWN_ACCOUNT] = attr_datum(state->attrs[0],
+									  &unknown[KNOWN_ACCOUNT]);
+	known[KNOWN_DIMENSIONS] = meter_array_from_dimensions(state->attrs + 1,
+														  ndimensions);
+	unknown[KNOWN_VALUE] = MeterAttrIsNull(state->attrs[ndimensions + 1]);
+	known[KNOWN_VALUE] = unknown[KNOWN_VALUE] ? (Datum) 0 :
+		NumericGetDatum(meter_numeric_from_attr(state->attrs[ndimensions + 1]));
+	known[KNOWN_SINCE] = TimestampTzGetDatum(state->since);
+	known[KNOWN_ALIVE] = TimestampTzGetDatum(state->alive);
+	unknown[KNOWN_SINCE] = unknown[KNOWN_ALIVE] = !state->open;
+	known[KNOWN_ABSENT] = TimestampTzGetDatum(state->absent);
+	unknown[KNOWN_ABSENT] = state->absent == METER_BEGIN;
+	known[KNOWN_SOURCE] = attr_datum(state->source, &unknown[KNOWN_SOURCE]);
+	known[KNOWN_LAST_TIME] = TimestampTzGetDatum(last_time);
+	unknown[KNOWN_LAST_TIME] = TIMESTAMP_NOT_FINITE(last_time);
+}
+
 /*
- * Write the state of a resource, in place of the one that was found before.
- * What is billed to nobody, if the account is not known, began at
- * `unnamed_since`, if not before (DT_NOEND: nothing is).
+ * Write the carried state of a resource, in place of the one that was found
+ * before.
  */
 void
 meter_states_put(MeterStates *states, const MeterCarried *before, uint64 hash,
 				 MeterAttr resource, const MeterState *state, int ndimensions,
-				 TimestampTz unnamed_since, TimestampTz straddles)
+				 const MeterStateTimes *times)
 {
-	Datum		values[STATE_NCOLUMNS];
-	bool		nulls[STATE_NCOLUMNS];
-	MeterAttr	value = state->attrs[ndimensions + 1];
+	Datum		values[STATE_NKEYS + KNOWN_NCARRIED];
+	bool		nulls[STATE_NKEYS + KNOWN_NCARRIED];
+	Datum	   *known = values + states->first;
+	bool	   *unknown = nulls + states->first;
+	TimestampTz unnamed_since = times->unnamed_since;
 
-	memset(nulls, false, sizeof(nulls));
-	values[STATE_METER] = states->meter;
-	values[STATE_HASH] = Int64GetDatum((int64) hash);
-	values[STATE_RESOURCE] = attr_datum(resource, &nulls[STATE_RESOURCE]);
-	values[STATE_ACTIVE] = BoolGetDatum(state->open);
-	values[STATE_ACCOUNT] = attr_datum(state->attrs[0], &nulls[STATE_ACCOUNT]);
-	values[STATE_DIMENSIONS] = meter_array_from_dimensions(state->attrs + 1, ndimensions);
-	nulls[STATE_VALUE] = MeterAttrIsNull(value);
-	values[STATE_VALUE] = nulls[STATE_VALUE] ? (Datum) 0 :
-		NumericGetDatum(meter_numeric_from_attr(value));
-	values[STATE_SINCE] = TimestampTzGetDatum(state->since);
-	values[STATE_ALIVE] = TimestampTzGetDatum(state->alive);
-	nulls[STATE_SINCE] = nulls[STATE_ALIVE] = !state->open;
+	fill(states, hash, resource, state, ndimensions, times->last_time, values,
+		 nulls);
 	if (before->exists)
 		unnamed_since = Min(unnamed_since, before->unnamed_since);
-	values[STATE_UNNAMED_SINCE] = TimestampTzGetDatum(unnamed_since);
-	nulls[STATE_UNNAMED_SINCE] = !nulls[STATE_ACCOUNT] ||
+	known[KNOWN_UNNAMED_SINCE] = TimestampTzGetDatum(unnamed_since);
+	unknown[KNOWN_UNNAMED_SINCE] = !unknown[KNOWN_ACCOUNT] ||
 		TIMESTAMP_IS_NOEND(unnamed_since);
-	values[STATE_ABSENT] = TimestampTzGetDatum(state->absent);
-	nulls[STATE_ABSENT] = state->absent == METER_BEGIN;
-	values[STATE_SOURCE] = attr_datum(state->source, &nulls[STATE_SOURCE]);
-	values[STATE_STRADDLES] = TimestampTzGetDatum(straddles);
-	nulls[STATE_STRADDLES] = TIMESTAMP_IS_NOBEGIN(straddles);
+	known[KNOWN_STRADDLES] = TimestampTzGetDatum(times->straddles);
+	unknown[KNOWN_STRADDLES] = TIMESTAMP_IS_NOBEGIN(times->straddles);
+	known[KNOWN_KEPT_TIME] = TimestampTzGetDatum(times->kept_time);
+	known[KNOWN_KEPT_ROWS] = Int32GetDatum(times->kept_rows);
+	unknown[KNOWN_KEPT_TIME] = unknown[KNOWN_KEPT_ROWS] =
+		TIMESTAMP_IS_NOBEGIN(times->kept_time);
 	if (before->exists)
 		meter_writer_update(states->writer, meter_key_scan_place(states->scan),
 							values, nulls);
 	else
 		meter_writer_insert(states->writer, values, nulls);
+}
+
+/* Keep the state of a resource at an instant. */
+void
+meter_kept_states_add(MeterStates *states, uint64 hash, MeterAttr resource,
+					  TimestampTz at, const MeterState *state,
+					  int ndimensions, TimestampTz last_time)
+{
+	Datum		values[STATE_AT + 1 + KNOWN_NCARRIED];
+	bool		nulls[STATE_AT + 1 + KNOWN_NCARRIED];
+
+	fill(states, hash, resource, state, ndimensions, last_time, values, nulls);
+	values[STATE_AT] = TimestampTzGetDatum(at);
+	meter_writer_insert(states->writer, values, nulls);
 }
 
 /* Delete a state. */

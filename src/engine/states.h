@@ -1,7 +1,7 @@
 /*
  * states.h
  *	  The carried states: what is known of each resource just before its meter's
- *	  watermark.
+ *	  watermark; and the kept states: what was known of it at earlier instants.
  */
 #ifndef METER_STATES_H
 #define METER_STATES_H
@@ -28,7 +28,29 @@ typedef struct MeterCarried
 	MeterAttr	account;
 	Numeric		value;			/* NULL: none */
 	Datum		dimensions;		/* text[] */
+	TimestampTz last_time;		/* of the last row in it: it holds until the
+								 * next; DT_NOEND: not known */
+	/* of a kept state */
+	TimestampTz at;
+	/* of a carried state */
+	TimestampTz straddles;		/* DT_NOBEGIN: nothing does */
+	TimestampTz kept_time;		/* DT_NOBEGIN: not known */
+	int32		kept_rows;
 } MeterCarried;
+
+/* The instants of a state that is written, beyond those of MeterState. */
+typedef struct MeterStateTimes
+{
+	TimestampTz last_time;		/* of the last row in it; DT_NOEND: not known */
+	TimestampTz unnamed_since;	/* what is billed to nobody, if the account is
+								 * not known, began then, if not before;
+								 * DT_NOEND: nothing is */
+	TimestampTz straddles;		/* the last observation that reaches back
+								 * behind the state, or DT_NOBEGIN */
+	TimestampTz kept_time;		/* of the last state that was kept, or of the
+								 * first row; DT_NOBEGIN: not known */
+	int32		kept_rows;		/* since then */
+} MeterStateTimes;
 
 typedef struct MeterStates MeterStates;
 
@@ -46,7 +68,17 @@ extern void meter_states_attrs(const MeterCarried *carried, MeterAttr *attrs,
 extern void meter_states_put(MeterStates *states, const MeterCarried *before,
 							 uint64 hash, MeterAttr resource,
 							 const MeterState *state, int ndimensions,
-							 TimestampTz unnamed_since, TimestampTz straddles);
+							 const MeterStateTimes *times);
+extern MeterStates *meter_kept_states_begin(const MeterDefinition *definition,
+											bool write);
+extern const MeterCarried *meter_kept_states_find(MeterStates *states,
+												  uint64 hash,
+												  MeterAttr resource,
+												  TimestampTz before);
+extern void meter_kept_states_add(MeterStates *states, uint64 hash,
+								  MeterAttr resource, TimestampTz at,
+								  const MeterState *state, int ndimensions,
+								  TimestampTz last_time);
 extern void meter_states_forget(MeterStates *states,
 								const MeterCarried *carried);
 extern int64 meter_states_end(MeterStates *states);

@@ -143,18 +143,31 @@ meter_key_scan_seek(MeterKeyScan *scan, int nkeys, const Datum *keys)
 	MemoryContextSwitchTo(before);
 }
 
-/* Read the next row.  Returns false if there is none. */
-bool
-meter_key_scan_next(MeterKeyScan *scan)
+/* Read a row.  Returns false if there is none. */
+static bool
+read_row(MeterKeyScan *scan, ScanDirection direction)
 {
 	MemoryContext before = MemoryContextSwitchTo(scan->context);
-	bool		found = index_getnext_slot(scan->scan, ForwardScanDirection,
-										   scan->slot);
+	bool		found = index_getnext_slot(scan->scan, direction, scan->slot);
 
 	if (found)
 		slot_getallattrs(scan->slot);
 	MemoryContextSwitchTo(before);
 	return found;
+}
+
+/* Read the next row, the first after a seek. */
+bool
+meter_key_scan_next(MeterKeyScan *scan)
+{
+	return read_row(scan, ForwardScanDirection);
+}
+
+/* Read the row before, the last after a seek. */
+bool
+meter_key_scan_previous(MeterKeyScan *scan)
+{
+	return read_row(scan, BackwardScanDirection);
 }
 
 /* Return a column of the row, by its number among those asked for. */

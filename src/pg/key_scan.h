@@ -18,6 +18,7 @@ extern MeterKeyScan *meter_key_scan_begin(const char *schema,
 extern void meter_key_scan_seek(MeterKeyScan *scan, int nkeys,
 								const Datum *keys);
 extern bool meter_key_scan_next(MeterKeyScan *scan);
+extern bool meter_key_scan_previous(MeterKeyScan *scan);
 extern Datum meter_key_scan_value(const MeterKeyScan *scan, int column,
 								  bool *isnull);
 extern ItemPointer meter_key_scan_place(const MeterKeyScan *scan);

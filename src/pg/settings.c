@@ -13,6 +13,7 @@
 #define WORKERS_LIMIT	1024
 
 int			meter_batch_rows = 1000000;
+int			meter_keep_interval = 24 * 60;
 int			meter_segment_rows = 1000000;
 int			meter_segment_age = 30 * 24 * 60;
 bool		meter_enabled = true;
@@ -31,6 +32,13 @@ meter_settings_init(void)
 							&meter_batch_rows,
 							1000000, 1, INT_MAX,
 							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.keep_interval",
+							"Time after which the state of a resource is kept again; 0: before each period.",
+							"From a kept state on, a late event computes its resource anew.",
+							&meter_keep_interval,
+							24 * 60, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MIN,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("meter.segment_rows",
 							"Rows after which a log gets a new segment; 0: never.",

@@ -52,7 +52,7 @@ sub set_clock
 {
 	my ($batch_rows) = @_;
 	open my $file, '>', "$clock_conf.new" or die $!;
-	printf $file "meter.now = '%s'\nmeter.batch_rows = %d\n", stamp($now), $batch_rows;
+	printf $file "meter.now = '%s'\nmeter.batch_rows = %d\nmeter.keep_interval = 0\n", stamp($now), $batch_rows;
 	close $file;
 	rename "$clock_conf.new", $clock_conf or die $!;
 	return;

@@ -138,6 +138,7 @@ sub world
 	# a meter that is made late finds the log as it is
 	my $late_meter = rand() < 0.3 ? $rounds : 1;
 	$script .= "SET meter.batch_rows = " . one_of(1000000, 1000000, 1, 7) . ";\n";
+	$script .= "SET meter.keep_interval = " . one_of(0, 0, 60, 1440) . ";\n";
 	my $latest = 0;
 	foreach my $round (1 .. $rounds)
 	{

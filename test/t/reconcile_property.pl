@@ -182,6 +182,7 @@ sub world
 	};
 	my $run = sub { return "SET meter.now = " . at($_[0]) . ";\nCALL meter.run('$stream');\n"; };
 	$script .= $create->($meters[0]) . "SET meter.batch_rows = " . one_of(1000000, 1000000, 1, 5) . ";\n";
+	$script .= "SET meter.keep_interval = " . one_of(0, 0, 60, 1440) . ";\n";
 	my $late_meter = int(rand(@arrivals));
 	foreach my $i (0 .. $#arrivals)
 	{
