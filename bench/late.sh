@@ -5,12 +5,14 @@
 resources=$(scaled 50000)
 late=$(scaled 1000)
 
-# history STREAM DAY: a run of an hour of each resource, on each day from that one of March to the 30th, settled day by day.
+# history STREAM DAY: a run of an hour of each resource, on each day from that one of March to the 30th, settled day by day; each
+# day has a segment.
 history() {
 	local stream=$1 day
 	sql "SELECT meter.create_stream('$stream')" \
 		"SELECT meter.create_meter('$stream', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', since => '2024-03-$2 00:00Z')" >/dev/null
 	for ((day = $2; day <= 30; day++)); do
+		sql "SELECT meter.roll('$stream')" >/dev/null
 		sql "INSERT INTO $stream.event (source, id, \"time\", resource, account, action, offering)
 				SELECT 'dc', i || '-' || n || '-$day', '2024-03-$day 00:00Z'::timestamptz + n * interval '1 h' + i % 82800 * interval '1 s',
 					md5(i::text)::uuid::text, 'account-' || i % 1000, CASE n WHEN 0 THEN 'start' ELSE 'stop' END, 'm'

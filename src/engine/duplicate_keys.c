@@ -569,13 +569,20 @@ meter_suspect_rows(const MeterDefinition *definition,
  * Return a query for the arrivals of duplicates among rows c that meet
  * conditions: those whose time since the next lesser duplicate is at most the
  * deduplication window.  `suspects` is a query of hashes that are met twice, or
- * NULL: then the rows themselves tell.
+ * NULL: then the rows themselves tell; if they are of few resources, they are
+ * looked up once and kept meanwhile.
  */
 char *
 meter_duplicates_query(const char *rows, const char *conditions,
-					   const char *suspects, const char *since_duplicate,
-					   const char *window)
+					   const char *suspects, bool few,
+					   const char *since_duplicate, const char *window)
 {
+	if (suspects == NULL && few)
+		return psprintf("WITH c AS MATERIALIZED (SELECT c.*, " METER_DUPLICATE_KEY("c") " AS key_of_row FROM %s c WHERE %s) "
+						"SELECT c.arrival FROM (SELECT c.arrival, %s AS since_duplicate FROM c "
+						"JOIN (SELECT key_of_row FROM c GROUP BY 1 HAVING count(*) > 1) s (key) ON s.key = c.key_of_row) c "
+						"WHERE c.since_duplicate <= %s",
+						rows, conditions, since_duplicate, window);
 	if (suspects == NULL)
 		suspects = psprintf("SELECT " METER_DUPLICATE_KEY("c") " FROM %s c WHERE %s GROUP BY 1 HAVING count(*) > 1",
 							rows, conditions);

@@ -48,7 +48,7 @@ extern void meter_find_suspects(const MeterDefinition *definition,
 								TimestampTz first_straddler,
 								MeterSuspects *suspects);
 extern char *meter_duplicates_query(const char *rows, const char *conditions,
-									const char *suspects,
+									const char *suspects, bool few,
 									const char *since_duplicate,
 									const char *window);
 extern char *meter_suspect_rows(const MeterDefinition *definition,

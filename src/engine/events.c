@@ -526,7 +526,7 @@ meter_find_duplicates(const MeterDefinition *definition,
 	meter_keep_rows(&scope->duplicates, "event_duplicates",
 					meter_duplicates_query(rows != NULL ? rows : log,
 										   conditions.data, suspects_query,
-										   SINCE_DUPLICATE("c"), window),
+										   scope->resources != 0, SINCE_DUPLICATE("c"), window),
 					lengthof(types), types, values);
 }
 

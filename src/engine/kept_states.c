@@ -83,21 +83,22 @@ begin_at_kept(const MeterDefinition *definition, MeterStates *carried,
 	MeterNaming naming;
 
 	resource->begin = DT_NOBEGIN;
-	if (TIMESTAMP_NOT_FINITE(from))
-		return false;
-	from = meter_grid_period_begin(definition->grid, from);
 	meter_naming_begin(&naming, meter_attr_from_cstring(definition->stream),
 					   meter_attr_from_cstring(definition->name),
 					   resource->name);
 	pfree(naming.prefix.data);
-	state = meter_states_find(carried, naming.resource_hash, resource->name);
+	resource->hash = naming.resource_hash;
+	if (TIMESTAMP_NOT_FINITE(from))
+		return false;
+	from = meter_grid_period_begin(definition->grid, from);
+	state = meter_states_find(carried, resource->hash, resource->name);
 	if (!state->exists || MeterAttrIsNull(state->account))
 		return false;
 	resource->kept = state->last_time >= from;
 	if (resource->kept)
 	{
-		state = meter_kept_states_find(kept, naming.resource_hash,
-									   resource->name, from);
+		state = meter_kept_states_find(kept, resource->hash, resource->name,
+									   from);
 		if (!state->exists)
 			return false;
 		from = Min(from, state->at);
@@ -135,31 +136,6 @@ look_at_new_rows(const MeterDefinition *definition,
 }
 
 /*
- * Forget what was known of the resources after they begin.  A kept state holds
- * from the last row in it on.
- */
-static void
-forget_later(const MeterDefinition *definition,
-			 const MeterResources *affected)
-{
-	const char *schema = quote_identifier(definition->stream);
-	const char *later = "FROM unnest($2, $3) r (resource, begin) WHERE k.meter = $1 "
-	"AND k.hash = meter_internal.resource_hash($4, $1, r.resource) "
-	"AND k.resource = r.resource COLLATE \"C\" AND k.at > r.begin";
-	Oid			types[] = {TEXTOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(definition->name),
-		meter_resources_names(affected), meter_resources_begins(affected),
-	CStringGetTextDatum(definition->stream)};
-
-	meter_execute_params(psprintf("UPDATE %s._kept_state k SET at = r.begin %s AND k.last_time < r.begin",
-								  schema, later),
-						 SPI_OK_UPDATE, lengthof(types), types, values, NULL);
-	meter_execute_params(psprintf("DELETE FROM %s._kept_state k USING %s",
-								  schema, later + strlen("FROM ")),
-						 SPI_OK_DELETE, lengthof(types), types, values, NULL);
-}
-
-/*
  * Have the resources of a list, each affected from an instant on, begin with
  * what was known of them before, where something is; and forget what was known
  * of them later.
@@ -183,9 +159,16 @@ meter_begin_at_kept(const MeterDefinition *definition,
 	}
 	if (any)
 		look_at_new_rows(definition, progress, carried, kept, affected);
+	for (i = 0; i < affected->count; i++)
+	{
+		MeterResource *resource = &affected->list[i];
+
+		CHECK_FOR_INTERRUPTS();
+		meter_kept_states_forget(kept, resource->hash, resource->name,
+								 resource->begin);
+	}
 	(void) meter_states_end(carried);
 	(void) meter_states_end(kept);
-	forget_later(definition, affected);
 }
 
 /* Forget all kept states of a meter. */

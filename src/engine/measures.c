@@ -269,7 +269,7 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 	meter_keep_rows(&scope->duplicates, "measure_duplicates",
 					meter_duplicates_query(rows != NULL ? rows : log,
 										   conditions.data, suspects_query,
-										   SINCE_DUPLICATE("c"), window),
+										   scope->resources != NULL, SINCE_DUPLICATE("c"), window),
 					lengthof(types), types, values);
 }
 

@@ -20,6 +20,7 @@ typedef struct MeterResource
 								 * DT_NOEND: it is not */
 	TimestampTz begin;			/* walked from then on, with the state of then;
 								 * DT_NOBEGIN: all of it */
+	uint64		hash;			/* where `begin` was looked for */
 	bool		kept;			/* that is a kept state, not the carried one */
 } MeterResource;
 

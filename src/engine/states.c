@@ -15,6 +15,7 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -89,6 +90,9 @@ struct MeterStates
 	MeterKeyScan *scan;
 	MeterTableWriter *writer;	/* NULL: they are only read */
 	MeterResources *gone;		/* those to delete */
+	ArrayBuildState *ended;		/* tid: kept states to delete */
+	ArrayBuildState *moved;		/* tid: those to move, */
+	ArrayBuildState *moved_to;	/* each to another instant */
 	MeterCarried carried;		/* read last */
 	MemoryContext row;			/* what it was unpacked into */
 };
@@ -273,6 +277,39 @@ meter_kept_states_find(MeterStates *states, uint64 hash, MeterAttr resource,
 	return &states->carried;
 }
 
+/*
+ * Forget the kept states of a resource after an instant, when writing ends.
+ * Since one holds from the last row in it on, it may hold at that instant: then
+ * it is moved there.
+ */
+void
+meter_kept_states_forget(MeterStates *states, uint64 hash, MeterAttr resource,
+						 TimestampTz after)
+{
+	seek(states, hash, resource);
+	while (meter_key_scan_previous(states->scan))
+	{
+		bool		isnull;
+		Datum		at = meter_key_scan_value(states->scan, STATE_AT, &isnull);
+		Datum		place = PointerGetDatum(meter_key_scan_place(states->scan));
+
+		if (DatumGetTimestampTz(at) <= after)
+			break;
+		if (instant_of(states, KNOWN_LAST_TIME, DT_NOEND) >= after)
+		{
+			states->ended = accumArrayResult(states->ended, place, false,
+											 TIDOID, CurrentMemoryContext);
+			continue;
+		}
+		states->moved = accumArrayResult(states->moved, place, false, TIDOID,
+										 CurrentMemoryContext);
+		states->moved_to = accumArrayResult(states->moved_to,
+											TimestampTzGetDatum(after), false,
+											TIMESTAMPTZOID,
+											CurrentMemoryContext);
+	}
+}
+
 /* Read dimensions from text[]; what is missing is NULL. */
 void
 meter_dimensions_from_array(Datum array, MeterAttr *dimensions, int count)
@@ -418,6 +455,31 @@ meter_states_forget(MeterStates *states, const MeterCarried *carried)
 	(void) meter_resources_add(states->gone, carried->resource);
 }
 
+/* Delete and move the kept states that have been forgotten. */
+static void
+write_forgotten(MeterStates *states)
+{
+	const char *schema = quote_identifier(states->definition->stream);
+	Oid			types[] = {get_array_type(TIDOID), TIMESTAMPTZARRAYOID};
+	Datum		values[2];
+
+	if (states->ended != NULL)
+	{
+		values[0] = makeArrayResult(states->ended, CurrentMemoryContext);
+		meter_execute_params(psprintf("DELETE FROM %s._kept_state WHERE ctid = ANY ($1)",
+									  schema),
+							 SPI_OK_DELETE, 1, types, values, NULL);
+	}
+	if (states->moved != NULL)
+	{
+		values[0] = makeArrayResult(states->moved, CurrentMemoryContext);
+		values[1] = makeArrayResult(states->moved_to, CurrentMemoryContext);
+		meter_execute_params(psprintf("UPDATE %s._kept_state k SET at = m.at FROM unnest($1, $2) m (place, at) "
+									  "WHERE k.ctid = m.place", schema),
+							 SPI_OK_UPDATE, 2, types, values, NULL);
+	}
+}
+
 /* Write what is left.  Returns how many states were written. */
 int64
 meter_states_end(MeterStates *states)
@@ -427,6 +489,7 @@ meter_states_end(MeterStates *states)
 	meter_key_scan_end(states->scan);
 	if (states->writer != NULL)
 		rows = meter_writer_end(states->writer, NULL);
+	write_forgotten(states);
 	if (states->gone != NULL && states->gone->count > 0)
 	{
 		Oid			types[] = {TEXTOID, TEXTARRAYOID, TEXTOID};

@@ -75,6 +75,8 @@ extern const MeterCarried *meter_kept_states_find(MeterStates *states,
 												  uint64 hash,
 												  MeterAttr resource,
 												  TimestampTz before);
+extern void meter_kept_states_forget(MeterStates *states, uint64 hash,
+									 MeterAttr resource, TimestampTz after);
 extern void meter_kept_states_add(MeterStates *states, uint64 hash,
 								  MeterAttr resource, TimestampTz at,
 								  const MeterState *state, int ndimensions,
