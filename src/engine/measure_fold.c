@@ -147,7 +147,11 @@ scan(MeterFold *fold)
 	scope->late_from = fold->scope.late_from;
 	scope->voids_from_log = fold->scope.voids_from_log;
 	scope->arrivals = fold->scope.arrivals;
-	meter_find_measure_duplicates(definition, fold->progress, scope);
+	if (measures->readings != NULL && fold->writes_states &&
+		scope->resources != NULL)
+		meter_begin_at_readings(definition, fold->progress, scope);
+	else
+		meter_find_measure_duplicates(definition, fold->progress, scope);
 	meter_measure_params(scope, types, values);
 	meter_fold_scan(fold, meter_measures_query(definition, fold->progress, scope),
 					METER_MEASURE_NPARAMS, types, values, METER_FOLD_NCOLUMNS);
@@ -297,12 +301,27 @@ put_owner(MeterFold *fold)
 					 0, &times);
 }
 
-/* Write the readings that are the last. */
+/*
+ * Write the readings that are the last; of a resource that is asked for, all
+ * series that have a reading are known.
+ */
 static void
 put_readings(MeterFold *fold)
 {
 	MeasureFold *measures = fold->walk;
 	MeterMeasureReading reading;
+	MeterReading before;
+
+	if (measures->asked)
+	{
+		meter_readings_seek(measures->readings, fold->hash, fold->resource);
+		while (meter_readings_next(measures->readings, &before))
+		{
+			if (!meter_measure_walk_has_series(measures->walk,
+											   before.dimensions))
+				meter_readings_forget(measures->readings);
+		}
+	}
 
 	while (meter_measure_walk_next_reading(measures->walk, &reading))
 	{

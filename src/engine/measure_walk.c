@@ -719,6 +719,15 @@ meter_measure_walk_reading(MeterMeasureWalk *walk,
 	keep(walk, &series->value, value);
 }
 
+/* Tell whether there is a series of these dimensions. */
+bool
+meter_measure_walk_has_series(MeterMeasureWalk *walk,
+							  const MeterAttr *dimensions)
+{
+	return walk->series_by_dimensions != NULL &&
+		named_lookup(walk->series_by_dimensions, dimensions) != NULL;
+}
+
 /* Set who pays the pending reading of a series; owners' names stay. */
 static void
 set_account(MeterMeasureWalk *walk, Series *series, MeterAttr account,

@@ -87,6 +87,8 @@ extern void meter_measure_walk_destroy(MeterMeasureWalk *walk);
 extern MeterAttr meter_measure_walk_last_owner(MeterMeasureWalk *walk);
 extern bool meter_measure_walk_unnamed(const MeterMeasureWalk *walk,
 									   TimestampTz *since);
+extern bool meter_measure_walk_has_series(MeterMeasureWalk *walk,
+										  const MeterAttr *dimensions);
 extern bool meter_measure_walk_next_reading(MeterMeasureWalk *walk,
 											MeterMeasureReading *reading);
 

@@ -95,6 +95,8 @@ meter_measure_params(const MeterMeasureScope *scope, Oid *types, Datum *values)
 	else
 		meter_resources_arrays(scope->resources, &values[0], &values[1],
 							   &values[2]);
+	if (scope->begin_at_readings)
+		values[1] = meter_resources_begins(scope->resources);
 }
 
 /*
@@ -121,9 +123,11 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 	if (sealed == 0)
 		return psprintf("(SELECT e.*, t.begin_at FROM %s, %s.measure e WHERE %s)", asked,
 						schema, bounds);
-	longest = meter_sealed_longest(definition->stream, "measure");
+	longest = definition->aggregate != METER_COUNTER ?
+		meter_sealed_longest(definition->stream, "measure") :
 	/* a counter needs the readings before */
-	if (longest != NULL && definition->aggregate != METER_COUNTER)
+		scope->begin_at_readings ? "interval '0'" : NULL;
+	if (longest != NULL)
 		back = psprintf(" AND e.start_time >= t.begin_at - %s - '" INT64_FORMAT " microseconds'::interval",
 						longest, duplicates ? definition->deduplication_window : 0);
 	return psprintf("(SELECT e.*, t.begin_at FROM %s CROSS JOIN LATERAL (SELECT * FROM %s.measure e "
@@ -164,7 +168,8 @@ append_bears(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, " AND (e.end_time > %s OR e.start_time >= %s)",
 						 from, from);
 	/* of a counter the readings before count, too, but for a carried one */
-	else if (definition->aggregate != METER_COUNTER || scope->carried)
+	else if (definition->aggregate != METER_COUNTER || scope->carried ||
+			 scope->begin_at_readings)
 		appendStringInfo(sql, " AND e.start_time >= %s", from);
 }
 
@@ -271,6 +276,123 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 										   conditions.data, suspects_query,
 										   scope->resources != NULL, SINCE_DUPLICATE("c"), window),
 					lengthof(types), types, values);
+}
+
+/* Append conditions, with AND, that a row e is a reading that counts. */
+static void
+append_counts(StringInfo sql, const MeterDefinition *definition,
+			  const MeterProgress *progress, const MeterMeasureScope *scope)
+{
+	appendStringInfoString(sql, " AND ");
+	append_value(sql, definition);
+	appendStringInfoString(sql, " IS NOT NULL");
+	append_scope(sql, definition, progress, scope, "e");
+	if (definition->entity != NULL)
+		appendStringInfo(sql, " AND e.entity = %s",
+						 quote_literal_cstr(definition->entity));
+	meter_append_not_voided(sql, definition, false, true);
+}
+
+/*
+ * Return a query (resource, start_time, arrival) for the last reading of each
+ * series of the resources t of a scope before begin_at; of a series that had
+ * none, there may be a row with NULL.
+ */
+static char *
+readings_before(const MeterDefinition *definition,
+				const MeterProgress *progress,
+				const MeterMeasureScope *scope, int64 sealed)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	StringInfoData dimensions;
+	StringInfoData counts;
+	int			i;
+
+	initStringInfo(&dimensions);
+	for (i = 0; i < definition->ndimensions; i++)
+		append_dimension(&dimensions, definition->dimension_names[i]);
+	initStringInfo(&counts);
+	append_counts(&counts, definition, progress, scope);
+	return psprintf("WITH t AS MATERIALIZED (SELECT resource COLLATE \"C\" AS resource, begin_at "
+					"FROM unnest($1, $2) t (resource, begin_at)) "
+					"SELECT DISTINCT ON (resource, dimensions) resource, start_time, arrival FROM ("
+					"SELECT t.resource, c.dimensions, l.start_time, l.arrival FROM t "
+					"CROSS JOIN LATERAL (SELECT c.dimensions FROM %s._counter_state c WHERE c.meter = %s "
+					"AND c.hash = meter_internal.resource_hash(%s, %s, t.resource) AND c.resource = t.resource OFFSET 0) c "
+					"CROSS JOIN LATERAL (SELECT e.start_time, e.arrival FROM %s.measure e WHERE e.arrival < " INT64_FORMAT
+					" AND e.resource = t.resource AND e.start_time < t.begin_at AND c.dimensions = ARRAY[%s]::text[]%s "
+					"ORDER BY e.start_time DESC LIMIT 1) l UNION ALL "
+					"SELECT t.resource, ARRAY[%s]::text[], e.start_time, e.arrival FROM t, %s.measure e "
+					"WHERE e.arrival >= " INT64_FORMAT " AND e.resource = t.resource AND e.start_time < t.begin_at%s) r "
+					"ORDER BY resource, dimensions, start_time DESC",
+					schema, meter, quote_literal_cstr(definition->stream),
+					meter, schema, sealed,
+					dimensions.len > 0 ? dimensions.data + 2 : "", counts.data,
+					dimensions.len > 0 ? dimensions.data + 2 : "", schema,
+					sealed, counts.data);
+}
+
+/*
+ * Have the resources of a scope, all that a counter's late readings affect,
+ * begin with the last reading of each series before that; and find duplicates.
+ * Where such a reading is a duplicate, another one before it counts: all
+ * readings of its resource are read.
+ */
+void
+meter_begin_at_readings(const MeterDefinition *definition,
+						const MeterProgress *progress,
+						MeterMeasureScope *scope)
+{
+	int64		sealed = meter_sealed_for(definition, METER_LOG_MEASURE,
+										  scope->resources->count);
+	Oid			types[METER_MEASURE_NPARAMS];
+	Datum		values[METER_MEASURE_NPARAMS];
+	MeterRows	readings = {0};
+	uint64		row;
+	bool		isnull;
+	bool		again = false;
+	int64		i;
+
+	if (sealed == 0)
+	{
+		meter_find_measure_duplicates(definition, progress, scope);
+		return;
+	}
+	meter_measure_params(scope, types, values);
+	meter_keep_rows(&readings, "readings_before",
+					readings_before(definition, progress, scope, sealed),
+					lengthof(types), types, values);
+	for (i = 0; i < scope->resources->count; i++)
+		scope->resources->list[i].begin = scope->resources->list[i].from;
+	if (readings.count > 0)
+		meter_execute("SELECT resource, min(start_time) FROM readings_before GROUP BY 1",
+					  SPI_OK_SELECT);
+	for (row = 0; readings.count > 0 && row < SPI_processed; row++)
+	{
+		MeterResource *resource = meter_resources_find(scope->resources,
+													   meter_attr_from_text(meter_result(row, 1, &isnull)));
+
+		resource->begin = Min(resource->begin,
+							  DatumGetTimestampTz(meter_result(row, 2, &isnull)));
+	}
+	scope->begin_at_readings = true;
+	meter_find_measure_duplicates(definition, progress, scope);
+	if (readings.count > 0 && scope->duplicates.count > 0)
+	{
+		meter_execute(psprintf("SELECT DISTINCT r.resource FROM readings_before r JOIN %s d ON d.arrival = r.arrival",
+							   scope->duplicates.name), SPI_OK_SELECT);
+		for (row = 0; row < SPI_processed; row++)
+			meter_resources_find(scope->resources,
+								 meter_attr_from_text(meter_result(row, 1, &isnull)))->begin = DT_NOBEGIN;
+		again = SPI_processed > 0;
+	}
+	meter_forget_rows(&readings);
+	if (again)
+	{
+		meter_forget_rows(&scope->duplicates);
+		meter_find_measure_duplicates(definition, progress, scope);
+	}
 }
 
 /*

@@ -22,8 +22,8 @@ typedef struct MeterMeasureScope
 {
 	TimestampTz from;			/* usage from then on */
 	TimestampTz to;				/* measures that begin before then */
-	const MeterResources *resources;	/* of these, each in its time; NULL:
-										 * of all */
+	MeterResources *resources;	/* of these, each in its time; NULL: of all */
+	bool		begin_at_readings;	/* rows of these from where they begin */
 	bool		carried;		/* what was before `from` is in the states */
 	const char *late_from;		/* rows that arrived after the position count
 								 * from then on only; NULL: all do */
@@ -42,6 +42,9 @@ extern char *meter_measures_query(const MeterDefinition *definition,
 extern void meter_find_measure_duplicates(const MeterDefinition *definition,
 										  const MeterProgress *progress,
 										  MeterMeasureScope *scope);
+extern void meter_begin_at_readings(const MeterDefinition *definition,
+									const MeterProgress *progress,
+									MeterMeasureScope *scope);
 extern void meter_look_back_to_owners(const MeterDefinition *definition,
 									  MeterResources *asked,
 									  const char *owners, const Oid *types,

@@ -12,6 +12,7 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
@@ -50,6 +51,9 @@ struct MeterReadings
 	MeterKeyScan *of_resource;
 	MeterKeyScan *of_series;
 	MeterTableWriter *writer;	/* NULL: they are only read */
+	ArrayBuildState *ended;		/* tid: those to delete */
+	MemoryContext context;
+	const char *schema;
 };
 
 /* Begin to read the readings of a meter, and with `write` to write them. */
@@ -58,6 +62,8 @@ meter_readings_begin(const MeterDefinition *definition, bool write)
 {
 	MeterReadings *readings = palloc0(sizeof(MeterReadings));
 
+	readings->context = CurrentMemoryContext;
+	readings->schema = quote_identifier(definition->stream);
 	readings->ndimensions = definition->ndimensions;
 	readings->meter = CStringGetTextDatum(definition->name);
 	readings->of_resource = meter_key_scan_begin(definition->stream,
@@ -140,31 +146,48 @@ meter_readings_put(MeterReadings *readings, uint64 hash, MeterAttr resource,
 		meter_writer_insert(readings->writer, values, nulls);
 }
 
+/* Forget the reading that was read, when writing ends. */
+void
+meter_readings_forget(MeterReadings *readings)
+{
+	readings->ended =
+		accumArrayResult(readings->ended,
+						 PointerGetDatum(meter_key_scan_place(readings->of_resource)),
+						 false, TIDOID, readings->context);
+}
+
 /* End reading and writing. */
 void
 meter_readings_end(MeterReadings *readings)
 {
+	Oid			types[] = {get_array_type(TIDOID)};
+	Datum		values[1];
+
 	meter_key_scan_end(readings->of_resource);
 	if (readings->writer != NULL)
 	{
 		meter_key_scan_end(readings->of_series);
 		(void) meter_writer_end(readings->writer, NULL);
 	}
+	if (readings->ended != NULL)
+	{
+		values[0] = makeArrayResult(readings->ended, CurrentMemoryContext);
+		meter_execute_params(psprintf("DELETE FROM %s._counter_state WHERE ctid = ANY ($1)",
+									  readings->schema),
+							 SPI_OK_DELETE, lengthof(types), types, values,
+							 NULL);
+	}
 	pfree(readings);
 }
 
-/*
- * Forget the readings of a meter, of these resources (0: of all), before they
- * are computed anew.
- */
+/* Forget all readings of a meter, before they are computed anew. */
 void
-meter_readings_forget(const MeterDefinition *definition, Datum resources)
+meter_readings_forget_all(const MeterDefinition *definition)
 {
-	Oid			types[] = {TEXTOID, TEXTARRAYOID};
-	Datum		values[] = {CStringGetTextDatum(definition->name), resources};
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(definition->name)};
 
-	meter_execute_params(psprintf("DELETE FROM %s._counter_state WHERE meter = $1%s",
-								  quote_identifier(definition->stream),
-								  resources == 0 ? "" : " AND resource = ANY ($2 COLLATE \"C\")"),
+	meter_execute_params(psprintf("DELETE FROM %s._counter_state WHERE meter = $1",
+								  quote_identifier(definition->stream)),
 						 SPI_OK_DELETE, lengthof(types), types, values, NULL);
 }

@@ -32,8 +32,8 @@ extern void meter_readings_put(MeterReadings *readings, uint64 hash,
 							   MeterAttr resource,
 							   const MeterAttr *dimensions, TimestampTz time,
 							   Numeric value);
+extern void meter_readings_forget(MeterReadings *readings);
 extern void meter_readings_end(MeterReadings *readings);
-extern void meter_readings_forget(const MeterDefinition *definition,
-								  Datum resources);
+extern void meter_readings_forget_all(const MeterDefinition *definition);
 
 #endif							/* METER_READINGS_H */

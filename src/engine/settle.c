@@ -116,9 +116,6 @@ recompute(const MeterDefinition *definition, const MeterProgress *progress,
 										  affected->list[i].begin);
 	}
 	MemoryContextSwitchTo(before);
-	/* all readings of a counter are found anew */
-	if (states && definition->aggregate == METER_COUNTER)
-		meter_readings_forget(definition, fold->scope.resources);
 	return run(fold);
 }
 
@@ -154,7 +151,7 @@ meter_settle_anew(const MeterDefinition *definition,
 
 	fold->scope.voids_from_log = true;
 	if (fold->writes_states && definition->aggregate == METER_COUNTER)
-		meter_readings_forget(definition, (Datum) 0);
+		meter_readings_forget_all(definition);
 	if (fold->kept != NULL)
 		meter_forget_kept(definition->stream, definition->name);
 	return run(fold);

@@ -90,6 +90,7 @@ struct MeterStates
 	MeterKeyScan *scan;
 	MeterTableWriter *writer;	/* NULL: they are only read */
 	MeterResources *gone;		/* those to delete */
+	MemoryContext context;
 	ArrayBuildState *ended;		/* tid: kept states to delete */
 	ArrayBuildState *moved;		/* tid: those to move, */
 	ArrayBuildState *moved_to;	/* each to another instant */
@@ -107,6 +108,7 @@ begin(const MeterDefinition *definition, const char *table, bool kept,
 	int			ncolumns = kept ? lengthof(kept_columns) :
 	lengthof(carried_columns);
 
+	states->context = CurrentMemoryContext;
 	states->definition = definition;
 	states->table = table;
 	states->kept = kept;
@@ -298,15 +300,14 @@ meter_kept_states_forget(MeterStates *states, uint64 hash, MeterAttr resource,
 		if (instant_of(states, KNOWN_LAST_TIME, DT_NOEND) >= after)
 		{
 			states->ended = accumArrayResult(states->ended, place, false,
-											 TIDOID, CurrentMemoryContext);
+											 TIDOID, states->context);
 			continue;
 		}
 		states->moved = accumArrayResult(states->moved, place, false, TIDOID,
-										 CurrentMemoryContext);
+										 states->context);
 		states->moved_to = accumArrayResult(states->moved_to,
 											TimestampTzGetDatum(after), false,
-											TIMESTAMPTZOID,
-											CurrentMemoryContext);
+											TIMESTAMPTZOID, states->context);
 	}
 }
 
