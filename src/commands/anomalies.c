@@ -382,7 +382,7 @@ out_of_turn(Asked *asked, const char *class,
 
 		meter_resources_add(resources, meter_attr_from_text(asked->resource));
 		fold->scope.resources = meter_resources_names(resources);
-		fold->scope.sealed = meter_sealed_for(definition, METER_LOG_EVENT, 1);
+		meter_fold_find_places(fold);
 	}
 	meter_fold_run(fold);
 	meter_fold_end(fold);

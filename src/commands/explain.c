@@ -278,7 +278,7 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 	if (!progress->has_watermark)
 		fold->scope.to = fold->scope.settled_to = explained->end;
 	fold->scope.resources = meter_resources_names(resources);
-	fold->scope.sealed = meter_sealed_for(definition, METER_LOG_EVENT, 1);
+	meter_fold_find_places(fold);
 	fold->scope.voids_from_log = true;
 	fold->scope.arrivals = true;
 	fold->look = &look;
@@ -363,12 +363,15 @@ static void
 append_events(StringInfo sql, const MeterDefinition *definition,
 			  const Row *row, const char *begin, const char *end)
 {
-	const char *rows = meter_rows_of_resources(definition,
-											   psprintf("(SELECT %s COLLATE \"C\" AS resource)",
-														quote_literal_cstr(row->resource)),
-											   meter_sealed_for(definition, METER_LOG_EVENT, 1),
-											   NULL, NULL);
+	MeterPlaces places = {0};
+	const char *rows;
 	bool		weighted = definition->aggregate == METER_WEIGHTED;
+
+	places.sealed = meter_sealed_for(definition, METER_LOG_EVENT, 1);
+	rows = meter_rows_of_resources(definition,
+								   psprintf("(SELECT %s COLLATE \"C\" AS resource)",
+											quote_literal_cstr(row->resource)),
+								   &places, NULL, NULL);
 
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "

@@ -110,7 +110,8 @@ meter_release(PG_FUNCTION_ARGS)
 	if (count > 0 && progress->has_watermark)
 		written = meter_recompute(definition, progress,
 								  meter_released_rows(definition, progress,
-													  released, count));
+													  released, count),
+								  NULL);
 	meter_session_end(&session);
 	if (written > 0)
 		meter_store_settlement(definition, progress, written);

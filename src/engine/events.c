@@ -17,8 +17,8 @@
 #include "catalog/progress.h"
 #include "engine/duplicate_keys.h"
 #include "engine/events.h"
+#include "engine/places.h"
 #include "engine/row_kind.h"
-#include "log/segment.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
@@ -242,13 +242,12 @@ append_kind(StringInfo sql, const MeterDefinition *definition)
 /*
  * Return a subquery for the rows e of the event log of the resources t in a
  * list (resource), before an instant (NULL: all).  With a condition, the list
- * has a column begin_at, too, which the rows get.  Rows that arrived before
- * `sealed` are looked up one resource at a time, the others are found by a
- * scan.
+ * has a column begin_at, too, which the rows get.  Without places, the log is
+ * scanned.
  */
 char *
 meter_rows_of_resources(const MeterDefinition *definition,
-						const char *resources, int64 sealed,
+						const char *resources, const MeterPlaces *places,
 						const char *condition, const char *to)
 {
 	const char *schema = quote_identifier(definition->stream);
@@ -262,35 +261,17 @@ meter_rows_of_resources(const MeterDefinition *definition,
 		appendStringInfo(&conditions, " AND %s", condition);
 	if (to != NULL)
 		appendStringInfo(&conditions, " AND e.\"time\" < %s", to);
-	scan = psprintf("SELECT %s FROM %s t, %s.event e WHERE %s", columns,
-					resources, schema, conditions.data);
-	if (sealed == 0)
+	scan = psprintf("SELECT %s FROM %s t, %s e WHERE %s", columns, resources,
+					meter_newest_rows(places, definition, METER_LOG_EVENT),
+					conditions.data);
+	if (places->sealed == 0)
 		return psprintf("(%s)", scan);
 	return psprintf("(SELECT %s FROM %s t CROSS JOIN LATERAL ("
 					"SELECT * FROM %s.event e WHERE e.arrival < " INT64_FORMAT
 					" AND %s OFFSET 0) e "
 					"UNION ALL %s AND e.arrival >= " INT64_FORMAT ")",
-					columns, resources, schema, sealed, conditions.data, scan,
-					sealed);
-}
-
-/* About so many rows are scanned in the time of a look into an index. */
-#define ROWS_A_PROBE	30
-
-/*
- * Return up to which arrival of a log to look so many resources or rows up one
- * by one: 0 if reading everything is faster.
- */
-int64
-meter_sealed_for(const MeterDefinition *definition, MeterLog log, double nprobes)
-{
-	double		rows;
-	int			segments;
-	int64		sealed = meter_sealed_until(definition->stream,
-											meter_log_names[log], &rows,
-											&segments);
-
-	return nprobes * segments * ROWS_A_PROBE < rows ? sealed : 0;
+					columns, resources, schema, places->sealed,
+					conditions.data, scan, places->sealed);
 }
 
 /*
@@ -337,7 +318,7 @@ scope_log(const MeterDefinition *definition, const MeterScope *scope)
 	return meter_rows_of_resources(definition, scope->begins == 0 ?
 								   "(SELECT r COLLATE \"C\" AS resource FROM unnest($1) r)" :
 								   "(SELECT r COLLATE \"C\" AS resource, b AS begin_at FROM unnest($1, $2) u (r, b))",
-								   scope->sealed, condition,
+								   &scope->places, condition,
 								   scope->straddling || TIMESTAMP_IS_NOEND(scope->to) ? NULL :
 								   meter_timestamp_literal(scope->to));
 }

@@ -10,6 +10,7 @@
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "engine/places.h"
 #include "engine/row_kind.h"
 #include "pg/spi.h"
 
@@ -48,8 +49,7 @@ typedef struct MeterScope
 	Datum		resources;		/* text[]: events of these only; 0: of all */
 	Datum		begins;			/* timestamptz[]: of each from then on; 0: all */
 	TimestampTz least_begin;	/* the least of these */
-	int64		sealed;			/* look those up one by one among arrivals
-								 * before this */
+	MeterPlaces places;			/* where these are */
 	const char *late_from;		/* rows that arrived after `safe` count from
 								 * then on only; NULL: all do */
 	int64		safe;
@@ -75,10 +75,9 @@ extern void meter_find_duplicates(const MeterDefinition *definition,
 								  const MeterProgress *progress,
 								  MeterScope *scope);
 extern char *meter_rows_of_resources(const MeterDefinition *definition,
-									 const char *resources, int64 sealed,
-									 const char *from, const char *to);
-extern int64 meter_sealed_for(const MeterDefinition *definition, MeterLog log,
-							  double nprobes);
+									 const char *resources,
+									 const MeterPlaces *places,
+									 const char *condition, const char *to);
 extern void meter_append_dimension(StringInfo sql, const char *name);
 extern void meter_append_value(StringInfo sql,
 							   const MeterDefinition *definition);

@@ -33,6 +33,7 @@
 #include "core/event_set.h"
 #include "engine/fold.h"
 #include "engine/ledger.h"
+#include "engine/places.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"
 #include "engine/states.h"
@@ -424,6 +425,19 @@ meter_fold_begin(const MeterUsage *usage, const MeterDefinition *definition,
 	fold->scope.safe = progress->logs[METER_LOG_EVENT].position;
 	MemoryContextSwitchTo(before);
 	return fold;
+}
+
+/* Find where the rows of the resources in the scope are. */
+void
+meter_fold_find_places(MeterFold *fold)
+{
+	int64		count = fold->asked != NULL ? fold->asked->count : 1;
+
+	fold->scope.places.sealed = meter_sealed_for(fold->definition,
+												 METER_LOG_EVENT, count);
+	if (fold->usage->log == METER_LOG_MEASURE)
+		fold->measure_places.sealed = meter_sealed_for(fold->definition,
+													   METER_LOG_MEASURE, count);
 }
 
 /*

@@ -108,6 +108,7 @@ struct MeterFold
 	bool		own_snapshot;	/* see what there is now, and what was written
 								 * before; not what the query sees */
 	MeterScope	scope;			/* of events */
+	MeterPlaces measure_places; /* where measures of the resources are */
 	const MeterResources *asked;	/* each from its instant on; NULL: all */
 	const char *more_rows;		/* a query of more events; or NULL */
 
@@ -148,6 +149,7 @@ extern MeterFold *meter_fold_begin(const MeterUsage *usage,
 extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
 							const Oid *types, const Datum *values,
 							int upto);
+extern void meter_fold_find_places(MeterFold *fold);
 extern void meter_fold_run(MeterFold *fold);
 extern MeterFoldClass meter_fold_class(MeterRowKind kind);
 extern bool meter_fold_walks(void);

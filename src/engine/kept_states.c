@@ -45,7 +45,7 @@
 #define KEPT_FOR	(35 * USECS_PER_DAY)
 
 /* Unless states are kept before each period, so many rows are between two. */
-#define ROWS_BETWEEN	4
+#define ROWS_BETWEEN	2
 
 /*
  * Tell whether the state of a resource is to be kept so long, and so many rows,

@@ -21,6 +21,8 @@
 #include "engine/events.h"
 #include "engine/late.h"
 #include "engine/measures.h"
+#include "engine/places.h"
+#include "engine/resources.h"
 #include "engine/settle.h"
 #include "engine/step_state.h"
 #include "engine/usage_kind.h"
@@ -181,10 +183,10 @@ append_affected(StringInfo sql, MeterLog log, const char *rows)
  */
 static void
 append_silenced(StringInfo sql, const MeterDefinition *definition,
-				const char *rows, int64 count)
+				const char *rows, const MeterPlaces *places)
 {
 	const char *schema = quote_identifier(definition->stream);
-	int64		sealed = meter_sealed_for(definition, METER_LOG_MEASURE, count);
+	int64		sealed = places->sealed;
 	char	   *alike = psprintf("d.resource = e.resource AND d.id = e.id AND coalesce(d.source, '') = coalesce(e.source, '') "
 								 "AND d.start_time >= e.start_time AND d.start_time <= e.start_time + '" INT64_FORMAT " microseconds'::interval",
 								 definition->deduplication_window);
@@ -195,14 +197,16 @@ append_silenced(StringInfo sql, const MeterDefinition *definition,
 						 "SELECT * FROM %s.measure d WHERE d.arrival < " INT64_FORMAT " AND %s OFFSET 0) d",
 						 rows, schema, sealed, alike);
 	appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL "
-					 "FROM (SELECT e.* FROM %s AND e.id IS NOT NULL) e JOIN %s.measure d ON %s WHERE d.arrival >= " INT64_FORMAT,
-					 rows, schema, alike, sealed);
+					 "FROM (SELECT e.* FROM %s AND e.id IS NOT NULL) e JOIN %s d ON %s WHERE d.arrival >= " INT64_FORMAT,
+					 rows, meter_newest_rows(places, definition, METER_LOG_MEASURE),
+					 alike, sealed);
 }
 
 /* Append what voids affect, by FROM and WHERE of them: what they take back. */
 static void
 append_voided(StringInfo sql, const MeterDefinition *definition,
-			  const MeterProgress *progress, const char *rows, int64 count)
+			  const MeterProgress *progress, const char *rows,
+			  const MeterPlaces *places)
 {
 	const char *voids = psprintf("(SELECT e.resource, coalesce(e.source, '') AS source, e.id FROM %s AND e.action = 'void') v",
 								 rows);
@@ -213,8 +217,8 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 					 METER_REACHES("b") " FROM %s b JOIN %s ON %s",
 					 meter_rows_of_resources(definition,
 											 psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", rows),
-											 meter_sealed_for(definition, METER_LOG_EVENT, count),
-											 NULL, meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
+											 &places[METER_LOG_EVENT], NULL,
+											 meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
 					 voids, named);
 	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
 		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL, NULL FROM %s.measure b "
@@ -240,9 +244,11 @@ meter_released_rows(const MeterDefinition *definition,
 					const MeterProgress *progress, const char *arrivals,
 					int64 count)
 {
+	MeterPlaces places = {0};
 	StringInfoData affected;
 	MeterLog	log;
 
+	places.sealed = meter_sealed_for(definition, METER_LOG_MEASURE, count);
 	initStringInfo(&affected);
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
 	{
@@ -255,7 +261,7 @@ meter_released_rows(const MeterDefinition *definition,
 
 		append_affected(&affected, log, rows);
 		if (log == METER_LOG_MEASURE)
-			append_silenced(&affected, definition, rows, count);
+			append_silenced(&affected, definition, rows, &places);
 	}
 	return group_affected(affected.data);
 }
@@ -276,26 +282,33 @@ may_be_late(const MeterDefinition *definition, const MeterProgress *progress,
 					meter_timestamp_literal(progress->watermark));
 }
 
+/* Late rows of a log, by FROM and WHERE. */
+typedef struct LateRows
+{
+	int64		count;
+	int64		nvoids;			/* of them */
+	const char *rows;
+} LateRows;
+
 /*
  * Look at what arrived in a log up to the safe position: hold what is too
- * late, append what the rest affects, and move the position, if more is late
- * than one step takes not all the way.  Returns how many rows are late.
+ * late, and move the position, if more is late than one step takes not all the
+ * way.
  */
-static int64
+static void
 look_at(const MeterDefinition *definition, MeterProgress *progress,
-		MeterStep *step, MeterLog log, StringInfo affected)
+		MeterStep *step, MeterLog log, LateRows *late)
 {
 	MeterLogProgress *of_log = &progress->logs[log];
 	int64		safe = step->safe[log];
 	int64		upto = safe;
-	int64		nrows = 0;
-	int64		nvoids = 0;
 	MeterKeyRange *ranges;
 	int			nranges;
 	bool		any_late;
 
+	memset(late, 0, sizeof(*late));
 	if (safe <= of_log->position)
-		return 0;
+		return;
 	ranges = meter_new_rows(definition, log, of_log->position, safe,
 							may_be_late(definition, progress, log), &nranges,
 							&any_late);
@@ -307,30 +320,74 @@ look_at(const MeterDefinition *definition, MeterProgress *progress,
 								   log == METER_LOG_EVENT ? "e.action = 'void'" : "false",
 								   meter_late_in(definition, progress, log, safe),
 								   meter_step_rows(progress)));
-		nrows = meter_result_count(1);
-		nvoids = meter_result_count(3);
-		if (nrows >= meter_step_rows(progress))
+		late->count = meter_result_count(1);
+		late->nvoids = meter_result_count(3);
+		if (late->count >= meter_step_rows(progress))
 			upto = meter_result_count(2);
 	}
 	/* without a watermark no row is late, but voids count */
 	if (log == METER_LOG_EVENT && any_late)
 		meter_note_voids(definition, of_log->position, upto);
-	if (nrows > 0)
+	if (late->count > 0)
 	{
-		char	   *rows;
-
 		hold(definition, progress, log, upto);
-		rows = meter_late_in(definition, progress, log, upto);
-		append_affected(affected, log, log == METER_LOG_EVENT ?
-						psprintf("%s AND e.action <> 'void'", rows) : rows);
-		if (nvoids > 0)
-			append_voided(affected, definition, progress, rows, nvoids);
-		if (log == METER_LOG_MEASURE)
-			append_silenced(affected, definition, rows, nrows);
+		late->rows = meter_late_in(definition, progress, log, upto);
 	}
 	meter_note_duplicate_keys(definition, log, ranges, nranges, upto);
 	of_log->position = upto;
-	return nrows;
+}
+
+/*
+ * Compute anew what late rows affect, of each log.  Returns the number of
+ * adjustments.
+ */
+static int64
+recompute(const MeterDefinition *definition, const MeterProgress *progress,
+		  const LateRows *late)
+{
+	MeterLog	last = meter_usage_of(definition)->log;
+	MeterPlaces places[METER_NLOGS];
+	StringInfoData resources;
+	StringInfoData affected;
+	MeterResources *list;
+	MeterLog	log;
+	int64		rows;
+
+	initStringInfo(&resources);
+	for (log = METER_LOG_EVENT; log <= last; log++)
+	{
+		if (late[log].count > 0)
+			appendStringInfo(&resources, "%sSELECT e.resource FROM %s",
+							 resources.len > 0 ? " UNION ALL " : "",
+							 late[log].rows);
+	}
+	list = meter_resources_from_query(psprintf("SELECT DISTINCT resource, NULL::timestamptz FROM (%s) r",
+											   resources.data));
+	memset(places, 0, sizeof(places));
+	for (log = METER_LOG_EVENT; log <= last; log++)
+		meter_find_places(&places[log], definition, log,
+						  meter_resources_names(list), list->count);
+
+	initStringInfo(&affected);
+	for (log = METER_LOG_EVENT; log <= last; log++)
+	{
+		if (late[log].count == 0)
+			continue;
+		append_affected(&affected, log, log == METER_LOG_EVENT ?
+						psprintf("%s AND e.action <> 'void'", late[log].rows) :
+						late[log].rows);
+		if (late[log].nvoids > 0)
+			append_voided(&affected, definition, progress, late[log].rows,
+						  places);
+		if (log == METER_LOG_MEASURE)
+			append_silenced(&affected, definition, late[log].rows,
+							&places[log]);
+	}
+	rows = meter_recompute(definition, progress, group_affected(affected.data),
+						   places);
+	for (log = METER_LOG_EVENT; log <= last; log++)
+		meter_forget_places(&places[log]);
+	return rows;
 }
 
 /*
@@ -344,8 +401,9 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 {
 	const MeterUsage *usage = meter_usage_of(definition);
 	TimestampTz noted_at[METER_NLOGS];
+	LateRows	late[METER_NLOGS];
+	int64		late_rows = 0;
 	bool		all = true;
-	StringInfoData affected;
 	MeterLog	log;
 
 	memcpy(noted_at, step->noted_at, sizeof(noted_at));
@@ -358,12 +416,14 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 			noted_at[usage->log] = progress->watermark;
 	}
 
-	initStringInfo(&affected);
 	for (log = METER_LOG_EVENT; log <= usage->log; log++)
-		step->late_rows += look_at(definition, progress, step, log, &affected);
-	if (affected.len > 0)
-		step->adjustments += meter_recompute(definition, progress,
-											 group_affected(affected.data));
+	{
+		look_at(definition, progress, step, log, &late[log]);
+		late_rows += late[log].count;
+	}
+	step->late_rows += late_rows;
+	if (late_rows > 0)
+		step->adjustments += recompute(definition, progress, late);
 	for (log = METER_LOG_EVENT; log <= usage->log; log++)
 	{
 		/* rows after these drew their arrivals after the note before this one */

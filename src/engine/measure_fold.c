@@ -143,6 +143,7 @@ scan(MeterFold *fold)
 	scope->from = fold->from;
 	scope->to = fold->to;
 	scope->resources = fold->walked;
+	scope->places = fold->measure_places;
 	scope->carried = fold->carried;
 	scope->late_from = fold->scope.late_from;
 	scope->voids_from_log = fold->scope.voids_from_log;

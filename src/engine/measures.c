@@ -114,15 +114,15 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 	const char *bounds = "e.resource = t.resource COLLATE \"C\" AND e.start_time < t.end_at";
 	const char *back = "";
 	const char *longest;
-	int64		sealed;
+	const char *newest;
+	int64		sealed = scope->places.sealed;
 
 	if (scope->resources == NULL)
 		return psprintf("%s.measure", schema);
-	sealed = meter_sealed_for(definition, METER_LOG_MEASURE,
-							  scope->resources->count);
+	newest = meter_newest_rows(&scope->places, definition, METER_LOG_MEASURE);
 	if (sealed == 0)
-		return psprintf("(SELECT e.*, t.begin_at FROM %s, %s.measure e WHERE %s)", asked,
-						schema, bounds);
+		return psprintf("(SELECT e.*, t.begin_at FROM %s, %s e WHERE %s)", asked,
+						newest, bounds);
 	longest = definition->aggregate != METER_COUNTER ?
 		meter_sealed_longest(definition->stream, "measure") :
 	/* a counter needs the readings before */
@@ -132,8 +132,8 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 						longest, duplicates ? definition->deduplication_window : 0);
 	return psprintf("(SELECT e.*, t.begin_at FROM %s CROSS JOIN LATERAL (SELECT * FROM %s.measure e "
 					"WHERE e.arrival < " INT64_FORMAT " AND %s%s OFFSET 0) e UNION ALL "
-					"SELECT e.*, t.begin_at FROM %s, %s.measure e WHERE %s AND e.arrival >= " INT64_FORMAT ")",
-					asked, schema, sealed, bounds, back, asked, schema, bounds,
+					"SELECT e.*, t.begin_at FROM %s, %s e WHERE %s AND e.arrival >= " INT64_FORMAT ")",
+					asked, schema, sealed, bounds, back, asked, newest, bounds,
 					sealed);
 }
 
@@ -301,7 +301,7 @@ append_counts(StringInfo sql, const MeterDefinition *definition,
 static char *
 readings_before(const MeterDefinition *definition,
 				const MeterProgress *progress,
-				const MeterMeasureScope *scope, int64 sealed)
+				const MeterMeasureScope *scope)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
@@ -323,14 +323,15 @@ readings_before(const MeterDefinition *definition,
 					"CROSS JOIN LATERAL (SELECT e.start_time, e.arrival FROM %s.measure e WHERE e.arrival < " INT64_FORMAT
 					" AND e.resource = t.resource AND e.start_time < t.begin_at AND c.dimensions = ARRAY[%s]::text[]%s "
 					"ORDER BY e.start_time DESC LIMIT 1) l UNION ALL "
-					"SELECT t.resource, ARRAY[%s]::text[], e.start_time, e.arrival FROM t, %s.measure e "
+					"SELECT t.resource, ARRAY[%s]::text[], e.start_time, e.arrival FROM t, %s e "
 					"WHERE e.arrival >= " INT64_FORMAT " AND e.resource = t.resource AND e.start_time < t.begin_at%s) r "
 					"ORDER BY resource, dimensions, start_time DESC",
 					schema, meter, quote_literal_cstr(definition->stream),
-					meter, schema, sealed,
+					meter, schema, scope->places.sealed,
 					dimensions.len > 0 ? dimensions.data + 2 : "", counts.data,
-					dimensions.len > 0 ? dimensions.data + 2 : "", schema,
-					sealed, counts.data);
+					dimensions.len > 0 ? dimensions.data + 2 : "",
+					meter_newest_rows(&scope->places, definition, METER_LOG_MEASURE),
+					scope->places.sealed, counts.data);
 }
 
 /*
@@ -344,8 +345,6 @@ meter_begin_at_readings(const MeterDefinition *definition,
 						const MeterProgress *progress,
 						MeterMeasureScope *scope)
 {
-	int64		sealed = meter_sealed_for(definition, METER_LOG_MEASURE,
-										  scope->resources->count);
 	Oid			types[METER_MEASURE_NPARAMS];
 	Datum		values[METER_MEASURE_NPARAMS];
 	MeterRows	readings = {0};
@@ -354,14 +353,14 @@ meter_begin_at_readings(const MeterDefinition *definition,
 	bool		again = false;
 	int64		i;
 
-	if (sealed == 0)
+	if (scope->places.sealed == 0)
 	{
 		meter_find_measure_duplicates(definition, progress, scope);
 		return;
 	}
 	meter_measure_params(scope, types, values);
 	meter_keep_rows(&readings, "readings_before",
-					readings_before(definition, progress, scope, sealed),
+					readings_before(definition, progress, scope),
 					lengthof(types), types, values);
 	for (i = 0; i < scope->resources->count; i++)
 		scope->resources->list[i].begin = scope->resources->list[i].from;

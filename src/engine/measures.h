@@ -12,6 +12,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "engine/resources.h"
+#include "engine/places.h"
 #include "pg/spi.h"
 
 /*
@@ -23,6 +24,7 @@ typedef struct MeterMeasureScope
 	TimestampTz from;			/* usage from then on */
 	TimestampTz to;				/* measures that begin before then */
 	MeterResources *resources;	/* of these, each in its time; NULL: of all */
+	MeterPlaces places;			/* where the rows of these are */
 	bool		begin_at_readings;	/* rows of these from where they begin */
 	bool		carried;		/* what was before `from` is in the states */
 	const char *late_from;		/* rows that arrived after the position count

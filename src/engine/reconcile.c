@@ -389,7 +389,7 @@ fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 	fold->scope.from = carried ? progress->watermark : DT_NOBEGIN;
 	fold->scope.to = fold->scope.settled_to = DT_NOEND;
 	fold->scope.resources = meter_resources_names(affected);
-	fold->scope.sealed = sealed;
+	fold->scope.places.sealed = sealed;
 	fold->scope.voids_from_log = true;
 	fold->more_rows = said_as_rows(definition,
 								   meter_timestamp_literal(known_before));

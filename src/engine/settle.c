@@ -21,6 +21,7 @@
 #include "engine/fold.h"
 #include "engine/kept_states.h"
 #include "engine/ledger.h"
+#include "engine/places.h"
 #include "engine/readings.h"
 #include "engine/resources.h"
 #include "engine/settle.h"
@@ -84,12 +85,13 @@ run(MeterFold *fold)
 /*
  * Compute resources anew, with `states` from where they begin, else from all
  * their rows, and write how usage up to `settled_to` differs from the ledger.
- * Rows before `horizon` say who owns what.  Returns the number of adjustments.
+ * Rows before `horizon` say who owns what.  Of each log, `places` says where the
+ * rows of the resources are, or NULL.  Returns the number of adjustments.
  */
 static int64
 recompute(const MeterDefinition *definition, const MeterProgress *progress,
-		  MeterResources *affected, TimestampTz settled_to,
-		  TimestampTz horizon, bool states)
+		  MeterResources *affected, const MeterPlaces *places,
+		  TimestampTz settled_to, TimestampTz horizon, bool states)
 {
 	MeterFold  *fold;
 	MemoryContext before;
@@ -106,7 +108,13 @@ recompute(const MeterDefinition *definition, const MeterProgress *progress,
 	fold->scope.to = horizon;
 	fold->scope.settled_to = settled_to;
 	fold->scope.resources = meter_resources_names(affected);
-	fold->scope.sealed = meter_sealed_for(definition, METER_LOG_EVENT, affected->count);
+	if (places != NULL)
+	{
+		fold->scope.places = places[METER_LOG_EVENT];
+		fold->measure_places = places[METER_LOG_MEASURE];
+	}
+	else
+		meter_fold_find_places(fold);
 	if (fold->kept != NULL)
 	{
 		fold->scope.begins = meter_resources_begins(affected);
@@ -121,15 +129,17 @@ recompute(const MeterDefinition *definition, const MeterProgress *progress,
 
 /*
  * Compute the resources of a query anew: resource, and from when to when its
- * usage may change; then from when on its owners may have.  Returns the number
- * of adjustments.
+ * usage may change; then from when on its owners may have, and what is known of
+ * it.  Of each log, `places` says where their rows are, or NULL.  Returns the
+ * number of adjustments.
  */
 int64
 meter_recompute(const MeterDefinition *definition,
-				const MeterProgress *progress, const char *affected)
+				const MeterProgress *progress, const char *affected,
+				const MeterPlaces *places)
 {
 	return recompute(definition, progress,
-					 meter_resources_from_query(affected),
+					 meter_resources_from_query(affected), places,
 					 progress->watermark, progress->watermark, true);
 }
 
@@ -182,7 +192,7 @@ meter_settle(const MeterDefinition *definition, MeterProgress *progress,
 	fold->scope.stored = true;
 	fold->named = named;
 	step->usage_rows += run(fold);
-	step->adjustments += recompute(definition, progress, named, from, end,
+	step->adjustments += recompute(definition, progress, named, NULL, from, end,
 								   false);
 	progress->watermark = end;
 	meter_prune_duplicate_keys(definition, progress);

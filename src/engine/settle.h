@@ -9,6 +9,7 @@
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "engine/places.h"
 #include "engine/step_state.h"
 
 extern void meter_settle(const MeterDefinition *definition,
@@ -16,7 +17,8 @@ extern void meter_settle(const MeterDefinition *definition,
 						 MeterStep *step);
 extern int64 meter_recompute(const MeterDefinition *definition,
 							 const MeterProgress *progress,
-							 const char *affected);
+							 const char *affected,
+							 const MeterPlaces *places);
 extern int64 meter_settle_anew(const MeterDefinition *definition,
 							   const MeterProgress *progress,
 							   TimestampTz from, TimestampTz to);

@@ -1,0 +1,81 @@
+/*
+ * places.c
+ *	  Where the rows of few resources are: in sealed segments by an index, and
+ *	  among the newest rows, which have none.
+ *
+ * What is about few resources reads their rows several times.  So the newest
+ * ones are scanned once, and those of the resources kept meanwhile.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "catalog/definition.h"
+#include "engine/places.h"
+#include "log/segment.h"
+#include "pg/spi.h"
+
+/* About so many rows are scanned in the time of a look into an index. */
+#define ROWS_A_PROBE	30
+
+/* The newest rows are kept of up to so many resources. */
+#define FEW_RESOURCES	10000
+
+static const char *const newest_names[METER_NLOGS] = {
+	"newest_event", "newest_measure"
+};
+
+/*
+ * Return up to which arrival of a log to look so many resources or rows up one
+ * by one: 0 if reading everything is faster.
+ */
+int64
+meter_sealed_for(const MeterDefinition *definition, MeterLog log, double nprobes)
+{
+	double		rows;
+	int			segments;
+	int64		sealed = meter_sealed_until(definition->stream,
+											meter_log_names[log], &rows,
+											&segments);
+
+	return nprobes * segments * ROWS_A_PROBE < rows ? sealed : 0;
+}
+
+/* Find where the rows of these resources, text[], are. */
+void
+meter_find_places(MeterPlaces *places, const MeterDefinition *definition,
+				  MeterLog log, Datum resources, int64 count)
+{
+	Oid			types[] = {TEXTARRAYOID};
+	Datum		values[] = {resources};
+
+	memset(places, 0, sizeof(*places));
+	places->sealed = meter_sealed_for(definition, log, count);
+	/* without an index, they may be as many as there are rows */
+	if (places->sealed == 0 || count > FEW_RESOURCES)
+		return;
+	meter_keep_rows(&places->newest, newest_names[log],
+					psprintf("SELECT e.* FROM unnest($1) r, %s.%s e WHERE e.resource = r COLLATE \"C\" "
+							 "AND e.arrival >= " INT64_FORMAT,
+							 quote_identifier(definition->stream),
+							 meter_log_names[log], places->sealed),
+					lengthof(types), types, values);
+}
+
+/* Return where the rows are that no index finds. */
+const char *
+meter_newest_rows(const MeterPlaces *places,
+				  const MeterDefinition *definition, MeterLog log)
+{
+	return places->newest.store != NULL ? newest_names[log] :
+		psprintf("%s.%s", quote_identifier(definition->stream),
+				 meter_log_names[log]);
+}
+
+/* Let go of the rows that were kept. */
+void
+meter_forget_places(MeterPlaces *places)
+{
+	meter_forget_rows(&places->newest);
+}
