@@ -86,7 +86,7 @@ CALL meter.run('expire_cloud');
 SELECT account, resource, trim_scale(sum(quantity) / 60) AS hours FROM expire_cloud.usage_total WHERE meter = 'vm' AND period_start >= '2024-04-08' GROUP BY 1, 2 HAVING sum(quantity) <> 0 ORDER BY 1, 2;
 SELECT * FROM meter.verify('expire_cloud');
 
--- Measures go as well; events then stay, since they say who owned what.
+-- Measures go as well, and events: who owned what at the retention boundary is known.
 SELECT meter.create_stream('expire_net');
 SELECT meter.create_meter('expire_net', 'bytes', 'sum', lateness => '0', max_lateness => '1 day');
 INSERT INTO expire_net.event ("time", resource, account, action) VALUES ('2024-03-01 00:00', 'ip', 'geneva-jug', 'assign'), ('2024-03-08 12:00', 'ip', 'bern-cup', 'assign');
@@ -116,9 +116,42 @@ CALL meter.run('expire_net');
 SELECT account, sum(quantity) FROM expire_net.usage GROUP BY 1 ORDER BY 1;
 SELECT * FROM meter.verify('expire_net');
 SELECT meter.create_meter('expire_net', 'vm', starts => '{assign}', stops => '{return}', lateness => '0');
-SELECT meter.create_meter('expire_net', 'odometer', 'counter', lateness => '0', since => '2024-03-10');
+SELECT meter.create_meter('expire_net', 'vm', starts => '{assign}', stops => '{return}', lateness => '0', max_lateness => '1 day', since => '2024-03-08');
+
+-- Counters, too: the last reading before the retention boundary is known; and an owner who came long before. A meter that is made later knows
+-- the owners as the others do.
+SELECT meter.create_meter('expire_net', 'odometer', 'counter', entity => 'car', dimensions => '{wheel}', lateness => '0', max_lateness => '1 day', since => '2024-03-10');
+INSERT INTO expire_net.event ("time", resource, account, action) VALUES ('2024-03-10 01:00', 'car', 'geneva-jug', 'rent');
+INSERT INTO expire_net.measure (start_time, end_time, resource, entity, value, attributes) SELECT t, t, 'car', 'car', 10 * extract(epoch FROM t - '2024-03-10') / 3600,
+	jsonb_build_object('wheel', w) FROM generate_series('2024-03-10 02:00'::timestamptz, '2024-03-11', '1 hour') t, unnest('{left,right}'::text[]) w;
+SELECT meter.roll('expire_net');
+INSERT INTO expire_net.measure (start_time, end_time, resource, entity, value, attributes) SELECT t, t, 'car', 'car', 10 * extract(epoch FROM t - '2024-03-10') / 3600,
+	jsonb_build_object('wheel', w) FROM generate_series('2024-03-15 02:00'::timestamptz, '2024-03-16', '1 hour') t, unnest('{left}'::text[]) w;
+SET meter.now = '2024-03-16 00:00';
 CALL meter.run('expire_net');
-SELECT meter.expire('expire_net', '2024-03-09 00:00');
+SELECT account, dimensions ->> 'wheel' AS wheel, sum(quantity) FROM expire_net.usage WHERE meter = 'odometer' GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT meter.expire('expire_net', '2024-03-14 00:00');
+SELECT log, segment, rows FROM expire_net._expired ORDER BY 1, 2;
+SELECT resource, account FROM expire_net._retention_state WHERE meter = 'odometer' ORDER BY 1;
+SELECT resource, dimensions, "time", trim_scale(value) AS value FROM expire_net._retention_reading ORDER BY 1, 2;
+SELECT * FROM meter.verify('expire_net');
+SELECT meter.resettle('expire_net', 'odometer', NULL);
+SELECT resource, dimensions, "time", trim_scale(value) AS value FROM expire_net._counter_state ORDER BY 1, 2;
+-- late readings: of a series that has one after the boundary, and of one that has none
+INSERT INTO expire_net.measure (start_time, end_time, resource, entity, value, attributes) VALUES ('2024-03-15 01:00', '2024-03-15 01:00', 'car', 'car', 1200, '{"wheel": "left"}'),
+	('2024-03-15 05:00', '2024-03-15 05:00', 'car', 'car', 500, '{"wheel": "right"}');
+SELECT meter, adjustments, late_rows FROM meter.advance('expire_net', 'odometer');
+SELECT account, dimensions ->> 'wheel' AS wheel, sum(quantity) FROM expire_net.usage WHERE meter = 'odometer' GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT part, "time", account, trim_scale(value) AS value, quantity, explanation FROM meter.explain('expire_net', (SELECT transaction_id FROM expire_net.usage WHERE meter = 'odometer' AND dimensions ->> 'wheel' = 'right'
+	ORDER BY period_start DESC LIMIT 1)) WHERE part IN ('measure', 'total');
+SELECT * FROM meter.verify('expire_net');
+SELECT meter.create_meter('expire_net', 'readings', 'count', entity => 'car', lateness => '0', since => '2024-03-15');
+SELECT meter.drop_meter('expire_net', 'odometer');
+SELECT meter.create_meter('expire_net', 'odometer', 'counter', entity => 'car', dimensions => '{wheel}', lateness => '0', max_lateness => '1 day');
+CALL meter.run('expire_net');
+SELECT account, sum(quantity) FROM expire_net.usage WHERE meter = 'readings' GROUP BY 1 ORDER BY 1;
+SELECT account, dimensions ->> 'wheel' AS wheel, sum(quantity) FROM expire_net.usage WHERE meter = 'odometer' GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT * FROM meter.verify('expire_net');
 SELECT meter.create_meter('expire_cloud', 'bytes', 'sum');
 
 SELECT meter.expire('expire_cloud', NULL);

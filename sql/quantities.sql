@@ -221,7 +221,5 @@ SELECT * FROM meter.verify('quantities_net');
 SELECT sum(meter.resettle('quantities_net', name)) AS written FROM meter.meter WHERE stream = 'quantities_net';
 SELECT meter.drop_meter('quantities_net', 'count');
 SELECT meter.create_meter('quantities_net', 'count', aggregate => 'sum');
--- what it is computed from must stay
-SELECT meter.expire('quantities_net', '2024-03-05 11:00Z');
 SET client_min_messages = warning;
 SELECT meter.drop_stream('quantities_net', true);

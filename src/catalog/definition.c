@@ -92,12 +92,12 @@ meter_parse_clock(const char *name)
 }
 
 /*
- * Return the retention boundary of a log for a meter: the meter's own, or for
+ * Return the retention boundary of the logs for a meter: the meter's own, or for
  * a meter that has none the latest boundary of those that have one.  Returns
- * DT_NOBEGIN if the log is complete.
+ * DT_NOBEGIN if the logs are complete.
  */
-TimestampTz
-meter_retention_boundary(const char *stream, const char *log, const char *meter)
+static TimestampTz
+retention_boundary(const char *stream, const char *meter)
 {
 	MeterSession session;
 	TimestampTz boundary = DT_NOBEGIN;
@@ -106,9 +106,9 @@ meter_retention_boundary(const char *stream, const char *log, const char *meter)
 		return boundary;
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_execute(psprintf("SELECT coalesce(max(\"time\") FILTER (WHERE meter = %s), max(\"time\")) "
-						   "FROM %s._retention WHERE log = '%s'",
-						   quote_literal_cstr(meter), quote_identifier(stream),
-						   log), SPI_OK_SELECT);
+						   "FROM %s._retention",
+						   quote_literal_cstr(meter), quote_identifier(stream)),
+				  SPI_OK_SELECT);
 	(void) meter_result_instant(1, &boundary);
 	meter_session_end(&session);
 	return boundary;
@@ -241,10 +241,8 @@ make_definition(const MeterRow *row)
 		DatumGetTimestampTz(values[METER_COLUMN_SINCE]);
 	definition->until = isnull[METER_COLUMN_UNTIL] ? DT_NOEND :
 		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]);
-	definition->boundary =
-		meter_retention_boundary(definition->stream,
-								 meter_log_names[METER_LOG_OF(definition)],
-								 definition->name);
+	definition->boundary = retention_boundary(definition->stream,
+											  definition->name);
 	definition->increment = row->increment;
 	definition->rounding_name = DatumGetCString(values[METER_COLUMN_ROUNDING]);
 	return definition;

@@ -30,11 +30,6 @@ typedef enum MeterAggregate
 /* Is usage made of measures rather than of events? */
 #define METER_OF_MEASURES(aggregate)	((aggregate) >= METER_SUM)
 
-/* The log that the usage of a meter is made of. */
-#define METER_LOG_OF(definition) \
-	(METER_OF_MEASURES((definition)->aggregate) ? \
-	 METER_LOG_MEASURE : METER_LOG_EVENT)
-
 /* Does a quantity of 0 make a usage row? */
 #define METER_KEEPS_ZERO(aggregate) \
 	((aggregate) == METER_MIN || (aggregate) == METER_MAX || \
@@ -150,7 +145,5 @@ extern void meter_lock_meters(const char *stream, List **of_events,
 							  List **of_measures);
 extern List *meter_list_meters(const char *stream, const char *name,
 							   bool active_only);
-extern TimestampTz meter_retention_boundary(const char *stream, const char *log,
-											const char *meter);
 
 #endif							/* METER_DEFINITION_H */

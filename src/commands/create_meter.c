@@ -442,7 +442,7 @@ forget_measures(const char *stream, const char *meter)
 
 /* Let a new meter begin at its since, or where the log begins. */
 static void
-begin_progress(const MeterDefinition *definition)
+begin_progress(MeterDefinition *definition)
 {
 	MeterSession session;
 	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
@@ -472,12 +472,9 @@ begin_progress(const MeterDefinition *definition)
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
-	if (METER_OF_MEASURES(definition->aggregate))
-		meter_check_events_are_complete(definition);
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 	{
-		if (!METER_OF_MEASURES(definition->aggregate))
-			meter_begin_at_boundary(definition);
+		meter_begin_at_boundary(definition);
 		begin = Max(begin, definition->boundary);
 	}
 	else if (TIMESTAMP_IS_NOBEGIN(begin))

@@ -2,9 +2,10 @@
  * expire.c
  *	  meter.expire(): drops old segments, and leaves a retention boundary.
  *
- * The retention boundary is the instant before which a log is incomplete.  What
- * is known of each resource at it is kept in the stream's schema, and replaces
- * what the log had before: nothing that lies before the retention boundary is
+ * The retention boundary is the instant before which the logs are incomplete.
+ * What is known of each resource at it is kept in the stream's schema (of a
+ * meter of measures: who owns it, and the last readings of counters), and
+ * replaces what the logs had before: nothing that lies before the retention boundary is
  * computed anew, verified or counted.  Each meter has its own, at the begin of
  * one of its periods, never later than its watermark less max_lateness, so no
  * bill that can still change lies before it.
@@ -29,6 +30,11 @@
 #include "pg/arguments.h"
 #include "pg/now.h"
 #include "pg/spi.h"
+
+/* What is known at the retention boundary. */
+static const char *const boundary_tables[] = {
+	"_retention_state", "_retention_reading"
+};
 
 /* Return up to which arrival all meters have looked at a log. */
 static int64
@@ -86,17 +92,33 @@ drop_segment(const char *stream, const MeterSegment *segment)
 }
 
 /*
- * Expire a log, which these meters read.  Returns the number of segments
- * dropped.
+ * Find the segments of a log that no meter needs: those before the least
+ * retention boundary, but for the deduplication window before it, in which
+ * duplicates of what is kept may be.
+ */
+static List *
+old_segments(const char *stream, MeterLog log, List *definitions,
+			 TimestampTz least)
+{
+	const MeterDefinition *definition = linitial(definitions);
+
+	return meter_segments_before(stream, meter_log_names[log],
+								 meter_later_by(least,
+												-definition->deduplication_window),
+								 least_position(definitions, log));
+}
+
+/*
+ * Expire the logs that these meters read: that of events always, since meters
+ * of measures ask it who owns what.  Returns the number of segments dropped.
  */
 static int64
-expire_log(const char *stream, MeterLog log, List *definitions,
-		   TimestampTz before)
+expire(const char *stream, List *definitions, TimestampTz before)
 {
 	const char *schema = quote_identifier(stream);
-	const char *log_name = meter_log_names[log];
 	TimestampTz *boundaries = palloc(list_length(definitions) * sizeof(TimestampTz));
 	TimestampTz least = DT_NOEND;
+	List	   *of_measures = NIL;
 	List	   *segments;
 	ListCell   *cell;
 	MeterSession session;
@@ -104,20 +126,21 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 
 	foreach(cell, definitions)
 	{
-		if (!meter_move_boundary(lfirst(cell), meter_load_progress(lfirst(cell)),
+		MeterDefinition *definition = lfirst(cell);
+
+		if (!meter_move_boundary(definition, meter_load_progress(definition),
 								 before, &boundaries[i]))
 			return 0;
 		least = Min(least, boundaries[i]);
+		if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
+			of_measures = lappend(of_measures, definition);
 		i++;
 	}
-
-	/*
-	 * duplicates of what is kept may lie a window before the retention
-	 * boundary
-	 */
-	segments = meter_segments_before(stream, log_name, meter_later_by(least,
-																	  -((MeterDefinition *) linitial(definitions))->deduplication_window),
-									 least_position(definitions, log));
+	segments = old_segments(stream, METER_LOG_EVENT, definitions, least);
+	if (of_measures != NIL)
+		segments = list_concat(segments,
+							   old_segments(stream, METER_LOG_MEASURE,
+											of_measures, least));
 	if (segments == NIL)
 		return 0;
 
@@ -128,50 +151,24 @@ expire_log(const char *stream, MeterLog log, List *definitions,
 	{
 		MeterDefinition *definition = lfirst(cell);
 
-		/*
-		 * usage of measures does not depend on those that end before the
-		 * boundary
-		 */
-		if (meter_usage_of(definition)->log == METER_LOG_EVENT)
-			meter_store_states(definition,
-							   meter_load_progress(definition), boundaries[i]);
-		meter_store_boundary(definition, log_name, boundaries[i++]);
+		meter_store_states(definition, meter_load_progress(definition),
+						   boundaries[i]);
+		meter_store_boundary(definition, meter_usage_of(definition)->log,
+							 boundaries[i++]);
 	}
 	/* the states of meters that were dropped miss these segments */
-	meter_execute(psprintf("DELETE FROM %s._retention f WHERE f.log = '%s' AND f.\"time\" < %s",
-						   schema, log_name, meter_timestamp_literal(least)),
+	meter_execute(psprintf("DELETE FROM %s._retention f WHERE f.\"time\" < %s",
+						   schema, meter_timestamp_literal(least)),
 				  SPI_OK_DELETE);
-	meter_execute(psprintf("DELETE FROM %s._retention_state s "
-						   "WHERE NOT EXISTS (SELECT FROM %s._retention f WHERE f.meter = s.meter)",
-						   schema, schema), SPI_OK_DELETE);
+	for (i = 0; i < (int) lengthof(boundary_tables); i++)
+		meter_execute(psprintf("DELETE FROM %s.%s s "
+							   "WHERE NOT EXISTS (SELECT FROM %s._retention f WHERE f.meter = s.meter)",
+							   schema, boundary_tables[i], schema),
+					  SPI_OK_DELETE);
 	meter_session_end(&session);
 	foreach(cell, segments)
 		drop_segment(stream, lfirst(cell));
 	return list_length(segments);
-}
-
-/*
- * Tell whether one of these meters is a counter, which needs the reading
- * before.
- */
-static bool
-any_counter(List *definitions)
-{
-	ListCell   *cell;
-
-	foreach(cell, definitions)
-	{
-		MeterDefinition *definition = lfirst(cell);
-
-		if (definition->aggregate == METER_COUNTER)
-		{
-			ereport(NOTICE,
-					(errmsg("measures are not expired: meter \"%s\" of aggregate counter needs the readings before",
-							definition->name)));
-			return true;
-		}
-	}
-	return false;
 }
 
 extern Datum meter_prune_inventory(PG_FUNCTION_ARGS);
@@ -186,6 +183,7 @@ meter_expire(PG_FUNCTION_ARGS)
 	TimestampTz before;
 	List	   *of_events;
 	List	   *of_measures;
+	List	   *definitions;
 	MeterSession session;
 	int64		dropped = 0;
 
@@ -207,17 +205,9 @@ meter_expire(PG_FUNCTION_ARGS)
 	meter_check_stream(stream);
 	meter_session_end(&session);
 
-	if (of_measures != NIL)
-	{
-		if (of_events != NIL)
-			ereport(NOTICE,
-					(errmsg("events are not expired: meter \"%s\" of measures needs all of them to know the owners",
-							((MeterDefinition *) linitial(of_measures))->name)));
-		if (!any_counter(of_measures))
-			dropped = expire_log(stream, METER_LOG_MEASURE, of_measures, before);
-	}
-	else if (of_events != NIL)
-		dropped = expire_log(stream, METER_LOG_EVENT, of_events, before);
+	definitions = list_concat(of_events, of_measures);
+	if (definitions != NIL)
+		dropped = expire(stream, definitions, before);
 	(void) DirectFunctionCall2(meter_prune_inventory, PG_GETARG_DATUM(0),
 							   PG_GETARG_DATUM(1));
 	PG_RETURN_INT64(dropped);

@@ -432,6 +432,31 @@ append_runs(StringInfo sql, const char *begin, const char *end)
 					 begin, begin, end);
 }
 
+/*
+ * Append the reading before that is known from the retention boundary, if the
+ * log has none.
+ */
+static void
+append_boundary_reading(StringInfo sql, const MeterDefinition *definition,
+						const Row *row, const char *key)
+{
+	const char *dimensions = quote_literal_cstr(row->dimensions);
+	int			i;
+
+	appendStringInfo(sql,
+					 "UNION ALL SELECT 3, 'measure', r.\"time\", NULL, NULL, NULL, NULL, NULL, NULL, NULL, r.value, NULL, "
+					 "format('says %%s: the reading before, known at the retention boundary', r.value), 0 "
+					 "FROM %s._retention_reading r WHERE r.meter = %s AND r.resource = %s AND r.dimensions = ARRAY[",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name),
+					 quote_literal_cstr(row->resource));
+	for (i = 0; i < definition->ndimensions; i++)
+		appendStringInfo(sql, "%s%s::jsonb ->> %s", i > 0 ? ", " : "", dimensions,
+						 quote_literal_cstr(definition->dimension_names[i]));
+	appendStringInfo(sql, "]::text[] AND NOT EXISTS (SELECT FROM found_parts b WHERE b.what = %d AND %s) ",
+					 METER_MEASURE_BASE, key);
+}
+
 /* Append rows for the measures, and for the events that say who pays. */
 static void
 append_measures(StringInfo sql, const MeterDefinition *definition,
@@ -467,6 +492,8 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 					 METER_MEASURE_WHOLE, METER_MEASURE_CUT, METER_MEASURE_BASE,
 					 schema, key, matters, METER_MEASURE_BASE,
 					 quote_literal_cstr(row->account));
+	if (definition->aggregate == METER_COUNTER)
+		append_boundary_reading(sql, definition, row, key);
 }
 
 /* Append the row for what the key should have. */

@@ -37,11 +37,10 @@ check_release(const MeterDefinition *definition, const char *arrivals)
 	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		return;
 	meter_execute(psprintf("SELECT arrival, \"time\" FROM %s.held WHERE meter = %s "
-						   "AND log = '%s' AND arrival = ANY (%s::bigint[]) "
+						   "AND arrival = ANY (%s::bigint[]) "
 						   "AND \"time\" < %s ORDER BY 1 LIMIT 1",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
-						   meter_log_names[meter_usage_of(definition)->log],
 						   quote_literal_cstr(arrivals),
 						   meter_timestamp_literal(definition->boundary)),
 				  SPI_OK_SELECT);

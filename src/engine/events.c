@@ -358,9 +358,8 @@ static void
 append_conditions(StringInfo sql, const MeterDefinition *definition,
 				  const MeterScope *scope)
 {
-	/* for owners, the retention boundary is that of the measures */
-	TimestampTz from = !TIMESTAMP_IS_NOBEGIN(scope->from) ? scope->from :
-	scope->owners ? DT_NOBEGIN : definition->boundary;
+	TimestampTz from = TIMESTAMP_IS_NOBEGIN(scope->from) ?
+	definition->boundary : scope->from;
 
 	append_scope(sql, definition, scope, "e");
 	appendStringInfoString(sql, " AND ");
@@ -403,6 +402,25 @@ straddling_query(const MeterDefinition *definition, const MeterScope *scope)
 	return sql.data;
 }
 
+/* Append the owners at the retention boundary: they have been there for ever. */
+static void
+append_boundary_owners(StringInfo sql, const MeterDefinition *definition,
+					   const MeterScope *scope)
+{
+	int			i;
+
+	if (TIMESTAMP_IS_NOBEGIN(definition->boundary))
+		return;
+	appendStringInfoString(sql, " UNION ALL SELECT '-infinity'::timestamptz, " METER_SQL_KIND(OWNER)
+						   "::\"char\", r.resource, r.account, NULL::numeric, NULL::text, NULL::jsonb, NULL::bigint");
+	for (i = 0; i < definition->ndimensions; i++)
+		appendStringInfoString(sql, ", NULL::text");
+	appendStringInfo(sql, " FROM %s._retention_state r WHERE r.meter = %s AND r.account IS NOT NULL%s",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name),
+					 scope->resources != 0 ? " AND r.resource = ANY ($1 COLLATE \"C\")" : "");
+}
+
 /*
  * Return a query of the events of a meter in a scope: time, kind, resource,
  * account, value, source, what an observation says, arrival, and a column for
@@ -421,6 +439,8 @@ meter_events_query(const MeterDefinition *definition, const MeterScope *scope)
 	if (!TIMESTAMP_IS_NOEND(scope->to))
 		appendStringInfo(&sql, " AND e.\"time\" < %s",
 						 meter_timestamp_literal(scope->to));
+	if (scope->owners && TIMESTAMP_IS_NOBEGIN(scope->from))
+		append_boundary_owners(&sql, definition, scope);
 	if (!scope->straddling)
 		return sql.data;
 	appendStringInfoString(&sql, " UNION ALL ");

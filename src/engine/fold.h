@@ -105,6 +105,8 @@ struct MeterFold
 	TimestampTz to;				/* and before then */
 	bool		carried;		/* begin with the states at `from`, not with
 								 * what happened before */
+	bool		at_boundary;	/* what is known at the retention boundary is
+								 * asked for */
 	bool		own_snapshot;	/* see what there is now, and what was written
 								 * before; not what the query sees */
 	MeterScope	scope;			/* of events */

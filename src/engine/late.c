@@ -96,8 +96,7 @@ hold_limit(const MeterDefinition *definition,
 
 	if (TIMESTAMP_IS_NOBEGIN(noted_at))
 		return false;
-	/* the retention boundary is about the log that usage is made of */
-	*limit = log == meter_usage_of(definition)->log ? definition->boundary : DT_NOBEGIN;
+	*limit = definition->boundary;
 	if (definition->has_max_lateness)
 		*limit = Max(*limit,
 					 meter_later_by(noted_at, -definition->max_lateness));

@@ -111,6 +111,19 @@ affected_periods(MeterFold *fold, const char *owners, const Oid *types,
 	return affected;
 }
 
+/* Begin with the readings at the watermark, or at the retention boundary. */
+static MeterReadings *
+begin_readings(const MeterFold *fold)
+{
+	return meter_readings_begin(fold->definition,
+								fold->carried ? "_counter_state" :
+								TIMESTAMP_IS_NOBEGIN(fold->definition->boundary) ? NULL :
+								"_retention_reading",
+								!fold->writes_states ? NULL :
+								fold->at_boundary ? "_retention_reading" :
+								"_counter_state");
+}
+
 /* Scan the events that name owners, and the measures. */
 static void
 scan(MeterFold *fold)
@@ -127,9 +140,8 @@ scan(MeterFold *fold)
 	measures->walk = meter_measure_walk_create(definition, emit, fold);
 	if (measures->trace != NULL)
 		meter_measure_walk_trace(measures->walk, measures->trace, fold);
-	if (definition->aggregate == METER_COUNTER && fold->states != NULL)
-		measures->readings = meter_readings_begin(definition,
-												  fold->writes_states);
+	if (definition->aggregate == METER_COUNTER)
+		measures->readings = begin_readings(fold);
 
 	fold->scope.owners = true;
 	meter_find_duplicates(definition, fold->progress, &fold->scope);
@@ -148,8 +160,8 @@ scan(MeterFold *fold)
 	scope->late_from = fold->scope.late_from;
 	scope->voids_from_log = fold->scope.voids_from_log;
 	scope->arrivals = fold->scope.arrivals;
-	if (measures->readings != NULL && fold->writes_states &&
-		scope->resources != NULL)
+	if (measures->readings != NULL && scope->resources != NULL &&
+		meter_readings_writes(measures->readings))
 		meter_begin_at_readings(definition, fold->progress, scope);
 	else
 		meter_find_measure_duplicates(definition, fold->progress, scope);
@@ -169,9 +181,7 @@ begin_walk(MeterFold *fold, TimestampTz from, TimestampTz to)
 
 	measures->begun = true;
 	meter_measure_walk_begin(measures->walk, fold->resource, from, to);
-	if (!fold->carried)
-		return;
-	if (fold->state->exists && fold->state->account.len > 0)
+	if (fold->carried && fold->state->exists && fold->state->account.len > 0)
 		meter_measure_walk_owner(measures->walk, DT_NOBEGIN,
 								 fold->state->account);
 	if (measures->readings == NULL)
@@ -315,8 +325,9 @@ put_readings(MeterFold *fold)
 
 	if (measures->asked)
 	{
-		meter_readings_seek(measures->readings, fold->hash, fold->resource);
-		while (meter_readings_next(measures->readings, &before))
+		meter_readings_seek_written(measures->readings, fold->hash,
+									fold->resource);
+		while (meter_readings_next_written(measures->readings, &before))
 		{
 			if (!meter_measure_walk_has_series(measures->walk,
 											   before.dimensions))
@@ -326,7 +337,7 @@ put_readings(MeterFold *fold)
 
 	while (meter_measure_walk_next_reading(measures->walk, &reading))
 	{
-		if (reading.walked)
+		if (reading.walked || measures->asked)
 			meter_readings_put(measures->readings, fold->hash, fold->resource,
 							   reading.dimensions, reading.time,
 							   reading.value);

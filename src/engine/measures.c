@@ -168,6 +168,11 @@ append_bears(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, " AND (e.end_time > %s OR e.start_time >= %s)",
 						 from, from);
 	/* of a counter the readings before count, too, but for a carried one */
+	else if (definition->aggregate == METER_COUNTER && !scope->carried &&
+			 !TIMESTAMP_IS_NOBEGIN(definition->boundary))
+		appendStringInfo(sql, " AND e.start_time >= %s%s",
+						 meter_timestamp_literal(definition->boundary),
+						 scope->begin_at_readings ? " AND e.start_time >= e.begin_at" : "");
 	else if (definition->aggregate != METER_COUNTER || scope->carried ||
 			 scope->begin_at_readings)
 		appendStringInfo(sql, " AND e.start_time >= %s", from);
@@ -286,6 +291,9 @@ append_counts(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql, " AND ");
 	append_value(sql, definition);
 	appendStringInfoString(sql, " IS NOT NULL");
+	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
+		appendStringInfo(sql, " AND e.start_time >= %s",
+						 meter_timestamp_literal(definition->boundary));
 	append_scope(sql, definition, progress, scope, "e");
 	if (definition->entity != NULL)
 		appendStringInfo(sql, " AND e.entity = %s",

@@ -1,7 +1,7 @@
 /*
  * readings.c
  *	  The carried readings: the last one of each series of a counter before its
- *	  meter's watermark.
+ *	  meter's watermark, or before the retention boundary.
  *
  * A series is what the readings of a resource with the same dimensions are.
  * Readings are kept as carried states are: see states.c.
@@ -46,19 +46,32 @@ static const MeterWriterColumn reading_columns[READING_NCOLUMNS] = {
 
 struct MeterReadings
 {
-	int			ndimensions;
-	Datum		meter;			/* text */
-	MeterKeyScan *of_resource;
-	MeterKeyScan *of_series;
-	MeterTableWriter *writer;	/* NULL: they are only read */
-	ArrayBuildState *ended;		/* tid: those to delete */
 	MemoryContext context;
 	const char *schema;
+	const char *written_table;
+	int			ndimensions;
+	Datum		meter;			/* text */
+	MeterKeyScan *known;		/* those to begin with, or NULL */
+	MeterKeyScan *written;		/* where they are written, or NULL */
+	MeterTableWriter *writer;
+	ArrayBuildState *ended;		/* tid: those to delete */
 };
 
-/* Begin to read the readings of a meter, and with `write` to write them. */
+/* Begin to read a table. */
+static MeterKeyScan *
+begin_scan(const MeterDefinition *definition, const char *table)
+{
+	return meter_key_scan_begin(definition->stream, table, reading_columns,
+								READING_NCOLUMNS);
+}
+
+/*
+ * Begin to read the readings that a meter's resources begin with from a table,
+ * and to write their last ones into one; either may be NULL.
+ */
 MeterReadings *
-meter_readings_begin(const MeterDefinition *definition, bool write)
+meter_readings_begin(const MeterDefinition *definition, const char *known,
+					 const char *written)
 {
 	MeterReadings *readings = palloc0(sizeof(MeterReadings));
 
@@ -66,17 +79,13 @@ meter_readings_begin(const MeterDefinition *definition, bool write)
 	readings->schema = quote_identifier(definition->stream);
 	readings->ndimensions = definition->ndimensions;
 	readings->meter = CStringGetTextDatum(definition->name);
-	readings->of_resource = meter_key_scan_begin(definition->stream,
-												 "_counter_state",
-												 reading_columns,
-												 READING_NCOLUMNS);
-	if (!write)
+	if (known != NULL)
+		readings->known = begin_scan(definition, known);
+	if (written == NULL)
 		return readings;
-	readings->of_series = meter_key_scan_begin(definition->stream,
-											   "_counter_state",
-											   reading_columns,
-											   READING_NCOLUMNS);
-	readings->writer = meter_writer_begin(definition->stream, "_counter_state",
+	readings->written_table = written;
+	readings->written = begin_scan(definition, written);
+	readings->writer = meter_writer_begin(definition->stream, written,
 										  reading_columns, READING_NCOLUMNS,
 										  "meter, hash, resource, dimensions");
 	return readings;
@@ -93,20 +102,20 @@ key_of(const MeterReadings *readings, uint64 hash, MeterAttr resource,
 }
 
 /* Go to the readings of a resource. */
-void
-meter_readings_seek(MeterReadings *readings, uint64 hash, MeterAttr resource)
+static void
+seek(MeterReadings *readings, MeterKeyScan *scan, uint64 hash,
+	 MeterAttr resource)
 {
 	Datum		keys[READING_NCOLUMNS];
 
 	key_of(readings, hash, resource, keys);
-	meter_key_scan_seek(readings->of_resource, READING_DIMENSIONS, keys);
+	meter_key_scan_seek(scan, READING_DIMENSIONS, keys);
 }
 
 /* Read the next one.  Returns false if there is none. */
-bool
-meter_readings_next(MeterReadings *readings, MeterReading *reading)
+static bool
+next(MeterReadings *readings, MeterKeyScan *scan, MeterReading *reading)
 {
-	MeterKeyScan *scan = readings->of_resource;
 	bool		isnull;
 
 	if (!meter_key_scan_next(scan))
@@ -120,6 +129,44 @@ meter_readings_next(MeterReadings *readings, MeterReading *reading)
 	reading->value = DatumGetNumeric(meter_key_scan_value(scan, READING_VALUE,
 														  &isnull));
 	return true;
+}
+
+/* Go to the readings that a resource begins with. */
+void
+meter_readings_seek(MeterReadings *readings, uint64 hash, MeterAttr resource)
+{
+	if (readings->known != NULL)
+		seek(readings, readings->known, hash, resource);
+}
+
+/* Read the next one.  Returns false if there is none. */
+bool
+meter_readings_next(MeterReadings *readings, MeterReading *reading)
+{
+	return readings->known != NULL &&
+		next(readings, readings->known, reading);
+}
+
+/* Tell whether readings are written. */
+bool
+meter_readings_writes(const MeterReadings *readings)
+{
+	return readings->writer != NULL;
+}
+
+/* Go to the readings of a resource that were written before. */
+void
+meter_readings_seek_written(MeterReadings *readings, uint64 hash,
+							MeterAttr resource)
+{
+	seek(readings, readings->written, hash, resource);
+}
+
+/* Read the next one.  Returns false if there is none. */
+bool
+meter_readings_next_written(MeterReadings *readings, MeterReading *reading)
+{
+	return next(readings, readings->written, reading);
 }
 
 /* Write the last reading of a series, in place of the one that was stored. */
@@ -137,22 +184,22 @@ meter_readings_put(MeterReadings *readings, uint64 hash, MeterAttr resource,
 		meter_array_from_dimensions(dimensions, readings->ndimensions);
 	values[READING_TIME] = TimestampTzGetDatum(time);
 	values[READING_VALUE] = NumericGetDatum(value);
-	meter_key_scan_seek(readings->of_series, READING_TIME, values);
-	if (meter_key_scan_next(readings->of_series))
+	meter_key_scan_seek(readings->written, READING_TIME, values);
+	if (meter_key_scan_next(readings->written))
 		meter_writer_update(readings->writer,
-							meter_key_scan_place(readings->of_series), values,
+							meter_key_scan_place(readings->written), values,
 							nulls);
 	else
 		meter_writer_insert(readings->writer, values, nulls);
 }
 
-/* Forget the reading that was read, when writing ends. */
+/* Forget the written reading that was read, when writing ends. */
 void
 meter_readings_forget(MeterReadings *readings)
 {
 	readings->ended =
 		accumArrayResult(readings->ended,
-						 PointerGetDatum(meter_key_scan_place(readings->of_resource)),
+						 PointerGetDatum(meter_key_scan_place(readings->written)),
 						 false, TIDOID, readings->context);
 }
 
@@ -163,31 +210,41 @@ meter_readings_end(MeterReadings *readings)
 	Oid			types[] = {get_array_type(TIDOID)};
 	Datum		values[1];
 
-	meter_key_scan_end(readings->of_resource);
+	if (readings->known != NULL)
+		meter_key_scan_end(readings->known);
 	if (readings->writer != NULL)
 	{
-		meter_key_scan_end(readings->of_series);
+		meter_key_scan_end(readings->written);
 		(void) meter_writer_end(readings->writer, NULL);
 	}
 	if (readings->ended != NULL)
 	{
 		values[0] = makeArrayResult(readings->ended, CurrentMemoryContext);
-		meter_execute_params(psprintf("DELETE FROM %s._counter_state WHERE ctid = ANY ($1)",
-									  readings->schema),
+		meter_execute_params(psprintf("DELETE FROM %s.%s WHERE ctid = ANY ($1)",
+									  readings->schema,
+									  readings->written_table),
 							 SPI_OK_DELETE, lengthof(types), types, values,
 							 NULL);
 	}
 	pfree(readings);
 }
 
-/* Forget all readings of a meter, before they are computed anew. */
+/*
+ * Go back to the readings at the retention boundary, before those of all
+ * resources are found anew.
+ */
 void
-meter_readings_forget_all(const MeterDefinition *definition)
+meter_readings_restart(const MeterDefinition *definition)
 {
+	const char *schema = quote_identifier(definition->stream);
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(definition->name)};
 
 	meter_execute_params(psprintf("DELETE FROM %s._counter_state WHERE meter = $1",
-								  quote_identifier(definition->stream)),
+								  schema),
 						 SPI_OK_DELETE, lengthof(types), types, values, NULL);
+	meter_execute_params(psprintf("INSERT INTO %s._counter_state (meter, hash, resource, dimensions, \"time\", value) "
+								  "SELECT meter, hash, resource, dimensions, \"time\", value FROM %s._retention_reading "
+								  "WHERE meter = $1 ORDER BY hash, resource, dimensions", schema, schema),
+						 SPI_OK_INSERT, lengthof(types), types, values, NULL);
 }

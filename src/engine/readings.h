@@ -23,17 +23,23 @@ typedef struct MeterReading
 typedef struct MeterReadings MeterReadings;
 
 extern MeterReadings *meter_readings_begin(const MeterDefinition *definition,
-										   bool write);
+										   const char *known,
+										   const char *written);
 extern void meter_readings_seek(MeterReadings *readings, uint64 hash,
 								MeterAttr resource);
 extern bool meter_readings_next(MeterReadings *readings,
 								MeterReading *reading);
+extern bool meter_readings_writes(const MeterReadings *readings);
+extern void meter_readings_seek_written(MeterReadings *readings, uint64 hash,
+										MeterAttr resource);
+extern bool meter_readings_next_written(MeterReadings *readings,
+										MeterReading *reading);
 extern void meter_readings_put(MeterReadings *readings, uint64 hash,
 							   MeterAttr resource,
 							   const MeterAttr *dimensions, TimestampTz time,
 							   Numeric value);
 extern void meter_readings_forget(MeterReadings *readings);
 extern void meter_readings_end(MeterReadings *readings);
-extern void meter_readings_forget_all(const MeterDefinition *definition);
+extern void meter_readings_restart(const MeterDefinition *definition);
 
 #endif							/* METER_READINGS_H */

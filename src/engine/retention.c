@@ -17,6 +17,7 @@
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/fold.h"
+#include "engine/readings.h"
 #include "engine/retention.h"
 #include "engine/states.h"
 #include "engine/usage_kind.h"
@@ -37,69 +38,136 @@ definition_text(const MeterDefinition *definition)
 					meter_text_array_literal(definition->dimensions));
 }
 
-/*
- * Begin a meter over a log that is not complete: it goes on from the retention
- * boundary, if that has states of a meter of that name that pairs events
- * alike; otherwise it must begin there or later.  Within a session of the
- * stream's owner.
- */
-void
-meter_begin_at_boundary(const MeterDefinition *definition)
+/* Tell whether the retention boundary of a meter of that name is known. */
+static bool
+any_boundary(const MeterDefinition *definition, const char *condition)
+{
+	meter_execute(psprintf("SELECT FROM %s._retention WHERE meter = %s AND \"time\" = %s AND %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   meter_timestamp_literal(definition->boundary),
+						   condition), SPI_OK_SELECT);
+	return SPI_processed > 0;
+}
+
+/* Check that a meter does not begin before the retention boundary. */
+static void
+check_begin(const MeterDefinition *definition)
+{
+	TimestampTz begin;
+
+	if (definition->since >= definition->boundary)
+		return;
+	begin = meter_grid_period_begin((MeterGrid *) definition->grid,
+									definition->boundary);
+	if (begin < definition->boundary)
+		begin = meter_grid_period_end((MeterGrid *) definition->grid,
+									  definition->boundary);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("meter \"%s\" cannot begin before the retention boundary of stream \"%s\", %s",
+					definition->name, definition->stream,
+					timestamptz_to_str(definition->boundary)),
+			 errdetail("meter.expire() dropped the segments from before the boundary, and only meters that existed then know what ran at the boundary."),
+			 errhint("Use since => '%s' or later.", timestamptz_to_str(begin))));
+}
+
+/* Forget what was known at the retention boundary, in a table. */
+static void
+forget(const MeterDefinition *definition, const char *table)
+{
+	meter_execute(psprintf("DELETE FROM %s.%s WHERE meter = %s",
+						   quote_identifier(definition->stream), table,
+						   quote_literal_cstr(definition->name)),
+				  SPI_OK_DELETE);
+}
+
+/* Carry the states that are known at the retention boundary. */
+static void
+carry_states(const MeterDefinition *definition, bool events)
 {
 	const char *schema = quote_identifier(definition->stream);
-	const char *meter = quote_literal_cstr(definition->name);
 
-	meter_execute(psprintf("SELECT FROM %s._retention WHERE meter = %s AND definition = %s "
-						   "AND \"time\" = %s", schema, meter,
-						   quote_literal_cstr(definition_text(definition)),
-						   meter_timestamp_literal(definition->boundary)),
-				  SPI_OK_SELECT);
-	if (SPI_processed > 0)
-	{
-		meter_execute(psprintf("INSERT INTO %s._resource_state (meter, hash, resource, active, account, "
-							   "dimensions, value, since, alive, absent, source, unnamed_since) "
-							   "SELECT meter, hash, resource, active, account, dimensions, value, since, alive, "
-							   "absent, source, CASE WHEN account IS NULL THEN %s END "
-							   "FROM %s._retention_state WHERE meter = %s ORDER BY hash, resource",
-							   schema, meter_timestamp_literal(definition->boundary),
-							   schema, meter), SPI_OK_INSERT);
-		return;
-	}
-	if (definition->since < definition->boundary)
-	{
-		TimestampTz begin = meter_grid_period_begin((MeterGrid *) definition->grid,
-													definition->boundary);
-
-		if (begin < definition->boundary)
-			begin = meter_grid_period_end((MeterGrid *) definition->grid,
-										  definition->boundary);
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("meter \"%s\" cannot begin before the retention boundary of stream \"%s\", %s",
-						definition->name, definition->stream,
-						timestamptz_to_str(definition->boundary)),
-				 errdetail("meter.expire() dropped the segments from before the boundary, and only meters that existed then know what ran at the boundary."),
-				 errhint("Use since => '%s' or later.", timestamptz_to_str(begin))));
-	}
-	/* the states at the retention boundary are of another meter */
-	meter_execute(psprintf("DELETE FROM %s._retention_state WHERE meter = %s",
-						   schema, meter), SPI_OK_DELETE);
+	meter_execute(psprintf("INSERT INTO %s._resource_state (meter, hash, resource, active, account, "
+						   "dimensions, value, since, alive, absent, source, unnamed_since) "
+						   "SELECT meter, hash, resource, active, account, dimensions, value, since, alive, "
+						   "absent, source, CASE WHEN account IS NULL AND %s THEN %s END "
+						   "FROM %s._retention_state WHERE meter = %s ORDER BY hash, resource",
+						   schema, events ? "true" : "false",
+						   meter_timestamp_literal(definition->boundary),
+						   schema, quote_literal_cstr(definition->name)),
+				  SPI_OK_INSERT);
 }
 
 /*
- * Check that the event log is complete: a meter of measures asks all events
- * who owned what.  Within a session of the stream's owner.
+ * Have a meter of measures know the owners at the retention boundary as another
+ * one does: all events that name an account say who owns a resource.
  */
-void
-meter_check_events_are_complete(const MeterDefinition *definition)
+static void
+take_owners(MeterDefinition *definition)
 {
-	if (!TIMESTAMP_IS_NOBEGIN(meter_retention_boundary(definition->stream, "event",
-													   definition->name)))
+	const char *schema = quote_identifier(definition->stream);
+	const char *stream = quote_literal_cstr(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	const char *other;
+	bool		isnull;
+
+	meter_execute(psprintf("SELECT meter, \"time\" FROM %s._retention WHERE log = 'measure' "
+						   "ORDER BY \"time\" DESC, meter LIMIT 1", schema),
+				  SPI_OK_SELECT);
+	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("events of stream \"%s\" have been expired: a meter of measures cannot know the owners",
 						definition->stream),
 				 errhint("Log measures, and the events that name owners, into another stream.")));
+	other = quote_literal_cstr(meter_result_text(0, 1));
+	definition->boundary = DatumGetTimestampTz(meter_result(0, 2, &isnull));
+	forget(definition, "_retention_state");
+	meter_execute(psprintf("INSERT INTO %s._retention_state (meter, hash, resource, active, account, dimensions) "
+						   "SELECT %s, meter_internal.resource_hash(%s, %s, resource), resource, false, account, '{}' "
+						   "FROM %s._retention_state WHERE meter = %s ORDER BY 2, 3",
+						   schema, meter, stream, meter, schema, other),
+				  SPI_OK_INSERT);
+}
+
+/*
+ * Begin a meter of measures over logs that are not complete, at the retention
+ * boundary or later.
+ */
+static void
+begin_measures_at_boundary(MeterDefinition *definition)
+{
+	if (!any_boundary(definition, "log = 'measure'"))
+		take_owners(definition);
+	if (!any_boundary(definition, psprintf("definition = %s",
+										   quote_literal_cstr(definition_text(definition)))))
+		forget(definition, "_retention_reading");
+	meter_store_boundary(definition, METER_LOG_MEASURE, definition->boundary);
+	carry_states(definition, false);
+	meter_readings_restart(definition);
+}
+
+/*
+ * Begin a meter over logs that are not complete: it goes on from the retention
+ * boundary, if that has states of a meter of that name that pairs events
+ * alike; otherwise it must begin there or later.  Within a session of the
+ * stream's owner.
+ */
+void
+meter_begin_at_boundary(MeterDefinition *definition)
+{
+	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
+		begin_measures_at_boundary(definition);
+	else if (any_boundary(definition, psprintf("definition = %s",
+											   quote_literal_cstr(definition_text(definition)))))
+		carry_states(definition, true);
+	else
+	{
+		check_begin(definition);
+		/* the states at the retention boundary are of another meter */
+		forget(definition, "_retention_state");
+	}
 }
 
 /*
@@ -128,9 +196,9 @@ meter_move_boundary(const MeterDefinition *definition, const MeterProgress *prog
 	return true;
 }
 
-/* Store the retention boundary of a meter's log. */
+/* Store the retention boundary of a meter, whose usage is made of a log. */
 void
-meter_store_boundary(const MeterDefinition *definition, const char *log,
+meter_store_boundary(const MeterDefinition *definition, MeterLog log,
 					 TimestampTz boundary)
 {
 	meter_execute(psprintf("INSERT INTO %s._retention (meter, log, \"time\", definition) "
@@ -138,10 +206,15 @@ meter_store_boundary(const MeterDefinition *definition, const char *log,
 						   "log = excluded.log, \"time\" = excluded.\"time\", "
 						   "definition = excluded.definition",
 						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name), log,
+						   quote_literal_cstr(definition->name),
+						   meter_log_names[log],
 						   meter_timestamp_literal(boundary),
 						   quote_literal_cstr(definition_text(definition))),
 				  SPI_OK_INSERT);
+	meter_execute(psprintf("DELETE FROM %s._kept_state WHERE meter = %s AND at < %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   meter_timestamp_literal(boundary)), SPI_OK_DELETE);
 }
 
 /*
@@ -157,6 +230,7 @@ meter_store_states(const MeterDefinition *definition,
 										progress);
 
 	fold->from = fold->to = boundary;	/* no usage is asked for */
+	fold->at_boundary = true;
 	fold->scope.to = boundary;
 	fold->scope.settled_to = DT_NOEND;
 	/* what no step has looked at does not count */

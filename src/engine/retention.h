@@ -13,10 +13,9 @@
 extern bool meter_move_boundary(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
 								TimestampTz *boundary);
 extern void meter_store_boundary(const MeterDefinition *definition,
-								 const char *log, TimestampTz boundary);
+								 MeterLog log, TimestampTz boundary);
 extern void meter_store_states(const MeterDefinition *definition, const MeterProgress *progress,
 							   TimestampTz boundary);
-extern void meter_check_events_are_complete(const MeterDefinition *definition);
-extern void meter_begin_at_boundary(const MeterDefinition *definition);
+extern void meter_begin_at_boundary(MeterDefinition *definition);
 
 #endif							/* METER_RETENTION_H */

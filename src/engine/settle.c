@@ -161,7 +161,7 @@ meter_settle_anew(const MeterDefinition *definition,
 
 	fold->scope.voids_from_log = true;
 	if (fold->writes_states && definition->aggregate == METER_COUNTER)
-		meter_readings_forget_all(definition);
+		meter_readings_restart(definition);
 	if (fold->kept != NULL)
 		meter_forget_kept(definition->stream, definition->name);
 	return run(fold);

@@ -136,6 +136,12 @@ meter_key_scan_seek(MeterKeyScan *scan, int nkeys, const Datum *keys)
 							   BTEqualStrategyNumber, InvalidOid,
 							   scan->index->rd_indcollation[i],
 							   equality(scan->columns[i].type), keys[i]);
+	/* a scan has room for as many keys as it began with */
+	if (scan->scan != NULL && scan->scan->numberOfKeys != nkeys)
+	{
+		index_endscan(scan->scan);
+		scan->scan = NULL;
+	}
 	if (scan->scan == NULL)
 		scan->scan = METER_INDEX_BEGINSCAN(scan->relation, scan->index,
 										   GetActiveSnapshot(), nkeys);

@@ -1,7 +1,9 @@
-# Promise: expiry changes no bill. Of two streams that get the same events, one is rolled and expired again and again; their ledgers stay the same.
+# Promise: expiry changes no bill. Of two streams that get the same events and measures, one is rolled and expired again and again; their ledgers
+# stay the same.
 #
-# Who starts something names the account: what nobody has named at the retention boundary stays billed to nobody. Events are out of order, late by up to nearly max_lateness, doubled, and taken back. METER_SEED=n for the same again,
-# METER_WORLDS=n for more.
+# Who starts something names the account: what nobody has named at the retention boundary stays billed to nobody; each resource that is measured is
+# named first. Rows are out of order, late by up to nearly max_lateness, doubled, and taken back. METER_SEED=n for the same again, METER_WORLDS=n for
+# more.
 use strict;
 use warnings;
 use FindBin;
@@ -46,9 +48,32 @@ sub batch
 	return join(', ', map { '(' . join(', ', map { literal($_) } @$_) . ')' } @rows);
 }
 
+# The same of measures, which each sent row keeps the time of; what takes one back is an event.
+sub measures
+{
+	my ($now, $sent) = @_;
+	my (@rows, @voids);
+	for (1 .. 1 + rand 12)
+	{
+		my $recent = [ grep { $_->{time} > $now - 1.4 * $day } @$sent ];
+		if (@$recent && rand() < 0.2)
+		{
+			my $old = one_of(@$recent);
+			if (rand() < 0.4) { push @voids, [ stamp($now), $old->{resource}, undef, 'void', undef, undef, 's', $old->{id} ]; next; }
+			push @rows, [ stamp($old->{time} + one_of(0, 600)), stamp($old->{time} + 700), $old->{resource}, undef, int rand 500, one_of('x', 'y'), 's', $old->{id} ];
+			next;
+		}
+		my $measure = { time => int($now - one_of(0, 0, 0, 1) * rand(1.5 * $day) - rand(7200)), resource => 'r' . int(rand 8), id => 'm' . @$sent };
+		push @$sent, $measure;
+		my $end = $measure->{time} + one_of(0, 0, int rand 1800);
+		push @rows, [ stamp($measure->{time}), stamp($end), $measure->{resource}, one_of(undef, undef, undef, 'c'), int rand 1000, one_of('x', 'y'), 's', one_of(undef, $measure->{id}) ];
+	}
+	return map { my $list = $_; join(', ', map { '(' . join(', ', map { literal($_) } @$_) . ')' } @$list) } \@rows, \@voids;
+}
+
 for my $world (1 .. $worlds)
 {
-	my ($now, @sent, $expired) = ($begin);
+	my ($now, @sent, @measured) = ($begin);
 	my $script = '';
 	foreach my $stream ("kept$world", "old$world")
 	{
@@ -58,17 +83,26 @@ for my $world (1 .. $worlds)
 			SELECT meter.create_meter('$stream', 'gb', 'weighted', dimensions => '{}', period => '1 day', unit => '1 hour', timezone => 'Europe/Zurich',
 				$common);
 			SELECT meter.create_meter('$stream', 'days', dimensions => '{offering,source}', period => '1 day', $common)");
+		my $measured = "dimensions => '{way}', lateness => '0', max_lateness => '2 days', since => NULL";
+		$node->safe_psql('postgres', "SELECT meter.create_meter('$stream', a, a, $measured) FROM unnest('{sum,counter,max}'::text[]) a;
+			INSERT INTO $stream.event (\"time\", resource, account, action) SELECT '2024-02-29 00:00Z', 'r' || i, CASE i % 2 WHEN 0 THEN 'a' ELSE 'b' END, 'name' FROM generate_series(0, 7) i");
 	}
 	for (1 .. 40)
 	{
 		$now += rand(20 * 3600);
 		my $rows = batch($now, \@sent);
+		my ($measures, $voids) = measures($now, \@measured);
 		my $clock = "SET meter.now = '" . stamp($now) . "'; SET client_min_messages = warning;\n";
 		my $part = $clock;
 		foreach my $stream ("kept$world", "old$world")
 		{
 			$part .= "INSERT INTO $stream.event (\"time\", resource, account, action, offering, value, source, id)
-				SELECT t::timestamptz, r, a, x, o, v::numeric, s, i FROM (VALUES $rows) e (t, r, a, x, o, v, s, i);\nCALL meter.run('$stream');\n";
+				SELECT t::timestamptz, r, a, x, o, v::numeric, s, i FROM (VALUES $rows) e (t, r, a, x, o, v, s, i);\n";
+			$part .= "INSERT INTO $stream.measure (start_time, end_time, resource, account, value, attributes, source, id)
+				SELECT t::timestamptz, e::timestamptz, r, a, v::numeric, jsonb_build_object('way', w), s, i FROM (VALUES $measures) m (t, e, r, a, v, w, s, i);\n" if $measures;
+			$part .= "INSERT INTO $stream.event (\"time\", resource, account, action, offering, value, source, id)
+				SELECT t::timestamptz, r, a, x, o, v::numeric, s, i FROM (VALUES $voids) e (t, r, a, x, o, v, s, i);\n" if $voids;
+			$part .= "SET meter.keep_interval = " . one_of(0, 1440) . ";\nCALL meter.run('$stream');\n";
 		}
 		$part .= "SELECT FROM meter.roll('old$world');\nCALL meter.run('old$world');\n" if rand() < 0.4;
 		$part .= "SELECT FROM meter.expire('old$world', '" . stamp($now - rand(6 * $day)) . "');\n" if rand() < 0.4;
