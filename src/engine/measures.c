@@ -403,15 +403,16 @@ meter_begin_at_readings(const MeterDefinition *definition,
 }
 
 /*
- * Of the resources asked for, have those begin with their first measure whose
- * first owner may have changed: an event at or before the first that names an
- * owner may be why that is the first.  `owners` is a query (resource, time) of
- * the events that name owners, with the parameters of their scope.
+ * Of the resources asked for, have those begin with their first measure before
+ * `to` whose first owner may have changed: an event at or before the first that
+ * names an owner may be why that is the first.  `owners` is a query (resource,
+ * time) of the events that name owners, with the parameters of their scope.
  */
 void
 meter_look_back_to_owners(const MeterDefinition *definition,
-						  MeterResources *asked, const char *owners,
-						  const Oid *types, const Datum *values)
+						  MeterResources *asked, TimestampTz to,
+						  const char *owners, const Oid *types,
+						  const Datum *values)
 {
 	MeterResources *named = meter_resources_begin();
 	Oid			all_types[3] = {types[0], TEXTARRAYOID, TIMESTAMPTZARRAYOID};
@@ -436,8 +437,9 @@ meter_look_back_to_owners(const MeterDefinition *definition,
 								  "LEFT JOIN (SELECT o.resource, min(o.\"time\") AS at FROM (%s) o GROUP BY 1) v "
 								  "ON v.resource = a.resource COLLATE \"C\" "
 								  "WHERE a.named_from <= coalesce(v.at, 'infinity')) n "
-								  "JOIN %s.measure m ON m.resource = n.resource GROUP BY 1",
-								  owners, quote_identifier(definition->stream)),
+								  "JOIN %s.measure m ON m.resource = n.resource WHERE m.start_time < %s GROUP BY 1",
+								  owners, quote_identifier(definition->stream),
+								  meter_timestamp_literal(to)),
 						 SPI_OK_SELECT, 3, all_types, all_values, NULL);
 	for (row = 0; row < SPI_processed; row++)
 	{

@@ -49,7 +49,7 @@ extern void meter_begin_at_readings(const MeterDefinition *definition,
 									MeterMeasureScope *scope);
 extern void meter_look_back_to_owners(const MeterDefinition *definition,
 									  MeterResources *asked,
-									  const char *owners, const Oid *types,
+									  TimestampTz to, const char *owners, const Oid *types,
 									  const Datum *values);
 extern char *meter_earliest_measure(const MeterDefinition *definition);
 extern char *meter_late_measures(const MeterDefinition *definition, const MeterProgress *progress,
