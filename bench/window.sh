@@ -6,10 +6,11 @@
 
 resources=$(scaled 100000)
 
-# hour STREAM N: settles up to hour N, counted from 2024-03-05, logs what happens in it, and says when it ends.
+# hour STREAM N: settles up to hour N, counted from 2024-03-05, and rolls and seals the log where that is due; logs what happens in
+# the hour, and says when it ends.
 hour() {
 	local begin="'2024-03-05 00:00Z'::timestamptz + $2 * interval '1 h'"
-	advance "$1" "$(sql "SELECT $begin")"
+	sql "SET meter.now = '$(sql "SELECT $begin")'" "CALL meter.run('$1')"
 	sql "INSERT INTO $1.event (source, id, \"time\", resource, account, action, offering)
 		SELECT 'dc', md5(i || '-' || n || '-$2')::uuid::text, $begin + n * interval '30 min' + i % 1800 * interval '1 s', md5(i::text)::uuid::text,
 			'account-' || i % 1000, CASE n WHEN 0 THEN 'start' ELSE 'stop' END, 'm' FROM generate_series(0, 1) n, generate_series(1, $resources) i" \

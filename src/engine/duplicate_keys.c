@@ -23,18 +23,22 @@
 #include "port/pg_bswap.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "core/core.h"
+#include "core/grid.h"
 #include "engine/duplicate_keys.h"
 #include "engine/period.h"
+#include "pg/attr.h"
 #include "pg/spi.h"
+#include "pg/table_writer.h"
 
-/* So many arrivals have their hashes gathered at a time: some 10 MB. */
-#define ARRIVALS_AT_ONCE	(INT64CONST(1) << 20)
+/* Hashes are gathered before they are written, in so much memory at most. */
+#define GATHERED_BYTES	(32 * 1024 * 1024)
 
 /* So many hashes are compared at a time: a table of 72 MB. */
 #define MOST_KEYS	(INT64CONST(1) << 21)
@@ -50,15 +54,32 @@
 
 /* Mix the bytes of a text, and where it ends, into a hash: FNV-1a. */
 static uint64
-hash_text(uint64 hash, text * value)
+hash_text(uint64 hash, MeterAttr value)
 {
-	const unsigned char *byte = (unsigned char *) VARDATA_ANY(value);
-	const unsigned char *end = byte + VARSIZE_ANY_EXHDR(value);
+	const unsigned char *byte = (const unsigned char *) value.data;
+	const unsigned char *end = byte + value.len;
 
 	for (; byte < end; byte++)
 		hash = (hash ^ *byte) * UINT64CONST(0x100000001b3);
 	/* no byte of a text is 0xff */
 	return (hash ^ 0xff) * UINT64CONST(0x100000001b3);
+}
+
+/* Return the hash of what duplicates of a row have in common. */
+static uint64
+hash_row(MeterAttr resource, MeterAttr source, MeterAttr id)
+{
+	uint64		hash = UINT64CONST(0xcbf29ce484222325);
+
+	hash = hash_text(hash, resource);
+	hash = hash_text(hash, source);
+	hash = hash_text(hash, id);
+	/* mix the bits: every bit counts in a table */
+	hash ^= hash >> 32;
+	hash *= UINT64CONST(0xd6e8feb86659fd93);
+	hash ^= hash >> 32;
+	/* 0 stands for a free slot in a table */
+	return hash == 0 ? 1 : hash;
 }
 
 PG_FUNCTION_INFO_V1(meter_duplicate_key);
@@ -67,62 +88,9 @@ PG_FUNCTION_INFO_V1(meter_duplicate_key);
 Datum
 meter_duplicate_key(PG_FUNCTION_ARGS)
 {
-	uint64		hash = UINT64CONST(0xcbf29ce484222325);
-
-	hash = hash_text(hash, PG_GETARG_TEXT_PP(0));
-	hash = hash_text(hash, PG_GETARG_TEXT_PP(1));
-	hash = hash_text(hash, PG_GETARG_TEXT_PP(2));
-	/* mix the bits: every bit counts in a table */
-	hash ^= hash >> 32;
-	hash *= UINT64CONST(0xd6e8feb86659fd93);
-	hash ^= hash >> 32;
-	/* 0 stands for a free slot in a table */
-	PG_RETURN_INT64(hash == 0 ? 1 : (int64) hash);
-}
-
-PG_FUNCTION_INFO_V1(meter_duplicate_keys_add);
-
-/* duplicate_keys(hash): adds a hash */
-Datum
-meter_duplicate_keys_add(PG_FUNCTION_ARGS)
-{
-	MemoryContext context;
-	MemoryContext before;
-	StringInfo	keys;
-	uint64		key;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		elog(ERROR, "duplicate_keys called in non-aggregate context");
-	before = MemoryContextSwitchTo(context);
-	keys = PG_ARGISNULL(0) ? makeStringInfo() :
-		(StringInfo) PG_GETARG_POINTER(0);
-	if (!PG_ARGISNULL(1))
-	{
-		key = pg_hton64((uint64) PG_GETARG_INT64(1));
-		appendBinaryStringInfo(keys, (char *) &key, sizeof(key));
-	}
-	MemoryContextSwitchTo(before);
-	PG_RETURN_POINTER(keys);
-}
-
-PG_FUNCTION_INFO_V1(meter_duplicate_keys_final);
-
-/* duplicate_keys(): returns all hashes that were added */
-Datum
-meter_duplicate_keys_final(PG_FUNCTION_ARGS)
-{
-	StringInfo	keys;
-	bytea	   *result;
-
-	if (!AggCheckCallContext(fcinfo, NULL))
-		elog(ERROR, "duplicate_keys called in non-aggregate context");
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	keys = (StringInfo) PG_GETARG_POINTER(0);
-	result = palloc(VARHDRSZ + keys->len);
-	SET_VARSIZE(result, VARHDRSZ + keys->len);
-	memcpy(VARDATA(result), keys->data, keys->len);
-	PG_RETURN_BYTEA_P(result);
+	PG_RETURN_INT64((int64) hash_row(meter_attr_from_text(PG_GETARG_DATUM(0)),
+									 meter_attr_from_text(PG_GETARG_DATUM(1)),
+									 meter_attr_from_text(PG_GETARG_DATUM(2))));
 }
 
 /* What a hash of a row is kept by: columns of each log. */
@@ -141,75 +109,232 @@ static const char *const row_filters[METER_NLOGS] = {
 /* The hash of a row e of a log. */
 #define ROW_KEY	METER_DUPLICATE_KEY("e")
 
-/*
- * Look over what arrived between two positions.  Returns the arrivals of rows
- * that have an id, as ranges within segments, since arrivals between these do
- * not exist; and whether a condition holds for any row e.
- */
-MeterKeyRange *
-meter_new_rows(const MeterDefinition *definition, MeterLog log, int64 after,
-			   int64 upto, const char *late, int *nranges, bool *any_late)
+/* The hashes of a period and a block of arrivals. */
+typedef struct ChunkKey
 {
-	MemoryContext context = CurrentMemoryContext;
-	MeterKeyRange *ranges;
-	uint64		row;
-	bool		isnull;
+	TimestampTz period;
+	int64		block;
+} ChunkKey;
 
-	meter_execute(psprintf("SELECT min(e.arrival) FILTER (WHERE e.id IS NOT NULL), "
-						   "max(e.arrival) FILTER (WHERE e.id IS NOT NULL), bool_or(%s) "
-						   "FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
-						   " AND e.arrival <= " INT64_FORMAT " GROUP BY e.tableoid",
-						   late, quote_identifier(definition->stream),
-						   meter_log_names[log], after, upto), SPI_OK_SELECT);
-	ranges = MemoryContextAlloc(context,
-								Max(SPI_processed, 1) * sizeof(MeterKeyRange));
-	*nranges = 0;
-	*any_late = false;
-	for (row = 0; row < SPI_processed; row++)
-	{
-		Datum		value = meter_result(row, 1, &isnull);
+typedef struct Chunk
+{
+	ChunkKey	key;
+	int			count;
+	int			room;
+	uint64	   *keys;			/* the most significant byte first */
+} Chunk;
 
-		if (!isnull)
-		{
-			ranges[*nranges].first = DatumGetInt64(value);
-			ranges[*nranges].last = DatumGetInt64(meter_result(row, 2, &isnull));
-			(*nranges)++;
-		}
-		value = meter_result(row, 3, &isnull);
-		*any_late |= !isnull && DatumGetBool(value);
-	}
-	return ranges;
+struct MeterNewRows
+{
+	const MeterDefinition *definition;
+	MeterLog	log;
+	bool		writes;			/* what is gathered is written when it is much */
+	bool		gathers;		/* not if there is too much of it */
+	bool		any_late;
+	MemoryContext row;			/* what a row is unpacked into */
+	MemoryContext context;		/* of the chunks */
+	HTAB	   *chunks;
+	Chunk	   *last;
+	TimestampTz period;			/* that was looked up last */
+	TimestampTz period_end;
+};
+
+/* The columns of a row that is looked at. */
+enum
+{
+	NEW_ARRIVAL,
+	NEW_HAS_KEY,
+	NEW_LATE,
+	NEW_TIME,
+	NEW_RESOURCE,
+	NEW_SOURCE,
+	NEW_ID
+};
+
+/* Begin to gather hashes. */
+static void
+begin_chunks(MeterNewRows *rows)
+{
+	HASHCTL		control = {.keysize = sizeof(ChunkKey),.entrysize = sizeof(Chunk)};
+
+	rows->context = AllocSetContextCreate(CurrentMemoryContext,
+										  "meter duplicate keys",
+										  ALLOCSET_DEFAULT_SIZES);
+	control.hcxt = rows->context;
+	rows->chunks = hash_create("duplicate keys", 256, &control,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	rows->last = NULL;
 }
 
-/* Store the hashes of the rows in these ranges, up to `upto`. */
+/* Return the chunk for the hash of a row. */
+static Chunk *
+find_chunk(MeterNewRows *rows, TimestampTz time, int64 arrival)
+{
+	ChunkKey	key;
+	bool		found;
+	Chunk	   *chunk;
+
+	if (time < rows->period || time >= rows->period_end)
+	{
+		rows->period = meter_grid_period_begin(rows->definition->grid, time);
+		rows->period_end = meter_grid_period_end(rows->definition->grid, time);
+	}
+	key.period = rows->period;
+	key.block = arrival >> METER_KEY_BLOCK_BITS;
+	if (rows->last != NULL && rows->last->key.period == key.period &&
+		rows->last->key.block == key.block)
+		return rows->last;
+	chunk = hash_search(rows->chunks, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		chunk->count = 0;
+		chunk->room = 4;
+		chunk->keys = MemoryContextAlloc(rows->context,
+										 chunk->room * sizeof(uint64));
+	}
+	rows->last = chunk;
+	return chunk;
+}
+
+/* Write what was gathered. */
+static void
+write_chunks(MeterNewRows *rows)
+{
+	static const MeterWriterColumn columns[] = {
+		{"meter", TEXTOID}, {"log", TEXTOID}, {"period_start", TIMESTAMPTZOID},
+		{"block", INT8OID}, {"keys", BYTEAOID}
+	};
+	MeterTableWriter *writer;
+	Datum		values[lengthof(columns)];
+	bool		nulls[lengthof(columns)] = {false};
+	HASH_SEQ_STATUS status;
+	Chunk	   *chunk;
+
+	if (hash_get_num_entries(rows->chunks) > 0)
+	{
+		writer = meter_writer_begin(rows->definition->stream, "_duplicate_key",
+									columns, lengthof(columns), NULL);
+		values[0] = CStringGetTextDatum(rows->definition->name);
+		values[1] = CStringGetTextDatum(meter_log_names[rows->log]);
+		hash_seq_init(&status, rows->chunks);
+		while ((chunk = hash_seq_search(&status)) != NULL)
+		{
+			int			size = VARHDRSZ + chunk->count * sizeof(uint64);
+			bytea	   *keys = palloc(size);
+
+			SET_VARSIZE(keys, size);
+			memcpy(VARDATA(keys), chunk->keys, size - VARHDRSZ);
+			values[2] = TimestampTzGetDatum(chunk->key.period);
+			values[3] = Int64GetDatum(chunk->key.block);
+			values[4] = PointerGetDatum(keys);
+			meter_writer_insert(writer, values, nulls);
+			pfree(keys);
+		}
+		(void) meter_writer_end(writer, NULL);
+	}
+	MemoryContextDelete(rows->context);
+}
+
+/* Return a text of a row, or an empty one. */
+static MeterAttr
+text_of(TupleTableSlot *slot, int column)
+{
+	return slot->tts_isnull[column] ? meter_attr("", 0) :
+		meter_attr_from_text(slot->tts_values[column]);
+}
+
+/* Look at a row. */
+static void
+look_at(void *arg, TupleTableSlot *slot)
+{
+	MeterNewRows *rows = arg;
+	MemoryContext before;
+	Chunk	   *chunk;
+
+	rows->any_late |= !slot->tts_isnull[NEW_LATE] &&
+		DatumGetBool(slot->tts_values[NEW_LATE]);
+	if (!rows->gathers || !DatumGetBool(slot->tts_values[NEW_HAS_KEY]))
+		return;
+	chunk = find_chunk(rows, DatumGetTimestampTz(slot->tts_values[NEW_TIME]),
+					   DatumGetInt64(slot->tts_values[NEW_ARRIVAL]));
+	if (chunk->count == chunk->room)
+	{
+		chunk->room *= 2;
+		chunk->keys = repalloc(chunk->keys, chunk->room * sizeof(uint64));
+	}
+	before = MemoryContextSwitchTo(rows->row);
+	chunk->keys[chunk->count++] =
+		pg_hton64(hash_row(text_of(slot, NEW_RESOURCE),
+						   text_of(slot, NEW_SOURCE), text_of(slot, NEW_ID)));
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(rows->row);
+	if (chunk->count > 1 ||
+		MemoryContextMemAllocated(rows->context, true) < GATHERED_BYTES)
+		return;
+	if (rows->writes)
+	{
+		write_chunks(rows);
+		begin_chunks(rows);
+	}
+	else
+	{
+		rows->gathers = false;
+		MemoryContextDelete(rows->context);
+	}
+}
+
+/* Look at the rows of a log in a range of arrivals. */
+static void
+look_over(MeterNewRows *rows, int64 after, int64 upto, const char *late)
+{
+	begin_chunks(rows);
+	rows->gathers = true;
+	meter_scan(psprintf("SELECT e.arrival, %s, %s, %s, e.resource, e.source, e.id FROM %s.%s e "
+						"WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT,
+						row_filters[rows->log], late, begin_columns[rows->log],
+						quote_identifier(rows->definition->stream),
+						meter_log_names[rows->log], after, upto),
+			   0, NULL, NULL, NULL, look_at, rows);
+}
+
+/*
+ * Look over what arrived between two positions.  What is returned knows the
+ * hashes of rows that have an id, if that is not too much.  Says whether a
+ * condition holds for any row e.
+ */
+MeterNewRows *
+meter_new_rows(const MeterDefinition *definition, MeterLog log, int64 after,
+			   int64 upto, const char *late, bool *any_late)
+{
+	MeterNewRows *rows = palloc0(sizeof(MeterNewRows));
+
+	rows->definition = definition;
+	rows->log = log;
+	rows->row = AllocSetContextCreate(CurrentMemoryContext, "meter new row",
+									  ALLOCSET_SMALL_SIZES);
+	look_over(rows, after, upto, late);
+	*any_late = rows->any_late;
+	return rows;
+}
+
+/*
+ * Store the hashes of these rows; if they are not known, or if only those up to
+ * `upto` are asked for, of those between two positions.
+ */
 void
-meter_note_duplicate_keys(const MeterDefinition *definition, MeterLog log,
-						  const MeterKeyRange *ranges, int nranges,
+meter_note_duplicate_keys(MeterNewRows *rows, bool all, int64 after,
 						  int64 upto)
 {
-	const char *schema = quote_identifier(definition->stream);
-	int			i;
-
-	for (i = 0; i < nranges; i++)
+	if (!all || !rows->gathers)
 	{
-		int64		last = Min(ranges[i].last, upto);
-		int64		from;
-
-		for (from = ranges[i].first; from <= last; from += ARRIVALS_AT_ONCE)
-			meter_execute(psprintf("INSERT INTO %s._duplicate_key (meter, log, period_start, block, keys) "
-								   "SELECT %s, '%s', %s, e.arrival >> %d, meter_internal.duplicate_keys(" ROW_KEY ") "
-								   "FROM %s.%s e WHERE e.arrival >= " INT64_FORMAT
-								   " AND e.arrival <= " INT64_FORMAT " AND %s "
-								   "GROUP BY 3, 4", schema,
-								   quote_literal_cstr(definition->name),
-								   meter_log_names[log],
-								   meter_period_of(definition, begin_columns[log]),
-								   METER_KEY_BLOCK_BITS, schema,
-								   meter_log_names[log], from,
-								   Min(from + ARRIVALS_AT_ONCE - 1, last),
-								   row_filters[log]),
-						  SPI_OK_INSERT);
+		if (rows->gathers)
+			MemoryContextDelete(rows->context);
+		rows->writes = true;
+		look_over(rows, after, upto, "false");
 	}
+	write_chunks(rows);
+	MemoryContextDelete(rows->row);
+	pfree(rows);
 }
 
 /*

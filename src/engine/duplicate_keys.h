@@ -26,20 +26,13 @@ typedef struct MeterSuspects
 /* A block has so many bits of arrivals. */
 #define METER_KEY_BLOCK_BITS	13
 
-/* A range of arrivals of a segment, among which there are rows with an id. */
-typedef struct MeterKeyRange
-{
-	int64		first;
-	int64		last;
-} MeterKeyRange;
+typedef struct MeterNewRows MeterNewRows;
 
-extern MeterKeyRange *meter_new_rows(const MeterDefinition *definition,
-									 MeterLog log, int64 after, int64 upto,
-									 const char *late, int *nranges,
-									 bool *any_late);
-extern void meter_note_duplicate_keys(const MeterDefinition *definition, MeterLog log,
-									  const MeterKeyRange *ranges, int nranges,
-									  int64 upto);
+extern MeterNewRows *meter_new_rows(const MeterDefinition *definition,
+									MeterLog log, int64 after, int64 upto,
+									const char *late, bool *any_late);
+extern void meter_note_duplicate_keys(MeterNewRows *rows, bool all,
+									  int64 after, int64 upto);
 extern void meter_prune_duplicate_keys(const MeterDefinition *definition,
 									   const MeterProgress *progress);
 extern void meter_find_suspects(const MeterDefinition *definition,

@@ -301,16 +301,15 @@ look_at(const MeterDefinition *definition, MeterProgress *progress,
 	MeterLogProgress *of_log = &progress->logs[log];
 	int64		safe = step->safe[log];
 	int64		upto = safe;
-	MeterKeyRange *ranges;
-	int			nranges;
+	int64		after = of_log->position;
+	MeterNewRows *rows;
 	bool		any_late;
 
 	memset(late, 0, sizeof(*late));
 	if (safe <= of_log->position)
 		return;
-	ranges = meter_new_rows(definition, log, of_log->position, safe,
-							may_be_late(definition, progress, log), &nranges,
-							&any_late);
+	rows = meter_new_rows(definition, log, after, safe,
+						  may_be_late(definition, progress, log), &any_late);
 	if (any_late && progress->has_watermark)
 	{
 		/* with as many rows as a step takes there may be more */
@@ -326,13 +325,13 @@ look_at(const MeterDefinition *definition, MeterProgress *progress,
 	}
 	/* without a watermark no row is late, but voids count */
 	if (log == METER_LOG_EVENT && any_late)
-		meter_note_voids(definition, of_log->position, upto);
+		meter_note_voids(definition, after, upto);
 	if (late->count > 0)
 	{
 		hold(definition, progress, log, upto);
 		late->rows = meter_late_in(definition, progress, log, upto);
 	}
-	meter_note_duplicate_keys(definition, log, ranges, nranges, upto);
+	meter_note_duplicate_keys(rows, upto == safe, after, upto);
 	of_log->position = upto;
 }
 
