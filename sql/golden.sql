@@ -124,6 +124,8 @@ INSERT INTO golden.part VALUES
 	('compared', $$SELECT meter, ROW(source, at)::text, 1 FROM %1$I._compared$$),
 	('retention', $$SELECT meter, ROW(log, "time")::text, 1 FROM %1$I._retention$$),
 	('retention state', $$SELECT meter, ROW(resource, active, account, dimensions, value, since, alive, absent, source)::text, active::int FROM %1$I._retention_state$$),
+	('kept state', $$SELECT meter, ROW(resource, at, active, account, dimensions, value, since, alive, absent, source, last_time)::text, active::int FROM %1$I._kept_state$$),
+	('retention reading', $$SELECT meter, ROW(resource, dimensions, "time", value)::text, value FROM %1$I._retention_reading$$),
 	('expired', $$SELECT log, ROW(segment, rows, first_arrival, last_arrival, least_time, greatest_time)::text, rows FROM %1$I._expired$$),
 	-- a few rows of each meter, chosen by their names
 	('explain', $$SELECT u.meter, ROW(u.transaction_id, e.part, e."time", e.until, CASE WHEN e.action NOT LIKE 'reconciled:%%' THEN e.arrival END,
@@ -565,5 +567,77 @@ INSERT INTO golden_many.event ("time", resource, entity, action) VALUES ('2024-0
 INSERT INTO golden_many.measure (start_time, end_time, resource, account, entity, value, attributes) VALUES ('2024-03-31 19:00Z', '2024-03-31 19:00Z', 'c1', 'B', 'ctr', 700, '{"zone": "z2"}');
 SELECT * FROM meter.verify('golden_many');
 
-SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{golden_cloud,golden_net,golden_fleet,golden_old,golden_zones,golden_many}'::text[]) s;
+-- ================================================================ what is late, and known before
+-- Hours of rows, every fifth of them late by up to a day and a half, some sent again, some taken back; the log is rolled and sealed, snapshots
+-- are reconciled, and what is old is expired. States are kept before each period, so that what is late begins at one. After each hour nothing may
+-- differ from what all rows come to.
+SELECT meter.create_stream('golden_kept', deduplication_window => '90 minutes');
+\set kept_begins '''2024-03-29 00:00+00'''
+SELECT golden.create_meter('golden_kept', name, aggregate, options::jsonb || '{"max_lateness": "2 days", "lateness": "0"}') FROM (VALUES
+	('minutes', 'duration', '{"starts": "{start}", "stops": "{stop}", "changes": "{resize}", "dimensions": "{offering}", "since": "2024-03-29 00:00+00"}'),
+	('gb', 'weighted', '{"starts": "{start}", "stops": "{stop}", "changes": "{resize}", "dimensions": "{}", "period": "6 hours", "since": "2024-03-29 00:00+00"}'),
+	('read', 'counter', '{"dimensions": "{zone}", "since": "2024-03-29 00:00+00"}'),
+	('bytes', 'sum', '{"dimensions": "{}", "since": "2024-03-29 00:00+00"}')
+) m (name, aggregate, options);
+CREATE PROCEDURE golden.hours(begins timestamptz, upto int) LANGUAGE plpgsql AS $$
+DECLARE
+	h int;
+	differs text;
+BEGIN
+	FOR h IN 1 .. upto LOOP
+		PERFORM set_config('meter.now', (begins + make_interval(hours => h))::text, false);
+		PERFORM set_config('meter.keep_interval', CASE WHEN h % 7 = 0 THEN '60' ELSE '0' END, false);
+		-- of each resource some rows; a row that is sent again has the id of one of the hours before
+		INSERT INTO golden_kept.event (source, id, "time", resource, account, action, offering, value)
+		SELECT 's', CASE golden.rnd(k || 'id', 6) WHEN 0 THEN NULL WHEN 1 THEN 'e' || golden.rnd(k || 'of', 4) || '.' || h - 1 - golden.rnd(k || 'back', 3) ELSE 'e' || i || '.' || h END,
+			begins + make_interval(hours => h - 1, mins => golden.rnd(k || 'at', 60)) - CASE WHEN golden.rnd(k || 'late', 5) = 0 THEN make_interval(mins => golden.rnd(k || 'by', 2100)) ELSE '0' END,
+			'r' || r, CASE WHEN r < 7 OR h > 20 THEN golden.pick(k || 'account', NULL, NULL, 'A', 'B') END,
+			golden.pick(k || 'action', 'start', 'start', 'stop', 'stop', 'resize'), golden.pick(k || 'offering', NULL, 's', 'm'), golden.rnd(k || 'value', 9)
+		FROM generate_series(1, 8) r, generate_series(1, 3) i, LATERAL (SELECT 'k' || r || '.' || i || '.' || h AS k) k WHERE golden.rnd(k || 'any', 3) > 0;
+		INSERT INTO golden_kept.event (source, id, "time", resource, action)
+		SELECT 's', 'e' || golden.rnd('v' || r || h, 4) || '.' || h - golden.rnd('w' || r || h, 5), begins + make_interval(hours => h), 'r' || r, 'void'
+		FROM generate_series(1, 8) r WHERE golden.rnd('void' || r || h, 12) = 0;
+		INSERT INTO golden_kept.measure (source, id, start_time, end_time, resource, account, value, attributes)
+		SELECT 's', CASE golden.rnd(k || 'id', 5) WHEN 0 THEN NULL WHEN 1 THEN 'm' || golden.rnd(k || 'of', 4) || '.' || h - 1 - golden.rnd(k || 'back', 3) ELSE 'm' || i || '.' || h END, at,
+			at + make_interval(mins => golden.rnd(k || 'long', 3) * 40), 'r' || r, golden.pick(k || 'account', NULL, NULL, NULL, 'C'),
+			h * 100 + golden.rnd(k || 'value', 99), jsonb_build_object('zone', golden.pick(k || 'zone', 'x', 'y'))
+		FROM generate_series(1, 8) r, generate_series(1, 3) i, LATERAL (SELECT 'l' || r || '.' || i || '.' || h AS k) k,
+			LATERAL (SELECT begins + make_interval(hours => h - 1, mins => golden.rnd(k || 'at', 60)) - CASE WHEN golden.rnd(k || 'late', 5) = 0 THEN make_interval(mins => golden.rnd(k || 'by', 2100)) ELSE '0' END AS at) t
+		WHERE golden.rnd(k || 'any', 3) > 0;
+		INSERT INTO golden_kept.event (source, id, "time", resource, action)
+		SELECT 's', 'm' || golden.rnd('v' || r || h, 4) || '.' || h - golden.rnd('w' || r || h, 5), begins + make_interval(hours => h), 'r' || r, 'void'
+		FROM generate_series(1, 8) r WHERE golden.rnd('voided' || r || h, 12) = 0;
+		COMMIT;
+		IF h % 9 = 0 THEN
+			INSERT INTO golden_kept.inventory (source, at, resource, since)
+			SELECT 's', begins + make_interval(hours => h, mins => CASE WHEN h % 2 = 0 THEN 0 ELSE -30 END), 'r' || r, CASE golden.rnd('since' || r || h, 3) WHEN 0 THEN begins + make_interval(hours => h - 3) END
+			FROM generate_series(1, 8) r WHERE golden.rnd('listed' || r || h, 2) = 0;
+			PERFORM meter.reconcile('golden_kept', 's', begins + make_interval(hours => h, mins => CASE WHEN h % 2 = 0 THEN 0 ELSE -30 END));
+			COMMIT;
+		END IF;
+		CALL meter.run('golden_kept');
+		IF h % 4 = 0 THEN
+			PERFORM meter.roll('golden_kept');
+			COMMIT;
+			CALL meter.run('golden_kept');
+		END IF;
+		IF h % 30 = 0 THEN
+			PERFORM meter.expire('golden_kept', begins + make_interval(hours => h - 20));
+			COMMIT;
+		END IF;
+		SELECT string_agg(v::text, E'\n' ORDER BY v::text COLLATE "C") INTO differs FROM (SELECT * FROM meter.verify('golden_kept') ORDER BY meter, resource, period_start LIMIT 3) v;
+		IF differs IS NOT NULL THEN
+			RAISE WARNING 'after % hours: %', h, differs;
+		END IF;
+	END LOOP;
+END $$;
+CALL golden.hours(:kept_begins, 96);
+RESET meter.keep_interval;
+SELECT * FROM golden.look('golden_kept', 'ledger', 'totals', 'settled', 'live', 'state', 'kept state', 'reading', 'held', 'voided', 'settlement', 'observation', 'retention', 'retention state',
+	'retention reading', 'expired');
+SELECT * FROM golden.look('golden_kept', 'explain');
+SELECT sum(meter.resettle('golden_kept', name, NULL)) FROM meter.meter WHERE stream = 'golden_kept';
+SELECT * FROM golden.look('golden_kept', 'state', 'reading');
+
+SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{golden_cloud,golden_net,golden_fleet,golden_old,golden_zones,golden_many,golden_kept}'::text[]) s;
 DROP SCHEMA golden CASCADE;
