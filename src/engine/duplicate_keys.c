@@ -540,6 +540,94 @@ walk_rows(KeyTable *table, const char *sql)
 	meter_cursor_close(portal);
 }
 
+/* What is asked for: rows of a log that count in [from, to). */
+typedef struct Question
+{
+	const MeterDefinition *definition;
+	MeterLog	log;
+	const char *from;			/* as literals */
+	const char *to;
+	char	   *first;			/* the first period in which duplicates are */
+	char	   *rows;			/* a query of hashes that no chunk has, each with
+								 * how often to count it */
+} Question;
+
+/* Return an instant a deduplication window before another. */
+static TimestampTz
+window_before(const MeterDefinition *definition, TimestampTz from)
+{
+	return from < MIN_TIMESTAMP + definition->deduplication_window ?
+		MIN_TIMESTAMP : from - definition->deduplication_window;
+}
+
+/*
+ * Return a query of the hashes that no chunk has: of what arrived after the
+ * position; and of straddlers, those of which no chunk has all duplicates are
+ * looked up in any case.
+ */
+static char *
+rows_without_chunk(const Question *question, const MeterProgress *progress,
+				   bool straddlers, TimestampTz from)
+{
+	MeterLog	log = question->log;
+	const char *schema = quote_identifier(question->definition->stream);
+	int64		position = progress->logs[log].position;
+	StringInfoData rows;
+
+	initStringInfo(&rows);
+	appendStringInfo(&rows,
+					 "SELECT " ROW_KEY ", 1 FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
+					 " AND %s AND %s < %s AND %s >= %s",
+					 schema, meter_log_names[log], position, row_filters[log],
+					 begin_columns[log], question->to, end_columns[log],
+					 question->first);
+	if (straddlers)
+		appendStringInfo(&rows,
+						 " UNION ALL SELECT " ROW_KEY ", CASE WHEN e.start_time < %s THEN 2 ELSE 0 END "
+						 "FROM %s.measure e WHERE e.arrival <= " INT64_FORMAT
+						 " AND e.id IS NOT NULL AND e.start_time < %s AND e.end_time > %s",
+						 meter_timestamp_literal(window_before(question->definition, from)),
+						 schema, position, question->from, question->from);
+	return rows.data;
+}
+
+/* Return how many hashes there are at most, of the rows in question. */
+static int64
+count_keys(const Question *question)
+{
+	bool		isnull;
+
+	meter_execute(psprintf("SELECT coalesce((SELECT sum(length(k.keys) / 8) FROM %s._duplicate_key k "
+						   "WHERE k.meter = %s AND k.log = '%s' AND k.period_start >= %s AND k.period_start < %s), 0)::bigint "
+						   "+ (SELECT count(*) FROM (%s) r)",
+						   quote_identifier(question->definition->stream),
+						   quote_literal_cstr(question->definition->name),
+						   meter_log_names[question->log], question->from,
+						   question->to, question->rows),
+				  SPI_OK_SELECT);
+	return DatumGetInt64(meter_result(0, 1, &isnull));
+}
+
+/* List the blocks that have a hash that was met twice in this pass. */
+static void
+list_blocks(const Question *question, const KeyTable *table, int64 count,
+			StringInfo blocks)
+{
+	KeyTable	met = {NULL, NULL, 0, 0, table->npasses, table->pass};
+	int64		slot;
+
+	table_begin(&met, count);
+	for (slot = 0; slot <= table->mask; slot++)
+	{
+		if (table->counts[slot] >= 2)
+			table_add(&met, table->keys[slot], 2);
+	}
+	walk_chunks(question->definition, question->log, &met, CHUNK_BLOCKS,
+				question->first, question->to, blocks);
+	pfree(met.keys);
+	pfree(met.counts);
+}
+
 /*
  * Find which rows that count in [from, to) may have duplicates: those whose
  * hash is met twice.  Of measures, `first_straddler` is the start of the earliest
@@ -552,57 +640,20 @@ meter_find_suspects(const MeterDefinition *definition,
 					TimestampTz from, TimestampTz to,
 					TimestampTz first_straddler, MeterSuspects *suspects)
 {
-	const char *schema = quote_identifier(definition->stream);
-	const char *meter = quote_literal_cstr(definition->name);
-	const char *from_literal = meter_timestamp_literal(from);
-	const char *to_literal = meter_timestamp_literal(to);
-	const char *first = first_period(definition, from);
-	StringInfoData rows;
+	Question	question = {definition, log, meter_timestamp_literal(from),
+	meter_timestamp_literal(to), first_period(definition, from), NULL};
+	bool		straddlers = !TIMESTAMP_IS_NOEND(first_straddler);
+	bool		anywhere = straddlers &&
+	first_straddler < window_before(definition, from);
 	ArrayBuildState *hashes;
 	StringInfoData blocks;
 	KeyTable	table;
 	int64		nkeys;
-	bool		straddlers = !TIMESTAMP_IS_NOEND(first_straddler);
-	bool		anywhere = false;
 	bool		isnull;
 
-	initStringInfo(&rows);
-	/* what arrived after the position has no chunk yet */
-	appendStringInfo(&rows,
-					 "SELECT " ROW_KEY ", 1 FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
-					 " AND %s AND %s < %s AND %s >= %s",
-					 schema, meter_log_names[log],
-					 progress->logs[log].position, row_filters[log],
-					 begin_columns[log], to_literal, end_columns[log], first);
-	if (straddlers)
-	{
-		/*
-		 * those of which no chunk has all duplicates are looked up in any
-		 * case
-		 */
-		TimestampTz oldest = from < MIN_TIMESTAMP + definition->deduplication_window ?
-		MIN_TIMESTAMP : from - definition->deduplication_window;
-
-		anywhere = first_straddler < oldest;
-		appendStringInfo(&rows,
-						 " UNION ALL SELECT " ROW_KEY ", CASE WHEN e.start_time < %s THEN 2 ELSE 0 END "
-						 "FROM %s.measure e WHERE e.arrival <= " INT64_FORMAT
-						 " AND e.id IS NOT NULL AND e.start_time < %s AND e.end_time > %s",
-						 meter_timestamp_literal(oldest), schema,
-						 progress->logs[METER_LOG_MEASURE].position,
-						 from_literal, from_literal);
-	}
-	meter_execute(psprintf("SELECT coalesce((SELECT sum(length(k.keys) / 8) FROM %s._duplicate_key k "
-						   "WHERE k.meter = %s AND k.log = '%s' AND k.period_start >= %s AND k.period_start < %s), 0)::bigint "
-						   "+ (SELECT count(*) FROM (%s) r)",
-						   schema, meter, meter_log_names[log], from_literal,
-						   to_literal, rows.data),
-				  SPI_OK_SELECT);
-	nkeys = DatumGetInt64(meter_result(0, 1, &isnull));
-	suspects->count = 0;
-	suspects->nblocks = 0;
-	suspects->hashes = (Datum) 0;
-	suspects->blocks = NULL;
+	memset(suspects, 0, sizeof(*suspects));
+	question.rows = rows_without_chunk(&question, progress, straddlers, from);
+	nkeys = count_keys(&question);
 	if (nkeys == 0)
 		return;
 
@@ -617,11 +668,11 @@ meter_find_suspects(const MeterDefinition *definition,
 		CHECK_FOR_INTERRUPTS();
 		/* all passes have about as many hashes */
 		table_begin(&table, nkeys / table.npasses * 5 / 4 + 1024);
-		walk_chunks(definition, log, &table, CHUNK_ADD, from_literal, to_literal,
-					NULL);
-		walk_rows(&table, rows.data);
-		walk_chunks(definition, log, &table, CHUNK_COUNT, first, from_literal,
-					NULL);
+		walk_chunks(definition, log, &table, CHUNK_ADD, question.from,
+					question.to, NULL);
+		walk_rows(&table, question.rows);
+		walk_chunks(definition, log, &table, CHUNK_COUNT, question.first,
+					question.from, NULL);
 		for (slot = 0; slot <= table.mask; slot++)
 		{
 			if (table.counts[slot] < 2)
@@ -632,20 +683,7 @@ meter_find_suspects(const MeterDefinition *definition,
 			suspects->count++;
 		}
 		if (suspects->count > before && !anywhere)
-		{
-			KeyTable	met = {NULL, NULL, 0, 0, table.npasses, table.pass};
-
-			table_begin(&met, suspects->count - before);
-			for (slot = 0; slot <= table.mask; slot++)
-			{
-				if (table.counts[slot] >= 2)
-					table_add(&met, table.keys[slot], 2);
-			}
-			walk_chunks(definition, log, &met, CHUNK_BLOCKS, first, to_literal,
-						&blocks);
-			pfree(met.keys);
-			pfree(met.counts);
-		}
+			list_blocks(&question, &table, suspects->count - before, &blocks);
 		pfree(table.keys);
 		pfree(table.counts);
 	}
