@@ -126,5 +126,19 @@ CALL meter.run('step_errors_cloud');
 SELECT halvings, failures FROM meter.meter WHERE stream = 'step_errors_cloud';
 SELECT * FROM meter.verify('step_errors_cloud');
 
+-- A ledger that has rows where it can have none: they are compared with, as they are after a restore.
+CREATE TEMP TABLE ahead AS SELECT * FROM step_errors_cloud.usage WHERE meter = 'vm' ORDER BY period_start DESC LIMIT 1;
+INSERT INTO step_errors_cloud.event ("time", resource, account, action) VALUES ('2024-03-07 18:15', 'vm2', 'geneva-jug', 'start');
+SET meter.now = '2024-03-07 21:00';
+CALL meter.run('step_errors_cloud');
+INSERT INTO step_errors_cloud.usage (transaction_id, meter, account, resource, dimensions, period_start, quantity, revision, settlement)
+SELECT meter.transaction_id('step_errors_cloud', 'vm', 'vm2', 'geneva-jug', dimensions, p), 'vm', 'geneva-jug', 'vm2', dimensions, p, 50, 0, 1
+FROM ahead, (VALUES ('2024-03-07 21:00'::timestamptz), ('2024-03-07 22:00')) p (p);
+SET meter.now = '2024-03-07 23:00';
+SELECT usage_rows, adjustments FROM meter.advance('step_errors_cloud');
+SELECT account, resource, period_start, quantity, revision FROM step_errors_cloud.usage WHERE resource = 'vm2' AND period_start >= '2024-03-07 20:00' ORDER BY period_start, revision;
+SELECT ledger_until, failures FROM meter.meter WHERE stream = 'step_errors_cloud';
+SELECT * FROM meter.verify('step_errors_cloud');
+
 SET client_min_messages = warning;
 SELECT meter.drop_stream('step_errors_cloud', delete_data => true);

@@ -55,7 +55,7 @@ COMMENT ON COLUMN meter.meter.paused IS 'the meter makes no steps: see meter.pau
 COMMENT ON COLUMN meter.meter.watermark IS 'every period that ends at or before it is settled; null until the first event is seen';
 COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time, not of the future, of the rows seen';
 COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settlement; gap-free, in commit order';
-COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed: up to it steps compare usage with the ledger';
+COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed, or when its key last refused a row: up to it steps compare usage with the ledger';
 COMMENT ON COLUMN meter.meter.last_error_context IS 'in which stage of the step that was, and in what function of the owner''s';
 COMMENT ON COLUMN meter.meter.halvings IS 'how often the size of the next step is half of meter.batch_rows: an error of the environment (no disk, memory or time) adds one, a step that succeeds takes one away';
 COMMENT ON COLUMN meter.meter.retry_at IS 'after a failure: workers leave the meter alone until then';

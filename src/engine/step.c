@@ -359,6 +359,30 @@ cut_context(ErrorData *error)
 		error->context[length - outer_length - 1] = '\0';
 }
 
+/*
+ * Tell whether the ledger's key refused a row: the ledger has rows where it
+ * can have none.
+ */
+static bool
+is_in_ledger(const StepCall *call, const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		error->schema_name != NULL && error->table_name != NULL &&
+		strcmp(error->schema_name, call->stream) == 0 &&
+		strcmp(error->table_name, "usage") == 0;
+}
+
+/* Make a step that compares with what the ledger has, as meter_try() calls it. */
+static void
+call_step_again(void *arg)
+{
+	StepCall   *call = arg;
+
+	meter_note_ledger(call->stream, call->meter);
+	MemoryContextSwitchTo(call->scratch);
+	do_step(call);
+}
+
 /* Make a step, as meter_try() calls it. */
 static void
 call_step(void *arg)
@@ -404,6 +428,13 @@ meter_step(const char *stream, const char *meter, bool skip_locked,
 										 ALLOCSET_DEFAULT_SIZES);
 	error_context_stack = &callback;
 	error = meter_try(call_step, &call);
+	if (error != NULL && is_in_ledger(&call, error))
+	{
+		FreeErrorData(error);
+		memset(step, 0, sizeof(*step));
+		MemoryContextReset(call.scratch);
+		error = meter_try(call_step_again, &call);
+	}
 	error_context_stack = callback.previous;
 	MemoryContextDelete(call.scratch);
 
