@@ -576,8 +576,8 @@ SELECT meter.create_stream('golden_kept', deduplication_window => '90 minutes');
 SELECT golden.create_meter('golden_kept', name, aggregate, options::jsonb || '{"max_lateness": "2 days", "lateness": "0"}') FROM (VALUES
 	('minutes', 'duration', '{"starts": "{start}", "stops": "{stop}", "changes": "{resize}", "dimensions": "{offering}", "since": "2024-03-29 00:00+00"}'),
 	('gb', 'weighted', '{"starts": "{start}", "stops": "{stop}", "changes": "{resize}", "dimensions": "{}", "period": "6 hours", "since": "2024-03-29 00:00+00"}'),
-	('read', 'counter', '{"dimensions": "{zone}", "since": "2024-03-29 00:00+00"}'),
-	('bytes', 'sum', '{"dimensions": "{}", "since": "2024-03-29 00:00+00"}')
+	('read', 'counter', '{"entity": "m", "dimensions": "{zone}", "since": "2024-03-29 00:00+00"}'),
+	('bytes', 'sum', '{"entity": "m", "dimensions": "{}", "since": "2024-03-29 00:00+00"}')
 ) m (name, aggregate, options);
 CREATE PROCEDURE golden.hours(begins timestamptz, upto int) LANGUAGE plpgsql AS $$
 DECLARE
@@ -597,9 +597,9 @@ BEGIN
 		INSERT INTO golden_kept.event (source, id, "time", resource, action)
 		SELECT 's', 'e' || golden.rnd('v' || r || h, 4) || '.' || h - golden.rnd('w' || r || h, 5), begins + make_interval(hours => h), 'r' || r, 'void'
 		FROM generate_series(1, 8) r WHERE golden.rnd('void' || r || h, 12) = 0;
-		INSERT INTO golden_kept.measure (source, id, start_time, end_time, resource, account, value, attributes)
+		INSERT INTO golden_kept.measure (source, id, start_time, end_time, resource, account, entity, value, attributes)
 		SELECT 's', CASE golden.rnd(k || 'id', 5) WHEN 0 THEN NULL WHEN 1 THEN 'm' || golden.rnd(k || 'of', 4) || '.' || h - 1 - golden.rnd(k || 'back', 3) ELSE 'm' || i || '.' || h END, at,
-			at + make_interval(mins => golden.rnd(k || 'long', 3) * 40), 'r' || r, golden.pick(k || 'account', NULL, NULL, NULL, 'C'),
+			at + make_interval(mins => golden.rnd(k || 'long', 3) * 40), 'r' || r, golden.pick(k || 'account', NULL, NULL, NULL, 'C'), 'm',
 			h * 100 + golden.rnd(k || 'value', 99), jsonb_build_object('zone', golden.pick(k || 'zone', 'x', 'y'))
 		FROM generate_series(1, 8) r, generate_series(1, 3) i, LATERAL (SELECT 'l' || r || '.' || i || '.' || h AS k) k,
 			LATERAL (SELECT begins + make_interval(hours => h - 1, mins => golden.rnd(k || 'at', 60)) - CASE WHEN golden.rnd(k || 'late', 5) = 0 THEN make_interval(mins => golden.rnd(k || 'by', 2100)) ELSE '0' END AS at) t
@@ -607,6 +607,9 @@ BEGIN
 		INSERT INTO golden_kept.event (source, id, "time", resource, action)
 		SELECT 's', 'm' || golden.rnd('v' || r || h, 4) || '.' || h - golden.rnd('w' || r || h, 5), begins + make_interval(hours => h), 'r' || r, 'void'
 		FROM generate_series(1, 8) r WHERE golden.rnd('voided' || r || h, 12) = 0;
+		-- much that is not looked at, so that rows are looked up by resource
+		INSERT INTO golden_kept.event ("time", resource, action) SELECT begins + make_interval(hours => h), 'x' || i, 'ping' FROM generate_series(1, 400) i;
+		INSERT INTO golden_kept.measure (start_time, end_time, resource) SELECT begins + make_interval(hours => h - 1), begins + make_interval(hours => h), 'x' || i FROM generate_series(1, 400) i;
 		COMMIT;
 		IF h % 9 = 0 THEN
 			INSERT INTO golden_kept.inventory (source, at, resource, since)
