@@ -636,6 +636,19 @@ BEGIN
 END $$;
 CALL golden.hours(:kept_begins, 96);
 RESET meter.keep_interval;
+-- the reading before a late one is a duplicate of the one before
+INSERT INTO golden_kept.measure (source, id, start_time, end_time, resource, account, entity, value, attributes)
+SELECT 's', id, at, at, 'd', 'A', 'm', value, '{"zone": "x"}' FROM (VALUES (92, 0, 100, 'a'), (93, 0, 150, 'b'), (93, 20, 170, 'b'), (95, 0, 300, 'c')) m (h, m, value, id),
+	LATERAL (SELECT :kept_begins::timestamptz + make_interval(hours => h, mins => m) AS at) t;
+SELECT meter.roll('golden_kept');
+SET meter.now = '2024-04-02 01:00Z';
+CALL meter.run('golden_kept');
+CALL meter.run('golden_kept');
+INSERT INTO golden_kept.measure (start_time, end_time, resource, account, entity, value, attributes)
+SELECT at, at, 'd', 'A', 'm', 200, '{"zone": "x"}' FROM (SELECT :kept_begins::timestamptz + '94 hours'::interval AS at) t;
+CALL meter.run('golden_kept');
+SELECT period_start, quantity, revision FROM golden_kept.usage WHERE meter = 'read' AND resource = 'd' ORDER BY 1, 3;
+SELECT * FROM meter.verify('golden_kept');
 SELECT * FROM golden.look('golden_kept', 'ledger', 'totals', 'settled', 'live', 'state', 'kept state', 'reading', 'held', 'voided', 'settlement', 'observation', 'retention', 'retention state',
 	'retention reading', 'expired');
 SELECT * FROM golden.look('golden_kept', 'explain');

@@ -50,6 +50,7 @@ read_log_row(uint64 row, MemoryContext context, MeterLogProgress *log)
 	Datum		writers;
 
 	log->position = number_column(row, "position");
+	log->position_before = log->position;
 	log->position_watermark = instant_column(row, "position_watermark",
 											 DT_NOBEGIN);
 	log->note_bound = number_column(row, "note_bound");

@@ -13,6 +13,7 @@
 typedef struct MeterLogProgress
 {
 	int64		position;
+	int64		position_before;	/* before what this step has looked at */
 	TimestampTz position_watermark; /* DT_NOBEGIN: nothing is held */
 	bool		has_note;
 	int64		note_bound;

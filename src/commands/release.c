@@ -88,8 +88,7 @@ meter_release(PG_FUNCTION_ARGS)
 		appendStringInfo(&sql, " AND arrival = ANY (%s::bigint[])",
 						 quote_literal_cstr(arrivals));
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
-		appendStringInfo(&sql, " AND (log <> '%s' OR \"time\" >= %s)",
-						 meter_log_names[meter_usage_of(definition)->log],
+		appendStringInfo(&sql, " AND \"time\" >= %s",
 						 meter_timestamp_literal(definition->boundary));
 	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
 	meter_execute(sql.data, SPI_OK_SELECT);

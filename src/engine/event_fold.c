@@ -172,7 +172,9 @@ note_times(EventFold *walk, MeterRowKind kind, TimestampTz time,
 	int64		since = METER_END;
 	TimestampTz reach;
 
-	if (account.len > 0)
+	/* an observation of a source that does not have the resource names nobody */
+	if (account.len > 0 && kind != METER_ROW_LOGGED_PRESENT &&
+		kind != METER_ROW_LOGGED_ABSENT)
 		walk->named = Min(walk->named, time);
 	if (said != NULL &&
 		!meter_observation_instant_of((Jsonb *) said, "since", &since))
@@ -367,7 +369,7 @@ take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	walk->last = TIMESTAMP_IS_NOEND(walk->last) ? time : Max(walk->last, time);
 	if (TIMESTAMP_IS_NOBEGIN(walk->kept_time))
 		walk->kept_time = time;
-	walk->kept_rows++;
+	walk->kept_rows = Min(walk->kept_rows, PG_INT32_MAX - 1) + 1;
 	if (walk->straddling)
 		(void) meter_collect_row(&walk->before, kind, time, source, said,
 								 attrs);

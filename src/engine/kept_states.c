@@ -20,10 +20,12 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
@@ -103,7 +105,9 @@ begin_at_kept(const MeterDefinition *definition, MeterStates *carried,
 			return false;
 		from = Min(from, state->at);
 	}
-	if (from < definition->boundary)
+	/* the duplicates' window before it must be within time */
+	if (from < definition->boundary ||
+		from < MIN_TIMESTAMP + definition->deduplication_window)
 		return false;
 	resource->begin = from;
 	return true;
@@ -144,12 +148,16 @@ void
 meter_begin_at_kept(const MeterDefinition *definition,
 					const MeterProgress *progress, MeterResources *affected)
 {
-	MeterStates *carried = meter_states_begin(definition, "_resource_state",
-											  false);
-	MeterStates *kept = meter_kept_states_begin(definition, false);
+	MeterStates *carried;
+	MeterStates *kept;
 	bool		any = false;
 	int64		i;
 
+	/* not what the caller's query sees: a step may have been waited for since */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	carried = meter_states_begin(definition, "_resource_state", false);
+	kept = meter_kept_states_begin(definition, false);
 	for (i = 0; i < affected->count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -169,6 +177,8 @@ meter_begin_at_kept(const MeterDefinition *definition,
 	}
 	(void) meter_states_end(carried);
 	(void) meter_states_end(kept);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
 }
 
 /* Forget all kept states of a meter. */

@@ -209,21 +209,24 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 {
 	const char *voids = psprintf("(SELECT e.resource, coalesce(e.source, '') AS source, e.id FROM %s AND e.action = 'void') v",
 								 rows);
+	const char *resources = psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')",
+									 rows);
 	const char *named = "b.resource = v.resource AND b.id = v.id AND coalesce(b.source, '') = v.source";
 	const char *watermark = meter_timestamp_literal(progress->watermark);
 
 	appendStringInfo(sql, " UNION ALL SELECT b.resource, " METER_REACHES("b") ", 'infinity', b.\"time\", "
 					 METER_REACHES("b") " FROM %s b JOIN %s ON %s",
 					 meter_rows_of_resources(definition,
-											 psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')", rows),
+											 resources,
 											 &places[METER_LOG_EVENT], NULL,
 											 meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
 					 voids, named);
 	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
-		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL, NULL FROM %s.measure b "
-						 "JOIN %s ON %s WHERE b.id IS NOT NULL AND b.start_time < %s",
-						 quote_identifier(definition->stream), voids, named,
-						 watermark);
+		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL, NULL FROM %s b JOIN %s ON %s",
+						 meter_measures_of_resources(definition, resources,
+													 &places[METER_LOG_MEASURE],
+													 watermark),
+						 voids, named);
 }
 
 /*

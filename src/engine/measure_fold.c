@@ -92,8 +92,8 @@ affected_periods(MeterFold *fold, const char *owners, const Oid *types,
 
 		*meter_resources_add(affected, asked->name) = *asked;
 	}
-	meter_look_back_to_owners(fold->definition, affected, fold->to, owners,
-							  types, values);
+	meter_look_back_to_owners(fold->definition, affected, &fold->measure_places,
+							  fold->to, owners, types, values);
 	for (i = 0; i < affected->count; i++)
 	{
 		MeterResource *resource = &affected->list[i];

@@ -137,6 +137,30 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 					sealed);
 }
 
+/*
+ * Return a subquery for the rows e of the measure log, from before an instant,
+ * of the resources t in a list (resource).
+ */
+char *
+meter_measures_of_resources(const MeterDefinition *definition,
+							const char *resources, const MeterPlaces *places,
+							const char *to)
+{
+	const char *schema = quote_identifier(definition->stream);
+	char	   *scan = psprintf("SELECT e.* FROM %s t, %s e WHERE e.resource = t.resource AND e.start_time < %s",
+								resources,
+								meter_newest_rows(places, definition, METER_LOG_MEASURE),
+								to);
+
+	if (places->sealed == 0)
+		return psprintf("(%s)", scan);
+	return psprintf("(SELECT e.* FROM %s t CROSS JOIN LATERAL (SELECT * FROM %s.measure e "
+					"WHERE e.arrival < " INT64_FORMAT " AND e.resource = t.resource AND e.start_time < %s OFFSET 0) e "
+					"UNION ALL %s AND e.arrival >= " INT64_FORMAT ")",
+					resources, schema, places->sealed, to, scan,
+					places->sealed);
+}
+
 /* Append conditions, with AND, that a row of the log lies in a scope. */
 static void
 append_scope(StringInfo sql, const MeterDefinition *definition,
@@ -342,6 +366,20 @@ readings_before(const MeterDefinition *definition,
 					scope->places.sealed, counts.data);
 }
 
+/* Tell whether rows are sealed that arrived after the position of before. */
+static bool
+any_unread(const MeterDefinition *definition, const MeterLogProgress *log,
+		   int64 sealed)
+{
+	if (sealed <= log->position_before)
+		return false;
+	meter_execute(psprintf("SELECT FROM %s.measure WHERE arrival > " INT64_FORMAT
+						   " AND arrival < " INT64_FORMAT " LIMIT 1",
+						   quote_identifier(definition->stream),
+						   log->position_before, sealed), SPI_OK_SELECT);
+	return SPI_processed > 0;
+}
+
 /*
  * Have the resources of a scope, all that a counter's late readings affect,
  * begin with the last reading of each series before that; and find duplicates.
@@ -361,7 +399,10 @@ meter_begin_at_readings(const MeterDefinition *definition,
 	bool		again = false;
 	int64		i;
 
-	if (scope->places.sealed == 0)
+	/* of what no step has looked at, the carried readings know nothing */
+	if (scope->places.sealed == 0 ||
+		any_unread(definition, &progress->logs[METER_LOG_MEASURE],
+				   scope->places.sealed))
 	{
 		meter_find_measure_duplicates(definition, progress, scope);
 		return;
@@ -382,6 +423,12 @@ meter_begin_at_readings(const MeterDefinition *definition,
 
 		resource->begin = Min(resource->begin,
 							  DatumGetTimestampTz(meter_result(row, 2, &isnull)));
+	}
+	for (i = 0; i < scope->resources->count; i++)
+	{
+		/* the duplicates' window before it must be within time */
+		if (scope->resources->list[i].begin < MIN_TIMESTAMP + definition->deduplication_window)
+			scope->resources->list[i].begin = DT_NOBEGIN;
 	}
 	scope->begin_at_readings = true;
 	meter_find_measure_duplicates(definition, progress, scope);
@@ -410,7 +457,8 @@ meter_begin_at_readings(const MeterDefinition *definition,
  */
 void
 meter_look_back_to_owners(const MeterDefinition *definition,
-						  MeterResources *asked, TimestampTz to,
+						  MeterResources *asked,
+						  const MeterPlaces *places, TimestampTz to,
 						  const char *owners, const Oid *types,
 						  const Datum *values)
 {
@@ -432,14 +480,15 @@ meter_look_back_to_owners(const MeterDefinition *definition,
 		return;
 	meter_resources_arrays(named, &all_values[1], &all_values[2], &unused);
 	/* where the first measure of each begins */
-	meter_execute_params(psprintf("SELECT n.resource, min(m.start_time) FROM ("
+	meter_execute_params(psprintf("WITH n AS MATERIALIZED ("
 								  "SELECT a.resource COLLATE \"C\" AS resource FROM unnest($2, $3) a (resource, named_from) "
 								  "LEFT JOIN (SELECT o.resource, min(o.\"time\") AS at FROM (%s) o GROUP BY 1) v "
 								  "ON v.resource = a.resource COLLATE \"C\" "
-								  "WHERE a.named_from <= coalesce(v.at, 'infinity')) n "
-								  "JOIN %s.measure m ON m.resource = n.resource WHERE m.start_time < %s GROUP BY 1",
-								  owners, quote_identifier(definition->stream),
-								  meter_timestamp_literal(to)),
+								  "WHERE a.named_from <= coalesce(v.at, 'infinity')) "
+								  "SELECT m.resource, min(m.start_time) FROM %s m GROUP BY 1",
+								  owners,
+								  meter_measures_of_resources(definition, "n", places,
+															  meter_timestamp_literal(to))),
 						 SPI_OK_SELECT, 3, all_types, all_values, NULL);
 	for (row = 0; row < SPI_processed; row++)
 	{

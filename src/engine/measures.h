@@ -38,6 +38,10 @@ typedef struct MeterMeasureScope
 
 extern void meter_measure_params(const MeterMeasureScope *scope, Oid *types,
 								 Datum *values);
+extern char *meter_measures_of_resources(const MeterDefinition *definition,
+										 const char *resources,
+										 const MeterPlaces *places,
+										 const char *to);
 extern char *meter_measures_query(const MeterDefinition *definition,
 								  const MeterProgress *progress,
 								  const MeterMeasureScope *scope);
@@ -49,6 +53,7 @@ extern void meter_begin_at_readings(const MeterDefinition *definition,
 									MeterMeasureScope *scope);
 extern void meter_look_back_to_owners(const MeterDefinition *definition,
 									  MeterResources *asked,
+									  const MeterPlaces *places,
 									  TimestampTz to, const char *owners, const Oid *types,
 									  const Datum *values);
 extern char *meter_earliest_measure(const MeterDefinition *definition);

@@ -14,9 +14,11 @@
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "catalog/stream.h"
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/fold.h"
+#include "engine/late.h"
 #include "engine/readings.h"
 #include "engine/retention.h"
 #include "engine/states.h"
@@ -140,7 +142,8 @@ begin_measures_at_boundary(MeterDefinition *definition)
 {
 	if (!any_boundary(definition, "log = 'measure'"))
 		take_owners(definition);
-	if (!any_boundary(definition, psprintf("definition = %s",
+	if (definition->aggregate != METER_COUNTER ||
+		!any_boundary(definition, psprintf("definition = %s",
 										   quote_literal_cstr(definition_text(definition)))))
 		forget(definition, "_retention_reading");
 	meter_store_boundary(definition, METER_LOG_MEASURE, definition->boundary);
@@ -167,7 +170,36 @@ meter_begin_at_boundary(MeterDefinition *definition)
 		check_begin(definition);
 		/* the states at the retention boundary are of another meter */
 		forget(definition, "_retention_state");
+		if (any_boundary(definition, "true"))
+			meter_store_boundary(definition, METER_LOG_EVENT,
+								 definition->boundary);
 	}
+}
+
+/*
+ * Return the time of the earliest late row that no step has looked at, though a
+ * recompute may have counted it; DT_NOEND: none.
+ */
+static TimestampTz
+first_unread(const MeterDefinition *definition, const MeterProgress *progress)
+{
+	TimestampTz first = DT_NOEND;
+	MeterSession session;
+	MeterLog	log;
+
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+	{
+		TimestampTz of_log;
+
+		meter_execute_row(psprintf("SELECT min(e.%s) FROM %s",
+								   log == METER_LOG_EVENT ? "\"time\"" : "start_time",
+								   meter_late_in(definition, progress, log, -1)));
+		if (meter_result_instant(1, &of_log))
+			first = Min(first, of_log);
+	}
+	meter_session_end(&session);
+	return first;
 }
 
 /*
@@ -190,6 +222,7 @@ meter_move_boundary(const MeterDefinition *definition, const MeterProgress *prog
 	}
 	if (definition->has_max_lateness)
 		limit = meter_later_by(limit, -definition->max_lateness);
+	limit = Min(limit, first_unread(definition, progress));
 	*boundary = Max(definition->boundary,
 					meter_grid_period_begin(definition->grid,
 											Min(before, limit)));
