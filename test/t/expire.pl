@@ -33,7 +33,7 @@ sub batch
 		{
 			my $old = one_of(@$recent);
 			my $void = rand() < 0.3;
-			push @rows, [ stamp($void ? $now : $old->{time} + one_of(0, 0, 600)), $old->{resource}, undef, $void ? 'void' : $old->{action}, undef, undef, 's', $old->{id} ];
+			push @rows, [ stamp($void ? $now : $old->{time} + one_of(0, 0, 600)), $old->{resource}, $void ? undef : $old->{account}, $void ? 'void' : $old->{action}, undef, undef, 's', $old->{id} ];
 			next;
 		}
 		my $event = {
@@ -41,8 +41,9 @@ sub batch
 			resource => 'r' . int(rand 8),
 			action   => one_of('start', 'stop', 'start', 'stop', 'resize'),
 			id       => @$sent + 1 };
+		$event->{account} = $event->{action} eq 'start' ? one_of('a', 'b') : one_of(undef, 'b');
 		push @$sent, $event;
-		push @rows, [ stamp($event->{time}), $event->{resource}, $event->{action} eq 'start' ? one_of('a', 'b') : one_of(undef, 'b'), $event->{action}, one_of(undef, 'm', 'l'), one_of(undef, 1, 2.5),
+		push @rows, [ stamp($event->{time}), $event->{resource}, $event->{account}, $event->{action}, one_of(undef, 'm', 'l'), one_of(undef, 1, 2.5),
 			's', one_of(undef, $event->{id}) ];
 	}
 	return join(', ', map { '(' . join(', ', map { literal($_) } @$_) . ')' } @rows);
