@@ -22,7 +22,7 @@
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "core/core.h"
-#include "engine/late.h"
+#include "engine/late_rows.h"
 #include "engine/usage_kind.h"
 #include "pg/meter_compat.h"
 #include "pg/now.h"

@@ -548,8 +548,8 @@ typedef struct Question
 	const char *from;			/* as literals */
 	const char *to;
 	char	   *first;			/* the first period in which duplicates are */
-	char	   *rows;			/* a query of hashes that no chunk has, each with
-								 * how often to count it */
+	char	   *rows;			/* a query of hashes that no chunk has, each
+								 * with how often to count it */
 } Question;
 
 /* Return an instant a deduplication window before another. */

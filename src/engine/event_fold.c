@@ -26,7 +26,6 @@
 #include "engine/collect.h"
 #include "engine/events.h"
 #include "engine/fold.h"
-#include "engine/kept_states.h"
 #include "engine/row_kind.h"
 #include "engine/states.h"
 #include "engine/usage.h"
@@ -311,7 +310,7 @@ keep(MeterFold *fold, TimestampTz time)
 	TimestampTz at;
 
 	if (walk->kept_rows == 0 || time >= fold->scope.settled_to ||
-		!meter_keep_after(time - walk->kept_time, walk->kept_rows))
+		!meter_kept_states_due(time - walk->kept_time, walk->kept_rows))
 		return;
 	at = meter_grid_period_begin(&fold->spec->grid, time);
 	if (at <= walk->last || at < fold->keep_from || walk->straddling ||

@@ -34,7 +34,7 @@
 #include "core/grid.h"
 #include "engine/events.h"
 #include "engine/kept_states.h"
-#include "engine/late.h"
+#include "engine/late_rows.h"
 #include "engine/resources.h"
 #include "engine/states.h"
 #include "pg/attr.h"
@@ -45,21 +45,6 @@
 
 /* Without max_lateness, states are kept for so long. */
 #define KEPT_FOR	(35 * USECS_PER_DAY)
-
-/* Unless states are kept before each period, so many rows are between two. */
-#define ROWS_BETWEEN	2
-
-/*
- * Tell whether the state of a resource is to be kept so long, and so many rows,
- * after another one.
- */
-bool
-meter_keep_after(int64 time, int32 rows)
-{
-	return meter_keep_interval == 0 ? rows > 0 :
-		rows >= ROWS_BETWEEN &&
-		time / USECS_PER_MINUTE >= meter_keep_interval;
-}
 
 /* Return from when on states are kept, with a watermark. */
 TimestampTz
@@ -203,7 +188,7 @@ meter_prune_kept(const MeterDefinition *definition, TimestampTz before,
 {
 	Oid			types[] = {TEXTOID, TIMESTAMPTZOID};
 	Datum		values[] = {CStringGetTextDatum(definition->name),
-		TimestampTzGetDatum(meter_keep_from(definition, watermark))};
+	TimestampTzGetDatum(meter_keep_from(definition, watermark))};
 
 	if (before / USECS_PER_DAY == watermark / USECS_PER_DAY)
 		return;

@@ -11,7 +11,6 @@
 #include "catalog/progress.h"
 #include "engine/resources.h"
 
-extern bool meter_keep_after(int64 time, int32 rows);
 extern TimestampTz meter_keep_from(const MeterDefinition *definition,
 								   TimestampTz watermark);
 extern void meter_begin_at_kept(const MeterDefinition *definition,

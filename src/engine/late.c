@@ -20,6 +20,7 @@
 #include "engine/duplicate_keys.h"
 #include "engine/events.h"
 #include "engine/late.h"
+#include "engine/late_rows.h"
 #include "engine/measures.h"
 #include "engine/places.h"
 #include "engine/resources.h"
@@ -28,40 +29,6 @@
 #include "engine/usage_kind.h"
 #include "pg/now.h"
 #include "pg/spi.h"
-
-/*
- * Return FROM and WHERE of the rows e of the event log that arrived after the
- * position, up to `safe` (all, if it is negative), and may change settled
- * periods of the meter: events from before the watermark and duplicates of
- * them, voids, observations that reach back behind the watermark, and what
- * lies before such an observation.
- */
-char *
-meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
-{
-	const char *schema = quote_identifier(definition->stream);
-	const char *watermark = meter_timestamp_literal(progress->watermark);
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "%s.event e WHERE e.arrival > " INT64_FORMAT,
-					 schema, progress->logs[METER_LOG_EVENT].position);
-	if (safe >= 0)
-		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
-	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "
-					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
-					 METER_IS_OBSERVATION("e") " AND "
-					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
-					 " < %s) OR EXISTS (SELECT FROM %s._resource_state r WHERE r.meter = %s "
-					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
-					 "AND (e.id IS NOT NULL OR ",
-					 watermark, schema, watermark, watermark, schema,
-					 quote_literal_cstr(definition->name));
-	meter_usage_of(definition)->append_event_filter(&sql, definition);
-	appendStringInfoString(&sql, "))) AND ");
-	meter_append_not_held(&sql, definition, METER_LOG_EVENT, "e");
-	return sql.data;
-}
 
 /*
  * Note which rows were taken back, by voids that arrived between two
@@ -118,19 +85,6 @@ tell_held(const MeterDefinition *definition)
 							   SPI_processed),
 				 errhint("View %s.anomaly lists the rows that are held; meter.release() lets them count.",
 						 schema)));
-}
-
-/*
- * Return FROM and WHERE of the rows e of a log that arrived after the position,
- * up to `safe` (all, if it is negative), and may change settled periods.
- */
-char *
-meter_late_in(const MeterDefinition *definition, const MeterProgress *progress,
-			  MeterLog log, int64 safe)
-{
-	return log == METER_LOG_EVENT ?
-		meter_late_rows(definition, progress, safe) :
-		meter_late_measures(definition, progress, safe);
 }
 
 /* Hold the rows that came too late, of those that arrived up to `upto`. */

@@ -12,12 +12,8 @@
 #include "catalog/progress.h"
 #include "engine/step_state.h"
 
-extern char *meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe);
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,
 							 int64 upto);
-extern char *meter_late_in(const MeterDefinition *definition,
-						   const MeterProgress *progress, MeterLog log,
-						   int64 safe);
 extern char *meter_released_rows(const MeterDefinition *definition,
 								 const MeterProgress *progress,
 								 const char *arrivals, int64 count);

@@ -12,7 +12,8 @@
 /* Where rows of a log are. */
 typedef struct MeterPlaces
 {
-	int64		sealed;			/* of arrivals before this by an index; 0: none */
+	int64		sealed;			/* of arrivals before this by an index; 0:
+								 * none */
 	MeterRows	newest;			/* the others, if they were read before */
 } MeterPlaces;
 

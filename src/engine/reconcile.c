@@ -30,7 +30,7 @@
 #include "core/observation.h"
 #include "engine/events.h"
 #include "engine/fold.h"
-#include "engine/late.h"
+#include "engine/late_rows.h"
 #include "engine/reconcile.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"

@@ -16,10 +16,10 @@ typedef struct MeterResource
 	TimestampTz from;
 	TimestampTz to;
 	TimestampTz named_from;		/* DT_NOEND: its owners are not affected */
-	TimestampTz known_from;		/* what is known of it is affected from then on;
-								 * DT_NOEND: it is not */
-	TimestampTz begin;			/* walked from then on, with the state of then;
-								 * DT_NOBEGIN: all of it */
+	TimestampTz known_from;		/* what is known of it is affected from then
+								 * on; DT_NOEND: it is not */
+	TimestampTz begin;			/* walked from then on, with the state of
+								 * then; DT_NOBEGIN: all of it */
 	uint64		hash;			/* where `begin` was looked for */
 	bool		kept;			/* that is a kept state, not the carried one */
 } MeterResource;

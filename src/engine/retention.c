@@ -18,7 +18,7 @@
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/fold.h"
-#include "engine/late.h"
+#include "engine/late_rows.h"
 #include "engine/readings.h"
 #include "engine/retention.h"
 #include "engine/states.h"

@@ -27,6 +27,7 @@
 #include "pg/attr.h"
 #include "pg/key_scan.h"
 #include "pg/quantity.h"
+#include "pg/settings.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 
@@ -433,6 +434,21 @@ meter_states_put(MeterStates *states, const MeterCarried *before, uint64 hash,
 							values, nulls);
 	else
 		meter_writer_insert(states->writer, values, nulls);
+}
+
+/* Unless states are kept before each period, so many rows are between two. */
+#define ROWS_BETWEEN	2
+
+/*
+ * Tell whether the state of a resource is to be kept so long, and so many rows,
+ * after another one.
+ */
+bool
+meter_kept_states_due(int64 time, int32 rows)
+{
+	return meter_keep_interval == 0 ? rows > 0 :
+		rows >= ROWS_BETWEEN &&
+		time / USECS_PER_MINUTE >= meter_keep_interval;
 }
 
 /* Keep the state of a resource at an instant. */

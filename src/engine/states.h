@@ -77,6 +77,7 @@ extern const MeterCarried *meter_kept_states_find(MeterStates *states,
 												  TimestampTz before);
 extern void meter_kept_states_forget(MeterStates *states, uint64 hash,
 									 MeterAttr resource, TimestampTz after);
+extern bool meter_kept_states_due(int64 time, int32 rows);
 extern void meter_kept_states_add(MeterStates *states, uint64 hash,
 								  MeterAttr resource, TimestampTz at,
 								  const MeterState *state, int ndimensions,

@@ -1,0 +1,64 @@
+/*
+ * late_rows.c
+ *	  Which rows may change settled periods, as parts of queries.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "engine/events.h"
+#include "engine/late_rows.h"
+#include "engine/measures.h"
+#include "engine/usage_kind.h"
+#include "pg/now.h"
+
+/*
+ * Return FROM and WHERE of the rows e of the event log that arrived after the
+ * position, up to `safe` (all, if it is negative), and may change settled
+ * periods of the meter: events from before the watermark and duplicates of
+ * them, voids, observations that reach back behind the watermark, and what
+ * lies before such an observation.
+ */
+char *
+meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *watermark = meter_timestamp_literal(progress->watermark);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "%s.event e WHERE e.arrival > " INT64_FORMAT,
+					 schema, progress->logs[METER_LOG_EVENT].position);
+	if (safe >= 0)
+		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
+	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "
+					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
+					 METER_IS_OBSERVATION("e") " AND "
+					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
+					 " < %s) OR EXISTS (SELECT FROM %s._resource_state r WHERE r.meter = %s "
+					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
+					 "AND (e.id IS NOT NULL OR ",
+					 watermark, schema, watermark, watermark, schema,
+					 quote_literal_cstr(definition->name));
+	meter_usage_of(definition)->append_event_filter(&sql, definition);
+	appendStringInfoString(&sql, "))) AND ");
+	meter_append_not_held(&sql, definition, METER_LOG_EVENT, "e");
+	return sql.data;
+}
+
+/*
+ * Return FROM and WHERE of the rows e of a log that arrived after the position,
+ * up to `safe` (all, if it is negative), and may change settled periods.
+ */
+char *
+meter_late_in(const MeterDefinition *definition, const MeterProgress *progress,
+			  MeterLog log, int64 safe)
+{
+	return log == METER_LOG_EVENT ?
+		meter_late_rows(definition, progress, safe) :
+		meter_late_measures(definition, progress, safe);
+}
