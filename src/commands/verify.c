@@ -27,6 +27,7 @@
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/fold.h"
+#include "engine/late.h"
 #include "engine/late_rows.h"
 #include "engine/ledger.h"
 #include "engine/settle.h"
