@@ -78,6 +78,18 @@ SELECT (SELECT adjustments FROM meter.advance('twice', CASE WHEN g > 0 THEN 'vm'
 RESET meter.batch_rows;
 SELECT * FROM meter.verify('twice');
 
+-- So many new hashes, of so many periods, that they are not gathered in one pass.
+SET meter.now = '2024-03-05 12:00';
+SELECT meter.create_stream('scattered');
+SELECT meter.create_meter('scattered', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', since => '2024-03-05 10:00');
+INSERT INTO scattered.event (source, id, "time", resource, action) SELECT 's', i, '2024-04-01'::timestamptz + i::bigint * 7919 % 400000 * interval '1 hour', 'x' || i % 100, 'ping'
+FROM generate_series(1, 400000) i;
+INSERT INTO scattered.event (source, id, "time", resource, account, action) VALUES ('s', 'a', '2024-03-05 10:00', 'vm', 'g', 'start'), ('s', 'b', '2024-03-05 10:20', 'vm', NULL, 'stop'),
+	('s', 'a', '2024-03-05 10:40', 'vm', 'g', 'start');
+SELECT usage_rows FROM meter.advance('scattered');
+SELECT period_start, quantity FROM scattered.usage;
+SELECT sum(length(keys)) / 8 AS hashes FROM scattered._duplicate_key;
+
 -- A counter over a log that was sealed before the meter was made; a reading before a late one that is a duplicate of one before.
 SET meter.now = '2024-03-05 00:00';
 SELECT meter.create_stream('sealed');
@@ -162,7 +174,7 @@ INSERT INTO said.event ("time", resource, action, source, id, account) VALUES ('
 CALL meter.run('said');
 SELECT * FROM meter.verify('said');
 SELECT account, period_start, sum(quantity) FROM said.usage GROUP BY 1, 2 HAVING sum(quantity) <> 0 ORDER BY 2;
-SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{twice,sealed,behind,unread,said}'::text[]) s;
+SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{twice,scattered,sealed,behind,unread,said}'::text[]) s;
 RESET client_min_messages;
 RESET meter.now;
 

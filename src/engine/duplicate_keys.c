@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -37,8 +38,11 @@
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 
-/* Hashes are gathered before they are written, in so much memory at most. */
+/* In the pass that looks for late rows, hashes are gathered in so much memory. */
 #define GATHERED_BYTES	(32 * 1024 * 1024)
+
+/* If that is not enough, those of so many arrivals at a time: 30 MB at most. */
+#define ARRIVALS_AT_ONCE	(INT64CONST(1) << 18)
 
 /* So many hashes are compared at a time: a table of 72 MB. */
 #define MOST_KEYS	(INT64CONST(1) << 21)
@@ -128,8 +132,8 @@ struct MeterNewRows
 {
 	const MeterDefinition *definition;
 	MeterLog	log;
-	bool		writes;			/* what is gathered is written when it is much */
-	bool		gathers;		/* not if there is too much of it */
+	bool		limited;		/* gathering ends where it is too much */
+	bool		gathers;		/* it has not ended so */
 	bool		any_late;
 	MemoryContext row;			/* what a row is unpacked into */
 	MemoryContext context;		/* of the chunks */
@@ -268,22 +272,18 @@ look_at(void *arg, TupleTableSlot *slot)
 						   text_of(slot, NEW_SOURCE), text_of(slot, NEW_ID)));
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(rows->row);
-	if (chunk->count > 1 ||
-		MemoryContextMemAllocated(rows->context, true) < GATHERED_BYTES)
-		return;
-	if (rows->writes)
-	{
-		write_chunks(rows);
-		begin_chunks(rows);
-	}
-	else
+	if (rows->limited && chunk->count == 1 &&
+		MemoryContextMemAllocated(rows->context, true) >= GATHERED_BYTES)
 	{
 		rows->gathers = false;
 		MemoryContextDelete(rows->context);
 	}
 }
 
-/* Look at the rows of a log in a range of arrivals. */
+/*
+ * Look at the rows of a log in a range of arrivals.  Nothing can be written
+ * meanwhile: the query may be a parallel one.
+ */
 static void
 look_over(MeterNewRows *rows, int64 after, int64 upto, const char *late)
 {
@@ -310,11 +310,48 @@ meter_new_rows(const MeterDefinition *definition, MeterLog log, int64 after,
 
 	rows->definition = definition;
 	rows->log = log;
+	rows->limited = true;
 	rows->row = AllocSetContextCreate(CurrentMemoryContext, "meter new row",
 									  ALLOCSET_SMALL_SIZES);
 	look_over(rows, after, upto, late);
 	*any_late = rows->any_late;
 	return rows;
+}
+
+/*
+ * Gather the hashes of rows between two positions again, and store them: some
+ * arrivals at a time, within each segment, since between segments there are
+ * none.
+ */
+static void
+note_piece_by_piece(MeterNewRows *rows, int64 after, int64 upto)
+{
+	MeterRows	ranges = {0};
+	TupleTableSlot *slot;
+	bool		isnull;
+
+	rows->limited = false;
+	meter_keep_rows(&ranges, "new_ranges",
+					psprintf("SELECT min(e.arrival), max(e.arrival) FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
+							 " AND e.arrival <= " INT64_FORMAT " AND %s GROUP BY e.tableoid",
+							 quote_identifier(rows->definition->stream),
+							 meter_log_names[rows->log], after, upto,
+							 row_filters[rows->log]), 0, NULL, NULL);
+	slot = MakeSingleTupleTableSlot(ranges.descriptor, &TTSOpsMinimalTuple);
+	while (tuplestore_gettupleslot(ranges.store, true, false, slot))
+	{
+		int64		from = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+		int64		last = DatumGetInt64(slot_getattr(slot, 2, &isnull));
+
+		for (; from <= last; from += ARRIVALS_AT_ONCE)
+		{
+			look_over(rows, from - 1, Min(from + ARRIVALS_AT_ONCE - 1, last),
+					  "false");
+			write_chunks(rows);
+		}
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	meter_forget_rows(&ranges);
 }
 
 /*
@@ -325,14 +362,14 @@ void
 meter_note_duplicate_keys(MeterNewRows *rows, bool all, int64 after,
 						  int64 upto)
 {
-	if (!all || !rows->gathers)
+	if (rows->gathers && all)
+		write_chunks(rows);
+	else
 	{
 		if (rows->gathers)
 			MemoryContextDelete(rows->context);
-		rows->writes = true;
-		look_over(rows, after, upto, "false");
+		note_piece_by_piece(rows, after, upto);
 	}
-	write_chunks(rows);
 	MemoryContextDelete(rows->row);
 	pfree(rows);
 }
