@@ -5,10 +5,10 @@
  * The retention boundary is the instant before which the logs are incomplete.
  * What is known of each resource at it is kept in the stream's schema (of a
  * meter of measures: who owns it, and the last readings of counters), and
- * replaces what the logs had before: nothing that lies before the retention boundary is
- * computed anew, verified or counted.  Each meter has its own, at the begin of
- * one of its periods, never later than its watermark less max_lateness, so no
- * bill that can still change lies before it.
+ * replaces what the logs had before: nothing that lies before the retention
+ * boundary is computed anew, verified or counted.  Each meter has its own, at
+ * the begin of one of its periods, never later than its watermark less
+ * max_lateness, so no bill that can still change lies before it.
  *
  * A transaction that moves a retention boundary holds the locks on the stream
  * and on all its meters.

@@ -260,8 +260,7 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 {
 	static const MeterLook look = {look_at_row, NULL, look_at_timeline};
 	const MeterUsage *usage = meter_usage_of(definition);
-	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
-										progress);
+	MeterFold  *fold = meter_fold_begin(usage, definition, progress);
 	MeterResources *resources = meter_resources_begin();
 	MeterResource *resource =
 	meter_resources_add(resources, meter_attr_from_cstring(explained->row.resource));

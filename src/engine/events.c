@@ -250,10 +250,7 @@ meter_rows_of_resources(const MeterDefinition *definition,
 						const char *resources, const MeterPlaces *places,
 						const char *condition, const char *to)
 {
-	const char *schema = quote_identifier(definition->stream);
-	const char *columns = condition == NULL ? "e.*" : "e.*, t.begin_at";
 	StringInfoData conditions;
-	char	   *scan;
 
 	initStringInfo(&conditions);
 	appendStringInfoString(&conditions, "e.resource = t.resource");
@@ -261,17 +258,10 @@ meter_rows_of_resources(const MeterDefinition *definition,
 		appendStringInfo(&conditions, " AND %s", condition);
 	if (to != NULL)
 		appendStringInfo(&conditions, " AND e.\"time\" < %s", to);
-	scan = psprintf("SELECT %s FROM %s t, %s e WHERE %s", columns, resources,
-					meter_newest_rows(places, definition, METER_LOG_EVENT),
-					conditions.data);
-	if (places->sealed == 0)
-		return psprintf("(%s)", scan);
-	return psprintf("(SELECT %s FROM %s t CROSS JOIN LATERAL ("
-					"SELECT * FROM %s.event e WHERE e.arrival < " INT64_FORMAT
-					" AND %s OFFSET 0) e "
-					"UNION ALL %s AND e.arrival >= " INT64_FORMAT ")",
-					columns, resources, schema, places->sealed,
-					conditions.data, scan, places->sealed);
+	return meter_rows_at(places, definition, METER_LOG_EVENT,
+						 psprintf("%s t", resources),
+						 condition == NULL ? "e.*" : "e.*, t.begin_at",
+						 conditions.data, "");
 }
 
 /*

@@ -113,18 +113,6 @@ check_columns(void *arg, TupleDesc descriptor)
 	}
 }
 
-/* Return the hash of a resource by which the key of the ledger goes. */
-static uint64
-resource_hash(const MeterFold *fold, MeterAttr resource)
-{
-	MeterNaming naming;
-
-	meter_naming_begin(&naming, fold->spec->stream, fold->spec->meter,
-					   resource);
-	pfree(naming.prefix.data);
-	return naming.resource_hash;
-}
-
 /* Return what a row of a kind is to the order. */
 MeterFoldClass
 meter_fold_class(MeterRowKind kind)
@@ -158,8 +146,9 @@ put_row(MeterFold *fold)
 	put->tts_isnull[METER_FOLD_CLASS] = false;
 	before = MemoryContextSwitchTo(fold->row_context);
 	put->tts_values[METER_FOLD_HASH] =
-		Int64GetDatum((int64) resource_hash(fold,
-											meter_fold_text(put, METER_FOLD_RESOURCE)));
+		Int64GetDatum((int64) meter_hash_resource(fold->spec->stream,
+												  fold->spec->meter,
+												  meter_fold_text(put, METER_FOLD_RESOURCE)));
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(fold->row_context);
 	put->tts_isnull[METER_FOLD_HASH] = false;

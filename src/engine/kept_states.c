@@ -67,14 +67,11 @@ begin_at_kept(const MeterDefinition *definition, MeterStates *carried,
 			  MeterStates *kept, MeterResource *resource, TimestampTz from)
 {
 	const MeterCarried *state;
-	MeterNaming naming;
 
 	resource->begin = DT_NOBEGIN;
-	meter_naming_begin(&naming, meter_attr_from_cstring(definition->stream),
-					   meter_attr_from_cstring(definition->name),
-					   resource->name);
-	pfree(naming.prefix.data);
-	resource->hash = naming.resource_hash;
+	resource->hash = meter_hash_resource(meter_attr_from_cstring(definition->stream),
+										 meter_attr_from_cstring(definition->name),
+										 resource->name);
 	if (TIMESTAMP_NOT_FINITE(from))
 		return false;
 	from = meter_grid_period_begin(definition->grid, from);
@@ -114,8 +111,8 @@ look_at_new_rows(const MeterDefinition *definition,
 												   meter_late_rows(definition, progress, -1)));
 	for (i = 0; i < new_rows->count; i++)
 	{
-		MeterResource *resource = meter_resources_find(affected,
-													   new_rows->list[i].name);
+		MeterResource *resource = meter_resources_search(affected,
+														 new_rows->list[i].name);
 
 		CHECK_FOR_INTERRUPTS();
 		if (resource != NULL && new_rows->list[i].from < resource->begin)

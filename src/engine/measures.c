@@ -109,32 +109,24 @@ static const char *
 scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 		  bool duplicates)
 {
-	const char *schema = quote_identifier(definition->stream);
-	const char *asked = "unnest($1, $2, $3) t (resource, begin_at, end_at)";
-	const char *bounds = "e.resource = t.resource COLLATE \"C\" AND e.start_time < t.end_at";
 	const char *back = "";
-	const char *longest;
-	const char *newest;
-	int64		sealed = scope->places.sealed;
+	const char *longest = NULL;
 
 	if (scope->resources == NULL)
-		return psprintf("%s.measure", schema);
-	newest = meter_newest_rows(&scope->places, definition, METER_LOG_MEASURE);
-	if (sealed == 0)
-		return psprintf("(SELECT e.*, t.begin_at FROM %s, %s e WHERE %s)", asked,
-						newest, bounds);
-	longest = definition->aggregate != METER_COUNTER ?
-		meter_sealed_longest(definition->stream, "measure") :
-	/* a counter needs the readings before */
-		scope->begin_at_readings ? "interval '0'" : NULL;
+		return psprintf("%s.measure", quote_identifier(definition->stream));
+	if (definition->aggregate != METER_COUNTER && scope->places.sealed > 0)
+		longest = meter_sealed_longest(definition->stream, "measure");
+	/* a counter needs the readings before, unless it begins at them */
+	if (scope->begin_at_readings)
+		longest = "interval '0'";
 	if (longest != NULL)
 		back = psprintf(" AND e.start_time >= t.begin_at - %s - '" INT64_FORMAT " microseconds'::interval",
 						longest, duplicates ? definition->deduplication_window : 0);
-	return psprintf("(SELECT e.*, t.begin_at FROM %s CROSS JOIN LATERAL (SELECT * FROM %s.measure e "
-					"WHERE e.arrival < " INT64_FORMAT " AND %s%s OFFSET 0) e UNION ALL "
-					"SELECT e.*, t.begin_at FROM %s, %s e WHERE %s AND e.arrival >= " INT64_FORMAT ")",
-					asked, schema, sealed, bounds, back, asked, newest, bounds,
-					sealed);
+	return meter_rows_at(&scope->places, definition, METER_LOG_MEASURE,
+						 "unnest($1, $2, $3) t (resource, begin_at, end_at)",
+						 "e.*, t.begin_at",
+						 "e.resource = t.resource COLLATE \"C\" AND e.start_time < t.end_at",
+						 back);
 }
 
 /*
@@ -146,19 +138,10 @@ meter_measures_of_resources(const MeterDefinition *definition,
 							const char *resources, const MeterPlaces *places,
 							const char *to)
 {
-	const char *schema = quote_identifier(definition->stream);
-	char	   *scan = psprintf("SELECT e.* FROM %s t, %s e WHERE e.resource = t.resource AND e.start_time < %s",
-								resources,
-								meter_newest_rows(places, definition, METER_LOG_MEASURE),
-								to);
-
-	if (places->sealed == 0)
-		return psprintf("(%s)", scan);
-	return psprintf("(SELECT e.* FROM %s t CROSS JOIN LATERAL (SELECT * FROM %s.measure e "
-					"WHERE e.arrival < " INT64_FORMAT " AND e.resource = t.resource AND e.start_time < %s OFFSET 0) e "
-					"UNION ALL %s AND e.arrival >= " INT64_FORMAT ")",
-					resources, schema, places->sealed, to, scan,
-					places->sealed);
+	return meter_rows_at(places, definition, METER_LOG_MEASURE,
+						 psprintf("%s t", resources), "e.*",
+						 psprintf("e.resource = t.resource AND e.start_time < %s", to),
+						 "");
 }
 
 /* Append conditions, with AND, that a row of the log lies in a scope. */
@@ -326,9 +309,8 @@ append_counts(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * Return a query (resource, start_time, arrival) for the last reading of each
- * series of the resources t of a scope before begin_at; of a series that had
- * none, there may be a row with NULL.
+ * Return a query (resource, start_time, arrival) for the last reading before
+ * begin_at of each series of the resources t of a scope.
  */
 static char *
 readings_before(const MeterDefinition *definition,
@@ -413,10 +395,9 @@ meter_begin_at_readings(const MeterDefinition *definition,
 					lengthof(types), types, values);
 	for (i = 0; i < scope->resources->count; i++)
 		scope->resources->list[i].begin = scope->resources->list[i].from;
-	if (readings.count > 0)
-		meter_execute("SELECT resource, min(start_time) FROM readings_before GROUP BY 1",
-					  SPI_OK_SELECT);
-	for (row = 0; readings.count > 0 && row < SPI_processed; row++)
+	meter_execute("SELECT resource, min(start_time) FROM readings_before GROUP BY 1",
+				  SPI_OK_SELECT);
+	for (row = 0; row < SPI_processed; row++)
 	{
 		MeterResource *resource = meter_resources_find(scope->resources,
 													   meter_attr_from_text(meter_result(row, 1, &isnull)));
@@ -432,7 +413,7 @@ meter_begin_at_readings(const MeterDefinition *definition,
 	}
 	scope->begin_at_readings = true;
 	meter_find_measure_duplicates(definition, progress, scope);
-	if (readings.count > 0 && scope->duplicates.count > 0)
+	if (scope->duplicates.count > 0)
 	{
 		meter_execute(psprintf("SELECT DISTINCT r.resource FROM readings_before r JOIN %s d ON d.arrival = r.arrival",
 							   scope->duplicates.name), SPI_OK_SELECT);

@@ -73,6 +73,30 @@ meter_newest_rows(const MeterPlaces *places,
 				 meter_log_names[log]);
 }
 
+/*
+ * Return a subquery for columns of rows e of the log that belong to resources,
+ * an item of FROM, by conditions.  Rows in sealed segments are looked up one
+ * resource at a time, by more conditions; the others are found by a scan.
+ */
+char *
+meter_rows_at(const MeterPlaces *places, const MeterDefinition *definition,
+			  MeterLog log, const char *resources, const char *columns,
+			  const char *conditions, const char *sealed_conditions)
+{
+	char	   *scan = psprintf("SELECT %s FROM %s, %s e WHERE %s", columns,
+								resources,
+								meter_newest_rows(places, definition, log),
+								conditions);
+
+	if (places->sealed == 0)
+		return psprintf("(%s)", scan);
+	return psprintf("(SELECT %s FROM %s CROSS JOIN LATERAL (SELECT * FROM %s.%s e WHERE e.arrival < " INT64_FORMAT
+					" AND %s%s OFFSET 0) e UNION ALL %s AND e.arrival >= " INT64_FORMAT ")",
+					columns, resources, quote_identifier(definition->stream),
+					meter_log_names[log], places->sealed, conditions,
+					sealed_conditions, scan, places->sealed);
+}
+
 /* Let go of the rows that were kept. */
 void
 meter_forget_places(MeterPlaces *places)

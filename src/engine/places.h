@@ -22,6 +22,11 @@ extern int64 meter_sealed_for(const MeterDefinition *definition, MeterLog log,
 extern void meter_find_places(MeterPlaces *places,
 							  const MeterDefinition *definition, MeterLog log,
 							  Datum resources, int64 count);
+extern char *meter_rows_at(const MeterPlaces *places,
+						   const MeterDefinition *definition, MeterLog log,
+						   const char *resources, const char *columns,
+						   const char *conditions,
+						   const char *sealed_conditions);
 extern const char *meter_newest_rows(const MeterPlaces *places,
 									 const MeterDefinition *definition,
 									 MeterLog log);

@@ -65,7 +65,7 @@ meter_resources_add(MeterResources *resources, MeterAttr name)
  * Return a resource of a list that is in the order of names, or NULL.
  */
 MeterResource *
-meter_resources_find(const MeterResources *resources, MeterAttr name)
+meter_resources_search(const MeterResources *resources, MeterAttr name)
 {
 	int64		low = 0;
 	int64		high = resources->count;
@@ -83,6 +83,17 @@ meter_resources_find(const MeterResources *resources, MeterAttr name)
 			high = middle;
 	}
 	return NULL;
+}
+
+/* The same of a resource that must be there. */
+MeterResource *
+meter_resources_find(const MeterResources *resources, MeterAttr name)
+{
+	MeterResource *resource = meter_resources_search(resources, name);
+
+	if (resource == NULL)
+		elog(ERROR, "resource \"%.*s\" is not in the list", name.len, name.data);
+	return resource;
 }
 
 /* Return an instant of a row of the last result, or what stands for NULL. */

@@ -36,6 +36,8 @@ extern MeterResources *meter_resources_begin(void);
 extern MeterResource *meter_resources_add(MeterResources *resources,
 										  MeterAttr name);
 extern MeterResources *meter_resources_from_query(const char *sql);
+extern MeterResource *meter_resources_search(const MeterResources *resources,
+											 MeterAttr name);
 extern MeterResource *meter_resources_find(const MeterResources *resources,
 										   MeterAttr name);
 extern Datum meter_resources_names(const MeterResources *resources);

@@ -6,8 +6,8 @@
  * They are keyed by meter, hash of the resource and resource, as the rows of
  * the ledger are: so they are read, and written anew, in the order in which
  * resources are walked.  No index names what changes, and pages are half full:
- * so a carried state is written anew on its page.  Kept states are never
- * written anew.
+ * so a carried state is written anew on its page.  Kept states are added, and
+ * later deleted; one may be moved to another instant.
  */
 #include "postgres.h"
 

@@ -101,6 +101,17 @@ meter_naming_begin(MeterNaming *naming, MeterAttr stream, MeterAttr meter,
 	naming->resource_hash = hash_front(&naming->prefix, RESOURCE_HASH_BITS);
 }
 
+/* Return what the transaction IDs of a resource have in common. */
+uint64
+meter_hash_resource(MeterAttr stream, MeterAttr meter, MeterAttr resource)
+{
+	MeterNaming naming;
+
+	meter_naming_begin(&naming, stream, meter, resource);
+	pfree(naming.prefix.data);
+	return naming.resource_hash;
+}
+
 /* Begin to name usage of a resource whose hash is known. */
 void
 meter_naming_resume(MeterNaming *naming, MeterAttr stream, MeterAttr meter,
@@ -316,11 +327,9 @@ PG_FUNCTION_INFO_V1(meter_resource_hash);
 Datum
 meter_resource_hash(PG_FUNCTION_ARGS)
 {
-	MeterNaming naming;
-
-	meter_naming_begin(&naming, attr_from_arg(fcinfo, 0),
-					   attr_from_arg(fcinfo, 1), attr_from_arg(fcinfo, 2));
-	PG_RETURN_INT64((int64) naming.resource_hash);
+	PG_RETURN_INT64((int64) meter_hash_resource(attr_from_arg(fcinfo, 0),
+												attr_from_arg(fcinfo, 1),
+												attr_from_arg(fcinfo, 2)));
 }
 
 PG_FUNCTION_INFO_V1(meter_transaction_id_low);

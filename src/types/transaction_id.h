@@ -28,6 +28,8 @@ typedef struct MeterDimension
 
 extern void meter_naming_begin(MeterNaming *naming, MeterAttr stream,
 							   MeterAttr meter, MeterAttr resource);
+extern uint64 meter_hash_resource(MeterAttr stream, MeterAttr meter,
+								  MeterAttr resource);
 extern void meter_naming_resume(MeterNaming *naming, MeterAttr stream,
 								MeterAttr meter, MeterAttr resource,
 								uint64 resource_hash);
