@@ -5,7 +5,7 @@
 #
 #     . "$(dirname "$0")/../test/harness.sh"
 #     need_postgres demo                  # packages that are missing; sets PG_CONFIG, PGBIN, PG_MAJOR
-#     scratch demo                        # sets SCRATCH, a folder that goes away when the script ends
+#     scratch demo "$@"                   # sets SCRATCH, a folder that goes away when the script ends
 #     build                               # the clone, built and installed below SCRATCH
 #     start_server demo "shared_preload_libraries = 'meter'"
 #     psql -c 'CREATE EXTENSION meter'    # PGHOST, PGPORT, PGUSER, PGDATABASE and PATH lead to the server
@@ -13,7 +13,8 @@
 #
 # Rules it keeps, whoever runs it:
 # - Nothing is ever written into the clone, so runs as root and as others do not get into each other's way.
-# - PostgreSQL refuses to run as root: there, whatever has to do with a server runs as the user postgres.
+# - PostgreSQL refuses to run as root, and root touches nothing in a folder that another user could fill with links. So as
+#   root a script does what needs root, and `scratch` runs it anew as the user postgres, from a copy of the clone.
 # - The extension is installed below SCRATCH (a staged root that the private servers look into), not into the system:
 #   a running server's library is not replaced under it. Only where a server cannot do that, `make install` is called.
 # - Where no package is missing, the network is not touched.
@@ -67,7 +68,7 @@ server_user() {
 	fi
 }
 
-# as_user COMMAND…: as the server's user, in SCRATCH, with a home of its own.
+# as_user COMMAND…: in SCRATCH, with a home of its own; as root, as the server's user.
 as_user() (
 	cd "${SCRATCH:-/}"
 	export HOME="${SCRATCH:-/}" TMPDIR="${SCRATCH:+$SCRATCH/tmp}"
@@ -178,24 +179,59 @@ SCRATCH=
 _keep_scratch=no
 _keep_servers=no
 
-# scratch NAME: SCRATCH becomes a new folder of the server's user, removed when the script ends.
+# scratch NAME ARGUMENT…: SCRATCH becomes a new folder of the server's user, removed when the script ends. The arguments are
+# the script's own: as root it does not return, but runs the script anew as that user.
 scratch() {
-	local base
+	local base name=$1
+	shift
+	if [ -n "${METER_HANDED_OVER:-}" ]; then
+		SCRATCH=$METER_HANDED_OVER
+		unset METER_HANDED_OVER
+		_clean_up_at_end
+		return 0
+	fi
 	for base in "${TMPDIR:-/tmp}" /tmp; do
-		SCRATCH=$(mktemp -d "$base/meter-$1.XXXXXX")
-		trap _clean_up EXIT
-		trap 'exit 130' INT
-		trap 'exit 143' TERM
+		SCRATCH=$(mktemp -d "$base/meter-$name.XXXXXX")
+		_clean_up_at_end
 		if am_root; then
 			chown "$(server_user):" "$SCRATCH"
 		fi
 		# A socket's path has 107 bytes at most; and root's own TMPDIR may be closed to others.
 		if [ ${#SCRATCH} -le 60 ] && as_user mkdir tmp 2>/dev/null; then
+			if am_root; then
+				_hand_over "$@"
+			fi
 			return 0
 		fi
 		rm -rf "$SCRATCH"
 	done
 	die "no folder for scratch files that the user $(server_user) can use"
+}
+
+_clean_up_at_end() {
+	trap _clean_up EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+}
+
+# before_hand_over is a script's own: what it wants root to do once there is SCRATCH.
+before_hand_over() { :; }
+
+# _hand_over ARGUMENT…: the script goes on as the server's user. What that user may not read, the clone for one, is read here
+# and written by the user.
+_hand_over() {
+	local user script
+	user=$(server_user)
+	script=$(realpath --relative-to="$ROOT" "$0")
+	copy_tree
+	if ! _has_extension_destdir; then
+		_install_as_root
+	fi
+	before_hand_over
+	export METER_HANDED_OVER=$SCRATCH METER_ROOT_HANDED_OVER=yes HOME=$SCRATCH TMPDIR=$SCRATCH/tmp USER=$user LOGNAME=$user
+	cd "$SCRATCH"
+	trap - EXIT INT TERM
+	exec setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups -- bash "tree/$script" "$@"
 }
 
 # on_exit is the script's own last word; it may be defined again.
@@ -212,7 +248,7 @@ _clean_up() {
 		done < <(find "$SCRATCH" -name postmaster.pid)
 	fi
 	if [ "$_keep_scratch" = no ]; then
-		rm -rf "$SCRATCH"
+		(cd / && as_user rm -rf "$SCRATCH") || rm -df "$SCRATCH"
 	else
 		say "kept: $SCRATCH"
 	fi
@@ -244,12 +280,13 @@ find_data() {
 
 # copy_tree: the clone, without what was built in it, to SCRATCH/tree.
 copy_tree() {
+	[ "$ROOT" != "$SCRATCH/tree" ] || return 0 # handed over
 	as_user mkdir tree
 	tar -C "$ROOT" --exclude='./.git' --exclude='./.deps' --exclude='./tmp_check' --exclude='*.o' --exclude='*.pb-c.[ch]' --exclude='*.so' \
 		--exclude='*.bc' -cf - . | as_user tar -C tree -xf - --no-same-owner || die "could not copy $ROOT"
 }
 
-# build [MAKE ARGUMENT…]: copies the clone, builds the copy, installs it below SCRATCH/root.
+# build [MAKE ARGUMENT…]: builds a copy of the clone, and installs it below SCRATCH/root.
 build() {
 	local log=$SCRATCH/build.log make
 	make=(make -s -C "$SCRATCH/tree" PG_CONFIG="$PG_CONFIG" with_llvm=no "$@")
@@ -257,7 +294,6 @@ build() {
 	copy_tree
 	as_user mkdir root
 	say "building for PostgreSQL $PG_MAJOR"
-	# shellcheck disable=SC2024 # the log is ours
 	if ! as_user "${make[@]}" -j"$(nproc)" all >"$log" 2>&1; then
 		cat "$log" >&2
 		die "the build failed"
@@ -268,10 +304,17 @@ build() {
 		_extension_conf="extension_destdir = '$SCRATCH/root'
 dynamic_library_path = '$SCRATCH/root$("$PG_CONFIG" --pkglibdir):\$libdir'"
 	else
-		say "installing into $("$PG_CONFIG" --pkglibdir)"
-		as_root "${make[@]}" install >>"$log"
+		[ -n "${METER_ROOT_HANDED_OVER:-}" ] || _install_as_root
 		_extension_conf=
 	fi
+}
+
+# A server that looks for extensions in one place only: built and installed by root, in a folder of root's.
+_install_as_root() {
+	say "installing into $("$PG_CONFIG" --pkglibdir)"
+	# shellcheck disable=SC2016 # for the shell of root
+	as_root bash -c 'set -e; tree=$(mktemp -d); trap "rm -rf \"$tree\"" EXIT; cp -R "$1/." "$tree"
+		make -s -C "$tree" PG_CONFIG="$2" with_llvm=no clean all install >/dev/null' - "$ROOT" "$PG_CONFIG"
 }
 
 # Debian's servers can be told of a staged root to look for extensions in first.
@@ -336,6 +379,6 @@ how_to_connect() {
 # how_to_stop NAME: the same for the end of a server that was kept.
 how_to_stop() {
 	local as=
-	am_root && as="setpriv --reuid=$(server_user) --regid=$(id -g "$(server_user)") --init-groups "
+	[ -n "${METER_ROOT_HANDED_OVER:-}" ] && as="setpriv --reuid=$(server_user) --regid=$(id -g "$(server_user)") --init-groups "
 	printf '%s%s stop -D %s && rm -rf %s\n' "$as" "$PGBIN/pg_ctl" "$SCRATCH/$1/data" "$SCRATCH"
 }
