@@ -112,6 +112,9 @@ static const char *const upon_tables[] = {
 	/* hashes cannot be compressed */
 	"ALTER TABLE %1$s._duplicate_key ALTER COLUMN keys SET STORAGE EXTERNAL",
 	"CREATE INDEX _duplicate_key_period ON %1$s._duplicate_key (meter, log, period_start)",
+	/* rows are deleted, and have no key: where tables are published, all of a row says which */
+	"ALTER TABLE %1$s._duplicate_key REPLICA IDENTITY FULL",
+	"ALTER TABLE %1$s.inventory REPLICA IDENTITY FULL",
 	"CREATE INDEX inventory_snapshot ON %1$s.inventory (source, at, resource)",
 	"CREATE VIEW %1$s.source_quality AS "
 	"SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
