@@ -111,7 +111,7 @@ same('rows as they come');
 # A snapshot ends what was lost, begins what was never told, and its observations go over with it.
 $publisher->safe_psql('postgres', <<'SQL');
 INSERT INTO cloud.inventory (source, at, resource, account, entity, offering, value, since)
-SELECT 'a', '2024-03-05 09:15Z', 'vm-' || i, 'acme-' || i % 3, 'vm', CASE WHEN i % 4 = 1 THEN 'large' ELSE 'small' END, CASE WHEN i % 4 = 1 THEN 8 ELSE 1 + i % 4 END, NULL FROM generate_series(5, 40, 3) i
+SELECT 'a', '2024-03-05 09:15Z'::timestamptz, 'vm-' || i, 'acme-' || i % 3, 'vm', CASE WHEN i % 4 = 1 THEN 'large' ELSE 'small' END, CASE WHEN i % 4 = 1 THEN 8 ELSE 1 + i % 4 END, NULL::timestamptz FROM generate_series(5, 40, 3) i
 UNION ALL SELECT 'a', '2024-03-05 09:15Z', 'vm-100', 'acme-1', 'vm', 'small', 2, '2024-03-05 03:30Z';
 LOAD 'meter';
 SET meter.now = '2024-03-05 09:20Z';
