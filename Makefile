@@ -32,6 +32,7 @@ SQL_PARTS = \
 	src/commands/alter_meter.sql \
 	src/commands/resume.sql \
 	src/engine/period.sql \
+	src/engine/duplicates.sql \
 	src/engine/duplicate_keys.sql \
 	src/commands/advance.sql \
 	src/commands/release.sql \

@@ -109,7 +109,7 @@ INSERT INTO golden.part VALUES
 		active::int FROM %1$I._resource_state$$),
 	('reading', $$SELECT meter, ROW(resource, dimensions, "time", value)::text, value FROM %1$I._counter_state$$),
 	('held', $$SELECT meter, ROW(log, arrival, "time", reason)::text, 1 FROM %1$I.held$$),
-	('voided', $$SELECT meter, ROW(resource, source, id)::text, 1 FROM %1$I._voided$$),
+	('voided', $$SELECT meter, ROW(resource, source, id, "time")::text, 1 FROM %1$I._voided$$),
 	('future', $$SELECT meter, "time"::text, 1 FROM %1$I._future$$),
 	('settlement', $$SELECT meter, ROW(settlement, watermark_before, watermark, position_before, "position", measure_position_before, measure_position,
 		usage_rows, aggregate, unit, period, timezone)::text, usage_rows FROM %1$I.settlement$$),
@@ -191,7 +191,8 @@ duplicates AS (
 		CASE WHEN golden.rnd(k || 'else', 3) = 0 THEN 'xl' ELSE offering END, CASE WHEN golden.rnd(k || 'more', 4) = 0 THEN 7 ELSE value END, attributes
 	FROM events WHERE id IS NOT NULL AND golden.rnd(k || 'copy', 7) = 0),
 voids AS (
-	SELECT k || '-', r, i, at + golden.pick(k || 'after', '0', '0', '1 hour', '-2 hours')::interval, at + golden.delay(k || '-'),
+	-- at the time of the row or near it, at the window's ends, and out of reach
+	SELECT k || '-', r, i, at + golden.pick(k || 'after', '0', '0', '1 hour', '-2 hours', '24 hours', '-24 hours', '24:00:00.000001', '-3 days')::interval, at + golden.delay(k || '-'),
 		source, id, NULL, entity, 'void', NULL, NULL::numeric, NULL::jsonb
 	FROM events WHERE id IS NOT NULL AND golden.rnd(k || 'void', 18) = 0)
 SELECT 'golden_cloud', 'event', row_number() OVER (ORDER BY k COLLATE "C"), arrives, source, id, at, NULL, 'r' || r, account, entity, action, offering, value, attributes
@@ -289,7 +290,7 @@ duplicates AS (
 		CASE WHEN golden.rnd(k || 'more', 3) = 0 THEN value / 2 ELSE value END, attributes
 	FROM measures WHERE id IS NOT NULL AND golden.rnd(k || 'copy', 6) = 0),
 voids AS (
-	SELECT 'event', k || '-', r, i, at, NULL::timestamptz, at + golden.delay(k || '-'), source, id, NULL, entity, 'void', NULL, NULL::numeric, NULL::jsonb
+	SELECT 'event', k || '-', r, i, at + golden.pick(k || 'after', '0', '0', '24 hours', '-24 hours', '-24:00:00.000001', '2 days')::interval, NULL::timestamptz, at + golden.delay(k || '-'), source, id, NULL, entity, 'void', NULL, NULL::numeric, NULL::jsonb
 	FROM measures WHERE id IS NOT NULL AND golden.rnd(k || 'void', 18) = 0),
 names AS (
 	SELECT 'event', k || 'o', r, i, at, NULL::timestamptz, at + golden.delay(k || 'o'), source, 'o' || i, golden.pick(k || 'owner', 'C', 'D', 'E', NULL, ''), entity,
@@ -414,7 +415,7 @@ FROM (VALUES
 	('stops', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ', max_stops => 1'),
 	('stops', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ''),
 	('none', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ', max_stops => 100')) r (problem, given, at, options);
--- another meter is compared with what there is; observations are taken back
+-- another meter is compared with what there is; observations cannot be taken back
 SELECT golden.create_meter('golden_fleet', 'new', 'duration', '{"entity": "vm", "starts": "{start}", "stops": "{stop}", "dimensions": "{zone}", "lateness": "0",
 	"max_lateness": "3 days"}');
 SELECT meter.roll('golden_fleet');

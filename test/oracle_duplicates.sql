@@ -4,29 +4,37 @@
 --   CREATE TEMP TABLE counted AS SELECT * FROM oracle.counted('cloud.event', '1 day', '{}');
 --   SELECT * FROM oracle.usage('counted', oracle.define(…), '2024-03-05 13:00Z');
 
--- The columns that name a row, and those in whose order the least of several duplicates is found.
+-- How far two instants are apart, in seconds: elapsed time, whatever the days are that lie between.
+CREATE FUNCTION oracle.apart(a timestamptz, b timestamptz) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
+	SELECT abs(extract(epoch FROM a) - extract(epoch FROM b))
+$$;
+
+-- Rows of a resource are named by source ('' where there is none), id and action; the least of one name comes first in `place`: by
+-- time, value, account, entity, offering, attributes, source, the value as it is written, arrival. A row counts if no lesser one of
+-- its name is at most the window before it. A void takes back what has its source and id and is at most the window away from it, but
+-- for other voids and what snapshots have left.
 CREATE FUNCTION oracle.counted(log regclass, deduplication_window interval, held bigint[])
 RETURNS TABLE (arrival bigint, source text, id text, "time" timestamptz, resource text, account text, entity text, action text,
 	offering text, value numeric, attributes jsonb) LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN QUERY EXECUTE format('
 		WITH logged AS MATERIALIZED (
-			SELECT e.*, coalesce(e.source, '''') AS key_source,
-				ROW(e."time", coalesce(e.value, ''-Infinity''),
-					ROW(e.account, e.entity, e.action, e.offering, e.attributes)::text COLLATE "C", e.arrival) AS place
+			SELECT e.*, coalesce(e.source, '''') AS key_source, row_number() OVER (ORDER BY e."time", e.value NULLS FIRST,
+				e.account COLLATE "C" NULLS FIRST, e.entity COLLATE "C" NULLS FIRST, e.offering COLLATE "C" NULLS FIRST,
+				e.attributes::text COLLATE "C" NULLS FIRST, e.source COLLATE "C" NULLS FIRST, e.value::text COLLATE "C", e.arrival) AS place
 			FROM %s e WHERE e.arrival <> ALL ($2)
-		), taken_back AS (
-			SELECT DISTINCT resource, key_source, id FROM logged WHERE action = ''void'' AND id IS NOT NULL
+		), void AS MATERIALIZED (
+			SELECT DISTINCT resource, key_source, id, "time" FROM logged WHERE action = ''void'' AND id IS NOT NULL
 		)
 		SELECT l.arrival, l.source, l.id, l."time", l.resource, l.account, l.entity, l.action, l.offering, l.value, l.attributes
 		FROM logged l
 		WHERE l.action <> ''void''
-		AND NOT EXISTS (SELECT FROM taken_back t
-			WHERE t.resource = l.resource AND t.key_source = l.key_source AND t.id = l.id)
+		AND (l.action LIKE ''reconciled:%%'' OR NOT EXISTS (SELECT FROM void v
+			WHERE v.resource = l.resource AND v.key_source = l.key_source AND v.id = l.id AND oracle.apart(v."time", l."time") <= $1))
 		AND NOT EXISTS (SELECT FROM logged c
-			WHERE c.resource = l.resource AND c.key_source = l.key_source AND c.id = l.id AND c.action <> ''void''
-			AND c."time" >= l."time" - $1 AND c.place < l.place)', log)
-	USING deduplication_window, held;
+			WHERE c.resource = l.resource AND c.key_source = l.key_source AND c.id = l.id AND c.action = l.action
+			AND oracle.apart(c."time", l."time") <= $1 AND c.place < l.place)', log)
+	USING extract(epoch FROM deduplication_window), held;
 END
 $$;
 
@@ -48,7 +56,8 @@ BEGIN
 	DROP TABLE IF EXISTS pg_temp.counted, pg_temp.late;
 	EXECUTE format('CREATE TEMP TABLE counted AS SELECT * FROM oracle.counted(''%I.event'', %L, %L)', stream, m.deduplication_window, held);
 	EXECUTE format('CREATE TEMP TABLE late AS SELECT DISTINCT resource FROM %I.event
-		WHERE arrival > %s AND arrival <> ALL (%L) AND ("time" < %L OR action = ''void'')', stream, m."position", held, m.watermark);
+		WHERE arrival > %s AND arrival <> ALL (%L) AND ("time" < %L OR (action = ''void'' AND oracle.apart("time", %L) < %s))',
+		stream, m."position", held, m.watermark, m.watermark, extract(epoch FROM m.deduplication_window));
 	DELETE FROM pg_temp.counted WHERE resource IN (SELECT resource FROM pg_temp.late);
 	ANALYZE pg_temp.counted;
 	EXECUTE format('SELECT string_agg(format(''%%s %%s %%s %%s: ledger %%s, oracle %%s'', period_start, resource, account, dimensions,

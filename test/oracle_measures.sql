@@ -3,26 +3,27 @@
 --
 --   SELECT * FROM oracle.measure_usage('cloud', oracle.define(aggregate => 'sum'), '2024-03-05 13:00Z', '1 day', '{}', '{}');
 
--- The measures that count: the least of duplicates within the deduplication window, and none that was taken back or is held.
-CREATE FUNCTION oracle.counted_measures(stream text, deduplication_window interval, held bigint[])
+-- The measures that count: the least of duplicates within the deduplication window, and none that was taken back or is held. The time of a
+-- measure is its start; two of a resource with one source and id are duplicates. Voids are events.
+CREATE FUNCTION oracle.counted_measures(stream text, deduplication_window interval, held bigint[], held_events bigint[])
 RETURNS TABLE (arrival bigint, source text, id text, start_time timestamptz, end_time timestamptz, resource text, account text,
 	entity text, value numeric, attributes jsonb) LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN QUERY EXECUTE format('
 		WITH logged AS MATERIALIZED (
-			SELECT m.*, coalesce(m.source, '''') AS key_source,
-				ROW(m.start_time, m.end_time, coalesce(m.value, ''-Infinity''),
-					ROW(m.account, m.entity, m.value, m.attributes)::text COLLATE "C", m.arrival) AS place
+			SELECT m.*, coalesce(m.source, '''') AS key_source, row_number() OVER (ORDER BY m.start_time, m.end_time, m.value NULLS FIRST,
+				m.account COLLATE "C" NULLS FIRST, m.entity COLLATE "C" NULLS FIRST, m.attributes::text COLLATE "C" NULLS FIRST,
+				m.source COLLATE "C" NULLS FIRST, m.value::text COLLATE "C", m.arrival) AS place
 			FROM %1$I.measure m WHERE m.arrival <> ALL ($2)
 		)
 		SELECT l.arrival, l.source, l.id, l.start_time, l.end_time, l.resource, l.account, l.entity, l.value, l.attributes
 		FROM logged l
-		WHERE NOT EXISTS (SELECT FROM %1$I.event v WHERE v.action = ''void'' AND v.resource = l.resource
-			AND coalesce(v.source, '''') = l.key_source AND v.id = l.id)
+		WHERE NOT EXISTS (SELECT FROM %1$I.event v WHERE v.action = ''void'' AND v.arrival <> ALL ($3) AND v.resource = l.resource
+			AND coalesce(v.source, '''') = l.key_source AND v.id = l.id AND oracle.apart(v."time", l.start_time) <= $1)
 		AND NOT EXISTS (SELECT FROM logged c
 			WHERE c.resource = l.resource AND c.key_source = l.key_source AND c.id = l.id
-			AND c.start_time >= l.start_time - $1 AND c.place < l.place)', stream)
-	USING deduplication_window, held;
+			AND oracle.apart(c.start_time, l.start_time) <= $1 AND c.place < l.place)', stream)
+	USING extract(epoch FROM deduplication_window), held, held_events;
 END
 $$;
 
@@ -69,7 +70,7 @@ BEGIN
 			CASE m.value_from WHEN 'value' THEN c.value::text ELSE c.attributes ->> m.value_from END AS word,
 			CASE m.value_from WHEN 'value' THEN c.value ELSE CASE WHEN m.aggregate <> 'unique' OR jsonb_typeof(c.attributes -> m.value_from) = 'number'
 				THEN (c.attributes ->> m.value_from)::numeric END END AS number
-		FROM oracle.counted_measures(stream, deduplication_window, held) c
+		FROM oracle.counted_measures(stream, deduplication_window, held, held_events) c
 		WHERE (m.entity IS NULL OR c.entity = m.entity) AND c.start_time < watermark
 	LOOP
 		IF m.aggregate <> 'sum' OR e.start_time = e.end_time THEN

@@ -7,7 +7,7 @@ CREATE TABLE meter.stream (
     created_at      timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE meter.stream IS 'streams: each a schema of that name with logs and a ledger; made by meter.create_stream';
-COMMENT ON COLUMN meter.stream.deduplication_window IS 'rows with the same source and id within this time of each other are duplicates';
+COMMENT ON COLUMN meter.stream.deduplication_window IS 'rows with the same source, id and action within this time of each other are duplicates; a void takes back rows within this time of its own';
 
 CREATE TABLE meter.meter (
     stream         text COLLATE "C" NOT NULL,        -- no foreign key: pg_restore -j would load this before meter.stream

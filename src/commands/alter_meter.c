@@ -36,14 +36,18 @@ enum
 	NARGS
 };
 
-/* Check that a max_lateness does not reach behind the retention boundary. */
+/*
+ * Check that a max_lateness does not reach behind the retention boundary, nor
+ * voids that are as late.
+ */
 static void
 check_max_lateness(const MeterDefinition *definition,
 				   const MeterProgress *progress, bool limited, int64 usec)
 {
 	if (TIMESTAMP_IS_NOBEGIN(definition->boundary) || !progress->has_watermark ||
 		(limited &&
-		 meter_later_by(progress->watermark, -usec) >= definition->boundary))
+		 meter_later_by(meter_later_by(progress->watermark, -usec),
+						-definition->deduplication_window) >= definition->boundary))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -22,7 +22,7 @@
 #include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "core/core.h"
-#include "engine/duplicate_keys.h"
+#include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/fold.h"
 #include "engine/resources.h"
@@ -31,6 +31,7 @@
 #include "engine/views.h"
 #include "pg/arguments.h"
 #include "pg/attr.h"
+#include "pg/quantity.h"
 #include "pg/spi.h"
 
 /* What is asked for, and where it is returned. */
@@ -94,6 +95,25 @@ of_resource(const Asked *asked)
 	return asked->resource == 0 ? "" : " AND e.resource = $1 COLLATE \"C\"";
 }
 
+/* Return the deduplication window of a stream. */
+static int64
+deduplication_window(const char *stream)
+{
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+	int64		window;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT deduplication_window FROM meter.stream WHERE name = $1",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	window = meter_interval_usec(DatumGetIntervalP(meter_result(0, 1, &isnull)),
+								 "deduplication_window");
+	meter_session_end(&session);
+	return window;
+}
+
 /* Rows that are held, stops first. */
 static void
 too_late(Asked *asked)
@@ -106,14 +126,16 @@ too_late(Asked *asked)
 							  "format('%%s, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
 							  "%s, h.held_at, %s, h.meter, h.arrival) "
 							  "FROM %s.held h JOIN %s.%s e ON e.arrival = h.arrival WHERE h.log = '%s'%s "
-							  "AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = h.meter AND v.resource = e.resource "
-							  "AND v.source = coalesce(e.source, '') AND v.id = e.id) "
+							  "AND NOT EXISTS (SELECT FROM (%s) v WHERE v.meter = h.meter AND %s) "
 							  "ORDER BY h.reason <> 'stop, too late', h.arrival",
 							  log == METER_LOG_EVENT ? "e.action" : "'measure'",
 							  quote_literal_cstr(asked->stream), asked->schema,
 							  asked->schema, meter_log_names[log],
 							  meter_log_names[log], of_resource(asked),
-							  asked->schema));
+							  psprintf("SELECT v.meter, v.resource, v.source, v.id, array_agg(v.\"time\" ORDER BY v.\"time\") AS times "
+									   "FROM %s._voided v GROUP BY 1, 2, 3, 4",
+									   asked->schema),
+							  meter_takes_back(log, "e", deduplication_window(asked->stream))));
 }
 
 /* Rows that are more than five minutes ahead. */
@@ -133,33 +155,11 @@ in_the_future(Asked *asked)
 							  time_columns[log], of_resource(asked)));
 }
 
-/* What duplicates must agree in, and what tells which is less. */
+/* What duplicates must agree in. */
 static const char *const contents[METER_NLOGS] = {
-	"ROW(e.\"time\", e.account, e.entity, e.action, e.offering, e.value, e.attributes)::text",
+	"ROW(e.\"time\", e.account, e.entity, e.offering, e.value, e.attributes)::text",
 	"ROW(e.start_time, e.end_time, e.account, e.entity, e.value, e.attributes)::text"
 };
-static const char *const orders[METER_NLOGS] = {
-	"e.\"time\", e.arrival", "e.start_time, e.end_time, e.arrival"
-};
-
-/* Return the deduplication window of a stream, as a literal. */
-static char *
-deduplication_window(const char *stream)
-{
-	MemoryContext context = CurrentMemoryContext;
-	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
-	char	   *window;
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT deduplication_window FROM meter.stream WHERE name = $1",
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	MemoryContextSwitchTo(context);
-	window = psprintf("%s::interval", quote_literal_cstr(meter_result_text(0, 1)));
-	meter_session_end(&session);
-	return window;
-}
 
 /*
  * Duplicates that say something else.  Only rows whose hash is met twice are
@@ -168,7 +168,7 @@ deduplication_window(const char *stream)
 static void
 conflicting_duplicate(Asked *asked)
 {
-	const char *window = deduplication_window(asked->stream);
+	int64		window = deduplication_window(asked->stream);
 	MeterLog	log;
 
 	for (log = METER_LOG_EVENT; log < METER_NLOGS && asked->meter == NULL; log++)
@@ -177,20 +177,23 @@ conflicting_duplicate(Asked *asked)
 									asked->schema, meter_log_names[log],
 									log == METER_LOG_EVENT ? " AND e.action <> 'void'" : "",
 									of_resource(asked));
+		const char *key = meter_row_key(log, "e");
 
 		return_query(asked, "conflicting duplicate",
 					 psprintf("SELECT NULL::text, c.resource, c.at, c.arrival, "
-							  "format('%sarrival %%s has the same source and id, and says something else', c.other) "
+							  "format('%s, and says something else', c.other) "
 							  "FROM (SELECT e.resource, %s AS at, e.arrival, %s AS content, "
 							  "lag(%s) OVER w AS content_before, lag(e.arrival) OVER w AS other, "
-							  "%s - lag(%s) OVER w AS since_other FROM %s "
-							  "AND " METER_DUPLICATE_KEY("e") " IN (SELECT " METER_DUPLICATE_KEY("e") " FROM %s GROUP BY 1 HAVING count(*) > 1) "
-							  "WINDOW w AS (PARTITION BY e.resource, coalesce(e.source, ''), e.id ORDER BY %s)) c "
-							  "WHERE c.content <> c.content_before AND c.since_other <= %s",
-							  log == METER_LOG_EVENT ? "" : "measure: ",
+							  "lag(%s) OVER w AS before FROM %s "
+							  "AND %s IN (SELECT %s FROM %s GROUP BY 1 HAVING count(*) > 1) "
+							  "WINDOW w AS (PARTITION BY %s ORDER BY %s)) c "
+							  "WHERE c.content <> c.content_before AND c.before >= %s",
+							  log == METER_LOG_EVENT ? "arrival %s has the same source, id and action" :
+							  "measure: arrival %s has the same source and id",
 							  time_columns[log], contents[log], contents[log],
-							  time_columns[log], time_columns[log], rows, rows,
-							  orders[log], window));
+							  time_columns[log], rows, key, key, rows,
+							  meter_row_name(log, "e"), meter_row_order(log, "e"),
+							  meter_earlier_by("c.at", window)));
 	}
 }
 

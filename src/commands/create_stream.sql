@@ -5,7 +5,7 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_create_stream';
 COMMENT ON FUNCTION meter.create_stream(text, interval, boolean) IS
-'make a stream: a schema of that name with logs (event, measure), ledger (usage) and views, ordinary tables that belong to the caller; over a schema that an earlier stream left it goes on with what is there; rows with the same source and id within deduplication_window are duplicates; raises 42710 if there is such a stream (with if_not_exists a notice says so, and nothing is done), 55000 if there is a schema of another shape, 42501 without the right to create schemas';
+'make a stream: a schema of that name with logs (event, measure), ledger (usage) and views, ordinary tables that belong to the caller; over a schema that an earlier stream left it goes on with what is there; rows of one resource with the same source, id and action within deduplication_window are duplicates, and a void takes back rows within it; raises 42710 if there is such a stream (with if_not_exists a notice says so, and nothing is done), 55000 if there is a schema of another shape, 42501 without the right to create schemas';
 
 CREATE FUNCTION meter.drop_stream(stream text, delete_data boolean DEFAULT false, if_exists boolean DEFAULT false)
 RETURNS void

@@ -8,7 +8,8 @@
  * replaces what the logs had before: nothing that lies before the retention
  * boundary is computed anew, verified or counted.  Each meter has its own, at
  * the begin of one of its periods, never later than its watermark less
- * max_lateness, so no bill that can still change lies before it.
+ * max_lateness and the deduplication window, which a void reaches back; so no
+ * bill that can still change lies before it.
  *
  * A transaction that moves a retention boundary holds the locks on the stream
  * and on all its meters.
@@ -24,6 +25,7 @@
 #include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "core/core.h"
+#include "engine/late.h"
 #include "engine/retention.h"
 #include "engine/usage_kind.h"
 #include "log/segment.h"
@@ -154,7 +156,8 @@ expire(const char *stream, List *definitions, TimestampTz before)
 		meter_store_states(definition, meter_load_progress(definition),
 						   boundaries[i]);
 		meter_store_boundary(definition, meter_usage_of(definition)->log,
-							 boundaries[i++]);
+							 boundaries[i]);
+		meter_prune_voids(definition, boundaries[i++]);
 	}
 	/* the states of meters that were dropped miss these segments */
 	meter_execute(psprintf("DELETE FROM %s._retention f WHERE f.\"time\" < %s",

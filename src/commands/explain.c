@@ -27,6 +27,7 @@
 #include "core/grid.h"
 #include "core/rounding.h"
 #include "core/timeline_builder.h"
+#include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/fold.h"
 #include "engine/ledger.h"
@@ -339,8 +340,10 @@ append_late(StringInfo sql, const MeterDefinition *definition, const Row *row,
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 6, 'late event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, e.value, NULL, %s FROM %s.settlement s JOIN %s.event e "
-					 "ON e.arrival > s.position_before AND e.arrival <= s.\"position\" %s AND (e.action = 'void' OR ",
-					 when, schema, schema, of_settlement);
+					 "ON e.arrival > s.position_before AND e.arrival <= s.\"position\" %s "
+					 "AND ((e.action = 'void' AND e.id IS NOT NULL AND e.\"time\" < %s) OR ",
+					 when, schema, schema, of_settlement,
+					 meter_later_than("s.watermark_before", definition->deduplication_window));
 	if (measures)
 		appendStringInfo(sql, "(e.\"time\" < s.watermark_before AND e.account <> '')) "
 						 "UNION ALL SELECT 6, 'late measure', e.start_time, e.end_time, e.arrival, e.source, e.id, NULL, "

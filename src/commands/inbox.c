@@ -247,7 +247,7 @@ meter_inbox_refuse(PG_FUNCTION_ARGS)
 			 errmsg("cannot update or delete events in \"%s\"",
 					RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation)),
 			 errdetail("The view is an ingestion path: what was inserted is in the event log, which is append-only."),
-			 errhint("To take an event back, send one with the same resource, source and id, and action void.")));
+			 errhint("To take an event back, send one with the same resource, source, id and time, and action void.")));
 }
 
 /* Check that nothing that was collected is left behind. */

@@ -19,6 +19,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
+#include "engine/duplicates.h"
 #include "engine/late.h"
 #include "engine/reconcile.h"
 #include "engine/settle.h"
@@ -101,8 +102,9 @@ meter_release(PG_FUNCTION_ARGS)
 											   "WHERE e.arrival = ANY (%s::bigint[])",
 											   quote_identifier(stream),
 											   quote_literal_cstr(released)),
-									  psprintf("(SELECT min(e.\"time\") FROM %s.event e "
+									  psprintf("(SELECT min(%s) FROM %s.event e "
 											   "WHERE e.arrival = ANY (%s::bigint[]))",
+											   meter_least_time("e", definition->deduplication_window),
 											   quote_identifier(stream),
 											   quote_literal_cstr(released)));
 	if (count > 0 && progress->has_watermark)

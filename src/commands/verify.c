@@ -247,7 +247,8 @@ meter_resettle(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
-	meter_note_voids(definition, -1, PG_INT64_MAX);
+	/* what a step has not read may have to be held */
+	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
 	written = meter_settle_anew(definition, progress, from, end);
 	meter_session_end(&session);
 

@@ -2,9 +2,9 @@
  * duplicate_keys.c
  *	  Finding rows that may have duplicates, without reading the log again.
  *
- * _duplicate_key keeps a hash of resource, source and id of each row with an
- * id that a meter has looked at, up to its position in a log: 8 bytes a row, by
- * period and by block of arrivals.  A step that settles compares the hashes of
+ * _duplicate_key keeps a hash of the name of each row with an id that a meter
+ * has looked at, up to its position in a log: resource, source, id, and of an
+ * event action; 8 bytes a row, by period and by block of arrivals.  A step that settles compares the hashes of
  * its periods with each other and with those of the deduplication window before
  * them, in memory.  Only rows whose hash is met twice are looked up in the log,
  * in the blocks where they are.  Rows that arrived after the position are read
@@ -33,8 +33,10 @@
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/duplicate_keys.h"
+#include "engine/duplicates.h"
 #include "engine/period.h"
 #include "pg/attr.h"
+#include "pg/now.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 
@@ -71,13 +73,15 @@ hash_text(uint64 hash, MeterAttr value)
 
 /* Return the hash of what duplicates of a row have in common. */
 static uint64
-hash_row(MeterAttr resource, MeterAttr source, MeterAttr id)
+hash_row(MeterAttr resource, MeterAttr source, MeterAttr id,
+		 MeterAttr action)
 {
 	uint64		hash = UINT64CONST(0xcbf29ce484222325);
 
 	hash = hash_text(hash, resource);
 	hash = hash_text(hash, source);
 	hash = hash_text(hash, id);
+	hash = hash_text(hash, action);
 	/* mix the bits: every bit counts in a table */
 	hash ^= hash >> 32;
 	hash *= UINT64CONST(0xd6e8feb86659fd93);
@@ -88,13 +92,14 @@ hash_row(MeterAttr resource, MeterAttr source, MeterAttr id)
 
 PG_FUNCTION_INFO_V1(meter_duplicate_key);
 
-/* duplicate_key(resource, source, id) */
+/* duplicate_key(resource, source, id, action) */
 Datum
 meter_duplicate_key(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT64((int64) hash_row(meter_attr_from_text(PG_GETARG_DATUM(0)),
 									 meter_attr_from_text(PG_GETARG_DATUM(1)),
-									 meter_attr_from_text(PG_GETARG_DATUM(2))));
+									 meter_attr_from_text(PG_GETARG_DATUM(2)),
+									 meter_attr_from_text(PG_GETARG_DATUM(3))));
 }
 
 /* What a hash of a row is kept by: columns of each log. */
@@ -109,9 +114,6 @@ static const char *const end_columns[METER_NLOGS] = {
 static const char *const row_filters[METER_NLOGS] = {
 	"e.id IS NOT NULL AND e.action <> 'void'", "e.id IS NOT NULL"
 };
-
-/* The hash of a row e of a log. */
-#define ROW_KEY	METER_DUPLICATE_KEY("e")
 
 /* The hashes of a period and a block of arrivals. */
 typedef struct ChunkKey
@@ -152,7 +154,8 @@ enum
 	NEW_TIME,
 	NEW_RESOURCE,
 	NEW_SOURCE,
-	NEW_ID
+	NEW_ID,
+	NEW_ACTION					/* of a measure, none */
 };
 
 /* Begin to gather hashes. */
@@ -269,7 +272,8 @@ look_at(void *arg, TupleTableSlot *slot)
 	before = MemoryContextSwitchTo(rows->row);
 	chunk->keys[chunk->count++] =
 		pg_hton64(hash_row(text_of(slot, NEW_RESOURCE),
-						   text_of(slot, NEW_SOURCE), text_of(slot, NEW_ID)));
+						   text_of(slot, NEW_SOURCE), text_of(slot, NEW_ID),
+						   text_of(slot, NEW_ACTION)));
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(rows->row);
 	if (rows->limited && chunk->count == 1 &&
@@ -289,9 +293,10 @@ look_over(MeterNewRows *rows, int64 after, int64 upto, const char *late)
 {
 	begin_chunks(rows);
 	rows->gathers = true;
-	meter_scan(psprintf("SELECT e.arrival, %s, %s, %s, e.resource, e.source, e.id FROM %s.%s e "
+	meter_scan(psprintf("SELECT e.arrival, %s, %s, %s, e.resource, e.source, e.id, %s FROM %s.%s e "
 						"WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT,
 						row_filters[rows->log], late, begin_columns[rows->log],
+						rows->log == METER_LOG_EVENT ? "e.action" : "NULL::text",
 						quote_identifier(rows->definition->stream),
 						meter_log_names[rows->log], after, upto),
 			   0, NULL, NULL, NULL, look_at, rows);
@@ -383,11 +388,9 @@ first_period(const MeterDefinition *definition, TimestampTz from)
 {
 	int64		back = 2 * Min(definition->deduplication_window,
 							   PG_INT64_MAX / 4);
-	TimestampTz at = from < MIN_TIMESTAMP + back ? MIN_TIMESTAMP :
-	from - back;
 
 	return meter_period_of(definition,
-						   meter_timestamp_literal(at));
+						   meter_timestamp_literal(meter_later_by(from, -back)));
 }
 
 /* Delete the hashes of periods that lie too far back to be needed. */
@@ -589,14 +592,6 @@ typedef struct Question
 								 * with how often to count it */
 } Question;
 
-/* Return an instant a deduplication window before another. */
-static TimestampTz
-window_before(const MeterDefinition *definition, TimestampTz from)
-{
-	return from < MIN_TIMESTAMP + definition->deduplication_window ?
-		MIN_TIMESTAMP : from - definition->deduplication_window;
-}
-
 /*
  * Return a query of the hashes that no chunk has: of what arrived after the
  * position; and of straddlers, those of which no chunk has all duplicates are
@@ -609,21 +604,22 @@ rows_without_chunk(const Question *question, const MeterProgress *progress,
 	MeterLog	log = question->log;
 	const char *schema = quote_identifier(question->definition->stream);
 	int64		position = progress->logs[log].position;
+	const char *key = meter_row_key(log, "e");
 	StringInfoData rows;
 
 	initStringInfo(&rows);
 	appendStringInfo(&rows,
-					 "SELECT " ROW_KEY ", 1 FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
+					 "SELECT %s, 1 FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
 					 " AND %s AND %s < %s AND %s >= %s",
-					 schema, meter_log_names[log], position, row_filters[log],
+					 key, schema, meter_log_names[log], position, row_filters[log],
 					 begin_columns[log], question->to, end_columns[log],
 					 question->first);
 	if (straddlers)
 		appendStringInfo(&rows,
-						 " UNION ALL SELECT " ROW_KEY ", CASE WHEN e.start_time < %s THEN 2 ELSE 0 END "
+						 " UNION ALL SELECT %s, CASE WHEN e.start_time < %s THEN 2 ELSE 0 END "
 						 "FROM %s.measure e WHERE e.arrival <= " INT64_FORMAT
 						 " AND e.id IS NOT NULL AND e.start_time < %s AND e.end_time > %s",
-						 meter_timestamp_literal(window_before(question->definition, from)),
+						 key, meter_timestamp_literal(meter_later_by(from, -question->definition->deduplication_window)),
 						 schema, position, question->from, question->from);
 	return rows.data;
 }
@@ -681,7 +677,7 @@ meter_find_suspects(const MeterDefinition *definition,
 	meter_timestamp_literal(to), first_period(definition, from), NULL};
 	bool		straddlers = !TIMESTAMP_IS_NOEND(first_straddler);
 	bool		anywhere = straddlers &&
-	first_straddler < window_before(definition, from);
+	first_straddler < meter_later_by(from, -definition->deduplication_window);
 	ArrayBuildState *hashes;
 	StringInfoData blocks;
 	KeyTable	table;
@@ -763,31 +759,4 @@ meter_suspect_rows(const MeterDefinition *definition,
 					"UNION ALL SELECT m.* FROM %s.%s m WHERE m.arrival > " INT64_FORMAT ")",
 					suspects->blocks, schema, name, METER_KEY_BLOCK_BITS,
 					METER_KEY_BLOCK_BITS, position, schema, name, position);
-}
-
-/*
- * Return a query for the arrivals of duplicates among rows c that meet
- * conditions: those whose time since the next lesser duplicate is at most the
- * deduplication window.  `suspects` is a query of hashes that are met twice, or
- * NULL: then the rows themselves tell; if they are of few resources, they are
- * looked up once and kept meanwhile.
- */
-char *
-meter_duplicates_query(const char *rows, const char *conditions,
-					   const char *suspects, bool few,
-					   const char *since_duplicate, const char *window)
-{
-	if (suspects == NULL && few)
-		return psprintf("WITH c AS MATERIALIZED (SELECT c.*, " METER_DUPLICATE_KEY("c") " AS key_of_row FROM %s c WHERE %s) "
-						"SELECT c.arrival FROM (SELECT c.arrival, %s AS since_duplicate FROM c "
-						"JOIN (SELECT key_of_row FROM c GROUP BY 1 HAVING count(*) > 1) s (key) ON s.key = c.key_of_row) c "
-						"WHERE c.since_duplicate <= %s",
-						rows, conditions, since_duplicate, window);
-	if (suspects == NULL)
-		suspects = psprintf("SELECT " METER_DUPLICATE_KEY("c") " FROM %s c WHERE %s GROUP BY 1 HAVING count(*) > 1",
-							rows, conditions);
-	return psprintf("SELECT c.arrival FROM (SELECT c.arrival, %s AS since_duplicate"
-					" FROM %s c JOIN (%s) s (key) ON s.key = " METER_DUPLICATE_KEY("c")
-					" WHERE %s) c WHERE c.since_duplicate <= %s",
-					since_duplicate, rows, suspects, conditions, window);
 }

@@ -19,10 +19,6 @@ typedef struct MeterSuspects
 	char	   *blocks;			/* bigint[] literal */
 } MeterSuspects;
 
-/* The hash of what duplicates of a row have in common. */
-#define METER_DUPLICATE_KEY(e) \
-	"meter_internal.duplicate_key(" e ".resource, coalesce(" e ".source, ''), " e ".id)"
-
 /* A block has so many bits of arrivals. */
 #define METER_KEY_BLOCK_BITS	13
 
@@ -40,10 +36,6 @@ extern void meter_find_suspects(const MeterDefinition *definition,
 								TimestampTz from, TimestampTz to,
 								TimestampTz first_straddler,
 								MeterSuspects *suspects);
-extern char *meter_duplicates_query(const char *rows, const char *conditions,
-									const char *suspects, bool few,
-									const char *since_duplicate,
-									const char *window);
 extern char *meter_suspect_rows(const MeterDefinition *definition,
 								const MeterProgress *progress, MeterLog log,
 								const MeterSuspects *suspects);

@@ -16,6 +16,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "engine/duplicate_keys.h"
+#include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/places.h"
 #include "engine/row_kind.h"
@@ -97,20 +98,6 @@ meter_append_owner_filter(StringInfo sql,
 }
 
 /*
- * What a row of the log says beyond its key and time, in an order of its own.
- */
-#define CONTENT(alias) \
-	"ROW(" alias ".account, " alias ".entity, " alias ".action, " \
-	alias ".offering, " alias ".attributes)::text COLLATE \"C\""
-
-/* The time since the next lesser duplicate of a row that has an id. */
-#define SINCE_DUPLICATE(alias) \
-	alias ".\"time\" - lag(" alias ".\"time\") OVER (PARTITION BY " \
-	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
-	alias ".\"time\", coalesce(" alias ".value, '-Infinity'), CASE WHEN " \
-	alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " alias ".arrival)"
-
-/*
  * Append the condition that a row of a log is not held for the meter.  No other
  * code has this condition.
  */
@@ -169,34 +156,74 @@ meter_late_from(const MeterDefinition *definition, const MeterProgress *progress
  * may be.
  */
 static void
-append_not_late(StringInfo sql, const MeterScope *scope, const char *alias)
+append_not_late(StringInfo sql, const char *late_from, int64 safe,
+				const char *alias)
 {
-	if (scope->late_from != NULL)
+	if (late_from != NULL)
 		appendStringInfo(sql, " AND (%s.arrival <= " INT64_FORMAT
 						 " OR %s.\"time\" >= %s OR %s.action LIKE 'reconciled:%%')",
-						 alias, scope->safe, alias, scope->late_from, alias);
+						 alias, safe, alias, late_from, alias);
 }
 
 /*
- * Append the condition, with AND, that a row e of a log was not taken back: by
- * a void that the meter has noted, or with `from_log` by any.  `asked`: only
- * resources of the array $1 are asked for.
+ * Return a query of the voids that a meter has noted, by name, or NULL if there
+ * are none: all that reach rows in [from, to).  `asked`: only resources of the
+ * array $1 are asked for.
+ */
+const char *
+meter_noted_voids(const MeterDefinition *definition, TimestampTz from,
+				  TimestampTz to, bool asked)
+{
+	int64		window = definition->deduplication_window;
+	StringInfoData voids;
+
+	if (!any_rows(definition, "_voided"))
+		return NULL;
+	initStringInfo(&voids);
+	appendStringInfo(&voids, "%s._voided v WHERE v.meter = %s%s",
+					 quote_identifier(definition->stream),
+					 quote_literal_cstr(definition->name),
+					 asked ? " AND v.resource = ANY ($1 COLLATE \"C\")" : "");
+	if (!TIMESTAMP_NOT_FINITE(from))
+		appendStringInfo(&voids, " AND v.\"time\" >= %s",
+						 meter_timestamp_literal(meter_later_by(from, -window)));
+	if (!TIMESTAMP_NOT_FINITE(to))
+		appendStringInfo(&voids, " AND v.\"time\" <= %s",
+						 meter_timestamp_literal(meter_later_by(to, window)));
+	return meter_voids_by_name(voids.data);
+}
+
+/*
+ * Return a query of the voids in the log, by name.  Those that arrived after
+ * `safe` count from `late_from` on only, unless that is NULL.
+ */
+const char *
+meter_logged_voids(const MeterDefinition *definition, const char *late_from,
+				   int64 safe, bool asked)
+{
+	StringInfoData voids;
+
+	initStringInfo(&voids);
+	appendStringInfo(&voids, "%s.event v WHERE v.action = 'void' AND v.id IS NOT NULL%s",
+					 quote_identifier(definition->stream),
+					 asked ? " AND v.resource = ANY ($1 COLLATE \"C\")" : "");
+	meter_append_none_held(&voids, definition, METER_LOG_EVENT, "v");
+	append_not_late(&voids, late_from, safe, "v");
+	return meter_voids_by_name(voids.data);
+}
+
+/*
+ * Append the condition, with AND, that a row e of a log was not taken back by
+ * voids that a query gives by name; NULL: none.
  */
 void
 meter_append_not_voided(StringInfo sql, const MeterDefinition *definition,
-						bool from_log, bool asked)
+						MeterLog log, const char *voids)
 {
-	const char *schema = quote_identifier(definition->stream);
-
-	if (from_log)
-		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s.event v WHERE v.action = 'void' "
-						 "AND v.resource = e.resource%s AND coalesce(v.source, '') = coalesce(e.source, '') "
-						 "AND v.id = e.id)", schema,
-						 asked ? " AND v.resource = ANY ($1 COLLATE \"C\")" : "");
-	else if (any_rows(definition, "_voided"))
-		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s._voided v WHERE v.meter = %s "
-						 "AND v.resource = e.resource AND v.source = coalesce(e.source, '') AND v.id = e.id)",
-						 schema, quote_literal_cstr(definition->name));
+	if (voids != NULL)
+		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM (%s) v WHERE %s)",
+						 voids,
+						 meter_takes_back(log, "e", definition->deduplication_window));
 }
 
 /*
@@ -209,7 +236,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 {
 	appendStringInfoString(sql, "true");
 	meter_append_none_held(sql, definition, METER_LOG_EVENT, alias);
-	append_not_late(sql, scope, alias);
+	append_not_late(sql, scope->late_from, scope->safe, alias);
 }
 
 /* Append the value of a row e. */
@@ -299,8 +326,8 @@ scope_log(const MeterDefinition *definition, const MeterScope *scope)
 	if (scope->resources == 0)
 		return psprintf("%s.event", quote_identifier(definition->stream));
 	if (scope->begins != 0)
-		condition = psprintf("e.\"time\" >= t.begin_at - '" INT64_FORMAT " microseconds'::interval%s",
-							 definition->deduplication_window,
+		condition = psprintf("e.\"time\" >= %s%s",
+							 meter_earlier_by("t.begin_at", definition->deduplication_window),
 							 TIMESTAMP_IS_NOBEGIN(scope->least_begin) ? "" :
 							 psprintf(" AND e.\"time\" >= %s",
 									  meter_timestamp_literal(meter_later_by(scope->least_begin,
@@ -343,6 +370,22 @@ append_columns(StringInfo sql, const MeterDefinition *definition,
 	}
 }
 
+/* Return a query of the voids that bear on events of a scope, or NULL. */
+static const char *
+scope_voids(const MeterDefinition *definition, const MeterScope *scope,
+			TimestampTz from)
+{
+	bool		asked = scope->resources != 0;
+
+	if (scope->voids_from_log)
+		return meter_logged_voids(definition, scope->late_from, scope->safe,
+								  asked);
+	if (scope->begins != 0)
+		from = Max(from, scope->least_begin);
+	return meter_noted_voids(definition, from,
+							 scope->straddling ? DT_NOEND : scope->to, asked);
+}
+
 /* Append the conditions on an event e in a scope, but for its end. */
 static void
 append_conditions(StringInfo sql, const MeterDefinition *definition,
@@ -362,8 +405,8 @@ append_conditions(StringInfo sql, const MeterDefinition *definition,
 						 meter_timestamp_literal(from));
 	if (scope->begins != 0)
 		appendStringInfoString(sql, " AND e.\"time\" >= e.begin_at");
-	meter_append_not_voided(sql, definition, scope->voids_from_log,
-							scope->resources != 0);
+	meter_append_not_voided(sql, definition, METER_LOG_EVENT,
+							scope_voids(definition, scope, from));
 	if (scope->duplicates.count > 0)
 		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s d WHERE d.arrival = e.arrival)",
 						 scope->duplicates.name);
@@ -480,8 +523,7 @@ meter_find_duplicates(const MeterDefinition *definition,
 					  const MeterProgress *progress, MeterScope *scope)
 {
 	const char *log = scope_log(definition, scope);
-	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
-								  definition->deduplication_window);
+	int64		window = definition->deduplication_window;
 	Oid			types[METER_SCOPE_NPARAMS + 1];
 	Datum		values[METER_SCOPE_NPARAMS + 1];
 	StringInfoData conditions;
@@ -498,8 +540,8 @@ meter_find_duplicates(const MeterDefinition *definition,
 		appendStringInfo(&conditions, " AND c.\"time\" < %s",
 						 meter_timestamp_literal(scope->to));
 	if (!TIMESTAMP_IS_NOBEGIN(scope->from))
-		appendStringInfo(&conditions, " AND c.\"time\" >= %s - %s",
-						 meter_timestamp_literal(scope->from), window);
+		appendStringInfo(&conditions, " AND c.\"time\" >= %s",
+						 meter_timestamp_literal(meter_later_by(scope->from, -window)));
 	if (scope->stored)
 	{
 		MeterSuspects suspects;
@@ -515,9 +557,10 @@ meter_find_duplicates(const MeterDefinition *definition,
 								  &suspects);
 	}
 	meter_keep_rows(&scope->duplicates, "event_duplicates",
-					meter_duplicates_query(rows != NULL ? rows : log,
+					meter_duplicates_query(METER_LOG_EVENT,
+										   rows != NULL ? rows : log,
 										   conditions.data, suspects_query,
-										   scope->resources != 0, SINCE_DUPLICATE("c"), window),
+										   scope->resources != 0, window),
 					lengthof(types), types, values);
 }
 

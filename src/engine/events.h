@@ -28,7 +28,7 @@
 	"coalesce(meter_internal.observation_instant(" attributes ", 'alive'), '-infinity') " \
 	"ELSE " at " END)"
 
-/* The same of a row of the event log. */
+/* The same of a row of the event log that is no void. */
 #define METER_REACHES(e) \
 	"(CASE WHEN " METER_IS_OBSERVATION(e) " THEN " \
 	METER_REACH(e ".attributes", e ".\"time\"", e ".action = 'reconciled:stop'") \
@@ -92,9 +92,15 @@ extern void meter_append_not_held(StringInfo sql,
 extern void meter_append_none_held(StringInfo sql,
 								   const MeterDefinition *definition,
 								   MeterLog log, const char *alias);
+extern const char *meter_noted_voids(const MeterDefinition *definition,
+									 TimestampTz from, TimestampTz to,
+									 bool asked);
+extern const char *meter_logged_voids(const MeterDefinition *definition,
+									  const char *late_from, int64 safe,
+									  bool asked);
 extern void meter_append_not_voided(StringInfo sql,
 									const MeterDefinition *definition,
-									bool from_log, bool asked);
+									MeterLog log, const char *voids);
 extern char *meter_earliest_event(const MeterDefinition *definition);
 extern void meter_append_number_attribute(StringInfo sql, const char *key);
 extern void meter_append_event_filter(StringInfo sql,

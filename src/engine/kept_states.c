@@ -87,9 +87,7 @@ begin_at_kept(const MeterDefinition *definition, MeterStates *carried,
 			return false;
 		from = Min(from, state->at);
 	}
-	/* the duplicates' window before it must be within time */
-	if (from < definition->boundary ||
-		from < MIN_TIMESTAMP + definition->deduplication_window)
+	if (from < definition->boundary)
 		return false;
 	resource->begin = from;
 	return true;

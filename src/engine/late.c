@@ -18,6 +18,7 @@
 #include "core/core.h"
 #include "engine/beginning.h"
 #include "engine/duplicate_keys.h"
+#include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/late.h"
 #include "engine/late_rows.h"
@@ -31,23 +32,45 @@
 #include "pg/spi.h"
 
 /*
- * Note which rows were taken back, by voids that arrived between two
- * positions.  Each meter has its own notes, so that steps of two meters do not
- * wait for each other.
+ * Note the voids among rows e of the event log that meet a condition, but for
+ * those that are held.  Each meter has its own notes, so that steps of two
+ * meters do not wait for each other.  Returns how many are new.
  */
+static uint64
+note_voids(const MeterDefinition *definition, const char *condition)
+{
+	const char *schema = quote_identifier(definition->stream);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO %s._voided (meter, resource, source, id, \"time\") "
+					 "SELECT DISTINCT %s, e.resource, coalesce(e.source, ''), e.id, e.\"time\" FROM %s.event e "
+					 "WHERE %s AND e.action = 'void' AND e.id IS NOT NULL", schema,
+					 quote_literal_cstr(definition->name), schema, condition);
+	meter_append_none_held(&sql, definition, METER_LOG_EVENT, "e");
+	appendStringInfoString(&sql, " ORDER BY 2, 3, 4, 5 ON CONFLICT DO NOTHING");
+	meter_execute(sql.data, SPI_OK_INSERT);
+	return SPI_processed;
+}
+
+/* Note the voids that arrived between two positions. */
 void
 meter_note_voids(const MeterDefinition *definition, int64 after, int64 upto)
 {
-	const char *schema = quote_identifier(definition->stream);
+	(void) note_voids(definition,
+					  psprintf("e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT,
+							   after, upto));
+}
 
-	meter_execute(psprintf("INSERT INTO %s._voided (meter, resource, source, id) "
-						   "SELECT DISTINCT %s, e.resource, coalesce(e.source, ''), e.id FROM %s.event e "
-						   "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT
-						   " AND e.action = 'void' AND e.id IS NOT NULL "
-						   "ORDER BY 2, 3, 4 ON CONFLICT DO NOTHING", schema,
-						   quote_literal_cstr(definition->name), schema,
-						   after, upto),
-				  SPI_OK_INSERT);
+/* Forget the voids that reach no row from an instant on. */
+void
+meter_prune_voids(const MeterDefinition *definition, TimestampTz from)
+{
+	meter_execute(psprintf("DELETE FROM %s._voided WHERE meter = %s AND \"time\" < %s",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   meter_timestamp_literal(meter_later_by(from, -definition->deduplication_window))),
+				  SPI_OK_DELETE);
 }
 
 /*
@@ -108,7 +131,7 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 									meter_text_array_literal(definition->stops)),
 						   meter_late_in(definition, progress, log, upto),
 						   time, meter_timestamp_literal(limit),
-						   events ? " AND e.action <> 'void' AND e.action NOT LIKE 'reconciled:%'" : ""),
+						   events ? " AND e.action NOT LIKE 'reconciled:%'" : ""),
 				  SPI_OK_INSERT);
 	tell_held(definition);
 }
@@ -139,19 +162,27 @@ append_silenced(StringInfo sql, const MeterDefinition *definition,
 				const char *rows, const MeterPlaces *places)
 {
 	const char *schema = quote_identifier(definition->stream);
+	int64		window = definition->deduplication_window;
 	int64		sealed = places->sealed;
-	char	   *alike = psprintf("d.resource = e.resource AND d.id = e.id AND coalesce(d.source, '') = coalesce(e.source, '') "
-								 "AND d.start_time >= e.start_time AND d.start_time <= e.start_time + '" INT64_FORMAT " microseconds'::interval",
-								 definition->deduplication_window);
+
+	/* late ones of one name together: they may be many */
+	char	   *late = psprintf("(SELECT e.resource, coalesce(e.source, '') AS source, e.id, "
+								"array_agg(e.start_time ORDER BY e.start_time) AS times, min(e.start_time) AS first, max(e.start_time) AS last "
+								"FROM %s AND e.id IS NOT NULL GROUP BY 1, 2, 3) e", rows);
+	char	   *alike = psprintf("d.resource = e.resource AND d.id = e.id AND coalesce(d.source, '') = e.source "
+								 "AND d.start_time >= e.first AND d.start_time <= %s "
+								 "AND meter_internal.any_between(e.times, %s, d.start_time)",
+								 meter_later_than("e.last", window),
+								 meter_earlier_by("d.start_time", window));
 
 	if (sealed > 0)
 		appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL "
-						 "FROM (SELECT e.* FROM %s AND e.id IS NOT NULL) e CROSS JOIN LATERAL ("
+						 "FROM %s CROSS JOIN LATERAL ("
 						 "SELECT * FROM %s.measure d WHERE d.arrival < " INT64_FORMAT " AND %s OFFSET 0) d",
-						 rows, schema, sealed, alike);
+						 late, schema, sealed, alike);
 	appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL "
-					 "FROM (SELECT e.* FROM %s AND e.id IS NOT NULL) e JOIN %s d ON %s WHERE d.arrival >= " INT64_FORMAT,
-					 rows, meter_newest_rows(places, definition, METER_LOG_MEASURE),
+					 "FROM %s JOIN %s d ON %s WHERE d.arrival >= " INT64_FORMAT,
+					 late, meter_newest_rows(places, definition, METER_LOG_MEASURE),
 					 alike, sealed);
 }
 
@@ -161,11 +192,12 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 			  const MeterProgress *progress, const char *rows,
 			  const MeterPlaces *places)
 {
-	const char *voids = psprintf("(SELECT e.resource, coalesce(e.source, '') AS source, e.id FROM %s AND e.action = 'void') v",
-								 rows);
+	const char *voids = psprintf("(%s) v",
+								 meter_voids_by_name(psprintf("(SELECT e.* FROM %s AND e.action = 'void') v",
+															  rows)));
 	const char *resources = psprintf("(SELECT DISTINCT e.resource FROM %s AND e.action = 'void')",
 									 rows);
-	const char *named = "b.resource = v.resource AND b.id = v.id AND coalesce(b.source, '') = v.source";
+	int64		window = definition->deduplication_window;
 	const char *watermark = meter_timestamp_literal(progress->watermark);
 
 	appendStringInfo(sql, " UNION ALL SELECT b.resource, " METER_REACHES("b") ", 'infinity', b.\"time\", "
@@ -174,13 +206,13 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 											 resources,
 											 &places[METER_LOG_EVENT], NULL,
 											 meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
-					 voids, named);
+					 voids, meter_takes_back(METER_LOG_EVENT, "b", window));
 	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
 		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL, NULL FROM %s b JOIN %s ON %s",
 						 meter_measures_of_resources(definition, resources,
 													 &places[METER_LOG_MEASURE],
 													 watermark),
-						 voids, named);
+						 voids, meter_takes_back(METER_LOG_MEASURE, "b", window));
 }
 
 /*
@@ -194,30 +226,40 @@ group_affected(const char *affected)
 					"GROUP BY resource ORDER BY resource", affected);
 }
 
-/* Return that query for rows that are released, an array of arrivals as text. */
+/*
+ * Return that query for rows that are released, an array of arrivals as text.
+ * Voids among them are noted.
+ */
 char *
 meter_released_rows(const MeterDefinition *definition,
 					const MeterProgress *progress, const char *arrivals,
 					int64 count)
 {
-	MeterPlaces places = {0};
+	char	   *released = psprintf("e.arrival = ANY (%s::bigint[])",
+									quote_literal_cstr(arrivals));
+	bool		any_void = note_voids(definition, released) > 0;
+	MeterPlaces places[METER_NLOGS];
 	StringInfoData affected;
 	MeterLog	log;
 
-	places.sealed = meter_sealed_for(definition, METER_LOG_MEASURE, count);
+	memset(places, 0, sizeof(places));
 	initStringInfo(&affected);
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+		places[log].sealed = meter_sealed_for(definition, log, count);
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
 	{
-		char	   *rows = psprintf("%s.%s e WHERE e.arrival = ANY (%s::bigint[]) AND e.%s < %s",
-									quote_identifier(definition->stream),
-									meter_log_names[log],
-									quote_literal_cstr(arrivals),
-									log == METER_LOG_EVENT ? "\"time\"" : "start_time",
-									meter_timestamp_literal(progress->watermark));
+		char	   *rows = psprintf("%s.%s e WHERE %s", quote_identifier(definition->stream),
+									meter_log_names[log], released);
+		char	   *late = psprintf("%s AND %s < %s%s", rows,
+									meter_row_time(log, "e"),
+									meter_timestamp_literal(progress->watermark),
+									log == METER_LOG_EVENT ? " AND e.action <> 'void'" : "");
 
-		append_affected(&affected, log, rows);
+		append_affected(&affected, log, late);
+		if (log == METER_LOG_EVENT && any_void)
+			append_voided(&affected, definition, progress, rows, places);
 		if (log == METER_LOG_MEASURE)
-			append_silenced(&affected, definition, rows, &places);
+			append_silenced(&affected, definition, late, &places[log]);
 	}
 	return group_affected(affected.data);
 }
@@ -234,6 +276,7 @@ may_be_late(const MeterDefinition *definition, const MeterProgress *progress,
 						meter_timestamp_literal(progress->watermark));
 	if (meter_may_straddle(definition, progress->watermark))
 		return "true";
+	/* voids are noted, whatever their time */
 	return psprintf("e.action = 'void' OR e.\"time\" < %s",
 					meter_timestamp_literal(progress->watermark));
 }
@@ -280,14 +323,14 @@ look_at(const MeterDefinition *definition, MeterProgress *progress,
 		if (late->count >= meter_step_rows(progress))
 			upto = meter_result_count(2);
 	}
-	/* without a watermark no row is late, but voids count */
-	if (log == METER_LOG_EVENT && any_late)
-		meter_note_voids(definition, after, upto);
 	if (late->count > 0)
 	{
 		hold(definition, progress, log, upto);
 		late->rows = meter_late_in(definition, progress, log, upto);
 	}
+	/* also those that are not late: what they reach is still to come */
+	if (log == METER_LOG_EVENT && any_late)
+		meter_note_voids(definition, after, upto);
 	meter_note_duplicate_keys(rows, upto == safe, after, upto);
 	of_log->position = upto;
 }

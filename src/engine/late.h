@@ -14,6 +14,8 @@
 
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,
 							 int64 upto);
+extern void meter_prune_voids(const MeterDefinition *definition,
+							  TimestampTz from);
 extern char *meter_released_rows(const MeterDefinition *definition,
 								 const MeterProgress *progress,
 								 const char *arrivals, int64 count);

@@ -10,6 +10,7 @@
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/late_rows.h"
 #include "engine/measures.h"
@@ -20,14 +21,15 @@
  * Return FROM and WHERE of the rows e of the event log that arrived after the
  * position, up to `safe` (all, if it is negative), and may change settled
  * periods of the meter: events from before the watermark and duplicates of
- * them, voids, observations that reach back behind the watermark, and what
- * lies before such an observation.
+ * them, observations that reach back behind the watermark, what lies before
+ * such an observation, and voids that reach any of this.
  */
 char *
 meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *watermark = meter_timestamp_literal(progress->watermark);
+	int64		window = definition->deduplication_window;
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -35,17 +37,20 @@ meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress
 					 schema, progress->logs[METER_LOG_EVENT].position);
 	if (safe >= 0)
 		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
-	appendStringInfo(&sql, " AND (e.action = 'void' OR ((e.\"time\" < %s OR "
+	appendStringInfo(&sql, " AND (e.\"time\" < %s OR (e.action = 'void' AND e.\"time\" < %s) OR "
 					 "(EXISTS (SELECT FROM %s.snapshot n WHERE n.at >= %s) AND (("
 					 METER_IS_OBSERVATION("e") " AND "
 					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
 					 " < %s) OR EXISTS (SELECT FROM %s._resource_state r WHERE r.meter = %s "
-					 "AND r.resource = e.resource AND r.straddles >= e.\"time\")))) "
-					 "AND (e.id IS NOT NULL OR ",
-					 watermark, schema, watermark, watermark, schema,
-					 quote_literal_cstr(definition->name));
+					 "AND r.resource = e.resource AND r.straddles >= %s)))) "
+					 "AND (e.id IS NOT NULL OR (e.action <> 'void' AND ",
+					 watermark,
+					 meter_timestamp_literal(meter_later_by(progress->watermark, window)),
+					 schema, watermark, watermark, schema,
+					 quote_literal_cstr(definition->name),
+					 meter_least_time("e", window));
 	meter_usage_of(definition)->append_event_filter(&sql, definition);
-	appendStringInfoString(&sql, "))) AND ");
+	appendStringInfoString(&sql, ")) AND ");
 	meter_append_not_held(&sql, definition, METER_LOG_EVENT, "e");
 	return sql.data;
 }

@@ -18,6 +18,7 @@
 #include "catalog/progress.h"
 #include "core/core.h"
 #include "engine/duplicate_keys.h"
+#include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/measures.h"
 #include "engine/period.h"
@@ -25,23 +26,8 @@
 #include "engine/row_kind.h"
 #include "log/segment.h"
 #include "pg/attr.h"
+#include "pg/now.h"
 #include "pg/spi.h"
-
-/* What a measure says beyond its key and times, in an order of its own. */
-#define CONTENT(alias) \
-	"ROW(" alias ".account, " alias ".entity, " alias ".value, " \
-	alias ".attributes)::text COLLATE \"C\""
-
-/*
- * The time since the next lesser duplicate of a measure that has an id, of
- * those with one key.
- */
-#define SINCE_DUPLICATE(alias) \
-	alias ".start_time - lag(" alias ".start_time) OVER (PARTITION BY s.key, " \
-	alias ".resource, coalesce(" alias ".source, ''), " alias ".id ORDER BY " \
-	alias ".start_time, " alias ".end_time, coalesce(" alias ".value, '-Infinity'), " \
-	"CASE WHEN " alias ".id IS NOT NULL THEN " CONTENT(alias) " END, " \
-	alias ".arrival)"
 
 /*
  * Tell whether value_from may name a column of the measure log for the
@@ -110,7 +96,7 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 		  bool duplicates)
 {
 	const char *back = "";
-	const char *longest = NULL;
+	int64		longest = -1;
 
 	if (scope->resources == NULL)
 		return psprintf("%s.measure", quote_identifier(definition->stream));
@@ -118,10 +104,12 @@ scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 		longest = meter_sealed_longest(definition->stream, "measure");
 	/* a counter needs the readings before, unless it begins at them */
 	if (scope->begin_at_readings)
-		longest = "interval '0'";
-	if (longest != NULL)
-		back = psprintf(" AND e.start_time >= t.begin_at - %s - '" INT64_FORMAT " microseconds'::interval",
-						longest, duplicates ? definition->deduplication_window : 0);
+		longest = 0;
+	if (longest >= 0)
+		back = psprintf(" AND e.start_time >= %s",
+						meter_earlier_by(duplicates ?
+										 meter_earlier_by("t.begin_at", definition->deduplication_window) :
+										 "t.begin_at", longest));
 	return meter_rows_at(&scope->places, definition, METER_LOG_MEASURE,
 						 "unnest($1, $2, $3) t (resource, begin_at, end_at)",
 						 "e.*, t.begin_at",
@@ -185,6 +173,22 @@ append_bears(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql, " AND e.start_time >= %s", from);
 }
 
+/* Return a query of the voids that bear on measures of a scope, or NULL. */
+static const char *
+scope_voids(const MeterDefinition *definition, const MeterProgress *progress,
+			const MeterMeasureScope *scope)
+{
+	bool		asked = scope->resources != NULL;
+
+	if (scope->voids_from_log)
+		return meter_logged_voids(definition, scope->late_from,
+								  progress->logs[METER_LOG_EVENT].position,
+								  asked);
+	return meter_noted_voids(definition,
+							 scope->carried ? scope->least_start : DT_NOBEGIN,
+							 scope->to, asked);
+}
+
 /*
  * Return a query of the measures of a meter in a scope, with the columns of
  * the fold: the time is the start, of unique the period that holds it; the
@@ -217,8 +221,8 @@ meter_measures_query(const MeterDefinition *definition,
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
-	meter_append_not_voided(&sql, definition, scope->voids_from_log,
-							scope->resources != NULL);
+	meter_append_not_voided(&sql, definition, METER_LOG_MEASURE,
+							scope_voids(definition, progress, scope));
 	if (scope->duplicates.count > 0)
 		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s d WHERE d.arrival = e.arrival)",
 						 scope->duplicates.name);
@@ -251,8 +255,7 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 							  const MeterProgress *progress,
 							  MeterMeasureScope *scope)
 {
-	char	   *window = psprintf("'" INT64_FORMAT " microseconds'::interval",
-								  definition->deduplication_window);
+	int64		window = definition->deduplication_window;
 	const char *log = scope_log(definition, scope, true);
 	Oid			types[METER_MEASURE_NPARAMS + 1];
 	Datum		values[METER_MEASURE_NPARAMS + 1];
@@ -271,22 +274,23 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 		TimestampTz first = first_straddler(definition, scope);
 		MeterSuspects suspects;
 
+		scope->least_start = Min(scope->from, first);
 		meter_find_suspects(definition, progress, METER_LOG_MEASURE,
 							scope->from, scope->to, first, &suspects);
 		if (suspects.count == 0)
 			return;
 		values[METER_MEASURE_NPARAMS] = suspects.hashes;
-		appendStringInfo(&conditions, " AND c.start_time >= %s - %s",
-						 meter_timestamp_literal(Min(scope->from, first)),
-						 window);
+		appendStringInfo(&conditions, " AND c.start_time >= %s",
+						 meter_timestamp_literal(meter_later_by(scope->least_start, -window)));
 		suspects_query = "SELECT unnest($4)";
 		rows = meter_suspect_rows(definition, progress, METER_LOG_MEASURE,
 								  &suspects);
 	}
 	meter_keep_rows(&scope->duplicates, "measure_duplicates",
-					meter_duplicates_query(rows != NULL ? rows : log,
+					meter_duplicates_query(METER_LOG_MEASURE,
+										   rows != NULL ? rows : log,
 										   conditions.data, suspects_query,
-										   scope->resources != NULL, SINCE_DUPLICATE("c"), window),
+										   scope->resources != NULL, window),
 					lengthof(types), types, values);
 }
 
@@ -305,7 +309,8 @@ append_counts(StringInfo sql, const MeterDefinition *definition,
 	if (definition->entity != NULL)
 		appendStringInfo(sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
-	meter_append_not_voided(sql, definition, false, true);
+	meter_append_not_voided(sql, definition, METER_LOG_MEASURE,
+							meter_noted_voids(definition, DT_NOBEGIN, scope->to, true));
 }
 
 /*
@@ -404,12 +409,6 @@ meter_begin_at_readings(const MeterDefinition *definition,
 
 		resource->begin = Min(resource->begin,
 							  DatumGetTimestampTz(meter_result(row, 2, &isnull)));
-	}
-	for (i = 0; i < scope->resources->count; i++)
-	{
-		/* the duplicates' window before it must be within time */
-		if (scope->resources->list[i].begin < MIN_TIMESTAMP + definition->deduplication_window)
-			scope->resources->list[i].begin = DT_NOBEGIN;
 	}
 	scope->begin_at_readings = true;
 	meter_find_measure_duplicates(definition, progress, scope);

@@ -27,6 +27,8 @@ typedef struct MeterMeasureScope
 	MeterPlaces places;			/* where the rows of these are */
 	bool		begin_at_readings;	/* rows of these from where they begin */
 	bool		carried;		/* what was before `from` is in the states */
+	TimestampTz least_start;	/* of the measures that bear on usage from
+								 * `from` on, if so */
 	const char *late_from;		/* rows that arrived after the position count
 								 * from then on only; NULL: all do */
 	bool		voids_from_log; /* not from the table _voided */

@@ -28,6 +28,7 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "core/observation.h"
+#include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/fold.h"
 #include "engine/late_rows.h"
@@ -567,14 +568,16 @@ meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *pr
 	initStringInfo(&arrived);
 	appendStringInfo(&arrived, "%s.event e WHERE e.arrival > " INT64_FORMAT
 					 " AND e.arrival <= " INT64_FORMAT
-					 " AND e.action NOT LIKE 'reconciled:%%' AND (e.action = 'void' "
-					 "OR (e.\"time\" <= (SELECT max(n.at) FROM %s.snapshot n) AND (e.id IS NOT NULL OR ",
+					 " AND e.action NOT LIKE 'reconciled:%%' AND %s <= (SELECT max(n.at) FROM %s.snapshot n) "
+					 "AND (e.id IS NOT NULL OR ",
 					 quote_identifier(definition->stream), after, upto,
+					 meter_least_time("e", definition->deduplication_window),
 					 quote_identifier(definition->stream));
 	meter_append_event_filter(&arrived, definition);
-	appendStringInfoString(&arrived, ")))");
-	meter_execute(psprintf("SELECT min(CASE WHEN e.action = 'void' THEN '-infinity' ELSE e.\"time\" END) "
-						   "FROM %s", arrived.data), SPI_OK_SELECT);
+	appendStringInfoString(&arrived, ")");
+	meter_execute(psprintf("SELECT min(%s) FROM %s",
+						   meter_least_time("e", definition->deduplication_window),
+						   arrived.data), SPI_OK_SELECT);
 	(void) meter_result(0, 1, &isnull);
 	if (isnull)
 		return false;

@@ -17,6 +17,7 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "core/grid.h"
+#include "engine/duplicates.h"
 #include "engine/fold.h"
 #include "engine/late_rows.h"
 #include "engine/readings.h"
@@ -192,8 +193,9 @@ first_unread(const MeterDefinition *definition, const MeterProgress *progress)
 	{
 		TimestampTz of_log;
 
-		meter_execute_row(psprintf("SELECT min(e.%s) FROM %s",
-								   log == METER_LOG_EVENT ? "\"time\"" : "start_time",
+		meter_execute_row(psprintf("SELECT min(%s) FROM %s",
+								   log == METER_LOG_MEASURE ? "e.start_time" :
+								   meter_least_time("e", definition->deduplication_window),
 								   meter_late_in(definition, progress, log, -1)));
 		if (meter_result_instant(1, &of_log))
 			first = Min(first, of_log);
@@ -205,6 +207,8 @@ first_unread(const MeterDefinition *definition, const MeterProgress *progress)
 /*
  * Find the latest retention boundary of a meter up to `before`: an instant
  * before which the meter cannot change anything, and at which a period begins.
+ * A void that is not yet held reaches the deduplication window further back
+ * than other rows.
  * Returns false if there is none yet.
  */
 bool
@@ -221,7 +225,8 @@ meter_move_boundary(const MeterDefinition *definition, const MeterProgress *prog
 		return false;
 	}
 	if (definition->has_max_lateness)
-		limit = meter_later_by(limit, -definition->max_lateness);
+		limit = meter_later_by(meter_later_by(limit, -definition->max_lateness),
+							   -definition->deduplication_window);
 	limit = Min(limit, first_unread(definition, progress));
 	*boundary = Max(definition->boundary,
 					meter_grid_period_begin(definition->grid,

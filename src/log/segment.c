@@ -35,6 +35,7 @@
 #include "log/segment.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
+#include "pg/quantity.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 #include "pg/wake.h"
@@ -607,26 +608,29 @@ meter_maintain_stream(const char *stream, bool warn)
 
 /*
  * Return from the start of a row to its end, at most, of those in the sealed
- * segments of a log, as a literal; NULL if that is not known.
+ * segments of a log, in microseconds; -1 if that is not known.
  */
-char *
+int64
 meter_sealed_longest(const char *stream, const char *log)
 {
-	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2] = {CStringGetTextDatum(stream), CStringGetTextDatum(log)};
-	char	   *longest;
+	int64		longest = -1;
+	bool		isnull = true;
+	Datum		interval;
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("SELECT max(longest) FROM meter.segment "
 						 "WHERE stream = $1 AND log = $2 AND sealed_at IS NOT NULL "
 						 "HAVING bool_and(longest IS NOT NULL OR rows = 0)",
 						 SPI_OK_SELECT, 2, types, values, NULL);
-	MemoryContextSwitchTo(context);
-	longest = SPI_processed == 0 ? NULL : meter_result_text(0, 1);
-	if (longest != NULL)
-		longest = psprintf("%s::interval", quote_literal_cstr(longest));
+	if (SPI_processed > 0)
+	{
+		interval = meter_result(0, 1, &isnull);
+		if (!isnull)
+			longest = meter_interval_usec(DatumGetIntervalP(interval), "longest");
+	}
 	meter_session_end(&session);
 	return longest;
 }

@@ -25,7 +25,7 @@ extern void meter_create_segment(const char *stream, const char *log,
 								 int64 segment);
 extern int64 meter_sealed_until(const char *stream, const char *log,
 								double *rows, int *segments);
-extern char *meter_sealed_longest(const char *stream, const char *log);
+extern int64 meter_sealed_longest(const char *stream, const char *log);
 extern void meter_complete_segments(const char *stream);
 extern List *meter_segments_before(const char *stream, const char *log,
 								   TimestampTz before, int64 position);

@@ -6,6 +6,7 @@
 
 #include "access/parallel.h"
 #include "access/xact.h"
+#include "common/int.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -93,14 +94,18 @@ meter_time_of_day(void)
 
 /*
  * Return an instant that is later by so many microseconds, within what a
- * timestamp can be.
+ * timestamp can be.  What is infinite stays so.
  */
 TimestampTz
 meter_later_by(TimestampTz instant, int64 usec)
 {
-	if (instant < MIN_TIMESTAMP + Max(-usec, 0))
-		return MIN_TIMESTAMP;
-	return instant + usec;
+	int64		later;
+
+	if (TIMESTAMP_NOT_FINITE(instant))
+		return instant;
+	if (pg_add_s64_overflow(instant, usec, &later))
+		later = usec < 0 ? MIN_TIMESTAMP : END_TIMESTAMP - 1;
+	return Max(MIN_TIMESTAMP, Min(later, END_TIMESTAMP - 1));
 }
 
 /* Define the setting meter.now, while the library is loaded. */

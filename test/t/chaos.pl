@@ -108,7 +108,13 @@ sub event_row
 		(chance(0.5) ? one_of('A', 'B', 'C') : undef), one_of('vm', 'vm', 'vm', 'disk', undef),
 		one_of(('start') x 5, ('stop') x 5, ('resize') x 3, 'ping'), (chance(0.4) ? one_of('s', 'm', 'l') : undef),
 		(chance(0.4) ? one_of('1', '2.5', '0', '40') : undef), (chance(0.3) ? one_of('{"zone": "z1"}', '{"zone": "z2"}') : undef) ];
-	@$row[ 4, 5, 6, 7, 8 ] = (undef, undef, 'void', undef, undef) if $with_id && chance(0.04);
+	my ($old) = grep { defined $_->[1] && $_->[6] ne 'void' } reverse @sent;
+	if ($old && chance(0.04))
+	{
+		# taken back, at its time, at the window's edges or out of its reach
+		my $void = seconds($old->[2]) + one_of(0, 0, -6 * 3600, 6 * 3600, -6 * 3600 - 1, 6 * 3600 + 1, int(rand(24 * 3600)) - 12 * 3600);
+		$row = [ @$old[ 0, 1 ], stamp($void), $old->[3], undef, undef, 'void', undef, undef, undef ];
+	}
 	push @sent, $row;
 	shift @sent if @sent > 30;
 	return $row;

@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use MeterTest;
+use List::Util qw(max);
 use Test::More;
 
 my $seed   = seed();
@@ -20,6 +21,13 @@ my $day   = 86400;
 my $begin = seconds('2024-03-01T00:00:00Z');
 
 sub one_of { return $_[ rand @_ ]; }
+
+# When a row is taken back: at its time, at the window's edges or out of reach, and never so late that it is held.
+sub void_time
+{
+	my ($now, $time) = @_;
+	return max($time + one_of(0, -$day, $day, $day + 1, int(rand(2 * $day)) - $day), int($now - 1.5 * $day));
+}
 
 # A batch of events at a clock that stands at $now, as rows of VALUES; remembers what may be sent again or taken back.
 sub batch
@@ -33,7 +41,7 @@ sub batch
 		{
 			my $old = one_of(@$recent);
 			my $void = rand() < 0.3;
-			push @rows, [ stamp($void ? $now : $old->{time} + one_of(0, 0, 600)), $old->{resource}, $void ? undef : $old->{account}, $void ? 'void' : $old->{action}, undef, undef, 's', $old->{id} ];
+			push @rows, [ stamp($void ? void_time($now, $old->{time}) : $old->{time} + one_of(0, 0, 600)), $old->{resource}, $void ? undef : $old->{account}, $void ? 'void' : $old->{action}, undef, undef, 's', $old->{id} ];
 			next;
 		}
 		my $event = {
@@ -41,6 +49,8 @@ sub batch
 			resource => 'r' . int(rand 8),
 			action   => one_of('start', 'stop', 'start', 'stop', 'resize'),
 			id       => @$sent + 1 };
+		# what has stopped has the id of what started
+		$event->{id} = $sent->[-1]{id} if @$sent && rand() < 0.2;
 		$event->{account} = $event->{action} eq 'start' ? one_of('a', 'b') : one_of(undef, 'b');
 		push @$sent, $event;
 		push @rows, [ stamp($event->{time}), $event->{resource}, $event->{account}, $event->{action}, one_of(undef, 'm', 'l'), one_of(undef, 1, 2.5),
@@ -60,7 +70,7 @@ sub measures
 		if (@$recent && rand() < 0.2)
 		{
 			my $old = one_of(@$recent);
-			if (rand() < 0.4) { push @voids, [ stamp($now), $old->{resource}, undef, 'void', undef, undef, 's', $old->{id} ]; next; }
+			if (rand() < 0.4) { push @voids, [ stamp(void_time($now, $old->{time})), $old->{resource}, undef, 'void', undef, undef, 's', $old->{id} ]; next; }
 			push @rows, [ stamp($old->{time} + one_of(0, 600)), stamp($old->{time} + 700), $old->{resource}, undef, int rand 500, one_of('x', 'y'), 's', $old->{id} ];
 			next;
 		}

@@ -1,6 +1,6 @@
 # Promise: whatever measures and events arrive, and in whatever order, the ledger of a meter of measures says what the rules say.
 #
-# Worlds of random measures (long and of no length, duplicates with other times and values, voids, readings of one instant, values of every
+# Worlds of random measures (long and of no length, duplicates with other times and values, voids near and far, readings of one instant, values of every
 # scale, no account, odd texts) and of events that move accounts, late, early and never, are fed to a stream in random batches, settled after
 # each, and compared with the oracle in plain SQL, by seven meters.
 #
@@ -51,7 +51,7 @@ sub world
 	my $stream = "world$w";
 	my ($timezone, $begin) = @{ one_of(@places) };
 	my ($period, $hours) = @{ one_of(@grids) };
-	my $window = one_of('1 day', '1 day', '1 hour', '0', '3 days');
+	my ($window, $apart) = @{ one_of([ '1 day', 86400 ], [ '1 day', 86400 ], [ '1 hour', 3600 ], [ '0', 0 ], [ '3 days', 259200 ]) };
 	my $script = "SELECT meter.create_stream('$stream', '$window');\n";
 	my $ids    = one_of(0, 0.3, 0.8);
 	my $owned  = one_of(0, 0.3, 0.9);
@@ -85,12 +85,17 @@ sub world
 			my $start  = moment($hours);
 			my $length = one_of(0, 0, 300, 600, 3600, int(rand(7200)), int(rand($hours * 3600)));
 			my $id     = rand() < $ids ? 'i' . int(rand(8)) : undef;
-			my @what   = (literal(one_of(undef, 's', '')), literal($id), literal("r$r"), literal(rand() < $owned ? one_of('A', 'B', '') : undef),
+			my $source = one_of(undef, 's', '');
+			my @what   = (literal($source), literal($id), literal("r$r"), literal(rand() < $owned ? one_of('A', 'B', '') : undef),
 				literal(one_of(undef, 'ip', 'ip')), literal(rand() < 0.1 ? undef : one_of(@values)),
 				literal(one_of(undef, '{"zone": "z", "n": 12}', '{"n": 1.50, "offering": "o"}', '{"n": "1.5"}', '{"zone": null, "n": null}')));
 			foreach (1 .. (defined $id && rand() < 0.5 ? 1 + int(rand(3)) : 1))
 			{
 				push @rows, [ $start, 'measure', join(', ', $at->($start), $at->($start + $length), @what) ];
+				# taken back: at its time, at the window's edges, or out of reach
+				push @rows, map { [ max($_, 0), 'event', join(', ', $at->($_), literal($source), literal($id), literal("r$r"), 'NULL', "'void'") ] }
+				  map { my $time = $start + one_of(0, 0, -$apart, $apart, -$apart - 1, $apart + 1, int(rand(4 * $apart + 2)) - 2 * $apart); ($time) x one_of(1, 1, 2) } 1 .. one_of(1, 1, 2)
+				  if defined $id && rand() < 0.1;
 				# a duplicate that differs
 				$start  = max(0, $start + one_of(0, 0, -600, 600, 3600, int(rand(90000)) - 45000)) if rand() < 0.7;
 				$length = one_of($length, 0, 600) if rand() < 0.3;

@@ -1,7 +1,7 @@
 # Promise: whatever happens, and in whatever order it becomes known, the ledger says what the rules say.
 #
-# Worlds of random histories (ties, attributes left out, duplicates without an id, orphan stops, transfers, accounts named late or never,
-# odd texts, clocks being set) are fed to streams in random batches, settled after each batch, and compared with the oracle.
+# Worlds of random histories (ties, attributes left out, duplicates with and without an id, voids near and far, orphan stops, transfers, accounts
+# named late or never, odd texts, clocks being set) are fed to streams in random batches, settled after each batch, and compared with the oracle.
 #
 #   METER_SEED=n      the same worlds again; each is made from the seed and its own number
 #   METER_WORLD=n     only that world
@@ -12,11 +12,13 @@ use FindBin;
 use lib $FindBin::RealBin;
 use MeterTest;
 use List::Util qw(shuffle max min);
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $seed  = seed();
 my $node  = start_server('random');
 my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 50));
+$node->safe_psql('postgres', slurp_file("$FindBin::RealBin/../oracle_duplicates.sql"));
 
 sub one_of { return $_[ rand @_ ]; }
 
@@ -72,7 +74,9 @@ sub world
 	my $stream = "world$w";
 	my ($timezone, $begin) = @{ one_of(@places) };
 	my ($period, $hours, @increments) = @{ one_of(@grids) };
-	my $script = "SELECT meter.create_stream('$stream');\n";
+	my ($window, $apart) = @{ one_of([ '1 day', 86400 ], [ '90 minutes', 5400 ], [ '0', 0 ]) };
+	my $ids = one_of(0, 0.3, 0.7);
+	my $script = "SELECT meter.create_stream('$stream', '$window');\n";
 
 	# the meters
 	my @meters;
@@ -111,6 +115,8 @@ sub world
 		{
 			my ($offset) = moment($begin, $hours);
 			my ($base, $s) = split / /, $offset;
+			# a start and a stop may have one id, and so may what lies far apart
+			my ($source, $id) = (one_of(undef, 's', ''), rand() < $ids ? 'i' . int(rand(5)) : undef);
 			push @rows, [
 				"'$base'::timestamptz + interval '$s seconds'",
 				literal("r$r"),
@@ -119,15 +125,21 @@ sub world
 				literal(one_of('start', 'start', 'create', 'stop', 'stop', 'delete', 'resize', 'resize', 'update', 'ping', '')),
 				literal(rand() < 0.5 ? one_of(@offerings) : undef),
 				literal(rand() < 0.4 ? one_of(@values) : undef),
-				literal(one_of(undef, '{}', '{"zone": null}', map { qq({"zone": "$_"}) } @zones) // undef), ];
+				literal(one_of(undef, '{}', '{"zone": null}', map { qq({"zone": "$_"}) } @zones) // undef),
+				literal($source), literal($id) ];
 			push @rows, $rows[-1] if rand() < 0.1;
+			next unless defined $id && rand() < 0.2;
+			# taken back, at its time, at the window's edges, or out of reach; once or twice
+			my $void = [ sprintf("'%s'::timestamptz + interval '%.6f seconds'", $base, $s + one_of(0, 0, -$apart, $apart, -$apart - 1, $apart + 0.000001, (rand() - 0.5) * 4 * $apart)),
+				literal("r$r"), 'NULL', 'NULL', "'void'", 'NULL', 'NULL', 'NULL', literal($source), literal($id) ];
+			push @rows, ($void) x one_of(1, 1, 2);
 		}
 	}
 
 	# batches: roughly in order, or not at all
 	my $rounds = one_of(1, 3, 6, 12);
 	my $loose = one_of(0.1, 1, 5);
-	my @keyed = map { [ (($_->[0] =~ /interval '([\d.]+)/)[0] / ($hours * 3600) + (rand() - 0.5) * $loose, $_) ] } @rows;
+	my @keyed = map { [ (($_->[0] =~ /interval '(-?[\d.]+)/)[0] / ($hours * 3600) + (rand() - 0.5) * $loose, $_) ] } @rows;
 	my @sorted = map { $_->[1] } sort { $a->[0] <=> $b->[0] } @keyed;
 	my @batches;
 	push @{ $batches[ min($rounds - 1, int($_ * $rounds / @sorted)) ] }, $sorted[$_] foreach 0 .. $#sorted;
@@ -146,7 +158,7 @@ sub world
 		$script .= $meters[1]{create} if $round == $late_meter;
 		if (my @batch = @{ $batches[ $round - 1 ] || [] })
 		{
-			$script .= qq(INSERT INTO $stream.event ("time", resource, account, entity, action, offering, value, attributes) VALUES\n)
+			$script .= qq(INSERT INTO $stream.event ("time", resource, account, entity, action, offering, value, attributes, source, id) VALUES\n)
 			  . join(",\n", map { '(' . join(', ', @$_) . ')' } @batch) . ";\n";
 		}
 		my $ahead = $round == $rounds ? $hours * (1 + rand()) : $hours * $round / $rounds + (rand() < 0.3 ? -$hours / 3 : 0);
@@ -226,15 +238,18 @@ BEGIN
 		RETURN '';
 	END IF;
 
+	DROP TABLE IF EXISTS pg_temp.counted;
+	EXECUTE format('CREATE TEMP TABLE counted AS SELECT c.* FROM meter.stream s, oracle.counted(%L, s.deduplication_window, ''{}'') c WHERE s.name = %L',
+		stream || '.event', stream);
 	SELECT string_agg(format('%s %s %s %s: ledger %s, oracle %s', period_start, resource, account, dimensions,
 			coalesce(l.quantity, 0), coalesce(o.quantity, 0)), '; ' ORDER BY period_start, resource), min(resource)
 		INTO differs, culprit
 	FROM pg_temp.ledger(stream, meter) l
-	FULL JOIN oracle.usage((stream || '.event')::regclass, definition, s.watermark) o
+	FULL JOIN oracle.usage('pg_temp.counted', definition, s.watermark) o
 		USING (period_start, resource, account, dimensions)
 	WHERE l.quantity IS DISTINCT FROM o.quantity;
 	IF differs IS NOT NULL THEN
-		EXECUTE format('SELECT string_agg(concat_ws('' '', "time", entity, action, ''a='' || account, ''o='' || offering, ''v='' || value, attributes), '' | '' ORDER BY "time", arrival)
+		EXECUTE format('SELECT string_agg(concat_ws('' '', "time", source || ''/'' || id, entity, action, ''a='' || account, ''o='' || offering, ''v='' || value, attributes), '' | '' ORDER BY "time", arrival)
 			FROM %I.event WHERE resource = $1', stream) INTO culprit USING culprit;
 		RETURN format('at %s: %s. Events: %s', s.watermark, left(differs, 2000), culprit);
 	END IF;
@@ -243,9 +258,9 @@ BEGIN
 		EXECUTE format('SELECT string_agg(format(''%%s %%s %%s %%s: live %%s, oracle %%s'', period_start, resource, account, dimensions,
 				coalesce(l.quantity, 0), coalesce(o.quantity, 0)), ''; '' ORDER BY period_start, resource)
 			FROM (SELECT * FROM %I.current_usage WHERE meter = $1 AND (period_start >= $3 OR $3 IS NULL) AND quantity <> 0) l
-			FULL JOIN (SELECT * FROM oracle.usage(%L, $2, $4) WHERE period_start >= $3 OR $3 IS NULL) o
+			FULL JOIN (SELECT * FROM oracle.usage(''pg_temp.counted'', $2, $4) WHERE period_start >= $3 OR $3 IS NULL) o
 				USING (period_start, resource, account, dimensions)
-			WHERE l.quantity IS DISTINCT FROM o.quantity', stream, stream || '.event') INTO differs USING meter, definition, s.watermark, clock_now;
+			WHERE l.quantity IS DISTINCT FROM o.quantity', stream) INTO differs USING meter, definition, s.watermark, clock_now;
 		IF differs IS NOT NULL THEN
 			RETURN format('at %s, up to %s: %s', s.watermark, clock_now, left(differs, 2000));
 		END IF;

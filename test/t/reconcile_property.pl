@@ -107,7 +107,9 @@ sub world
 			($on, $since) = (1, $t) if $action eq 'start';
 			$on = 0 if $action eq 'stop';
 			# names all that it changes, so that what is lost is missed
-			push @events, { t => $t, r => "r$r", action => $action, source => $source, %is, id => 'e' . ++$events };
+			# what stops has the id of what started
+			my $id = $action eq 'stop' ? (grep { $_->{r} eq "r$r" && $_->{action} eq 'start' } reverse @events)[0]{id} : 'e' . ++$events;
+			push @events, { t => $t, r => "r$r", action => $action, source => $source, %is, id => $id };
 			push @{ $truth{"r$r"} }, { t => $t, on => $on, since => $since, source => $source, %is };
 			$t += int(rand(one_of(600, 3600, 9000)));
 			$t -= $t % 1800 if rand() < 0.2;
@@ -148,7 +150,11 @@ sub world
 		if (rand() < 0.25) { push @lost, $e; next; }
 		push @known, $e;
 		push @known, { %$e } if rand() < 0.1;
+		# some is taken back, or would be by a void within reach
+		push @known, { %$e, action => 'void', t => $e->{t} + one_of(0, 0, -86400, 86400, 86401, int(rand(172800)) - 86400) } if !$honest && rand() < 0.1;
 	}
+	# whose a resource is, is written down when a snapshot is compared: a row that is never taken back says so first
+	my @anchors = $honest ? () : map { { %{ $truth{$_}[0] }, t => 0, r => $_, action => 'change', id => "first $_" } } sort keys %truth;
 	my @arrivals = map { $_->[1] } sort { $a->[0] <=> $b->[0] }
 	  map { [ $_->{t} / ($hours * 3600) + rand() * $loose, $_ ] } @known, sort { $a->{t} <=> $b->{t} or $a->{source} cmp $b->{source} } @snapshots;
 
@@ -156,7 +162,7 @@ sub world
 		my ($e) = @_;
 		return qq[INSERT INTO $stream.event (source, id, "time", resource, account, entity, action, offering, value, attributes) VALUES (']
 		  . join("', '", $e->{source}, $e->{id}) . "', " . at($e->{t}) . ", '$e->{r}', "
-		  . join(', ', map { literal($_) } $e->{action} eq 'stop' ? (undef, 'vm', 'stop', undef, undef, undef) :
+		  . join(', ', map { literal($_) } $e->{action} =~ /stop|void/ ? (undef, 'vm', $e->{action}, undef, undef, undef) :
 			  ($e->{account}, 'vm', $e->{action}, $e->{offering}, $e->{value}, qq({"zone": "$e->{zone}"}))) . ");\n";
 	};
 	my $snapshot = sub {
@@ -183,6 +189,7 @@ sub world
 	my $run = sub { return "SET meter.now = " . at($_[0]) . ";\nCALL meter.run('$stream');\n"; };
 	$script .= $create->($meters[0]) . "SET meter.batch_rows = " . one_of(1000000, 1000000, 1, 5) . ";\n";
 	$script .= "SET meter.keep_interval = " . one_of(0, 0, 60, 1440) . ";\n";
+	unshift @arrivals, @anchors;
 	my $late_meter = int(rand(@arrivals));
 	foreach my $i (0 .. $#arrivals)
 	{
