@@ -150,12 +150,104 @@ SELECT * FROM bill WHERE resource = 'odd';
 SELECT meter, last_error FROM meter.status WHERE stream = 'reconcile_cloud' AND last_error IS NOT NULL;
 SELECT * FROM meter.verify('reconcile_cloud');
 
--- Old snapshots go once nothing can be compared with them any more; the last of each source before that stays.
-SELECT meter.prune_inventory('reconcile_cloud', '2024-03-05 14:30');
+-- Snapshots stay, whatever their age, as long as there is no retention boundary: what is computed anew may need them (expire.sql).
 SET meter.now = '2024-04-20';
 CALL meter.run('reconcile_cloud');
 SELECT meter.prune_inventory('reconcile_cloud', '2024-03-05 14:30');
-SELECT source, at, rows, pruned FROM reconcile_cloud.snapshot ORDER BY 1, 2;
 SELECT meter.resettle('reconcile_cloud', 'vm', NULL);
 SELECT * FROM meter.verify('reconcile_cloud');
 SELECT meter.drop_stream('reconcile_cloud', true);
+
+-- What goes to another source with its messages lost is billed on, whichever snapshot shows it first; a start tells whose it is, a change does not.
+SELECT meter.create_stream('reconcile_move');
+SELECT meter.create_meter('reconcile_move', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0', since => '2024-03-05 00:00',
+	dimensions => '{source,offering}');
+CREATE TEMP VIEW moved AS SELECT resource, to_char(period_start, 'HH24:MI') AS hour, dimensions, quantity AS minutes
+	FROM reconcile_move.usage_total WHERE quantity <> 0;
+SET meter.now = '2024-03-05 14:00';
+INSERT INTO reconcile_move.event (source, id, "time", resource, account, action, offering) VALUES
+	('a', '1', '2024-03-05 10:00', 'm1', 'x', 'start', 's'), ('a', '2', '2024-03-05 10:00', 'm2', 'x', 'start', 's'),
+	('a', '3', '2024-03-05 10:00', 'm3', 'x', 'start', 's'), ('b', '4', '2024-03-05 10:30', 'm3', 'x', 'resize', 'm');
+CALL meter.run('reconcile_move');
+-- m1 is in b's snapshot before a's is without it; m2 the other way round; m3 nowhere: it is still a's.
+INSERT INTO reconcile_move.inventory (source, at, resource, since) VALUES ('b', '2024-03-05 11:00', 'm1', NULL),
+	('a', '2024-03-05 10:45', 'm2', NULL), ('a', '2024-03-05 10:45', 'm1', NULL), ('b', '2024-03-05 12:30', 'm1', NULL), ('b', '2024-03-05 12:30', 'm2', '2024-03-05 12:20');
+SELECT * FROM meter.reconcile('reconcile_move', 'b', '2024-03-05 11:00');
+SELECT resource, correction FROM meter.reconcile('reconcile_move', 'b', '2024-03-05 12:30') ORDER BY 1;
+SELECT resource, problem, correction FROM meter.reconcile('reconcile_move', 'a', '2024-03-05 12:00', allow_empty => true) ORDER BY "time", 1;
+SELECT resource, correction FROM meter.reconcile('reconcile_move', 'a', '2024-03-05 10:45') ORDER BY 1;
+CALL meter.run('reconcile_move');
+CALL meter.run('reconcile_move');
+SELECT source, "time", resource, action, attributes FROM reconcile_move.event WHERE action LIKE 'reconciled:%' ORDER BY resource, "time", source;
+TABLE moved ORDER BY 1, 2, 3;
+SELECT * FROM meter.verify('reconcile_move');
+-- The lost messages come: a start in b while it runs changes nothing but whose it is.
+INSERT INTO reconcile_move.event (source, id, "time", resource, account, action, offering) VALUES
+	('b', '5', '2024-03-05 10:50', 'm1', NULL, 'start', NULL), ('b', '6', '2024-03-05 11:30', 'm2', NULL, 'start', NULL);
+CALL meter.run('reconcile_move');
+CALL meter.run('reconcile_move');
+SELECT resource, string_agg(hour || ' ' || minutes, ', ' ORDER BY hour) FROM moved GROUP BY 1 ORDER BY 1;
+SELECT * FROM meter.verify('reconcile_move');
+
+-- Of several at one instant, one that holds it silences those that do not, and the greatest source has the last word on each attribute.
+INSERT INTO reconcile_move.event (source, id, "time", resource, account, action, offering) VALUES ('b', '7', '2024-03-05 13:00', 'm4', 'x', 'start', 's');
+INSERT INTO reconcile_move.inventory (source, at, resource, offering) VALUES ('a', '2024-03-05 13:10', 'm4', 'l'), ('c', '2024-03-05 13:10', 'm4', 'm'),
+	('a', '2024-03-05 13:10', 'm1', NULL), ('a', '2024-03-05 13:10', 'm2', NULL);
+SELECT resource, correction FROM meter.reconcile('reconcile_move', 'a', '2024-03-05 13:10') ORDER BY 1;
+SELECT resource, correction FROM meter.reconcile('reconcile_move', 'b', '2024-03-05 13:10', allow_empty => true) ORDER BY 1;
+SELECT resource, correction FROM meter.reconcile('reconcile_move', 'c', '2024-03-05 13:10') ORDER BY 1;
+CALL meter.run('reconcile_move');
+SELECT * FROM moved WHERE hour = '13:00' ORDER BY 1, 2, 3;
+SELECT * FROM meter.verify('reconcile_move');
+
+-- At the instant of a stop it ran, or did not: both agree. Opened at since, what changes said from then on counts from their times on.
+INSERT INTO reconcile_move.event (source, id, "time", resource, account, action, offering) VALUES ('e', '8', '2024-03-05 13:00', 'm5', 'x', 'start', 's'),
+	('e', '9', '2024-03-05 13:20', 'm5', NULL, 'stop', NULL), ('a', '10', '2024-03-05 13:40', 'm6', 'x', 'resize', 'm'), ('a', '11', '2024-03-05 13:50', 'm6', 'x', 'resize', 'l');
+INSERT INTO reconcile_move.inventory (source, at, resource, offering, since) VALUES ('e', '2024-03-05 13:20', 'm5', 'l', NULL),
+	('c', '2024-03-05 13:50', 'm6', 's', '2024-03-05 13:30');
+SELECT resource, correction FROM meter.reconcile('reconcile_move', 'e', '2024-03-05 13:20') ORDER BY 1;
+SELECT resource, correction FROM meter.reconcile('reconcile_move', 'c', '2024-03-05 13:50') ORDER BY 1;
+CALL meter.run('reconcile_move');
+SELECT * FROM moved WHERE resource IN ('m5', 'm6') ORDER BY 1, 2, 3;
+SELECT * FROM meter.verify('reconcile_move');
+
+-- A since that lies further back than max_lateness counts as not said, and what is logged says so.
+INSERT INTO reconcile_move.inventory (source, at, resource, account, since) VALUES ('d', '2024-03-05 14:00', 'm7', 'x', '2024-01-01'), ('d', '2024-03-05 14:00', 'm8', 'x', '2024-03-05 13:55');
+SELECT resource, correction FROM meter.reconcile('reconcile_move', 'd', '2024-03-05 14:00') ORDER BY 1;
+SELECT resource, attributes FROM reconcile_move.event WHERE source = 'd' ORDER BY 1;
+
+-- A snapshot whose rows are gone, and an observation without its snapshot, are errors.
+SET meter.now = '2024-03-05 16:00';
+DELETE FROM reconcile_move.inventory WHERE source = 'd' AND resource = 'm7';
+\pset format unaligned
+SELECT pg_temp.try($$SELECT FROM meter.reconcile('reconcile_move', 'd', '2024-03-05 15:00', allow_empty => true)$$);
+INSERT INTO reconcile_move.inventory (source, at, resource, account, since) VALUES ('d', '2024-03-05 14:00', 'm7', 'x', '2024-01-01');
+BEGIN;
+DELETE FROM reconcile_move.snapshot WHERE source = 'd';
+SELECT watermark FROM meter.advance('reconcile_move');
+SELECT last_error FROM meter.status WHERE stream = 'reconcile_move';
+ROLLBACK;
+\pset format aligned
+CALL meter.run('reconcile_move');
+SELECT * FROM meter.verify('reconcile_move');
+SELECT meter.drop_stream('reconcile_move', true);
+
+-- The first name comes after a run that only a snapshot to come knew of: that is billed to it, too.
+SELECT meter.create_stream('reconcile_name');
+SELECT meter.create_meter('reconcile_name', 'a', starts => '{start}', stops => '{stop,halt}', dimensions => '{}', period => '30 minutes', clock => 'event',
+	lateness => '5 minutes', max_lateness => NULL, since => '2024-03-05 00:00');
+SELECT meter.create_meter('reconcile_name', 'b', starts => '{start}', stops => '{stop}', dimensions => '{}', period => '30 minutes', clock => 'event',
+	lateness => '0', max_lateness => NULL, since => '2024-03-05 00:00');
+INSERT INTO reconcile_name.event (source, id, "time", resource, action) VALUES ('s', '1', '2024-03-05 02:30', 'r', 'halt');
+INSERT INTO reconcile_name.inventory (source, at, resource, since) VALUES ('s', '2024-03-05 04:00', 'r', '2024-03-05 02:00');
+SELECT correction FROM meter.reconcile('reconcile_name', 's', '2024-03-05 04:00');
+CALL meter.run('reconcile_name');
+SELECT meter, account, sum(quantity) FROM reconcile_name.usage GROUP BY 1, 2 ORDER BY 1, 2;
+INSERT INTO reconcile_name.event (source, id, "time", resource, account, action) VALUES ('s', '2', '2024-03-05 08:10', 'r', 'a', 'start');
+SELECT correction FROM meter.reconcile('reconcile_name', 's', '2024-03-05 06:00', allow_empty => true);
+INSERT INTO reconcile_name.event (source, id, "time", resource, account, action) VALUES ('s', '3', '2024-03-05 08:40', 'r', 'a', 'start');
+CALL meter.run('reconcile_name');
+CALL meter.run('reconcile_name');
+SELECT meter, account, sum(quantity) FROM reconcile_name.usage GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT * FROM meter.verify('reconcile_name');
+SELECT meter.drop_stream('reconcile_name', true);

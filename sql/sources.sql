@@ -101,6 +101,65 @@ TABLE meter.source;
 RESET ROLE;
 SELECT source, clock FROM meter.source_status WHERE stream = 'sources_cloud' ORDER BY 1;
 
+-- So may who has some columns of it, or an inbox alone: these rights are enough to log events, and to say how far they go.
+CREATE ROLE regress_sources_columns;
+CREATE ROLE regress_sources_inbox;
+GRANT USAGE ON SCHEMA sources_cloud TO regress_sources_columns, regress_sources_inbox;
+GRANT INSERT (source, id, "time", resource, account, action) ON sources_cloud.event TO regress_sources_columns;
+GRANT INSERT ON sources_cloud.inbox TO regress_sources_inbox;
+SET ROLE regress_sources_columns;
+INSERT INTO sources_cloud.event (source, id, "time", resource, account, action) VALUES ('a', 'c1', '2024-03-01 22:10', 'vm3', 'x', 'start');
+SELECT meter.heartbeat('sources_cloud', 'a', '2024-03-01 22:11');
+SET ROLE regress_sources_inbox;
+INSERT INTO sources_cloud.inbox VALUES ('{"source": "a", "id": "c2", "time": "2024-03-01T22:12:00Z", "resource": "vm3", "action": "stop"}');
+SELECT meter.heartbeat('sources_cloud', 'a', '2024-03-01 22:13');
+RESET ROLE;
+SELECT source, id, "time", resource, action FROM sources_cloud.event WHERE resource = 'vm3' ORDER BY "time";
+SELECT source, clock FROM meter.source_status WHERE stream = 'sources_cloud' ORDER BY 1;
+REVOKE ALL ON SCHEMA sources_cloud FROM regress_sources_columns, regress_sources_inbox;
+DROP OWNED BY regress_sources_columns, regress_sources_inbox;
+DROP ROLE regress_sources_columns;
+DROP ROLE regress_sources_inbox;
+
+-- A source that nobody knows and that begins long ago is waited for as long as its idle limit, however often it goes on a little.
+SELECT meter.create_stream('sources_past');
+SELECT meter.create_meter('sources_past', 'vm', starts => '{start}', stops => '{stop}', clock => 'source', lateness => '0');
+INSERT INTO sources_past.event (source, "time", resource, account, action) VALUES ('a', '2024-03-01 06:00', 'vm1', 'x', 'start');
+SET meter.now = '2024-03-01 12:00';
+SELECT meter.heartbeat('sources_past', 'a');
+SELECT meter.heartbeat('sources_past', 'odd', '1970-01-01');
+SELECT watermark FROM meter.advance('sources_past');
+SET meter.now = '2024-03-01 13:00';
+SELECT meter.heartbeat('sources_past', 'a');
+SELECT meter.heartbeat('sources_past', 'odd', '1970-01-02');
+SELECT held_back_by, idle_sources FROM meter.status WHERE stream = 'sources_past';
+SET meter.now = '2024-03-01 13:00:00.000001';
+SELECT meter.heartbeat('sources_past', 'odd', '1970-01-03');
+SELECT watermark FROM meter.advance('sources_past');
+-- Once it has come near, it is waited for as any other, also if it falls back then; so is one that the owner named.
+SELECT meter.heartbeat('sources_past', 'odd', '2024-03-01 12:30');
+SET meter.now = '2024-03-01 16:00';
+SELECT meter.heartbeat('sources_past', 'odd', '2024-03-01 13:30');
+SELECT meter.set_source('sources_past', 'named');
+SELECT meter.heartbeat('sources_past', 'named', '2024-03-01 10:00');
+SET meter.now = '2024-03-01 16:50';
+SELECT meter.heartbeat('sources_past', 'named', '2024-03-01 11:00');
+SET meter.now = '2024-03-01 17:00';
+SELECT source, idle FROM meter.source_status WHERE stream = 'sources_past' ORDER BY 1;
+SET meter.now = '2024-03-01 17:10';
+SELECT source, idle FROM meter.source_status WHERE stream = 'sources_past' ORDER BY 1;
+SELECT * FROM meter.verify('sources_past');
+
+-- A stream has 10,000 sources at most.
+INSERT INTO meter.source (stream, source, heard_at) SELECT 'sources_past', 's' || n, now() FROM generate_series(1, 9997) n;
+SELECT meter.heartbeat('sources_past', 'one more', '2024-03-01 17:00');
+SELECT meter.set_source('sources_past', 'one more');
+SELECT meter.heartbeat('sources_past', 'a');
+SELECT meter.drop_source('sources_past', 'odd');
+SELECT meter.heartbeat('sources_past', 'one more', '2024-03-01 17:00');
+SELECT count(*) FROM meter.source_status WHERE stream = 'sources_past';
+SELECT meter.drop_stream('sources_past', true);
+
 -- Resumed, say after a restore, a stream waits for all of its sources again before it takes one for idle.
 SET meter.now = '2024-03-03 10:30';
 DELETE FROM meter.active_stream WHERE name = 'sources_cloud';

@@ -14,6 +14,7 @@
 #include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -31,6 +32,9 @@
  * too long; $2 is the time.
  */
 #define WAITED_FOR "(s.idle_limit IS NULL OR $2 - s.heard_at <= s.idle_limit)"
+
+/* The most sources of a stream. */
+#define MAX_SOURCES	10000
 
 /*
  * Return the name of a source, which may be empty, as it is for rows that name
@@ -93,8 +97,31 @@ wake_if_due(const char *stream)
 }
 
 /*
+ * Refuse to make a source known if a stream has as many as it can have: each of
+ * them is looked at in each step.  Within a session of the extension's owner;
+ * the first two parameters name stream and source.
+ */
+static void
+check_room(const char *stream, const char *source, Oid *types, Datum *values)
+{
+	bool		isnull;
+
+	meter_execute_params("SELECT EXISTS (SELECT FROM meter.source WHERE stream = $1 AND source = $2) "
+						 "OR (SELECT count(*) FROM meter.source WHERE stream = $1) < " CppAsString2(MAX_SOURCES),
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	if (!DatumGetBool(meter_result(0, 1, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("stream \"%s\" cannot have source \"%s\", too: it has %d, which is the limit",
+						stream, source, MAX_SOURCES),
+				 errhint("meter.drop_source() forgets a source that is gone. A source is what sends events, not what they are about.")));
+}
+
+/*
  * Note that a source has told everything up to an instant.  An instant before
- * its clock changes nothing.
+ * its clock changes nothing.  A source that was not known and begins more than
+ * a day back is waited for as long as its idle limit, and no longer before its
+ * clock has come as near as that.
  */
 void
 meter_source_seen(const char *stream, const char *source, TimestampTz at)
@@ -126,9 +153,13 @@ meter_source_seen(const char *stream, const char *source, TimestampTz at)
 	values[2] = TimestampTzGetDatum(at);
 	values[3] = TimestampTzGetDatum(now);
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("INSERT INTO meter.source AS s (stream, source, clock, heard_at) VALUES ($1, $2, $3, $4) "
+	check_room(stream, source, types, values);
+	meter_execute_params("INSERT INTO meter.source AS s (stream, source, clock, heard_at, came_near) "
+						 "VALUES ($1, $2, $3, $4, $4 - $3 <= '1 day') "
 						 "ON CONFLICT (stream, source) DO UPDATE SET clock = excluded.clock, "
-						 "heard_at = greatest(s.heard_at, excluded.heard_at) "
+						 "came_near = s.came_near OR coalesce($4 - $3 <= s.idle_limit, true), "
+						 "heard_at = CASE WHEN s.came_near OR coalesce($4 - $3 <= s.idle_limit, true) "
+						 "THEN greatest(s.heard_at, excluded.heard_at) ELSE s.heard_at END "
 						 "WHERE s.clock IS NULL OR s.clock < excluded.clock",
 						 SPI_OK_INSERT, 4, types, values, NULL);
 	if (SPI_processed > 0)
@@ -167,24 +198,40 @@ meter_sources_forget(const char *stream)
 	meter_session_end(&session);
 }
 
+/* Tell whether the caller may insert into a relation, or some of its columns. */
+static bool
+may_insert(Oid schema, const char *name)
+{
+	Oid			relation = get_relname_relid(name, schema);
+
+	return OidIsValid(relation) &&
+		(pg_class_aclcheck(relation, GetUserId(), ACL_INSERT) == ACLCHECK_OK ||
+		 pg_attribute_aclcheck_all(relation, GetUserId(), ACL_INSERT,
+								   ACLMASK_ANY) == ACLCHECK_OK);
+}
+
 /*
  * Check that the caller may say how far the events of a stream go.  Whoever
- * may log them may: at worst, later ones are late.
+ * may log them may, by columns or through an inbox: at worst, later ones are
+ * late.
  */
 static void
 check_may_report(const char *stream)
 {
+	static const char *const logs[] = {
+		"event", "measure", "inbox", "measure_inbox"
+	};
 	MeterSession session;
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 	Oid			schema = get_namespace_oid(stream, true);
-	Oid			log = InvalidOid;
+	bool		may = false;
 	bool		exists;
+	int			i;
 
-	if (OidIsValid(schema))
-		log = get_relname_relid("event", schema);
-	if (!OidIsValid(log) ||
-		pg_class_aclcheck(log, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
+	for (i = 0; OidIsValid(schema) && i < (int) lengthof(logs); i++)
+		may |= may_insert(schema, logs[i]);
+	if (!may)
 	{
 		meter_check_stream_permission(stream);
 		return;
@@ -247,6 +294,7 @@ meter_set_source(PG_FUNCTION_ARGS)
 
 	/* a new source is waited for from now on */
 	meter_session_begin(&session, meter_extension_owner());
+	check_room(stream, source, types, values);
 	meter_execute_params("INSERT INTO meter.source (stream, source, idle_limit, heard_at) VALUES ($1, $2, $3, $4) "
 						 "ON CONFLICT (stream, source) DO UPDATE SET idle_limit = excluded.idle_limit",
 						 SPI_OK_INSERT, 4, types, values, nulls);

@@ -2,10 +2,12 @@
  * observation.c
  *	  Observations: what snapshots say of a resource, and what follows.
  *
- * An observation takes effect after the events of its instant, and only while
- * the resource belongs to its source.  One that agrees with the timeline
- * changes nothing but what is known: so a lost event that arrives after all
- * wins by making it agree.
+ * Those of one instant take effect together, after its events, and agree with
+ * any state that these pass through.  One that says that the resource ran
+ * speaks whosever it is; that it did not, only while the resource belongs to its
+ * source, and not if that of another was the last to hold it.  One that agrees
+ * with the timeline changes nothing but what is known: so a lost event that
+ * arrives after all wins by making it agree.
  *
  * Observations that might be logged (candidates) take part as if they were
  * logged.  Each one that makes a difference, to the timeline or to what a
@@ -43,8 +45,6 @@ observation_cmp(const MeterEvents *events, const MeterObservation *a,
 		return a->since < b->since ? -1 : 1;
 	if (a->alive != b->alive)
 		return a->alive < b->alive ? -1 : 1;
-	if (a->absent != b->absent)
-		return a->absent < b->absent ? -1 : 1;
 	return meter_record_cmp(events, a->attrs, b->attrs);
 }
 
@@ -149,62 +149,163 @@ meter_walk_moment(MeterWalk *walk, int64 time, int32 witness)
 	walk->nmoments++;
 }
 
-/* Tell whether the resource belongs to the source of an observation. */
-static bool
-is_owner(MeterWalk *walk, const MeterObservation *observation)
+/* Return the source of an observation. */
+static MeterAttr
+source_of(const MeterWalk *walk, const MeterObservation *observation)
 {
-	MeterAttr	source = walk->events->sources[observation->source - 1];
+	return walk->events->sources[observation->source - 1];
+}
 
-	/* no event has given the resource an owner: the first observation does */
-	if (MeterAttrIsNull(walk->state.source) && observation->present &&
-		observation->standing != METER_KNOWN)
-		walk->state.source = source;
-	return meter_attr_equal(walk->state.source, source);
+/* Let something start the resource, which then belongs to a source. */
+void
+meter_walk_started(MeterWalk *walk, MeterAttr source, int64 time)
+{
+	walk->state.source = source;
+	walk->state.started = time;
+	walk->state.holder = METER_NULL_ATTR;
+	walk->held_witness = walk->gone_witness = -1;
+	walk->foreign = false;
+}
+
+/* Note that the snapshot of an observation holds the resource, which runs. */
+static void
+hold(MeterWalk *walk, int32 witness)
+{
+	const MeterObservation *observation = &walk->events->observations[witness];
+
+	walk->state.alive = Max(walk->state.alive, observation->time);
+	meter_walk_moment(walk, observation->time, witness);
+	walk->state.holder = source_of(walk, observation);
+	walk->held_witness = witness;
+	walk->gone_witness = -1;
+	if (!meter_attr_equal(walk->state.holder, walk->state.source))
+		walk->foreign = walk->deep = true;
+}
+
+/* Note that the source that held the resource last is without it. */
+static void
+let_go(MeterWalk *walk, int32 witness)
+{
+	const MeterObservation *observation = &walk->events->observations[witness];
+
+	if (MeterAttrIsNull(walk->state.holder) ||
+		!meter_attr_equal(walk->state.holder, source_of(walk, observation)))
+		return;
+	walk->state.holder = METER_NULL_ATTR;
+	walk->gone_witness = witness;
+}
+
+/* Return the end of the observations of an instant, from the first of them. */
+static int32
+instant_end(const MeterEvents *events, int32 from)
+{
+	int32		to = from + 1;
+
+	while (to < events->nobservations &&
+		   events->observations[to].time == events->observations[from].time)
+		to++;
+	return to;
+}
+
+/* Tell whether any observation of [from, to) says that the resource ran. */
+static bool
+any_present(const MeterEvents *events, int32 from, int32 to)
+{
+	int32		i;
+
+	for (i = from; i < to; i++)
+	{
+		if (events->observations[i].present)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Take over what snapshots of one instant from before the carried state have
+ * shown.
+ */
+static void
+know(MeterWalk *walk, int32 from, int32 to)
+{
+	bool		present = any_present(walk->events, from, to);
+	int32		i;
+
+	for (i = from; i < to; i++)
+	{
+		MeterObservation *known = &walk->events->observations[i];
+
+		if (known->present != present || known->time < walk->state.started)
+			continue;
+		if (present && walk->state.open)
+			hold(walk, i);
+		else if (!present)
+		{
+			let_go(walk, i);
+			if (!walk->state.open && known->time > walk->state.absent &&
+				meter_attr_equal(walk->state.source, source_of(walk, known)))
+			{
+				walk->state.absent = known->time;
+				walk->absent_witness = i;
+			}
+		}
+	}
 }
 
 /* Take over what snapshots from before the carried state have shown. */
 void
 meter_walk_known(MeterWalk *walk)
 {
-	int32		i;
+	const MeterEvents *events = walk->events;
 
-	for (i = 0; i < walk->events->nobservations; i++)
+	if (walk->state.open && !MeterAttrIsNull(walk->state.holder) &&
+		!meter_attr_equal(walk->state.holder, walk->state.source))
+		walk->foreign = walk->deep = true;
+	while (walk->observation < events->nobservations &&
+		   events->observations[walk->observation].standing == METER_KNOWN)
 	{
-		MeterObservation *known = &walk->events->observations[i];
+		int32		to = instant_end(events, walk->observation);
 
-		if (known->standing != METER_KNOWN || !is_owner(walk, known))
-			continue;
-		if (!known->present)
-		{
-			walk->snapshot_absent = Max(walk->snapshot_absent, known->time);
-			if (!walk->state.open && known->time > walk->state.absent)
-			{
-				walk->state.absent = known->time;
-				walk->absent_witness = i;
-			}
-		}
-		else if (walk->state.open && known->time > walk->state.alive)
-		{
-			walk->state.alive = known->time;
-			meter_walk_moment(walk, known->time, i);
-		}
+		know(walk, walk->observation, to);
+		walk->observation = to;
 	}
 }
 
+/* Mark an observation as evidence, if it is not logged. */
+static void
+mark(MeterWalk *walk, int32 number)
+{
+	MeterObservation *observation;
+
+	if (number < 0)
+		return;
+	observation = &walk->events->observations[number];
+	if (observation->standing != METER_LOGGED &&
+		observation->effect == METER_AGREES)
+		observation->effect = METER_EVIDENCE;
+}
+
 /*
- * Mark a candidate as evidence: a logged observation would have to know of it.
+ * Mark an observation as evidence, with the others of its instant that say the
+ * same: a logged observation would have to know of it.
  */
 static void
 needed(MeterWalk *walk, int32 witness)
 {
-	MeterObservation *observation;
+	const MeterObservation *all = walk->events->observations;
+	int32		from = witness;
+	int32		i;
 
-	if (witness < 0)
+	/* of an instant of which anything is logged, all that bears on it is marked */
+	if (witness < 0 || all[witness].standing == METER_LOGGED)
 		return;
-	observation = &walk->events->observations[witness];
-	if (observation->standing == METER_CANDIDATE &&
-		observation->effect == METER_AGREES)
-		observation->effect = METER_EVIDENCE;
+	while (from > 0 && all[from - 1].time == all[witness].time)
+		from--;
+	for (i = instant_end(walk->events, from); i-- > from;)
+	{
+		if (all[i].present == all[witness].present)
+			mark(walk, i);
+	}
 }
 
 /*
@@ -286,19 +387,74 @@ end_span(MeterWalk *walk, int64 now)
 	walk->label = -1;
 }
 
+/* Tell whether the events of an instant pass through a value of an attribute. */
+static bool
+passes(const MeterWalk *walk, const MeterAttr *before, int32 att,
+	   MeterAttr value)
+{
+	const MeterEvents *events = walk->events;
+	int32		i;
+
+	if (meter_attr_equal(walk->state.attrs[att], value))
+		return true;
+	if (walk->passed.before == NULL)
+		return false;
+	if (meter_attr_equal(before[att], value))
+		return true;
+	/* of several names the greatest only, which is the one that holds now */
+	for (i = walk->passed.from; att > 0 && i < walk->passed.to; i++)
+	{
+		const MeterEvent *event = &events->events[i];
+		const char *record = events->arena + event->attrs;
+		MeterAttr	attr = METER_NULL_ATTR;
+		int32		j;
+
+		for (j = 0; event->attrs != 0 && j <= att; j++)
+			record = meter_event_attr(record, &attr);
+		if (event->kind != METER_STOP && meter_attr_equal(attr, value))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Let an observation hold that the resource did not run.  A run that is open
- * ended at the last moment at which it was known alive.
+ * Let the observations [from, to), all of one instant, hold that the resource
+ * did not run.  A run that is open ended at the last moment at which it was
+ * known alive, unless another source's snapshot was the last to hold it.
  */
 static void
-observe_absence(MeterWalk *walk, int32 number)
+observe_absence(MeterWalk *walk, int32 from, int32 to)
 {
-	MeterObservation *observation = &walk->events->observations[number];
+	MeterObservation *observation;
+	int32		own = -1;
+	int64		end = walk->state.alive;
+	int32		i;
 
+	for (i = from; i < to; i++)
+	{
+		let_go(walk, i);
+		if (own < 0 && walk->events->observations[i].own)
+			own = i;
+	}
+	if (own < 0 || (walk->state.open && walk->passed.closed))
+		return;
+	observation = &walk->events->observations[own];
+	if (walk->state.open && walk->foreign)
+	{
+		needed(walk, walk->held_witness);
+		needed(walk, walk->gone_witness);
+	}
+	if (walk->state.open && !MeterAttrIsNull(walk->state.holder) &&
+		!meter_attr_equal(walk->state.holder, walk->state.source))
+	{
+		walk->state.source = walk->state.holder;
+		observation->effect = METER_MOVES;
+		observation->other = walk->state.holder;
+		observation->from = observation->to = observation->time;
+		return;
+	}
 	if (walk->state.open)
 	{
-		int64		end = walk->state.alive;
-
 		if (observation->standing == METER_CANDIDATE)
 			observation->alive = last_seen(walk, observation->time);
 		if (observation->alive >= walk->state.since &&
@@ -311,155 +467,453 @@ observe_absence(MeterWalk *walk, int32 number)
 		end_span(walk, observation->time);
 		cut_from(&walk->builder, end);
 		walk->state.open = false;
+		walk->state.holder = METER_NULL_ATTR;
 		walk->nmoments = 0;
 		observation->effect = METER_ENDS;
 		observation->from = end;
 		observation->to = observation->time;
 	}
 	walk->state.absent = observation->time;
-	walk->absent_witness = number;
-	walk->snapshot_absent = observation->time;
+	walk->absent_witness = own;
+}
+
+/* Copy attributes into one piece of memory. */
+static MeterAttr *
+copy_attrs(const MeterAttr *attrs, int32 count)
+{
+	MeterAttr  *copy = palloc(count * sizeof(MeterAttr));
+
+	memcpy(copy, attrs, count * sizeof(MeterAttr));
+	return copy;
+}
+
+/* Forget the changes while the resource did not run from before an instant. */
+static void
+forget_changes(MeterWalk *walk, int64 before)
+{
+	int32		n = 0;
+	int32		i;
+
+	for (i = 0; i < walk->nchanges; i++)
+	{
+		MeterClosedChange *change = &walk->changes[i];
+
+		if (change->time >= before)
+		{
+			walk->changes[n++] = *change;
+			continue;
+		}
+		pfree(change->before);
+		pfree(change->named);
+		pfree(change->bytes);
+	}
+	walk->nchanges = n;
+}
+
+/*
+ * Note what changes of one instant named while the resource did not run: an
+ * observation may find that it ran then.  `before` are the attributes before
+ * them.
+ */
+void
+meter_walk_change(MeterWalk *walk, int64 time, const MeterAttr *before)
+{
+	int32		natts = walk->events->natts;
+	MeterClosedChange *change;
+	size_t		size = 0;
+	int32		i;
+
+	forget_changes(walk, walk->state.absent);
+	if (walk->nchanges == walk->maxchanges)
+	{
+		walk->maxchanges = Max(4, walk->maxchanges * 2);
+		walk->changes = walk->changes == NULL ?
+			palloc(walk->maxchanges * sizeof(MeterClosedChange)) :
+			repalloc(walk->changes,
+					 walk->maxchanges * sizeof(MeterClosedChange));
+	}
+	change = &walk->changes[walk->nchanges++];
+	change->time = time;
+	change->before = copy_attrs(before, natts + 1);
+	change->named = copy_attrs(walk->state.attrs, natts + 1);
+	for (i = 0; i <= natts; i++)
+	{
+		if (walk->state.changed[i] != time)
+			change->named[i] = METER_NULL_ATTR;
+		size += Max(change->before[i].len, 0) + Max(change->named[i].len, 0);
+	}
+	change->bytes = palloc(Max(size, 1));
+	for (size = 0, i = 0; i <= 2 * natts + 1; i++)
+	{
+		MeterAttr  *attr = i <= natts ? &change->before[i] :
+		&change->named[i - natts - 1];
+
+		if (attr->len <= 0)
+			continue;
+		memcpy(change->bytes + size, attr->data, attr->len);
+		attr->data = change->bytes + size;
+		size += attr->len;
+	}
+}
+
+/*
+ * Begin a run at an instant at or before the observation that opens it: it has
+ * what the row says from there on, and what changes since said at their times.
+ * Returns the attributes just before the changes of the observation's instant,
+ * or NULL if there are none.
+ */
+static MeterAttr *
+run_since(MeterWalk *walk, int64 start, int64 now)
+{
+	int32		natts = walk->events->natts;
+	MeterState *state = &walk->state;
+	MeterAttr  *just_before = NULL;
+	MeterAttr  *attrs;
+	int32		first = 0;
+	int32		i;
+	int32		j;
+
+	while (first < walk->nchanges && walk->changes[first].time < start)
+		first++;
+	attrs = copy_attrs(first < walk->nchanges ? walk->changes[first].before :
+					   state->attrs, natts + 1);
+	for (i = 0; i <= natts; i++)
+	{
+		/* changes that the carried state knows of come after what the row says */
+		if (!MeterAttrIsNull(walk->said[i]) && walk->carried_changed[i] < start)
+			attrs[i] = walk->said[i];
+	}
+	if (!walk->named && !MeterAttrIsNull(attrs[0]))
+		meter_walk_name(walk, attrs[0]);
+	/* the first name came in between */
+	for (j = first; walk->look_back && j < walk->nchanges &&
+		 MeterAttrIsNull(attrs[0]); j++)
+		attrs[0] = walk->changes[j].named[0];
+	walk->begin = start;
+	for (j = first; j < walk->nchanges; j++)
+	{
+		MeterClosedChange *change = &walk->changes[j];
+
+		if (change->time > walk->begin)
+		{
+			meter_build_span(&walk->builder, walk->begin, change->time,
+							 meter_build_label(&walk->builder, attrs));
+			walk->begin = change->time;
+		}
+		if (change->time == now && just_before == NULL)
+			just_before = copy_attrs(attrs, natts + 1);
+		for (i = 0; i <= natts; i++)
+		{
+			if (!MeterAttrIsNull(change->named[i]))
+				attrs[i] = change->named[i];
+		}
+		meter_walk_moment(walk, change->time, -1);
+	}
+	/* keep the bytes of the state where they are */
+	for (i = 0; i <= natts; i++)
+	{
+		if (!meter_attr_equal(state->attrs[i], attrs[i]))
+			state->attrs[i] = attrs[i];
+	}
+	walk->label = meter_build_label(&walk->builder, state->attrs);
+	pfree(attrs);
+	/* labels may have the bytes of these changes */
+	walk->nchanges = 0;
+	return just_before;
 }
 
 /*
  * Let an observation hold that the resource ran, where the timeline is closed:
- * a run opens at `since`, or at the snapshot.
+ * a run opens at `since`, or at the snapshot.  `teller` is the observation that
+ * says since when, or NULL.
  */
-static void
-observe_opening(MeterWalk *walk, MeterObservation *observation, int32 number)
+static MeterAttr *
+observe_opening(MeterWalk *walk, MeterObservation *observation, int32 number,
+				const MeterObservation *teller)
 {
-	int64		absent = walk->state.absent;
 	int64		start = observation->time;
+	MeterAttr  *just_before = NULL;
+	int32		i;
 
-	if (observation->since != METER_BEGIN)
+	if (teller != NULL)
 	{
-		if (observation->standing == METER_CANDIDATE)
-			observation->absent = walk->snapshot_absent;
-		else if (walk->absent_witness >= 0 && absent > observation->absent &&
-				 absent > observation->since)
+		if (teller->since >= walk->state.absent)
+			start = teller->since;
+		else
 			needed(walk, walk->absent_witness);
-		if (observation->since >= Max(absent, observation->absent))
-			start = observation->since;
+		/* whose it was when snapshots did not hold it may have changed */
+		if (walk->state.started == METER_BEGIN &&
+			!MeterAttrIsNull(walk->state.source))
+			walk->deep = true;
 	}
-	meter_walk_apply(walk, observation->attrs);
-	walk->state.open = true;
-	walk->state.since = start;
 	walk->nmoments = 0;
 	meter_walk_moment(walk, start, number);
-	walk->begin = start;
-	walk->label = meter_build_label(&walk->builder, walk->state.attrs);
+	if (teller != NULL && teller->since == start)
+		just_before = run_since(walk, start, observation->time);
+	else
+	{
+		forget_changes(walk, METER_END);
+		walk->begin = start;
+		walk->label = -1;		/* the attributes of the row are to come */
+	}
+	for (i = 0; i <= walk->events->natts; i++)
+		walk->state.changed[i] = METER_BEGIN;
+	walk->state.open = true;
+	walk->state.since = start;
+	walk->state.alive = start;
+	meter_walk_started(walk, source_of(walk, observation), observation->time);
 	observation->effect = METER_OPENS;
 	observation->from = start;
 	observation->to = observation->time;
+	return just_before;
+}
+
+/* Keep the moments of the run that began at an instant. */
+static void
+keep_moments(MeterWalk *walk, int64 since, int32 witness)
+{
+	int32		i;
+
+	for (i = 0; i < walk->nmoments && walk->moments[i].time < since; i++)
+		;
+	if (i == 0)
+		return;
+	/* the slot of an earlier moment holds the start of the run */
+	memmove(walk->moments + 1, walk->moments + i,
+			(walk->nmoments - i) * sizeof(MeterMoment));
+	walk->moments[0].time = since;
+	walk->moments[0].witness = witness;
+	walk->nmoments -= i - 1;
+	if (walk->nmoments > 1 && walk->moments[1].time == since)
+	{
+		memmove(walk->moments, walk->moments + 1,
+				(walk->nmoments - 1) * sizeof(MeterMoment));
+		walk->nmoments--;
+	}
 }
 
 /*
- * Let an observation hold that the resource ran, where the timeline is open,
- * too: the run may have begun later than known, or have other attributes.
+ * Let an observation hold that the run that is open began later than known:
+ * nothing ran between the last moment before that at which it was known alive,
+ * and that.
  */
 static void
-observe_running(MeterWalk *walk, MeterObservation *observation, int32 number)
+observe_cut(MeterWalk *walk, MeterObservation *observation, int32 number)
 {
+	int64		last = walk->state.since;
+	int32		witness = -1;
+	int32		label = walk->label;
+	int32		i;
+
+	for (i = walk->nmoments - 1; i >= 0; i--)
+	{
+		if (walk->moments[i].time < observation->since)
+		{
+			last = Max(last, walk->moments[i].time);
+			witness = walk->moments[i].witness;
+			break;
+		}
+	}
+	if (observation->standing == METER_CANDIDATE)
+		observation->alive = last_seen(walk, observation->since);
+	else if (witness >= 0 && last > observation->alive)
+		needed(walk, witness);
+	if (observation->alive >= walk->state.since &&
+		observation->alive < observation->since)
+		last = Max(last, observation->alive);
+
+	end_span(walk, observation->time);
+	cut_out(&walk->builder, last, observation->since);
+	walk->begin = observation->time;
+	walk->label = label;
+	walk->state.since = observation->since;
+	keep_moments(walk, observation->since, number);
+	meter_walk_started(walk, source_of(walk, observation), observation->time);
+	observation->effect = METER_CUTS;
+	observation->from = last;
+	observation->to = observation->since;
+}
+
+/*
+ * Merge what the observations [from, to) say that hold the resource: of each
+ * attribute, and of since when it has run, what the greatest source says that
+ * says anything.  Returns the one of the greatest source, and in *teller the
+ * one that says since when, or -1.
+ */
+static int32
+merge_said(MeterWalk *walk, int32 from, int32 to, int32 *teller)
+{
+	const MeterEvents *events = walk->events;
+	uint16		logged = 0;
+	int32		greatest = -1;
+	int32		i;
+	int32		j;
+
+	*teller = -1;
+	for (j = 0; j <= events->natts; j++)
+	{
+		walk->said[j] = METER_NULL_ATTR;
+		walk->sayers[j] = -1;
+	}
+	for (i = from; i < to; i++)
+	{
+		const MeterObservation *observation = &events->observations[i];
+		const char *record = events->arena + observation->attrs;
+
+		if (!observation->present)
+			continue;
+		if (observation->standing == METER_LOGGED)
+			logged = observation->source;
+		else if (observation->source == logged)
+			continue;			/* it has been logged */
+		greatest = i;
+		if (observation->since != METER_BEGIN)
+			*teller = i;
+		for (j = 0; observation->attrs != 0 && j <= events->natts; j++)
+		{
+			MeterAttr	attr;
+
+			record = meter_event_attr(record, &attr);
+			if (MeterAttrIsNull(attr))
+				continue;
+			walk->said[j] = attr;
+			walk->sayers[j] = i;
+		}
+	}
+	return greatest;
+}
+
+/* Let what has been merged apply from an instant on, where it differs. */
+static void
+apply_said(MeterWalk *walk, int64 now, const MeterAttr *before)
+{
+	int32		natts = walk->events->natts;
+	MeterAttr  *known = NULL;
 	int32		label;
 	int32		i;
 
-	if (observation->since != METER_BEGIN &&
-		(walk->state.since < observation->since - observation->tolerance))
+	for (i = 0; i <= natts; i++)
 	{
-		int64		last = walk->state.since;
-		int32		witness = -1;
+		MeterObservation *sayer;
 
-		for (i = walk->nmoments - 1; i >= 0; i--)
-		{
-			if (walk->moments[i].time < observation->since)
-			{
-				last = Max(last, walk->moments[i].time);
-				witness = walk->moments[i].witness;
-				break;
-			}
-		}
-		if (observation->standing == METER_CANDIDATE)
-			observation->alive = last_seen(walk, observation->since);
-		else if (witness >= 0 && last > observation->alive)
-			needed(walk, witness);
-		if (observation->alive >= walk->state.since &&
-			observation->alive < observation->since)
-			last = Max(last, observation->alive);
-
-		label = walk->label;
-		end_span(walk, observation->time);
-		cut_out(&walk->builder, last, observation->since);
-		walk->begin = observation->time;
-		walk->label = label;
-		walk->state.since = observation->since;
-
-		/* keep the moments of the run that began at `since` */
-		for (i = 0; i < walk->nmoments &&
-			 walk->moments[i].time < observation->since; i++)
-			;
-		if (i > 0)
-		{
-			/* the slot of an earlier moment holds the start of the run */
-			memmove(walk->moments + 1, walk->moments + i,
-					(walk->nmoments - i) * sizeof(MeterMoment));
-			walk->moments[0].time = observation->since;
-			walk->moments[0].witness = number;
-			walk->nmoments -= i - 1;
-			if (walk->nmoments > 1 &&
-				walk->moments[1].time == observation->since)
-			{
-				memmove(walk->moments, walk->moments + 1,
-						(walk->nmoments - 1) * sizeof(MeterMoment));
-				walk->nmoments--;
-			}
-		}
-		observation->effect = METER_CUTS;
-		observation->from = last;
-		observation->to = observation->since;
+		if (MeterAttrIsNull(walk->said[i]) ||
+			passes(walk, before, i, walk->said[i]))
+			continue;
+		if (i == 0 && !walk->named)
+			meter_walk_name(walk, walk->said[i]);
+		if (known == NULL)
+			known = copy_attrs(walk->state.attrs, natts + 1);
+		walk->state.attrs[i] = walk->said[i];
+		if (!walk->state.open)
+			walk->state.changed[i] = now;
+		sayer = &walk->events->observations[walk->sayers[i]];
+		if (sayer->effect != METER_AGREES)
+			continue;
+		sayer->effect = METER_CHANGES;
+		sayer->from = sayer->to = now;
 	}
-
-	if (observation->attrs == 0)
+	/* what it said then counts as changes do, if it is found to have run */
+	if (known != NULL && !walk->state.open && walk->least_since <= now)
+		meter_walk_change(walk, now, known);
+	if (known != NULL)
+		pfree(known);
+	if (!walk->state.open)
 		return;
-	if (observation->effect == METER_AGREES &&
-		meter_record_differs(walk->events, observation->attrs,
-							 walk->state.attrs))
-	{
-		observation->effect = METER_CHANGES;
-		observation->from = observation->to = observation->time;
-	}
-	meter_walk_apply(walk, observation->attrs);
 	label = meter_build_label(&walk->builder, walk->state.attrs);
-	if (label != walk->label)
-	{
-		end_span(walk, observation->time);
-		walk->begin = observation->time;
-		walk->label = label;
-	}
+	if (label == walk->label)
+		return;
+	if (walk->begin < now)
+		end_span(walk, now);
+	walk->begin = now;
+	walk->label = label;
 }
 
-/* Let an observation take effect on the timeline. */
-void
-meter_walk_observation(MeterWalk *walk, int32 number)
+/*
+ * Let the observations [from, to), all of one instant, hold that the resource
+ * ran.
+ */
+static void
+observe_presence(MeterWalk *walk, int32 from, int32 to)
 {
-	MeterObservation *observation = &walk->events->observations[number];
+	MeterObservation *all = walk->events->observations;
+	MeterAttr	owner = walk->state.source;
+	MeterAttr  *just_before = NULL;
+	int32		teller;
+	int32		greatest = merge_said(walk, from, to, &teller);
+	bool		matters = false;
+	int32		i;
 
-	if (observation->standing == METER_KNOWN)
-		return;
-	observation->effect = METER_AGREES;
-	observation->was_open = walk->state.open;
-	observation->spoke = is_owner(walk, observation);
-	if (!observation->spoke)
-		return;
-	if (!observation->present)
-		observe_absence(walk, number);
-	else
+	if (walk->state.open)
 	{
-		if (!walk->state.open)
-			observe_opening(walk, observation, number);
+		for (i = from; i < to; i++)
+		{
+			if (all[i].present && !all[i].own)
+				walk->foreign = walk->deep = true;
+		}
+		if (teller >= 0 &&
+			walk->state.since < all[teller].since - all[teller].tolerance)
+			observe_cut(walk, &all[teller], teller);
+	}
+	else if (!walk->passed.open)
+		just_before = observe_opening(walk, &all[greatest], greatest,
+									  teller < 0 ? NULL : &all[teller]);
+	if (!MeterAttrIsNull(owner) &&
+		!meter_attr_equal(owner, walk->state.source))
+		all[all[greatest].effect == METER_OPENS ? greatest : teller].other = owner;
+	apply_said(walk, all[from].time,
+			   just_before != NULL ? just_before : walk->passed.before);
+	if (just_before != NULL)
+		pfree(just_before);
+	if (walk->state.open)
+		hold(walk, greatest);
+
+	/* what is logged of an instant has to say what all of it does */
+	for (i = from; i < to; i++)
+		matters |= all[i].standing == METER_LOGGED ||
+			all[i].effect > METER_EVIDENCE;
+	if (!matters)
+		return;
+	mark(walk, greatest);
+	mark(walk, teller);
+	for (i = 0; i <= walk->events->natts; i++)
+		mark(walk, walk->sayers[i]);
+}
+
+/* Let the observations of all instants before one take effect. */
+void
+meter_walk_observations(MeterWalk *walk, int64 before)
+{
+	MeterEvents *events = walk->events;
+
+	while (walk->observation < events->nobservations &&
+		   events->observations[walk->observation].time < before)
+	{
+		int32		from = walk->observation;
+		int32		to = instant_end(events, from);
+		int32		i;
+
+		if (walk->passed.time != events->observations[from].time)
+			walk->passed.before = NULL;
+		if (walk->passed.before == NULL)
+		{
+			walk->passed.open = walk->state.open;
+			walk->passed.closed = !walk->state.open;
+		}
+		for (i = from; i < to; i++)
+		{
+			MeterObservation *observation = &events->observations[i];
+
+			observation->effect = METER_AGREES;
+			observation->was_open = walk->state.open;
+			observation->other = METER_NULL_ATTR;
+			observation->own = meter_attr_equal(walk->state.source,
+												source_of(walk, observation));
+		}
+		if (any_present(events, from, to))
+			observe_presence(walk, from, to);
 		else
-			observe_running(walk, observation, number);
-		walk->state.alive = observation->time;
-		meter_walk_moment(walk, observation->time, number);
+			observe_absence(walk, from, to);
+		walk->observation = to;
 	}
 }
 

@@ -14,6 +14,8 @@ typedef enum MeterEffect
 {
 	METER_AGREES,				/* changes nothing */
 	METER_EVIDENCE,				/* changes nothing, but a later one needs it */
+	METER_MOVES,				/* the resource belongs to another source from
+								 * its time on */
 	METER_CHANGES,				/* changes attributes, from its time on */
 	METER_ENDS,					/* a run ended at `from` */
 	METER_OPENS,				/* a run began at `from` */
@@ -45,14 +47,16 @@ typedef struct MeterObservation
 	int64		alive;			/* the last snapshot that had the resource,
 								 * before `since`, or where the resource is
 								 * not present before `time` */
-	int64		absent;			/* present: the last snapshot without it */
 
 	/* what came of the observation */
-	bool		spoke;			/* the resource belongs to its source */
+	bool		own;			/* the resource belonged to its source */
 	bool		was_open;
 	uint8		effect;			/* MeterEffect */
 	int64		from;
 	int64		to;
+	MeterAttr	other;			/* the source that the resource belonged to
+								 * before, if to another; METER_MOVES: belongs
+								 * to from then on */
 } MeterObservation;
 
 /* A moment at which a run is known to have been going. */
@@ -62,6 +66,29 @@ typedef struct MeterMoment
 	int32		witness;		/* the observation that says so, or -1 */
 } MeterMoment;
 
+/* What changes said of a resource that did not run, at one instant. */
+typedef struct MeterClosedChange
+{
+	int64		time;
+	MeterAttr  *before;			/* the attributes just before */
+	MeterAttr  *named;			/* those that the changes name */
+	char	   *bytes;			/* of both */
+} MeterClosedChange;
+
+/*
+ * The states that the events of an instant pass through, those just before and
+ * just after included.
+ */
+typedef struct MeterPassed
+{
+	int64		time;
+	bool		open;			/* one of them is */
+	bool		closed;
+	MeterAttr  *before;			/* attributes; NULL: no events */
+	int32		from;			/* the events */
+	int32		to;
+} MeterPassed;
+
 /* What pairing knows while it goes through the instants. */
 typedef struct MeterWalk
 {
@@ -70,6 +97,7 @@ typedef struct MeterWalk
 	MeterState	state;
 	int32		label;			/* of the span that goes on, or -1 */
 	int64		begin;			/* of that span */
+	bool		look_back;		/* its first name owns the time before, too */
 	bool		named;			/* the first attribute has been named */
 	int32		observation;	/* the next one to take effect */
 
@@ -78,8 +106,22 @@ typedef struct MeterWalk
 	int32		maxmoments;
 	int32		asked;			/* those left when it was last asked which */
 	MeterMoment *moments;
+	int32		nchanges;		/* changes while it did not run, in order */
+	int32		maxchanges;
+	MeterClosedChange *changes;
 	int32		absent_witness; /* the observation state.absent is from, or -1 */
-	int64		snapshot_absent;	/* the last snapshot without the resource */
+	int32		held_witness;	/* the last one that held the resource since it
+								 * was started, or -1 */
+	int32		gone_witness;	/* the one by which state.holder was without it
+								 * then, or -1 */
+	bool		foreign;		/* a snapshot has held it, since it was
+								 * started, to whose source it did not belong */
+	bool		deep;			/* what snapshots said long before bears on it */
+	MeterPassed passed;
+	int64	   *carried_changed;	/* `changed` of the carried state */
+	int64		least_since;	/* of all observations, or METER_END */
+	MeterAttr  *said;			/* room for what an instant's say */
+	int32	   *sayers;			/* and for which of them do */
 } MeterWalk;
 
 extern void meter_walk_apply(MeterWalk *walk, uint32 attrs);
@@ -90,7 +132,10 @@ extern bool meter_observations_add(MeterEvents *events,
 extern void meter_observations_sort(MeterEvents *events);
 extern void meter_walk_known(MeterWalk *walk);
 extern void meter_walk_moment(MeterWalk *walk, int64 time, int32 witness);
-extern void meter_walk_observation(MeterWalk *walk, int32 number);
+extern void meter_walk_started(MeterWalk *walk, MeterAttr source, int64 time);
+extern void meter_walk_observations(MeterWalk *walk, int64 before);
+extern void meter_walk_change(MeterWalk *walk, int64 time,
+							  const MeterAttr *before);
 extern int64 meter_walk_final(MeterWalk *walk);
 
 #endif							/* METER_OBSERVATION_H */

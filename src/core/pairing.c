@@ -110,26 +110,75 @@ apply_stops(MeterWalk *walk, int32 from, int32 to)
 	}
 }
 
-/* Give the resource to the greatest source of the events of an instant. */
+/*
+ * Give the resource to the greatest source of the starts of an instant; as long
+ * as nothing has started it, of all events.
+ */
 static void
-apply_sources(MeterWalk *walk, int32 from, int32 to)
+apply_sources(MeterWalk *walk, int32 from, int32 to, bool starts)
 {
 	const MeterEvents *events = walk->events;
 	MeterAttr	greatest = METER_NULL_ATTR;
 	int32		i;
 
+	if (!starts && walk->state.started != METER_BEGIN)
+		return;
 	for (i = from; i < to; i++)
 	{
-		if (events->events[i].source != 0)
+		const MeterEvent *event = &events->events[i];
+
+		if (event->source != 0 && (!starts || event->kind == METER_START))
 		{
-			MeterAttr	source = events->sources[events->events[i].source - 1];
+			MeterAttr	source = events->sources[event->source - 1];
 
 			if (meter_attr_cmp(greatest, source) < 0)
 				greatest = source;
 		}
 	}
-	if (!MeterAttrIsNull(greatest))
+	if (starts)
+		meter_walk_started(walk, greatest, events->events[from].time);
+	else if (!MeterAttrIsNull(greatest))
 		walk->state.source = greatest;
+}
+
+/*
+ * Note when changes of an instant named what, where the resource does not run
+ * after it: an observation to come may find that it ran.  `before` are the
+ * attributes before the changes, or NULL.
+ */
+static void
+note_changes(MeterWalk *walk, int32 from, int32 to, const MeterAttr *before)
+{
+	const MeterEvents *events = walk->events;
+	int32		i;
+	int32		j;
+
+	for (i = from; i < to; i++)
+	{
+		const MeterEvent *event = &events->events[i];
+		const char *record = events->arena + event->attrs;
+
+		for (j = 0; event->kind == METER_CHANGE && event->attrs != 0 &&
+			 j <= events->natts; j++)
+		{
+			MeterAttr	attr;
+
+			record = meter_event_attr(record, &attr);
+			if (!MeterAttrIsNull(attr))
+				walk->state.changed[j] = event->time;
+		}
+	}
+	if (before != NULL)
+		meter_walk_change(walk, events->events[from].time, before);
+}
+
+/* Return a copy of the attributes there are. */
+static MeterAttr *
+copy_attrs(const MeterWalk *walk)
+{
+	size_t		size = (walk->events->natts + 1) * sizeof(MeterAttr);
+
+	return memcpy(palloc(size), walk->state.attrs, size);
 }
 
 /* Let the events [from, to), all of one instant, take effect. */
@@ -140,19 +189,27 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 	int64		now = events->events[from].time;
 	bool		was_open = walk->state.open;
 	int32		count[3] = {0, 0, 0};
+	MeterAttr  *before_changes = NULL;
 	int32		new_label;
 	int32		i;
 
 	for (i = from; i < to; i++)
 		count[events->events[i].kind]++;
+	if (walk->observation < events->nobservations &&
+		events->observations[walk->observation].time == now)
+		walk->passed.before = copy_attrs(walk);
 	if (count[METER_START] > 0)
 		apply_kind(walk, METER_START, from, to, count[METER_START]);
 	if (count[METER_CHANGE] > 0)
+	{
+		if (walk->least_since <= now)
+			before_changes = copy_attrs(walk);
 		apply_kind(walk, METER_CHANGE, from, to, count[METER_CHANGE]);
+	}
 	if (count[METER_STOP] > 0 && !walk->named)
 		apply_stops(walk, from, to);
 	if (events->nsources > 0)
-		apply_sources(walk, from, to);
+		apply_sources(walk, from, to, count[METER_START] > 0);
 
 	if (count[METER_START] > 0 && count[METER_STOP] == 0)
 		walk->state.open = true;
@@ -176,7 +233,13 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 	{
 		walk->state.absent = now;
 		walk->absent_witness = -1;
+		walk->state.holder = METER_NULL_ATTR;
 	}
+	if (count[METER_CHANGE] > 0 &&
+		(!walk->state.open || walk->passed.before != NULL))
+		note_changes(walk, from, to, before_changes);
+	if (before_changes != NULL)
+		pfree(before_changes);
 
 	new_label = walk->state.open ?
 		meter_build_label(&walk->builder, walk->state.attrs) : -1;
@@ -187,6 +250,32 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 		walk->begin = now;
 		walk->label = new_label;
 	}
+	if (walk->passed.before == NULL)
+		return;
+
+	walk->passed.time = now;
+	walk->passed.from = from;
+	walk->passed.to = to;
+	walk->passed.open = was_open || count[METER_START] > 0;
+	walk->passed.closed = !was_open || count[METER_STOP] > 0;
+	meter_walk_observations(walk, now + 1);
+	pfree(walk->passed.before);
+	walk->passed.before = NULL;
+}
+
+/* Return the least instant since when any observation says that it ran. */
+static int64
+least_since(const MeterEvents *events)
+{
+	int64		least = METER_END;
+	int32		i;
+
+	for (i = 0; i < events->nobservations; i++)
+	{
+		if (events->observations[i].since != METER_BEGIN)
+			least = Min(least, events->observations[i].since);
+	}
+	return least;
 }
 
 /*
@@ -207,15 +296,22 @@ meter_pair_begin(MeterWalk *walk, MeterEvents *events,
 	walk->begin = METER_BEGIN;
 	walk->label = -1;
 	walk->absent_witness = -1;
-	walk->snapshot_absent = METER_BEGIN;
-	walk->state.absent = METER_BEGIN;
-	walk->state.source = METER_NULL_ATTR;
+	walk->held_witness = walk->gone_witness = -1;
+	walk->least_since = least_since(events);
+	walk->state.absent = walk->state.started = METER_BEGIN;
+	walk->state.source = walk->state.holder = METER_NULL_ATTR;
 	if (carried != NULL)
 		walk->state = *carried;
 	walk->state.attrs = palloc((natts + 1) * sizeof(MeterAttr));
+	walk->state.changed = palloc((natts + 1) * sizeof(int64));
 	for (i = 0; i <= natts; i++)
+	{
 		walk->state.attrs[i] = carried ? carried->attrs[i] : METER_NULL_ATTR;
-	walk->named = look == METER_LOOK_BACK_NONE ||
+		walk->state.changed[i] = carried && carried->changed ?
+			carried->changed[i] : METER_BEGIN;
+	}
+	walk->look_back = look == METER_LOOK_BACK_FIRST;
+	walk->named = !walk->look_back ||
 		!MeterAttrIsNull(walk->state.attrs[0]);
 	if (walk->state.open)
 	{
@@ -223,8 +319,14 @@ meter_pair_begin(MeterWalk *walk, MeterEvents *events,
 		meter_walk_moment(walk, walk->state.since, -1);
 		meter_walk_moment(walk, walk->state.alive, -1);
 	}
-	if (events->nobservations > 0)
-		meter_walk_known(walk);
+	if (events->nobservations == 0)
+		return;
+	walk->said = palloc((natts + 1) * sizeof(MeterAttr));
+	walk->sayers = palloc((natts + 1) * sizeof(int32));
+	walk->carried_changed = memcpy(palloc((natts + 1) * sizeof(int64)),
+								   walk->state.changed,
+								   (natts + 1) * sizeof(int64));
+	meter_walk_known(walk);
 }
 
 /*
@@ -244,9 +346,7 @@ meter_pair_events(MeterWalk *walk)
 	{
 		int64		now = events->events[from].time;
 
-		while (walk->observation < events->nobservations &&
-			   events->observations[walk->observation].time < now)
-			meter_walk_observation(walk, walk->observation++);
+		meter_walk_observations(walk, now);
 		for (to = from + 1;
 			 to < events->nevents && events->events[to].time == now;
 			 to++)
@@ -264,8 +364,8 @@ meter_pair_events(MeterWalk *walk)
 MeterTimeline *
 meter_pair_end(MeterWalk *walk)
 {
-	while (walk->observation < walk->events->nobservations)
-		meter_walk_observation(walk, walk->observation++);
+	meter_walk_observations(walk, METER_END);
+	walk->events->deep = walk->deep;
 	if (walk->label >= 0)
 		meter_build_span(&walk->builder, walk->begin, METER_END, walk->label);
 	walk->builder.timeline->state = walk->state;

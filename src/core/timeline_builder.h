@@ -18,9 +18,17 @@ typedef struct MeterState
 	int64		alive;			/* last moment known alive, if open */
 	int64		absent;			/* last moment known not running, or
 								 * METER_BEGIN */
-	MeterAttr	source;			/* the source that owns the resource; NULL:
-								 * none yet */
+	int64		started;		/* what last started it, a start or an
+								 * observation, did so then; METER_BEGIN:
+								 * nothing has yet */
+	MeterAttr	source;			/* the source that the resource belongs to;
+								 * NULL: none yet */
+	MeterAttr	holder;			/* the source whose snapshot was the last to
+								 * hold it since it was started, and has not
+								 * been without it since; NULL: none */
 	MeterAttr  *attrs;			/* natts, then the value */
+	int64	   *changed;		/* of each, when a change named it last, as
+								 * far as that matters; NULL: METER_BEGIN */
 } MeterState;
 
 /* What a span is keyed by: indexes into keys and values; value < 0: NULL. */

@@ -96,14 +96,12 @@ collect_observation(MeterCollected *collected, MeterStanding standing,
 	observation.present = present;
 	observation.standing = standing;
 	observation.source = source_number(&collected->events, source);
-	observation.alive = observation.absent = observation.since = METER_BEGIN;
+	observation.alive = observation.since = METER_BEGIN;
 	observation.tolerance = METER_MINUTE;
 	if (said != NULL)
 	{
 		(void) meter_observation_instant_of((Jsonb *) said, "alive",
 											&observation.alive);
-		(void) meter_observation_instant_of((Jsonb *) said, "absent",
-											&observation.absent);
 		(void) meter_observation_instant_of((Jsonb *) said, "since",
 											&observation.since);
 		observation.tolerance = meter_observation_tolerance((Jsonb *) said);
@@ -111,7 +109,6 @@ collect_observation(MeterCollected *collected, MeterStanding standing,
 	/* whoever wrote it: it cannot know of what comes later */
 	observation.since = Min(observation.since, observation.time);
 	observation.alive = Min(observation.alive, observation.time);
-	observation.absent = Min(observation.absent, observation.time);
 	if (!meter_observations_add(&collected->events, &observation, attrs))
 		meter_too_many_events();
 }
@@ -164,32 +161,33 @@ meter_collect_row(MeterCollected *collected, MeterRowKind kind,
 	return false;
 }
 
-/*
- * Add the carried state; instants that nothing is known of are METER_BEGIN, and a
- * source that is NULL is nobody's.
- */
-void
-meter_collect_carried(MeterCollected *collected, bool open, TimestampTz since,
-					  TimestampTz alive, TimestampTz absent, MeterAttr source,
-					  const MeterAttr *attrs)
+/* Keep the name of a source, or NULL, as long as the events. */
+static MeterAttr
+keep_source(MeterCollected *collected, MeterAttr source)
 {
-	MeterState *state = &collected->state;
+	uint16		number;
+
+	if (MeterAttrIsNull(source))
+		return source;
+	/* which may move the list of names */
+	number = source_number(&collected->events, source);
+	return collected->events.sources[number - 1];
+}
+
+/* Add the carried state. */
+void
+meter_collect_carried(MeterCollected *collected, const MeterState *state)
+{
+	int32		count = collected->events.natts + 1;
 
 	collected->carried = true;
-	state->open = open;
-	state->since = since;
-	state->alive = alive;
-	state->absent = absent;
-	state->source = METER_NULL_ATTR;
-	if (!MeterAttrIsNull(source))
-	{
-		/* which may move the list of names */
-		uint16		number = source_number(&collected->events, source);
-
-		state->source = collected->events.sources[number - 1];
-	}
-	state->attrs = meter_copy_attrs(CurrentMemoryContext, attrs,
-									collected->events.natts + 1);
+	collected->state = *state;
+	collected->state.source = keep_source(collected, state->source);
+	collected->state.holder = keep_source(collected, state->holder);
+	collected->state.attrs = meter_copy_attrs(CurrentMemoryContext,
+											  state->attrs, count);
+	collected->state.changed = memcpy(palloc(count * sizeof(int64)),
+									  state->changed, count * sizeof(int64));
 }
 
 /* Return the timeline of what was collected. */

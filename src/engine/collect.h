@@ -29,10 +29,8 @@ extern MeterAttr *meter_copy_attrs(MemoryContext context,
 extern bool meter_collect_row(MeterCollected *collected, MeterRowKind kind,
 							  TimestampTz time, MeterAttr source,
 							  const Jsonb *said, const MeterAttr *attrs);
-extern void meter_collect_carried(MeterCollected *collected, bool open,
-								  TimestampTz since, TimestampTz alive,
-								  TimestampTz absent, MeterAttr source,
-								  const MeterAttr *attrs);
+extern void meter_collect_carried(MeterCollected *collected,
+								  const MeterState *state);
 extern MeterTimeline *meter_collected_pair(MeterCollected *collected);
 extern void meter_collected_begin(MeterCollected *collected,
 								  MeterPieces *pieces, const MeterCut *cut);

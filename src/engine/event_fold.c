@@ -88,28 +88,37 @@ scan(MeterFold *fold)
 
 /* Begin both timelines with a carried state. */
 static void
-carry(EventFold *walk, bool open, TimestampTz since, TimestampTz alive,
-	  TimestampTz absent, MeterAttr source, const MeterAttr *attrs)
+carry(EventFold *walk, const MeterState *state)
 {
-	meter_collect_carried(&walk->collected, open, since, alive, absent, source,
-						  attrs);
+	meter_collect_carried(&walk->collected, state);
 	if (walk->straddling)
-		meter_collect_carried(&walk->before, open, since, alive, absent,
-							  source, attrs);
-	walk->began |= open;
+		meter_collect_carried(&walk->before, state);
+	walk->began |= state->open;
 }
 
 /* Begin with a state of before. */
 static void
-carry_state(MeterFold *fold, const MeterCarried *state)
+carry_state(MeterFold *fold, const MeterCarried *carried)
 {
 	EventFold  *walk = fold->walk;
+	int			ndimensions = fold->definition->ndimensions;
 	MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
+	int64		changed[METER_MAX_DIMENSIONS + 2];
+	MeterState	state;
 
-	meter_states_attrs(state, attrs, fold->definition->ndimensions);
-	carry(walk, state->open, state->since, state->alive, state->absent,
-		  state->source, attrs);
-	walk->last = state->last_time;
+	meter_states_attrs(carried, attrs, ndimensions);
+	meter_changed_from_array(carried->changed, changed, ndimensions + 2);
+	state.open = carried->open;
+	state.since = carried->since;
+	state.alive = carried->alive;
+	state.absent = carried->absent;
+	state.started = carried->started;
+	state.source = carried->source;
+	state.holder = carried->holder;
+	state.attrs = attrs;
+	state.changed = changed;
+	carry(walk, &state);
+	walk->last = carried->last_time;
 }
 
 /* Begin a resource. */
@@ -282,20 +291,29 @@ is_whole(const MeterFold *fold)
 /* Take the state at the retention boundary. */
 static void
 take_carried(MeterFold *fold, MeterRowKind kind, TimestampTz time,
-			 const TupleTableSlot *slot, MeterAttr source,
-			 const MeterAttr *attrs)
+			 const TupleTableSlot *slot, MeterAttr source, MeterAttr *attrs)
 {
 	EventFold  *walk = fold->walk;
-	TimestampTz alive = meter_fold_instant(slot, METER_FOLD_ALIVE, time);
-	TimestampTz absent = meter_fold_instant(slot, METER_FOLD_ABSENT,
-											METER_BEGIN);
+	int64		changed[METER_MAX_DIMENSIONS + 2];
+	MeterState	state;
 
 	if (walk->begun)
 		return;
 	if (!slot->tts_isnull[METER_FOLD_TIME])
 		note_times(walk, kind, time, NULL, attrs[0], fold->scope.settled_to);
-	carry(walk, kind == METER_ROW_CARRIED_OPEN, time, alive, absent, source,
-		  attrs);
+	meter_changed_from_array(slot->tts_isnull[METER_FOLD_CHANGED] ? (Datum) 0 :
+							 slot->tts_values[METER_FOLD_CHANGED], changed,
+							 fold->definition->ndimensions + 2);
+	state.open = kind == METER_ROW_CARRIED_OPEN;
+	state.since = time;
+	state.alive = meter_fold_instant(slot, METER_FOLD_ALIVE, time);
+	state.absent = meter_fold_instant(slot, METER_FOLD_ABSENT, METER_BEGIN);
+	state.started = meter_fold_instant(slot, METER_FOLD_STARTED, METER_BEGIN);
+	state.source = source;
+	state.holder = meter_fold_text(slot, METER_FOLD_HOLDER);
+	state.attrs = attrs;
+	state.changed = changed;
+	carry(walk, &state);
 }
 
 /*
@@ -358,6 +376,8 @@ take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	EventFold  *walk = fold->walk;
 
 	walk->any_rows = true;
+	fold->observed |= kind == METER_ROW_LOGGED_PRESENT ||
+		kind == METER_ROW_LOGGED_ABSENT;
 	note_times(walk, kind, time, said, attrs[0], fold->scope.settled_to);
 	if (MeterAttrIsNull(source))
 		source = meter_attr("", 0);
@@ -468,8 +488,9 @@ put_state(MeterFold *fold, const MeterTimeline *timeline)
 
 	if (walk->straddling)
 		timeline = meter_collected_pair(&walk->before);
+	/* an observation to come may have found that it ran before */
 	if (fold->scope.straddling)
-		began = walk->began;
+		began = walk->began || !TIMESTAMP_IS_NOBEGIN(walk->straddles);
 	/* at a retention boundary nothing is billed */
 	if (began && !TIMESTAMP_IS_NOEND(fold->scope.settled_to))
 		times.unnamed_since = fold->carried ? fold->from :
@@ -528,10 +549,12 @@ end(MeterFold *fold)
 		put_state(fold, timeline);
 }
 
-/* End the pass. */
+/* End the pass: what observations say is part of snapshots. */
 static void
-finish(MeterFold *fold pg_attribute_unused())
+finish(MeterFold *fold)
 {
+	if (fold->observed)
+		meter_check_observed(fold->definition, &fold->scope);
 }
 
 const MeterUsage meter_usage_of_events = {

@@ -366,7 +366,11 @@ append_columns(StringInfo sql, const MeterDefinition *definition,
 	for (i = 0; i < definition->ndimensions; i++)
 	{
 		appendStringInfoString(sql, ", ");
-		meter_append_dimension(sql, definition->dimension_names[i]);
+		/* an observation names whose snapshot it is, not what the resource has */
+		if (strcmp(definition->dimension_names[i], "source") == 0)
+			appendStringInfoString(sql, "CASE WHEN e.action NOT LIKE 'reconciled:%' THEN e.source END");
+		else
+			meter_append_dimension(sql, definition->dimension_names[i]);
 	}
 }
 
@@ -487,9 +491,48 @@ meter_events_query(const MeterDefinition *definition, const MeterScope *scope)
 }
 
 /*
+ * Check that the snapshots are there of which the observations in a scope are:
+ * without them, what arrives late would not be compared.  Rows that only look
+ * like an observation have other ids.
+ */
+void
+meter_check_observed(const MeterDefinition *definition, const MeterScope *scope)
+{
+	const char *schema = quote_identifier(definition->stream);
+	Oid			types[METER_SCOPE_NPARAMS];
+	Datum		values[METER_SCOPE_NPARAMS];
+	TimestampTz from = Max(scope->from, definition->boundary);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT e.source, e.\"time\" FROM %s.event e WHERE ", schema);
+	append_observation_filter(&sql, definition);
+	appendStringInfo(&sql, " AND e.id LIKE 'reconciled:%%' AND NOT EXISTS (SELECT FROM %s.snapshot n "
+					 "WHERE n.source = e.source AND n.at = e.\"time\")", schema);
+	if (!TIMESTAMP_IS_NOBEGIN(from))
+		appendStringInfo(&sql, " AND e.\"time\" >= %s",
+						 meter_timestamp_literal(from));
+	if (!TIMESTAMP_IS_NOEND(scope->to))
+		appendStringInfo(&sql, " AND e.\"time\" < %s",
+						 meter_timestamp_literal(scope->to));
+	if (scope->resources != 0)
+		appendStringInfoString(&sql, " AND e.resource = ANY ($1 COLLATE \"C\")");
+	appendStringInfoString(&sql, " LIMIT 1");
+	meter_scope_params(scope, types, values);
+	meter_execute_params(sql.data, SPI_OK_SELECT, scope->resources != 0 ? 1 : 0,
+						 types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the snapshot of \"%s\" at %s is missing in %s.snapshot, and observations of it are in the log",
+						meter_result_text(0, 1), meter_result_text(0, 2), schema),
+				 errhint("A subscriber that settles needs the tables snapshot and inventory, too: publish them with the log.")));
+}
+
+/*
  * Return a query of what was known at the retention boundary of the resources
- * in a scope: the columns of an event, then alive and absent, and the
- * dimensions.
+ * in a scope: the columns of an event, then what is known of a state alone, and
+ * the dimensions.
  */
 char *
 meter_boundary_states_query(const MeterDefinition *definition,
@@ -502,7 +545,7 @@ meter_boundary_states_query(const MeterDefinition *definition,
 	appendStringInfoString(&sql,
 						   "SELECT r.since, CASE WHEN r.active THEN " METER_SQL_KIND(CARRIED_OPEN)
 						   " ELSE " METER_SQL_KIND(CARRIED_CLOSED) " END::\"char\", r.resource, r.account, r.value, r.source, "
-						   "NULL::jsonb, NULL::bigint, r.alive, r.absent");
+						   "NULL::jsonb, NULL::bigint, r.alive, r.absent, r.started, r.holder, r.changed");
 	for (i = 1; i <= definition->ndimensions; i++)
 		appendStringInfo(&sql, ", r.dimensions[%d]", i);
 	appendStringInfo(&sql, " FROM %s._retention_state r WHERE r.meter = %s%s",

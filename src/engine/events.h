@@ -69,6 +69,8 @@ extern void meter_scope_params(const MeterScope *scope, Oid *types,
 							   Datum *values);
 extern char *meter_events_query(const MeterDefinition *definition,
 								const MeterScope *scope);
+extern void meter_check_observed(const MeterDefinition *definition,
+								 const MeterScope *scope);
 extern char *meter_boundary_states_query(const MeterDefinition *definition,
 										 const MeterScope *scope);
 extern void meter_find_duplicates(const MeterDefinition *definition,

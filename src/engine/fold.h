@@ -42,6 +42,9 @@ typedef enum MeterFoldColumn
 	METER_FOLD_ARRIVAL,
 	METER_FOLD_ALIVE,			/* of a state, from here on */
 	METER_FOLD_ABSENT,
+	METER_FOLD_STARTED,
+	METER_FOLD_HOLDER,
+	METER_FOLD_CHANGED,
 	METER_FOLD_NCOLUMNS
 } MeterFoldColumn;
 
@@ -50,6 +53,9 @@ typedef enum MeterFoldColumn
 
 /* Of an event, a query gives the columns before this one. */
 #define METER_FOLD_NEVENT	METER_FOLD_ALIVE
+
+/* Of a measure, those before this one. */
+#define METER_FOLD_NMEASURE	METER_FOLD_STARTED
 
 /* What looks back comes before a resource's other rows. */
 typedef enum MeterFoldClass
@@ -143,6 +149,7 @@ struct MeterFold
 	uint64		hash;
 	const MeterCarried *state;
 	void	   *walk;			/* the usage's own */
+	bool		observed;		/* there were observations */
 };
 
 extern MeterFold *meter_fold_begin(const MeterUsage *usage,

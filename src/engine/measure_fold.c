@@ -167,7 +167,7 @@ scan(MeterFold *fold)
 		meter_find_measure_duplicates(definition, fold->progress, scope);
 	meter_measure_params(scope, types, values);
 	meter_fold_scan(fold, meter_measures_query(definition, fold->progress, scope),
-					METER_MEASURE_NPARAMS, types, values, METER_FOLD_NCOLUMNS);
+					METER_MEASURE_NPARAMS, types, values, METER_FOLD_NMEASURE);
 	meter_forget_rows(&scope->duplicates);
 	meter_forget_rows(&fold->scope.duplicates);
 }
@@ -304,7 +304,9 @@ put_owner(MeterFold *fold)
 		 before->unnamed_since <= unnamed_since :
 		 meter_attr_equal(before->account, owner)))
 		return;
-	state.absent = METER_BEGIN;
+	state.absent = state.started = METER_BEGIN;
+	state.holder = METER_NULL_ATTR;
+	state.changed = NULL;
 	state.source = METER_NULL_ATTR;
 	state.attrs = attrs;
 	times.unnamed_since = unnamed_since;

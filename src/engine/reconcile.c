@@ -70,7 +70,6 @@ typedef struct Found
 	int64		stops;
 	int64		changes;
 	int64		observations;	/* of all snapshots */
-	int64		foreign;		/* are another source's */
 } Found;
 
 /* Append the condition that a row e of the inventory is about a meter. */
@@ -92,6 +91,19 @@ append_concerned(StringInfo sql, const MeterDefinition *definition)
 }
 
 /*
+ * Append a dimension as a row e of the inventory has it: its source is whose
+ * snapshot it is, and says nothing of the resource.
+ */
+static void
+append_said_dimension(StringInfo sql, const char *name)
+{
+	if (strcmp(name, "source") == 0)
+		appendStringInfoString(sql, "NULL::text");
+	else
+		meter_append_dimension(sql, name);
+}
+
+/*
  * Append the condition that a row e of the inventory names something that
  * differs from the state r.
  */
@@ -104,7 +116,7 @@ append_differs(StringInfo sql, const MeterDefinition *definition)
 	for (i = 0; i < definition->ndimensions; i++)
 	{
 		appendStringInfoString(sql, " OR coalesce(");
-		meter_append_dimension(sql, definition->dimension_names[i]);
+		append_said_dimension(sql, definition->dimension_names[i]);
 		appendStringInfo(sql, ", r.dimensions[%d]) IS DISTINCT FROM r.dimensions[%d]",
 						 i + 1, i + 1);
 	}
@@ -139,11 +151,10 @@ append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterPr
 					 "AND r.source = %s AND NOT EXISTS (SELECT FROM %s AND e.resource = r.resource) "
 					 "UNION SELECT e.resource FROM (SELECT e.* FROM %s) e "
 					 "LEFT JOIN %s._resource_state r ON r.meter = %s AND r.resource = e.resource "
-					 "WHERE r.resource IS NULL OR coalesce(r.source, %s) <> %s OR (NOT r.active "
+					 "WHERE r.resource IS NULL OR (NOT r.active "
 					 "OR e.since - %s > r.since OR ",
 					 schema, meter, target->source, snapshot.data,
-					 snapshot.data, schema, meter, target->source,
-					 target->source, target->tolerance);
+					 snapshot.data, schema, meter, target->tolerance);
 	append_differs(sql, definition);
 	appendStringInfo(sql, ") UNION SELECT e.resource FROM %s.event e WHERE "
 					 "((e.\"time\" >= %s AND e.\"time\" <= %s) OR "
@@ -205,7 +216,7 @@ append_dimensions(StringInfo sql, const MeterDefinition *definition)
 	{
 		if (i > 0)
 			appendStringInfoString(sql, ", ");
-		meter_append_dimension(sql, definition->dimension_names[i]);
+		append_said_dimension(sql, definition->dimension_names[i]);
 	}
 	appendStringInfoString(sql, "]::text[]");
 }
@@ -222,8 +233,16 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 
 	appendStringInfoString(sql,
 						   "SELECT t.resource, c.source, c.at, c.tolerance, i.resource IS NOT NULL AS present, "
-						   "i.account, i.entity, i.offering, i.value, i.attributes, i.since, "
-						   "i.dimensions, i.measured FROM affected t CROSS JOIN checked c LEFT JOIN ");
+						   "i.account, i.entity, i.offering, i.value, i.attributes, ");
+	/* what lies too far back counts as not said */
+	if (definition->has_max_lateness)
+		appendStringInfo(sql, "CASE WHEN c.at - i.since <= %1$s THEN i.since END AS since, "
+						 "CASE WHEN c.at - i.since > %1$s THEN i.since END AS too_early, ",
+						 psprintf("'" INT64_FORMAT " microseconds'::interval",
+								  definition->max_lateness));
+	else
+		appendStringInfoString(sql, "i.since, NULL::timestamptz AS too_early, ");
+	appendStringInfoString(sql, "i.dimensions, i.measured FROM affected t CROSS JOIN checked c LEFT JOIN ");
 	appendStringInfo(sql, "%s(SELECT e.*, ", few ? "LATERAL " : "");
 	append_dimensions(sql, definition);
 	appendStringInfoString(sql, " AS dimensions, ");
@@ -248,14 +267,18 @@ append_said(StringInfo sql, const MeterDefinition *definition, bool few)
 	"WHEN 'opens' THEN 'lost start: the snapshot holds it, meter ' || %s || ' does not have it running' " \
 	"WHEN 'cuts' THEN format('lost stop and start: meter %%s has had it running before %%s', %s, w.since) " \
 	"WHEN 'changes' THEN 'lost change: meter ' || %s || ' has other attributes' " \
-	"ELSE 'a later snapshot was compared with meter ' || %s || ' before this one' END"
+	"WHEN 'moves' THEN format('moved: meter %%s has it running, and the snapshot that held it last is that of %%s', %s, w.other) " \
+	"ELSE 'another snapshot finds something that this one bears on, for meter ' || %s END"
 #define CORRECTION \
 	"CASE w.effect WHEN 'ends' THEN format('the run ends at %s, where it was last known alive', w.effect_from) " \
 	"WHEN 'opens' THEN format('it runs from %s', w.effect_from) || " \
 	"CASE WHEN w.since < w.effect_from THEN format(', since it was not running after %s', w.since) ELSE '' END " \
 	"WHEN 'cuts' THEN format('nothing ran from %s to %s', w.effect_from, w.effect_to) " \
 	"WHEN 'changes' THEN 'those of the snapshot apply' " \
-	"ELSE 'what it says is logged, for that one to count with' END"
+	"WHEN 'moves' THEN format('it runs on, and belongs to %s', w.other) " \
+	"ELSE 'what it says is logged, for that one to count with' END || " \
+	"CASE WHEN w.effect <> 'moves' AND w.other IS NOT NULL THEN " \
+	"format('; it belongs to %s, no longer to %s', w.source, w.other) ELSE '' END"
 
 /* What snapshots find of a resource that is not logged. */
 enum
@@ -268,7 +291,7 @@ enum
 	SPOKEN_FROM,
 	SPOKEN_TO,
 	SPOKEN_ALIVE,
-	SPOKEN_ABSENT,
+	SPOKEN_OTHER,
 	SPOKEN_NCOLUMNS
 };
 
@@ -276,8 +299,8 @@ enum
 static void
 begin_spoken(MeterRows *spoken)
 {
-	static const char *const names[] = {"resource", "source", "at", "was_active", "effect", "effect_from", "effect_to", "alive", "absent"};
-	static const Oid types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	static const char *const names[] = {"resource", "source", "at", "was_active", "effect", "effect_from", "effect_to", "alive", "other"};
+	static const Oid types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
 
 	meter_begin_rows(spoken, "spoken", SPOKEN_NCOLUMNS, names, types);
 }
@@ -290,42 +313,57 @@ set_instant(Datum *values, bool *nulls, int column, int64 instant)
 	values[column] = TimestampTzGetDatum(instant);
 }
 
+/* What a comparison finds. */
+typedef struct Findings
+{
+	MeterRows	spoken;
+	MeterResources *deep;		/* resources to compare with all snapshots; NULL:
+								 * they are */
+} Findings;
+
 /* Note what comes of each candidate of a resource that makes a difference. */
 static void
 note_spoken(MeterFold *fold, MeterCollected *collected,
 			MeterTimeline *timeline pg_attribute_unused())
 {
 	static const char *const effects[] = {
-		"agrees", "evidence", "changes", "ends", "opens", "cuts"
+		"agrees", "evidence", "moves", "changes", "ends", "opens", "cuts"
 	};
-	MeterRows  *spoken = fold->look_arg;
+	Findings   *findings = fold->look_arg;
 	int32		i;
 
+	if (collected->events.deep && findings->deep != NULL)
+	{
+		(void) meter_resources_add(findings->deep, fold->resource);
+		return;
+	}
 	for (i = 0; i < collected->events.nobservations; i++)
 	{
 		const MeterObservation *observation = &collected->events.observations[i];
-		MeterAttr	source = collected->events.sources[observation->source - 1];
+		bool		active = observation->own && observation->was_open;
 		Datum		values[SPOKEN_NCOLUMNS];
 		bool		nulls[SPOKEN_NCOLUMNS];
 
-		if (observation->standing != METER_CANDIDATE ||
-			(observation->spoke ? observation->effect == METER_AGREES &&
-			 !observation->was_open : !observation->present))
+		if (observation->standing == METER_LOGGED ||
+			(observation->effect == METER_AGREES && !active))
 			continue;
 		memset(nulls, false, sizeof(nulls));
 		values[SPOKEN_RESOURCE] = meter_text_from_attr(fold->resource);
-		values[SPOKEN_SOURCE] = meter_text_from_attr(source);
+		values[SPOKEN_SOURCE] =
+			meter_text_from_attr(collected->events.sources[observation->source - 1]);
 		values[SPOKEN_AT] = TimestampTzGetDatum(observation->time);
-		values[SPOKEN_WAS_ACTIVE] = BoolGetDatum(observation->was_open);
-		values[SPOKEN_EFFECT] = CStringGetTextDatum(observation->spoke ?
-													effects[observation->effect] : "foreign");
+		values[SPOKEN_WAS_ACTIVE] = BoolGetDatum(active);
+		values[SPOKEN_EFFECT] = CStringGetTextDatum(effects[observation->effect]);
 		set_instant(values, nulls, SPOKEN_FROM, observation->from);
 		set_instant(values, nulls, SPOKEN_TO, observation->to);
 		if (observation->effect <= METER_EVIDENCE)
 			nulls[SPOKEN_FROM] = nulls[SPOKEN_TO] = true;
 		set_instant(values, nulls, SPOKEN_ALIVE, observation->alive);
-		set_instant(values, nulls, SPOKEN_ABSENT, observation->absent);
-		meter_add_row(spoken, values, nulls);
+		nulls[SPOKEN_OTHER] = MeterAttrIsNull(observation->other) ||
+			observation->effect <= METER_EVIDENCE;
+		values[SPOKEN_OTHER] = nulls[SPOKEN_OTHER] ? (Datum) 0 :
+			meter_text_from_attr(observation->other);
+		meter_add_row(&findings->spoken, values, nulls);
 	}
 }
 
@@ -376,7 +414,7 @@ said_as_rows(const MeterDefinition *definition, const char *known_before)
 static void
 fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 		  const MeterResources *affected, bool carried, int64 sealed,
-		  MeterRows *spoken)
+		  Findings *findings)
 {
 	static const MeterLook look = {NULL, NULL, note_spoken};
 	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
@@ -395,7 +433,7 @@ fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 	fold->more_rows = said_as_rows(definition,
 								   meter_timestamp_literal(known_before));
 	fold->look = &look;
-	fold->look_arg = spoken;
+	fold->look_arg = findings;
 	if (carried)
 		fold->states = meter_states_begin(definition, "_resource_state", false);
 	fold->own_snapshot = true;
@@ -405,51 +443,70 @@ fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 	meter_fold_end(fold);
 }
 
+/* Return the corrections of the last comparison as rows. */
+static void
+return_corrections(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	uint64		i;
+
+	for (i = 1; i < SPI_processed; i++)
+	{
+		Datum		values[4];
+		bool		nulls[4];
+		int			column;
+
+		for (column = 0; column < 4; column++)
+			values[column] = meter_result(i, column + 1, &nulls[column]);
+		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
+	}
+}
+
 /*
  * Compare resources with snapshots from an instant on, and log what they find,
- * unless it is a dry run.  `affected` is a query of the resources; `carried`
- * says that everything compared is at or after the watermark.  The result has
- * the corrections, and before them a row of counts.
+ * unless it is a dry run.  `carried` says that everything compared is at or
+ * after the watermark.  What is found is added to *found, and the corrections
+ * are returned as rows of a function, if any.  Those that have to be compared
+ * with all snapshots go into a list, if there is one, and are left alone.
  */
 static void
-compare(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
-		const char *from, bool carried, const Target *target, bool few,
-		int64 sealed, bool dry_run, Found *found)
+compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+				  const MeterProgress *progress, const MeterResources *resources,
+				  const char *from, bool carried, const Target *target, bool few,
+				  int64 sealed, bool dry_run, Found *found, MeterResources *deep)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 	const char *of_target = target == NULL ? "false" :
 	psprintf("source = %s AND at = %s", target->source, target->at);
-	MeterResources *resources;
 	Oid			type = TEXTARRAYOID;
-	Datum		names;
+	Datum		names = meter_resources_names(resources);
 	MeterRows	said;
-	MeterRows	spoken;
+	Findings	findings;
 	StringInfoData sql;
 	bool		isnull;
 
-	resources = meter_resources_from_query(psprintf("SELECT t.resource, NULL::timestamptz FROM (%s) t ORDER BY 1",
-													affected));
-	names = meter_resources_names(resources);
 	find_said(definition, from, target, few, names, &said);
-	begin_spoken(&spoken);
-	fold_said(definition, progress, resources, carried, sealed, &spoken);
-	meter_register_rows(&spoken);
+	begin_spoken(&findings.spoken);
+	findings.deep = deep;
+	fold_said(definition, progress, resources, carried, sealed, &findings);
+	meter_register_rows(&findings.spoken);
 
 	/* make the id of an observation from what it is about */
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "WITH needed AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
-					 "f.effect_to, greatest(f.alive, b.alive) AS alive, f.absent, k.kind, s.account, "
+					 "f.effect_to, greatest(f.alive, b.alive) AS alive, f.other, k.kind, s.account, "
 					 "CASE WHEN s.present THEN coalesce(s.entity, %s) ELSE %s END AS entity, "
-					 "s.offering, s.value, s.since, s.attributes, s.tolerance, "
+					 "s.offering, s.value, s.since, s.too_early, s.attributes, s.tolerance, "
 					 "format('reconciled:%%s:%%s:%%s', k.kind, to_char(f.at, 'YYYY-MM-DD\"T\"HH24:MI:SS.USTZH'), %s) AS id "
 					 "FROM spoken f JOIN said s ON s.resource = f.resource AND s.source = f.source AND s.at = f.at "
 					 "CROSS JOIN LATERAL (SELECT CASE WHEN NOT s.present THEN 'stop' WHEN f.effect = 'changes' THEN 'change' "
 					 "ELSE 'start' END AS kind) k "
-	/* the last snapshot of the run before the gap may be long ago */
+	/* the last snapshot that held it may be long ago, and any source's */
 					 "LEFT JOIN LATERAL (SELECT p.at AS alive FROM %s.snapshot p "
-					 "WHERE f.effect = 'cuts' AND p.source = f.source COLLATE \"C\" AND p.at < s.since AND NOT p.pruned "
+					 "WHERE f.effect IN ('cuts', 'ends') AND p.at < CASE f.effect WHEN 'cuts' THEN s.since ELSE f.at END "
+					 "AND NOT p.pruned "
 					 "AND EXISTS (SELECT FROM %s.inventory e WHERE e.source = p.source AND e.at = p.at "
 					 "AND e.resource = f.resource COLLATE \"C\" AND ",
 					 definition->entity ? quote_literal_cstr(definition->entity) : "NULL",
@@ -457,27 +514,31 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 					 meter, schema, schema);
 	append_concerned(&sql, definition);
 	/* look rows up one by one */
-	appendStringInfoString(&sql, " OFFSET 0) ORDER BY p.at DESC LIMIT 1) b ON true "
-						   "WHERE f.effect NOT IN ('agrees', 'foreign'))");
+	/* what was known before the watermark may have been logged then */
+	appendStringInfo(&sql, " OFFSET 0) ORDER BY p.at DESC LIMIT 1) b ON true "
+					 "WHERE f.effect <> 'agrees' AND NOT (f.effect = 'evidence' AND EXISTS (SELECT FROM %s.event l "
+					 "WHERE l.resource = f.resource COLLATE \"C\" AND l.\"time\" = f.at AND l.source = f.source COLLATE \"C\" "
+					 "AND l.action LIKE 'reconciled:%%' AND l.attributes ->> 'meter' = %s)))", schema, meter);
 	if (!dry_run)
 		appendStringInfo(&sql,
 						 ", logged AS (INSERT INTO %s.event (source, id, \"time\", resource, account, entity, "
 						 "action, offering, value, attributes) "
 						 "SELECT w.source, w.id, w.at, w.resource, w.account, w.entity, 'reconciled:' || w.kind, "
 						 "w.offering, w.value, coalesce(w.attributes, '{}') || jsonb_strip_nulls(jsonb_build_object("
-						 "'meter', %s::text, 'since', w.since, 'alive', w.alive, 'absent', w.absent, 'tolerance', "
-						 "CASE WHEN w.since IS NOT NULL AND w.tolerance <> '1 minute' THEN extract(epoch FROM w.tolerance) END)) "
+						 "'meter', %s::text, 'since', w.since, 'alive', w.alive, 'tolerance', "
+						 "CASE WHEN w.since IS NOT NULL AND w.tolerance <> '1 minute' THEN extract(epoch FROM w.tolerance) END, "
+						 "CASE w.effect WHEN 'moves' THEN 'moved_to' ELSE 'belonged_to' END, w.other, "
+						 "'since_too_early', CASE w.effect WHEN 'opens' THEN w.too_early END)) "
 						 "FROM needed w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource COLLATE \"C\" "
 						 "AND l.id = w.id COLLATE \"C\" AND l.source = w.source COLLATE \"C\" AND l.\"time\" = w.at) "
 						 "ORDER BY w.at, w.resource COLLATE \"C\" RETURNING 1)",
 						 schema, meter, schema);
 	appendStringInfo(&sql,
 					 " SELECT NULL::text AS resource, NULL::text AS problem, NULL::text AS correction, "
-					 "NULL::timestamptz AS \"time\", %s + (SELECT count(*) FROM spoken WHERE was_active AND effect <> 'foreign' AND %s), "
+					 "NULL::timestamptz AS \"time\", %s + (SELECT count(*) FROM spoken WHERE was_active AND %s), "
 					 "(SELECT count(*) FROM needed WHERE kind = 'start' AND effect <> 'evidence' AND %s), "
-					 "(SELECT count(*) FROM needed WHERE kind = 'stop' AND effect <> 'evidence' AND %s), "
-					 "(SELECT count(*) FROM needed WHERE kind = 'change' AND %s), %s, "
-					 "(SELECT count(*) FROM spoken WHERE effect = 'foreign' AND %s)",
+					 "(SELECT count(*) FROM needed WHERE kind = 'stop' AND effect = 'ends' AND %s), "
+					 "(SELECT count(*) FROM needed WHERE kind = 'change' AND %s), %s",
 					 !carried || target == NULL ? "0" :
 					 psprintf("(SELECT count(*) FROM %s._resource_state r WHERE r.meter = %s AND r.active "
 							  "AND r.source = %s AND NOT EXISTS (SELECT FROM unnest($1) t (resource) WHERE t.resource COLLATE \"C\" = r.resource)%s)",
@@ -485,28 +546,91 @@ compare(const MeterDefinition *definition, const MeterProgress *progress, const 
 							  target->unread == NULL ? "" :
 							  psprintf(" AND r.resource NOT IN (%s)", target->unread)),
 					 of_target, of_target, of_target, of_target,
-					 dry_run ? "(SELECT count(*) FROM needed)" : "(SELECT count(*) FROM logged)",
-					 of_target);
+					 dry_run ? "(SELECT count(*) FROM needed)" : "(SELECT count(*) FROM logged)");
 	if (target != NULL)
 		appendStringInfo(&sql,
 						 " UNION ALL (SELECT w.resource, " PROBLEM " || "
 						 "CASE WHEN w.source = %s AND w.at = %s THEN '' ELSE format(' (snapshot of %%s at %%s)', w.source, w.at) END, ",
-						 meter, meter, meter, meter, meter, target->source, target->at);
+						 meter, meter, meter, meter, meter, meter, target->source, target->at);
 	if (target != NULL)
 	{
 		appendStringInfoString(&sql, CORRECTION);
-		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0, 0 FROM needed w "
+		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0 FROM needed w "
 							   "ORDER BY w.at, w.resource COLLATE \"C\")");
 	}
 	meter_execute_params(sql.data, SPI_OK_SELECT, 1, &type, &names, NULL);
-	found->running = DatumGetInt64(meter_result(0, 5, &isnull));
-	found->starts = DatumGetInt64(meter_result(0, 6, &isnull));
-	found->stops = DatumGetInt64(meter_result(0, 7, &isnull));
-	found->changes = DatumGetInt64(meter_result(0, 8, &isnull));
-	found->observations = DatumGetInt64(meter_result(0, 9, &isnull));
-	found->foreign = DatumGetInt64(meter_result(0, 10, &isnull));
+	found->running += DatumGetInt64(meter_result(0, 5, &isnull));
+	found->starts += DatumGetInt64(meter_result(0, 6, &isnull));
+	found->stops += DatumGetInt64(meter_result(0, 7, &isnull));
+	found->changes += DatumGetInt64(meter_result(0, 8, &isnull));
+	found->observations += DatumGetInt64(meter_result(0, 9, &isnull));
+	if (fcinfo != NULL)
+		return_corrections(fcinfo);
 	meter_forget_rows(&said);
-	meter_forget_rows(&spoken);
+	meter_forget_rows(&findings.spoken);
+}
+
+/* The rows of so many are counted; of more, each has to have any. */
+#define MAX_COUNTED		1000000
+
+/*
+ * Check that the rows of the snapshots to compare with are there: without them,
+ * all that they held would seem to have stopped.
+ */
+static void
+check_complete(const MeterDefinition *definition, const char *from,
+			   const Target *target)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *rows = psprintf("FROM %s.inventory i WHERE i.source = c.source AND i.at = c.at", schema);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "WITH checked AS MATERIALIZED (");
+	append_checked(&sql, definition, from, target);
+	appendStringInfo(&sql, "), c AS MATERIALIZED (SELECT n.source, n.at, n.rows, sum(n.rows) OVER () AS rows_of_all "
+					 "FROM checked k JOIN %s.snapshot n ON n.source = k.source AND n.at = k.at WHERE NOT n.pruned) "
+					 "SELECT c.source, c.at FROM c WHERE CASE WHEN c.rows_of_all <= %d THEN (SELECT count(*) %s) < c.rows "
+					 "ELSE c.rows > 0 AND NOT EXISTS (SELECT %s) END LIMIT 1",
+					 schema, MAX_COUNTED, rows, rows);
+	meter_execute(sql.data, SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rows of the snapshot of \"%s\" at %s are missing in %s.inventory",
+						meter_result_text(0, 1), meter_result_text(0, 2), schema),
+				 errhint("Load the snapshot again as it was. A subscriber needs the tables snapshot and inventory, too.")));
+}
+
+/*
+ * Compare the resources of a query with snapshots from an instant on.  Those
+ * that snapshots of several sources have held are compared with all snapshots:
+ * which source's was the last to hold them may be long ago.
+ */
+static void
+compare(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+		const MeterProgress *progress, const char *affected, const char *from,
+		bool carried, const Target *target, bool few, int64 sealed, bool dry_run,
+		Found *found)
+{
+	MeterResources *resources;
+	MeterResources *deep = meter_resources_begin();
+	int64		snapshots;
+
+	check_complete(definition, from, target);
+	resources = meter_resources_from_query(psprintf("SELECT t.resource, NULL::timestamptz FROM (%s) t ORDER BY 1",
+													affected));
+	compare_resources(fcinfo, definition, progress, resources, from, carried,
+					  target, few, sealed, dry_run, found, deep);
+	if (deep->count == 0)
+		return;
+	meter_execute_row(psprintf("SELECT count(*) FROM %s.snapshot",
+							   quote_identifier(definition->stream)));
+	snapshots = meter_result_count(1);
+	compare_resources(fcinfo, definition, progress, deep, "'-infinity'::timestamptz",
+					  false, target, deep->count * (snapshots + 1) <= FEW_LOOKUPS,
+					  meter_sealed_for(definition, METER_LOG_EVENT, deep->count),
+					  dry_run, found, NULL);
 }
 
 /* Tell whether there are snapshots at all; most streams have none. */
@@ -531,7 +655,7 @@ bool
 meter_compare_affected(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
 					   const char *from)
 {
-	Found		found;
+	Found		found = {0};
 	bool		isnull;
 	int64		count;
 	int64		lookups;
@@ -546,7 +670,7 @@ meter_compare_affected(const MeterDefinition *definition, const MeterProgress *p
 	if (count == 0)
 		return false;
 	lookups = count * DatumGetInt64(meter_result(0, 2, &isnull));
-	compare(definition, progress, affected, from, false, NULL, lookups <= FEW_LOOKUPS,
+	compare(NULL, definition, progress, affected, from, false, NULL, lookups <= FEW_LOOKUPS,
 			meter_sealed_for(definition, METER_LOG_EVENT, count), false, &found);
 	return found.observations > 0;
 }
@@ -764,25 +888,6 @@ check_stops(const MeterDefinition *definition, const char *source,
 						 found->stops)));
 }
 
-/* Return the corrections of the last comparison as rows. */
-static void
-return_corrections(FunctionCallInfo fcinfo)
-{
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	uint64		i;
-
-	for (i = 1; i < SPI_processed; i++)
-	{
-		Datum		values[4];
-		bool		nulls[4];
-		int			column;
-
-		for (column = 0; column < 4; column++)
-			values[column] = meter_result(i, column + 1, &nulls[column]);
-		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
-	}
-}
-
 /* Compare a meter with the snapshot that is being reconciled. */
 static void
 compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
@@ -790,7 +895,6 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 {
 	StringInfoData affected;
 	char	   *unread;
-	Found		rest;
 	bool		isnull;
 
 	initStringInfo(&affected);
@@ -798,9 +902,8 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 	if (!progress->has_watermark || target->instant < progress->watermark)
 	{
 		append_all_suspects(&affected, definition, target);
-		compare(definition, progress, affected.data, target->at, false, target, false, 0,
+		compare(fcinfo, definition, progress, affected.data, target->at, false, target, false, 0,
 				dry_run, found);
-		return_corrections(fcinfo);
 		return;
 	}
 
@@ -814,23 +917,14 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 		target->unread = unread;
 	append_suspects(&affected, definition, progress, target);
 	/* after a while, few of many resources are suspects */
-	compare(definition, progress,
+	compare(fcinfo, definition, progress,
 			target->unread == NULL ? affected.data :
 			psprintf("SELECT s.resource FROM (%s) s WHERE s.resource NOT IN (%s)",
 					 affected.data, unread),
 			target->at, true, target, true, 0, dry_run, found);
-	return_corrections(fcinfo);
 	if (target->unread != NULL)
-	{
-		compare(definition, progress, unread, target->at, false, target, true, 0,
-				dry_run, &rest);
-		return_corrections(fcinfo);
-		found->running += rest.running;
-		found->starts += rest.starts;
-		found->stops += rest.stops;
-		found->changes += rest.changes;
-		found->foreign += rest.foreign;
-	}
+		compare(fcinfo, definition, progress, unread, target->at, false, target, true, 0,
+				dry_run, found);
 }
 
 PG_FUNCTION_INFO_V1(meter_reconcile);
@@ -900,7 +994,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 	foreach(cell, definitions)
 	{
 		MeterDefinition *definition = lfirst(cell);
-		Found		found;
+		Found		found = {0};
 
 		compare_target(fcinfo, definition, meter_load_progress(definition), &target, dry_run, &found);
 		if (!dry_run)
@@ -912,13 +1006,6 @@ meter_reconcile(PG_FUNCTION_ARGS)
 								   schema, quote_literal_cstr(definition->name),
 								   target.source, target.at), SPI_OK_INSERT);
 		}
-		if (found.foreign > 0)
-			ereport(NOTICE,
-					(errmsg_plural("meter \"%s\" leaves " INT64_FORMAT " row of the snapshot alone, of a resource that belongs to another source",
-								   "meter \"%s\" leaves " INT64_FORMAT " rows of the snapshot alone, of resources that belong to other sources",
-								   (unsigned long) found.foreign,
-								   definition->name, found.foreign),
-					 errhint("A resource belongs to the source of its last event: events and snapshots must name the same.")));
 		all.running += found.running;
 		all.starts += found.starts;
 		all.stops += found.stops;
@@ -964,17 +1051,9 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 	before = PG_GETARG_TIMESTAMPTZ(1);
 	meter_check_stream_permission(stream);
 	meter_lock_meters(stream, &definitions, &of_measures);
+	/* whatever is computed anew from the boundary on may need the others */
 	foreach(cell, definitions)
-	{
-		MeterDefinition *definition = lfirst(cell);
-		MeterProgress *progress = meter_load_progress(definition);
-
-		/* rows may still come that are compared with the snapshot */
-		if (!definition->has_max_lateness || !progress->has_watermark)
-			before = DT_NOBEGIN;
-		else if (progress->watermark - definition->max_lateness < before)
-			before = progress->watermark - definition->max_lateness;
-	}
+		before = Min(before, ((MeterDefinition *) lfirst(cell))->boundary);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);

@@ -8,14 +8,14 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_reconcile';
 COMMENT ON FUNCTION meter.reconcile(text, text, timestamptz, boolean, integer, interval, boolean) IS
-'compares the snapshot of a source at an instant, loaded into the stream''s table inventory, with what each duration and weighted meter makes of the log, and logs an observation where they differ; returns what was corrected and from when on. Doing it again changes nothing. Raises 22023 for a snapshot from the future, and for a resource that is in it twice, runs since later than at, or is for a meter there is not; 55000 for one without rows while resources run, unless allow_empty, one that would end more than max_stops runs (null: more than 10 and 20 % of them), one with other rows than were reconciled before, and a stream that is not active; 42704 if there is no such stream, 42501 for others than its owner. tolerance: by how much a start may differ from since. dry_run: nothing is logged, and no number of stops refused';
+'compares the snapshot of a source at an instant, loaded into the stream''s table inventory, with what each duration and weighted meter makes of the log, and logs an observation where they differ; a row speaks whosever the resource is, an absence only if it belongs to the source; returns what was corrected and from when on. Doing it again changes nothing. Raises 22023 for a snapshot from the future, and for a resource that is in it twice, runs since later than at, or is for a meter there is not; 55000 for one without rows while resources run, unless allow_empty, one that would end more than max_stops runs (null: more than 10 and 20 % of them), one with other rows than were reconciled before, a comparison with a snapshot whose rows are not all there, and a stream that is not active; 42704 if there is no such stream, 42501 for others than its owner. tolerance: by how much a start may differ from since. dry_run: nothing is logged, and no number of stops refused';
 
 CREATE FUNCTION meter.prune_inventory(stream text, before timestamptz)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_prune_inventory';
 COMMENT ON FUNCTION meter.prune_inventory(text, timestamptz) IS
-'deletes the rows of snapshots that were reconciled, are of before an instant, and with which nothing can be compared any more: older than each meter''s watermark less its max_lateness, and not the last such of their source; returns how many rows were deleted; raises 42704 if there is no such stream, 42501 for others than its owner';
+'deletes the rows of snapshots that were reconciled, are of before an instant and of before each meter''s retention boundary, which meter.expire() leaves, and are not the last such of their source; returns how many rows were deleted; raises 42704 if there is no such stream, 42501 for others than its owner';
 
 CREATE FUNCTION meter_internal.observation_text(action text, source text, at timestamptz, attributes jsonb)
 RETURNS text
@@ -25,8 +25,10 @@ AS $$
     SELECT format('snapshot of %s: ', quote_ident(source)) || CASE action
         WHEN 'reconciled:stop' THEN 'it did not run' || coalesce('; the last that held it: ' || (attributes ->> 'alive'), '')
         ELSE 'it ran' || coalesce(' since ' || (attributes ->> 'since'), '')
-            || coalesce('; the last that held it before: ' || (attributes ->> 'alive'), '')
-            || coalesce('; the last without it: ' || (attributes ->> 'absent'), '') END
+            || coalesce('; the last that held it before: ' || (attributes ->> 'alive'), '') END
+        || coalesce('; it belongs to ' || quote_ident(attributes ->> 'moved_to'), '')
+        || coalesce('; it belonged to ' || quote_ident(attributes ->> 'belonged_to'), '')
+        || coalesce('; it had run since ' || (attributes ->> 'since_too_early') || ', which is too early to count', '')
 $$;
 COMMENT ON FUNCTION meter_internal.observation_text(text, text, timestamptz, jsonb) IS
 'internal: what a reconciled:* row of an event log says, in words';
@@ -36,4 +38,4 @@ RETURNS timestamptz
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'meter_observation_instant';
 COMMENT ON FUNCTION meter_internal.observation_instant(jsonb, text) IS
-'internal: an instant that a reconciled:* row of an event log names in its attributes (since, alive, absent); null if there is none';
+'internal: an instant that a reconciled:* row of an event log names in its attributes (since, alive); null if there is none';

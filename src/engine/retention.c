@@ -92,9 +92,9 @@ carry_states(const MeterDefinition *definition, bool events)
 	const char *schema = quote_identifier(definition->stream);
 
 	meter_execute(psprintf("INSERT INTO %s._resource_state (meter, hash, resource, active, account, "
-						   "dimensions, value, since, alive, absent, source, unnamed_since) "
+						   "dimensions, value, since, alive, absent, source, started, holder, changed, unnamed_since) "
 						   "SELECT meter, hash, resource, active, account, dimensions, value, since, alive, "
-						   "absent, source, CASE WHEN account IS NULL AND %s THEN %s END "
+						   "absent, source, started, holder, changed, CASE WHEN account IS NULL AND %s THEN %s END "
 						   "FROM %s._retention_state WHERE meter = %s ORDER BY hash, resource",
 						   schema, events ? "true" : "false",
 						   meter_timestamp_literal(definition->boundary),

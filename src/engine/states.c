@@ -52,6 +52,9 @@ enum
 	KNOWN_ALIVE,
 	KNOWN_ABSENT,
 	KNOWN_SOURCE,
+	KNOWN_STARTED,
+	KNOWN_HOLDER,
+	KNOWN_CHANGED,
 	KNOWN_LAST_TIME,
 	KNOWN_NCOLUMNS,
 	/* of carried states */
@@ -69,7 +72,8 @@ enum
 	{"active", BOOLOID}, {"account", TEXTOID}, {"dimensions", TEXTARRAYOID}, \
 	{"value", NUMERICOID}, {"since", TIMESTAMPTZOID}, \
 	{"alive", TIMESTAMPTZOID}, {"absent", TIMESTAMPTZOID}, \
-	{"source", TEXTOID}, {"last_time", TIMESTAMPTZOID}
+	{"source", TEXTOID}, {"started", TIMESTAMPTZOID}, {"holder", TEXTOID}, \
+	{"changed", TIMESTAMPTZARRAYOID}, {"last_time", TIMESTAMPTZOID}
 
 static const MeterWriterColumn carried_columns[] = {
 	KEY_COLUMNS, KNOWN_COLUMNS,
@@ -203,6 +207,10 @@ read_row(MeterStates *states)
 	carried->alive = instant_of(states, KNOWN_ALIVE, carried->since);
 	carried->absent = instant_of(states, KNOWN_ABSENT, METER_BEGIN);
 	carried->source = text_of(states, KNOWN_SOURCE);
+	carried->started = instant_of(states, KNOWN_STARTED, METER_BEGIN);
+	carried->holder = text_of(states, KNOWN_HOLDER);
+	value = value_of(states, KNOWN_CHANGED, &isnull);
+	carried->changed = isnull ? (Datum) 0 : value;
 	carried->account = text_of(states, KNOWN_ACCOUNT);
 	carried->dimensions = value_of(states, KNOWN_DIMENSIONS, &isnull);
 	value = value_of(states, KNOWN_VALUE, &isnull);
@@ -248,7 +256,8 @@ seek(MeterStates *states, uint64 hash, MeterAttr resource)
 	keys[STATE_RESOURCE] = meter_text_from_attr(resource);
 	meter_key_scan_seek(states->scan, STATE_NKEYS, keys);
 	memset(&states->carried, 0, sizeof(states->carried));
-	states->carried.account = states->carried.source = METER_NULL_ATTR;
+	states->carried.account = states->carried.source =
+		states->carried.holder = METER_NULL_ATTR;
 }
 
 /* Look up the state of a resource; it does not exist where there is none. */
@@ -331,6 +340,47 @@ meter_dimensions_from_array(Datum array, MeterAttr *dimensions, int count)
 	}
 }
 
+/* Read when changes named attributes, from timestamptz[], or 0. */
+void
+meter_changed_from_array(Datum array, int64 *changed, int count)
+{
+	Datum	   *values = NULL;
+	bool	   *nulls = NULL;
+	int			nvalues = 0;
+	int			i;
+
+	if (array != (Datum) 0)
+		deconstruct_array(DatumGetArrayTypeP(array), TIMESTAMPTZOID, 8,
+						  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values, &nulls,
+						  &nvalues);
+	for (i = 0; i < count; i++)
+		changed[i] = i < nvalues && !nulls[i] ?
+			DatumGetTimestampTz(values[i]) : METER_BEGIN;
+}
+
+/* Return when changes named attributes as timestamptz[], or 0. */
+static Datum
+array_from_changed(const int64 *changed, int count)
+{
+	Datum		values[METER_MAX_DIMENSIONS + 2];
+	bool		nulls[METER_MAX_DIMENSIONS + 2];
+	int			dims[1] = {count};
+	int			lbs[1] = {1};
+	bool		any = false;
+	int			i;
+
+	for (i = 0; i < count; i++)
+	{
+		values[i] = TimestampTzGetDatum(changed[i]);
+		nulls[i] = changed[i] == METER_BEGIN;
+		any |= !nulls[i];
+	}
+	return !any ? (Datum) 0 :
+		PointerGetDatum(construct_md_array(values, nulls, 1, dims, lbs,
+										   TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
 /* Return the attributes of a state: account, dimensions and value. */
 void
 meter_states_attrs(const MeterCarried *carried, MeterAttr *attrs,
@@ -397,6 +447,12 @@ fill(MeterStates *states, uint64 hash, MeterAttr resource,
 	known[KNOWN_ABSENT] = TimestampTzGetDatum(state->absent);
 	unknown[KNOWN_ABSENT] = state->absent == METER_BEGIN;
 	known[KNOWN_SOURCE] = attr_datum(state->source, &unknown[KNOWN_SOURCE]);
+	known[KNOWN_STARTED] = TimestampTzGetDatum(state->started);
+	unknown[KNOWN_STARTED] = state->started == METER_BEGIN;
+	known[KNOWN_HOLDER] = attr_datum(state->holder, &unknown[KNOWN_HOLDER]);
+	known[KNOWN_CHANGED] = state->open || state->changed == NULL ? (Datum) 0 :
+		array_from_changed(state->changed, ndimensions + 2);
+	unknown[KNOWN_CHANGED] = known[KNOWN_CHANGED] == (Datum) 0;
 	known[KNOWN_LAST_TIME] = TimestampTzGetDatum(last_time);
 	unknown[KNOWN_LAST_TIME] = TIMESTAMP_NOT_FINITE(last_time);
 }

@@ -25,6 +25,9 @@ typedef struct MeterCarried
 	TimestampTz absent;			/* METER_BEGIN: never seen */
 	TimestampTz unnamed_since;	/* DT_NOEND: nothing is billed to nobody */
 	MeterAttr	source;
+	TimestampTz started;		/* METER_BEGIN: by nothing yet */
+	MeterAttr	holder;
+	Datum		changed;		/* timestamptz[], or 0 */
 	MeterAttr	account;
 	Numeric		value;			/* NULL: none */
 	Datum		dimensions;		/* text[] */
@@ -56,6 +59,7 @@ typedef struct MeterStates MeterStates;
 
 extern void meter_dimensions_from_array(Datum array, MeterAttr *dimensions,
 										int count);
+extern void meter_changed_from_array(Datum array, int64 *changed, int count);
 extern Datum meter_array_from_dimensions(const MeterAttr *attrs, int count);
 extern MeterStates *meter_states_begin(const MeterDefinition *definition,
 									   const char *table, bool write);

@@ -1,10 +1,10 @@
-# Promise: whatever is lost, late or doubled, in whatever order snapshots of two sources and events become known, settles in between
+# Promise: whatever is lost, late or doubled, in whatever order snapshots of several sources and events become known, settles in between
 # included, the ledger says what follows from the events and the snapshots that there are; and once the lost events arrive, with
 # snapshots that are true, what really happened.
 #
-# Worlds of resources of two sources whose clocks differ; none goes from one to the other (see the limits in docs/reconciliation.md).
-# The oracle (oracle_snapshots.sql) computes usage from the log and the
-# inventory; it does not look at what the engine made of them.
+# Worlds of resources of two or three sources whose clocks differ. A resource goes from one source to another when it starts, or while it
+# runs; some are in the snapshots of two. The oracle (oracle_snapshots.sql) computes usage from the log and the inventory; it does not look
+# at what the engine made of them.
 #
 #   METER_SEED=n   the same worlds again       METER_WORLD=n   only that world       METER_RANDOM=n   so many worlds instead of 20
 use strict;
@@ -78,7 +78,10 @@ sub world
 	my $stream = "world$w";
 	my $hours  = one_of(4, 6, 10);
 	my $honest = rand() < 0.5;		# snapshots are whole and their clocks right
-	my %skew   = (a => 0, b => $honest ? 0 : one_of(0, 30, 200, -200));
+	my %skew   = (a => 0, b => $honest ? 0 : one_of(0, 30, 200, -200), c => 0);
+	my @sources = rand() < 0.7 ? ('a', 'b') : ('a', 'b', 'c');
+	my $moves  = one_of(0, 0.1, 0.3);	# how often a resource goes to another source
+	my $double = $honest ? 0 : one_of(0, 0, 0.1, 0.5);	# how often a snapshot has what is another source's, too
 	my @meters = map {
 		my %m = (
 			aggregate  => one_of('duration', 'duration', 'weighted'),
@@ -95,16 +98,22 @@ sub world
 	my $events = 0;
 	foreach my $r (1 .. 7)
 	{
-		my $source = one_of('a', 'b');
+		my $source = one_of(@sources);
 		my $t = int(rand($hours * 1800));
 		my ($on, $since) = (0, undef);
 		my %is = (account => 'A', offering => 's', zone => 'z1', value => 1);
 		while ($t < $hours * 3600)
 		{
 			my $action = $on ? one_of('stop', 'stop', 'change') : 'start';
+			# it goes with a start, also while it runs; or, untruly, with what does not tell so
+			if (rand() < $moves)
+			{
+				$source = one_of(@sources);
+				$action = 'start' if $honest;
+			}
 			$is{account} = one_of('A', 'B'), $is{offering} = one_of('s', 'm') if $action ne 'stop' && rand() < 0.6;
 			$is{value} = one_of(1, 2, 5), $is{zone} = one_of('z1', 'z2') if $action eq 'change';
-			($on, $since) = (1, $t) if $action eq 'start';
+			($on, $since) = (1, $on ? $since : $t) if $action eq 'start';
 			$on = 0 if $action eq 'stop';
 			# names all that it changes, so that what is lost is missed
 			# what stops has the id of what started
@@ -121,7 +130,7 @@ sub world
 
 	# what snapshots show: the last of that which happened, with or without since
 	my @snapshots;
-	foreach my $source ('a', 'b')
+	foreach my $source (@sources)
 	{
 		foreach my $hour (1 .. $hours)
 		{
@@ -132,7 +141,7 @@ sub world
 			{
 				my ($is) = grep { $_->{t} <= $t } reverse @{ $truth{$r} };
 				my $lies = !$honest && rand() < 0.1;
-				next if !$is || !($is->{source} eq $source) || ($is->{on} xor $lies) == 0;
+				next if !$is || !($is->{source} eq $source || rand() < $double) || ($is->{on} xor $lies) == 0;
 				my $begins = defined $is->{since} ? min($t, $is->{since} + $skew{$source}) : undef;
 				$begins = undef if !$honest && rand() < 0.4;
 				push @rows, { %$is, r => $r, since => $begins };

@@ -2,14 +2,13 @@
  * observation.c
  *	  Promises: what snapshots say counts in any order; of all that they say,
  *	  logging what is found to make a difference is enough, at once or in
- *	  parts with events arriving in between; from the state carried at any
- *	  instant, what follows is as from the beginning.
+ *	  parts with events arriving in between, also where the resource goes from
+ *	  one source to another; from the state carried at any instant, what follows
+ *	  is as from the beginning.
  *
- * Random histories of one resource and of the snapshots of two sources.  Where
- * it goes from one to the other, what an observation says of snapshots before it
- * may have been another source's business by what arrives later; that is let
- * be.  The seed is printed.  A first argument sets it, a second one says how
- * many histories.
+ * Random histories of one resource and of the snapshots of three sources.  The
+ * seed is printed.  A first argument sets it, a second one says how many
+ * histories.
  */
 #include "standalone/unit.h"
 #include "core/observation.h"
@@ -35,13 +34,13 @@ typedef struct Said
 	bool		present;
 	int			since;			/* -1: not said */
 	int			label;
+	int			tolerance;
 	/* as it was logged */
 	bool		logged;
 	int64		alive;
-	int64		absent;
 } Said;
 
-static const char *const sources[] = {"a", "b"};
+static const char *const sources[] = {"a", "b", "c"};
 static const char *const labels[] = {"s", "m", "l"};
 
 /* How snapshots take part. */
@@ -104,7 +103,7 @@ timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
 			observation.since = said->since < 0 ? METER_BEGIN :
 				said->since * METER_MINUTE;
 			observation.alive = said->logged ? said->alive : METER_BEGIN;
-			observation.absent = said->logged ? said->absent : METER_BEGIN;
+			observation.tolerance = said->tolerance * METER_MINUTE;
 			observation.standing = part != LOGGED_AND_CANDIDATES || said->logged ?
 				METER_LOGGED : METER_CANDIDATE;
 			set_attrs(attrs, said->present ? said->label : -1);
@@ -119,7 +118,7 @@ timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
 		const MeterObservation *observation = &all->observations[i];
 		int			j;
 
-		if (observation->standing != METER_CANDIDATE || !observation->spoke ||
+		if (observation->standing != METER_CANDIDATE ||
 			observation->effect == METER_AGREES)
 			continue;
 		for (j = 0; j < nsaids; j++)
@@ -130,7 +129,6 @@ timeline_of(const Event *events, int nevents, Said *saids, int nsaids,
 			{
 				saids[j].logged = true;
 				saids[j].alive = observation->alive;
-				saids[j].absent = observation->absent;
 				*found = true;
 			}
 		}
@@ -188,7 +186,7 @@ one_history(void)
 	Said		saids[MAX_SAID];
 	int			nevents = below(MAX_EVENTS + 1);
 	int			nsaids = below(MAX_SAID + 1);
-	bool		two = below(2);
+	int			nsources = 1 + below(3);
 	int			known;
 	int			saids_known = 0;
 	int			i;
@@ -204,15 +202,28 @@ one_history(void)
 		events[i].minute = below(MINUTES);
 		events[i].kind = (MeterKind) below(3);
 		events[i].label = below(4) - 1;
-		events[i].source = two && below(4) == 0;
+		events[i].source = below(3) ? 0 : below(nsources);
+		if (i > 0 && below(4) == 0)
+			events[i].minute = events[i - 1].minute;
 	}
 	for (i = 0; i < nsaids; i++)
 	{
 		saids[i].minute = below(MINUTES);
-		saids[i].source = two && below(2);
-		saids[i].present = below(2);
+		saids[i].source = below(nsources);
+		saids[i].tolerance = below(2);
+		if (nevents > 0 && below(4) == 0)
+			saids[i].minute = events[below(nevents)].minute;
+		else if (i > 0 && below(4) == 0)
+			saids[i].minute = saids[i - 1].minute;
+		saids[i].present = below(3) != 0;
 		saids[i].since = below(2) ? below(saids[i].minute + 1) : -1;
 		saids[i].label = below(4) - 1;
+		if (nevents > 0 && below(3) == 0)
+		{
+			j = events[below(nevents)].minute;
+			if (j <= saids[i].minute)
+				saids[i].since = j;
+		}
 		saids[i].logged = false;
 		for (j = 0; j < i; j++)
 		{
@@ -250,8 +261,7 @@ one_history(void)
 	}
 	logged = timeline_of(events, nevents, saids, nsaids, ONLY_LOGGED, 0,
 						 MINUTES, NULL, NULL);
-	if (!two)
-		same(full, logged, 0, "what was found to make a difference is enough");
+	same(full, logged, 0, "what was found to make a difference is enough");
 	found = false;
 	(void) timeline_of(events, nevents, saids, nsaids, LOGGED_AND_CANDIDATES,
 					   0, MINUTES, NULL, &found);

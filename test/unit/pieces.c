@@ -140,7 +140,6 @@ random_history(void)
 		said->since = Min(said->since, said->time);
 		said->tolerance = below(2) * METER_MINUTE;
 		said->alive = below(3) ? METER_BEGIN : random_time(0, said->time);
-		said->absent = below(3) ? METER_BEGIN : random_time(0, said->time);
 		random_attrs(said_attrs[i]);
 	}
 
@@ -151,6 +150,8 @@ random_history(void)
 	carried.alive = Min(carried.since + below(100) * METER_MINUTE, 0);
 	carried.absent = below(2) ? METER_BEGIN : carried.since;
 	carried.source = below(2) ? METER_NULL_ATTR : meter_attr(sources[0], 1);
+	carried.holder = below(2) ? METER_NULL_ATTR : meter_attr(sources[1], 1);
+	carried.started = below(2) ? METER_BEGIN : carried.since;
 	carried.attrs = carried_attrs;
 	random_attrs(carried_attrs);
 }
@@ -375,10 +376,13 @@ same_state(const MeterState *a, const MeterState *b)
 
 	for (i = 0; i <= NATTS; i++)
 	{
-		if (!meter_attr_equal(a->attrs[i], b->attrs[i]))
+		if (!meter_attr_equal(a->attrs[i], b->attrs[i]) ||
+			a->changed[i] != b->changed[i])
 			return false;
 	}
-	return a->open == b->open && a->absent == b->absent &&
+	return a->started == b->started &&
+		meter_attr_equal(a->holder, b->holder) &&
+		a->open == b->open && a->absent == b->absent &&
 		meter_attr_equal(a->source, b->source) &&
 		(!a->open || (a->since == b->since && a->alive == b->alive));
 }
@@ -528,9 +532,9 @@ one_history(void)
 		const MeterObservation *a = &whole.observations[i];
 		const MeterObservation *b = &part.observations[i];
 
-		check(a->time == b->time && a->spoke == b->spoke &&
+		check(a->time == b->time && a->own == b->own &&
 			  a->effect == b->effect && a->was_open == b->was_open &&
-			  a->alive == b->alive && a->absent == b->absent &&
+			  a->alive == b->alive &&
 			  (a->effect <= METER_EVIDENCE ||
 			   (a->from == b->from && a->to == b->to)),
 			  "the same findings");
@@ -592,7 +596,7 @@ walk_large(Shape shape, int32 count)
 		said.standing = METER_LOGGED;
 		said.source = meter_events_source(&part, meter_attr("", 0));
 		said.since = said.time - METER_HOUR;
-		said.alive = said.absent = METER_BEGIN;
+		said.alive = METER_BEGIN;
 		check(meter_observations_add(&part, &said, NULL), "a snapshot fits");
 	}
 	meter_pieces_begin(&pieces, &part, NULL, METER_LOOK_BACK_FIRST, &cut);
