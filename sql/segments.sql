@@ -104,11 +104,18 @@ ALTER SEQUENCE segments_cloud.event_arrival_seq CACHE 1;
 
 -- A stream that cannot be maintained does not keep others waiting.
 SELECT meter.create_stream('alps');
+SELECT meter.create_meter('alps', 'vm', starts => '{start}', stops => '{stop}');
 DROP TABLE alps.event_2;
 CREATE TABLE alps.event_2 ();
 SELECT meter_internal.maintain_step('alps');
 DO $$ BEGIN WHILE meter_internal.maintain_step() LOOP END LOOP; END $$;
+-- It shows, and workers wait for longer each time, until it can be.
+SELECT maintenance_error, maintenance_retry_at > clock_timestamp() + '5 s' AS later FROM meter.status WHERE stream = 'alps';
+DO $$ BEGIN PERFORM meter_internal.maintain_step(); END $$;
+SELECT maintenance_failures, maintenance_retry_at > clock_timestamp() + '15 s' AS later FROM meter.stream WHERE name = 'alps';
 DROP TABLE alps.event_2;
+DO $$ BEGIN WHILE meter_internal.maintain_step() LOOP END LOOP; END $$;
+SELECT maintenance_failures, maintenance_error, maintenance_retry_at FROM meter.stream WHERE name = 'alps';
 SET client_min_messages = warning;
 SELECT meter.drop_stream('alps', delete_data => true);
 RESET client_min_messages;

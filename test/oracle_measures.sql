@@ -128,6 +128,7 @@ DECLARE
 	m record;
 	held bigint[];
 	held_events bigint[];
+	aside text[];
 	differs text;
 BEGIN
 	SELECT s.deduplication_window, t.* INTO STRICT m FROM meter.meter t JOIN meter.stream s ON s.name = t.stream
@@ -141,15 +142,17 @@ BEGIN
 	EXECUTE format('SELECT coalesce(array_agg(arrival) FILTER (WHERE log = ''measure''), ''{}''),
 		coalesce(array_agg(arrival) FILTER (WHERE log = ''event''), ''{}'') FROM %I.held WHERE meter = $1', stream)
 		INTO held, held_events USING meter;
+	-- of what is set aside, nothing is said
+	EXECUTE format('SELECT coalesce(array_agg(resource), ''{}'') FROM %I.quarantine WHERE meter = $1', stream) INTO aside USING meter;
 	EXECUTE format('SELECT string_agg(format(''%%s %%s %%s %%s: ledger %%s, oracle %%s'', period_start, resource, account, dimensions,
 			l.quantity, o.quantity), ''; '' ORDER BY period_start, resource)
 		FROM (SELECT period_start, resource, account, dimensions, sum(quantity) AS quantity FROM %I.%I
 			WHERE meter = $1 AND (period_start >= $8 OR $8 IS NULL) GROUP BY 1, 2, 3, 4) l
 		FULL JOIN (SELECT * FROM oracle.measure_usage($2, $3, $4, $5, $6, $7) WHERE period_start >= $8 OR $8 IS NULL) o USING (period_start, resource, account, dimensions)
-		WHERE coalesce(l.quantity, 0) <> coalesce(o.quantity, 0) OR (o.quantity IS NOT NULL AND l.quantity IS NULL)',
+		WHERE (coalesce(l.quantity, 0) <> coalesce(o.quantity, 0) OR (o.quantity IS NOT NULL AND l.quantity IS NULL)) AND resource <> ALL ($9)',
 		stream, CASE WHEN live IS NULL THEN 'usage' ELSE 'current_usage' END)
 	INTO differs USING meter, stream, definition, coalesce(live, m.watermark), m.deduplication_window, held, held_events,
-		CASE WHEN live IS NOT NULL THEN m.watermark END;
+		CASE WHEN live IS NOT NULL THEN m.watermark END, aside;
 	RETURN coalesce(left(differs, 2000), '');
 END
 $$;

@@ -114,6 +114,20 @@ deduplication_window(const char *stream)
 	return window;
 }
 
+/* Resources that are set aside. */
+static void
+quarantined(Asked *asked)
+{
+	return_query(asked, "quarantined",
+				 psprintf("SELECT e.meter, e.resource, e.since, NULL::bigint, "
+						  "format('set aside, and not settled since then: %%s (SQLSTATE %%s); "
+						  "meter.release_resource(%%L, %%L, %%L) computes it anew', "
+						  "e.message, e.sqlstate, %s, e.meter, e.resource) "
+						  "FROM %s.quarantine e WHERE true%s ORDER BY e.since, e.meter, e.resource",
+						  quote_literal_cstr(asked->stream), asked->schema,
+						  of_resource(asked)));
+}
+
 /* Rows that are held, stops first. */
 static void
 too_late(Asked *asked)
@@ -377,6 +391,8 @@ out_of_turn(Asked *asked, const char *class,
 	fold->from = fold->to = DT_NOEND;	/* no usage is asked for */
 	fold->scope.to = fold->scope.settled_to = DT_NOEND;
 	fold->scope.arrivals = true;
+	/* nothing is computed, so what is set aside is looked at, too */
+	fold->failure = METER_FOLD_RAISES;
 	fold->look = &look;
 	fold->look_arg = &turns;
 	if (asked->resource != 0)
@@ -411,6 +427,7 @@ orphan_stop(Asked *asked, const MeterDefinition *definition,
 /* --- the function --------------------------------------------------------- */
 
 static const AnomalyClass classes[] = {
+	{"quarantined", quarantined, NULL},
 	{"too late", too_late, NULL},
 	{"in the future", in_the_future, NULL},
 	{"conflicting duplicate", conflicting_duplicate, NULL},

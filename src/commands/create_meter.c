@@ -426,6 +426,16 @@ check_unit(const MeterDefinition *definition)
 				 errhint("A period of that usage may reach beyond \"since\". Leave \"since\" out, so that all usage is settled anew, or use another name for the meter.")));
 }
 
+/* Forget which resources were set aside for a meter.  Within a session. */
+static void
+forget_quarantine(const char *stream, const char *meter)
+{
+	meter_execute(psprintf("DELETE FROM %s.quarantine WHERE meter = %s",
+						   quote_identifier(stream),
+						   quote_literal_cstr(meter)),
+				  SPI_OK_DELETE);
+}
+
 /* Delete what a meter keeps about measures.  Within a session. */
 static void
 forget_measures(const char *stream, const char *meter)
@@ -463,6 +473,7 @@ begin_progress(MeterDefinition *definition)
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_DELETE);
 	meter_forget_kept(definition->stream, definition->name);
+	forget_quarantine(definition->stream, definition->name);
 	forget_measures(definition->stream, definition->name);
 	meter_execute(psprintf("DELETE FROM %s._future WHERE meter = %s",
 						   quote_identifier(definition->stream),
@@ -602,6 +613,7 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_DELETE);
 	meter_forget_kept(stream, name);
+	forget_quarantine(stream, name);
 	forget_measures(stream, name);
 	meter_execute(psprintf("DELETE FROM %s._future WHERE meter = %s",
 						   quote_identifier(stream), quote_literal_cstr(name)),

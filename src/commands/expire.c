@@ -26,6 +26,7 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "engine/late.h"
+#include "engine/quarantine.h"
 #include "engine/retention.h"
 #include "engine/usage_kind.h"
 #include "log/segment.h"
@@ -110,6 +111,71 @@ old_segments(const char *stream, MeterLog log, List *definitions,
 								 least_position(definitions, log));
 }
 
+/* The retention boundaries of meters, which are about to be moved. */
+typedef struct BoundaryCall
+{
+	const char *stream;
+	List	   *definitions;
+	const TimestampTz *boundaries;
+	MeterQuarantine *failed;	/* resources that have no state there */
+} BoundaryCall;
+
+/* Move the boundaries, as meter_try() calls it. */
+static void
+move_boundaries(void *arg)
+{
+	BoundaryCall *call = arg;
+	const TimestampTz *boundary = call->boundaries;
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext before;
+	MeterSession session;
+	ListCell   *cell;
+
+	call->failed = NULL;
+	meter_session_begin(&session, meter_stream_owner(call->stream));
+	meter_session_bulk();
+	foreach(cell, call->definitions)
+	{
+		MeterDefinition *definition = lfirst(cell);
+
+		/* what failed outlives the session, which is undone */
+		before = MemoryContextSwitchTo(context);
+		call->failed = meter_store_states(definition,
+										  meter_load_progress(definition),
+										  *boundary);
+		MemoryContextSwitchTo(before);
+		if (call->failed != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("the state of a resource at the retention boundary cannot be computed")));
+		meter_store_boundary(definition, meter_usage_of(definition)->log,
+							 *boundary);
+		meter_prune_voids(definition, *boundary++);
+	}
+	meter_session_end(&session);
+}
+
+/*
+ * Move the boundaries.  Returns false if they have to stay, since a resource
+ * cannot be computed there: it is set aside.
+ */
+static bool
+store_boundaries(BoundaryCall *call)
+{
+	ErrorData  *error = meter_try(move_boundaries, call);
+	MeterSession session;
+
+	if (error == NULL)
+		return true;
+	if (call->failed == NULL)
+		ReThrowError(error);
+	FreeErrorData(error);
+	meter_session_begin(&session, meter_stream_owner(call->stream));
+	meter_quarantine_write(call->failed);
+	meter_session_end(&session);
+	return false;
+}
+
 /*
  * Expire the logs that these meters read: that of events always, since meters
  * of measures ask it who owns what.  Returns the number of segments dropped.
@@ -124,6 +190,7 @@ expire(const char *stream, List *definitions, TimestampTz before)
 	List	   *segments;
 	ListCell   *cell;
 	MeterSession session;
+	BoundaryCall call;
 	int			i = 0;
 
 	foreach(cell, definitions)
@@ -146,19 +213,12 @@ expire(const char *stream, List *definitions, TimestampTz before)
 	if (segments == NIL)
 		return 0;
 
+	call.stream = stream;
+	call.definitions = definitions;
+	call.boundaries = boundaries;
+	if (!store_boundaries(&call))
+		return 0;
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_session_bulk();
-	i = 0;
-	foreach(cell, definitions)
-	{
-		MeterDefinition *definition = lfirst(cell);
-
-		meter_store_states(definition, meter_load_progress(definition),
-						   boundaries[i]);
-		meter_store_boundary(definition, meter_usage_of(definition)->log,
-							 boundaries[i]);
-		meter_prune_voids(definition, boundaries[i++]);
-	}
 	/* the states of meters that were dropped miss these segments */
 	meter_execute(psprintf("DELETE FROM %s._retention f WHERE f.\"time\" < %s",
 						   schema, meter_timestamp_literal(least)),

@@ -285,6 +285,7 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 	fold->look_arg = explained;
 	fold->emit = take_usage;
 	fold->own_snapshot = true;
+	fold->failure = METER_FOLD_RAISES;
 	meter_fold_run(fold);
 	meter_fold_end(fold);
 }

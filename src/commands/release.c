@@ -1,9 +1,10 @@
 /*
  * release.c
- *	  meter.release(): lets rows that are held count.
+ *	  meter.release(): lets rows that are held count; and
+ *	  meter.release_resource(): computes a resource that was set aside anew.
  *
- * A step holds a row when it meets it too late (see late.c); a person releases
- * it.
+ * A step holds a row when it meets it too late (see late.c), and sets a resource
+ * aside that it cannot compute (see quarantine.c); a person releases it.
  */
 #include "postgres.h"
 
@@ -116,4 +117,71 @@ meter_release(PG_FUNCTION_ARGS)
 	if (written > 0)
 		meter_store_settlement(definition, progress, written);
 	PG_RETURN_INT64(count);
+}
+
+/*
+ * Take a resource out of those that are set aside.  Returns since when it has
+ * not been settled, as a literal.  Within a session.
+ */
+static const char *
+take_out(const MeterDefinition *definition, const char *resource)
+{
+	TimestampTz since;
+
+	meter_execute(psprintf("DELETE FROM %s.quarantine WHERE meter = %s AND resource = %s RETURNING resource, since",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   quote_literal_cstr(resource)),
+				  SPI_OK_DELETE_RETURNING);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("resource \"%s\" is not set aside for meter \"%s\" of stream \"%s\"",
+						resource, definition->name, definition->stream)));
+	(void) meter_result_instant(2, &since);
+	return meter_timestamp_literal(since);
+}
+
+PG_FUNCTION_INFO_V1(meter_release_resource);
+
+/* release_resource(stream, meter, resource) */
+Datum
+meter_release_resource(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
+	char	   *resource = meter_text_arg(fcinfo, 2, "resource");
+	const char *name = psprintf("%s COLLATE \"C\"", quote_literal_cstr(resource));
+	MeterDefinition *definition;
+	MeterProgress *progress;
+	MeterSession session;
+	const char *since;
+	int64		written = 0;
+	bool		settled;
+
+	PreventCommandIfReadOnly("meter.release_resource()");
+	definition = meter_load_to_write(stream, meter);
+	progress = meter_load_progress(definition);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	meter_session_bulk();
+	since = take_out(definition, resource);
+	/* no snapshot was compared with it meanwhile, of whatever time */
+	(void) meter_compare_affected(definition, progress,
+								  psprintf("SELECT %s AS resource", name),
+								  "'-infinity'::timestamptz");
+	if (progress->has_watermark)
+		written = meter_recompute(definition, progress,
+								  psprintf("SELECT %s, %s, 'infinity'::timestamptz, %s, %s",
+										   name, since, since, since),
+								  NULL);
+	meter_execute(psprintf("SELECT FROM %s.quarantine WHERE meter = %s AND resource = %s",
+						   quote_identifier(stream), quote_literal_cstr(meter),
+						   name), SPI_OK_SELECT);
+	settled = SPI_processed == 0;
+	meter_session_end(&session);
+	if (written > 0)
+		meter_store_settlement(definition, progress, written);
+	PG_RETURN_BOOL(settled);
 }

@@ -1,4 +1,4 @@
--- Rows that came too late: they count for a meter once a person says so.
+-- Rows that came too late, and resources that were set aside: they count for a meter once a person says so.
 
 CREATE FUNCTION meter.release(stream text, meter text, arrivals bigint[] DEFAULT NULL)
 RETURNS bigint
@@ -6,3 +6,10 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_release';
 COMMENT ON FUNCTION meter.release(text, text, bigint[]) IS
 'lets rows count that were held for a meter because they came later than its max_lateness, those with these arrivals or all (null), and writes the adjustments: the number of rows released; raises 42704 if there is no such stream or meter, 55000 for a stream that is not active, 42501 for others than its owner';
+
+CREATE FUNCTION meter.release_resource(stream text, meter text, resource text)
+RETURNS boolean
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_release_resource';
+COMMENT ON FUNCTION meter.release_resource(text, text, text) IS
+'computes a resource anew that was set aside for a meter, and settles it: false if it had to be set aside again, with a warning that says why; raises 42704 if there is no such stream or meter, or the resource is not set aside, 55000 for a stream that is not active, 42501 for others than its owner';

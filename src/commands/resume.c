@@ -80,6 +80,8 @@ resume_stream(const char *stream)
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET failures = 0, retry_at = NULL WHERE stream = $1",
 						 SPI_OK_UPDATE, 1, types, values, NULL);
+	meter_execute_params("UPDATE meter.stream SET maintenance_failures = 0, maintenance_retry_at = NULL WHERE name = $1",
+						 SPI_OK_UPDATE, 1, types, values, NULL);
 	meter_forget_notes(stream);
 	/* forget who wrote to which segment: that is of another server */
 	meter_execute_params("UPDATE meter.segment SET note_writers = NULL, note_server = NULL, "

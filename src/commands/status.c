@@ -133,6 +133,16 @@ held_rows(const MeterDefinition *definition,
 					quote_literal_cstr(definition->name));
 }
 
+/* Return FROM and WHERE of the resources that are set aside. */
+static char *
+quarantined(const MeterDefinition *definition,
+			const MeterProgress *progress pg_attribute_unused())
+{
+	return psprintf("%s.quarantine WHERE meter = %s",
+					quote_identifier(definition->stream),
+					quote_literal_cstr(definition->name));
+}
+
 PG_FUNCTION_INFO_V1(meter_late_backlog);
 
 /* late_backlog(stream, meter) */
@@ -149,4 +159,13 @@ Datum
 meter_held_rows(PG_FUNCTION_ARGS)
 {
 	return count_for_owner(fcinfo, held_rows);
+}
+
+PG_FUNCTION_INFO_V1(meter_quarantined_resources);
+
+/* quarantined_resources(stream, meter) */
+Datum
+meter_quarantined_resources(PG_FUNCTION_ARGS)
+{
+	return count_for_owner(fcinfo, quarantined);
 }

@@ -14,6 +14,13 @@ AS 'MODULE_PATHNAME', 'meter_held_rows';
 COMMENT ON FUNCTION meter_internal.held_rows(text, text) IS
 'rows that came later than a meter''s max_lateness and wait for meter.release; null for who may not read the stream';
 
+CREATE FUNCTION meter_internal.quarantined_resources(stream text, meter text)
+RETURNS bigint
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_quarantined_resources';
+COMMENT ON FUNCTION meter_internal.quarantined_resources(text, text) IS
+'resources that are set aside for a meter until meter.release_resource; null for who may not read the stream';
+
 CREATE FUNCTION meter_internal.clock_now()
 RETURNS timestamptz
 LANGUAGE C STABLE PARALLEL RESTRICTED
@@ -37,6 +44,7 @@ SELECT m.stream,
        CASE WHEN m.watermark IS NOT NULL THEN pg_catalog.justify_hours(meter_internal.clock_now() OPERATOR(pg_catalog.-) m.watermark) END AS lag,
        meter_internal.late_backlog(m.stream, m.name) AS late_backlog,
        meter_internal.held_rows(m.stream, m.name) AS held,
+       meter_internal.quarantined_resources(m.stream, m.name) AS quarantined,
        p."position",
        m.settlement,
        m.settled_at,
@@ -48,8 +56,11 @@ SELECT m.stream,
        meter_internal.step_rows(m.halvings) AS step_rows,
        b.blocked_by,
        h.held_back_by,
-       h.idle_sources
+       h.idle_sources,
+       t.maintenance_error,
+       t.maintenance_retry_at
 FROM meter.meter AS m
+LEFT JOIN meter.stream AS t ON t.name OPERATOR(pg_catalog.=) m.stream
 LEFT JOIN meter.active_stream AS a ON a.name OPERATOR(pg_catalog.=) m.stream
 LEFT JOIN LATERAL (
     SELECT pg_catalog.max(w."position") FILTER (WHERE w.log OPERATOR(pg_catalog.=) 'event') AS "position",
@@ -94,6 +105,7 @@ COMMENT ON COLUMN meter.status.watermark IS 'every period that ends at or before
 COMMENT ON COLUMN meter.status.lag IS 'time between the watermark and now';
 COMMENT ON COLUMN meter.status.late_backlog IS 'rows of settled periods that have not been looked at yet; null for who may not read the stream';
 COMMENT ON COLUMN meter.status.held IS 'rows that came too late and wait for meter.release; null for who may not read the stream';
+COMMENT ON COLUMN meter.status.quarantined IS 'resources that could not be computed and are set aside until meter.release_resource; null for who may not read the stream';
 COMMENT ON COLUMN meter.status."position" IS 'arrivals of the event log up to it have been looked at for late rows';
 COMMENT ON COLUMN meter.status.settlement IS 'number of the last settle that wrote usage; without gaps, in the order of commits';
 COMMENT ON COLUMN meter.status.settled_at IS 'when that was';
@@ -105,4 +117,6 @@ COMMENT ON COLUMN meter.status.retry_at IS 'workers leave the meter alone until 
 COMMENT ON COLUMN meter.status.step_rows IS 'about how many rows the next step takes: meter.batch_rows, and less after errors of the environment';
 COMMENT ON COLUMN meter.status.held_back_by IS 'for clock source: the source whose clock is the least, and where that is, or that there is none';
 COMMENT ON COLUMN meter.status.idle_sources IS 'for clock source: sources that were silent for longer than their idle limit and hold nothing back';
+COMMENT ON COLUMN meter.status.maintenance_error IS 'why the segments of the stream could not be rolled or sealed; null once they could';
+COMMENT ON COLUMN meter.status.maintenance_retry_at IS 'workers leave the segments of the stream alone until then';
 COMMENT ON COLUMN meter.status.blocked_by IS 'the transactions that late rows wait for: they may have drawn an arrival and not committed it';

@@ -45,6 +45,15 @@ extern void pfree(void *pointer);
 
 #endif
 
+/*
+ * What grows with a resource is asked for by these.  Whoever walks a resource
+ * may set a function that is told how many bytes are about to be asked for, and
+ * does not return if that is too much.
+ */
+extern void (*meter_before_growth) (size_t size);
+extern void meter_ask_growth(size_t size);
+extern void *meter_grow(void *array, size_t size);
+
 /* Instants are microseconds since 2000-01-01 00:00 UTC, as timestamptz is. */
 #define METER_BEGIN		PG_INT64_MIN	/* -infinity */
 #define METER_END		PG_INT64_MAX	/* infinity */

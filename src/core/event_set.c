@@ -82,10 +82,7 @@ meter_events_record(MeterEvents *events, const MeterAttr *attrs,
 	if (size > events->arena_size)
 	{
 		events->arena_size = (uint32) Max(size, 2 * events->arena_size);
-		if (events->arena == NULL)
-			events->arena = palloc(events->arena_size);
-		else
-			events->arena = repalloc(events->arena, events->arena_size);
+		events->arena = meter_grow(events->arena, events->arena_size);
 	}
 	events->arena_used = Max(events->arena_used, 1);
 	events->last_record = events->arena_used;
@@ -112,11 +109,8 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 		if (events->maxevents >= METER_MAX_EVENTS)
 			return false;
 		events->maxevents = Max(4, events->maxevents * 2);
-		if (events->events == NULL)
-			events->events = palloc(events->maxevents * sizeof(MeterEvent));
-		else
-			events->events = repalloc(events->events,
-									  events->maxevents * sizeof(MeterEvent));
+		events->events = meter_grow(events->events,
+									events->maxevents * sizeof(MeterEvent));
 	}
 	if (!meter_events_record(events, attrs, &record))
 		return false;
@@ -132,6 +126,59 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 	return true;
 }
 
+/* So many sources are searched one by one. */
+#define FEW_SOURCES	16
+
+/* Return the slot of a source, or the free one where it belongs. */
+static uint32
+source_slot(const MeterEvents *events, MeterAttr source)
+{
+	uint32		hash = 2166136261u;
+	uint32		slot;
+	int32		i;
+
+	for (i = 0; i < source.len; i++)
+		hash = (hash ^ (uint8) source.data[i]) * 16777619;
+	slot = (hash ^ (hash >> 15)) & (events->nslots - 1);
+	while (events->slots[slot] != 0 &&
+		   !meter_attr_equal(events->sources[events->slots[slot] - 1], source))
+		slot = (slot + 1) & (events->nslots - 1);
+	return slot;
+}
+
+/* Make slots for twice as many sources as there are, and more. */
+static void
+make_slots(MeterEvents *events)
+{
+	int32		i;
+
+	events->nslots = Max(4 * FEW_SOURCES, 4 * events->nslots);
+	events->slots = meter_grow(events->slots, events->nslots * sizeof(uint16));
+	memset(events->slots, 0, events->nslots * sizeof(uint16));
+	for (i = 0; i < events->nsources; i++)
+		events->slots[source_slot(events, events->sources[i])] = (uint16) (i + 1);
+}
+
+/* Return the number of a source, from 1; 0 if it is new. */
+static uint16
+find_source(MeterEvents *events, MeterAttr source)
+{
+	int32		i;
+
+	if (events->nsources >= FEW_SOURCES)
+	{
+		if ((uint32) events->nsources * 2 >= events->nslots)
+			make_slots(events);
+		return events->slots[source_slot(events, source)];
+	}
+	for (i = 0; i < events->nsources; i++)
+	{
+		if (meter_attr_equal(events->sources[i], source))
+			return (uint16) (i + 1);
+	}
+	return 0;
+}
+
 /*
  * Return the number of a source, from 1, and keep its name.  Returns 0 if
  * there are too many sources.
@@ -139,31 +186,28 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 uint16
 meter_events_source(MeterEvents *events, MeterAttr source)
 {
+	uint16		number = find_source(events, source);
 	char	   *name;
-	int32		i;
 
-	for (i = 0; i < events->nsources; i++)
-	{
-		if (meter_attr_equal(events->sources[i], source))
-			return (uint16) (i + 1);
-	}
+	if (number != 0)
+		return number;
 	if (events->nsources == METER_MAX_SOURCES)
 		return 0;
 	if (events->nsources == events->maxsources)
 	{
 		events->maxsources = Max(2, events->maxsources * 2);
-		if (events->sources == NULL)
-			events->sources = palloc(events->maxsources * sizeof(MeterAttr));
-		else
-			events->sources = repalloc(events->sources,
-									   events->maxsources * sizeof(MeterAttr));
+		events->sources = meter_grow(events->sources,
+									 events->maxsources * sizeof(MeterAttr));
 	}
-	name = palloc(Max(source.len, 1));
+	name = meter_grow(NULL, Max(source.len, 1));
 	if (source.len > 0)
 		memcpy(name, source.data, source.len);
 	events->sources[events->nsources].data = name;
 	events->sources[events->nsources].len = source.len;
-	return (uint16) ++events->nsources;
+	number = (uint16) ++events->nsources;
+	if (events->nslots > 0)
+		events->slots[source_slot(events, source)] = number;
+	return number;
 }
 
 /*

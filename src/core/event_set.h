@@ -51,6 +51,9 @@ typedef struct MeterEvents
 	int32		nsources;
 	int32		maxsources;
 	MeterAttr  *sources;		/* by number - 1 */
+	uint32		nslots;			/* a power of two, or 0: few are searched one
+								 * by one */
+	uint16	   *slots;			/* numbers of sources, by hash; 0: free */
 	int32		nobservations;	/* see observation.h */
 	int32		maxobservations;
 	struct MeterObservation *observations;

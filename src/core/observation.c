@@ -65,13 +65,9 @@ meter_observations_add(MeterEvents *events, const MeterObservation *observation,
 		if (events->maxobservations >= METER_MAX_EVENTS / 4)
 			return false;
 		events->maxobservations = Max(4, events->maxobservations * 2);
-		if (events->observations == NULL)
-			events->observations = palloc(events->maxobservations *
+		events->observations = meter_grow(events->observations,
+										  events->maxobservations *
 										  sizeof(MeterObservation));
-		else
-			events->observations = repalloc(events->observations,
-											events->maxobservations *
-											sizeof(MeterObservation));
 	}
 	events->observations[events->nobservations] = *observation;
 	events->observations[events->nobservations].attrs = record;
@@ -140,9 +136,8 @@ meter_walk_moment(MeterWalk *walk, int64 time, int32 witness)
 	if (walk->nmoments == walk->maxmoments)
 	{
 		walk->maxmoments = Max(8, walk->maxmoments * 2);
-		walk->moments = walk->moments == NULL ?
-			palloc(walk->maxmoments * sizeof(MeterMoment)) :
-			repalloc(walk->moments, walk->maxmoments * sizeof(MeterMoment));
+		walk->moments = meter_grow(walk->moments,
+								   walk->maxmoments * sizeof(MeterMoment));
 	}
 	walk->moments[walk->nmoments].time = time;
 	walk->moments[walk->nmoments].witness = witness;
@@ -364,7 +359,8 @@ cut_out(MeterTimelineBuilder *builder, int64 from, int64 to)
 
 	while (first > 0 && timeline->spans[first - 1].end > to)
 		first--;
-	aside = palloc(Max(timeline->nspans - first, 1) * sizeof(MeterSpan));
+	aside = meter_grow(NULL,
+					   Max(timeline->nspans - first, 1) * sizeof(MeterSpan));
 	for (i = first; i < timeline->nspans; i++)
 	{
 		aside[naside] = timeline->spans[i];

@@ -32,7 +32,7 @@ apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 	}
 
 	/* sort with a heap: bad data does have ties of thousands of events */
-	order = palloc(count * sizeof(uint32));
+	order = meter_grow(NULL, count * sizeof(uint32));
 	for (i = from; i < to; i++)
 	{
 		int32		child;

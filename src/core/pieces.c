@@ -130,11 +130,10 @@ keep_labels(MeterPieces *pieces)
 		if (kept->nblocks == kept->maxblocks)
 		{
 			kept->maxblocks = Max(8, 2 * kept->maxblocks);
-			kept->blocks = kept->blocks == NULL ?
-				palloc(kept->maxblocks * sizeof(char *)) :
-				repalloc(kept->blocks, kept->maxblocks * sizeof(char *));
+			kept->blocks = meter_grow(kept->blocks,
+									  kept->maxblocks * sizeof(char *));
 		}
-		copier.to = palloc(copier.size);
+		copier.to = meter_grow(NULL, copier.size);
 		copier.size = 0;
 		copy_labels(timeline, kept->nkeys, kept->nvalues, &copier);
 		kept->blocks[kept->nblocks++] = copier.to;

@@ -77,7 +77,8 @@ meter_round_spans(MeterRounded *rounded, int32 count, bool last)
 		if (rounded->spans != NULL)
 			pfree(rounded->spans);
 		rounded->maxspans = count + 1;
-		rounded->spans = palloc(rounded->maxspans * sizeof(MeterSpan));
+		rounded->spans = meter_grow(NULL,
+									rounded->maxspans * sizeof(MeterSpan));
 	}
 	rounded->nspans = 0;
 	rounded->nlabels = rounded->keyed == METER_KEYED_BY_KEY ?
@@ -123,6 +124,17 @@ meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 	meter_round_spans(rounded, timeline->nspans, true);
 }
 
+/* Make room for the parts of all labels. */
+static void
+make_room(MeterCutter *cutter)
+{
+	size_t		size = cutter->maxlabels * sizeof(int32);
+
+	cutter->parts = meter_grow(NULL, cutter->maxlabels * sizeof(MeterPart));
+	meter_ask_growth(size);
+	cutter->part_of = palloc0(size);
+}
+
 /*
  * Begin to cut [from, to).  The caller then cuts it into periods with
  * meter_cut_next(), or takes it whole with meter_cut_window().  Both ends may
@@ -155,8 +167,7 @@ meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
 	cutter->next = low;
 	cutter->done = from;
 	cutter->maxlabels = Max(rounded->nlabels, 1);
-	cutter->parts = palloc(cutter->maxlabels * sizeof(MeterPart));
-	cutter->part_of = palloc0(cutter->maxlabels * sizeof(int32));
+	make_room(cutter);
 }
 
 /* Forget the parts of the cut before. */
@@ -186,8 +197,7 @@ meter_cut_more(MeterCutter *cutter)
 		cutter->maxlabels = Max(nlabels, 2 * cutter->maxlabels);
 		pfree(cutter->parts);
 		pfree(cutter->part_of);
-		cutter->parts = palloc(cutter->maxlabels * sizeof(MeterPart));
-		cutter->part_of = palloc0(cutter->maxlabels * sizeof(int32));
+		make_room(cutter);
 	}
 }
 

@@ -22,7 +22,7 @@ grow(void *array, int32 count, int32 *max, size_t size)
 	if (count < *max)
 		return array;
 	*max = Max(4, *max * 2);
-	return array == NULL ? palloc(*max * size) : repalloc(array, *max * size);
+	return meter_grow(array, *max * size);
 }
 
 /* Add an attribute to a hash, FNV-1a; NULL and '' differ. */
@@ -96,6 +96,7 @@ index_find(MeterIndex *index, const MeterTimeline *timeline, int32 count,
 				nslots *= 2;
 			index_clear(index);
 			index->nslots = nslots;
+			meter_ask_growth(index->nslots * sizeof(int32));
 			index->slots = palloc0(index->nslots * sizeof(int32));
 			for (i = 0; i < count; i++)
 				index_put(index, i);

@@ -157,9 +157,11 @@ ask(MeterFold *fold, TimestampTz from, const MeterResource *resource)
 	walk->first = from;
 	if (fold->kept == NULL || TIMESTAMP_IS_NOBEGIN(resource->begin))
 		return;
+	meter_fold_pause();
 	if (resource->kept)
 		state = meter_kept_states_find(fold->kept, fold->hash, fold->resource,
 									   resource->begin);
+	meter_fold_go_on();
 	if (!state->exists)
 		elog(ERROR, "the state of resource \"%.*s\" was not kept",
 			 fold->resource.len, fold->resource.data);
@@ -340,8 +342,10 @@ keep(MeterFold *fold, TimestampTz time)
 		state = &walk->rows.pieces.walk.state;
 	if (MeterAttrIsNull(state->attrs[0]))
 		return;
+	meter_fold_pause();
 	meter_kept_states_add(fold->kept, fold->hash, fold->resource, at, state,
 						  fold->definition->ndimensions, walk->last);
+	meter_fold_go_on();
 	walk->kept_time = at;
 	walk->kept_rows = 0;
 }
@@ -414,7 +418,11 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 		return;
 	}
 	if (fold->look != NULL && fold->look->row != NULL)
+	{
+		meter_fold_pause();
 		fold->look->row(fold, kind, time, slot);
+		meter_fold_go_on();
+	}
 	if (fold->look != NULL && fold->look->timeline == NULL)
 		return;					/* nothing else is asked for */
 
@@ -498,6 +506,7 @@ put_state(MeterFold *fold, const MeterTimeline *timeline)
 	if (TIMESTAMP_IS_NOBEGIN(walk->last) ||
 		!TIMESTAMP_IS_NOBEGIN(walk->straddles))
 		times.last_time = DT_NOEND;
+	meter_fold_pause();
 	if (fold->writes_states)
 		meter_states_put(fold->states, fold->state, fold->hash, fold->resource,
 						 &timeline->state, fold->definition->ndimensions,
@@ -518,7 +527,11 @@ end(MeterFold *fold)
 	MeterTimeline *timeline;
 
 	if (fold->look != NULL && fold->look->end != NULL)
+	{
+		meter_fold_pause();
 		fold->look->end(fold);
+		meter_fold_go_on();
+	}
 	if (fold->look != NULL && fold->look->timeline == NULL)
 		return;
 	if (!walk->any_rows && !walk->asked && !walk->collected.carried)
@@ -536,9 +549,11 @@ end(MeterFold *fold)
 	if (is_whole(fold))
 	{
 		timeline = meter_collected_pair(&walk->collected);
-		fold->look->timeline(fold, &walk->collected, timeline);
 		begin_usage(fold, DT_NOEND, timeline);
 		give_out(fold);
+		meter_fold_pause();
+		fold->look->timeline(fold, &walk->collected, timeline);
+		meter_fold_go_on();
 	}
 	else
 	{

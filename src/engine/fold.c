@@ -10,6 +10,14 @@
  * of it, for the ledger or another taker (sink).
  *
  * All scans see one snapshot: that of the query, or one of their own.
+ *
+ * An error that the walk of a resource raises is about that resource, if it is
+ * of the data or at a limit (SQLSTATE classes 22 and 54).  It is caught without
+ * a subtransaction, so the walk acquires nothing that would have to be released:
+ * rows are read, and results written, outside of it (meter_fold_pause).  What it
+ * gives out is held back until it has ended, or, where that is much, taken out
+ * of the sort it is in.  What it takes is counted before it is asked for, and
+ * more than meter.resource_memory is such an error, too.
  */
 #include "postgres.h"
 
@@ -34,6 +42,7 @@
 #include "engine/fold.h"
 #include "engine/ledger.h"
 #include "engine/places.h"
+#include "engine/quarantine.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"
 #include "engine/states.h"
@@ -41,6 +50,7 @@
 #include "engine/usage_rows.h"
 #include "pg/attr.h"
 #include "pg/meter_compat.h"
+#include "pg/settings.h"
 #include "pg/spi.h"
 #include "types/transaction_id.h"
 
@@ -50,8 +60,14 @@ static const Oid fold_types[METER_FOLD_NCOLUMNS] = {
 	TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZARRAYOID
 };
 
-/* Is a resource being walked? */
+/* So many bytes of usage are held back, where it can be taken back later. */
+#define STAGED_BYTES	(1024 * 1024)
+
+/* Is a resource being walked, and nothing read or written meanwhile? */
 static bool walks = false;
+
+/* The pass in which that is. */
+static MeterFold *walking = NULL;
 
 /* What was done since somebody began to count. */
 static MeterFoldCount count;
@@ -135,6 +151,25 @@ meter_fold_class(MeterRowKind kind)
 	}
 }
 
+/*
+ * Fetch the values of a row that lie elsewhere, so that the walk need not.
+ */
+static void
+fetch_values(MeterFold *fold)
+{
+	TupleTableSlot *put = fold->put;
+	int			i;
+
+	for (i = METER_FOLD_FIRST; i < fold->natts; i++)
+	{
+		if (put->tts_isnull[i] ||
+			TupleDescAttr(fold->descriptor, i)->attlen != -1)
+			continue;
+		if (VARATT_IS_EXTERNAL(DatumGetPointer(put->tts_values[i])))
+			put->tts_values[i] = meter_fetch(put->tts_values[i]);
+	}
+}
+
 /* Put the row in the slot, which has what queries give, into the order. */
 static void
 put_row(MeterFold *fold)
@@ -146,15 +181,16 @@ put_row(MeterFold *fold)
 		CharGetDatum(meter_fold_class((MeterRowKind) DatumGetChar(put->tts_values[METER_FOLD_KIND])));
 	put->tts_isnull[METER_FOLD_CLASS] = false;
 	before = MemoryContextSwitchTo(fold->row_context);
+	fetch_values(fold);
 	put->tts_values[METER_FOLD_HASH] =
 		Int64GetDatum((int64) meter_hash_resource(fold->spec->stream,
 												  fold->spec->meter,
 												  meter_fold_text(put, METER_FOLD_RESOURCE)));
 	MemoryContextSwitchTo(before);
-	MemoryContextReset(fold->row_context);
 	put->tts_isnull[METER_FOLD_HASH] = false;
 	ExecStoreVirtualTuple(put);
 	tuplesort_puttupleslot(fold->sort, put);
+	MemoryContextReset(fold->row_context);
 }
 
 /* Put a row of a query into the order. */
@@ -292,14 +328,14 @@ begin_resource(MeterFold *fold, uint64 hash, MeterAttr resource)
 }
 
 /* Read the next row of the order. */
-static bool
+static void
 next_row(MeterFold *fold, TupleTableSlot *slot)
 {
+	meter_fold_pause();
 	CHECK_FOR_INTERRUPTS();
-	if (!tuplesort_gettupleslot(fold->sort, true, false, slot, NULL))
-		return false;
-	slot_getallattrs(slot);
-	return true;
+	fold->has_row = tuplesort_gettupleslot(fold->sort, true, false, slot, NULL);
+	if (fold->has_row)
+		slot_getallattrs(slot);
 }
 
 /* Compare the row in a slot with a resource, as the order does. */
@@ -321,6 +357,299 @@ compare_row(MeterFold *fold, const TupleTableSlot *slot, uint64 hash,
 	return cmp;
 }
 
+/* Tell whether the row in the slot, if there is one, is of the resource. */
+static bool
+is_of_resource(MeterFold *fold, const TupleTableSlot *slot)
+{
+	return fold->has_row &&
+		compare_row(fold, slot, fold->hash, fold->resource) == 0;
+}
+
+/* Note how the resource is asked for, if the row in the slot says that it is. */
+static void
+note_asked(MeterFold *fold, const TupleTableSlot *slot)
+{
+	/* measures look back to owners first */
+	const MeterResources *asked = fold->usage->log == METER_LOG_MEASURE ?
+	fold->walked : fold->asked;
+
+	if (DatumGetChar(slot->tts_values[METER_FOLD_KIND]) == METER_ROW_ASKED)
+		fold->affected = &asked->list[DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL])];
+}
+
+/*
+ * Return from when on the resource is not settled, if the pass leaves it out:
+ * what is carried or kept of it does not know the rows from then on.
+ */
+static TimestampTz
+unsettled_since(MeterFold *fold)
+{
+	TimestampTz since = fold->from;
+
+	/* where no usage is asked for, nobody knows; readings were forgotten */
+	if (TIMESTAMP_IS_NOEND(since) || fold->failure == METER_FOLD_TRIES ||
+		(fold->definition->aggregate == METER_COUNTER && !fold->carried &&
+		 fold->affected == NULL))
+		return Max(fold->definition->since, fold->definition->boundary);
+	if (fold->affected != NULL)
+	{
+		/* also before usage begins: what is known later depends on it */
+		since = Min(fold->affected->from, fold->affected->known_from);
+		if (!TIMESTAMP_NOT_FINITE(since))
+			since = meter_grid_period_begin(&fold->spec->grid, since);
+	}
+	/* who is named now owns what was billed to nobody */
+	if (fold->state->exists && MeterAttrIsNull(fold->state->account))
+		since = Min(since, fold->state->unnamed_since);
+	return since;
+}
+
+/* --- what a resource takes ------------------------------------------------ */
+
+/* Raise that the resource takes too much, if it does with so many bytes more. */
+static void
+check_memory(size_t more)
+{
+	Size		share = (Size) meter_resource_memory * 1024;
+	Size		taken = walking->staged_bytes +
+	MemoryContextMemAllocated(walking->resource_context, false);
+
+	if (walking->walk_context != NULL)
+		taken += MemoryContextMemAllocated(walking->walk_context, false);
+	if (more > share || taken > share - more)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a resource takes more memory than \"meter.resource_memory\", %d kB",
+						meter_resource_memory),
+				 errhint("Too much of it is open at once: accounts and dimensions in one period, observations, or events of one instant.")));
+}
+
+/* Begin to read or write: an error then is not about the resource. */
+void
+meter_fold_pause(void)
+{
+	walks = false;
+	meter_before_growth = NULL;
+}
+
+/* Go on with the walk of the resource. */
+void
+meter_fold_go_on(void)
+{
+	walks = true;
+	meter_before_growth = check_memory;
+}
+
+/* --- usage of the resource ------------------------------------------------ */
+
+/* Hand on the usage that was held back. */
+static void
+hand_on(MeterFold *fold)
+{
+	const MeterStagedRow *staged;
+	MemoryContext before;
+
+	for (staged = fold->staged; staged != NULL; staged = staged->next)
+	{
+		if (fold->emit != NULL)
+		{
+			before = MemoryContextSwitchTo(fold->row_context);
+			fold->emit(fold, &staged->row);
+			MemoryContextSwitchTo(before);
+			MemoryContextReset(fold->row_context);
+		}
+		else if (fold->ledger != NULL)
+			meter_ledger_expect(fold->ledger, &staged->row);
+	}
+}
+
+/* Forget the usage that was held back. */
+static void
+forget_staged(MeterFold *fold)
+{
+	if (fold->staged == NULL)
+		return;
+	MemoryContextReset(fold->staged_context);
+	fold->staged = NULL;
+	fold->staged_end = &fold->staged;
+	fold->staged_bytes = 0;
+}
+
+/* Append an attribute to bytes, and return it as it is there. */
+static MeterAttr
+put_attr(char **at, MeterAttr attr)
+{
+	MeterAttr	put = attr;
+
+	if (attr.len > 0)
+	{
+		memcpy(*at, attr.data, attr.len);
+		put.data = *at;
+		*at += attr.len;
+	}
+	return put;
+}
+
+/*
+ * Take usage of the resource.  It is handed on when the walk has ended well, or
+ * before, if there is much, and it can be taken out of a sort.
+ */
+void
+meter_fold_emit(MeterFold *fold, const MeterUsageRow *row)
+{
+	int			ndimensions = fold->definition->ndimensions;
+	Size		jsonb_size = VARSIZE_ANY(DatumGetPointer(row->dimensions));
+	Size		size = MAXALIGN(sizeof(MeterStagedRow)) +
+	MAXALIGN(ndimensions * sizeof(MeterAttr)) +
+	MAXALIGN(VARSIZE(row->quantity)) + MAXALIGN(jsonb_size) +
+	Max(row->account.len, 0);
+	MeterStagedRow *staged;
+	MeterAttr  *attrs;
+	char	   *at;
+	int			i;
+
+	for (i = 0; i < ndimensions; i++)
+		size += Max(row->attrs[i].len, 0);
+	meter_ask_growth(size);
+	staged = MemoryContextAlloc(fold->staged_context, size);
+	at = (char *) staged + MAXALIGN(sizeof(MeterStagedRow));
+	attrs = (MeterAttr *) at;
+	at += MAXALIGN(ndimensions * sizeof(MeterAttr));
+	staged->row.quantity = (Numeric) memcpy(at, row->quantity,
+											VARSIZE(row->quantity));
+	at += MAXALIGN(VARSIZE(row->quantity));
+	staged->row.dimensions =
+		PointerGetDatum(memcpy(at, DatumGetPointer(row->dimensions), jsonb_size));
+	at += MAXALIGN(jsonb_size);
+	staged->row.account = put_attr(&at, row->account);
+	for (i = 0; i < ndimensions; i++)
+		attrs[i] = put_attr(&at, row->attrs[i]);
+	staged->row.attrs = attrs;
+	staged->row.period_start = row->period_start;
+	staged->next = NULL;
+	*fold->staged_end = staged;
+	fold->staged_end = &staged->next;
+	fold->staged_bytes += size;
+
+	if (fold->staged_bytes >= STAGED_BYTES && fold->emit == NULL &&
+		(fold->ledger == NULL || meter_ledger_sorts(fold->ledger)))
+	{
+		meter_fold_pause();
+		hand_on(fold);
+		forget_staged(fold);
+		meter_fold_go_on();
+	}
+}
+
+/* --- the walk of a resource ----------------------------------------------- */
+
+/* Tell whether the error that was caught is about the resource at hand. */
+static bool
+is_about_resource(const MeterFold *fold)
+{
+	int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+	return walks && fold->failure != METER_FOLD_RAISES &&
+		(category == ERRCODE_DATA_EXCEPTION ||
+		 category == ERRCODE_PROGRAM_LIMIT_EXCEEDED);
+}
+
+/* Set the resource aside, for the error that was caught. */
+static void
+set_aside(MeterFold *fold)
+{
+	MemoryContext before = MemoryContextSwitchTo(fold->context);
+	ErrorData  *error = CopyErrorData();
+
+	FlushErrorState();
+	meter_quarantine_add(fold->quarantine, fold->resource,
+						 unsettled_since(fold), error);
+	FreeErrorData(error);
+	MemoryContextSwitchTo(before);
+}
+
+/*
+ * Walk the resource, whose rows are next in the order, if it has any.  Returns
+ * false, with nothing given out, if it had to be set aside.
+ */
+static bool
+walk_guarded(MeterFold *fold, TupleTableSlot *slot, bool any_rows)
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+	uint32		cancel_holdoff = QueryCancelHoldoffCount;
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		meter_fold_go_on();
+		fold->usage->begin(fold);
+		while (any_rows && is_of_resource(fold, slot))
+		{
+			note_asked(fold, slot);
+			meter_fold_go_on();
+			check_memory(0);
+			fold->usage->row(fold, slot);
+			next_row(fold, slot);
+		}
+		meter_fold_go_on();
+		fold->usage->end(fold);
+		meter_fold_pause();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		bool		about_resource = is_about_resource(fold);
+
+		meter_fold_pause();
+		if (!about_resource)
+			PG_RE_THROW();
+		/* raising an error has let all interrupts in */
+		InterruptHoldoffCount = holdoff;
+		QueryCancelHoldoffCount = cancel_holdoff;
+		MemoryContextSwitchTo(context);
+		set_aside(fold);
+	}
+	PG_END_TRY();
+	return done;
+}
+
+/* Pass over the rows of the resource, if it has any. */
+static void
+pass_over(MeterFold *fold, TupleTableSlot *slot, bool any_rows)
+{
+	while (any_rows && is_of_resource(fold, slot))
+	{
+		note_asked(fold, slot);
+		next_row(fold, slot);
+	}
+}
+
+/* Walk the resource, or pass it over if it is set aside. */
+static void
+walk_resource(MeterFold *fold, TupleTableSlot *slot, bool any_rows)
+{
+	MeterSetAside *aside = meter_quarantine_find(fold->quarantine,
+												 fold->resource);
+
+	fold->affected = NULL;
+	if (aside != NULL)
+	{
+		pass_over(fold, slot, any_rows);
+		if (fold->affected != NULL && !TIMESTAMP_IS_NOEND(fold->from))
+			meter_quarantine_extend(fold->quarantine, aside,
+									unsettled_since(fold));
+	}
+	else if (walk_guarded(fold, slot, any_rows))
+		hand_on(fold);
+	else
+		pass_over(fold, slot, any_rows);
+	forget_staged(fold);
+	MemoryContextReset(fold->resource_context);
+	if (fold->walk_context != NULL)
+		MemoryContextReset(fold->walk_context);
+}
+
 /*
  * Walk all resources in their order: those with rows, and those with a state
  * where that may have to do with usage, or may be out of date.
@@ -335,18 +664,18 @@ walk(MeterFold *fold)
 	bool		all_states = fold->states != NULL && fold->asked == NULL &&
 	(fold->usage->runs_on || !fold->carried);
 	const MeterCarried *state = NULL;
-	bool		row;
 
-	row = next_row(fold, slot);
+	walking = fold;
+	next_row(fold, slot);
 	if (all_states)
 	{
 		meter_states_read_all(fold->states);
 		state = meter_states_next(fold->states);
 	}
-	while (row || state != NULL)
+	while (fold->has_row || state != NULL)
 	{
 		/* less than 0: the resource of the row is next, and has no state */
-		int			cmp = !row ? 1 : state == NULL ? -1 :
+		int			cmp = !fold->has_row ? 1 : state == NULL ? -1 :
 		compare_row(fold, slot, state->hash, state->resource);
 
 		if (cmp < 0)
@@ -359,19 +688,7 @@ walk(MeterFold *fold)
 			fold->states != NULL && !all_states ?
 			meter_states_find(fold->states, fold->hash, fold->resource) : &none;
 		count.states += fold->state->exists;
-
-		walks = true;
-		fold->usage->begin(fold);
-		while (row && cmp <= 0 &&
-			   compare_row(fold, slot, fold->hash, fold->resource) == 0)
-		{
-			fold->usage->row(fold, slot);
-			row = next_row(fold, slot);
-		}
-		fold->usage->end(fold);
-		walks = false;
-
-		MemoryContextReset(fold->resource_context);
+		walk_resource(fold, slot, cmp <= 0);
 		if (cmp >= 0)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -407,6 +724,9 @@ meter_fold_begin(const MeterUsage *usage, const MeterDefinition *definition,
 												   ALLOCSET_DEFAULT_SIZES);
 	fold->row_context = AllocSetContextCreate(context, "meter row",
 											  ALLOCSET_SMALL_SIZES);
+	fold->staged_context = AllocSetContextCreate(context, "meter staged usage",
+												 ALLOCSET_DEFAULT_SIZES);
+	fold->staged_end = &fold->staged;
 	fold->from = Max(definition->since, definition->boundary);
 	fold->to = progress->watermark;
 	fold->scope.from = DT_NOBEGIN;
@@ -430,22 +750,11 @@ meter_fold_find_places(MeterFold *fold)
 													   METER_LOG_MEASURE, count);
 }
 
-/*
- * Tell whether an error came from walking one resource: it is about that
- * resource then.  What is written on the way is not part of the walk.
- */
-bool
-meter_fold_walks(void)
-{
-	return walks;
-}
-
 /* Begin to count anew. */
 void
 meter_fold_count_anew(void)
 {
 	memset(&count, 0, sizeof(count));
-	walks = false;
 }
 
 /* Return what was done, to be read or added to. */
@@ -453,18 +762,6 @@ MeterFoldCount *
 meter_fold_count(void)
 {
 	return &count;
-}
-
-/* Hand a row on to whoever takes it. */
-void
-meter_fold_emit(MeterFold *fold, const MeterUsageRow *row)
-{
-	walks = false;
-	if (fold->emit != NULL)
-		fold->emit(fold, row);
-	else if (fold->ledger != NULL)
-		meter_ledger_expect(fold->ledger, row);
-	walks = true;
 }
 
 /* Go through everything once, and read what the ledger says of it. */
@@ -476,7 +773,13 @@ run(void *arg)
 	int64		scanned;
 	int64		sorted;
 
-	walks = false;
+	meter_fold_pause();
+	fold->quarantine = meter_quarantine_begin(fold->definition);
+	if (fold->failure == METER_FOLD_LEAVES_OUT ||
+		fold->failure == METER_FOLD_SETS_ASIDE)
+		meter_quarantine_read(fold->quarantine);
+	if (fold->ledger != NULL)
+		meter_ledger_leave_out(fold->ledger, fold->quarantine);
 	begin_order(fold);
 	if (fold->asked != NULL)
 	{
@@ -534,5 +837,9 @@ meter_fold_end(MeterFold *fold)
 		PopActiveSnapshot();
 		CommandCounterIncrement();
 	}
+	if (fold->failure == METER_FOLD_SETS_ASIDE)
+		meter_quarantine_write(fold->quarantine);
+	else
+		meter_quarantine_warn(fold->quarantine);
 	MemoryContextDelete(fold->context);
 }

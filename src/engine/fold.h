@@ -16,6 +16,7 @@
 #include "engine/collect.h"
 #include "engine/events.h"
 #include "engine/ledger.h"
+#include "engine/quarantine.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"
 #include "engine/states.h"
@@ -97,6 +98,23 @@ typedef struct MeterFoldCount
 	int64		write_time;		/* of what was left */
 } MeterFoldCount;
 
+/* What becomes of a resource whose walk raises an error that is about it. */
+typedef enum MeterFoldFailure
+{
+	METER_FOLD_LEAVES_OUT,		/* the pass goes on without it, and warns */
+	METER_FOLD_SETS_ASIDE,		/* so do all passes from then on */
+	METER_FOLD_TRIES,			/* the caller undoes the pass; what is set
+								 * aside is walked, too */
+	METER_FOLD_RAISES			/* the pass fails; the same */
+} MeterFoldFailure;
+
+/* Usage that was given out by the walk of a resource that has not ended. */
+typedef struct MeterStagedRow
+{
+	MeterUsageRow row;
+	struct MeterStagedRow *next;
+} MeterStagedRow;
+
 /* One pass: what is asked for, what is done with it, and how far it is. */
 struct MeterFold
 {
@@ -119,6 +137,7 @@ struct MeterFold
 	MeterPlaces measure_places; /* where measures of the resources are */
 	const MeterResources *asked;	/* each from its instant on; NULL: all */
 	const char *more_rows;		/* a query of more events; or NULL */
+	MeterFoldFailure failure;
 
 	/* what becomes of it */
 	MeterLedger *ledger;		/* NULL: see emit */
@@ -148,8 +167,19 @@ struct MeterFold
 	MeterAttr	resource;
 	uint64		hash;
 	const MeterCarried *state;
+	bool		has_row;		/* the slot of the order has a row */
+	const MeterResource *affected;	/* as it is asked for; NULL: it is not */
+	MemoryContext walk_context; /* of what the usage's walk keeps of it, if
+								 * that is not the context above */
 	void	   *walk;			/* the usage's own */
 	bool		observed;		/* there were observations */
+
+	/* what is set aside, and usage that may have to be taken back */
+	MeterQuarantine *quarantine;
+	MemoryContext staged_context;
+	MeterStagedRow *staged;
+	MeterStagedRow **staged_end;
+	Size		staged_bytes;
 };
 
 extern MeterFold *meter_fold_begin(const MeterUsage *usage,
@@ -161,7 +191,8 @@ extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
 extern void meter_fold_find_places(MeterFold *fold);
 extern void meter_fold_run(MeterFold *fold);
 extern MeterFoldClass meter_fold_class(MeterRowKind kind);
-extern bool meter_fold_walks(void);
+extern void meter_fold_pause(void);
+extern void meter_fold_go_on(void);
 extern void meter_fold_count_anew(void);
 extern MeterFoldCount *meter_fold_count(void);
 extern int64 meter_fold_clock(void);

@@ -114,6 +114,7 @@ struct MeterLedger
 	TupleDesc	descriptor;
 	TupleTableSlot *put;
 	MemoryContext row;			/* what putting a row allocates */
+	MeterQuarantine *quarantine;	/* resources that are left out, or NULL */
 };
 
 /*
@@ -155,6 +156,31 @@ meter_ledger_begin(const MeterDefinition *definition, MeterUsageSpec *spec,
 									&collation, &nulls_first, METER_SORT_MEMORY);
 	ledger->put = MakeSingleTupleTableSlot(ledger->descriptor, &TTSOpsVirtual);
 	return ledger;
+}
+
+/* Tell whether what is expected is sorted before it is written. */
+bool
+meter_ledger_sorts(const MeterLedger *ledger)
+{
+	return ledger->sort != NULL;
+}
+
+/*
+ * Leave out resources, whatever was expected of them: those that are listed
+ * when rows come out of the sort.
+ */
+void
+meter_ledger_leave_out(MeterLedger *ledger, MeterQuarantine *quarantine)
+{
+	ledger->quarantine = quarantine;
+}
+
+/* Tell whether a resource is left out. */
+static bool
+is_left_out(const MeterLedger *ledger, MeterAttr resource)
+{
+	return ledger->quarantine != NULL &&
+		meter_quarantine_find(ledger->quarantine, resource) != NULL;
 }
 
 /* Tell whether it matters what the ledger says. */
@@ -471,6 +497,8 @@ end_key(MeterLedger *ledger, const MeterDifference *key)
 	MeterNaming naming;
 	pg_uuid_t	name;
 
+	if (is_left_out(ledger, key->resource))
+		return;
 	/* a first row of 0 is written, too */
 	if (meter_numeric_is_zero(quantity) &&
 		!(first && METER_KEEPS_ZERO(ledger->definition->aggregate)))
@@ -597,7 +625,9 @@ write_sorted(MeterLedger *ledger)
 	{
 		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(slot);
-		write_row(ledger, slot->tts_values, 0);
+		if (!is_left_out(ledger,
+						 meter_attr_from_text(slot->tts_values[SORT_RESOURCE])))
+			write_row(ledger, slot->tts_values, 0);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }

@@ -11,6 +11,7 @@
 
 #include "catalog/definition.h"
 #include "core/core.h"
+#include "engine/quarantine.h"
 #include "engine/resources.h"
 #include "engine/usage_rows.h"
 
@@ -46,6 +47,9 @@ extern MeterLedger *meter_ledger_begin(const MeterDefinition *definition,
 									   MeterUsageSpec *spec,
 									   MeterLedgerUse use, int64 settlement,
 									   bool in_order);
+extern bool meter_ledger_sorts(const MeterLedger *ledger);
+extern void meter_ledger_leave_out(MeterLedger *ledger,
+								   MeterQuarantine *quarantine);
 extern bool meter_ledger_compares(const MeterLedger *ledger);
 extern void meter_ledger_resource(MeterLedger *ledger, MeterAttr resource,
 								  uint64 hash);

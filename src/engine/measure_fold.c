@@ -138,6 +138,7 @@ scan(MeterFold *fold)
 
 	fold->walk = measures;
 	measures->walk = meter_measure_walk_create(definition, emit, fold);
+	fold->walk_context = meter_measure_walk_memory(measures->walk);
 	if (measures->trace != NULL)
 		meter_measure_walk_trace(measures->walk, measures->trace, fold);
 	if (definition->aggregate == METER_COUNTER)
@@ -178,6 +179,7 @@ begin_walk(MeterFold *fold, TimestampTz from, TimestampTz to)
 {
 	MeasureFold *measures = fold->walk;
 	MeterReading reading;
+	bool		found;
 
 	measures->begun = true;
 	meter_measure_walk_begin(measures->walk, fold->resource, from, to);
@@ -186,10 +188,18 @@ begin_walk(MeterFold *fold, TimestampTz from, TimestampTz to)
 								 fold->state->account);
 	if (measures->readings == NULL)
 		return;
+	meter_fold_pause();
 	meter_readings_seek(measures->readings, fold->hash, fold->resource);
-	while (meter_readings_next(measures->readings, &reading))
+	for (;;)
+	{
+		meter_fold_pause();
+		found = meter_readings_next(measures->readings, &reading);
+		meter_fold_go_on();
+		if (!found)
+			break;
 		meter_measure_walk_reading(measures->walk, reading.dimensions,
 								   reading.time, reading.value);
+	}
 }
 
 /* Begin a resource. */
@@ -363,6 +373,7 @@ end(MeterFold *fold)
 	meter_measure_walk_end(measures->walk);
 	if (!fold->writes_states)
 		return;
+	meter_fold_pause();
 	put_owner(fold);
 	if (measures->readings != NULL)
 		put_readings(fold);

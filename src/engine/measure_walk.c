@@ -234,6 +234,13 @@ meter_measure_walk_create(const MeterDefinition *definition,
 	return walk;
 }
 
+/* Return where what is kept of the resource at hand lies. */
+MemoryContext
+meter_measure_walk_memory(const MeterMeasureWalk *walk)
+{
+	return walk->resource_context;
+}
+
 /* Free a walk and all that it holds. */
 void
 meter_measure_walk_destroy(MeterMeasureWalk *walk)
@@ -329,7 +336,10 @@ keep_name(MeterMeasureWalk *walk, MeterAttr name)
 		walk->names = named_create(walk->resource_context, 8, &walk->nname);
 	entry = named_insert(walk->names, &name, &found);
 	if (!found)
+	{
+		meter_ask_growth(sizeof(MeterAttr) + name.len);
 		entry->attrs = meter_copy_attrs(walk->resource_context, &name, 1);
+	}
 	return entry->attrs[0];
 }
 
@@ -371,6 +381,7 @@ meter_measure_walk_owner(MeterMeasureWalk *walk, TimestampTz since,
 	else if (walk->nowners == walk->maxowners)
 	{
 		walk->maxowners *= 2;
+		meter_ask_growth(walk->maxowners * sizeof(Owner));
 		walk->owners = repalloc_huge(walk->owners,
 									 walk->maxowners * sizeof(Owner));
 	}
@@ -465,9 +476,11 @@ open_period(MeterMeasureWalk *walk)
 	}
 	if (period == NULL || period->begin != begin)
 	{
-		Period	   *opened = MemoryContextAllocZero(walk->resource_context,
-													sizeof(Period));
+		Period	   *opened;
 
+		meter_ask_growth(sizeof(Period));
+		opened = MemoryContextAllocZero(walk->resource_context,
+										sizeof(Period));
 		opened->begin = begin;
 		opened->next = period;
 		if (before != NULL)
@@ -500,6 +513,7 @@ open_key(MeterMeasureWalk *walk, MeterAttr account,
 	entry = named_insert(walk->keys, walk->sought, &found);
 	if (!found)
 	{
+		meter_ask_growth(sizeof(Key));
 		key = MemoryContextAllocZero(walk->resource_context, sizeof(Key));
 		key->attrs = meter_copy_attrs(walk->resource_context, walk->sought,
 									  walk->nkey);
@@ -530,6 +544,7 @@ open_accumulator(MeterMeasureWalk *walk, Key *key)
 	if (accumulator == NULL || accumulator->period->begin != begin)
 	{
 		period = open_period(walk);
+		meter_ask_growth(sizeof(Accumulator));
 		opened = MemoryContextAllocZero(walk->resource_context,
 										sizeof(Accumulator));
 		opened->period = period;
@@ -693,6 +708,7 @@ find_series(MeterMeasureWalk *walk, const MeterAttr *dimensions)
 	if (found)
 		return entry->what;
 
+	meter_ask_growth(sizeof(Series));
 	series = MemoryContextAllocZero(walk->resource_context, sizeof(Series));
 	series->dimensions = meter_copy_attrs(walk->resource_context, dimensions,
 										  walk->ndimensions);

@@ -81,6 +81,7 @@ extern void meter_measure_walk_measure(MeterMeasureWalk *walk,
 									   bool isnull,
 									   const MeterAttr *dimensions);
 extern void meter_measure_walk_end(MeterMeasureWalk *walk);
+extern MemoryContext meter_measure_walk_memory(const MeterMeasureWalk *walk);
 extern void meter_measure_walk_destroy(MeterMeasureWalk *walk);
 
 /* After the end, until the next begin. */

@@ -231,7 +231,7 @@ meter_readings_end(MeterReadings *readings)
 
 /*
  * Go back to the readings at the retention boundary, before those of all
- * resources are found anew.
+ * resources are found anew; but of those that are set aside.
  */
 void
 meter_readings_restart(const MeterDefinition *definition)
@@ -240,11 +240,14 @@ meter_readings_restart(const MeterDefinition *definition)
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(definition->name)};
 
-	meter_execute_params(psprintf("DELETE FROM %s._counter_state WHERE meter = $1",
-								  schema),
+	const char *aside = psprintf("(SELECT FROM %s.quarantine q WHERE q.meter = r.meter AND q.resource = r.resource)",
+								 schema);
+
+	meter_execute_params(psprintf("DELETE FROM %s._counter_state r WHERE r.meter = $1 AND NOT EXISTS %s",
+								  schema, aside),
 						 SPI_OK_DELETE, lengthof(types), types, values, NULL);
 	meter_execute_params(psprintf("INSERT INTO %s._counter_state (meter, hash, resource, dimensions, \"time\", value) "
 								  "SELECT meter, hash, resource, dimensions, \"time\", value FROM %s._retention_reading "
-								  "WHERE meter = $1 ORDER BY hash, resource, dimensions", schema, schema),
+								  "r WHERE r.meter = $1 AND NOT EXISTS %s ORDER BY hash, resource, dimensions", schema, schema, aside),
 						 SPI_OK_INSERT, lengthof(types), types, values, NULL);
 }

@@ -414,7 +414,7 @@ said_as_rows(const MeterDefinition *definition, const char *known_before)
 static void
 fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 		  const MeterResources *affected, bool carried, int64 sealed,
-		  Findings *findings)
+		  bool dry_run, Findings *findings)
 {
 	static const MeterLook look = {NULL, NULL, note_spoken};
 	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
@@ -437,6 +437,8 @@ fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 	if (carried)
 		fold->states = meter_states_begin(definition, "_resource_state", false);
 	fold->own_snapshot = true;
+	if (!dry_run)
+		fold->failure = METER_FOLD_SETS_ASIDE;
 	meter_fold_run(fold);
 	if (carried)
 		(void) meter_states_end(fold->states);
@@ -489,7 +491,8 @@ compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	find_said(definition, from, target, few, names, &said);
 	begin_spoken(&findings.spoken);
 	findings.deep = deep;
-	fold_said(definition, progress, resources, carried, sealed, &findings);
+	fold_said(definition, progress, resources, carried, sealed, dry_run,
+			  &findings);
 	meter_register_rows(&findings.spoken);
 
 	/* make the id of an observation from what it is about */

@@ -20,6 +20,7 @@
 #include "engine/duplicates.h"
 #include "engine/fold.h"
 #include "engine/late_rows.h"
+#include "engine/quarantine.h"
 #include "engine/readings.h"
 #include "engine/retention.h"
 #include "engine/states.h"
@@ -205,6 +206,29 @@ first_unread(const MeterDefinition *definition, const MeterProgress *progress)
 }
 
 /*
+ * Return from when on a resource of a meter is not settled, since it is set
+ * aside: what happened since then is needed when it is released.  DT_NOEND:
+ * none is.
+ */
+static TimestampTz
+first_unsettled(const MeterDefinition *definition, TimestampTz before)
+{
+	MeterSession session;
+	char	   *resource;
+	TimestampTz first;
+
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	first = meter_quarantine_least(definition, &resource);
+	if (first < before)
+		ereport(NOTICE,
+				(errmsg("resource \"%s\" of meter \"%s\" holds expiry back: it has been set aside since %s",
+						resource, definition->name, timestamptz_to_str(first)),
+				 errhint("meter.release_resource() computes it anew.")));
+	meter_session_end(&session);
+	return first;
+}
+
+/*
  * Find the latest retention boundary of a meter up to `before`: an instant
  * before which the meter cannot change anything, and at which a period begins.
  * A void that is not yet held reaches the deduplication window further back
@@ -216,6 +240,7 @@ meter_move_boundary(const MeterDefinition *definition, const MeterProgress *prog
 					TimestampTz *boundary)
 {
 	TimestampTz limit = progress->watermark;
+	TimestampTz unsettled;
 
 	if (!progress->has_watermark)
 	{
@@ -228,9 +253,13 @@ meter_move_boundary(const MeterDefinition *definition, const MeterProgress *prog
 		limit = meter_later_by(meter_later_by(limit, -definition->max_lateness),
 							   -definition->deduplication_window);
 	limit = Min(limit, first_unread(definition, progress));
+	before = Min(before, limit);
+	unsettled = first_unsettled(definition, before);
+	before = Min(before, unsettled);
+	if (TIMESTAMP_IS_NOBEGIN(before))
+		return false;
 	*boundary = Max(definition->boundary,
-					meter_grid_period_begin(definition->grid,
-											Min(before, limit)));
+					meter_grid_period_begin(definition->grid, before));
 	return true;
 }
 
@@ -258,9 +287,10 @@ meter_store_boundary(const MeterDefinition *definition, MeterLog log,
 /*
  * Store what is known of each resource just before a new retention boundary,
  * from what the meter has looked at, and from what was known at the boundary
- * before.
+ * before.  Returns the resources of which that cannot be computed, to be set
+ * aside when what was stored has been undone, or NULL.
  */
-void
+MeterQuarantine *
 meter_store_states(const MeterDefinition *definition,
 				   const MeterProgress *progress, TimestampTz boundary)
 {
@@ -268,6 +298,7 @@ meter_store_states(const MeterDefinition *definition,
 										progress);
 
 	fold->from = fold->to = boundary;	/* no usage is asked for */
+	fold->failure = METER_FOLD_TRIES;
 	fold->at_boundary = true;
 	fold->scope.to = boundary;
 	fold->scope.settled_to = DT_NOEND;
@@ -277,6 +308,9 @@ meter_store_states(const MeterDefinition *definition,
 	fold->writes_states = true;
 	fold->own_snapshot = true;
 	meter_fold_run(fold);
+	if (meter_quarantine_was_added(fold->quarantine))
+		return fold->quarantine;
 	(void) meter_states_end(fold->states);
 	meter_fold_end(fold);
+	return NULL;
 }

@@ -42,6 +42,7 @@ begin(const MeterDefinition *definition, const MeterProgress *progress,
 	meter_grid_period_end(definition->grid, from) >= to;
 
 	fold->own_snapshot = true;
+	fold->failure = METER_FOLD_SETS_ASIDE;
 	fold->from = from;
 	fold->to = to;
 	fold->scope.late_from = meter_late_from(definition, progress);

@@ -165,6 +165,16 @@ value_of(MeterStates *states, int known, bool *isnull)
 	return meter_key_scan_value(states->scan, states->first + known, isnull);
 }
 
+/* Return a value of variable length of the row, which need not be fetched. */
+static Datum
+fetched(MeterStates *states, int known, bool *isnull)
+{
+	Datum		value = value_of(states, known, isnull);
+
+	return !*isnull && VARATT_IS_EXTERNAL(DatumGetPointer(value)) ?
+		meter_fetch(value) : value;
+}
+
 /* Return a text of the row, or NULL. */
 static MeterAttr
 text_of(MeterStates *states, int known)
@@ -212,8 +222,8 @@ read_row(MeterStates *states)
 	value = value_of(states, KNOWN_CHANGED, &isnull);
 	carried->changed = isnull ? (Datum) 0 : value;
 	carried->account = text_of(states, KNOWN_ACCOUNT);
-	carried->dimensions = value_of(states, KNOWN_DIMENSIONS, &isnull);
-	value = value_of(states, KNOWN_VALUE, &isnull);
+	carried->dimensions = fetched(states, KNOWN_DIMENSIONS, &isnull);
+	value = fetched(states, KNOWN_VALUE, &isnull);
 	carried->value = isnull ? NULL : DatumGetNumeric(value);
 	carried->last_time = instant_of(states, KNOWN_LAST_TIME, DT_NOEND);
 	if (states->kept)

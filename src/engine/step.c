@@ -272,8 +272,7 @@ is_cancel(const ErrorData *error)
 
 /*
  * Tell whether a step failed for want of disk, memory or time, or at a limit
- * of the server's: a smaller one may succeed.  What one resource is too much
- * for, is too much for any step.
+ * of the server's: a smaller one may succeed.
  */
 static bool
 is_of_environment(const ErrorData *error)
@@ -281,7 +280,7 @@ is_of_environment(const ErrorData *error)
 	if (is_cancel(error))
 		return meter_step_expired;
 	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
-		(error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED && !meter_fold_walks());
+		error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 }
 
 /*

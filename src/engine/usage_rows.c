@@ -159,6 +159,7 @@ add_keys(MeterUsageRows *rows)
 		return;
 	rows->maxkeys = before == 0 ? nkeys : Max(nkeys, 2 * before);
 	size = rows->maxkeys * sizeof(int32);
+	meter_ask_growth(size);
 	rows->sum_of = before == 0 ? MemoryContextAlloc(rows->context, size) :
 		repalloc_huge(rows->sum_of, size);
 	memset(rows->sum_of + before, 0, (rows->maxkeys - before) * sizeof(int32));
@@ -177,6 +178,7 @@ find_sum(MeterUsageRows *rows, int32 key)
 	if (rows->nsums == rows->maxsums)
 	{
 		rows->maxsums = Max(2, 2 * rows->maxsums);
+		meter_ask_growth(rows->maxsums * sizeof(MeterUsageSum));
 		rows->sums = rows->sums == NULL ?
 			MemoryContextAlloc(rows->context,
 							   rows->maxsums * sizeof(MeterUsageSum)) :

@@ -36,7 +36,7 @@ static const char *const views[][3] = {
 		"anomaly",
 		"SELECT class, meter, resource, \"time\", arrival, detail "
 		"FROM meter_internal.anomalies(%2$s, (SELECT k.key FROM %1$s._view_key k), NULL, NULL, NULL, NULL)",
-		"what was odd, by class: too late (held; stops first), in the future, conflicting duplicate, duplicate start, orphan stop, unknown account, not a number, reconciled (what snapshots found)"
+		"what was odd, by class: quarantined (set aside), too late (held; stops first), in the future, conflicting duplicate, duplicate start, orphan stop, unknown account, not a number, reconciled (what snapshots found)"
 	}
 };
 

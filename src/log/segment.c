@@ -23,6 +23,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -41,6 +42,9 @@
 #include "pg/wake.h"
 
 /* Rows and minutes after which a segment makes room; 0: never. */
+
+/* Messages of failures are kept up to so many bytes. */
+#define ERROR_BYTES		1000
 
 /* A log, and the times by which the planner can tell its segments apart. */
 typedef struct Log
@@ -528,34 +532,64 @@ maintain_log(const char *stream, const Log *log)
 	return false;
 }
 
-/*
- * Lock an active stream.  Returns false if another transaction holds the lock,
- * or the stream is not active.
- */
-static bool
-lock_free_stream(const char *stream)
-{
-	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
-	bool		locked;
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT FROM meter.stream s WHERE s.name = $1 "
-						 "AND EXISTS (SELECT FROM meter.active_stream a WHERE a.name = s.name) "
-						 "FOR UPDATE SKIP LOCKED",
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	locked = SPI_processed == 1;
-	meter_session_end(&session);
-	return locked;
-}
-
 /* A step of maintenance: its stream, and whether it did something. */
 typedef struct Maintenance
 {
 	const char *stream;
+	bool		due_only;		/* not while it backs off after a failure */
+	int			failures;		/* since it last succeeded */
 	bool		done;
 } Maintenance;
+
+/*
+ * Lock an active stream.  Returns false if another transaction holds the lock,
+ * or the stream is not active, or is left alone for a while.
+ */
+static bool
+lock_free_stream(Maintenance *step)
+{
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, BOOLOID};
+	Datum		values[2] = {CStringGetTextDatum(step->stream),
+	BoolGetDatum(step->due_only)};
+	bool		locked;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT s.maintenance_failures FROM meter.stream s WHERE s.name = $1 "
+						 "AND EXISTS (SELECT FROM meter.active_stream a WHERE a.name = s.name) "
+						 "AND NOT ($2 AND coalesce(s.maintenance_retry_at > clock_timestamp(), false)) "
+						 "FOR UPDATE SKIP LOCKED",
+						 SPI_OK_SELECT, 2, types, values, NULL);
+	locked = SPI_processed == 1;
+	if (locked)
+		step->failures = DatumGetInt32(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+	return locked;
+}
+
+/* Store how maintenance went; NULL: well. */
+static void
+store_outcome(const char *stream, const ErrorData *error)
+{
+	MeterSession session;
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(stream), (Datum) 0};
+
+	if (error != NULL)
+		values[1] = PointerGetDatum(cstring_to_text_with_len(error->message,
+															 pg_mbcliplen(error->message,
+																		  strlen(error->message),
+																		  ERROR_BYTES)));
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("UPDATE meter.stream SET maintenance_error = $2, "
+						 "maintenance_failures = CASE WHEN $2 IS NULL THEN 0 ELSE maintenance_failures + 1 END, "
+						 "maintenance_retry_at = CASE WHEN $2 IS NOT NULL THEN clock_timestamp() "
+						 "+ make_interval(secs => least(10 * 2 ^ least(maintenance_failures, 9), 3600)) END "
+						 "WHERE name IN (SELECT s.name FROM meter.stream s WHERE s.name = $1 FOR UPDATE SKIP LOCKED)",
+						 SPI_OK_UPDATE, 2, types, values, NULL);
+	meter_session_end(&session);
+}
 
 /* Make a step of maintenance, as meter_try() calls it. */
 static void
@@ -567,10 +601,12 @@ maintain(void *arg)
 
 	(void) set_config_option("lock_timeout", "200ms", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	if (lock_free_stream(step->stream))
+	if (lock_free_stream(step))
 	{
 		for (i = 0; i < (int) lengthof(logs) && !step->done; i++)
 			step->done = maintain_log(step->stream, &logs[i]);
+		if (step->failures > 0)
+			store_outcome(step->stream, NULL);
 	}
 	AtEOXact_GUC(false, level);
 }
@@ -578,30 +614,37 @@ maintain(void *arg)
 /*
  * Take one step to roll and seal the logs of a stream, in a subtransaction.
  * Returns true if something was done, so that there may be more to do.  Locks
- * of others are not waited for.  With `warn` an error becomes a warning, so
- * that it does not keep other streams waiting.
+ * of others are not waited for.  With `record` an error becomes a warning, so
+ * that it does not keep other streams waiting, and is recorded on the stream.
+ * With `due_only` a stream is left alone for a while after that.
  */
 bool
-meter_maintain_stream(const char *stream, bool warn)
+meter_maintain_stream(const char *stream, bool record, bool due_only,
+					  bool *failed)
 {
-	Maintenance step = {stream, false};
+	Maintenance step = {stream, due_only, 0, false};
 	ErrorData  *error = meter_try(maintain, &step);
 
+	*failed = false;
 	if (error == NULL)
 		return step.done;
 	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 		ereport(DEBUG1,
 				(errmsg_internal("a segment of stream \"%s\" is in use: %s",
 								 stream, error->message)));
-	else if (!warn || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	else if (!record || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		ReThrowError(error);
 	else
+	{
+		*failed = true;
+		store_outcome(stream, error);
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("segments of stream \"%s\" could not be maintained: %s",
 						stream, error->message),
 				 error->detail ? errdetail_internal("%s", error->detail) : 0,
 				 error->hint ? errhint("%s", error->hint) : 0));
+	}
 	FreeErrorData(error);
 	return false;
 }
@@ -799,6 +842,7 @@ meter_maintain_step(PG_FUNCTION_ARGS)
 {
 	List	   *streams;
 	ListCell   *cell;
+	bool		failed;
 	bool		done = false;
 
 	PreventCommandIfReadOnly("meter_internal.maintain_step()");
@@ -814,7 +858,8 @@ meter_maintain_step(PG_FUNCTION_ARGS)
 	else
 		streams = meter_active_streams(true);
 	foreach(cell, streams)
-		done |= meter_maintain_stream(lfirst(cell), PG_ARGISNULL(0));
+		done |= meter_maintain_stream(lfirst(cell), PG_ARGISNULL(0), false,
+									  &failed);
 	PG_RETURN_BOOL(done);
 }
 

@@ -29,6 +29,7 @@ extern int64 meter_sealed_longest(const char *stream, const char *log);
 extern void meter_complete_segments(const char *stream);
 extern List *meter_segments_before(const char *stream, const char *log,
 								   TimestampTz before, int64 position);
-extern bool meter_maintain_stream(const char *stream, bool warn);
+extern bool meter_maintain_stream(const char *stream, bool record,
+								  bool due_only, bool *failed);
 
 #endif							/* METER_SEGMENT_H */

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "utils/builtins.h"
 
 #include "core/core.h"
@@ -31,4 +32,11 @@ meter_text_from_attr(MeterAttr attr)
 {
 	return PointerGetDatum(cstring_to_text_with_len(attr.data,
 													Max(attr.len, 0)));
+}
+
+/* Fetch a value that lies in another table, as it is stored there. */
+Datum
+meter_fetch(Datum value)
+{
+	return PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(value)));
 }

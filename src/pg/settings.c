@@ -13,6 +13,7 @@
 #define WORKERS_LIMIT	1024
 
 int			meter_batch_rows = 1000000;
+int			meter_resource_memory = 128 * 1024;
 int			meter_keep_interval = 24 * 60;
 int			meter_segment_rows = 1000000;
 int			meter_segment_age = 30 * 24 * 60;
@@ -32,6 +33,13 @@ meter_settings_init(void)
 							&meter_batch_rows,
 							1000000, 1, INT_MAX,
 							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.resource_memory",
+							"Greatest amount of memory for what is open of one resource.",
+							"A resource that takes more is set aside.",
+							&meter_resource_memory,
+							128 * 1024, 64, 512 * 1024,
+							PGC_SUSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("meter.keep_interval",
 							"Time after which the state of a resource is kept again; 0: before each period.",

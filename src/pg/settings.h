@@ -6,6 +6,7 @@
 #define METER_SETTINGS_H
 
 extern int	meter_batch_rows;
+extern int	meter_resource_memory;	/* kB */
 extern int	meter_keep_interval;	/* minutes */
 extern int	meter_segment_rows;
 extern int	meter_segment_age;	/* minutes */

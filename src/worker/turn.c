@@ -437,14 +437,17 @@ typedef struct StreamTurn
 
 /* Makes one step of rolling and sealing; arg is a StreamTurn. */
 static void
-step_stream(Turn *turn pg_attribute_unused(), void *arg)
+step_stream(Turn *turn, void *arg)
 {
 	StreamTurn *stream = arg;
+	bool		failed;
 
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("maintaining the segments of stream \"%s\"",
 									stream->stream));
-	stream->more = meter_maintain_stream(stream->stream, false);
+	stream->more = meter_maintain_stream(stream->stream, true, true,
+										 &failed);
+	turn->total.errors += failed;
 }
 
 /*

@@ -3,12 +3,14 @@
  *	  Promises: a resource that is walked piece by piece has the parts, the
  *	  state and the findings of one that is walked at once, wherever pieces end
  *	  and whatever is forgotten between them; the memory of a walk does not
- *	  grow with the events.
+ *	  grow with the events; what does grow is told before it is asked for; a
+ *	  source has one number, up to the most that there can be.
  *
  * Random histories of one resource: events, ties among them, snapshots, a
  * carried state.  The seed is printed.  A first argument sets it, a second one
  * says how many seconds to go on with the histories alone.
  */
+#include <setjmp.h>
 #include <time.h>
 
 #include "core/grid.h"
@@ -651,6 +653,70 @@ walk_large(Shape shape, int32 count)
 	check(memory_peak - before < 8000000, "the memory of a walk is bounded");
 }
 
+/* --- what grows ----------------------------------------------------------- */
+
+#define ENOUGH	(1024 * 1024)
+
+static jmp_buf enough;
+
+/* Stop whoever asks for too much. */
+static void
+stop_growth(size_t size)
+{
+	if (memory_in_use + size > ENOUGH)
+		longjmp(enough, 1);
+}
+
+/* All events of one instant, each with a label and a source of its own. */
+static void
+grow_without_end(void)
+{
+	MeterEvents events;
+	MeterAttr	attrs[NATTS + 1] = {METER_NULL_ATTR, METER_NULL_ATTR, METER_NULL_ATTR};
+	char		label[32];
+	volatile size_t before = memory_in_use;
+	volatile int i = 0;
+
+	meter_events_init(&events, NATTS);
+	memory_in_use = memory_peak = 0;
+	meter_before_growth = stop_growth;
+	if (setjmp(enough) == 0)
+	{
+		for (;; i++)
+		{
+			attrs[1] = meter_attr(label, snprintf(label, sizeof(label), "label %d", i));
+			check(meter_events_add(&events, METER_START, 0, attrs),
+				  "there is room");
+			(void) meter_events_source(&events, attrs[1]);
+		}
+	}
+	meter_before_growth = NULL;
+	check(i > 1000 && memory_peak <= ENOUGH + 4096,
+		  "what grows is told before it is asked for");
+	memory_in_use += before;
+}
+
+/* A source has one number. */
+static void
+number_sources(void)
+{
+	MeterEvents events;
+	char		name[32];
+	int			i;
+	int			again;
+
+	meter_events_init(&events, NATTS);
+	for (again = 0; again < 2; again++)
+	{
+		for (i = 1; i <= METER_MAX_SOURCES; i++)
+			check(meter_events_source(&events,
+									  meter_attr(name, snprintf(name, sizeof(name), "source %d", i))) == i,
+				  "a source has one number");
+	}
+	check(meter_events_source(&events, meter_attr("one more", 8)) == 0,
+		  "there are no more numbers");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -666,6 +732,8 @@ main(int argc, char **argv)
 		one_history();
 	}
 	show_case = NULL;
+	number_sources();
+	grow_without_end();
 	for (shape = VALUES; until == 0 && shape < SHAPES; shape++)
 		walk_large(shape, shape == VALUES ? EVENTS : EVENTS / 5);
 	printf("%ld histories\n", history);
