@@ -31,7 +31,6 @@ SQL_PARTS = \
 	src/commands/create_meter.sql \
 	src/commands/alter_meter.sql \
 	src/commands/resume.sql \
-	src/engine/period.sql \
 	src/engine/duplicates.sql \
 	src/engine/duplicate_keys.sql \
 	src/commands/advance.sql \

@@ -35,7 +35,17 @@ $$;
 -- Answers of oracle.midnight, kept because they are asked for again and again.
 CREATE TABLE oracle.known_midnight (timezone text, day date, begins timestamptz, PRIMARY KEY (timezone, day));
 
--- Where a local day begins: the first instant whose local date is that date or a later one. Such an instant is either a
+-- Days whose begin is on record: whatever the rules of the zone say now, it counts.
+CREATE TABLE oracle.recorded_day (timezone text, day date, begins timestamptz, PRIMARY KEY (timezone, day));
+
+-- Forget what is on record of a zone.
+CREATE FUNCTION oracle.forget_days(timezone text) RETURNS void LANGUAGE sql AS $$
+	DELETE FROM oracle.recorded_day r WHERE r.timezone = forget_days.timezone;
+	DELETE FROM oracle.known_midnight k WHERE k.timezone = forget_days.timezone;
+$$;
+
+-- Where a local day begins: on record, or by the rules of the zone, though not before a day on record that precedes it, nor
+-- after one that follows. By the rules: the first instant whose local date is that date or a later one. Such an instant is either a
 -- moment at which the local clock shows midnight, or one at which the clock is set. Both kinds are listed within 38 hours of
 -- the date (no zone is further than 16 hours from UTC), and the first that qualifies is taken.
 CREATE FUNCTION oracle.midnight(day date, timezone text) RETURNS timestamptz LANGUAGE plpgsql AS $$
@@ -48,6 +58,10 @@ DECLARE
 	h timestamptz;
 BEGIN
 	SELECT k.begins INTO answer FROM oracle.known_midnight k WHERE k.timezone = midnight.timezone AND k.day = midnight.day;
+	IF FOUND THEN
+		RETURN answer;
+	END IF;
+	SELECT r.begins INTO answer FROM oracle.recorded_day r WHERE r.timezone = midnight.timezone AND r.day = midnight.day;
 	IF FOUND THEN
 		RETURN answer;
 	END IF;
@@ -79,6 +93,8 @@ BEGIN
 		  SELECT unnest(clock_set)) candidates (candidate)
 	WHERE (candidate AT TIME ZONE timezone)::date >= day;
 
+	SELECT least(greatest(answer, max(r.begins) FILTER (WHERE r.day < midnight.day)), min(r.begins) FILTER (WHERE r.day > midnight.day))
+		INTO answer FROM oracle.recorded_day r WHERE r.timezone = midnight.timezone;
 	INSERT INTO oracle.known_midnight VALUES (timezone, day, answer);
 	RETURN answer;
 END
@@ -91,13 +107,25 @@ $$;
 -- The local day that holds an instant: the last one that has begun.
 CREATE FUNCTION oracle.day_of(t timestamptz, timezone text) RETURNS date LANGUAGE plpgsql AS $$
 DECLARE
-	day date := (t AT TIME ZONE timezone)::date + 1;
+	-- no day on record is off by two days
+	day date := (t AT TIME ZONE timezone)::date + 3;
 BEGIN
 	WHILE oracle.midnight(day, timezone) > t LOOP
 		day := day - 1;
 	END LOOP;
 	RETURN day;
 END
+$$;
+
+-- Put days on record as rules would have had them that were off by some time; none begins before the one before it.
+CREATE FUNCTION oracle.record_days(timezone text, first date, last date, off interval) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO oracle.recorded_day
+		SELECT record_days.timezone, d::date, oracle.midnight(d::date, record_days.timezone) + off
+		FROM generate_series(first::timestamp, last::timestamp, '1 day') d
+		ON CONFLICT DO NOTHING;
+	UPDATE oracle.recorded_day r SET begins = (SELECT max(e.begins) FROM oracle.recorded_day e WHERE e.timezone = r.timezone AND e.day <= r.day)
+		WHERE r.timezone = record_days.timezone;
+	DELETE FROM oracle.known_midnight k WHERE k.timezone = record_days.timezone;
 $$;
 
 CREATE FUNCTION oracle.microseconds(i interval) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$

@@ -21,7 +21,6 @@
 #include "pg/arguments.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
-#include "pg/timezone.h"
 
 /* The columns of meter.meter in the order of MeterColumn. */
 const char *const meter_definition_columns =
@@ -191,6 +190,26 @@ read_row(const char *stream, const char *name, MeterLock lock, MeterRow *row)
 	return found;
 }
 
+/*
+ * Return where a meter ends that is to end at an instant.  That was a boundary
+ * of periods by the rules of the time zone when it was set.  If these have
+ * changed since, the meter ends at the nearest boundary: the same local
+ * midnight, as a rule.
+ */
+static TimestampTz
+until_boundary(const MeterDefinition *definition, TimestampTz until)
+{
+	TimestampTz begin;
+	TimestampTz end;
+
+	if (definition->calendar == NULL || TIMESTAMP_NOT_FINITE(until) ||
+		!meter_calendar_has_rules(definition->calendar))
+		return until;
+	begin = meter_grid_period_begin(definition->grid, until);
+	end = meter_grid_period_end(definition->grid, until);
+	return until - begin < end - until ? begin : end;
+}
+
 /* Make a definition of a row of meter.meter. */
 static MeterDefinition *
 make_definition(const MeterRow *row)
@@ -215,7 +234,10 @@ make_definition(const MeterRow *row)
 	definition->period = row->period;
 	definition->timezone = DatumGetCString(values[METER_COLUMN_TIMEZONE]);
 	definition->grid = palloc(sizeof(MeterGrid));
-	meter_grid_init(definition->grid, meter_zone_lookup(definition->timezone));
+	definition->calendar = meter_calendar_load(definition->stream,
+											   definition->timezone);
+	meter_grid_init(definition->grid,
+					meter_calendar_zone(definition->calendar));
 	meter_grid_set_increment(definition->grid,
 							 DatumGetIntervalP(values[METER_COLUMN_INCREMENT]));
 	meter_grid_set_period(definition->grid,
@@ -240,7 +262,8 @@ make_definition(const MeterRow *row)
 	definition->since = isnull[METER_COLUMN_SINCE] ? DT_NOBEGIN :
 		DatumGetTimestampTz(values[METER_COLUMN_SINCE]);
 	definition->until = isnull[METER_COLUMN_UNTIL] ? DT_NOEND :
-		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]);
+		until_boundary(definition,
+					   DatumGetTimestampTz(values[METER_COLUMN_UNTIL]));
 	definition->boundary = retention_boundary(definition->stream,
 											  definition->name);
 	definition->increment = row->increment;

@@ -8,6 +8,7 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+#include "catalog/calendar.h"
 #include "core/grid.h"
 #include "core/rounding.h"
 
@@ -71,6 +72,7 @@ typedef struct MeterDefinition
 	char	   *increment;
 	char	   *rounding_name;
 	char	   *timezone;
+	MeterCalendar *calendar;	/* the recorded days of the zone; NULL: UTC */
 	MeterGrid  *grid;			/* zone, increment, period; what it remembers
 								 * of days may change */
 	MeterRounding rounding;
@@ -82,7 +84,7 @@ typedef struct MeterDefinition
 	int64		deduplication_window;
 	char	   *value_from;
 	TimestampTz since;			/* DT_NOBEGIN: none */
-	TimestampTz until;			/* DT_NOEND: none */
+	TimestampTz until;			/* a boundary of periods; DT_NOEND: none */
 	TimestampTz boundary;		/* retention boundary: the log is incomplete
 								 * before it; DT_NOBEGIN: it is complete */
 } MeterDefinition;

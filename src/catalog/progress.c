@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "catalog/calendar.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
@@ -98,6 +99,7 @@ meter_load_progress(const MeterDefinition *definition)
 	progress->watermark = instant_column(0, "watermark", 0);
 	(void) meter_result_by_name(0, "watermark", &isnull);
 	progress->has_watermark = !isnull;
+	progress->settled_from = isnull ? DT_NOEND : progress->watermark;
 	progress->event_clock = instant_column(0, "event_clock", 0);
 	(void) meter_result_by_name(0, "event_clock", &isnull);
 	progress->has_event_clock = !isnull;
@@ -191,7 +193,10 @@ store_log(const MeterDefinition *definition, MeterLog log,
 						 SPI_OK_UPDATE, 9, types, values, nulls);
 }
 
-/* Store how far a meter has come. */
+/*
+ * Store how far a meter has come, and record the days that usage up to there
+ * was computed with.
+ */
 void
 meter_store_progress(const MeterDefinition *definition,
 					 const MeterProgress *progress, bool wrote_usage)
@@ -228,6 +233,9 @@ meter_store_progress(const MeterDefinition *definition,
 		store_log(definition, METER_LOG_MEASURE,
 				  &progress->logs[METER_LOG_MEASURE]);
 	meter_session_end(&session);
+	if (progress->has_watermark)
+		meter_calendar_record(definition->calendar, progress->settled_from,
+							  progress->watermark);
 }
 
 /*

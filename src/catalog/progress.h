@@ -28,6 +28,8 @@ typedef struct MeterProgress
 {
 	bool		has_watermark;
 	TimestampTz watermark;
+	TimestampTz settled_from;	/* the watermark before this step, or the
+								 * first one; DT_NOEND: none yet */
 	bool		has_event_clock;
 	TimestampTz event_clock;
 	int64		settlement;

@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "catalog/calendar.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
@@ -307,10 +308,6 @@ check_definition(Datum *values, char *nulls)
 	if (nulls[METER_COLUMN_MAX_LATENESS] == ' ')
 		(void) meter_interval_not_negative(values[METER_COLUMN_MAX_LATENESS], "max_lateness");
 
-	if (nulls[METER_COLUMN_SINCE] == ' ')
-		meter_check_period_begin(&grid, DatumGetTimestampTz(values[METER_COLUMN_SINCE]), "since");
-	if (nulls[METER_COLUMN_UNTIL] == ' ')
-		meter_check_period_begin(&grid, DatumGetTimestampTz(values[METER_COLUMN_UNTIL]), "until");
 	if (nulls[METER_COLUMN_SINCE] == ' ' && nulls[METER_COLUMN_UNTIL] == ' ' &&
 		DatumGetTimestampTz(values[METER_COLUMN_SINCE]) >=
 		DatumGetTimestampTz(values[METER_COLUMN_UNTIL]))
@@ -324,6 +321,22 @@ check_definition(Datum *values, char *nulls)
 		ereport(NOTICE,
 				(errmsg("some quantities in this unit have no finite decimal and are rounded at the 12th digit"),
 				 errhint("A unit that divides the increment, such as '1 minute' or '1 second', keeps quantities exact.")));
+}
+
+/*
+ * Check that a meter begins and ends at boundaries of periods, by the days that
+ * are recorded for its time zone.
+ */
+static void
+check_boundaries(const MeterDefinition *definition, const Datum *values,
+				 const char *nulls)
+{
+	if (nulls[METER_COLUMN_SINCE] == ' ')
+		meter_check_period_begin(definition->grid,
+								 DatumGetTimestampTz(values[METER_COLUMN_SINCE]), "since");
+	if (nulls[METER_COLUMN_UNTIL] == ' ')
+		meter_check_period_begin(definition->grid,
+								 DatumGetTimestampTz(values[METER_COLUMN_UNTIL]), "until");
 }
 
 /*
@@ -518,6 +531,7 @@ begin_progress(MeterDefinition *definition)
 						 "WHERE stream = $1 AND name = $2",
 						 SPI_OK_UPDATE, 3, types, values, NULL);
 	meter_session_end(&session);
+	meter_calendar_record(definition->calendar, begin, begin);
 }
 
 PG_FUNCTION_INFO_V1(meter_create_meter);
@@ -561,7 +575,10 @@ meter_create_meter(PG_FUNCTION_ARGS)
 	check_definition(values, nulls);
 	if (!insert_definition(stream, name, values, nulls, if_not_exists))
 		PG_RETURN_VOID();
+	meter_calendar_take_over(stream, name,
+							 TextDatumGetCString(values[METER_COLUMN_TIMEZONE]));
 	definition = meter_load(stream, name, METER_LOCK_WAIT);
+	check_boundaries(definition, values, nulls);
 	begin_progress(definition);
 	meter_worker_wake();
 	PG_RETURN_VOID();

@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "catalog/calendar.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/source.h"
@@ -114,7 +115,14 @@ return_all(void *arg)
 		MeterDefinition *definition = meter_load(ref->stream, ref->meter,
 												 METER_LOCK_NONE);
 
-		return_live_usage(fcinfo, definition, meter_load_progress(definition));
+		/* one zone that is gone must not hide the other meters */
+		if (meter_calendar_has_rules(definition->calendar))
+			return_live_usage(fcinfo, definition, meter_load_progress(definition));
+		else
+			ereport(WARNING,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("current usage of meter \"%s\" of stream \"%s\" is left out: time zone \"%s\" not recognized",
+							ref->meter, ref->stream, definition->timezone)));
 	}
 }
 

@@ -57,8 +57,8 @@ typedef struct MeterEvents
 	int32		nobservations;	/* see observation.h */
 	int32		maxobservations;
 	struct MeterObservation *observations;
-	bool		deep;			/* paired: what snapshots said long before bears
-								 * on it */
+	bool		deep;			/* paired: what snapshots said long before
+								 * bears on it */
 } MeterEvents;
 
 extern void meter_events_init(MeterEvents *events, int32 natts);

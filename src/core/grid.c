@@ -120,6 +120,14 @@ find_day(MeterGrid *grid, int64 instant)
 	grid->day_end = end;
 }
 
+/* Return the number of the local day that holds an instant. */
+int32
+meter_grid_day(MeterGrid *grid, int64 instant)
+{
+	find_day(grid, instant);
+	return grid->day;
+}
+
 /*
  * Return the begin of the slice that holds an instant, where each local day is
  * cut into slices of `length`.  A slice of a day is that day, of however many

@@ -37,6 +37,7 @@ typedef struct MeterGrid
 } MeterGrid;
 
 extern void meter_grid_init(MeterGrid *grid, const MeterZone *zone);
+extern int32 meter_grid_day(MeterGrid *grid, int64 instant);
 extern int64 meter_grid_unit_floor(MeterGrid *grid, int64 instant);
 extern int64 meter_grid_unit_ceil(MeterGrid *grid, int64 instant);
 extern int64 meter_grid_unit_round(MeterGrid *grid, int64 instant);

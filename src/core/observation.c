@@ -291,7 +291,7 @@ needed(MeterWalk *walk, int32 witness)
 	int32		from = witness;
 	int32		i;
 
-	/* of an instant of which anything is logged, all that bears on it is marked */
+	/* what bears on an instant of which anything is logged is marked */
 	if (witness < 0 || all[witness].standing == METER_LOGGED)
 		return;
 	while (from > 0 && all[from - 1].time == all[witness].time)
@@ -575,7 +575,7 @@ run_since(MeterWalk *walk, int64 start, int64 now)
 					   state->attrs, natts + 1);
 	for (i = 0; i <= natts; i++)
 	{
-		/* changes that the carried state knows of come after what the row says */
+		/* changes that the carried state knows of come after the row */
 		if (!MeterAttrIsNull(walk->said[i]) && walk->carried_changed[i] < start)
 			attrs[i] = walk->said[i];
 	}

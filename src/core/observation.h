@@ -110,10 +110,10 @@ typedef struct MeterWalk
 	int32		maxchanges;
 	MeterClosedChange *changes;
 	int32		absent_witness; /* the observation state.absent is from, or -1 */
-	int32		held_witness;	/* the last one that held the resource since it
-								 * was started, or -1 */
-	int32		gone_witness;	/* the one by which state.holder was without it
-								 * then, or -1 */
+	int32		held_witness;	/* the last one that held the resource since
+								 * it was started, or -1 */
+	int32		gone_witness;	/* the one by which state.holder was without
+								 * it then, or -1 */
 	bool		foreign;		/* a snapshot has held it, since it was
 								 * started, to whose source it did not belong */
 	bool		deep;			/* what snapshots said long before bears on it */

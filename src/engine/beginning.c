@@ -41,6 +41,7 @@ meter_first_watermark(const MeterDefinition *definition, MeterProgress *progress
 		return false;
 	progress->has_watermark = true;
 	progress->watermark = meter_grid_period_begin(definition->grid, first);
+	progress->settled_from = progress->watermark;
 	/* nobody is about to commit rows: those to come arrive after this */
 	if (!progress->logs[METER_LOG_EVENT].has_note && !IsolationUsesXactSnapshot())
 		progress->logs[METER_LOG_EVENT].position_watermark = progress->watermark;

@@ -4,15 +4,16 @@
  *
  * _duplicate_key keeps a hash of the name of each row with an id that a meter
  * has looked at, up to its position in a log: resource, source, id, and of an
- * event action; 8 bytes a row, by period and by block of arrivals.  A step that settles compares the hashes of
- * its periods with each other and with those of the deduplication window before
- * them, in memory.  Only rows whose hash is met twice are looked up in the log,
+ * event action; 8 bytes a row, by slice of time and by block of arrivals.  A
+ * step that settles compares the hashes of its time with each other and with
+ * those of the deduplication window before it, in memory.  Only rows whose hash
+ * is met twice are looked up in the log,
  * in the blocks where they are.  Rows that arrived after the position are read
  * from the log itself: their arrivals are the newest.
  *
  * A hash too many costs a look at the log; one that is missing would bill
  * twice.  So hashes are stored in the transaction that moves the position, and
- * only hashes of periods that no step can need are deleted.
+ * only hashes of slices that no step can need are deleted.
  */
 #include "postgres.h"
 
@@ -34,7 +35,6 @@
 #include "core/grid.h"
 #include "engine/duplicate_keys.h"
 #include "engine/duplicates.h"
-#include "engine/period.h"
 #include "pg/attr.h"
 #include "pg/now.h"
 #include "pg/spi.h"
@@ -115,10 +115,10 @@ static const char *const row_filters[METER_NLOGS] = {
 	"e.id IS NOT NULL AND e.action <> 'void'", "e.id IS NOT NULL"
 };
 
-/* The hashes of a period and a block of arrivals. */
+/* The hashes of a slice of time and a block of arrivals. */
 typedef struct ChunkKey
 {
-	TimestampTz period;
+	TimestampTz slice;
 	int64		block;
 } ChunkKey;
 
@@ -141,8 +141,6 @@ struct MeterNewRows
 	MemoryContext context;		/* of the chunks */
 	HTAB	   *chunks;
 	Chunk	   *last;
-	TimestampTz period;			/* that was looked up last */
-	TimestampTz period_end;
 };
 
 /* The columns of a row that is looked at. */
@@ -173,6 +171,21 @@ begin_chunks(MeterNewRows *rows)
 	rows->last = NULL;
 }
 
+/*
+ * Return the begin of the slice that holds an instant: of a day in UTC, or of
+ * as long as the meter's period if that is shorter.  No calendar is asked, so
+ * the slice of a row stays the same.
+ */
+static TimestampTz
+slice_begin(const MeterDefinition *definition, TimestampTz time)
+{
+	int64		length = definition->grid->period_usec > 0 ?
+	definition->grid->period_usec : METER_DAY;
+	int64		past = time % length;
+
+	return time - (past < 0 ? past + length : past);
+}
+
 /* Return the chunk for the hash of a row. */
 static Chunk *
 find_chunk(MeterNewRows *rows, TimestampTz time, int64 arrival)
@@ -181,14 +194,9 @@ find_chunk(MeterNewRows *rows, TimestampTz time, int64 arrival)
 	bool		found;
 	Chunk	   *chunk;
 
-	if (time < rows->period || time >= rows->period_end)
-	{
-		rows->period = meter_grid_period_begin(rows->definition->grid, time);
-		rows->period_end = meter_grid_period_end(rows->definition->grid, time);
-	}
-	key.period = rows->period;
+	key.slice = slice_begin(rows->definition, time);
 	key.block = arrival >> METER_KEY_BLOCK_BITS;
-	if (rows->last != NULL && rows->last->key.period == key.period &&
+	if (rows->last != NULL && rows->last->key.slice == key.slice &&
 		rows->last->key.block == key.block)
 		return rows->last;
 	chunk = hash_search(rows->chunks, &key, HASH_ENTER, &found);
@@ -231,7 +239,7 @@ write_chunks(MeterNewRows *rows)
 
 			SET_VARSIZE(keys, size);
 			memcpy(VARDATA(keys), chunk->keys, size - VARHDRSZ);
-			values[2] = TimestampTzGetDatum(chunk->key.period);
+			values[2] = TimestampTzGetDatum(chunk->key.slice);
 			values[3] = Int64GetDatum(chunk->key.block);
 			values[4] = PointerGetDatum(keys);
 			meter_writer_insert(writer, values, nulls);
@@ -380,27 +388,28 @@ meter_note_duplicate_keys(MeterNewRows *rows, bool all, int64 after,
 }
 
 /*
- * Return the first period whose hashes a step needs that settles from an
- * instant on.
+ * Return the begin of the first slice whose hashes a step needs that settles
+ * from an instant on.
  */
-static char *
-first_period(const MeterDefinition *definition, TimestampTz from)
+static TimestampTz
+first_slice(const MeterDefinition *definition, TimestampTz from)
 {
 	int64		back = 2 * Min(definition->deduplication_window,
 							   PG_INT64_MAX / 4);
 
-	return meter_period_of(definition,
-						   meter_timestamp_literal(meter_later_by(from, -back)));
+	return slice_begin(definition,
+					   from < MIN_TIMESTAMP + back ? MIN_TIMESTAMP : from - back);
 }
 
-/* Delete the hashes of periods that lie too far back to be needed. */
+/* Delete the hashes of slices that lie too far back to be needed. */
 void
 meter_prune_duplicate_keys(const MeterDefinition *definition, const MeterProgress *progress)
 {
 	meter_execute(psprintf("DELETE FROM %s._duplicate_key WHERE meter = %s AND period_start < %s",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
-						   first_period(definition, progress->watermark)),
+						   meter_timestamp_literal(first_slice(definition,
+															   progress->watermark))),
 				  SPI_OK_DELETE);
 }
 
@@ -587,7 +596,8 @@ typedef struct Question
 	MeterLog	log;
 	const char *from;			/* as literals */
 	const char *to;
-	char	   *first;			/* the first period in which duplicates are */
+	const char *from_slice;		/* the first slice of hashes of such rows */
+	const char *first;			/* the first slice in which duplicates are */
 	char	   *rows;			/* a query of hashes that no chunk has, each
 								 * with how often to count it */
 } Question;
@@ -635,8 +645,8 @@ count_keys(const Question *question)
 						   "+ (SELECT count(*) FROM (%s) r)",
 						   quote_identifier(question->definition->stream),
 						   quote_literal_cstr(question->definition->name),
-						   meter_log_names[question->log], question->from,
-						   question->to, question->rows),
+						   meter_log_names[question->log],
+						   question->from_slice, question->to, question->rows),
 				  SPI_OK_SELECT);
 	return DatumGetInt64(meter_result(0, 1, &isnull));
 }
@@ -674,7 +684,9 @@ meter_find_suspects(const MeterDefinition *definition,
 					TimestampTz first_straddler, MeterSuspects *suspects)
 {
 	Question	question = {definition, log, meter_timestamp_literal(from),
-	meter_timestamp_literal(to), first_period(definition, from), NULL};
+		meter_timestamp_literal(to),
+		meter_timestamp_literal(slice_begin(definition, from)),
+	meter_timestamp_literal(first_slice(definition, from)), NULL};
 	bool		straddlers = !TIMESTAMP_IS_NOEND(first_straddler);
 	bool		anywhere = straddlers &&
 	first_straddler < meter_later_by(from, -definition->deduplication_window);
@@ -701,11 +713,11 @@ meter_find_suspects(const MeterDefinition *definition,
 		CHECK_FOR_INTERRUPTS();
 		/* all passes have about as many hashes */
 		table_begin(&table, nkeys / table.npasses * 5 / 4 + 1024);
-		walk_chunks(definition, log, &table, CHUNK_ADD, question.from,
-					question.to, NULL);
+		walk_chunks(definition, log, &table, CHUNK_ADD,
+					question.from_slice, question.to, NULL);
 		walk_rows(&table, question.rows);
-		walk_chunks(definition, log, &table, CHUNK_COUNT, question.first,
-					question.from, NULL);
+		walk_chunks(definition, log, &table, CHUNK_COUNT,
+					question.first, question.from_slice, NULL);
 		for (slot = 0; slot <= table.mask; slot++)
 		{
 			if (table.counts[slot] < 2)
@@ -726,7 +738,7 @@ meter_find_suspects(const MeterDefinition *definition,
 	suspects->nblocks = PG_INT64_MAX;
 	if (anywhere)
 		return;
-	/* a block has a chunk for each period */
+	/* a block has a chunk for each slice */
 	meter_execute(psprintf("SELECT count(DISTINCT b), array_agg(DISTINCT b) FROM unnest('{%s}'::bigint[]) b",
 						   blocks.len > 0 ? blocks.data + 1 : ""),
 				  SPI_OK_SELECT);

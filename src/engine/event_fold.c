@@ -568,7 +568,8 @@ end(MeterFold *fold)
 static void
 finish(MeterFold *fold)
 {
-	if (fold->observed)
+	/* while a snapshot is reconciled, it is not there yet */
+	if (fold->observed && fold->more_rows == NULL)
 		meter_check_observed(fold->definition, &fold->scope);
 }
 

@@ -366,7 +366,11 @@ append_columns(StringInfo sql, const MeterDefinition *definition,
 	for (i = 0; i < definition->ndimensions; i++)
 	{
 		appendStringInfoString(sql, ", ");
-		/* an observation names whose snapshot it is, not what the resource has */
+
+		/*
+		 * an observation names whose snapshot it is, not what the resource
+		 * has
+		 */
 		if (strcmp(definition->dimension_names[i], "source") == 0)
 			appendStringInfoString(sql, "CASE WHEN e.action NOT LIKE 'reconciled:%' THEN e.source END");
 		else

@@ -39,6 +39,7 @@
 #include "catalog/definition.h"
 #include "core/core.h"
 #include "core/event_set.h"
+#include "core/grid.h"
 #include "engine/fold.h"
 #include "engine/ledger.h"
 #include "engine/places.h"
@@ -175,10 +176,18 @@ static void
 put_row(MeterFold *fold)
 {
 	TupleTableSlot *put = fold->put;
+	MeterRowKind kind = (MeterRowKind) DatumGetChar(put->tts_values[METER_FOLD_KIND]);
+	TimestampTz time = meter_fold_instant(put, METER_FOLD_TIME, DT_NOBEGIN);
 	MemoryContext before;
 
-	put->tts_values[METER_FOLD_CLASS] =
-		CharGetDatum(meter_fold_class((MeterRowKind) DatumGetChar(put->tts_values[METER_FOLD_KIND])));
+	/* the unique values of a period are in order, whatever their times */
+	if (kind == METER_ROW_MEASURE &&
+		fold->definition->aggregate == METER_UNIQUE &&
+		!TIMESTAMP_NOT_FINITE(time))
+		put->tts_values[METER_FOLD_TIME] =
+			TimestampTzGetDatum(meter_grid_period_begin(&fold->spec->grid,
+														time));
+	put->tts_values[METER_FOLD_CLASS] = CharGetDatum(meter_fold_class(kind));
 	put->tts_isnull[METER_FOLD_CLASS] = false;
 	before = MemoryContextSwitchTo(fold->row_context);
 	fetch_values(fold);

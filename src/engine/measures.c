@@ -21,7 +21,6 @@
 #include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/measures.h"
-#include "engine/period.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"
 #include "log/segment.h"
@@ -191,8 +190,8 @@ scope_voids(const MeterDefinition *definition, const MeterProgress *progress,
 
 /*
  * Return a query of the measures of a meter in a scope, with the columns of
- * the fold: the time is the start, of unique the period that holds it; the
- * source is the text whose values unique counts; then arrival, end, and start.
+ * the fold: the time is the start; the source is the text whose values unique
+ * counts; then arrival, end, and start.
  */
 char *
 meter_measures_query(const MeterDefinition *definition,
@@ -204,8 +203,7 @@ meter_measures_query(const MeterDefinition *definition,
 	int			i;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s, " METER_SQL_KIND(MEASURE) "::\"char\", e.resource, e.account, ",
-					 unique ? meter_period_of(definition, "e.start_time") : "e.start_time");
+	appendStringInfoString(&sql, "SELECT e.start_time, " METER_SQL_KIND(MEASURE) "::\"char\", e.resource, e.account, ");
 	if (unique)
 		appendStringInfoString(&sql, "NULL::numeric, (");
 	append_value(&sql, definition);

@@ -317,8 +317,8 @@ set_instant(Datum *values, bool *nulls, int column, int64 instant)
 typedef struct Findings
 {
 	MeterRows	spoken;
-	MeterResources *deep;		/* resources to compare with all snapshots; NULL:
-								 * they are */
+	MeterResources *deep;		/* resources to compare with all snapshots;
+								 * NULL: they are */
 } Findings;
 
 /* Note what comes of each candidate of a resource that makes a difference. */

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "catalog/calendar.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
@@ -263,7 +264,10 @@ meter_move_boundary(const MeterDefinition *definition, const MeterProgress *prog
 	return true;
 }
 
-/* Store the retention boundary of a meter, whose usage is made of a log. */
+/*
+ * Store the retention boundary of a meter, whose usage is made of a log, and
+ * see that it stays a boundary of periods.
+ */
 void
 meter_store_boundary(const MeterDefinition *definition, MeterLog log,
 					 TimestampTz boundary)
@@ -282,6 +286,7 @@ meter_store_boundary(const MeterDefinition *definition, MeterLog log,
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   meter_timestamp_literal(boundary)), SPI_OK_DELETE);
+	meter_calendar_record(definition->calendar, DT_NOEND, boundary);
 }
 
 /*

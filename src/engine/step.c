@@ -25,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "catalog/calendar.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
@@ -220,6 +221,7 @@ do_step(StepCall *call)
 		step->more = definition == NULL;	/* somebody else may have it */
 		return;
 	}
+	meter_calendar_require(definition->calendar);
 	before = *progress;
 	no_smaller_step = progress->halvings > 0 && meter_step_rows(progress) == 1;
 	call->stage = "looking for what is new to";

@@ -81,12 +81,9 @@ zone_midnight(void *arg, int32 day)
 	return zone->midnights[slot];
 }
 
-/*
- * Implement day_near() of MeterZone: the date in UTC is rarely more than one
- * off.
- */
-static int32
-zone_day_near(void *arg pg_attribute_unused(), int64 instant)
+/* Return a day near the one that holds an instant: the date in UTC. */
+int32
+meter_zone_day_near(int64 instant)
 {
 	int64		day = instant / METER_DAY;
 
@@ -94,28 +91,39 @@ zone_day_near(void *arg pg_attribute_unused(), int64 instant)
 }
 
 /*
- * Return the time zone of a name, NULL for UTC; raises an error if there is
- * none.
+ * Implement day_near() of MeterZone: the date in UTC is rarely more than one
+ * off.
  */
-const MeterZone *
-meter_zone_lookup(const char *name)
+static int32
+zone_day_near(void *arg pg_attribute_unused(), int64 instant)
+{
+	return meter_zone_day_near(instant);
+}
+
+/*
+ * Look up the time zone of a name; it is NULL for UTC.  Returns false if there
+ * is none.
+ */
+bool
+meter_zone_find(const char *name, const MeterZone **found)
 {
 	pg_tz	   *tz;
 	Zone	   *zone;
 	int			i;
 
+	*found = NULL;
 	if (pg_strcasecmp(name, "UTC") == 0)
-		return NULL;
+		return true;
 	tz = pg_tzset(name);
 	if (tz == NULL || !pg_tz_acceptable(tz))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("time zone \"%s\" not recognized", name),
-				 errhint("View pg_timezone_names lists those there are.")));
+		return false;
 	for (zone = zones; zone != NULL; zone = zone->next)
 	{
 		if (zone->tz == tz)
-			return &zone->zone;
+		{
+			*found = &zone->zone;
+			return true;
+		}
 	}
 	zone = MemoryContextAllocZero(TopMemoryContext, sizeof(Zone));
 	zone->zone.midnight = zone_midnight;
@@ -126,5 +134,33 @@ meter_zone_lookup(const char *name)
 		zone->days[i] = PG_INT32_MIN;
 	zone->next = zones;
 	zones = zone;
-	return &zone->zone;
+	*found = &zone->zone;
+	return true;
+}
+
+/*
+ * Return the time zone of a name, NULL for UTC; raises an error if there is
+ * none.
+ */
+const MeterZone *
+meter_zone_lookup(const char *name)
+{
+	const MeterZone *zone;
+
+	if (!meter_zone_find(name, &zone))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("time zone \"%s\" not recognized", name),
+				 errhint("View pg_timezone_names lists those there are.")));
+	return zone;
+}
+
+/* Tell whether a zone that was looked up has one offset for all times. */
+bool
+meter_zone_is_fixed(const MeterZone *zone)
+{
+	long int	offset;
+
+	return zone == NULL ||
+		pg_get_timezone_offset(((const Zone *) zone->arg)->tz, &offset);
 }

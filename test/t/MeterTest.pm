@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(start_server read_cases quote literal answers number define meter_arguments event_rows insert_events usage_text
-  stamp seconds seed poll_through_crash);
+  stamp seconds seed poll_through_crash recorded_days);
 
 my $home = dirname(dirname(__FILE__));
 
@@ -170,6 +170,24 @@ sub stamp
 	my ($s) = @_;
 	my @t = gmtime($s);
 	return sprintf('%04d-%02d-%02dT%02d:%02d:%02dZ', $t[5] + 1900, $t[4] + 1, @t[ 3, 2, 1, 0 ]);
+}
+
+# Days as rules have had them that the server has no longer, on record in a stream and with the oracle; often none. The zone's days
+# of any world before are forgotten.
+sub recorded_days
+{
+	my ($stream, $timezone, $begin, $hours) = @_;
+	my $script = "SELECT FROM oracle.forget_days('$timezone');\n";
+	return $script if $timezone eq 'UTC' || rand() < 0.4;
+	my $day = int(rand(3)) - 2;
+	foreach (1 .. 1 + int(rand(3)))
+	{
+		my $last = $day + int(rand(2 + $hours / 24));
+		my $off = ('1 hour', '-1 hour', '1 hour', '-1 hour', '30 minutes', '-3 hours', '24 hours', '-24 hours')[ int(rand(8)) ];
+		$script .= "SELECT FROM oracle.record_days('$timezone', '$begin'::timestamptz::date + $day, '$begin'::timestamptz::date + $last, '$off');\n";
+		$day = $last + 1 + (rand() < 0.3 ? 1 + int(rand(3)) : 0);
+	}
+	return $script . "INSERT INTO $stream._calendar SELECT timezone, day, begins FROM oracle.recorded_day WHERE timezone = '$timezone';\n";
 }
 
 # The seed of a random test, printed so that a failure can be seen again: METER_SEED=n prove …
