@@ -25,10 +25,12 @@ SQL_PARTS = \
 	src/types/transaction_id.sql \
 	src/types/protobuf.sql \
 	src/catalog/catalog.sql \
+	src/catalog/home.sql \
 	src/commands/create_stream.sql \
 	src/commands/inbox.sql \
 	src/log/segment.sql \
 	src/commands/create_meter.sql \
+	src/commands/preview.sql \
 	src/commands/alter_meter.sql \
 	src/commands/resume.sql \
 	src/engine/duplicates.sql \
@@ -37,6 +39,7 @@ SQL_PARTS = \
 	src/commands/release.sql \
 	src/engine/reconcile.sql \
 	src/commands/verify.sql \
+	src/commands/rewind.sql \
 	src/commands/explain.sql \
 	src/commands/live.sql \
 	src/commands/last_step.sql \

@@ -52,7 +52,7 @@ long_past() {
 
 say "late: $rows events of one resource, $few of another"
 sql "SELECT meter.create_stream('past')" \
-	"SELECT meter.create_meter('past', 'vm', starts => '{start}', stops => '{stop}', lateness => '0')" >/dev/null
+	"SELECT meter.create_meter('past', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', since => $begin)" >/dev/null
 long_past past event '(source, id, "time", resource, account, action, offering)' "SELECT 'dc', r || i, $begin + i * interval '1000 days' / n, r, 'account',
 	CASE i % 2 WHEN 0 THEN 'start' ELSE 'stop' END, 'm' FROM (VALUES ('large', $rows), ('small', $few)) v (r, n), generate_series(0, n - 1) i ORDER BY 3"
 for ((round = 1; round <= RUNS; round++)); do

@@ -4,6 +4,7 @@ SET datestyle = 'ISO';
 \set SHOW_CONTEXT never
 SET meter.segment_rows = 0;
 SELECT meter.create_stream('expire_cloud');
+SET meter.now = '2024-03-01 00:00';
 SELECT meter.create_meter('expire_cloud', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0', max_lateness => '2 days');
 SELECT meter.create_meter('expire_cloud', 'gb', 'weighted', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{}', lateness => '0',
 	max_lateness => '2 days', period => '1 day', unit => '1 day');
@@ -22,7 +23,7 @@ CALL meter.run('expire_cloud');
 CREATE TABLE before AS SELECT meter, account, resource, dimensions, period_start, quantity FROM expire_cloud.usage_total;
 SELECT meter, count(*), sum(quantity) FROM before GROUP BY 1 ORDER BY 1;
 
--- Not what may still change: the retention boundary is no later than any watermark less max_lateness, at a period of each.
+-- Not what may still change: the retention boundary is no later than any watermark less max_lateness and the deduplication window, at a period of each.
 SELECT meter.expire('expire_cloud', '2024-03-09 12:34');
 SELECT meter, log, "time" FROM expire_cloud._retention ORDER BY 1;
 SELECT meter, resource, active, account, dimensions, value, since FROM expire_cloud._retention_state ORDER BY 1, 2;
@@ -44,7 +45,7 @@ SELECT account, min(period_start), max(period_start) FROM expire_cloud.usage_tot
 SELECT * FROM meter.verify('expire_cloud');
 
 -- What comes for before the retention boundary is held, and cannot be released.
-INSERT INTO expire_cloud.event ("time", resource, account, action) VALUES ('2024-03-07 23:00', 'on', NULL, 'stop');
+INSERT INTO expire_cloud.event ("time", resource, account, action) VALUES ('2024-03-06 23:00', 'on', NULL, 'stop');
 SELECT meter, adjustments, late_rows FROM meter.advance('expire_cloud');
 SELECT meter, "time", reason FROM expire_cloud.held ORDER BY 1;
 SELECT meter.release('expire_cloud', 'vm', ARRAY[(SELECT max(arrival) FROM expire_cloud.held)]);
@@ -88,6 +89,7 @@ SELECT * FROM meter.verify('expire_cloud');
 
 -- Measures go as well, and events: who owned what at the retention boundary is known.
 SELECT meter.create_stream('expire_net');
+SET meter.now = '2024-03-01 00:00';
 SELECT meter.create_meter('expire_net', 'bytes', 'sum', lateness => '0', max_lateness => '1 day');
 INSERT INTO expire_net.event ("time", resource, account, action) VALUES ('2024-03-01 00:00', 'ip', 'geneva-jug', 'assign'), ('2024-03-08 12:00', 'ip', 'bern-cup', 'assign');
 INSERT INTO expire_net.measure (start_time, end_time, resource, value) SELECT t, t + '1 hour', 'ip', 100 FROM generate_series('2024-03-01 00:30'::timestamptz, '2024-03-06', '1 hour') t;

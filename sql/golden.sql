@@ -428,7 +428,7 @@ SELECT * FROM golden.look('golden_fleet', 'ledger', 'totals', 'settled', 'live',
 	'anomaly', 'explain');
 SELECT * FROM meter.verify('golden_fleet');
 -- the log forgets its first segment, and snapshots of then; what comes after all is counted, or held
-SET meter.now = '2024-04-05 06:30Z';
+SET meter.now = '2024-04-06 06:30Z';
 INSERT INTO golden_fleet.event ("time", resource, action) VALUES ('2024-04-05 06:25Z', 'clock', 'tick');
 SELECT meter.heartbeat('golden_fleet', 'api', '2024-04-05 06:00Z'), meter.heartbeat('golden_fleet', 'agent', '2024-04-05 06:10Z');
 CALL meter.run('golden_fleet');

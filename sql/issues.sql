@@ -113,9 +113,10 @@ SELECT resource, period_start, quantity, revision FROM sealed.usage WHERE resour
 SELECT * FROM meter.verify('sealed');
 
 -- What is held from before the retention boundary is not released, in either log of a meter of measures.
-SET meter.now = '2024-03-01 12:00';
+SET meter.now = '2024-03-01 00:00';
 SELECT meter.create_stream('behind');
 SELECT meter.create_meter('behind', 's', 'sum', dimensions => '{}', lateness => '0', max_lateness => '1 day');
+SET meter.now = '2024-03-01 12:00';
 INSERT INTO behind.event ("time", resource, account, action) VALUES ('2024-02-29 00:00', 'r', 'a', 'name');
 INSERT INTO behind.measure (start_time, end_time, resource, value) VALUES ('2024-02-29 10:00', '2024-02-29 10:00', 'r', 1);
 SELECT meter.roll('behind');
@@ -128,6 +129,8 @@ INSERT INTO behind.event ("time", resource, account, action, source, id) VALUES 
 INSERT INTO behind.measure (start_time, end_time, resource, value) VALUES ('2024-03-08 10:00', '2024-03-08 10:00', 'r', 10);
 CALL meter.run('behind');
 INSERT INTO behind.event ("time", resource, account, action, source, id) VALUES ('2024-03-07 12:00', 'r', 'b', 'name', 's', 'x');
+CALL meter.run('behind');
+SET meter.now = '2024-03-10 00:30';
 CALL meter.run('behind');
 SELECT meter.expire('behind', '2024-03-20'), (SELECT count(*) FROM behind.held) AS held;
 SELECT meter.release('behind', 's', NULL);

@@ -42,9 +42,12 @@ CREATE TABLE meter.meter (
     -- the progress: written in the transaction that writes the usage
     watermark      timestamptz,
     event_clock    timestamptz,
+    first_clock    timestamptz,
     settlement     bigint NOT NULL DEFAULT 0,
     settled_at     timestamptz,
     ledger_until   timestamptz,
+    running        bigint NOT NULL DEFAULT 0,
+    states         bigint NOT NULL DEFAULT 0,
     -- the last failure, until a step succeeds
     failures       integer NOT NULL DEFAULT 0,
     last_error     text,
@@ -61,8 +64,11 @@ COMMENT ON TABLE meter.meter IS 'meters: what counts, how it is paired, rounded 
 COMMENT ON COLUMN meter.meter.paused IS 'the meter makes no steps: see meter.pause()';
 COMMENT ON COLUMN meter.meter.watermark IS 'every period that ends at or before it is settled; null until the first event is seen';
 COMMENT ON COLUMN meter.meter.event_clock IS 'for clock event: the greatest time, not of the future, of the rows seen';
+COMMENT ON COLUMN meter.meter.first_clock IS 'of a meter without since: how far the clock let the watermark go when the meter was made, or when it had a clock first; rows that came after are held if they are older than it by more than max_lateness, as if it were a watermark; null: no clock yet';
 COMMENT ON COLUMN meter.meter.settlement IS 'number of the last settlement; gap-free, in commit order';
 COMMENT ON COLUMN meter.meter.ledger_until IS 'the latest period of which the ledger had rows when the meter was made or resumed, or when its key last refused a row: up to it steps compare usage with the ledger';
+COMMENT ON COLUMN meter.meter.running IS 'how many of the carried states run at the watermark, or are readings of counters: if there are not as many, some were lost';
+COMMENT ON COLUMN meter.meter.states IS 'how many carried states and readings there are';
 COMMENT ON COLUMN meter.meter.last_error_context IS 'in which stage of the step that was, and in what function of the owner''s';
 COMMENT ON COLUMN meter.meter.halvings IS 'how often the size of the next step is half of meter.batch_rows: an error of the environment (no disk, memory or time) adds one, a step that succeeds takes one away';
 COMMENT ON COLUMN meter.meter.retry_at IS 'after a failure: workers leave the meter alone until then';
@@ -72,7 +78,9 @@ CREATE TABLE meter.log_progress (
     meter          text COLLATE "C" NOT NULL,
     log            text COLLATE "C" NOT NULL,
     "position"     bigint NOT NULL DEFAULT 0,
+    read_arrival   bigint NOT NULL DEFAULT 0,
     position_watermark timestamptz,
+    held_after     bigint NOT NULL DEFAULT 0,
     note_bound     bigint,
     note_writers   text[] COLLATE "C",
     note_server    timestamptz,
@@ -82,7 +90,9 @@ CREATE TABLE meter.log_progress (
 );
 COMMENT ON TABLE meter.log_progress IS 'how far each meter has looked at each log that it reads: event, and measure for meters of measures; written in the transaction that writes the usage';
 COMMENT ON COLUMN meter.log_progress."position" IS 'the arrival up to which the log has been read for late rows';
-COMMENT ON COLUMN meter.log_progress.position_watermark IS 'the watermark when the position was noted: rows after the position drew their arrivals later, and are held if they are older than this watermark by more than max_lateness; null: nothing is held';
+COMMENT ON COLUMN meter.log_progress.read_arrival IS 'the greatest arrival of a row among those: a log that ends before it has lost rows';
+COMMENT ON COLUMN meter.log_progress.position_watermark IS 'the watermark (or first_clock, if that is later) when the position was noted: rows after the position drew their arrivals later, and are held if they are older than this watermark by more than max_lateness; null: nothing is held';
+COMMENT ON COLUMN meter.log_progress.held_after IS 'arrivals up to it are never held: they were there when the meter was made, or only say who owns what and were there in its first step';
 COMMENT ON COLUMN meter.log_progress.note_bound IS 'arrivals up to this bound are final once none of note_writers (virtual transaction IDs, of the server that started at note_server) is left';
 COMMENT ON COLUMN meter.log_progress.clock_position IS 'for clock event: the arrival up to which the log has been read for the greatest time';
 
@@ -102,9 +112,17 @@ COMMENT ON COLUMN meter.source.heard_at IS 'when the clock of the source moved l
 COMMENT ON COLUMN meter.source.came_near IS 'the clock of the source has been within the idle limit of the time, or it began within a day, or the owner named the source; false: it is waited for no longer than its idle limit';
 
 CREATE TABLE meter.active_stream (
-    name text COLLATE "C" PRIMARY KEY REFERENCES meter.stream ON DELETE CASCADE
+    name     text COLLATE "C" PRIMARY KEY REFERENCES meter.stream ON DELETE CASCADE,
+    database oid NOT NULL,
+    system   bigint NOT NULL,
+    version  integer NOT NULL,
+    backup   text
 );
-COMMENT ON TABLE meter.active_stream IS 'streams that are active; not carried by pg_dump, so that a restored database does nothing before meter.resume()';
+COMMENT ON TABLE meter.active_stream IS 'streams that are active; not carried by pg_dump, so that a restored database does nothing before meter.resume(), and valid only where it was written, so that a copy does nothing either';
+COMMENT ON COLUMN meter.active_stream.database IS 'the database in which that was written';
+COMMENT ON COLUMN meter.active_stream.system IS 'the system identifier of its server';
+COMMENT ON COLUMN meter.active_stream.version IS 'the major version of its server';
+COMMENT ON COLUMN meter.active_stream.backup IS 'the base backup from which the server''s data directory was started last; null: none';
 
 CREATE TABLE meter.segment (
     stream        text COLLATE "C" NOT NULL,

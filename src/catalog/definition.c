@@ -10,11 +10,13 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/home.h"
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "core/grid.h"
@@ -142,6 +144,35 @@ typedef struct MeterRow
 	int64		deduplication_window;
 } MeterRow;
 
+/* What a query for a definition has beside its columns. */
+#define MORE_COLUMNS \
+	"period::text AS period_text, increment::text AS increment_text, " \
+	"(SELECT s.deduplication_window FROM meter.stream s WHERE s.name = stream) AS deduplication_window "
+
+/* Copy the row of the last result, which is a definition. */
+static void
+copy_row(MemoryContext context, MeterRow *row)
+{
+	MemoryContext before;
+	bool		isnull;
+	int			column;
+
+	for (column = 0; column < METER_NCOLUMNS; column++)
+		row->values[column] = copy_column(context, column,
+										  meter_definition_types[column],
+										  &row->isnull[column]);
+	row->deduplication_window =
+		meter_interval_usec(DatumGetIntervalP(meter_result_by_name(0, "deduplication_window",
+																   &isnull)),
+							"deduplication_window");
+	before = MemoryContextSwitchTo(context);
+	row->period = TextDatumGetCString(meter_result_by_name(0, "period_text",
+														   &isnull));
+	row->increment = TextDatumGetCString(meter_result_by_name(0, "increment_text",
+															  &isnull));
+	MemoryContextSwitchTo(before);
+}
+
 /*
  * Read a row of meter.meter, and lock it if asked to.  Returns false if there
  * is none.
@@ -150,19 +181,14 @@ static bool
 read_row(const char *stream, const char *name, MeterLock lock, MeterRow *row)
 {
 	MemoryContext context = CurrentMemoryContext;
-	MemoryContext before;
 	MeterSession session;
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2] = {CStringGetTextDatum(stream),
 	CStringGetTextDatum(name)};
 	bool		found;
-	bool		isnull;
-	int			column;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params(psprintf("SELECT %s, period::text AS period_text, "
-								  "increment::text AS increment_text, "
-								  "(SELECT s.deduplication_window FROM meter.stream s WHERE s.name = stream) AS deduplication_window "
+	meter_execute_params(psprintf("SELECT %s, " MORE_COLUMNS
 								  "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
 								  meter_definition_columns,
 								  lock == METER_LOCK_NONE ? "" :
@@ -170,22 +196,7 @@ read_row(const char *stream, const char *name, MeterLock lock, MeterRow *row)
 						 SPI_OK_SELECT, 2, types, values, NULL);
 	found = SPI_processed > 0;
 	if (found)
-	{
-		for (column = 0; column < METER_NCOLUMNS; column++)
-			row->values[column] = copy_column(context, column,
-											  meter_definition_types[column],
-											  &row->isnull[column]);
-		row->deduplication_window =
-			meter_interval_usec(DatumGetIntervalP(meter_result_by_name(0, "deduplication_window",
-																	   &isnull)),
-								"deduplication_window");
-		before = MemoryContextSwitchTo(context);
-		row->period = TextDatumGetCString(meter_result_by_name(0, "period_text",
-															   &isnull));
-		row->increment = TextDatumGetCString(meter_result_by_name(0, "increment_text",
-																  &isnull));
-		MemoryContextSwitchTo(before);
-	}
+		copy_row(context, row);
 	meter_session_end(&session);
 	return found;
 }
@@ -272,6 +283,32 @@ make_definition(const MeterRow *row)
 }
 
 /*
+ * Return the definition of a meter that is not in the catalog, by the columns
+ * that define it.  Its stream must be there.
+ */
+MeterDefinition *
+meter_define(Datum *values, const char *nulls)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	MeterRow	row;
+	StringInfoData sql;
+	int			i;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT d.*, " MORE_COLUMNS "FROM (VALUES (");
+	for (i = 0; i < METER_NCOLUMNS; i++)
+		appendStringInfo(&sql, "%s$%d", i > 0 ? ", " : "", i + 1);
+	appendStringInfo(&sql, ")) d (%s)", meter_definition_columns);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params(sql.data, SPI_OK_SELECT, METER_NCOLUMNS,
+						 (Oid *) meter_definition_types, values, nulls);
+	copy_row(context, &row);
+	meter_session_end(&session);
+	return make_definition(&row);
+}
+
+/*
  * Load a meter, and lock it if asked to.  If there is none, raises an error or
  * returns NULL, as the lock says.
  */
@@ -300,6 +337,17 @@ meter_load_to_write(const char *stream, const char *name)
 	meter_check_stream_permission(stream);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
+	return meter_load(stream, name, METER_LOCK_WAIT);
+}
+
+/*
+ * The same where a stream need not be active: what was lost is repaired before
+ * it is worked on again.
+ */
+MeterDefinition *
+meter_load_to_repair(const char *stream, const char *name)
+{
+	meter_check_stream_permission(stream);
 	return meter_load(stream, name, METER_LOCK_WAIT);
 }
 
@@ -360,7 +408,7 @@ meter_list_meters(const char *stream, const char *name, bool active_only)
 						 "WHERE ($1 IS NULL OR m.stream = $1) "
 						 "AND ($2 IS NULL OR m.name = $2) "
 						 "AND (NOT $3 OR (NOT m.paused AND EXISTS (SELECT FROM meter.active_stream a "
-						 "WHERE a.name = m.stream))) "
+						 "WHERE a.name = m.stream AND " METER_IS_HOME("a") "))) "
 						 "ORDER BY 1, 2",
 						 SPI_OK_SELECT, 3, types, values, nulls);
 	for (i = 0; i < SPI_processed; i++)

@@ -138,8 +138,11 @@ typedef struct MeterRef
 
 extern MeterDefinition *meter_load(const char *stream, const char *name,
 								   MeterLock lock);
+extern MeterDefinition *meter_define(Datum *values, const char *nulls);
 extern MeterDefinition *meter_load_to_write(const char *stream,
 											const char *name);
+extern MeterDefinition *meter_load_to_repair(const char *stream,
+											 const char *name);
 extern MeterAggregate meter_parse_aggregate(const char *name);
 extern MeterClock meter_parse_clock(const char *name);
 extern const char *meter_aggregate_name(MeterAggregate aggregate);

@@ -52,8 +52,10 @@ read_log_row(uint64 row, MemoryContext context, MeterLogProgress *log)
 
 	log->position = number_column(row, "position");
 	log->position_before = log->position;
+	log->read_arrival = number_column(row, "read_arrival");
 	log->position_watermark = instant_column(row, "position_watermark",
 											 DT_NOBEGIN);
+	log->held_after = number_column(row, "held_after");
 	log->note_bound = number_column(row, "note_bound");
 	log->note_server = instant_column(row, "note_server", 0);
 	log->note_watermark = instant_column(row, "note_watermark", DT_NOBEGIN);
@@ -83,9 +85,9 @@ meter_load_progress(const MeterDefinition *definition)
 	values[1] = CStringGetTextDatum(definition->name);
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT m.watermark, m.event_clock, m.settlement, m.ledger_until, "
+	meter_execute_params("SELECT m.watermark, m.event_clock, m.first_clock, m.settlement, m.ledger_until, m.running, m.states, "
 						 "m.failures::bigint AS failures, m.halvings::bigint AS halvings, coalesce(m.retry_at > $3, false) AS retry_later, "
-						 "p.log, p.\"position\", p.position_watermark, p.note_bound, p.note_writers, "
+						 "p.log, p.\"position\", p.read_arrival, p.position_watermark, p.held_after, p.note_bound, p.note_writers, "
 						 "p.note_server, p.note_watermark, p.clock_position "
 						 "FROM meter.meter m JOIN meter.log_progress p ON p.stream = m.stream AND p.meter = m.name "
 						 "WHERE m.stream = $1 AND m.name = $2",
@@ -103,8 +105,11 @@ meter_load_progress(const MeterDefinition *definition)
 	progress->event_clock = instant_column(0, "event_clock", 0);
 	(void) meter_result_by_name(0, "event_clock", &isnull);
 	progress->has_event_clock = !isnull;
+	progress->first_clock = instant_column(0, "first_clock", DT_NOBEGIN);
 	progress->settlement = number_column(0, "settlement");
 	progress->ledger_until = instant_column(0, "ledger_until", DT_NOBEGIN);
+	progress->carried.running = number_column(0, "running");
+	progress->carried.all = number_column(0, "states");
 	progress->failures = (int) number_column(0, "failures");
 	progress->halvings = (int) number_column(0, "halvings");
 	progress->retry_later =
@@ -125,6 +130,29 @@ meter_load_progress(const MeterDefinition *definition)
 }
 
 /*
+ * Return the instant from which it is measured now how late rows are that are
+ * still to come: the watermark, or how far the clock was when the meter began,
+ * since a meter that works off history has a watermark of long ago.  Returns
+ * DT_NOBEGIN if it has neither.
+ */
+TimestampTz
+meter_lateness_from(const MeterProgress *progress)
+{
+	return Max(progress->has_watermark ? progress->watermark : DT_NOBEGIN,
+			   progress->first_clock);
+}
+
+/*
+ * Return the arrival up to which it is known of the rows of a log whether they
+ * count: they were looked at, or are never held.
+ */
+int64
+meter_known_to_count(const MeterProgress *progress, MeterLog log)
+{
+	return Max(progress->logs[log].position, progress->logs[log].held_after);
+}
+
+/*
  * Return about how many rows a step of the meter processes: meter.batch_rows,
  * or less after errors of the environment.  With the least of them a step is
  * one period, or one late row.
@@ -140,7 +168,9 @@ static bool
 log_differs(const MeterLogProgress *a, const MeterLogProgress *b)
 {
 	return a->position != b->position ||
+		a->read_arrival != b->read_arrival ||
 		a->position_watermark != b->position_watermark ||
+		a->held_after != b->held_after ||
 		a->has_note != b->has_note ||
 		(a->has_note && (a->note_bound != b->note_bound ||
 						 a->note_server != b->note_server)) ||
@@ -155,7 +185,10 @@ meter_progress_differs(const MeterProgress *a, const MeterProgress *b)
 		a->watermark != b->watermark ||
 		a->has_event_clock != b->has_event_clock ||
 		a->event_clock != b->event_clock ||
+		a->first_clock != b->first_clock ||
 		a->settlement != b->settlement || a->failures != 0 ||
+		a->carried.running != b->carried.running ||
+		a->carried.all != b->carried.all ||
 		a->halvings != b->halvings ||
 		log_differs(&a->logs[METER_LOG_EVENT], &b->logs[METER_LOG_EVENT]) ||
 		log_differs(&a->logs[METER_LOG_MEASURE], &b->logs[METER_LOG_MEASURE]);
@@ -187,9 +220,12 @@ store_log(const MeterDefinition *definition, MeterLog log,
 		TIMESTAMP_IS_NOBEGIN(progress->note_watermark) ? 'n' : ' ';
 	meter_execute_params(psprintf("UPDATE meter.log_progress SET \"position\" = $4, position_watermark = $5, "
 								  "note_bound = $6, note_writers = $7, note_server = $8, note_watermark = $9, "
-								  "clock_position = " INT64_FORMAT
+								  "clock_position = " INT64_FORMAT ", held_after = " INT64_FORMAT
+								  ", read_arrival = " INT64_FORMAT
 								  " WHERE stream = $1 AND meter = $2 AND log = $3",
-								  progress->clock_position),
+								  progress->clock_position,
+								  progress->held_after,
+								  progress->read_arrival),
 						 SPI_OK_UPDATE, 9, types, values, nulls);
 }
 
@@ -202,10 +238,10 @@ meter_store_progress(const MeterDefinition *definition,
 					 const MeterProgress *progress, bool wrote_usage)
 {
 	MeterSession session;
-	Oid			types[8] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	INT8OID, BOOLOID, INT4OID, TEXTOID};
-	Datum		values[8];
-	char		nulls[8];
+	Oid			types[11] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	INT8OID, BOOLOID, INT4OID, TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID};
+	Datum		values[11];
+	char		nulls[11];
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = CStringGetTextDatum(definition->stream);
@@ -220,14 +256,19 @@ meter_store_progress(const MeterDefinition *definition,
 	nulls[7] = progress->last_step == NULL ? 'n' : ' ';
 	values[7] = progress->last_step == NULL ? (Datum) 0 :
 		CStringGetTextDatum(progress->last_step);
+	values[8] = TimestampTzGetDatum(progress->first_clock);
+	nulls[8] = TIMESTAMP_IS_NOBEGIN(progress->first_clock) ? 'n' : ' ';
+	values[9] = Int64GetDatum(progress->carried.running);
+	values[10] = Int64GetDatum(progress->carried.all);
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.meter SET watermark = $3, event_clock = $4, settlement = $5, "
 						 "settled_at = CASE WHEN $6 THEN now() ELSE settled_at END, "
 						 "failures = 0, last_error = NULL, last_error_context = NULL, last_error_at = NULL, "
-						 "retry_at = NULL, halvings = $7, last_step = coalesce($8::jsonb, last_step) "
+						 "retry_at = NULL, halvings = $7, last_step = coalesce($8::jsonb, last_step), first_clock = $9, "
+						 "running = $10, states = $11 "
 						 "WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 8, types, values, nulls);
+						 SPI_OK_UPDATE, 11, types, values, nulls);
 	store_log(definition, METER_LOG_EVENT, &progress->logs[METER_LOG_EVENT]);
 	if (METER_OF_MEASURES(definition->aggregate))
 		store_log(definition, METER_LOG_MEASURE,
@@ -236,6 +277,26 @@ meter_store_progress(const MeterDefinition *definition,
 	if (progress->has_watermark)
 		meter_calendar_record(definition->calendar, progress->settled_from,
 							  progress->watermark);
+}
+
+/* Store how many states a meter carries, where nothing else has changed. */
+void
+meter_store_state_counts(const MeterDefinition *definition,
+						 const MeterProgress *progress)
+{
+	MeterSession session;
+	Oid			types[4] = {TEXTOID, TEXTOID, INT8OID, INT8OID};
+	Datum		values[4];
+
+	values[0] = CStringGetTextDatum(definition->stream);
+	values[1] = CStringGetTextDatum(definition->name);
+	values[2] = Int64GetDatum(progress->carried.running);
+	values[3] = Int64GetDatum(progress->carried.all);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("UPDATE meter.meter SET running = $3, states = $4 "
+						 "WHERE stream = $1 AND name = $2 AND (running, states) <> ($3, $4)",
+						 SPI_OK_UPDATE, 4, types, values, NULL);
+	meter_session_end(&session);
 }
 
 /*

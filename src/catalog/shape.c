@@ -140,6 +140,7 @@ const MeterTableColumn meter_table_columns[] = {
 	{"settlement", "measure_position_before", "bigint", ""},
 	{"settlement", "measure_position", "bigint", ""},
 	{"settlement", "usage_rows", "bigint", "NOT NULL"},
+	{"settlement", "lost_rows", "bigint", "NOT NULL DEFAULT 0"},
 	{"settlement", "aggregate", "text", "NOT NULL"},
 	{"settlement", "unit", "interval", "NOT NULL"},
 	{"settlement", "period", "interval", "NOT NULL"},
@@ -226,5 +227,29 @@ const MeterGuard meter_guards[] = {
 	{"measure", "guard_truncate", "TRUNCATE", "guard_log"},
 	{"usage", "guard_ledger", "UPDATE OR DELETE", "guard_ledger"},
 	{"usage", "guard_ledger_truncate", "TRUNCATE", "guard_ledger"},
+	{"_resource_state", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_counter_state", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_kept_state", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_retention", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_retention_state", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_retention_reading", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_expired", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_voided", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_future", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_duplicate_key", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_compared", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_view_key", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"held", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"settlement", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"snapshot", "guard_truncate", "TRUNCATE", "guard_state"},
 	{NULL, NULL, NULL, NULL}
+};
+
+/* The indexes of tables beyond those of their constraints. */
+const MeterTableIndex meter_table_indexes[] = {
+	/* kept states are added in the order of their instants, and so deleted */
+	{"_kept_state", "_kept_state_at", "brin (at)"},
+	{"_duplicate_key", "_duplicate_key_period", "btree (meter, log, period_start)"},
+	{"inventory", "inventory_snapshot", "btree (source, at, resource)"},
+	{NULL, NULL, NULL}
 };

@@ -29,8 +29,17 @@ typedef struct MeterGuard
 	const char *function;
 } MeterGuard;
 
+/* An index beyond those of constraints. */
+typedef struct MeterTableIndex
+{
+	const char *table;			/* NULL after the last */
+	const char *name;
+	const char *definition;		/* after USING */
+} MeterTableIndex;
+
 extern const MeterTableColumn meter_table_columns[];
 extern const MeterTableConstraint meter_table_constraints[];
 extern const MeterGuard meter_guards[];
+extern const MeterTableIndex meter_table_indexes[];
 
 #endif							/* METER_SHAPE_H */

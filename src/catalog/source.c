@@ -35,6 +35,8 @@
 
 /* The most sources of a stream. */
 #define MAX_SOURCES	10000
+/* A source's clock may be so far ahead of the server's. */
+#define AHEAD	USECS_PER_MINUTE
 
 /*
  * Return the name of a source, which may be empty, as it is for rows that name
@@ -119,9 +121,10 @@ check_room(const char *stream, const char *source, Oid *types, Datum *values)
 
 /*
  * Note that a source has told everything up to an instant.  An instant before
- * its clock changes nothing.  A source that was not known and begins more than
- * a day back is waited for as long as its idle limit, and no longer before its
- * clock has come as near as that.
+ * its clock changes nothing, and one that is a little ahead counts as now.  A
+ * source that was not known and begins more than a day back is waited for as
+ * long as its idle limit, and no longer before its clock has come as near as
+ * that.
  */
 void
 meter_source_seen(const char *stream, const char *source, TimestampTz at)
@@ -136,6 +139,8 @@ meter_source_seen(const char *stream, const char *source, TimestampTz at)
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("a source cannot have told all up to \"%s\"",
 						timestamptz_to_str(at))));
+	if (at > now && at - now <= AHEAD)
+		at = now;
 	if (at > now)
 	{
 		char	   *said = pstrdup(timestamptz_to_str(at));

@@ -5,7 +5,7 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_heartbeat';
 COMMENT ON FUNCTION meter.heartbeat(text, text, timestamptz) IS
-'a source says that all it had to tell up to an instant (now) is in the log; meters of the clock source settle up to the least such instant of the stream''s sources; an instant before one that the source has named already changes nothing; raises 22023 for an instant in the future, 42704 if there is no such stream, 42501 for who may not insert into its event log';
+'a source says that all it had to tell up to an instant (now) is in the log; meters of the clock source settle up to the least such instant of the stream''s sources; an instant before one that the source has named already changes nothing; an instant up to a minute ahead counts as now; raises 22023 for one that is later, 42704 if there is no such stream, 42501 for who may not insert into its event log';
 
 CREATE FUNCTION meter.set_source(stream text, source text, idle_limit interval DEFAULT '1 hour')
 RETURNS void

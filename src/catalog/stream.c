@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
+#include "catalog/home.h"
 #include "catalog/shape.h"
 #include "catalog/stream.h"
 #include "pg/meter_compat.h"
@@ -51,7 +52,7 @@ meter_look_up_stream(const char *stream, bool *exists, bool *active)
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("SELECT EXISTS (SELECT FROM meter.stream WHERE name = $1), "
-						 "EXISTS (SELECT FROM meter.active_stream WHERE name = $1)",
+						 "EXISTS (SELECT FROM meter.active_stream a WHERE a.name = $1 AND " METER_IS_HOME("a") ")",
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	*exists = DatumGetBool(meter_result(0, 1, &isnull));
 	*active = DatumGetBool(meter_result(0, 2, &isnull));
@@ -99,7 +100,7 @@ meter_active_streams(bool own)
 	uint64		i;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute("SELECT name FROM meter.active_stream ORDER BY name",
+	meter_execute("SELECT name FROM meter.active_stream a WHERE " METER_IS_HOME("a") " ORDER BY name",
 				  SPI_OK_SELECT);
 	MemoryContextSwitchTo(context);
 	for (i = 0; i < SPI_processed; i++)
@@ -124,7 +125,7 @@ meter_not_active(const char *stream)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("stream \"%s\" is not active", stream),
-			 errhint("After a restore, meter.resume('%s') checks the stream and makes it active again.",
+			 errhint("After a restore, or in a copy of the database, meter.resume('%s') checks the stream and makes it active again.",
 					 stream)));
 }
 
@@ -165,21 +166,6 @@ shape_values(void)
 		appendStringInfo(&values, "%s('%s','%s','%s')",
 						 values.len > 0 ? "," : "", column->table,
 						 column->name, column->type);
-	return values.data;
-}
-
-/* Return the guards that a stream has, as VALUES (table, trigger). */
-static char *
-guard_values(void)
-{
-	const MeterGuard *guard;
-	StringInfoData values;
-
-	initStringInfo(&values);
-	for (guard = meter_guards; guard->table != NULL; guard++)
-		appendStringInfo(&values, "%s('%s','%s')",
-						 values.len > 0 ? "," : "", guard->table,
-						 guard->name);
 	return values.data;
 }
 
@@ -259,40 +245,4 @@ meter_check_stream(const char *stream)
 				 errmsg("log \"%s.%s\" is incomplete: a segment is missing",
 						stream, meter_result_text(0, 1)),
 				 errhint("Attach the segment again with ALTER TABLE ... ATTACH PARTITION.")));
-}
-
-/*
- * Check that the guards of a stream are there and enabled, before anything
- * relies on them again.
- */
-void
-meter_check_guards(const char *stream)
-{
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
-
-	meter_execute_params(
-						 psprintf("SELECT g.tab, g.trg FROM ("
-								  "SELECT tab, trg FROM (VALUES %s) v (tab, trg) "
-								  "UNION ALL "
-								  "SELECT s.relname, 'guard_segment' "
-								  "FROM pg_inherits i JOIN pg_class s ON s.oid = i.inhrelid "
-								  "JOIN pg_class p ON p.oid = i.inhparent "
-								  "AND p.relname IN ('event', 'measure') "
-								  "JOIN pg_namespace n ON n.oid = p.relnamespace "
-								  "AND n.nspname = $1::name) g "
-								  "WHERE NOT EXISTS (SELECT FROM pg_trigger t "
-								  "JOIN pg_class c ON c.oid = t.tgrelid AND c.relname = g.tab "
-								  "JOIN pg_namespace n ON n.oid = c.relnamespace "
-								  "AND n.nspname = $1::name "
-								  "WHERE t.tgname = g.trg AND t.tgenabled IN ('O', 'A')) "
-								  "ORDER BY 1, 2 LIMIT 1", guard_values()),
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	if (SPI_processed > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("trigger \"%s\" of table \"%s.%s\" is missing or disabled",
-						meter_result_text(0, 2), stream,
-						meter_result_text(0, 1)),
-				 errhint("Restore the trigger from the dump, or enable it with ALTER TABLE ... ENABLE TRIGGER.")));
 }

@@ -17,6 +17,5 @@ pg_noreturn extern void meter_not_active(const char *stream);
 extern bool meter_stream_is_active(const char *stream);
 extern List *meter_active_streams(bool own);
 extern void meter_look_up_stream(const char *stream, bool *exists, bool *active);
-extern void meter_check_guards(const char *stream);
 
 #endif							/* METER_STREAM_H */

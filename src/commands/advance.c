@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/home.h"
 #include "catalog/stream.h"
 #include "commands/advance.h"
 #include "core/core.h"
@@ -111,6 +112,7 @@ meter_advance(PG_FUNCTION_ARGS)
 		if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 			elog(ERROR, "return type must be a row type");
 		call->tuple_desc = BlessTupleDesc(descriptor);
+		meter_confirm_home();
 		advanced = palloc(sizeof(Advanced));
 		asked = meters_asked_for(PG_ARGISNULL(0) ? NULL :
 								 text_to_cstring(PG_GETARG_TEXT_PP(0)),

@@ -28,17 +28,21 @@ DECLARE
 BEGIN
     -- within a transaction block this fails at once, not after all the work
     COMMIT;
+    -- a snapshot for a whole transaction may be too old to see late rows; after any expression it would be too late to say so
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     LOOP
         SELECT pg_catalog.bool_or(s.more) INTO again FROM meter_internal.advance_step(run.stream) AS s;
         COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         EXIT WHEN again IS NOT TRUE;
     END LOOP;
     LOOP
         SELECT meter_internal.maintain_step(run.stream) INTO again;
         COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         EXIT WHEN again IS NOT TRUE;
     END LOOP;
 END
 $run$;
 COMMENT ON PROCEDURE meter.run(text) IS
-'advance the meters of a stream, or of all the caller''s (null), step by step, each committed, until nothing is due, then roll and seal segments of their logs: for pg_cron, or by hand; raises 2D000 within a transaction block, and what meter.advance raises';
+'advance the meters of a stream, or of all the caller''s (null), step by step, each committed, under READ COMMITTED whatever the default of the session, until nothing is due, then roll and seal segments of their logs: for pg_cron, or by hand; raises 2D000 within a transaction block, and what meter.advance raises';

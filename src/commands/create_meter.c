@@ -14,12 +14,14 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
+#include "commands/create_meter.h"
 #include "core/core.h"
 #include "core/grid.h"
 #include "core/rounding.h"
 #include "engine/beginning.h"
 #include "engine/kept_states.h"
 #include "engine/retention.h"
+#include "engine/state_counts.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
 #include "pg/quantity.h"
@@ -327,9 +329,9 @@ check_definition(Datum *values, char *nulls)
  * Check that a meter begins and ends at boundaries of periods, by the days that
  * are recorded for its time zone.
  */
-static void
-check_boundaries(const MeterDefinition *definition, const Datum *values,
-				 const char *nulls)
+void
+meter_check_boundaries(const MeterDefinition *definition,
+					   const Datum *values, const char *nulls)
 {
 	if (nulls[METER_COLUMN_SINCE] == ' ')
 		meter_check_period_begin(definition->grid,
@@ -463,98 +465,115 @@ forget_measures(const char *stream, const char *meter)
 					  SPI_OK_DELETE);
 }
 
+/* Delete what a meter of that name has left.  Within a session. */
+static void
+forget_rest(const MeterDefinition *definition)
+{
+	static const char *const tables[] = {"_resource_state", "_future", "_compared"};
+	int			i;
+
+	for (i = 0; i < (int) lengthof(tables); i++)
+		meter_execute(psprintf("DELETE FROM %s.%s WHERE meter = %s",
+							   quote_identifier(definition->stream), tables[i],
+							   quote_literal_cstr(definition->name)),
+					  SPI_OK_DELETE);
+	meter_forget_kept(definition->stream, definition->name);
+	forget_quarantine(definition->stream, definition->name);
+	forget_measures(definition->stream, definition->name);
+}
+
+/* Say where a meter without since begins, and how much lies behind it. */
+static void
+tell_beginning(const MeterDefinition *definition,
+			   const MeterProgress *progress)
+{
+	TimestampTz end = !TIMESTAMP_IS_NOBEGIN(progress->first_clock) ?
+	progress->first_clock :
+	meter_grid_period_begin(definition->grid, meter_now());
+	int64		periods = meter_count_periods(definition,
+											  progress->watermark, end);
+	char	   *upto = pstrdup(timestamptz_to_str(end));
+
+	ereport(NOTICE,
+			(errmsg("meter \"%s\" starts at %s, %s", definition->name,
+					timestamptz_to_str(progress->watermark),
+					!TIMESTAMP_IS_NOBEGIN(definition->boundary) ?
+					"where the log's retention boundary is" :
+					METER_OF_MEASURES(definition->aggregate) ?
+					"the period of the earliest measure" :
+					"the period of the earliest event"),
+			 errdetail_plural(INT64_FORMAT " period from there up to %s is to be settled.",
+							  INT64_FORMAT " periods from there up to %s are to be settled.",
+							  (unsigned long) periods, periods, upto)));
+}
+
+/* Warn of usage in the ledger that lies in the future. */
+static void
+warn_of_future(const MeterDefinition *definition)
+{
+	const MeterProgress *progress = meter_load_progress(definition);
+
+	if (progress->ledger_until > meter_now())
+		ereport(WARNING,
+				(errmsg("the ledger has usage of meter \"%s\" from the future, up to the period of %s",
+						definition->name,
+						timestamptz_to_str(progress->ledger_until)),
+				 errhint("meter.verify() shows the usage. If the clock of the server was ahead, meter.rewind('%s', '%s', ...) adjusts it to 0.",
+						 definition->stream, definition->name)));
+}
+
 /* Let a new meter begin at its since, or where the log begins. */
 static void
 begin_progress(MeterDefinition *definition)
 {
 	MeterSession session;
-	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
-	Datum		values[3];
+	MeterProgress *progress;
 	TimestampTz begin = definition->since;
-	bool		isnull;
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_create_progress(definition);
 	meter_session_end(&session);
+	progress = meter_load_progress(definition);
 
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
 	check_unit(definition);
-	/* delete what a meter of that name has left */
-	meter_execute(psprintf("DELETE FROM %s._resource_state WHERE meter = %s",
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name)),
-				  SPI_OK_DELETE);
-	meter_forget_kept(definition->stream, definition->name);
-	forget_quarantine(definition->stream, definition->name);
-	forget_measures(definition->stream, definition->name);
-	meter_execute(psprintf("DELETE FROM %s._future WHERE meter = %s",
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name)),
-				  SPI_OK_DELETE);
-	meter_execute(psprintf("DELETE FROM %s._compared WHERE meter = %s",
-						   quote_identifier(definition->stream),
-						   quote_literal_cstr(definition->name)),
-				  SPI_OK_DELETE);
+	forget_rest(definition);
+	if (TIMESTAMP_IS_NOBEGIN(definition->since))
+		meter_note_beginning(definition, progress);
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 	{
 		meter_begin_at_boundary(definition);
 		begin = Max(begin, definition->boundary);
 	}
 	else if (TIMESTAMP_IS_NOBEGIN(begin))
-	{
-		meter_execute(meter_earliest_instant(definition), SPI_OK_SELECT);
-		values[0] = meter_result(0, 1, &isnull);
-		if (!isnull && DatumGetTimestampTz(values[0]) <= meter_now())
-			begin = meter_grid_period_begin(definition->grid,
-											DatumGetTimestampTz(values[0]));
-	}
+		(void) meter_earliest_period(definition, progress, &begin);
+	meter_count_states(definition, &progress->carried);
 	meter_session_end(&session);
+	progress->has_watermark = !TIMESTAMP_IS_NOBEGIN(begin);
+	if (progress->has_watermark)	/* else with the first event */
+		progress->watermark = progress->settled_from = begin;
+	meter_store_progress(definition, progress, false);
 	meter_note_ledger(definition->stream, definition->name);
-	if (TIMESTAMP_IS_NOBEGIN(begin))
-		return;					/* the meter begins with the first event */
-
-	if (TIMESTAMP_IS_NOBEGIN(definition->since))
-		ereport(NOTICE,
-				(errmsg("meter \"%s\" starts at %s, %s", definition->name,
-						timestamptz_to_str(begin),
-						!TIMESTAMP_IS_NOBEGIN(definition->boundary) ?
-						"where the log's retention boundary is" :
-						METER_OF_MEASURES(definition->aggregate) ?
-						"the period of the earliest measure" :
-						"the period of the earliest event")));
-	values[0] = CStringGetTextDatum(definition->stream);
-	values[1] = CStringGetTextDatum(definition->name);
-	values[2] = TimestampTzGetDatum(begin);
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET watermark = $3 "
-						 "WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, 3, types, values, NULL);
-	meter_session_end(&session);
-	meter_calendar_record(definition->calendar, begin, begin);
+	warn_of_future(definition);
+	if (progress->has_watermark && TIMESTAMP_IS_NOBEGIN(definition->since))
+		tell_beginning(definition, progress);
 }
 
-PG_FUNCTION_INFO_V1(meter_create_meter);
-
-/* create_meter(stream, meter, ..., if_not_exists) */
-Datum
-meter_create_meter(PG_FUNCTION_ARGS)
+/*
+ * Take the arguments of create_meter() as the columns that define a meter, and
+ * check them.
+ */
+void
+meter_definition_arguments(FunctionCallInfo fcinfo, Datum *values, char *nulls)
 {
 	static const char *const names[METER_NCOLUMNS] = {
 		"stream", "meter", "aggregate", NULL, "starts", "stops", NULL,
 		"dimensions", "period", "increment", NULL, "unit", "clock",
 		"lateness", NULL, "value_from", "timezone", NULL, NULL
 	};
-	char	   *stream = meter_text_arg(fcinfo, METER_COLUMN_STREAM, "stream");
-	char	   *name = meter_text_arg(fcinfo, METER_COLUMN_NAME, "meter");
-	bool		if_not_exists = !PG_ARGISNULL(METER_NCOLUMNS) &&
-	PG_GETARG_BOOL(METER_NCOLUMNS);
-	MeterDefinition *definition;
-	Datum		values[METER_NCOLUMNS];
-	char		nulls[METER_NCOLUMNS];
 	int			i;
 
-	PreventCommandIfReadOnly("meter.create_meter()");
 	for (i = 0; i < METER_NCOLUMNS; i++)
 	{
 		values[i] = fcinfo->args[i].value;
@@ -570,15 +589,32 @@ meter_create_meter(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("\"%s\" must not be null", names[i])));
 	}
-
-	meter_check_stream_permission(stream);
+	meter_check_stream_permission(meter_text_arg(fcinfo, METER_COLUMN_STREAM, "stream"));
 	check_definition(values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(meter_create_meter);
+
+/* create_meter(stream, meter, ..., if_not_exists) */
+Datum
+meter_create_meter(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, METER_COLUMN_STREAM, "stream");
+	char	   *name = meter_text_arg(fcinfo, METER_COLUMN_NAME, "meter");
+	bool		if_not_exists = !PG_ARGISNULL(METER_NCOLUMNS) &&
+	PG_GETARG_BOOL(METER_NCOLUMNS);
+	MeterDefinition *definition;
+	Datum		values[METER_NCOLUMNS];
+	char		nulls[METER_NCOLUMNS];
+
+	PreventCommandIfReadOnly("meter.create_meter()");
+	meter_definition_arguments(fcinfo, values, nulls);
 	if (!insert_definition(stream, name, values, nulls, if_not_exists))
 		PG_RETURN_VOID();
 	meter_calendar_take_over(stream, name,
 							 TextDatumGetCString(values[METER_COLUMN_TIMEZONE]));
 	definition = meter_load(stream, name, METER_LOCK_WAIT);
-	check_boundaries(definition, values, nulls);
+	meter_check_boundaries(definition, values, nulls);
 	begin_progress(definition);
 	meter_worker_wake();
 	PG_RETURN_VOID();

@@ -12,7 +12,9 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "catalog/condition.h"
 #include "catalog/definition.h"
+#include "catalog/home.h"
 #include "catalog/progress.h"
 #include "catalog/shape.h"
 #include "catalog/source.h"
@@ -86,13 +88,20 @@ static const char *const guard_functions[] = {
 	"      USING ERRCODE = '55000', HINT = 'The log is what usage is computed from.';\n"
 	"  END IF;\n"
 	"  RAISE EXCEPTION 'cannot insert into \"%%.%%\", a segment of a log', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
-	"    USING ERRCODE = '55000', HINT = 'Insert into the log itself: it gives each row its arrival.';\n"
+	"    USING ERRCODE = '55000', HINT = 'Insert into the log itself: it gives each row its arrival. "
+	"To restore data only, use pg_restore --disable-triggers, or a dump made with --load-via-partition-root.';\n"
 	"END$guard$",
 	"CREATE FUNCTION %1$s.guard_ledger() RETURNS trigger "
 	"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
 	"BEGIN\n"
 	"  RAISE EXCEPTION 'ledger \"%%.%%\" is append-only: %% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP\n"
 	"    USING ERRCODE = '55000', HINT = 'Log what really happened: the ledger then gets an adjustment.';\n"
+	"END$guard$",
+	"CREATE FUNCTION %1$s.guard_state() RETURNS trigger "
+	"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
+	"BEGIN\n"
+	"  RAISE EXCEPTION 'table \"%%.%%\" cannot be truncated', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
+	"    USING ERRCODE = '55000', HINT = 'Bills depend on what is kept in it.';\n"
 	"END$guard$"
 };
 
@@ -107,15 +116,11 @@ static const char *const upon_tables[] = {
 	"GROUP BY meter, account, resource, dimensions, period_start",
 	/* a page has room for each of its states to be written anew */
 	"ALTER TABLE %1$s._resource_state SET (fillfactor = 45)",
-	/* kept states are added in the order of their instants, and so deleted */
-	"CREATE INDEX _kept_state_at ON %1$s._kept_state USING brin (at)",
 	/* hashes cannot be compressed */
 	"ALTER TABLE %1$s._duplicate_key ALTER COLUMN keys SET STORAGE EXTERNAL",
-	"CREATE INDEX _duplicate_key_period ON %1$s._duplicate_key (meter, log, period_start)",
 	/* rows are deleted, and have no key: where tables are published, all of a row says which */
 	"ALTER TABLE %1$s._duplicate_key REPLICA IDENTITY FULL",
 	"ALTER TABLE %1$s.inventory REPLICA IDENTITY FULL",
-	"CREATE INDEX inventory_snapshot ON %1$s.inventory (source, at, resource)",
 	"CREATE VIEW %1$s.source_quality AS "
 	"SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
 	"changes AS lost_changes, pg_catalog.round(1 - (starts + stops + changes)::numeric "
@@ -156,6 +161,7 @@ create_tables(const char *stream)
 {
 	const char *schema = quote_identifier(stream);
 	const MeterTableColumn *column;
+	const MeterTableIndex *index;
 	const MeterGuard *guard;
 	const char *table = "";
 	int			segment;
@@ -178,6 +184,10 @@ create_tables(const char *stream)
 							   guard->name, guard->events, schema,
 							   guard->table, schema, guard->function),
 					  SPI_OK_UTILITY);
+	for (index = meter_table_indexes; index->table != NULL; index++)
+		meter_execute(psprintf("CREATE INDEX %s ON %s.%s USING %s",
+							   index->name, schema, index->table,
+							   index->definition), SPI_OK_UTILITY);
 	execute_all(schema, upon_tables, lengthof(upon_tables));
 }
 
@@ -249,8 +259,7 @@ insert_stream(const char *stream, Datum deduplication_window)
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("INSERT INTO meter.stream (name, deduplication_window) VALUES ($1, $2)",
 						 SPI_OK_INSERT, 2, types, values, NULL);
-	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1)",
-						 SPI_OK_INSERT, 1, types, values, NULL);
+	meter_move_in(stream);
 	meter_session_end(&session);
 }
 
@@ -300,7 +309,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_SCHEMA, stream);
 		meter_session_begin(&session, meter_stream_owner(stream));
 		meter_check_stream(stream);
-		meter_check_guards(stream);
+		meter_check_condition(stream);
 		meter_session_end(&session);
 		ereport(NOTICE,
 				(errmsg("schema \"%s\" exists: the stream goes on with its logs and ledger", stream)));
@@ -371,15 +380,14 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 	{
 		meter_session_begin(&session, meter_stream_owner(stream));
 		if (delete_data)
-			meter_execute(psprintf("DROP SCHEMA %s CASCADE",
-								   quote_identifier(stream)),
-						  SPI_OK_UTILITY);
+			meter_execute_utility(stream, psprintf("DROP SCHEMA %s CASCADE",
+												   quote_identifier(stream)));
 		else
-			meter_execute(psprintf("DROP VIEW IF EXISTS %s.current_usage, %s.anomaly, %s.inbox",
-								   quote_identifier(stream),
-								   quote_identifier(stream),
-								   quote_identifier(stream)),
-						  SPI_OK_UTILITY);
+			meter_execute_utility(stream,
+								  psprintf("DROP VIEW IF EXISTS %s.current_usage, %s.anomaly, %s.inbox",
+										   quote_identifier(stream),
+										   quote_identifier(stream),
+										   quote_identifier(stream)));
 		meter_session_end(&session);
 	}
 	PG_RETURN_VOID();

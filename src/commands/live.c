@@ -92,6 +92,7 @@ return_live_usage(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	fold->scope.to = end;
 	fold->scope.settled_to = DT_NOEND;
 	fold->scope.stored = true;
+	fold->scope.late_from = meter_late_from(definition, progress);
 	fold->states = meter_states_begin(definition, "_resource_state", false);
 	fold->emit = return_row;
 	fold->emit_arg = fcinfo->resultinfo;

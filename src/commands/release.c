@@ -115,7 +115,9 @@ meter_release(PG_FUNCTION_ARGS)
 								  NULL);
 	meter_session_end(&session);
 	if (written > 0)
-		meter_store_settlement(definition, progress, written);
+		meter_store_settlement(definition, progress, progress, written);
+	else
+		meter_store_state_counts(definition, progress);
 	PG_RETURN_INT64(count);
 }
 
@@ -182,6 +184,8 @@ meter_release_resource(PG_FUNCTION_ARGS)
 	settled = SPI_processed == 0;
 	meter_session_end(&session);
 	if (written > 0)
-		meter_store_settlement(definition, progress, written);
+		meter_store_settlement(definition, progress, progress, written);
+	else
+		meter_store_state_counts(definition, progress);
 	PG_RETURN_BOOL(settled);
 }

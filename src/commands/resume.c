@@ -10,12 +10,19 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "catalog/condition.h"
 #include "catalog/definition.h"
+#include "catalog/home.h"
 #include "catalog/progress.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "commands/inbox.h"
 #include "core/core.h"
+#include "engine/duplicate_keys.h"
+#include "engine/late.h"
+#include "engine/losses.h"
+#include "engine/state_counts.h"
+#include "engine/usage_kind.h"
 #include "engine/views.h"
 #include "log/segment.h"
 #include "pg/arguments.h"
@@ -50,6 +57,30 @@ advance_sequence(const char *stream, const char *log, int64 position)
 					  SPI_OK_SELECT);
 }
 
+/*
+ * Check that what a meter has read, written and carries is there, and find again
+ * what can be made of the log alone.
+ */
+static void
+check_meter(const char *stream, const char *meter)
+{
+	MeterDefinition *definition = meter_load(stream, meter, METER_LOCK_WAIT);
+	MeterProgress *progress = meter_load_progress(definition);
+	MeterSession session;
+	MeterLog	log;
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_session_bulk();
+	meter_refuse_empty_log(definition, progress);
+	meter_check_log(definition, progress);
+	meter_check_ledger(definition, progress);
+	meter_check_states(definition, progress);
+	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+		meter_renew_duplicate_keys(definition, progress, log);
+	meter_session_end(&session);
+}
+
 /* Make a stream active again. */
 static void
 resume_stream(const char *stream)
@@ -59,7 +90,7 @@ resume_stream(const char *stream)
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 	int64		positions[METER_NLOGS];
 	ListCell   *cell;
-	bool		restored;
+	bool		restored = !meter_stream_is_active(stream);
 	int			i;
 
 	meter_session_begin(&session, meter_extension_owner());
@@ -71,7 +102,13 @@ resume_stream(const char *stream)
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
-	meter_check_guards(stream);
+	meter_check_condition(stream);
+	meter_session_end(&session);
+	meter_check_sealed(stream);
+	foreach(cell, meter_list_meters(stream, NULL, false))
+		check_meter(stream, ((MeterRef *) lfirst(cell))->meter);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
 	for (i = 0; i < METER_NLOGS; i++)
 		advance_sequence(stream, meter_log_names[i], positions[i]);
 	meter_session_end(&session);
@@ -87,10 +124,7 @@ resume_stream(const char *stream)
 	meter_execute_params("UPDATE meter.segment SET note_writers = NULL, note_server = NULL, "
 						 "closed = closed AND sealed_at IS NOT NULL WHERE stream = $1",
 						 SPI_OK_UPDATE, 1, types, values, NULL);
-	meter_execute_params("INSERT INTO meter.active_stream (name) VALUES ($1) "
-						 "ON CONFLICT (name) DO NOTHING",
-						 SPI_OK_INSERT, 1, types, values, NULL);
-	restored = SPI_processed > 0;
+	meter_move_in(stream);
 	meter_session_end(&session);
 	if (restored)
 		meter_sources_expect(stream);

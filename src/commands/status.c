@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rangetypes.h"
@@ -17,6 +18,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "catalog/condition.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/source.h"
@@ -69,8 +71,6 @@ count_rows(void *arg)
 	MeterProgress *progress = meter_load_progress(definition);
 	MeterSession session;
 
-	if (!progress->has_watermark)
-		return;
 	meter_session_begin(&session, meter_stream_owner(count->stream));
 	meter_check_stream(count->stream);
 	meter_execute(psprintf("SELECT count(*) FROM %s",
@@ -114,6 +114,8 @@ late_rows(const MeterDefinition *definition, const MeterProgress *progress)
 	StringInfoData sql;
 	MeterLog	log;
 
+	if (!progress->has_watermark)
+		return pstrdup("(SELECT WHERE false) l");
 	initStringInfo(&sql);
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
 		appendStringInfo(&sql, "%sSELECT FROM %s",
@@ -141,6 +143,69 @@ quarantined(const MeterDefinition *definition,
 	return psprintf("%s.quarantine WHERE meter = %s",
 					quote_identifier(definition->stream),
 					quote_literal_cstr(definition->name));
+}
+
+/* The stream to look for problems in, and what was found. */
+typedef struct ProblemSearch
+{
+	const char *stream;
+	MemoryContext context;
+	List	   *problems;		/* of MeterProblem */
+} ProblemSearch;
+
+/* Check the shape of a stream, as meter_try() calls it. */
+static void
+check_shape(void *arg)
+{
+	ProblemSearch *search = arg;
+	MeterSession session;
+
+	(void) meter_stream_owner(search->stream);
+	meter_session_begin(&session, meter_extension_owner());
+	meter_check_stream(search->stream);
+	meter_session_end(&session);
+}
+
+/* Look at the condition of a stream, as meter_try() calls it. */
+static void
+look_for_problems(void *arg)
+{
+	ProblemSearch *search = arg;
+
+	MemoryContextSwitchTo(search->context);
+	search->problems = meter_find_problems(search->stream);
+}
+
+PG_FUNCTION_INFO_V1(meter_problems);
+
+/* problems(stream) */
+Datum
+meter_problems(PG_FUNCTION_ARGS)
+{
+	ProblemSearch search = {text_to_cstring(PG_GETARG_TEXT_PP(0)),
+	CurrentMemoryContext, NIL};
+	ArrayBuildState *texts = NULL;
+	ErrorData  *error;
+	ListCell   *cell;
+
+	error = meter_try(check_shape, &search);
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	if (error != NULL)
+		texts = accumArrayResult(texts,
+								 CStringGetTextDatum(error->detail == NULL ? error->message :
+													 psprintf("%s: %s", error->message, error->detail)),
+								 false, TEXTOID, CurrentMemoryContext);
+	error = meter_try(look_for_problems, &search);
+	if (error != NULL)
+		ReThrowError(error);
+	foreach(cell, search.problems)
+		texts = accumArrayResult(texts,
+								 CStringGetTextDatum(((MeterProblem *) lfirst(cell))->message),
+								 false, TEXTOID, CurrentMemoryContext);
+	if (texts == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(makeArrayResult(texts, CurrentMemoryContext));
 }
 
 PG_FUNCTION_INFO_V1(meter_late_backlog);

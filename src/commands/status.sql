@@ -21,6 +21,13 @@ AS 'MODULE_PATHNAME', 'meter_quarantined_resources';
 COMMENT ON FUNCTION meter_internal.quarantined_resources(text, text) IS
 'resources that are set aside for a meter until meter.release_resource; null for who may not read the stream';
 
+CREATE FUNCTION meter_internal.problems(stream text)
+RETURNS text[]
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_problems';
+COMMENT ON FUNCTION meter_internal.problems(text) IS
+'what is wrong with the tables of a stream: columns, tables that are unlogged, guards that are missing or disabled, indexes that are missing or invalid; null: nothing';
+
 CREATE FUNCTION meter_internal.clock_now()
 RETURNS timestamptz
 LANGUAGE C STABLE PARALLEL RESTRICTED
@@ -58,10 +65,15 @@ SELECT m.stream,
        h.held_back_by,
        h.idle_sources,
        t.maintenance_error,
-       t.maintenance_retry_at
+       t.maintenance_retry_at,
+       NULLIF(CASE WHEN m.watermark OPERATOR(pg_catalog.>) meter_internal.clock_now()
+                   THEN ARRAY[pg_catalog.format('the watermark lies in the future, %s after now',
+                                  pg_catalog.justify_hours(m.watermark OPERATOR(pg_catalog.-) meter_internal.clock_now()))]
+                   ELSE '{}' END OPERATOR(pg_catalog.||) COALESCE(meter_internal.problems(m.stream), '{}'), '{}') AS problems
 FROM meter.meter AS m
 LEFT JOIN meter.stream AS t ON t.name OPERATOR(pg_catalog.=) m.stream
 LEFT JOIN meter.active_stream AS a ON a.name OPERATOR(pg_catalog.=) m.stream
+    AND meter_internal.is_home(a.database, a.system, a.version, a.backup)
 LEFT JOIN LATERAL (
     SELECT pg_catalog.max(w."position") FILTER (WHERE w.log OPERATOR(pg_catalog.=) 'event') AS "position",
            pg_catalog.bool_or(w.note_bound IS NOT NULL) AS noted
@@ -119,4 +131,5 @@ COMMENT ON COLUMN meter.status.held_back_by IS 'for clock source: the source who
 COMMENT ON COLUMN meter.status.idle_sources IS 'for clock source: sources that were silent for longer than their idle limit and hold nothing back';
 COMMENT ON COLUMN meter.status.maintenance_error IS 'why the segments of the stream could not be rolled or sealed; null once they could';
 COMMENT ON COLUMN meter.status.maintenance_retry_at IS 'workers leave the segments of the stream alone until then';
+COMMENT ON COLUMN meter.status.problems IS 'what must not be: a watermark in the future, tables that are not as meter made them; null: nothing';
 COMMENT ON COLUMN meter.status.blocked_by IS 'the transactions that late rows wait for: they may have drawn an arrival and not committed it';

@@ -26,11 +26,14 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "core/grid.h"
+#include "engine/duplicate_keys.h"
 #include "engine/fold.h"
 #include "engine/late.h"
 #include "engine/late_rows.h"
 #include "engine/ledger.h"
+#include "engine/losses.h"
 #include "engine/settle.h"
+#include "engine/state_counts.h"
 #include "engine/step.h"
 #include "engine/usage_kind.h"
 #include "pg/arguments.h"
@@ -38,18 +41,17 @@
 #include "pg/spi.h"
 
 /*
- * Return the settled periods of a meter that overlap a range (NULL: all), as
- * literals.  The range is widened to whole periods.  Returns false if there
- * are none.
+ * Find the settled periods of a meter that overlap a range (NULL: all), and up
+ * to where the range goes.  It is widened to whole periods.  Returns false if
+ * there are none.
  */
 static bool
 settled_window(const MeterDefinition *definition, const MeterProgress *progress, RangeType *during,
-			   TimestampTz *from, TimestampTz *end)
+			   TimestampTz *from, TimestampTz *end, TimestampTz *beyond)
 {
 	*from = Max(definition->since, definition->boundary);
-	if (!progress->has_watermark)
-		return false;
-	*end = progress->watermark;
+	*end = progress->has_watermark ? progress->watermark : DT_NOBEGIN;
+	*beyond = DT_NOEND;
 	if (during != NULL)
 	{
 		TypeCacheEntry *typcache = lookup_type_cache(TSTZRANGEOID,
@@ -60,7 +62,10 @@ settled_window(const MeterDefinition *definition, const MeterProgress *progress,
 
 		range_deserialize(typcache, during, &lower, &upper, &empty);
 		if (empty)
+		{
+			*end = *beyond = *from;
 			return false;
+		}
 		if (!lower.infinite &&
 			!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(lower.val)))
 			*from = Max(*from,
@@ -76,6 +81,7 @@ settled_window(const MeterDefinition *definition, const MeterProgress *progress,
 			if (begin < last || upper.inclusive)
 				begin = meter_grid_period_end(definition->grid, last);
 			*end = Min(*end, begin);
+			*beyond = begin;
 		}
 	}
 	return *from < *end;
@@ -134,13 +140,35 @@ return_differences(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 					 "trim_scale(%s), trim_scale(coalesce(d.expected, 0)) FROM differences d WHERE true",
 	/* nothing is due where a first row of 0 is missing */
 					 keeps_zero ? "d.ledger" : "coalesce(d.ledger, 0)");
-	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
-		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s AND e.resource = d.resource COLLATE \"C\")",
+	for (log = METER_LOG_EVENT; progress->has_watermark &&
+		 log <= meter_usage_of(definition)->log; log++)
+		appendStringInfo(&sql, " AND (d.period_start >= %s OR NOT EXISTS (SELECT FROM %s AND e.resource = d.resource COLLATE \"C\"))",
+						 meter_timestamp_literal(progress->watermark),
 						 meter_late_in(definition, progress, log, -1));
 	appendStringInfoString(&sql, " ORDER BY d.period_start, d.resource COLLATE \"C\", d.account COLLATE \"C\", d.dimensions");
 	meter_register_rows(differences);
 	meter_execute(sql.data, SPI_OK_SELECT);
 	meter_return_result(fcinfo);
+}
+
+/* Compare the ledger with usage that is computed anew. */
+static void
+compare_settled(const MeterDefinition *definition,
+				const MeterProgress *progress, TimestampTz from,
+				TimestampTz end, Differences *differences)
+{
+	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
+										progress);
+
+	fold->from = from;
+	fold->to = end;
+	fold->scope.voids_from_log = true;
+	fold->ledger = meter_ledger_begin(definition, fold->spec,
+									  METER_LEDGER_COMPARE, 0, false);
+	meter_ledger_tell(fold->ledger, note_difference, differences);
+	meter_fold_run(fold);
+	(void) meter_ledger_end(fold->ledger, NULL);
+	meter_fold_end(fold);
 }
 
 /* Return rows that show where the ledger of a meter differs. */
@@ -150,32 +178,35 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 {
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
 	MeterSession session;
-	MeterFold  *fold;
+	MeterLedger *ledger;
 	Differences differences = {0};
 	TimestampTz from;
 	TimestampTz end;
+	TimestampTz beyond;
+	bool		settled = settled_window(definition, progress, during, &from,
+										 &end, &beyond);
 
-	if (!settled_window(definition, progress, during, &from, &end))
-		return;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
+	meter_check_states(definition, progress);
 	meter_session_bulk();
 	differences.meter = CStringGetTextDatum(definition->name);
 	differences.rows.name = "differences";
 	differences.rows.descriptor = info->setDesc;
 	differences.rows.store = tuplestore_begin_heap(true, false, work_mem);
 
-	fold = meter_fold_begin(meter_usage_of(definition), definition,
-							progress);
-	fold->from = from;
-	fold->to = end;
-	fold->scope.voids_from_log = true;
-	fold->ledger = meter_ledger_begin(definition, fold->spec,
-									  METER_LEDGER_COMPARE, 0, false);
-	meter_ledger_tell(fold->ledger, note_difference, &differences);
-	meter_fold_run(fold);
-	(void) meter_ledger_end(fold->ledger, NULL);
-	meter_fold_end(fold);
+	if (settled)
+		compare_settled(definition, progress, from, end, &differences);
+	/* after the watermark there is no usage yet */
+	from = Max(from, progress->has_watermark ? progress->watermark : DT_NOBEGIN);
+	if (from < beyond)
+	{
+		ledger = meter_ledger_begin(definition, meter_usage_spec(definition),
+									METER_LEDGER_COMPARE, 0, false);
+		meter_ledger_tell(ledger, note_difference, &differences);
+		meter_ledger_read(ledger, from, beyond);
+		(void) meter_ledger_end(ledger, NULL);
+	}
 
 	if (differences.rows.count > 0)
 		return_differences(fcinfo, definition, progress, &differences.rows);
@@ -233,26 +264,43 @@ meter_resettle(PG_FUNCTION_ARGS)
 	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
 	MeterDefinition *definition;
 	MeterProgress *progress;
+	MeterProgress before;
 	MeterSession session;
+	MeterLog	log;
 	TimestampTz from;
 	TimestampTz end;
+	TimestampTz beyond;
 	int64		written;
+	bool		missing = false;
 
 	PreventCommandIfReadOnly("meter.resettle()");
-	definition = meter_load_to_write(stream, meter);
+	definition = meter_load_to_repair(stream, meter);
 	progress = meter_load_progress(definition);
-	if (!settled_window(definition, progress, range_arg(fcinfo, 2), &from, &end))
+	if (!settled_window(definition, progress, range_arg(fcinfo, 2), &from, &end,
+						&beyond))
 		PG_RETURN_INT64(0);
+	before = *progress;
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
+	meter_refuse_empty_log(definition, progress);
+	if (PG_ARGISNULL(2))
+	{
+		meter_accept_log(definition, progress);
+		for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+			meter_renew_duplicate_keys(definition, progress, log);
+	}
 	/* what a step has not read may have to be held */
 	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
-	written = meter_settle_anew(definition, progress, from, end);
+	written = meter_settle_anew(definition, progress, from, end, DT_NOBEGIN);
+	if (PG_ARGISNULL(2))
+		missing = meter_accept_ledger(definition, progress);
 	meter_session_end(&session);
 
-	if (written > 0)
-		meter_store_settlement(definition, progress, written);
+	if (written > 0 || missing)
+		meter_store_settlement(definition, progress, progress, written);
+	else if (meter_progress_differs(&before, progress))
+		meter_store_progress(definition, progress, false);
 	PG_RETURN_INT64(written);
 }

@@ -37,6 +37,28 @@ move_to(MeterProgress *progress, TimestampTz instant)
 }
 
 /*
+ * Find the greatest time that is not in the future of the rows of a log that
+ * arrived after a position.  Returns false if there is none; *more is whether
+ * some are in the future.
+ */
+static bool
+read_latest(const MeterDefinition *definition, MeterLog log, int64 after,
+			TimestampTz *latest, bool *more)
+{
+	const char *column = clock_columns[log];
+	const char *now = meter_timestamp_literal(meter_now());
+
+	meter_execute_row(psprintf("SELECT max(%s) FILTER (WHERE %s <= %s), "
+							   "count(*) FILTER (WHERE %s > %s) "
+							   "FROM %s.%s WHERE %s AND arrival > " INT64_FORMAT,
+							   column, column, now, column, now,
+							   quote_identifier(definition->stream),
+							   meter_log_names[log], clock_rows[log], after));
+	*more = meter_result_count(2) > 0;
+	return meter_result_instant(1, latest);
+}
+
+/*
  * Move the event clock by the rows of a log that came since the last time.
  * Times of the future are remembered apart, so that no row has to be read
  * again.
@@ -50,21 +72,17 @@ read_new_rows(const MeterDefinition *definition, MeterProgress *progress,
 	const char *column = clock_columns[log];
 	const char *now = meter_timestamp_literal(meter_now());
 	TimestampTz latest;
+	bool		in_future;
 
 	/* no rows came since, and nobody is about to commit some */
 	if (of_log->clock_position >= safe && !of_log->has_note &&
 		!IsolationUsesXactSnapshot())
 		return;
 
-	meter_execute_row(psprintf("SELECT max(%s) FILTER (WHERE %s <= %s), "
-							   "count(*) FILTER (WHERE %s > %s) "
-							   "FROM %s.%s WHERE %s AND arrival > " INT64_FORMAT,
-							   column, column, now, column, now, schema,
-							   meter_log_names[log], clock_rows[log],
-							   of_log->clock_position));
-	if (meter_result_instant(1, &latest))
+	if (read_latest(definition, log, of_log->clock_position, &latest,
+					&in_future))
 		move_to(progress, latest);
-	if (meter_result_count(2) > 0)
+	if (in_future)
 		meter_execute(psprintf("INSERT INTO %s._future (meter, \"time\") "
 							   "SELECT DISTINCT %s, %s FROM %s.%s "
 							   "WHERE arrival > " INT64_FORMAT " AND %s > %s "
@@ -99,6 +117,17 @@ move_event_clock(const MeterDefinition *definition, MeterProgress *progress,
 		move_to(progress, latest);
 }
 
+/* Return where a clock that is at an instant lets the watermark go. */
+TimestampTz
+meter_clock_cut(const MeterDefinition *definition, TimestampTz clock)
+{
+	TimestampTz target = meter_later_by(Min(clock, meter_now()),
+										-definition->lateness);
+
+	return meter_grid_period_begin(definition->grid,
+								   Min(target, definition->until));
+}
+
 /*
  * Find where the clock lets the watermark go.  Returns false if there is no
  * such instant yet.
@@ -119,8 +148,33 @@ meter_clock_target(const MeterDefinition *definition, MeterProgress *progress,
 	else if (definition->clock == METER_CLOCK_SOURCE &&
 			 !meter_source_clock(definition->stream, false, &clock))
 		return false;
-	*target = meter_later_by(Min(clock, meter_now()), -definition->lateness);
-	*target = Min(*target, definition->until);
-	*target = meter_grid_period_begin(definition->grid, *target);
+	*target = meter_clock_cut(definition, clock);
 	return true;
+}
+
+/*
+ * Find where the clock would let the watermark of a meter go that is not there
+ * yet.  Returns false if there is no such instant yet.
+ */
+bool
+meter_clock_ahead(const MeterDefinition *definition, TimestampTz *target)
+{
+	TimestampTz clock = meter_now();
+	TimestampTz latest;
+	bool		in_future;
+	bool		found = definition->clock == METER_CLOCK_WALL;
+	MeterLog	log;
+
+	if (definition->clock == METER_CLOCK_SOURCE)
+		found = meter_source_clock(definition->stream, false, &clock);
+	for (log = METER_LOG_EVENT; definition->clock == METER_CLOCK_EVENT &&
+		 log <= meter_usage_of(definition)->log; log++)
+	{
+		if (!read_latest(definition, log, 0, &latest, &in_future))
+			continue;
+		clock = found ? Max(clock, latest) : latest;
+		found = true;
+	}
+	*target = meter_clock_cut(definition, clock);
+	return found;
 }

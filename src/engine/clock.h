@@ -11,6 +11,10 @@
 #include "catalog/progress.h"
 #include "engine/step_state.h"
 
+extern TimestampTz meter_clock_cut(const MeterDefinition *definition,
+								   TimestampTz clock);
+extern bool meter_clock_ahead(const MeterDefinition *definition,
+							  TimestampTz *target);
 extern bool meter_clock_target(const MeterDefinition *definition,
 							   MeterProgress *progress,
 							   const MeterStep *step, TimestampTz *target);

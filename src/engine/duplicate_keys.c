@@ -134,9 +134,11 @@ struct MeterNewRows
 {
 	const MeterDefinition *definition;
 	MeterLog	log;
+	const char *only;			/* a condition of the rows e, or NULL */
 	bool		limited;		/* gathering ends where it is too much */
 	bool		gathers;		/* it has not ended so */
 	bool		any_late;
+	int64		last_arrival;	/* of all rows; 0: there are none */
 	MemoryContext row;			/* what a row is unpacked into */
 	MemoryContext context;		/* of the chunks */
 	HTAB	   *chunks;
@@ -266,6 +268,8 @@ look_at(void *arg, TupleTableSlot *slot)
 	MemoryContext before;
 	Chunk	   *chunk;
 
+	rows->last_arrival = Max(rows->last_arrival,
+							 DatumGetInt64(slot->tts_values[NEW_ARRIVAL]));
 	rows->any_late |= !slot->tts_isnull[NEW_LATE] &&
 		DatumGetBool(slot->tts_values[NEW_LATE]);
 	if (!rows->gathers || !DatumGetBool(slot->tts_values[NEW_HAS_KEY]))
@@ -302,11 +306,12 @@ look_over(MeterNewRows *rows, int64 after, int64 upto, const char *late)
 	begin_chunks(rows);
 	rows->gathers = true;
 	meter_scan(psprintf("SELECT e.arrival, %s, %s, %s, e.resource, e.source, e.id, %s FROM %s.%s e "
-						"WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT,
+						"WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT "%s%s",
 						row_filters[rows->log], late, begin_columns[rows->log],
 						rows->log == METER_LOG_EVENT ? "e.action" : "NULL::text",
 						quote_identifier(rows->definition->stream),
-						meter_log_names[rows->log], after, upto),
+						meter_log_names[rows->log], after, upto,
+						rows->only ? " AND " : "", rows->only ? rows->only : ""),
 			   0, NULL, NULL, NULL, look_at, rows);
 }
 
@@ -331,6 +336,13 @@ meter_new_rows(const MeterDefinition *definition, MeterLog log, int64 after,
 	return rows;
 }
 
+/* Return the arrival of the last row that was looked at; 0: there is none. */
+int64
+meter_last_new_row(const MeterNewRows *rows)
+{
+	return rows->last_arrival;
+}
+
 /*
  * Gather the hashes of rows between two positions again, and store them: some
  * arrivals at a time, within each segment, since between segments there are
@@ -346,10 +358,12 @@ note_piece_by_piece(MeterNewRows *rows, int64 after, int64 upto)
 	rows->limited = false;
 	meter_keep_rows(&ranges, "new_ranges",
 					psprintf("SELECT min(e.arrival), max(e.arrival) FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
-							 " AND e.arrival <= " INT64_FORMAT " AND %s GROUP BY e.tableoid",
+							 " AND e.arrival <= " INT64_FORMAT " AND %s%s%s GROUP BY e.tableoid",
 							 quote_identifier(rows->definition->stream),
 							 meter_log_names[rows->log], after, upto,
-							 row_filters[rows->log]), 0, NULL, NULL);
+							 row_filters[rows->log],
+							 rows->only ? " AND " : "",
+							 rows->only ? rows->only : ""), 0, NULL, NULL);
 	slot = MakeSingleTupleTableSlot(ranges.descriptor, &TTSOpsMinimalTuple);
 	while (tuplestore_gettupleslot(ranges.store, true, false, slot))
 	{
@@ -399,6 +413,34 @@ first_slice(const MeterDefinition *definition, TimestampTz from)
 
 	return slice_begin(definition,
 					   from < MIN_TIMESTAMP + back ? MIN_TIMESTAMP : from - back);
+}
+
+/*
+ * Store the hashes of a log up to the position anew, those that a step needs
+ * that settles from the watermark on: that was taken back, or the hashes were
+ * lost.
+ */
+void
+meter_renew_duplicate_keys(const MeterDefinition *definition,
+						   const MeterProgress *progress, MeterLog log)
+{
+	MeterNewRows *rows = palloc0(sizeof(MeterNewRows));
+
+	meter_execute(psprintf("DELETE FROM %s._duplicate_key WHERE meter = %s AND log = '%s'",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name),
+						   meter_log_names[log]), SPI_OK_DELETE);
+	rows->definition = definition;
+	rows->log = log;
+	if (progress->has_watermark)
+		rows->only = psprintf("%s >= %s", begin_columns[log],
+							  meter_timestamp_literal(first_slice(definition,
+																  progress->watermark)));
+	rows->row = AllocSetContextCreate(CurrentMemoryContext, "meter new row",
+									  ALLOCSET_SMALL_SIZES);
+	note_piece_by_piece(rows, -1, progress->logs[log].position);
+	MemoryContextDelete(rows->row);
+	pfree(rows);
 }
 
 /* Delete the hashes of slices that lie too far back to be needed. */

@@ -27,6 +27,10 @@ typedef struct MeterNewRows MeterNewRows;
 extern MeterNewRows *meter_new_rows(const MeterDefinition *definition,
 									MeterLog log, int64 after, int64 upto,
 									const char *late, bool *any_late);
+extern int64 meter_last_new_row(const MeterNewRows *rows);
+extern void meter_renew_duplicate_keys(const MeterDefinition *definition,
+									   const MeterProgress *progress,
+									   MeterLog log);
 extern void meter_note_duplicate_keys(MeterNewRows *rows, bool all,
 									  int64 after, int64 upto);
 extern void meter_prune_duplicate_keys(const MeterDefinition *definition,

@@ -145,10 +145,52 @@ meter_append_none_held(StringInfo sql, const MeterDefinition *definition,
 const char *
 meter_late_from(const MeterDefinition *definition, const MeterProgress *progress)
 {
-	if (!definition->has_max_lateness || !progress->has_watermark)
+	TimestampTz from = meter_lateness_from(progress);
+
+	if (!definition->has_max_lateness || TIMESTAMP_IS_NOBEGIN(from))
 		return NULL;
-	return meter_timestamp_literal(meter_later_by(progress->watermark,
+	return meter_timestamp_literal(meter_later_by(from,
 												  -definition->max_lateness));
+}
+
+/*
+ * Return the instant before which rows are held that arrived after the
+ * position: max_lateness before the watermark that was noted with it, or the
+ * retention boundary if that is later.  DT_NOBEGIN: nothing is held.
+ */
+TimestampTz
+meter_hold_limit(const MeterDefinition *definition,
+				 const MeterProgress *progress, MeterLog log)
+{
+	TimestampTz noted_at = progress->logs[log].position_watermark;
+	TimestampTz limit = definition->boundary;
+
+	if (TIMESTAMP_IS_NOBEGIN(noted_at))
+		return DT_NOBEGIN;
+	if (definition->has_max_lateness)
+		limit = Max(limit, meter_later_by(noted_at, -definition->max_lateness));
+	return limit;
+}
+
+/*
+ * Append the condition, with OR, that a row e of a log is to be held although
+ * it is not from before the watermark: the meter still works off history, or
+ * has no watermark.
+ */
+void
+meter_append_too_late(StringInfo sql, const MeterDefinition *definition,
+					  const MeterProgress *progress, MeterLog log)
+{
+	TimestampTz limit = meter_hold_limit(definition, progress, log);
+
+	if (TIMESTAMP_IS_NOBEGIN(limit) ||
+		(progress->has_watermark && limit <= progress->watermark))
+		return;
+	appendStringInfo(sql, " OR (e.%s < %s AND e.arrival > " INT64_FORMAT "%s)",
+					 log == METER_LOG_EVENT ? "\"time\"" : "start_time",
+					 meter_timestamp_literal(limit),
+					 progress->logs[log].held_after,
+					 log == METER_LOG_EVENT ? " AND e.action NOT LIKE 'reconciled:%'" : "");
 }
 
 /*
@@ -616,7 +658,7 @@ meter_find_duplicates(const MeterDefinition *definition,
  * observation says if that is earlier.
  */
 char *
-meter_earliest_event(const MeterDefinition *definition)
+meter_earliest_event(const MeterDefinition *definition, const MeterProgress *progress)
 {
 	StringInfoData sql;
 
@@ -627,5 +669,7 @@ meter_earliest_event(const MeterDefinition *definition)
 	meter_append_event_filter(&sql, definition);
 	appendStringInfoString(&sql, " AND ");
 	meter_append_not_held(&sql, definition, METER_LOG_EVENT, "e");
+	append_not_late(&sql, meter_late_from(definition, progress),
+					meter_known_to_count(progress, METER_LOG_EVENT), "e");
 	return sql.data;
 }

@@ -86,6 +86,12 @@ extern void meter_append_value(StringInfo sql,
 extern bool meter_may_straddle(const MeterDefinition *definition,
 							   TimestampTz instant);
 extern const char *meter_late_from(const MeterDefinition *definition, const MeterProgress *progress);
+extern TimestampTz meter_hold_limit(const MeterDefinition *definition,
+									const MeterProgress *progress,
+									MeterLog log);
+extern void meter_append_too_late(StringInfo sql,
+								  const MeterDefinition *definition,
+								  const MeterProgress *progress, MeterLog log);
 extern void meter_append_owner_filter(StringInfo sql,
 									  const MeterDefinition *definition);
 extern void meter_append_not_held(StringInfo sql,
@@ -103,7 +109,8 @@ extern const char *meter_logged_voids(const MeterDefinition *definition,
 extern void meter_append_not_voided(StringInfo sql,
 									const MeterDefinition *definition,
 									MeterLog log, const char *voids);
-extern char *meter_earliest_event(const MeterDefinition *definition);
+extern char *meter_earliest_event(const MeterDefinition *definition,
+								  const MeterProgress *progress);
 extern void meter_append_number_attribute(StringInfo sql, const char *key);
 extern void meter_append_event_filter(StringInfo sql,
 									  const MeterDefinition *definition);

@@ -46,6 +46,7 @@
 #include "engine/quarantine.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"
+#include "engine/state_counts.h"
 #include "engine/states.h"
 #include "engine/usage.h"
 #include "engine/usage_rows.h"
@@ -672,6 +673,7 @@ walk(MeterFold *fold)
 	MemoryContext before = MemoryContextSwitchTo(fold->resource_context);
 	bool		all_states = fold->states != NULL && fold->asked == NULL &&
 	(fold->usage->runs_on || !fold->carried);
+	MeterStateCounts found = {0, 0};
 	const MeterCarried *state = NULL;
 
 	walking = fold;
@@ -697,6 +699,8 @@ walk(MeterFold *fold)
 			fold->states != NULL && !all_states ?
 			meter_states_find(fold->states, fold->hash, fold->resource) : &none;
 		count.states += fold->state->exists;
+		found.all += fold->state->exists;
+		found.running += fold->state->exists && fold->state->open;
 		walk_resource(fold, slot, cmp <= 0);
 		if (cmp >= 0)
 		{
@@ -704,6 +708,8 @@ walk(MeterFold *fold)
 			state = meter_states_next(fold->states);
 		}
 	}
+	if (all_states && fold->carried && fold->counts != NULL)
+		meter_compare_states(fold->definition, fold->counts, &found);
 	MemoryContextSwitchTo(before);
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -738,10 +744,12 @@ meter_fold_begin(const MeterUsage *usage, const MeterDefinition *definition,
 	fold->staged_end = &fold->staged;
 	fold->from = Max(definition->since, definition->boundary);
 	fold->to = progress->watermark;
+	fold->ledger_to = DT_NOBEGIN;
 	fold->scope.from = DT_NOBEGIN;
 	fold->scope.to = progress->watermark;
 	fold->scope.settled_to = progress->watermark;
-	fold->scope.safe = progress->logs[METER_LOG_EVENT].position;
+	fold->scope.safe = meter_known_to_count(progress, METER_LOG_EVENT);
+	fold->measures_safe = meter_known_to_count(progress, METER_LOG_MEASURE);
 	MemoryContextSwitchTo(before);
 	return fold;
 }
@@ -808,7 +816,8 @@ run(void *arg)
 		if (fold->walked != NULL)
 			meter_ledger_read_resources(fold->ledger, fold->walked);
 		else
-			meter_ledger_read(fold->ledger, fold->from, fold->to);
+			meter_ledger_read(fold->ledger, fold->from,
+							  Max(fold->to, fold->ledger_to));
 	}
 	count.scan_time += scanned - began;
 	count.sort_time += sorted - scanned;

@@ -127,6 +127,8 @@ struct MeterFold
 	/* what is asked for */
 	TimestampTz from;			/* usage from then on */
 	TimestampTz to;				/* and before then */
+	TimestampTz ledger_to;		/* what the ledger has from `to` up to here
+								 * should not be there */
 	bool		carried;		/* begin with the states at `from`, not with
 								 * what happened before */
 	bool		at_boundary;	/* what is known at the retention boundary is
@@ -135,6 +137,7 @@ struct MeterFold
 								 * before; not what the query sees */
 	MeterScope	scope;			/* of events */
 	MeterPlaces measure_places; /* where measures of the resources are */
+	int64		measures_safe;	/* as `safe` of the scope, of measures */
 	const MeterResources *asked;	/* each from its instant on; NULL: all */
 	const char *more_rows;		/* a query of more events; or NULL */
 	MeterFoldFailure failure;
@@ -145,6 +148,8 @@ struct MeterFold
 	void	   *emit_arg;
 	MeterStates *states;		/* NULL: neither read nor written */
 	bool		writes_states;
+	MeterStateCounts *counts;	/* of the meter's states, brought up to date;
+								 * NULL: nobody counts */
 	MeterStates *kept;			/* states to begin with, and new ones; NULL:
 								 * neither read nor written */
 	TimestampTz keep_from;		/* new ones are kept from then on */

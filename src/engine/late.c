@@ -27,6 +27,7 @@
 #include "engine/resources.h"
 #include "engine/settle.h"
 #include "engine/step_state.h"
+#include "engine/usage.h"
 #include "engine/usage_kind.h"
 #include "pg/now.h"
 #include "pg/spi.h"
@@ -73,26 +74,6 @@ meter_prune_voids(const MeterDefinition *definition, TimestampTz from)
 				  SPI_OK_DELETE);
 }
 
-/*
- * Find the instant before which rows are held that arrived after the position:
- * max_lateness before the watermark that was noted with it, or the retention
- * boundary if that is later.  Returns false if nothing is held.
- */
-static bool
-hold_limit(const MeterDefinition *definition,
-		   const MeterProgress *progress, MeterLog log, TimestampTz *limit)
-{
-	TimestampTz noted_at = progress->logs[log].position_watermark;
-
-	if (TIMESTAMP_IS_NOBEGIN(noted_at))
-		return false;
-	*limit = definition->boundary;
-	if (definition->has_max_lateness)
-		*limit = Max(*limit,
-					 meter_later_by(noted_at, -definition->max_lateness));
-	return !TIMESTAMP_IS_NOBEGIN(*limit);
-}
-
 /* Raise a notice of how many rows the last statement held. */
 static void
 tell_held(const MeterDefinition *definition)
@@ -117,12 +98,12 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 {
 	bool		events = log == METER_LOG_EVENT;
 	const char *time = events ? "e.\"time\"" : "e.start_time";
-	TimestampTz limit;
+	TimestampTz limit = meter_hold_limit(definition, progress, log);
 
-	if (!hold_limit(definition, progress, log, &limit))
+	if (TIMESTAMP_IS_NOBEGIN(limit))
 		return;
 	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
-						   "SELECT %s, '%s', e.arrival, %s, %s FROM %s AND %s < %s%s ON CONFLICT DO NOTHING",
+						   "SELECT %s, '%s', e.arrival, %s, %s FROM %s AND e.arrival > " INT64_FORMAT " AND %s < %s%s ON CONFLICT DO NOTHING",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   meter_log_names[log], time,
@@ -130,6 +111,7 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 						   psprintf("CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END",
 									meter_text_array_literal(definition->stops)),
 						   meter_late_in(definition, progress, log, upto),
+						   progress->logs[log].held_after,
 						   time, meter_timestamp_literal(limit),
 						   events ? " AND e.action NOT LIKE 'reconciled:%'" : ""),
 				  SPI_OK_INSERT);
@@ -264,21 +246,25 @@ meter_released_rows(const MeterDefinition *definition,
 	return group_affected(affected.data);
 }
 
-/* Return the condition that a row e of a log may be late, quick to see. */
+/*
+ * Return the condition that a row e of a log may be late, or has to be held,
+ * quick to see.
+ */
 static char *
 may_be_late(const MeterDefinition *definition, const MeterProgress *progress,
 			MeterLog log)
 {
-	if (!progress->has_watermark)
-		return log == METER_LOG_EVENT ? "e.action = 'void'" : "false";
+	TimestampTz before = progress->has_watermark ? progress->watermark : DT_NOBEGIN;
+
+	before = Max(before, meter_hold_limit(definition, progress, log));
 	if (log == METER_LOG_MEASURE)
-		return psprintf("e.start_time < %s",
-						meter_timestamp_literal(progress->watermark));
-	if (meter_may_straddle(definition, progress->watermark))
+		return psprintf("e.start_time < %s", meter_timestamp_literal(before));
+	if (progress->has_watermark &&
+		meter_may_straddle(definition, progress->watermark))
 		return "true";
 	/* voids are noted, whatever their time */
 	return psprintf("e.action = 'void' OR e.\"time\" < %s",
-					meter_timestamp_literal(progress->watermark));
+					meter_timestamp_literal(before));
 }
 
 /* Late rows of a log, by FROM and WHERE. */
@@ -310,7 +296,7 @@ look_at(const MeterDefinition *definition, MeterProgress *progress,
 		return;
 	rows = meter_new_rows(definition, log, after, safe,
 						  may_be_late(definition, progress, log), &any_late);
-	if (any_late && progress->has_watermark)
+	if (any_late)
 	{
 		/* with as many rows as a step takes there may be more */
 		meter_execute_row(psprintf("SELECT count(*), max(arrival), count(*) FILTER (WHERE void) "
@@ -331,6 +317,11 @@ look_at(const MeterDefinition *definition, MeterProgress *progress,
 	/* also those that are not late: what they reach is still to come */
 	if (log == METER_LOG_EVENT && any_late)
 		meter_note_voids(definition, after, upto);
+	if (upto < safe)
+		of_log->read_arrival = upto;
+	else
+		of_log->read_arrival = Max(of_log->read_arrival,
+								   meter_last_new_row(rows));
 	meter_note_duplicate_keys(rows, upto == safe, after, upto);
 	of_log->position = upto;
 }
@@ -340,7 +331,7 @@ look_at(const MeterDefinition *definition, MeterProgress *progress,
  * adjustments.
  */
 static int64
-recompute(const MeterDefinition *definition, const MeterProgress *progress,
+recompute(const MeterDefinition *definition, MeterProgress *progress,
 		  const LateRows *late)
 {
 	MeterLog	last = meter_usage_of(definition)->log;
@@ -389,6 +380,21 @@ recompute(const MeterDefinition *definition, const MeterProgress *progress,
 }
 
 /*
+ * Let events that only say who owns what count, however old they are, if they
+ * are there in the first step of a meter of measures.
+ */
+static void
+let_owners_count(const MeterUsage *usage, MeterProgress *progress,
+				 const MeterStep *step)
+{
+	MeterLogProgress *events = &progress->logs[METER_LOG_EVENT];
+
+	if (usage->log == METER_LOG_MEASURE && events->position == 0)
+		events->held_after = Max(events->held_after,
+								 step->safe[METER_LOG_EVENT]);
+}
+
+/*
  * Process what arrived between the positions and the safe positions: rows of
  * settled periods make adjustments.  Returns false if one step does not
  * process all of it; the positions are then where the step got to.
@@ -398,35 +404,35 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 				  MeterStep *step)
 {
 	const MeterUsage *usage = meter_usage_of(definition);
-	TimestampTz noted_at[METER_NLOGS];
-	LateRows	late[METER_NLOGS];
+	MeterLog	first = METER_LOG_EVENT;
+	LateRows	late[METER_NLOGS] = {0};
 	int64		late_rows = 0;
 	bool		all = true;
 	MeterLog	log;
 
-	memcpy(noted_at, step->noted_at, sizeof(noted_at));
-	if (!progress->has_watermark && usage->begins_late)
-	{
-		if (!meter_first_watermark(definition, progress))
-			return true;
-		noted_at[METER_LOG_EVENT] = progress->logs[METER_LOG_EVENT].position_watermark;
-		if (!progress->logs[usage->log].has_note && !IsolationUsesXactSnapshot())
-			noted_at[usage->log] = progress->watermark;
-	}
+	/* without a clock nobody can say what is too late, and nothing is due */
+	if (!meter_first_clock(definition, progress, step))
+		return true;
+	/* until there is a measure, it is not known which events are late */
+	if (!progress->has_watermark && usage->begins_late &&
+		!meter_first_watermark(definition, progress))
+		first = usage->log;
+	else
+		let_owners_count(usage, progress, step);
 
-	for (log = METER_LOG_EVENT; log <= usage->log; log++)
+	for (log = first; log <= usage->log; log++)
 	{
 		look_at(definition, progress, step, log, &late[log]);
 		late_rows += late[log].count;
 	}
 	step->late_rows += late_rows;
-	if (late_rows > 0)
+	if (late_rows > 0 && progress->has_watermark)
 		step->adjustments += recompute(definition, progress, late);
-	for (log = METER_LOG_EVENT; log <= usage->log; log++)
+	for (log = first; log <= usage->log; log++)
 	{
 		/* rows after these drew their arrivals after the note before this one */
 		if (progress->logs[log].position == step->safe[log])
-			progress->logs[log].position_watermark = noted_at[log];
+			progress->logs[log].position_watermark = step->noted_at[log];
 		else
 			all = false;
 	}

@@ -22,13 +22,15 @@
  * position, up to `safe` (all, if it is negative), and may change settled
  * periods of the meter: events from before the watermark and duplicates of
  * them, observations that reach back behind the watermark, what lies before
- * such an observation, and voids that reach any of this.
+ * such an observation, and voids that reach any of this; and of those that are
+ * to be held.
  */
 char *
 meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
 {
 	const char *schema = quote_identifier(definition->stream);
-	const char *watermark = meter_timestamp_literal(progress->watermark);
+	TimestampTz settled = progress->has_watermark ? progress->watermark : DT_NOBEGIN;
+	const char *watermark = meter_timestamp_literal(settled);
 	int64		window = definition->deduplication_window;
 	StringInfoData sql;
 
@@ -42,13 +44,14 @@ meter_late_rows(const MeterDefinition *definition, const MeterProgress *progress
 					 METER_IS_OBSERVATION("e") " AND "
 					 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'")
 					 " < %s) OR EXISTS (SELECT FROM %s._resource_state r WHERE r.meter = %s "
-					 "AND r.resource = e.resource AND r.straddles >= %s)))) "
-					 "AND (e.id IS NOT NULL OR (e.action <> 'void' AND ",
+					 "AND r.resource = e.resource AND r.straddles >= %s)))",
 					 watermark,
-					 meter_timestamp_literal(meter_later_by(progress->watermark, window)),
+					 meter_timestamp_literal(meter_later_by(settled, window)),
 					 schema, watermark, watermark, schema,
 					 quote_literal_cstr(definition->name),
 					 meter_least_time("e", window));
+	meter_append_too_late(&sql, definition, progress, METER_LOG_EVENT);
+	appendStringInfoString(&sql, ") AND (e.id IS NOT NULL OR (e.action <> 'void' AND ");
 	meter_usage_of(definition)->append_event_filter(&sql, definition);
 	appendStringInfoString(&sql, ")) AND ");
 	meter_append_not_held(&sql, definition, METER_LOG_EVENT, "e");

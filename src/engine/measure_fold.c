@@ -159,6 +159,7 @@ scan(MeterFold *fold)
 	scope->places = fold->measure_places;
 	scope->carried = fold->carried;
 	scope->late_from = fold->scope.late_from;
+	scope->safe = fold->measures_safe;
 	scope->voids_from_log = fold->scope.voids_from_log;
 	scope->arrivals = fold->scope.arrivals;
 	if (measures->readings != NULL && scope->resources != NULL &&
@@ -386,7 +387,14 @@ finish(MeterFold *fold)
 	MeasureFold *measures = fold->walk;
 
 	if (measures->readings != NULL)
+	{
+		if (fold->counts != NULL)
+		{
+			fold->counts->running += meter_readings_more(measures->readings);
+			fold->counts->all += meter_readings_more(measures->readings);
+		}
 		meter_readings_end(measures->readings);
+	}
 	meter_measure_walk_destroy(measures->walk);
 }
 

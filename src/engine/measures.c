@@ -134,8 +134,7 @@ meter_measures_of_resources(const MeterDefinition *definition,
 /* Append conditions, with AND, that a row of the log lies in a scope. */
 static void
 append_scope(StringInfo sql, const MeterDefinition *definition,
-			 const MeterProgress *progress, const MeterMeasureScope *scope,
-			 const char *alias)
+			 const MeterMeasureScope *scope, const char *alias)
 {
 	if (!TIMESTAMP_IS_NOEND(scope->to))
 		appendStringInfo(sql, " AND %s.start_time < %s", alias,
@@ -143,8 +142,7 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 	if (scope->late_from != NULL)
 		appendStringInfo(sql, " AND (%s.arrival <= " INT64_FORMAT
 						 " OR %s.start_time >= %s)",
-						 alias, progress->logs[METER_LOG_MEASURE].position,
-						 alias, scope->late_from);
+						 alias, scope->safe, alias, scope->late_from);
 	meter_append_none_held(sql, definition, METER_LOG_MEASURE, alias);
 }
 
@@ -181,7 +179,7 @@ scope_voids(const MeterDefinition *definition, const MeterProgress *progress,
 
 	if (scope->voids_from_log)
 		return meter_logged_voids(definition, scope->late_from,
-								  progress->logs[METER_LOG_EVENT].position,
+								  meter_known_to_count(progress, METER_LOG_EVENT),
 								  asked);
 	return meter_noted_voids(definition,
 							 scope->carried ? scope->least_start : DT_NOBEGIN,
@@ -214,7 +212,7 @@ meter_measures_query(const MeterDefinition *definition,
 		append_dimension(&sql, definition->dimension_names[i]);
 	appendStringInfo(&sql, " FROM %s e WHERE true",
 					 scope_log(definition, scope, false));
-	append_scope(&sql, definition, progress, scope, "e");
+	append_scope(&sql, definition, scope, "e");
 	append_bears(&sql, definition, scope);
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, " AND e.entity = %s",
@@ -266,7 +264,7 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 	values[METER_MEASURE_NPARAMS] = (Datum) 0;
 	initStringInfo(&conditions);
 	appendStringInfoString(&conditions, "c.id IS NOT NULL");
-	append_scope(&conditions, definition, progress, scope, "c");
+	append_scope(&conditions, definition, scope, "c");
 	if (scope->carried)
 	{
 		TimestampTz first = first_straddler(definition, scope);
@@ -295,7 +293,7 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 /* Append conditions, with AND, that a row e is a reading that counts. */
 static void
 append_counts(StringInfo sql, const MeterDefinition *definition,
-			  const MeterProgress *progress, const MeterMeasureScope *scope)
+			  const MeterMeasureScope *scope)
 {
 	appendStringInfoString(sql, " AND ");
 	append_value(sql, definition);
@@ -303,7 +301,7 @@ append_counts(StringInfo sql, const MeterDefinition *definition,
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		appendStringInfo(sql, " AND e.start_time >= %s",
 						 meter_timestamp_literal(definition->boundary));
-	append_scope(sql, definition, progress, scope, "e");
+	append_scope(sql, definition, scope, "e");
 	if (definition->entity != NULL)
 		appendStringInfo(sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
@@ -317,7 +315,6 @@ append_counts(StringInfo sql, const MeterDefinition *definition,
  */
 static char *
 readings_before(const MeterDefinition *definition,
-				const MeterProgress *progress,
 				const MeterMeasureScope *scope)
 {
 	const char *schema = quote_identifier(definition->stream);
@@ -330,7 +327,7 @@ readings_before(const MeterDefinition *definition,
 	for (i = 0; i < definition->ndimensions; i++)
 		append_dimension(&dimensions, definition->dimension_names[i]);
 	initStringInfo(&counts);
-	append_counts(&counts, definition, progress, scope);
+	append_counts(&counts, definition, scope);
 	return psprintf("WITH t AS MATERIALIZED (SELECT resource COLLATE \"C\" AS resource, begin_at "
 					"FROM unnest($1, $2) t (resource, begin_at)) "
 					"SELECT DISTINCT ON (resource, dimensions) resource, start_time, arrival FROM ("
@@ -394,7 +391,7 @@ meter_begin_at_readings(const MeterDefinition *definition,
 	}
 	meter_measure_params(scope, types, values);
 	meter_keep_rows(&readings, "readings_before",
-					readings_before(definition, progress, scope),
+					readings_before(definition, scope),
 					lengthof(types), types, values);
 	for (i = 0; i < scope->resources->count; i++)
 		scope->resources->list[i].begin = scope->resources->list[i].from;
@@ -481,24 +478,29 @@ meter_look_back_to_owners(const MeterDefinition *definition,
 
 /* Return a query for the instant of a meter's earliest measure. */
 char *
-meter_earliest_measure(const MeterDefinition *definition)
+meter_earliest_measure(const MeterDefinition *definition, const MeterProgress *progress)
 {
+	MeterMeasureScope scope = {
+		.to = DT_NOEND,
+		.late_from = meter_late_from(definition, progress),
+		.safe = meter_known_to_count(progress, METER_LOG_MEASURE)
+	};
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT min(e.start_time) FROM %s.measure e WHERE ",
+	appendStringInfo(&sql, "SELECT min(e.start_time) FROM %s.measure e WHERE true",
 					 quote_identifier(definition->stream));
 	if (definition->entity != NULL)
-		appendStringInfo(&sql, "e.entity = %s AND ",
+		appendStringInfo(&sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
-	meter_append_not_held(&sql, definition, METER_LOG_MEASURE, "e");
+	append_scope(&sql, definition, &scope, "e");
 	return sql.data;
 }
 
 /*
  * Return FROM and WHERE of the rows e of the measure log that arrived after
  * the position, up to `safe` (all, if it is negative), and may change settled
- * periods of the meter.
+ * periods of the meter, or are to be held.
  */
 char *
 meter_late_measures(const MeterDefinition *definition, const MeterProgress *progress, int64 safe)
@@ -511,8 +513,11 @@ meter_late_measures(const MeterDefinition *definition, const MeterProgress *prog
 					 progress->logs[METER_LOG_MEASURE].position);
 	if (safe >= 0)
 		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
-	appendStringInfo(&sql, " AND e.start_time < %s AND ",
-					 meter_timestamp_literal(progress->watermark));
+	appendStringInfo(&sql, " AND (e.start_time < %s",
+					 meter_timestamp_literal(progress->has_watermark ?
+											 progress->watermark : DT_NOBEGIN));
+	meter_append_too_late(&sql, definition, progress, METER_LOG_MEASURE);
+	appendStringInfoString(&sql, ") AND ");
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, "(e.id IS NOT NULL OR e.entity = %s) AND ",
 						 quote_literal_cstr(definition->entity));

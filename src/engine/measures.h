@@ -29,8 +29,9 @@ typedef struct MeterMeasureScope
 	bool		carried;		/* what was before `from` is in the states */
 	TimestampTz least_start;	/* of the measures that bear on usage from
 								 * `from` on, if so */
-	const char *late_from;		/* rows that arrived after the position count
-								 * from then on only; NULL: all do */
+	const char *late_from;		/* rows that arrived after `safe` count from
+								 * then on only; NULL: all do */
+	int64		safe;
 	bool		voids_from_log; /* not from the table _voided */
 	bool		arrivals;		/* they are asked for, too */
 	MeterRows	duplicates;		/* arrivals that do not count */
@@ -58,7 +59,8 @@ extern void meter_look_back_to_owners(const MeterDefinition *definition,
 									  const MeterPlaces *places,
 									  TimestampTz to, const char *owners, const Oid *types,
 									  const Datum *values);
-extern char *meter_earliest_measure(const MeterDefinition *definition);
+extern char *meter_earliest_measure(const MeterDefinition *definition,
+									const MeterProgress *progress);
 extern char *meter_late_measures(const MeterDefinition *definition, const MeterProgress *progress,
 								 int64 safe);
 

@@ -55,6 +55,7 @@ struct MeterReadings
 	MeterKeyScan *written;		/* where they are written, or NULL */
 	MeterTableWriter *writer;
 	ArrayBuildState *ended;		/* tid: those to delete */
+	int64		more;			/* than before */
 };
 
 /* Begin to read a table. */
@@ -190,7 +191,10 @@ meter_readings_put(MeterReadings *readings, uint64 hash, MeterAttr resource,
 							meter_key_scan_place(readings->written), values,
 							nulls);
 	else
+	{
 		meter_writer_insert(readings->writer, values, nulls);
+		readings->more++;
+	}
 }
 
 /* Forget the written reading that was read, when writing ends. */
@@ -201,6 +205,14 @@ meter_readings_forget(MeterReadings *readings)
 		accumArrayResult(readings->ended,
 						 PointerGetDatum(meter_key_scan_place(readings->written)),
 						 false, TIDOID, readings->context);
+	readings->more--;
+}
+
+/* Return how many more readings there are than before the pass. */
+int64
+meter_readings_more(const MeterReadings *readings)
+{
+	return readings->more;
 }
 
 /* End reading and writing. */

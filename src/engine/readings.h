@@ -39,6 +39,7 @@ extern void meter_readings_put(MeterReadings *readings, uint64 hash,
 							   const MeterAttr *dimensions, TimestampTz time,
 							   Numeric value);
 extern void meter_readings_forget(MeterReadings *readings);
+extern int64 meter_readings_more(const MeterReadings *readings);
 extern void meter_readings_end(MeterReadings *readings);
 extern void meter_readings_restart(const MeterDefinition *definition);
 

@@ -309,6 +309,8 @@ meter_store_states(const MeterDefinition *definition,
 	fold->scope.settled_to = DT_NOEND;
 	/* what no step has looked at does not count */
 	fold->scope.late_from = "'infinity'::timestamptz";
+	fold->scope.safe = progress->logs[METER_LOG_EVENT].position;
+	fold->measures_safe = progress->logs[METER_LOG_MEASURE].position;
 	fold->states = meter_states_begin(definition, "_retention_state", true);
 	fold->writes_states = true;
 	fold->own_snapshot = true;

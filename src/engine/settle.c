@@ -21,10 +21,12 @@
 #include "engine/fold.h"
 #include "engine/kept_states.h"
 #include "engine/ledger.h"
+#include "engine/losses.h"
 #include "engine/places.h"
 #include "engine/readings.h"
 #include "engine/resources.h"
 #include "engine/settle.h"
+#include "engine/state_counts.h"
 #include "engine/states.h"
 #include "engine/step_state.h"
 #include "engine/usage_kind.h"
@@ -32,7 +34,7 @@
 
 /* Begin a pass that writes, and with `states` the states, too. */
 static MeterFold *
-begin(const MeterDefinition *definition, const MeterProgress *progress,
+begin(const MeterDefinition *definition, MeterProgress *progress,
 	  TimestampTz from, TimestampTz to, MeterLedgerUse use, bool states)
 {
 	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
@@ -52,6 +54,7 @@ begin(const MeterDefinition *definition, const MeterProgress *progress,
 	{
 		fold->states = meter_states_begin(definition, "_resource_state", true);
 		fold->writes_states = true;
+		fold->counts = &progress->carried;
 		if (fold->usage->log == METER_LOG_EVENT)
 		{
 			fold->kept = meter_kept_states_begin(definition, true);
@@ -75,7 +78,11 @@ run(MeterFold *fold)
 	rows = meter_ledger_end(fold->ledger, &count->usage_bytes);
 	count->usage_rows += rows;
 	if (fold->states != NULL)
+	{
+		fold->counts->running += meter_states_more(fold->states)->running;
+		fold->counts->all += meter_states_more(fold->states)->all;
 		count->states_written += meter_states_end(fold->states);
+	}
 	if (fold->kept != NULL)
 		count->states_written += meter_states_end(fold->kept);
 	count->write_time += meter_fold_clock() - began;
@@ -90,7 +97,7 @@ run(MeterFold *fold)
  * rows of the resources are, or NULL.  Returns the number of adjustments.
  */
 static int64
-recompute(const MeterDefinition *definition, const MeterProgress *progress,
+recompute(const MeterDefinition *definition, MeterProgress *progress,
 		  MeterResources *affected, const MeterPlaces *places,
 		  TimestampTz settled_to, TimestampTz horizon, bool states)
 {
@@ -136,7 +143,7 @@ recompute(const MeterDefinition *definition, const MeterProgress *progress,
  */
 int64
 meter_recompute(const MeterDefinition *definition,
-				const MeterProgress *progress, const char *affected,
+				MeterProgress *progress, const char *affected,
 				const MeterPlaces *places)
 {
 	return recompute(definition, progress,
@@ -146,26 +153,32 @@ meter_recompute(const MeterDefinition *definition,
 
 /*
  * Compute all resources anew, and write how usage in [from, to) differs from
- * the ledger.  Late rows do not count before a step decides which are held.
- * Returns the number of adjustments.
+ * the ledger; what that has from `to` on, up to `ledger_to`, is taken back.  Late
+ * rows do not count before a step decides which are held.  Returns the number
+ * of adjustments.
  */
 int64
 meter_settle_anew(const MeterDefinition *definition,
-				  const MeterProgress *progress, TimestampTz from,
-				  TimestampTz to)
+				  MeterProgress *progress, TimestampTz from,
+				  TimestampTz to, TimestampTz ledger_to)
 {
-	MeterFold  *fold = begin(definition, progress, from, to,
-							 METER_LEDGER_CORRECT,
 	/* those of measures are known only from all of them */
-							 meter_usage_of(definition)->log == METER_LOG_EVENT ||
-							 to == progress->watermark);
+	bool		states = meter_usage_of(definition)->log == METER_LOG_EVENT ||
+	to == progress->watermark;
+	MeterFold  *fold = begin(definition, progress, from, to,
+							 METER_LEDGER_CORRECT, states);
+	int64		rows;
 
 	fold->scope.voids_from_log = true;
 	if (fold->writes_states && definition->aggregate == METER_COUNTER)
 		meter_readings_restart(definition);
 	if (fold->kept != NULL)
 		meter_forget_kept(definition->stream, definition->name);
-	return run(fold);
+	fold->ledger_to = ledger_to;
+	rows = run(fold);
+	if (states)
+		meter_count_states(definition, &progress->carried);
+	return rows;
 }
 
 /*
@@ -186,6 +199,10 @@ meter_settle(const MeterDefinition *definition, MeterProgress *progress,
 							 METER_LEDGER_APPEND : METER_LEDGER_CORRECT,
 							 true);
 
+	if (meter_ledger_compares(fold->ledger))
+		meter_refuse_empty_log(definition, progress);
+	if (!fold->usage->runs_on)
+		meter_check_any_states(definition, progress);
 	fold->carried = true;
 	fold->scope.from = from;
 	fold->scope.to = end;

@@ -16,11 +16,12 @@ extern void meter_settle(const MeterDefinition *definition,
 						 MeterProgress *progress, TimestampTz end,
 						 MeterStep *step);
 extern int64 meter_recompute(const MeterDefinition *definition,
-							 const MeterProgress *progress,
+							 MeterProgress *progress,
 							 const char *affected,
 							 const MeterPlaces *places);
 extern int64 meter_settle_anew(const MeterDefinition *definition,
-							   const MeterProgress *progress,
-							   TimestampTz from, TimestampTz to);
+							   MeterProgress *progress,
+							   TimestampTz from, TimestampTz to,
+							   TimestampTz ledger_to);
 
 #endif							/* METER_SETTLE_H */

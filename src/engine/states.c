@@ -95,6 +95,7 @@ struct MeterStates
 	MeterKeyScan *scan;
 	MeterTableWriter *writer;	/* NULL: they are only read */
 	MeterResources *gone;		/* those to delete */
+	MeterStateCounts more;		/* than before, of carried ones */
 	MemoryContext context;
 	ArrayBuildState *ended;		/* tid: kept states to delete */
 	ArrayBuildState *moved;		/* tid: those to move, */
@@ -495,6 +496,8 @@ meter_states_put(MeterStates *states, const MeterCarried *before, uint64 hash,
 	known[KNOWN_KEPT_ROWS] = Int32GetDatum(times->kept_rows);
 	unknown[KNOWN_KEPT_TIME] = unknown[KNOWN_KEPT_ROWS] =
 		TIMESTAMP_IS_NOBEGIN(times->kept_time);
+	states->more.running += state->open - (before->exists && before->open);
+	states->more.all += !before->exists;
 	if (before->exists)
 		meter_writer_update(states->writer, meter_key_scan_place(states->scan),
 							values, nulls);
@@ -535,7 +538,18 @@ meter_kept_states_add(MeterStates *states, uint64 hash, MeterAttr resource,
 void
 meter_states_forget(MeterStates *states, const MeterCarried *carried)
 {
+	if (!carried->exists)
+		return;
 	(void) meter_resources_add(states->gone, carried->resource);
+	states->more.running -= carried->open;
+	states->more.all--;
+}
+
+/* Return how many more there are than before the pass. */
+const MeterStateCounts *
+meter_states_more(const MeterStates *states)
+{
+	return &states->more;
 }
 
 /* Delete and move the kept states that have been forgotten. */

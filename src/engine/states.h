@@ -10,6 +10,7 @@
 #include "utils/numeric.h"
 
 #include "catalog/definition.h"
+#include "catalog/progress.h"
 #include "core/core.h"
 #include "core/timeline_builder.h"
 
@@ -88,6 +89,7 @@ extern void meter_kept_states_add(MeterStates *states, uint64 hash,
 								  TimestampTz last_time);
 extern void meter_states_forget(MeterStates *states,
 								const MeterCarried *carried);
+extern const MeterStateCounts *meter_states_more(const MeterStates *states);
 extern int64 meter_states_end(MeterStates *states);
 
 #endif							/* METER_STATES_H */

@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "miscadmin.h"
@@ -26,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/calendar.h"
+#include "catalog/condition.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
@@ -40,6 +42,7 @@
 #include "engine/step_state.h"
 #include "engine/usage_kind.h"
 #include "log/position.h"
+#include "pg/now.h"
 #include "pg/spi.h"
 
 /*
@@ -100,13 +103,14 @@ count_settlement(const MeterDefinition *definition, MeterProgress *progress,
 
 /*
  * Count usage that was written otherwise than by a step as a settlement, and
- * store the progress.
+ * store the progress.  `before` is the progress before it.
  */
 void
 meter_store_settlement(const MeterDefinition *definition,
-					   MeterProgress *progress, int64 usage_rows)
+					   MeterProgress *progress, const MeterProgress *before,
+					   int64 usage_rows)
 {
-	count_settlement(definition, progress, progress, usage_rows);
+	count_settlement(definition, progress, before, usage_rows);
 	meter_store_progress(definition, progress, true);
 }
 
@@ -197,6 +201,46 @@ account(void)
 					count->states_written);
 }
 
+/*
+ * Warn of a watermark that lies in the future, once a statement: until then,
+ * rows of now are late.
+ */
+static void
+warn_of_future(const MeterDefinition *definition,
+			   const MeterProgress *progress)
+{
+	static TimestampTz told_in = 0;
+	static List *told = NIL;
+	char	   *name = psprintf("%s.%s", definition->stream, definition->name);
+	MemoryContext before;
+	ListCell   *cell;
+
+	if (!progress->has_watermark || progress->watermark <= meter_now())
+		return;
+	before = MemoryContextSwitchTo(TopMemoryContext);
+	if (told_in != GetCurrentStatementStartTimestamp())
+	{
+		list_free_deep(told);
+		told = NIL;
+		told_in = GetCurrentStatementStartTimestamp();
+	}
+	foreach(cell, told)
+	{
+		if (strcmp(lfirst(cell), name) == 0)
+			break;
+	}
+	if (cell == NULL)
+		told = lappend(told, pstrdup(name));
+	MemoryContextSwitchTo(before);
+	if (cell == NULL)
+		ereport(WARNING,
+				(errmsg("the watermark of meter \"%s\" of stream \"%s\" lies in the future: %s",
+						definition->name, definition->stream,
+						timestamptz_to_str(progress->watermark)),
+				 errhint("If the clock of the server was ahead, meter.rewind('%s', '%s', ...) takes the watermark back.",
+						 definition->stream, definition->name)));
+}
+
 /* Make a step; errors are left to the caller. */
 static void
 do_step(StepCall *call)
@@ -223,6 +267,7 @@ do_step(StepCall *call)
 	}
 	meter_calendar_require(definition->calendar);
 	before = *progress;
+	warn_of_future(definition, progress);
 	no_smaller_step = progress->halvings > 0 && meter_step_rows(progress) == 1;
 	call->stage = "looking for what is new to";
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
@@ -231,12 +276,13 @@ do_step(StepCall *call)
 
 	meter_session_begin(&session, meter_stream_owner(call->stream));
 	meter_check_stream(call->stream);
+	meter_check_condition(call->stream);
 	meter_session_bulk();
 	caught_up = process_arrivals(call, definition, progress);
 	call->stage = "looking for what is due to";
-	if ((progress->has_watermark ||
+	if (meter_clock_target(definition, progress, step, &target) &&
+		(progress->has_watermark ||
 		 meter_first_watermark(definition, progress)) &&
-		meter_clock_target(definition, progress, step, &target) &&
 		target > progress->watermark &&
 	/* the first state comes from late rows as well */
 		(caught_up || progress->settlement > 0))

@@ -17,7 +17,9 @@ extern volatile sig_atomic_t meter_step_expired;
 extern void meter_step_expire(void);
 extern void meter_step(const char *stream, const char *meter,
 					   bool skip_locked, MeterStep *step);
-extern void meter_store_settlement(const MeterDefinition *definition, MeterProgress *progress,
+extern void meter_store_settlement(const MeterDefinition *definition,
+								   MeterProgress *progress,
+								   const MeterProgress *before,
 								   int64 usage_rows);
 
 #endif							/* METER_STEP_H */

@@ -27,7 +27,8 @@ typedef struct MeterUsage
 	bool		runs_on;
 
 	/* Return a query for the instant of the earliest usage. */
-	char	   *(*earliest) (const MeterDefinition *definition);
+	char	   *(*earliest) (const MeterDefinition *definition,
+							 const MeterProgress *progress);
 
 	/* Append the condition that a row e of the event log counts. */
 	void		(*append_event_filter) (StringInfo sql,

@@ -57,11 +57,10 @@ meter_create_views(const char *stream)
 		char	   *query = psprintf(views[i][1], schema,
 									 quote_literal_cstr(stream));
 
-		meter_execute(psprintf("CREATE OR REPLACE VIEW %s.%s AS %s", schema,
-							   views[i][0], query), SPI_OK_UTILITY);
-		meter_execute(psprintf("COMMENT ON VIEW %s.%s IS %s", schema,
-							   views[i][0], quote_literal_cstr(views[i][2])),
-					  SPI_OK_UTILITY);
+		meter_execute_utility(stream, psprintf("CREATE OR REPLACE VIEW %s.%s AS %s",
+											   schema, views[i][0], query));
+		meter_execute_utility(stream, psprintf("COMMENT ON VIEW %s.%s IS %s", schema,
+											   views[i][0], quote_literal_cstr(views[i][2])));
 	}
 	meter_session_end(&session);
 }

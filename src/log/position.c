@@ -77,10 +77,11 @@ meter_check_sequence(const char *stream, const char *log)
 }
 
 /* Return the last arrival that was drawn. */
-static int64
-last_arrival(const MeterDefinition *definition, const char *log,
-			 int64 position)
+int64
+meter_last_arrival(const MeterDefinition *definition, MeterLog of_log,
+				   int64 position)
 {
+	const char *log = meter_log_names[of_log];
 	MeterSession session;
 	bool		isnull;
 	int64		last;
@@ -179,7 +180,8 @@ is_empty(Datum writers)
 /*
  * Return the safe position of a log: all rows up to that arrival are visible
  * to statements from now on, or never will be.  It is at least the position
- * that was reached before.  *noted_at is the watermark when it was noted.
+ * that was reached before.  *noted_at is from where lateness was measured when
+ * it was noted.
  */
 int64
 meter_safe_position(const MeterDefinition *definition,
@@ -188,8 +190,9 @@ meter_safe_position(const MeterDefinition *definition,
 {
 	const char *name = meter_log_names[log];
 	MeterLogProgress *of_log = &progress->logs[log];
-	int64		last = last_arrival(definition, name, of_log->position);
+	int64		last = meter_last_arrival(definition, log, of_log->position);
 	int64		safe = of_log->position;
+	TimestampTz lateness_from = meter_lateness_from(progress);
 
 	*noted_at = of_log->position_watermark;
 
@@ -222,8 +225,8 @@ meter_safe_position(const MeterDefinition *definition,
 	}
 
 	/* rows that are inserted later draw later arrivals */
-	if (last == safe && progress->has_watermark)
-		*noted_at = progress->watermark;
+	if (last == safe && !TIMESTAMP_IS_NOBEGIN(lateness_from))
+		*noted_at = lateness_from;
 
 	if (last > safe)
 	{
@@ -231,8 +234,7 @@ meter_safe_position(const MeterDefinition *definition,
 		of_log->note_writers =
 			meter_find_writers(definition->stream, name, OTHERS);
 		of_log->note_server = meter_server_start();
-		of_log->note_watermark = progress->has_watermark ?
-			progress->watermark : DT_NOBEGIN;
+		of_log->note_watermark = lateness_from;
 		if (is_empty(of_log->note_writers))
 		{
 			safe = last;

@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "catalog/home.h"
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "log/position.h"
@@ -557,7 +558,7 @@ lock_free_stream(Maintenance *step)
 
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("SELECT s.maintenance_failures FROM meter.stream s WHERE s.name = $1 "
-						 "AND EXISTS (SELECT FROM meter.active_stream a WHERE a.name = s.name) "
+						 "AND EXISTS (SELECT FROM meter.active_stream a WHERE a.name = s.name AND " METER_IS_HOME("a") ") "
 						 "AND NOT ($2 AND coalesce(s.maintenance_retry_at > clock_timestamp(), false)) "
 						 "FOR UPDATE SKIP LOCKED",
 						 SPI_OK_SELECT, 2, types, values, NULL);

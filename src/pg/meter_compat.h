@@ -21,6 +21,17 @@ typedef void (*shmem_request_hook_type) (void);
 #define METER_CHAIN_SHMEM_REQUEST(previous, request) (previous = NULL, request())
 #endif
 
+/* pg_upgrade goes from one of these to another */
+#define METER_MAJOR_VERSION	(PG_VERSION_NUM / 10000)
+
+/* 15: the timeline of a server that is not in recovery has a function */
+#if PG_VERSION_NUM >= 150000
+#define METER_CURRENT_TIMELINE()	GetWALInsertionTimeLine()
+#else
+/* RecoveryInProgress() was asked: it sets this */
+#define METER_CURRENT_TIMELINE()	ThisTimeLineID
+#endif
+
 /* 15: prefixes of settings can be reserved */
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)

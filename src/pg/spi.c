@@ -21,6 +21,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/params.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -32,6 +33,9 @@
 
 #include "core/core.h"
 #include "pg/spi.h"
+
+/* Milliseconds that a statement waits which would keep readers waiting. */
+#define SHORT_WAIT	2000
 
 /* Set a parameter until the session ends. */
 static void
@@ -61,6 +65,11 @@ meter_session_begin(MeterSession *session, Oid role)
 	set_locally("TimeZone", "UTC");
 	set_locally("row_security", "off");
 	set_locally("jit", "off");
+	set_locally("quote_all_identifiers", "off");	/* format_type() heeds it */
+	set_locally("extra_float_digits", "1");
+	set_locally("array_nulls", "on");
+	set_locally("standard_conforming_strings", "on");
+	set_locally("transform_null_equals", "off");
 	set_locally("check_function_bodies", "off");
 	set_locally("default_tablespace", "");
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -220,6 +229,39 @@ meter_execute(const char *sql, int expected)
 		raise_without_statement(sql, context);
 	}
 	PG_END_TRY();
+}
+
+/*
+ * Run a utility statement that may need a lock which readers of a stream's
+ * tables and views are in the way of.  Whoever comes after it waits for it, so
+ * it gives up soon, and says whom it waited for.
+ */
+void
+meter_execute_utility(const char *stream, const char *sql)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			level = NewGUCNestLevel();
+
+	if (LockTimeout == 0 || LockTimeout > SHORT_WAIT)
+		set_locally("lock_timeout", psprintf("%d", SHORT_WAIT));
+	PG_TRY();
+	{
+		meter_execute(sql, SPI_OK_UTILITY);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("stream \"%s\" is in use", stream),
+				 errdetail("A transaction that has not ended has read it, or writes it; others would have to wait behind this command."),
+				 errhint("Try again when that has ended. View pg_stat_activity shows transactions, pg_blocking_pids() who waits for whom.")));
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(false, level);
 }
 
 /* Tell whether a parameter stands for NULL: a 0 that is no value. */

@@ -54,6 +54,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/home.h"
 #include "catalog/stream.h"
 #include "commands/advance.h"
 #include "core/core.h"
@@ -306,6 +307,7 @@ list_meters(Turn *turn, void *arg)
 
 	pgstat_report_activity(STATE_RUNNING, "listing meters");
 	MemoryContextSwitchTo(turn->turn_context);
+	meter_confirm_home();
 	refs = meter_active_meters();
 	for (i = 0; i < list_length(refs); i++)
 	{

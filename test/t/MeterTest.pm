@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(start_server read_cases quote literal answers number define meter_arguments event_rows insert_events usage_text
-  stamp seconds seed poll_through_crash recorded_days);
+  stamp seconds seed poll_through_crash recorded_days rewind_some);
 
 my $home = dirname(dirname(__FILE__));
 
@@ -153,6 +153,18 @@ sub usage_text
 	|| ' ' || coalesce(dimensions ->> 'offering', '?') || ' ' || trim_scale(quantity), '; '
 	ORDER BY period_start, account COLLATE "C", dimensions ->> 'offering' COLLATE "C"), '')
  FROM $from WHERE quantity <> 0)
+SQL
+}
+
+# SQL that takes the watermarks of the meters of a stream back, now and then, to a period that is settled.
+sub rewind_some
+{
+	my ($stream) = @_;
+	my $log  = "(SELECT min(t) FROM (SELECT \"time\" FROM $stream.event UNION ALL SELECT start_time FROM $stream.measure) l (t))";
+	my $part = sprintf('%.3f', rand() < 0.2 ? 1 : rand(0.5));
+	return <<"SQL";
+SELECT count(meter.rewind('$stream', name, w)) AS rewound FROM (SELECT name, watermark, greatest(since, oracle.slice_begin($log, period, timezone),
+	oracle.slice_begin(watermark - (watermark - $log) * $part, period, timezone)) AS w FROM meter.meter WHERE stream = '$stream') m WHERE w <= watermark;
 SQL
 }
 

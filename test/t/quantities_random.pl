@@ -153,6 +153,7 @@ sub world
 		my $instant = "'$begin'::timestamptz + interval '" . int($now * 60) . " minutes'";
 		$script .= "SELECT set_config('meter.now', ($instant)::text, false) IS NULL;\n";
 		$script .= "SELECT meter.roll('$stream');\n" if $rolls && rand() < 0.5;
+		$script .= rewind_some($stream) . "SELECT 'world $w round $round rewound', count(*) FROM meter.verify('$stream');\n" if rand() < 0.25;
 		my $step = $round < $rounds && !$asked{$round} && rand() < 0.5;
 		$script .= "SELECT meter.release_resource('$stream', meter, resource) FROM $stream.quarantine;\n" if $share && rand() < 0.3;
 		$script .= $step ? "SELECT FROM meter.advance('$stream');\n" : "CALL meter.run('$stream');\n";
@@ -189,6 +190,7 @@ sub world
 	subtest "world $w: $period in $timezone, duplicates within $window, $rounds rounds of " . @rows . ' rows' => sub {
 		foreach my $round (1 .. $rounds)
 		{
+			is($answer->{"world $w round $round rewound"} // 0, '0', "round $round: verify is empty once a watermark was taken back");
 			is($answer->{"world $w round $round verify"}, '0', "round $round: verify is empty");
 			next unless $asked{$round};
 			foreach my $m (@meters)

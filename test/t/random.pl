@@ -185,6 +185,10 @@ sub world
 		# two sources say what they like, in the end both that they are where now is
 		$script .= "SELECT FROM meter.heartbeat('$stream', '$_', meter_internal.clock_now() - interval '" . ($round == $rounds ? 0 : int(rand(600))) . " minutes');\n"
 		  foreach 'one', 'two';
+		if (rand() < 0.25)
+		{
+			$script .= rewind_some($stream) . "SELECT 'world $w round $round rewound', count(*) FROM meter.verify('$stream');\n";
+		}
 		# a single step may leave rows unread; verify knows, the oracle does not
 		my $step = $round < $rounds && !$asked{$round} && rand() < 0.5;
 		$script .= "SELECT meter.release_resource('$stream', meter, resource) FROM $stream.quarantine;\n" if $share && rand() < 0.3;
@@ -216,6 +220,7 @@ sub world
 			is($answer->{"world $w round $round $_->{name}"}, '', "round $round: $_->{name} as the oracle says")
 			  or diag("METER_SEED=$seed METER_WORLD=$w: $_->{create}")
 			  foreach ($asked{$round} ? $round >= $late_meter ? @meters : $meters[0] : ());
+			is($answer->{"world $w round $round rewound"} // 0, '0', "round $round: verify is empty once a watermark was taken back");
 			is($answer->{"world $w round $round verify"}, '0', "round $round: verify is empty");
 		}
 		if ($share)

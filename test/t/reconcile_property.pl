@@ -209,6 +209,11 @@ sub world
 		if (rand() < 0.3)
 		{
 			my $now = int(rand($hours * 3600));
+			if (rand() < 0.2)
+			{
+				push @names, "world $w rewound $i";
+				$script .= rewind_some($stream) . "SELECT '$names[-1]', coalesce((SELECT count(*) || ' ' || min(v::text) FROM meter.verify('$stream') v HAVING count(*) > 0), '');\n";
+			}
 			$script .= rand() < 0.3 ? 'SET meter.now = ' . at($now) . ";\nSELECT FROM meter.advance('$stream');\n" : $run->($now);
 			push @names, "world $w verify $i";
 			$script .= "SELECT '$names[-1]', coalesce((SELECT count(*) || ' ' || min(v::text) FROM meter.verify('$stream') v HAVING count(*) > 0), '');\n";

@@ -272,7 +272,7 @@ subtest 'a step that takes too long fails, and the others go on' => sub {
 	$node->safe_psql('slow', <<'SQL');
 SELECT meter.drop_meter('cloud', 'sleepy');
 SELECT meter.create_stream('asleep');
-SELECT meter.create_meter('asleep', 'sleepy', starts => '{start}', stops => '{stop}', lateness => '0');
+SELECT meter.create_meter('asleep', 'sleepy', starts => '{start}', stops => '{stop}', lateness => '0', max_lateness => NULL);
 CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(86400); RETURN NULL; END$$;
 CREATE TRIGGER sleep BEFORE INSERT ON asleep.usage FOR EACH STATEMENT EXECUTE FUNCTION sleep();
 INSERT INTO asleep.event ("time", resource, account, action) VALUES ('2024-01-01 00:00Z', 'vm', 'a', 'start');

@@ -1,0 +1,179 @@
+/*
+ * preview.c
+ *	  meter.preview_meter(): what a meter would settle at once if it were made.
+ *
+ * The rows that are there are walked as a settle would do it, and its usage is
+ * counted.  Nothing is written: on a standby, too.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "storage/itemid.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "catalog/stream.h"
+#include "commands/create_meter.h"
+#include "core/core.h"
+#include "engine/beginning.h"
+#include "engine/clock.h"
+#include "engine/fold.h"
+#include "engine/usage_kind.h"
+#include "pg/spi.h"
+
+/* What a meter would come to. */
+typedef struct Preview
+{
+	MeterDefinition *definition;
+	bool		begins;			/* where is known */
+	bool		ends;
+	TimestampTz begin;
+	TimestampTz end;
+	int64		resources;
+	int64		usage_rows;
+	int64		bytes;
+	StringInfoData resource;	/* the last one that had usage */
+} Preview;
+
+/* Return how much space a text of a row takes. */
+static Size
+text_size(Size length)
+{
+	return length + (length < VARATT_SHORT_MAX ? VARHDRSZ_SHORT : VARHDRSZ);
+}
+
+/*
+ * Return about how much space a usage row takes in the ledger and in the index
+ * of its key, whose pages are nine tenths full.
+ */
+static int64
+row_size(const Preview *preview, const MeterFold *fold,
+		 const MeterUsageRow *row)
+{
+	Size		row_data = UUID_LEN + text_size(strlen(preview->definition->name)) +
+	text_size(row->account.len) + text_size(fold->resource.len) +
+	VARSIZE_ANY(DatumGetPointer(row->dimensions)) +
+	VARSIZE_ANY(row->quantity) +
+	sizeof(TimestampTz) * 2 + sizeof(int64) + sizeof(int32);
+	Size		entry = MAXALIGN(sizeof(IndexTupleData) + UUID_LEN) + sizeof(ItemIdData);
+
+	return MAXALIGN(SizeofHeapTupleHeader) + MAXALIGN(row_data) +
+		sizeof(ItemIdData) + entry * 10 / 9;
+}
+
+/* Count a usage row. */
+static void
+count_row(MeterFold *fold, const MeterUsageRow *row)
+{
+	Preview    *preview = fold->emit_arg;
+	MeterAttr	resource = fold->resource;
+
+	if (preview->resources == 0 || preview->resource.len != resource.len ||
+		memcmp(preview->resource.data, resource.data, resource.len) != 0)
+	{
+		preview->resources++;
+		resetStringInfo(&preview->resource);
+		appendBinaryStringInfo(&preview->resource, resource.data, resource.len);
+	}
+	preview->usage_rows++;
+	preview->bytes += row_size(preview, fold, row);
+}
+
+/*
+ * Make the progress that a meter has before its first step.  All that is there
+ * counts.
+ */
+static MeterProgress *
+make_progress(void)
+{
+	MeterProgress *progress = palloc0(sizeof(MeterProgress));
+	MeterLog	log;
+
+	progress->first_clock = progress->ledger_until = DT_NOBEGIN;
+	for (log = 0; log < METER_NLOGS; log++)
+	{
+		progress->logs[log].position_watermark = DT_NOBEGIN;
+		progress->logs[log].note_watermark = DT_NOBEGIN;
+		progress->logs[log].held_after = PG_INT64_MAX;
+	}
+	return progress;
+}
+
+/* Find from when to when the meter would settle at once, and count its usage. */
+static void
+count_usage(void *arg)
+{
+	Preview    *preview = arg;
+	MeterDefinition *definition = preview->definition;
+	MeterProgress *progress = make_progress();
+	MeterSession session;
+	MeterFold  *fold;
+
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_check_stream(definition->stream);
+	meter_session_bulk();
+	preview->begin = Max(definition->since, definition->boundary);
+	preview->begins = !TIMESTAMP_IS_NOBEGIN(preview->begin) ||
+		meter_earliest_period(definition, progress, &preview->begin);
+	preview->ends = preview->begins &&
+		meter_clock_ahead(definition, &preview->end);
+	if (preview->ends)
+		preview->end = Max(preview->end, preview->begin);
+	if (preview->ends && preview->end > preview->begin)
+	{
+		progress->has_watermark = true;
+		progress->watermark = preview->end;
+		fold = meter_fold_begin(meter_usage_of(definition), definition,
+								progress);
+		fold->from = preview->begin;
+		fold->scope.voids_from_log = true;
+		fold->emit = count_row;
+		fold->emit_arg = preview;
+		meter_fold_run(fold);
+		meter_fold_end(fold);
+	}
+	meter_session_end(&session);
+}
+
+PG_FUNCTION_INFO_V1(meter_preview_meter);
+
+/* preview_meter(stream, meter, ..., if_not_exists) */
+Datum
+meter_preview_meter(PG_FUNCTION_ARGS)
+{
+	Preview		preview = {0};
+	Datum		values[METER_NCOLUMNS];
+	char		nulls[METER_NCOLUMNS];
+	Datum		result[6];
+	bool		isnull[6] = {0};
+	TupleDesc	descriptor;
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	meter_definition_arguments(fcinfo, values, nulls);
+	preview.definition = meter_define(values, nulls);
+	meter_check_boundaries(preview.definition, values, nulls);
+	initStringInfo(&preview.resource);
+	/* what the query sees, not what is there at this moment */
+	meter_with_one_snapshot(count_usage, &preview);
+
+	result[0] = TimestampTzGetDatum(preview.begin);
+	isnull[0] = !preview.begins;
+	result[1] = TimestampTzGetDatum(preview.end);
+	isnull[1] = !preview.ends;
+	result[2] = Int64GetDatum(!preview.ends ? 0 :
+							  meter_count_periods(preview.definition,
+												  preview.begin, preview.end));
+	result[3] = Int64GetDatum(preview.resources);
+	result[4] = Int64GetDatum(preview.usage_rows);
+	result[5] = Int64GetDatum(preview.bytes);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor),
+													  result, isnull)));
+}

@@ -1,0 +1,235 @@
+/*
+ * rewind.c
+ *	  meter.rewind(): takes the watermark of a meter back.
+ *
+ * A server whose clock was ahead has settled periods that had not been yet.
+ * What the ledger has of them is adjusted to 0; the states, the kept states
+ * and the hashes of rows that may have duplicates are made anew from the log, as
+ * they are at the earlier watermark.  Rows that arrived meanwhile were held if
+ * they were late by the wrong watermark: those that would not be by this one
+ * count.
+ *
+ * When the watermark went wrong is not recorded.  The last settlement that was
+ * made with a watermark as early as this one says when it was still right: what
+ * was held until then stays so.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "catalog/calendar.h"
+#include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "catalog/stream.h"
+#include "core/core.h"
+#include "engine/duplicate_keys.h"
+#include "engine/late.h"
+#include "engine/losses.h"
+#include "engine/reconcile.h"
+#include "engine/settle.h"
+#include "engine/step.h"
+#include "engine/usage_kind.h"
+#include "pg/arguments.h"
+#include "pg/now.h"
+#include "pg/spi.h"
+#include "pg/wake.h"
+
+/* Check that a watermark can be taken back to an instant. */
+static void
+check_watermark(const MeterDefinition *definition,
+				const MeterProgress *progress, TimestampTz watermark)
+{
+	if (TIMESTAMP_NOT_FINITE(watermark))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("\"watermark\" must be finite")));
+	if (!progress->has_watermark)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("meter \"%s\" of stream \"%s\" has settled nothing yet",
+						definition->name, definition->stream)));
+	if (watermark > progress->watermark)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"watermark\" must not be after that of meter \"%s\", \"%s\"",
+						definition->name,
+						timestamptz_to_str(progress->watermark)),
+				 errhint("meter.advance() moves a watermark on.")));
+	if (watermark < definition->boundary)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"watermark\" must not be before the retention boundary of meter \"%s\", \"%s\"",
+						definition->name,
+						timestamptz_to_str(definition->boundary)),
+				 errdetail("What the log had before the boundary was expired, and its usage stays as it is.")));
+	if (watermark < definition->since)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"watermark\" must not be before \"since\" of meter \"%s\", \"%s\"",
+						definition->name,
+						timestamptz_to_str(definition->since))));
+	meter_check_period_begin(definition->grid, watermark, "watermark");
+}
+
+/* Go back to a watermark, and to a clock that was no further. */
+static void
+go_back(const MeterDefinition *definition, MeterProgress *progress,
+		TimestampTz watermark)
+{
+	MeterLog	log;
+
+	progress->watermark = watermark;
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+	{
+		MeterLogProgress *of_log = &progress->logs[log];
+
+		/* by what was noted, rows are held that arrive from now on */
+		of_log->position_watermark = Min(of_log->position_watermark, watermark);
+		of_log->note_watermark = Min(of_log->note_watermark, watermark);
+		of_log->clock_position = 0;
+	}
+	progress->has_event_clock = false;
+}
+
+/*
+ * Let the rows count that are held by no watermark as early as this one.
+ * Returns the arrivals of the events among them as an array, or NULL.
+ */
+static char *
+release_held(const MeterDefinition *definition, TimestampTz watermark)
+{
+	const char *schema = quote_identifier(definition->stream);
+	const char *meter = quote_literal_cstr(definition->name);
+	TimestampTz limit;
+
+	if (!definition->has_max_lateness)
+		return NULL;
+	limit = Max(definition->boundary,
+				meter_later_by(watermark, -definition->max_lateness));
+	meter_execute(psprintf("WITH gone AS (DELETE FROM %s.held h WHERE h.meter = %s AND h.\"time\" >= %s "
+						   "AND h.held_at > (SELECT coalesce(max(s.recorded_at), '-infinity') FROM %s.settlement s "
+						   "WHERE s.meter = %s AND s.watermark <= %s) RETURNING h.arrival, h.log) "
+						   "SELECT array_agg(arrival) FILTER (WHERE log = 'event') FROM gone",
+						   schema, meter, meter_timestamp_literal(limit),
+						   schema, meter, meter_timestamp_literal(watermark)),
+				  SPI_OK_SELECT);
+	return meter_result_text(0, 1);
+}
+
+/* Forget what is known of resources at the watermark. */
+static void
+forget_states(const MeterDefinition *definition)
+{
+	static const char *const tables[] = {
+		"_resource_state", "_counter_state", "_kept_state", "_future"
+	};
+	int			i;
+
+	for (i = 0; i < (int) lengthof(tables); i++)
+		meter_execute(psprintf("DELETE FROM %s.%s WHERE meter = %s",
+							   quote_identifier(definition->stream), tables[i],
+							   quote_literal_cstr(definition->name)),
+					  SPI_OK_DELETE);
+}
+
+/* What is set aside is not settled from the watermark on, at the latest. */
+static void
+take_back_quarantine(const MeterDefinition *definition, TimestampTz watermark)
+{
+	meter_execute(psprintf("UPDATE %s.quarantine SET since = %s WHERE meter = %s AND since > %s",
+						   quote_identifier(definition->stream),
+						   meter_timestamp_literal(watermark),
+						   quote_literal_cstr(definition->name),
+						   meter_timestamp_literal(watermark)),
+				  SPI_OK_UPDATE);
+}
+
+/*
+ * Compare resources with the snapshots again of which events were released.
+ * What comes of it is logged, and read by the next step.
+ */
+static void
+compare_released(const MeterDefinition *definition,
+				 const MeterProgress *progress, const char *released)
+{
+	char	   *rows;
+
+	if (released == NULL)
+		return;
+	rows = psprintf("%s.event e WHERE e.arrival = ANY (%s::bigint[])",
+					quote_identifier(definition->stream),
+					quote_literal_cstr(released));
+	(void) meter_compare_affected(definition, progress,
+								  psprintf("SELECT DISTINCT e.resource FROM %s",
+										   rows),
+								  psprintf("(SELECT min(e.\"time\") FROM %s)",
+										   rows));
+}
+
+PG_FUNCTION_INFO_V1(meter_rewind);
+
+/* rewind(stream, meter, watermark) */
+Datum
+meter_rewind(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
+	TimestampTz watermark;
+	MeterDefinition *definition;
+	MeterProgress *progress;
+	MeterProgress before;
+	MeterSession session;
+	MeterLog	log;
+	List	   *meters;
+	List	   *meters_of_measures;
+	char	   *released;
+	int64		written;
+	bool		missing;
+
+	PreventCommandIfReadOnly("meter.rewind()");
+	if (PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"watermark\" must not be null")));
+	watermark = PG_GETARG_TIMESTAMPTZ(2);
+	meter_check_stream_permission(stream);
+	/* other meters of the time zone have to stand still, too */
+	meter_lock_meters(stream, &meters, &meters_of_measures);
+	definition = meter_load_to_repair(stream, meter);
+	progress = meter_load_progress(definition);
+	check_watermark(definition, progress, watermark);
+	before = *progress;
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	meter_session_bulk();
+	meter_refuse_empty_log(definition, progress);
+	meter_accept_log(definition, progress);
+	go_back(definition, progress, watermark);
+	released = release_held(definition, watermark);
+	compare_released(definition, progress, released);
+	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
+	forget_states(definition);
+	take_back_quarantine(definition, watermark);
+	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
+		meter_renew_duplicate_keys(definition, progress, log);
+	written = meter_settle_anew(definition, progress,
+								Max(definition->since, definition->boundary),
+								watermark, DT_NOEND);
+	missing = meter_accept_ledger(definition, progress);
+	meter_session_end(&session);
+
+	if (written > 0 || missing)
+		meter_store_settlement(definition, progress, &before, written);
+	else
+		meter_store_progress(definition, progress, false);
+	meter_calendar_forget(stream, definition->timezone);
+	/* periods that are settled again are compared with the ledger */
+	meter_note_ledger(stream, meter);
+	meter_worker_wake();
+	PG_RETURN_INT64(written);
+}
