@@ -112,13 +112,15 @@ COMMENT ON COLUMN meter.source.heard_at IS 'when the clock of the source moved l
 COMMENT ON COLUMN meter.source.came_near IS 'the clock of the source has been within the idle limit of the time, or it began within a day, or the owner named the source; false: it is waited for no longer than its idle limit';
 
 CREATE TABLE meter.active_stream (
-    name     text COLLATE "C" PRIMARY KEY REFERENCES meter.stream ON DELETE CASCADE,
-    database oid NOT NULL,
-    system   bigint NOT NULL,
-    version  integer NOT NULL,
-    backup   text
+    name      text COLLATE "C" PRIMARY KEY,          -- no foreign key: its triggers may be switched off
+    event_log oid NOT NULL,
+    database  oid NOT NULL,
+    system    bigint NOT NULL,
+    version   integer NOT NULL,
+    backup    text
 );
 COMMENT ON TABLE meter.active_stream IS 'streams that are active; not carried by pg_dump, so that a restored database does nothing before meter.resume(), and valid only where it was written, so that a copy does nothing either';
+COMMENT ON COLUMN meter.active_stream.event_log IS 'the table event of the stream: if neither that nor the schema of the stream is there, both were dropped, and the stream is forgotten; a schema that was only renamed still has the table';
 COMMENT ON COLUMN meter.active_stream.database IS 'the database in which that was written';
 COMMENT ON COLUMN meter.active_stream.system IS 'the system identifier of its server';
 COMMENT ON COLUMN meter.active_stream.version IS 'the major version of its server';

@@ -25,12 +25,14 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "catalog/home.h"
@@ -146,14 +148,17 @@ meter_is_home(PG_FUNCTION_ARGS)
 void
 meter_move_in(const char *stream)
 {
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
+	Oid			types[2] = {TEXTOID, OIDOID};
+	Datum		values[2];
 
-	meter_execute_params("INSERT INTO meter.active_stream (name, database, system, version, backup) "
-						 "SELECT $1, h.database, h.system, h.version, h.backup FROM meter_internal.home() h "
-						 "ON CONFLICT (name) DO UPDATE SET database = excluded.database, system = excluded.system, "
-						 "version = excluded.version, backup = excluded.backup",
-						 SPI_OK_INSERT, 1, types, values, NULL);
+	values[0] = CStringGetTextDatum(stream);
+	values[1] = ObjectIdGetDatum(get_relname_relid("event",
+												   get_namespace_oid(stream, false)));
+	meter_execute_params("INSERT INTO meter.active_stream (name, event_log, database, system, version, backup) "
+						 "SELECT $1, $2, h.database, h.system, h.version, h.backup FROM meter_internal.home() h "
+						 "ON CONFLICT (name) DO UPDATE SET event_log = excluded.event_log, database = excluded.database, "
+						 "system = excluded.system, version = excluded.version, backup = excluded.backup",
+						 SPI_OK_INSERT, 2, types, values, NULL);
 }
 
 /*

@@ -8,10 +8,13 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "catalog/definition.h"
+#include "catalog/forget.h"
 #include "catalog/home.h"
 #include "catalog/stream.h"
 #include "commands/advance.h"
@@ -19,6 +22,12 @@
 #include "engine/step.h"
 #include "engine/step_state.h"
 #include "pg/meter_compat.h"
+
+/*
+ * Milliseconds that a step waits for a lock on a table, if no stream was named:
+ * as long as a worker's.
+ */
+#define ALL_LOCK_TIMEOUT 10000
 
 /* List the meters that are worked on. */
 List *
@@ -34,10 +43,13 @@ meter_active_meters(void)
 static List *
 meters_asked_for(char *stream, char *meter)
 {
-	List	   *refs = meter_list_meters(stream, meter, true);
+	List	   *refs;
 	List	   *allowed = NIL;
 	ListCell   *cell;
 
+	if (stream == NULL)
+		meter_forget_gone_streams();
+	refs = meter_list_meters(stream, meter, true);
 	if (stream != NULL)
 	{
 		meter_check_stream_permission(stream);
@@ -82,6 +94,44 @@ typedef struct Advanced
 	MeterStep  *steps;
 } Advanced;
 
+/*
+ * Let no lock of somebody's on a table of one stream keep the others waiting.
+ * Holds until the GUC nest level ends.
+ */
+static void
+limit_waits(void)
+{
+	if (LockTimeout == 0 || LockTimeout > ALL_LOCK_TIMEOUT)
+		(void) set_config_option("lock_timeout",
+								 psprintf("%d", ALL_LOCK_TIMEOUT),
+								 PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* Make a step of each meter asked for; those that were made remain in refs. */
+static void
+step_all(Advanced *advanced, List *asked, MeterStepFor whom)
+{
+	int			level = NewGUCNestLevel();
+	int			i = 0;
+	ListCell   *cell;
+
+	if (whom == METER_STEP_ALL)
+		limit_waits();
+	foreach(cell, asked)
+	{
+		MeterRef   *ref = lfirst(cell);
+
+		meter_step(ref->stream, ref->meter, whom, &advanced->steps[i]);
+		if (advanced->steps[i].skipped)
+			continue;			/* locked, or dropped meanwhile */
+		advanced->refs = lappend(advanced->refs, ref);
+		i++;
+	}
+	AtEOXact_GUC(false, level);
+}
+
+
 PG_FUNCTION_INFO_V1(meter_advance);
 
 /*
@@ -103,8 +153,6 @@ meter_advance(PG_FUNCTION_ARGS)
 		MemoryContext before;
 		TupleDesc	descriptor;
 		List	   *asked;
-		ListCell   *cell;
-		int			i = 0;
 
 		PreventCommandIfReadOnly("meter.advance()");
 		call = SRF_FIRSTCALL_INIT();
@@ -124,16 +172,9 @@ meter_advance(PG_FUNCTION_ARGS)
 		call->user_fctx = advanced;
 
 		/* make all steps now, even if not all rows are fetched */
-		foreach(cell, asked)
-		{
-			ref = lfirst(cell);
-			meter_step(ref->stream, ref->meter, false, &advanced->steps[i]);
-			if (advanced->steps[i].skipped)
-				continue;		/* the meter was dropped meanwhile */
-			advanced->refs = lappend(advanced->refs, ref);
-			i++;
-		}
-		call->max_calls = i;
+		step_all(advanced, asked,
+				 PG_ARGISNULL(0) ? METER_STEP_ALL : METER_STEP_NAMED);
+		call->max_calls = list_length(advanced->refs);
 		MemoryContextSwitchTo(before);
 	}
 	call = SRF_PERCALL_SETUP();

@@ -7,7 +7,7 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
 AS 'MODULE_PATHNAME', 'meter_advance';
 COMMENT ON FUNCTION meter.advance(text, text) IS
-'one bounded step (meter.batch_rows) of a meter, of the meters of a stream, or of all the caller''s (null): what it wrote, from how many late rows, and the watermark it got to; waits while somebody else settles the meter; a meter that fails is left as it was, with its error in meter.status and a warning; raises 42704 if there is no such stream or meter, 55000 for a stream that is not active, 42501 for others than its owner';
+'one bounded step (meter.batch_rows) of a meter, of the meters of a stream, or of all the caller''s (null): what it wrote, from how many late rows, and the watermark it got to; waits while somebody else settles a meter of a stream that was named, and passes over others; a meter that fails is left as it was, with its error in meter.status and a warning; raises 42704 if there is no such stream or meter, 55000 for a stream that is not active, 42501 for others than its owner';
 
 CREATE FUNCTION meter_internal.advance_step(
     stream text DEFAULT NULL, meter text DEFAULT NULL,

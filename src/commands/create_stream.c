@@ -14,6 +14,7 @@
 
 #include "catalog/condition.h"
 #include "catalog/definition.h"
+#include "catalog/forget.h"
 #include "catalog/home.h"
 #include "catalog/progress.h"
 #include "catalog/shape.h"
@@ -298,6 +299,8 @@ meter_create_stream(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("stream \"%s\" already exists", stream),
+				 meter_stream_is_gone(stream) ?
+				 errhint("The schema of the stream was dropped: meter.drop_stream('%s', if_exists => true) frees the name.", stream) :
 				 active ? 0 :
 				 errhint("The stream is not active: meter.resume('%s') makes it active again.", stream)));
 
@@ -347,8 +350,6 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 	bool		exists;
 	bool		active;
 	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
 
 	PreventCommandIfReadOnly("meter.drop_stream()");
 	meter_look_up_stream(stream, &exists, &active);
@@ -359,22 +360,15 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 				 errmsg("stream \"%s\" does not exist, skipping", stream)));
 		PG_RETURN_VOID();
 	}
-	meter_check_stream_permission(stream);
+	/* a name that stands for nothing is anybody's to free */
+	if (!meter_stream_is_gone(stream))
+		meter_check_stream_permission(stream);
 
 	/* lock the catalog first, as a step does: no deadlock */
 	meter_session_begin(&session, meter_extension_owner());
 	meter_lock_stream(stream);
-	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	meter_execute_params("DELETE FROM meter.meter WHERE stream = $1",
-						 SPI_OK_DELETE, 1, types, values, NULL);
-	meter_forget_progress(stream, NULL);
-	meter_execute_params("DELETE FROM meter.segment WHERE stream = $1",
-						 SPI_OK_DELETE, 1, types, values, NULL);
-	meter_execute_params("DELETE FROM meter.stream WHERE name = $1",
-						 SPI_OK_DELETE, 1, types, values, NULL);
 	meter_session_end(&session);
-	meter_sources_forget(stream);
+	meter_forget_stream(stream);
 
 	if (OidIsValid(get_namespace_oid(stream, true)))
 	{

@@ -12,4 +12,4 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_drop_stream';
 COMMENT ON FUNCTION meter.drop_stream(text, boolean, boolean) IS
-'forget a stream and its meters; its tables stay, so that meter.create_stream can take them up again, unless delete_data is true, which drops the schema with logs and ledger; raises 42704 if there is no such stream (with if_exists a notice says so), 42501 for others than its owner';
+'forget a stream and its meters; its tables stay, so that meter.create_stream can take them up again, unless delete_data is true, which drops the schema with logs and ledger; raises 42704 if there is no such stream (with if_exists a notice says so), 42501 for others than its owner; a stream whose schema was dropped may be forgotten by anybody';

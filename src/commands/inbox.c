@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -99,18 +100,46 @@ meter_make_inbox(const char *stream)
 	meter_session_end(&session);
 }
 
-/* Return the name of the stream whose inbox a relation is. */
+/*
+ * Return the name of the stream whose inbox a view is.  What comes through a
+ * view is logged as the owner of the schema, so the view must be the one that
+ * the extension made for a stream, and that owner's.
+ */
 static char *
 inbox_stream(Relation view)
 {
+	TupleDesc	descriptor = RelationGetDescr(view);
 	char	   *stream = get_namespace_name(RelationGetNamespace(view));
+	char	   *name = RelationGetRelationName(view);
+	bool		exists;
+	bool		active;
 
-	if (view->rd_rel->relowner != meter_stream_owner(stream))
+	if (descriptor->natts != 1 ||
+		TupleDescAttr(descriptor, 0)->atttypid !=
+		GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+						CStringGetDatum("event"),
+						ObjectIdGetDatum(get_namespace_oid("meter", false))))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("view \"%s\" is no inbox: it must have one column, of type meter.event",
+						name)));
+	meter_look_up_stream(stream, &exists, &active);
+	if (exists && view->rd_rel->relowner != meter_stream_owner(stream))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("view \"%s.%s\" does not belong to the owner of the schema",
-						stream, RelationGetRelationName(view)),
+						stream, name),
 				 errhint("Give the view to the owner of the stream with ALTER VIEW ... OWNER TO.")));
+	if (!exists || strcmp(name, "inbox") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("view \"%s.%s\" is not the inbox of a stream",
+						stream, name),
+				 exists ?
+				 errdetail("The inbox of stream \"%s\" is \"%s.inbox\".",
+						   stream, stream) :
+				 errdetail("There is no stream \"%s\".", stream),
+				 errhint("meter.create_stream() makes the inbox of a stream, meter.resume() makes it anew.")));
 	return stream;
 }
 
@@ -158,24 +187,14 @@ find_collected(Oid view)
 static Collected *
 begin_collecting(Relation view)
 {
-	TupleDesc	descriptor = RelationGetDescr(view);
-	Collected  *collected;
+	char	   *stream = inbox_stream(view);
+	Collected  *collected = MemoryContextAlloc(TopTransactionContext,
+											   sizeof(Collected));
 
-	if (descriptor->natts != 1 ||
-		TupleDescAttr(descriptor, 0)->atttypid !=
-		GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-						CStringGetDatum("event"),
-						ObjectIdGetDatum(get_namespace_oid("meter", false))))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("view \"%s\" is no inbox: it must have one column, of type meter.event",
-						RelationGetRelationName(view))));
-	collected = MemoryContextAlloc(TopTransactionContext, sizeof(Collected));
 	collected->view = RelationGetRelid(view);
 	collected->subid = GetCurrentSubTransactionId();
 	collected->busy = false;
-	collected->intake = meter_intake_begin(inbox_stream(view),
-										   TopTransactionContext);
+	collected->intake = meter_intake_begin(stream, TopTransactionContext);
 	collected->next = all_collected;
 	all_collected = collected;
 	return collected;
@@ -343,10 +362,15 @@ meter_inbox_init(void)
 static MeterIntake *
 begin_intake(const char *stream)
 {
-	Oid			schema = get_namespace_oid(stream, true);
-	Oid			view = OidIsValid(schema) ?
-	get_relname_relid("inbox", schema) : InvalidOid;
+	bool		exists;
+	bool		active;
+	Oid			schema;
+	Oid			view;
+	Relation	relation;
 
+	meter_look_up_stream(stream, &exists, &active);
+	schema = exists ? get_namespace_oid(stream, true) : InvalidOid;
+	view = OidIsValid(schema) ? get_relname_relid("inbox", schema) : InvalidOid;
 	if (!OidIsValid(view) || get_rel_relkind(view) != RELKIND_VIEW)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -358,6 +382,9 @@ begin_intake(const char *stream)
 	if (pg_class_aclcheck(view, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW,
 					   psprintf("%s.inbox", stream));
+	relation = table_open(view, AccessShareLock);
+	(void) inbox_stream(relation);
+	table_close(relation, AccessShareLock);
 	return meter_intake_begin(stream, CurrentMemoryContext);
 }
 

@@ -26,7 +26,7 @@ RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_ingest';
 COMMENT ON FUNCTION meter.ingest(text, meter.event[]) IS
-'log events, as an INSERT into the inbox of the stream does, and return how many were logged; needs INSERT on the inbox; raises 42704 if there is none, 42501 without that right, 42939 for a reserved action (reconciled:...), which meter.on_bad_event = divert sends to <stream>.rejected as all that is bad';
+'log events, as an INSERT into the inbox of the stream does, and return how many were logged; needs INSERT on the inbox; raises 42704 if there is no such stream or inbox, 42501 without that right, for an inbox that is not the owner''s and for a role that row security of the log is for, 42939 for a reserved action (reconciled:...), which meter.on_bad_event = divert sends to <stream>.rejected as all that is bad';
 
 CREATE FUNCTION meter.ingest_protobuf(stream text, batch bytea)
 RETURNS bigint

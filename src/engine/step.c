@@ -119,7 +119,7 @@ typedef struct StepCall
 {
 	const char *stream;
 	const char *meter;
-	bool		skip_locked;
+	MeterStepFor whom;
 	MeterStep  *step;
 	MemoryContext scratch;
 	const char *stage;			/* what is done to the meter, as an error says
@@ -256,10 +256,11 @@ do_step(StepCall *call)
 
 	meter_fold_count_anew();
 	definition = meter_load(call->stream, call->meter,
-							call->skip_locked ? METER_LOCK_SKIP :
-							METER_LOCK_WAIT_OR_GONE);
+							call->whom == METER_STEP_NAMED ?
+							METER_LOCK_WAIT_OR_GONE : METER_LOCK_SKIP);
 	progress = definition ? meter_load_progress(definition) : NULL;
-	if (definition == NULL || (call->skip_locked && progress->retry_later))
+	if (definition == NULL ||
+		(call->whom == METER_STEP_WORKER && progress->retry_later))
 	{
 		step->skipped = true;
 		step->more = definition == NULL;	/* somebody else may have it */
@@ -455,15 +456,38 @@ meter_step_expire(void)
 	InterruptPending = true;
 }
 
+/* Begin the time of a step, or of other work under the same clock. */
+void
+meter_step_start_clock(void)
+{
+	meter_step_expired = false;
+	took_too_long = false;
+	no_smaller_step = false;
+}
+
+/*
+ * Record as a failure of its meter that a step was ended with its process.
+ */
+void
+meter_step_terminated(const char *stream, const char *meter)
+{
+	MeterStep	step = {0};
+	StepCall	call = {stream, meter, METER_STEP_WORKER, &step, NULL, "recording a failure of", NULL};
+	ErrorData	error = {0};
+
+	error.message = "terminated, since it did not obey a cancel within \"meter.cancel_grace\"";
+	record_failure(&call, &error, true);
+}
+
 /*
  * Make one bounded step of one meter, in a subtransaction of the caller's
  * transaction.  An error is caught and recorded on the meter.
  */
 void
-meter_step(const char *stream, const char *meter, bool skip_locked,
+meter_step(const char *stream, const char *meter, MeterStepFor whom,
 		   MeterStep *step)
 {
-	StepCall	call = {stream, meter, skip_locked, step, NULL, "loading", NULL};
+	StepCall	call = {stream, meter, whom, step, NULL, "loading", NULL};
 	ErrorContextCallback callback = {error_context_stack, describe_stage, &call};
 	ErrorData  *error;
 	bool		halve;
@@ -494,6 +518,7 @@ meter_step(const char *stream, const char *meter, bool skip_locked,
 		if (is_cancel(error))
 			describe_expiry(error);
 		cut_context(error);
+		meter_cut_error(error);
 		memset(step, 0, sizeof(*step));
 		step->failed = true;
 		call.stage = "recording a failure of";

@@ -16,7 +16,9 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 
+#include "catalog/definition.h"
 #include "catalog/stream.h"
 #include "engine/views.h"
 #include "pg/spi.h"
@@ -82,9 +84,28 @@ is_key(const char *stream, Datum key)
 	return found;
 }
 
+/* Tell whether a log has policies that are for the caller. */
+static bool
+is_bound_by_policies(Oid schema)
+{
+	int			log;
+
+	for (log = 0; log < METER_NLOGS; log++)
+	{
+		Oid			relation = get_relname_relid(meter_log_names[log], schema);
+
+		if (OidIsValid(relation) &&
+			check_enable_rls(relation, InvalidOid, true) == RLS_ENABLED)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Check that the caller may see what a view shows: whoever may read the view,
- * and whoever comes from it with its key (0: none).
+ * and whoever comes from it with its key (0: none).  The logs are read as the
+ * stream's owner, so who may read a part of them only may not read the view,
+ * but through a view of the owner's that shows that part.
  */
 void
 meter_check_may_read(const char *stream, const char *view, Datum key)
@@ -94,8 +115,19 @@ meter_check_may_read(const char *stream, const char *view, Datum key)
 	get_relname_relid(view, schema) : InvalidOid;
 
 	if (OidIsValid(relation) &&
-		(pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
-		 (key != 0 && is_key(stream, key))))
+		pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+	{
+		if (is_bound_by_policies(schema))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("the logs of stream \"%s\" have row security, which view %s cannot apply to role \"%s\"",
+							stream, view,
+							GetUserNameFromId(GetUserId(), false)),
+					 errhint("Grant SELECT on a view over %s.%s that shows what the role may see, in place of that view.",
+							 quote_identifier(stream), view)));
+		return;
+	}
+	if (OidIsValid(relation) && key != 0 && is_key(stream, key))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

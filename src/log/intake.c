@@ -21,6 +21,7 @@
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -389,7 +390,11 @@ find_plan(const char *stream, Target target)
 	return kept;
 }
 
-/* Check that a table is there and belongs to the owner of the schema. */
+/*
+ * Check that a table is there and belongs to the owner of the schema, and that
+ * no policy on it is for the caller: the owner, as whom rows are inserted, is
+ * not bound by it.
+ */
 static void
 check_table(const char *stream, const char *name, Oid owner)
 {
@@ -411,6 +416,12 @@ check_table(const char *stream, const char *name, Oid owner)
 				 errmsg("table \"%s\" of stream \"%s\" does not belong to the owner of the schema",
 						name, stream),
 				 errhint("Give all tables of the stream to one role with ALTER TABLE ... OWNER TO.")));
+	if (check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("\"%s.%s\" has row security, which the inbox and meter.ingest...() cannot apply to role \"%s\"",
+						stream, name, GetUserNameFromId(GetUserId(), false)),
+				 errhint("INSERT into the table itself applies its policies. A role with BYPASSRLS may use this path.")));
 }
 
 /* Return the text of the statement that inserts a block into a table. */
@@ -440,6 +451,12 @@ meter_intake_flush(MeterIntake *intake)
 	if (meter_intake_pending(intake) == 0)
 		return;
 	owner = meter_stream_owner(intake->stream);
+	/* as the caller, whom policies may be for */
+	for (target = 0; target < TARGETS; target++)
+	{
+		if (intake->blocks[target].nrows > 0)
+			check_table(intake->stream, tables[target].name, owner);
+	}
 	meter_session_begin(&session, owner);
 	for (target = 0; target < TARGETS; target++)
 	{
@@ -449,7 +466,6 @@ meter_intake_flush(MeterIntake *intake)
 
 		if (block->nrows == 0)
 			continue;
-		check_table(intake->stream, table->name, owner);
 		rows.name = "block";
 		rows.descriptor = block->descriptor;
 		rows.store = block->rows;

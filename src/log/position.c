@@ -6,8 +6,12 @@
  * arrival.  So a bound is noted first.  A later statement notes all transactions
  * that may have drawn an arrival up to the bound: those that hold
  * RowExclusiveLock on the log or a segment of it, which an insert takes before
- * it draws an arrival.  The bound is final once none of them owns any lock;
- * rows are then read in a still later statement, whose snapshot sees what they
+ * it draws an arrival.  A session among them that is idle in its transaction,
+ * and whose transaction has no ID, has no insert under way and has inserted
+ * nothing: it has prepared a statement only, for which no right is needed, and
+ * is not noted.  That holds only if it is looked at after the bound was noted:
+ * what it inserts later draws a later arrival.  The bound is final once none of
+ * them owns any lock; rows are then read in a still later statement, whose snapshot sees what they
  * committed.  The order of these steps makes it right.  No step waits: while a
  * writer is left, the position stays where it is.
  *
@@ -22,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -38,6 +43,10 @@ static const char *const writers_query =
 "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
 /* N/0: it has committed already, its locks are all that is left */
 "AND l.virtualtransaction NOT LIKE '%%/0' %s "
+/* prepared transactions have no process, and count */
+"AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.pid "
+"AND a.backend_type = 'client backend' AND a.backend_xid IS NULL "
+"AND a.state IN ('idle in transaction', 'idle in transaction (aborted)')) "
 "AND l.relation IN ("
 "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
 "WHERE n.nspname = $1::name AND c.relname = $2::name "
@@ -139,6 +148,8 @@ meter_find_writers(const char *stream, const char *log, const char *condition)
 	Datum		writers;
 	bool		isnull;
 
+	/* what sessions do now, not when the transaction looked first */
+	pgstat_clear_backend_activity_snapshot();
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params(psprintf(writers_query, condition),
 						 SPI_OK_SELECT, 2, types, values, NULL);

@@ -23,7 +23,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -43,9 +42,6 @@
 #include "pg/wake.h"
 
 /* Rows and minutes after which a segment makes room; 0: never. */
-
-/* Messages of failures are kept up to so many bytes. */
-#define ERROR_BYTES		1000
 
 /* A log, and the times by which the planner can tell its segments apart. */
 typedef struct Log
@@ -571,25 +567,30 @@ lock_free_stream(Maintenance *step)
 
 /* Store how maintenance went; NULL: well. */
 static void
-store_outcome(const char *stream, const ErrorData *error)
+store_outcome(const char *stream, const char *error)
 {
 	MeterSession session;
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2] = {CStringGetTextDatum(stream), (Datum) 0};
+	char		nulls[2] = {' ', error == NULL ? 'n' : ' '};
 
 	if (error != NULL)
-		values[1] = PointerGetDatum(cstring_to_text_with_len(error->message,
-															 pg_mbcliplen(error->message,
-																		  strlen(error->message),
-																		  ERROR_BYTES)));
+		values[1] = CStringGetTextDatum(error);
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("UPDATE meter.stream SET maintenance_error = $2, "
 						 "maintenance_failures = CASE WHEN $2 IS NULL THEN 0 ELSE maintenance_failures + 1 END, "
 						 "maintenance_retry_at = CASE WHEN $2 IS NOT NULL THEN clock_timestamp() "
 						 "+ make_interval(secs => least(10 * 2 ^ least(maintenance_failures, 9), 3600)) END "
 						 "WHERE name IN (SELECT s.name FROM meter.stream s WHERE s.name = $1 FOR UPDATE SKIP LOCKED)",
-						 SPI_OK_UPDATE, 2, types, values, NULL);
+						 SPI_OK_UPDATE, 2, types, values, nulls);
 	meter_session_end(&session);
+}
+
+/* Record that maintenance of a stream was ended from outside. */
+void
+meter_maintenance_failed(const char *stream, const char *error)
+{
+	store_outcome(stream, error);
 }
 
 /* Make a step of maintenance, as meter_try() calls it. */
@@ -629,6 +630,7 @@ meter_maintain_stream(const char *stream, bool record, bool due_only,
 	*failed = false;
 	if (error == NULL)
 		return step.done;
+	meter_cut_error(error);
 	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 		ereport(DEBUG1,
 				(errmsg_internal("a segment of stream \"%s\" is in use: %s",
@@ -638,7 +640,7 @@ meter_maintain_stream(const char *stream, bool record, bool due_only,
 	else
 	{
 		*failed = true;
-		store_outcome(stream, error);
+		store_outcome(stream, error->message);
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("segments of stream \"%s\" could not be maintained: %s",

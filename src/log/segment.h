@@ -31,5 +31,6 @@ extern List *meter_segments_before(const char *stream, const char *log,
 								   TimestampTz before, int64 position);
 extern bool meter_maintain_stream(const char *stream, bool record,
 								  bool due_only, bool *failed);
+extern void meter_maintenance_failed(const char *stream, const char *error);
 
 #endif							/* METER_SEGMENT_H */

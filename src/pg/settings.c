@@ -22,6 +22,7 @@ int			meter_naptime = 60;
 int			meter_max_workers = 3;
 int			meter_max_workers_per_database = 2;
 int			meter_step_timeout = 10 * 60 * 1000;
+int			meter_cancel_grace = 10 * 1000;
 
 /* Define the settings, while the library is loaded. */
 void
@@ -99,6 +100,14 @@ meter_settings_init(void)
 							"A step that takes longer is a failure of its meter; 0 turns the limit off.",
 							&meter_step_timeout,
 							10 * 60 * 1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("meter.cancel_grace",
+							"Time that a worker has to obey a cancel before it is terminated.",
+							"A trigger can catch a cancel; it cannot catch that.",
+							&meter_cancel_grace,
+							10 * 1000, 1, INT_MAX,
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);

@@ -14,7 +14,8 @@ extern bool meter_enabled;
 extern int	meter_naptime;		/* seconds */
 extern int	meter_max_workers;
 extern int	meter_max_workers_per_database;
-extern int	meter_step_timeout; /* milliseconds, 0: none */
+extern int	meter_step_timeout;
+extern int	meter_cancel_grace; /* milliseconds, 0: none */
 
 extern void meter_settings_init(void);
 

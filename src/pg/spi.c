@@ -19,6 +19,7 @@
 #include "executor/tstoreReceiver.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/params.h"
 #include "storage/proc.h"
@@ -36,6 +37,9 @@
 
 /* Milliseconds that a statement waits which would keep readers waiting. */
 #define SHORT_WAIT	2000
+
+/* The longest text of an error of somebody else's code that is kept. */
+#define ERROR_BYTES 1024
 
 /* Set a parameter until the session ends. */
 static void
@@ -130,6 +134,39 @@ meter_try(void (*body) (void *arg), void *arg)
 	}
 	PG_END_TRY();
 	return error;
+}
+
+/* Cut a text at a character, so that it has a number of bytes at most. */
+static char *
+cut_text(char *text, int limit)
+{
+	int			length = text == NULL ? 0 : strlen(text);
+
+	return length <= limit ? text :
+		pnstrdup(text, pg_mbcliplen(text, length, limit));
+}
+
+/*
+ * Cut the texts of an error to what may be kept and logged: code of an owner's
+ * may raise one of any length.  The last line of the context remains, which
+ * says what we were doing.
+ */
+void
+meter_cut_error(ErrorData *error)
+{
+	error->message = cut_text(error->message, ERROR_BYTES);
+	error->detail = cut_text(error->detail, ERROR_BYTES);
+	error->hint = cut_text(error->hint, ERROR_BYTES);
+	if (error->context != NULL && strlen(error->context) > ERROR_BYTES)
+	{
+		char	   *last = strrchr(error->context, '\n');
+
+		last = cut_text(last == NULL ? "" : last, ERROR_BYTES / 2);
+		error->context = psprintf("%s%s",
+								  cut_text(error->context,
+										   ERROR_BYTES - (int) strlen(last)),
+								  last);
+	}
 }
 
 /*

@@ -36,6 +36,7 @@ extern void meter_session_bulk(void);
 extern void meter_session_end(MeterSession *session);
 extern ErrorData *meter_try(void (*body) (void *arg), void *arg);
 extern void meter_with_one_snapshot(void (*body) (void *arg), void *arg);
+extern void meter_cut_error(ErrorData *error);
 extern void meter_execute(const char *sql, int expected);
 extern void meter_execute_utility(const char *stream, const char *sql);
 extern void meter_scan(const char *sql, int nargs, const Oid *types,

@@ -21,6 +21,9 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
+#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -37,16 +40,25 @@
 #define QUIET_LIMIT 3600		/* while there is nothing to do */
 #define FAILED_LIMIT 600		/* after failures */
 
+/*
+ * A stream is slow whose steps took more than this part of a naptime lately,
+ * and more than a second.
+ */
+#define SLOW_PART 4
+#define SLOW_MICROSECONDS INT64CONST(1000000)
+
 typedef struct SharedSlots
 {
 	LWLock	   *lock;
 	uint64		last_serial;
 	int			launcher_pid;	/* 0: none */
+	bool		room_is_missing;	/* the server had none for a worker */
 	Latch	   *launcher_latch;
 	MeterSlot	slots[METER_SLOTS];
 } SharedSlots;
 
 static SharedSlots *shared = NULL;
+static MeterSlot *own_slot = NULL;	/* of this worker, for signal handlers */
 static shmem_request_hook_type previous_shmem_request = NULL;
 static shmem_startup_hook_type previous_shmem_startup = NULL;
 
@@ -177,6 +189,7 @@ due_after_turn(const MeterSlot *slot)
 		case METER_TURN_STOPPED:
 			break;
 		case METER_TURN_UNFINISHED:
+		case METER_TURN_TERMINATED:
 			return slot->last_end;
 		case METER_TURN_NO_EXTENSION:
 		case METER_TURN_NO_METER:
@@ -240,6 +253,27 @@ meter_launcher_attach(Latch *latch)
 	before_shmem_exit(launcher_detach, 0);
 }
 
+/* Says whether the server had room for the worker that was asked for last. */
+bool
+meter_slots_have_room(void)
+{
+	bool		room;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	room = !shared->room_is_missing;
+	LWLockRelease(shared->lock);
+	return room;
+}
+
+/* Notes whether the server had room for a worker. */
+void
+meter_slots_set_room(bool room)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->room_is_missing = !room;
+	LWLockRelease(shared->lock);
+}
+
 /* Returns the launcher's process id, 0 when there is none. */
 int
 meter_launcher_pid(void)
@@ -294,6 +328,22 @@ claim_slot(Oid database, int number)
 		room->serial = ++shared->last_serial;
 	}
 	return room;
+}
+
+/* Finds the slot of the first worker of a database.  Needs the lock. */
+static MeterSlot *
+first_slot(Oid database)
+{
+	int			i;
+
+	for (i = 0; i < METER_SLOTS; i++)
+	{
+		MeterSlot  *slot = &shared->slots[i];
+
+		if (slot->database == database && slot->number == 1)
+			return slot;
+	}
+	return NULL;
 }
 
 /* Returns the slot if the reference still names its claim.  Needs the lock. */
@@ -416,6 +466,17 @@ meter_slot_abandon(const MeterSlotRef *ref, TimestampTz before)
 	return abandoned;
 }
 
+/* Takes out of a slot what its worker was at.  Needs the lock. */
+static void
+clear_step(MeterSlot *slot)
+{
+	if (!slot->unrecorded)
+		slot->step.stream[0] = slot->step.meter[0] = '\0';
+	slot->step.canceled = false;
+	slot->step.canceled_at = 0;
+	slot->step.terminated_at = 0;
+}
+
 /* Begins the turn that was reserved.  False when the turn is no longer to be made. */
 bool
 meter_slot_attach(const MeterSlotRef *ref)
@@ -434,6 +495,8 @@ meter_slot_attach(const MeterSlotRef *ref)
 		slot->due_meters = 0;
 		slot->last_start = GetCurrentTimestamp();
 		slot->turns++;
+		clear_step(slot);
+		own_slot = slot;
 		attached = true;
 	}
 	LWLockRelease(shared->lock);
@@ -458,20 +521,292 @@ meter_slot_take_wake(const MeterSlotRef *ref)
 	return woken;
 }
 
-/* Finds the slot of the first worker of a database.  Needs the lock. */
-static MeterSlot *
-first_slot(Oid database)
+/* The name of a stream, as its time is kept under. */
+static uint32
+hash_stream(const char *stream)
 {
+	return hash_bytes((const unsigned char *) stream, (int) strlen(stream));
+}
+
+/* Halves a stream's time for each naptime that has passed. */
+static void
+halve_time(MeterStreamTime *time, TimestampTz now)
+{
+	int64		naptime = (int64) meter_naptime * USECS_PER_SEC;
+	int64		naps = now > time->at ? (now - time->at) / naptime : 0;
+
+	time->microseconds = naps > 62 ? 0 : time->microseconds >> naps;
+	time->at += naps * naptime;
+}
+
+/*
+ * Returns for how long workers have been at a stream lately, those included
+ * that are at it now.  Needs the lock.
+ */
+static int64
+stream_time(Oid database, const char *stream, TimestampTz now)
+{
+	MeterSlot  *first = first_slot(database);
+	uint32		hash = hash_stream(stream);
+	int64		microseconds = 0;
+	int			i;
+
+	for (i = 0; first != NULL && i < METER_SLOW_STREAMS; i++)
+	{
+		if (first->times[i].microseconds > 0 && first->times[i].stream == hash)
+		{
+			halve_time(&first->times[i], now);
+			microseconds += first->times[i].microseconds;
+		}
+	}
+	for (i = 0; i < METER_SLOTS; i++)
+	{
+		MeterSlot  *slot = &shared->slots[i];
+
+		if (slot->database == database && slot->state == METER_SLOT_RUNNING &&
+			strcmp(slot->step.stream, stream) == 0)
+			microseconds += Max(now - slot->step.began, 0);
+	}
+	return microseconds;
+}
+
+/*
+ * Says whether steps that took so long lately are slow.  A stream that takes
+ * its part of the time of one worker is not.
+ */
+static bool
+is_slow(int64 microseconds)
+{
+	return microseconds > Max((int64) meter_naptime * USECS_PER_SEC / SLOW_PART,
+							  SLOW_MICROSECONDS);
+}
+
+/* Adds the time of a step that ends to that of its stream.  Needs the lock. */
+static void
+count_time(MeterSlot *slot)
+{
+	MeterSlot  *first = first_slot(slot->database);
+	TimestampTz now = GetCurrentTimestamp();
+	MeterStreamTime *least = NULL;
+	uint32		hash = hash_stream(slot->step.stream);
+	int64		taken = now - slot->step.began;
+	int			i;
+
+	if (first == NULL || slot->step.stream[0] == '\0' || taken <= 0)
+		return;
+	for (i = 0; i < METER_SLOW_STREAMS; i++)
+	{
+		MeterStreamTime *time = &first->times[i];
+
+		halve_time(time, now);
+		if (time->microseconds > 0 && time->stream == hash)
+		{
+			time->microseconds += taken;
+			return;
+		}
+		if (least == NULL || time->microseconds < least->microseconds)
+			least = time;
+	}
+	/* who took less than all that are known is as good as unknown */
+	if (least->microseconds < taken)
+	{
+		least->stream = hash;
+		least->microseconds = taken;
+		least->at = now;
+	}
+}
+
+/* Notes that a step begins, of a meter or (NULL) of maintenance. */
+void
+meter_slot_begin_step(const MeterSlotRef *ref, const char *stream,
+					  const char *meter)
+{
+	MeterSlot  *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL)
+	{
+		slot->unrecorded = false;
+		clear_step(slot);
+		strlcpy(slot->step.stream, stream, sizeof(slot->step.stream));
+		strlcpy(slot->step.meter, meter ? meter : "",
+				sizeof(slot->step.meter));
+		slot->step.began = GetCurrentTimestamp();
+	}
+	LWLockRelease(shared->lock);
+}
+
+/* Notes that a step has ended, and that no cancel is to be obeyed any more. */
+void
+meter_slot_end_step(const MeterSlotRef *ref)
+{
+	MeterSlot  *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = referenced_slot(ref);
+	if (slot != NULL)
+	{
+		count_time(slot);
+		clear_step(slot);
+	}
+	LWLockRelease(shared->lock);
+}
+
+/* Says how slow a stream is, and who is at it or at others that are slow. */
+void
+meter_slot_stream_load(const MeterSlotRef *ref, const char *stream,
+					   MeterStreamLoad *load)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			i;
+
+	memset(load, 0, sizeof(*load));
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	load->microseconds = stream_time(ref->database, stream, now);
+	load->slow = is_slow(load->microseconds);
+	for (i = 0; i < METER_SLOTS; i++)
+	{
+		MeterSlot  *slot = &shared->slots[i];
+
+		if (slot->database != ref->database || slot->step.stream[0] == '\0' ||
+			i == ref->index || slot->state == METER_SLOT_WAITING)
+			continue;
+		if (strcmp(slot->step.stream, stream) == 0)
+			load->workers++;
+		if (slot->state == METER_SLOT_RUNNING &&
+			is_slow(stream_time(ref->database, slot->step.stream, now)))
+			load->slow_workers++;
+	}
+	LWLockRelease(shared->lock);
+}
+
+/*
+ * Takes a step of the database that was terminated, and not recorded as a
+ * failure of its meter.  False when there is none.
+ */
+bool
+meter_slot_take_unrecorded(const MeterSlotRef *ref, MeterSlotStep *step)
+{
+	bool		found = false;
+	int			i;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < METER_SLOTS && !found; i++)
+	{
+		MeterSlot  *slot = &shared->slots[i];
+
+		if (slot->database != ref->database || !slot->unrecorded)
+			continue;
+		*step = slot->step;
+		slot->unrecorded = false;
+		clear_step(slot);
+		found = true;
+	}
+	LWLockRelease(shared->lock);
+	return found;
+}
+
+/*
+ * Tells the launcher that this worker was told to cancel its step.  For signal
+ * handlers: takes no lock.
+ */
+void
+meter_slot_note_cancel(void)
+{
+	int			saved_errno = errno;
+	Latch	   *launcher = shared->launcher_latch;
+
+	if (own_slot != NULL)
+		own_slot->step.canceled = true;
+	/* latches of processes stay where they are, whosever they are by now */
+	if (launcher != NULL)
+		SetLatch(launcher);
+	errno = saved_errno;
+}
+
+/*
+ * Gives the place of a worker that obeys no signal to another one: its slot
+ * stays with it, and the history goes to a slot that is free or waits.  False
+ * when there is none, or as many workers are stuck as there may be at all.
+ * Needs the lock.
+ */
+static bool
+give_place(MeterSlot *stuck)
+{
+	MeterSlot  *room = NULL;
+	int			count = 0;
 	int			i;
 
 	for (i = 0; i < METER_SLOTS; i++)
 	{
 		MeterSlot  *slot = &shared->slots[i];
 
-		if (slot->database == database && slot->number == 1)
-			return slot;
+		if (slot->state == METER_SLOT_STUCK)
+			count++;
+		if (slot->state == METER_SLOT_WAITING &&
+			(room == NULL || is_spared_less(slot, room)))
+			room = slot;
 	}
-	return NULL;
+	if (room == NULL || count >= meter_max_workers)
+		return false;
+	count_time(stuck);
+	*room = *stuck;
+	room->serial = ++shared->last_serial;
+	clear_step(room);
+	set_error(room, "a worker obeys no signal");
+	end_turn(room, METER_TURN_TERMINATED);
+	stuck->number = 0;
+	stuck->state = METER_SLOT_STUCK;
+	return true;
+}
+
+/*
+ * Enforces a cancel upon a worker that has not obeyed it within the grace
+ * period: tells it to end, and, where that does not help, either, gives its
+ * place away.  Says what was done to which one; *next is brought forward to
+ * when there may be more to do.
+ */
+MeterEnforced
+meter_slots_enforce(TimestampTz now, MeterSlot *copy, TimestampTz *next)
+{
+	int64		grace = meter_cancel_grace * INT64CONST(1000);
+	MeterEnforced done = METER_ENFORCED_NOTHING;
+	int			i;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < METER_SLOTS && done == METER_ENFORCED_NOTHING; i++)
+	{
+		MeterSlot  *slot = &shared->slots[i];
+		MeterSlotStep *step = &slot->step;
+
+		if (slot->state != METER_SLOT_RUNNING || !step->canceled ||
+			step->stream[0] == '\0')
+			continue;
+		if (step->canceled_at == 0)
+			step->canceled_at = now;
+		if (step->terminated_at == 0 && now - step->canceled_at >= grace)
+		{
+			/* it cannot be gone: to finish, it needs the lock */
+			step->terminated_at = now;
+			(void) kill(slot->pid, SIGTERM);
+			done = METER_ENFORCED_TERMINATION;
+		}
+		else if (step->terminated_at != 0 &&
+				 now - step->terminated_at >= grace && give_place(slot))
+			done = METER_ENFORCED_PLACE;
+		if (done != METER_ENFORCED_NOTHING)
+			*copy = *slot;
+		if (slot->state == METER_SLOT_RUNNING)
+		{
+			TimestampTz due = Max(step->canceled_at, step->terminated_at) + grace;
+
+			/* where no place can be given, look again in a while */
+			*next = Min(*next, due > now ? due : now + USECS_PER_SEC);
+		}
+	}
+	LWLockRelease(shared->lock);
+	return done;
 }
 
 /*
@@ -492,12 +827,12 @@ meter_slot_next_meter(const MeterSlotRef *ref)
 }
 
 /*
- * Notes that a step begins: how many meters the turn has, with how many of them
- * it is not done, and where other turns of the database go on.
+ * Notes how a turn goes: how many meters it has, with how many of them it is
+ * not done, and where other turns of the database go on.
  */
 void
-meter_slot_begin_step(const MeterSlotRef *ref, int meters, int due_meters,
-					  int next_meter)
+meter_slot_note_turn(const MeterSlotRef *ref, int meters, int due_meters,
+					 int next_meter)
 {
 	MeterSlot  *slot;
 	MeterSlot  *first;
@@ -547,16 +882,32 @@ meter_slot_note_error(const MeterSlotRef *ref, const char *text)
 	LWLockRelease(shared->lock);
 }
 
-/* Ends the turn, schedules the next one and tells the launcher. */
+/*
+ * Ends the turn, schedules the next one and tells the launcher.  A worker that
+ * was stuck has no turn any more.
+ */
 void
 meter_slot_finish(const MeterSlotRef *ref, MeterTurnResult result)
 {
 	MeterSlot  *slot;
 
+	own_slot = NULL;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = referenced_slot(ref);
-	if (slot != NULL && slot->state == METER_SLOT_RUNNING)
+	if (slot != NULL && slot->state == METER_SLOT_STUCK)
+		memset(slot, 0, sizeof(MeterSlot));
+	else if (slot != NULL && slot->state == METER_SLOT_RUNNING)
+	{
+		if (slot->step.stream[0] != '\0' && slot->step.terminated_at != 0)
+		{
+			result = METER_TURN_TERMINATED;
+			slot->unrecorded = true;
+			set_error(slot, "a step did not obey a cancel, and the worker was terminated");
+		}
+		count_time(slot);
+		clear_step(slot);
 		end_turn(slot, result);
+	}
 	notify_launcher();
 	LWLockRelease(shared->lock);
 }

@@ -14,6 +14,12 @@
  * long step cannot say what became due meanwhile, so after a naptime all of its
  * meters count as due.  Databases without a worker come first.
  *
+ * A worker says when a step of its is canceled, by the step's clock or by a
+ * person.  The code of an owner's can catch that, so the launcher ends a worker
+ * that goes on with the step.  One that does not even obey that, as in a loop
+ * in a language that knows no interrupts, keeps its process and its meter's
+ * lock; another worker takes its place.
+ *
  * It takes the slots' lock for single calls only.  What it keeps, the schedule
  * and the handles of running workers, lives in a context of its own; what a
  * pass over the schedule allocates goes with the pass.  An error ends the
@@ -208,12 +214,13 @@ read_slots(TimestampTz now, Slots *slots)
 			slot->next_due = now;
 
 		entry = schedule_database(slot->database);
-		if (slot->state != METER_SLOT_WAITING)
+		if (slot->state == METER_SLOT_STARTING ||
+			slot->state == METER_SLOT_RUNNING)
 		{
 			entry->workers++;
 			slots->busy++;
 		}
-		if (slot->number > 1)
+		if (slot->number != 1)
 			continue;
 		entry->next_due = slot->next_due;
 		entry->quiet_turns = slot->quiet_turns;
@@ -271,11 +278,13 @@ reap_workers(TimestampTz now)
 }
 
 /*
- * Logs once that the server has no room for workers, until it has some again.
+ * Logs once that the server has no room for workers, until it has some again,
+ * and lets meter.worker_status say so.
  */
 static void
 report_room(bool room)
 {
+	meter_slots_set_room(room);
 	if (!room && !room_is_missing)
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -359,7 +368,8 @@ join_due(const Slots *slots, const Scheduled *entry, TimestampTz now,
 		const MeterSlot *slot = &slots->slots[i];
 
 		if (slot->database != entry->database ||
-			slot->state == METER_SLOT_WAITING)
+			slot->state == METER_SLOT_WAITING ||
+			slot->state == METER_SLOT_STUCK)
 			continue;
 		/* look again once the worker has listed its meters */
 		if (slot->state == METER_SLOT_STARTING || slot->meters == 0)
@@ -484,6 +494,49 @@ reload_configuration(void)
 				 errdetail("\"meter.enabled\" was changed.")));
 }
 
+/* Says in a message what a worker was at. */
+static int
+errdetail_step(const MeterSlot *slot)
+{
+	if (slot->step.meter[0] == '\0')
+		return errdetail("It was maintaining segments.");
+	return errdetail("It was advancing meter \"%s\".", slot->step.meter);
+}
+
+/*
+ * Ends what workers do that were told to cancel it, and did not.  Returns the
+ * instant at which to look again.  Processes are never killed: that would end
+ * all sessions of the server.
+ */
+static TimestampTz
+enforce_cancels(void)
+{
+	TimestampTz next = DT_NOEND;
+
+	for (;;)
+	{
+		MeterSlot	slot;
+
+		switch (meter_slots_enforce(GetCurrentTimestamp(), &slot, &next))
+		{
+			case METER_ENFORCED_NOTHING:
+				return next;
+			case METER_ENFORCED_TERMINATION:
+				ereport(LOG,
+						(errmsg("terminating meter worker with PID %d: stream \"%s\" did not obey a cancel within \"meter.cancel_grace\"",
+								slot.pid, slot.step.stream),
+						 errdetail_step(&slot)));
+				break;
+			case METER_ENFORCED_PLACE:
+				ereport(LOG,
+						(errmsg("meter worker with PID %d obeys no signal: stream \"%s\" keeps the process, another worker takes its place",
+								slot.pid, slot.step.stream),
+						 errdetail_step(&slot)));
+				break;
+		}
+	}
+}
+
 /* Sleeps until an instant, or until something happens. */
 static void
 wait_until(TimestampTz instant)
@@ -530,7 +583,7 @@ meter_launcher_main(Datum arg pg_attribute_unused())
 
 	for (;;)
 	{
-		TimestampTz until = DT_NOEND;
+		TimestampTz until;
 
 		/* SIGTERM is no error, and needs no line in the log */
 		if (ProcDiePending)
@@ -543,8 +596,9 @@ meter_launcher_main(Datum arg pg_attribute_unused())
 		}
 		MemoryContextReset(pass_context);
 		MemoryContextSwitchTo(pass_context);
+		until = enforce_cancels();
 		if (meter_enabled)
-			until = pass_over_schedule();
+			until = Min(until, pass_over_schedule());
 		wait_until(until);
 	}
 }

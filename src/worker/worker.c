@@ -102,7 +102,9 @@ launcher_state(int pid)
 		return "waiting for promotion";
 	if (pid == 0)
 		return "stopped";
-	return meter_enabled ? "running" : "paused";
+	if (!meter_enabled)
+		return "paused";
+	return meter_slots_have_room() ? "running" : "no room";
 }
 
 /* Names the state of a worker's slot. */
@@ -117,6 +119,8 @@ slot_state(MeterSlotState state)
 			return "starting";
 		case METER_SLOT_RUNNING:
 			return "running";
+		case METER_SLOT_STUCK:
+			return "stuck";
 	}
 	return NULL;
 }
@@ -141,6 +145,8 @@ turn_result(MeterTurnResult result)
 			return "gave way";
 		case METER_TURN_STOPPED:
 			return "stopped";
+		case METER_TURN_TERMINATED:
+			return "terminated";
 		case METER_TURN_NO_EXTENSION:
 			return "no extension";
 		case METER_TURN_NO_METER:
@@ -151,6 +157,31 @@ turn_result(MeterTurnResult result)
 			return "failed";
 	}
 	return NULL;
+}
+
+/* Says whether the current user may see what is of other databases. */
+static bool
+sees_all(void)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
+		has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+}
+
+/* Leaves of the slots those that the current user may see; returns how many. */
+static int
+visible_slots(MeterSlot *slots, int count)
+{
+	int			visible = 0;
+	int			i;
+
+	if (sees_all())
+		return count;
+	for (i = 0; i < count; i++)
+	{
+		if (slots[i].database == MyDatabaseId)
+			slots[visible++] = slots[i];
+	}
+	return visible;
 }
 
 /*
@@ -165,7 +196,7 @@ readable_error(const MeterSlot *slot)
 
 	if (slot->last_error_at == 0)
 		return NULL;
-	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+	if (!sees_all())
 		return "<insufficient privilege>";
 
 	text = pstrdup(slot->last_error);
@@ -230,6 +261,7 @@ slot_row(TupleDesc descriptor, const MeterSlot *slot)
 	set_text(values, nulls, 0, "worker");
 	values[1] = ObjectIdGetDatum(slot->database);
 	values[2] = Int32GetDatum(slot->number);
+	nulls[2] = slot->state == METER_SLOT_STUCK;
 	set_pid(values, nulls, 3, slot->pid);
 	set_text(values, nulls, 4, slot_state(slot->state));
 	set_text(values, nulls, 5, turn_result(slot->result));
@@ -269,7 +301,11 @@ meter_worker_processes(PG_FUNCTION_ARGS)
 		context->tuple_desc = BlessTupleDesc(descriptor);
 		context->max_calls = 1;
 		if (meter_slots_exist())
-			context->max_calls += meter_slots_copy(&slots);
+		{
+			int			count = meter_slots_copy(&slots);
+
+			context->max_calls += visible_slots(slots, count);
+		}
 		context->user_fctx = slots;
 		MemoryContextSwitchTo(caller);
 	}

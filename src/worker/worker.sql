@@ -30,19 +30,19 @@ LEFT JOIN pg_catalog.pg_database d ON d.oid = p.database
 WHERE p.database IS NULL OR d.oid IS NOT NULL;
 
 COMMENT ON VIEW meter.worker_status IS
-'the launcher, then the workers of each database that was looked at: what each did since the server started, and when the database is due next';
+'the launcher, then the workers of each database that was looked at: what each did since the server started, and when the database is due next; those of other databases for members of pg_monitor and pg_read_all_stats';
 COMMENT ON COLUMN meter.worker_status.process IS
 'launcher (one for the server) or worker';
 COMMENT ON COLUMN meter.worker_status.database IS
 'the database of the worker';
 COMMENT ON COLUMN meter.worker_status.number IS
-'of the workers of a database: 1 is started when the database is due; 2 and so on, up to meter.max_workers_per_database, when that helps';
+'of the workers of a database: 1 is started when the database is due; 2 and so on, up to meter.max_workers_per_database, when that helps; null for a process that is stuck';
 COMMENT ON COLUMN meter.worker_status.pid IS
 'process id while the process runs';
 COMMENT ON COLUMN meter.worker_status.state IS
-'launcher: running, paused (meter.enabled is off), waiting for promotion, stopped, not preloaded (add meter to shared_preload_libraries); worker: waiting, starting, running';
+'launcher: running, paused (meter.enabled is off), no room (all background workers of the server are in use: increase max_worker_processes), waiting for promotion, stopped, not preloaded (add meter to shared_preload_libraries); worker: waiting, starting, running, stuck (obeys no signal; another has its place)';
 COMMENT ON COLUMN meter.worker_status.result IS
-'how the last turn ended: settled, nothing due, unfinished (goes on at once), meter failed (see meter.status), gave way (to DROP or CREATE DATABASE, DROP EXTENSION), stopped, no extension, no meter, read only, failed (see last_error)';
+'how the last turn ended: settled, nothing due, unfinished (goes on at once), meter failed (see meter.status), gave way (to DROP or CREATE DATABASE, DROP EXTENSION), stopped, terminated (a step obeyed no cancel; goes on at once), no extension, no meter, read only, failed (see last_error)';
 COMMENT ON COLUMN meter.worker_status.last_start IS
 'when the last turn began';
 COMMENT ON COLUMN meter.worker_status.last_end IS
@@ -62,7 +62,7 @@ COMMENT ON COLUMN meter.worker_status.errors IS
 COMMENT ON COLUMN meter.worker_status.last_error_at IS
 'when a turn failed last; failures of meters are in meter.status';
 COMMENT ON COLUMN meter.worker_status.last_error IS
-'why a turn failed last, for members of pg_read_all_stats';
+'why a turn failed last, for members of pg_monitor and pg_read_all_stats';
 
 -- meters that the database still has from an earlier life of the extension
 SELECT meter_internal.worker_wake();

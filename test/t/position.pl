@@ -230,6 +230,66 @@ subtest 'who only tidies up is no writer' => sub {
 	is_right($stream, 'vm1 60, vm2 50, vm3 40', 'and all is there');
 };
 
+# PREPARE and EXPLAIN of an INSERT take the lock on the log, and need no right for that.
+subtest 'who only prepares a statement is no writer' => sub {
+	my $stream = new_stream();
+	$node->safe_psql('postgres', "CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA $stream TO reader; GRANT SELECT ON $stream.event TO reader");
+	my $insert = qq(INSERT INTO $stream.event ("time", resource, account, action) VALUES (\$1, \$2, 'a', 'start'));
+	my $reader = $node->background_psql('postgres');
+	my $writer = $node->background_psql('postgres');
+	$reader->query_safe("SET SESSION AUTHORIZATION reader; BEGIN; PREPARE i (timestamptz, text) AS $insert; SELECT count(*) FROM $stream.event");
+	$writer->query_safe("BEGIN; PREPARE i (timestamptz, text) AS $insert");
+	$node->safe_psql('postgres', late($stream, 'vm2', 10));
+	is(advance($stream), '0|1|1', 'late rows do not wait for one who is idle');
+	is(blocked_by($stream), '', 'and nobody is blamed');
+
+	# in one transaction: what the sessions do is looked at anew for each bound
+	my $settler = $node->background_psql('postgres');
+	$settler->query_safe("BEGIN; SELECT count(*) FROM pg_stat_activity; SELECT FROM meter.advance('$stream')");
+	$writer->query_safe("EXECUTE i ('2024-03-05 11:20Z', 'vm3')");
+	$node->safe_psql('postgres', late($stream, 'vm4', 30));
+	is($settler->query_safe("SELECT late_rows FROM meter.advance('$stream')"), '0', 'one who has inserted meanwhile is waited for');
+	$settler->query_safe('COMMIT');
+	like(blocked_by($stream), qr/^pid \d+, /, 'and named');
+	$writer->query_safe('COMMIT');
+	is(advance($stream), '0|2|2', 'what it wrote is seen');
+
+	# idle, but it has written before
+	$writer->query_safe("BEGIN; EXECUTE i ('2024-03-05 11:40Z', 'vm5')");
+	$node->safe_psql('postgres', late($stream, 'vm6', 50));
+	is(advance($stream), '0|0|0', 'one who is idle and has written is waited for');
+	$writer->query_safe('COMMIT');
+	is(advance($stream), '0|2|2', 'and seen');
+
+	# at work, and nothing written yet
+	$writer->query_until(qr/begun/, "BEGIN; EXPLAIN INSERT INTO $stream.event (resource) VALUES ('x');\n\\echo begun\nSELECT pg_sleep(86400);\n");
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+	$node->safe_psql('postgres', late($stream, 'vm7', 55));
+	is(advance($stream), '0|0|0', 'one who is at work is waited for, whatever it does');
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+	is(advance($stream), '0|1|1', 'until it is gone');
+	is_right($stream, 'vm1 60, vm2 50, vm3 40, vm4 30, vm5 20, vm6 10, vm7 5', 'and nothing is lost');
+	$reader->quit;
+	$settler->quit;
+	eval { $writer->quit };
+};
+
+# A transaction that has prepared holds its locks, and a transaction ID: nobody can say that it wrote nothing.
+subtest 'a prepared transaction that holds the lock is a writer' => sub {
+	my $stream = new_stream();
+	$node->safe_psql('postgres', "BEGIN; SELECT count(*) FROM $stream.event; PREPARE TRANSACTION 'only read'");
+	$node->safe_psql('postgres', late($stream, 'vm3', 20));
+	is(advance($stream), '0|1|1', 'one that only read is none');
+	$node->safe_psql('postgres', "ROLLBACK PREPARED 'only read'");
+	$node->safe_psql('postgres', "BEGIN; EXPLAIN INSERT INTO $stream.event (resource) VALUES ('x'); PREPARE TRANSACTION 'reader'");
+	$node->safe_psql('postgres', late($stream, 'vm2', 10));
+	is(advance($stream), '0|0|0', 'it is waited for');
+	like(blocked_by($stream), qr/^prepared transaction "reader"/, 'and named');
+	$node->safe_psql('postgres', "ROLLBACK PREPARED 'reader'");
+	is(advance($stream), '0|1|1', 'until it is gone');
+	is_right($stream, 'vm1 60, vm2 50, vm3 40', 'and nothing is lost');
+};
+
 subtest 'writers through views, rules and triggers' => sub {
 	my $stream = new_stream();
 	my $columns = '"time", resource, account, action';

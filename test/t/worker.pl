@@ -397,7 +397,8 @@ subtest 'what the worker shows' => sub {
 	ok(wait_worker($node, 'failing', "result = 'failed' AND last_error ~ 'active_stream'"), 'a turn that fails says why');
 	my $error = "SELECT last_error FROM meter.worker_status WHERE database = 'failing' AND last_error ~ 'active_stream|privilege' LIMIT 1";
 	like($node->safe_psql('postgres', "SET ROLE reader; $error"), qr/active_stream/, 'to those who may read it');
-	is($node->safe_psql('postgres', "SET ROLE other; $error"), '<insufficient privilege>', 'and to no others');
+	is($node->safe_psql('failing', "SET ROLE other; $error"), '<insufficient privilege>', 'and to no others');
+	is($node->safe_psql('postgres', "SET ROLE other; SELECT count(*) FROM meter.worker_status WHERE database = 'failing'"), '0', 'who see nothing of other databases');
 	isnt($node->psql('postgres', 'SET ROLE other; SELECT meter_internal.worker_wake()'), 0, 'who may not wake it either');
 	unlike(slurp_file($node->logfile), qr/PANIC|TRAP|deadlock|signal 11/, 'the log has nothing that it should not have');
 };
