@@ -139,11 +139,15 @@ CALL meter.run('reconcile_cloud');
 SELECT meter, last_error FROM meter.status WHERE stream = 'reconcile_cloud' AND last_error IS NOT NULL;
 SELECT * FROM meter.verify('reconcile_cloud');
 
--- Rows that nobody's observation would be: they say nothing that is not as the engine says it.
+-- Rows that nobody's observation would be: they are refused, or say nothing that is not as the engine says it.
 INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action, attributes) VALUES
-	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:start', '{"meter": "vm", "since": "nonsense", "tolerance": "x", "alive": 7}'),
+	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:start', '{"meter": "vm", "since": "nonsense"}');
+INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action, attributes) VALUES
+	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:start', '[1]');
+INSERT INTO reconcile_cloud.event (source, "time", resource, account, entity, action, attributes) VALUES
+	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:start', '{"meter": "vm", "since": "2024-02-30T00:00:00Z", "tolerance": 1e11}'),
 	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:stop', '{"meter": "vm", "since": "2024-02-30T00:00:00Z", "alive": "2099-01-01T00:00:00Z"}'),
-	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:nothing', '{"meter": "vm"}'), ('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:start', '[1]'),
+	('geneva', '2024-03-05 15:30', 'odd', 'a', 'vm', 'reconciled:nothing', '{"meter": "vm"}'),
 	('geneva', '2024-03-05 15:40', 'odd', 'a', 'vm', 'reconciled:start', NULL);
 CALL meter.run('reconcile_cloud');
 SELECT * FROM bill WHERE resource = 'odd';

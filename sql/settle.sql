@@ -150,8 +150,8 @@ SELECT period_start, resource, account, quantity FROM settle_live.usage_total OR
 SELECT period_start, resource, account, quantity FROM settle_live.current_usage ORDER BY period_start, resource;
 
 -- A meter that fails is told of, and holds up nobody else. (No number is as large as this one times an hour.)
-SELECT meter.create_meter('settle_live', 'large', aggregate => 'weighted', starts => '{start}', stops => '{stop}', lateness => '0', since => '2024-03-05 09:00');
-INSERT INTO settle_live.event ("time", resource, account, action, value) VALUES ('2024-03-05 10:06', 'vm9', 'a', 'start', ('1e131071')::numeric);
+SELECT meter.create_meter('settle_live', 'large', aggregate => 'weighted', value_from => 'size', starts => '{start}', stops => '{stop}', lateness => '0', since => '2024-03-05 09:00');
+INSERT INTO settle_live.event ("time", resource, account, action, attributes) VALUES ('2024-03-05 10:06', 'vm9', 'a', 'start', '{"size":1e131071}');
 SET meter.now = '2024-03-05 11:00';
 \set VERBOSITY terse
 SELECT meter, usage_rows FROM meter.advance('settle_live') ORDER BY meter;

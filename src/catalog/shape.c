@@ -98,6 +98,7 @@ const MeterTableColumn meter_table_columns[] = {
 	{"_retention_reading", "meter", "text", "COLLATE \"C\" NOT NULL"},
 	{"_retention_reading", "hash", "bigint", "NOT NULL"},
 	{"_retention_reading", "resource", "text", "COLLATE \"C\" NOT NULL"},
+	{"_retention_reading", "series", "uuid", "NOT NULL"},
 	{"_retention_reading", "dimensions", "text[]", "COLLATE \"C\" NOT NULL"},
 	{"_retention_reading", "time", "timestamp with time zone", "NOT NULL"},
 	{"_retention_reading", "value", "numeric", "NOT NULL"},
@@ -154,6 +155,7 @@ const MeterTableColumn meter_table_columns[] = {
 	{"_counter_state", "meter", "text", "COLLATE \"C\" NOT NULL"},
 	{"_counter_state", "hash", "bigint", "NOT NULL"},
 	{"_counter_state", "resource", "text", "COLLATE \"C\" NOT NULL"},
+	{"_counter_state", "series", "uuid", "NOT NULL"},
 	{"_counter_state", "dimensions", "text[]", "COLLATE \"C\" NOT NULL"},
 	{"_counter_state", "time", "timestamp with time zone", "NOT NULL"},
 	{"_counter_state", "value", "numeric", "NOT NULL"},
@@ -193,16 +195,12 @@ const MeterTableColumn meter_table_columns[] = {
 	{NULL, NULL, NULL, NULL}
 };
 
+/* The limits of what may enter are in limits.c. */
 const MeterTableConstraint meter_table_constraints[] = {
-	{"event", "CONSTRAINT time_is_finite CHECK (isfinite(\"time\"))"},
-	{"event", "CONSTRAINT value_is_finite CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity')"},
-	{"measure", "CONSTRAINT time_is_finite CHECK (isfinite(start_time) AND isfinite(end_time))"},
-	{"measure", "CONSTRAINT end_not_before_start CHECK (end_time >= start_time)"},
-	{"measure", "CONSTRAINT value_is_finite CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity')"},
 	{"_resource_state", "PRIMARY KEY (meter, hash, resource)"},
 	{"_kept_state", "PRIMARY KEY (meter, hash, resource, at)"},
 	{"_retention_state", "PRIMARY KEY (meter, hash, resource)"},
-	{"_retention_reading", "PRIMARY KEY (meter, hash, resource, dimensions)"},
+	{"_retention_reading", "PRIMARY KEY (meter, hash, resource, series)"},
 	{"_expired", "PRIMARY KEY (log, segment)"},
 	{"held", "PRIMARY KEY (meter, log, arrival)"},
 	{"quarantine", "PRIMARY KEY (meter, resource)"},
@@ -210,10 +208,8 @@ const MeterTableConstraint meter_table_constraints[] = {
 	{"_voided", "UNIQUE (meter, \"time\", resource, source, id)"},
 	{"_future", "PRIMARY KEY (meter, \"time\")"},
 	{"settlement", "PRIMARY KEY (meter, settlement)"},
-	{"_counter_state", "PRIMARY KEY (meter, hash, resource, dimensions)"},
+	{"_counter_state", "PRIMARY KEY (meter, hash, resource, series)"},
 	{"_calendar", "PRIMARY KEY (timezone, day)"},
-	{"inventory", "CONSTRAINT time_is_finite CHECK (isfinite(at) AND isfinite(since))"},
-	{"inventory", "CONSTRAINT value_is_finite CHECK (value <> 'NaN' AND value < 'Infinity' AND value > '-Infinity')"},
 	{"snapshot", "PRIMARY KEY (source, at)"},
 	{"_compared", "PRIMARY KEY (meter, source, at)"},
 	{NULL, NULL}

@@ -19,6 +19,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "catalog/limits.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "pg/arguments.h"
@@ -45,7 +46,10 @@
 static char *
 source_arg(FunctionCallInfo fcinfo)
 {
-	return meter_text_arg(fcinfo, 1, "source");
+	char	   *source = meter_text_arg(fcinfo, 1, "source");
+
+	meter_check_source_name(source);
+	return source;
 }
 
 /*

@@ -171,8 +171,8 @@ in_the_future(Asked *asked)
 
 /* What duplicates must agree in. */
 static const char *const contents[METER_NLOGS] = {
-	"ROW(e.\"time\", e.account, e.entity, e.offering, e.value, e.attributes)::text",
-	"ROW(e.start_time, e.end_time, e.account, e.entity, e.value, e.attributes)::text"
+	"ROW(e.\"time\", e.account, " METER_ENTITY_OF("e") ", e.offering, e.value, e.attributes)::text",
+	"ROW(e.start_time, e.end_time, e.account, " METER_ENTITY_OF("e") ", e.value, e.attributes)::text"
 };
 
 /*

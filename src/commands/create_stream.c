@@ -16,6 +16,7 @@
 #include "catalog/definition.h"
 #include "catalog/forget.h"
 #include "catalog/home.h"
+#include "catalog/limits.h"
 #include "catalog/progress.h"
 #include "catalog/shape.h"
 #include "catalog/source.h"
@@ -48,8 +49,10 @@ check_name(const char *stream)
 
 /* Make a table of a stream from the list of its columns and constraints. */
 static void
-create_table(const char *schema, const char *table, const char *options)
+create_table(const char *stream, const char *table, const char *options)
 {
+	const char *schema = quote_identifier(stream);
+	const char *limits = meter_limits_check(stream, table);
 	const MeterTableColumn *column;
 	const MeterTableConstraint *constraint;
 	const char *separator = "";
@@ -72,7 +75,10 @@ create_table(const char *schema, const char *table, const char *options)
 		if (strcmp(constraint->table, table) == 0)
 			appendStringInfo(&sql, ", %s", constraint->definition);
 	}
+	if (limits != NULL)
+		appendStringInfo(&sql, ", %s", limits);
 	appendStringInfo(&sql, ") %s", options);
+	meter_make_limits(stream, table);
 	meter_execute(sql.data, SPI_OK_UTILITY);
 }
 
@@ -173,7 +179,7 @@ create_tables(const char *stream)
 		if (strcmp(column->table, table) == 0)
 			continue;
 		table = column->table;
-		create_table(schema, table,
+		create_table(stream, table,
 					 is_log(table) ? "PARTITION BY RANGE (arrival)" : "");
 		for (segment = 0; is_log(table) && segment <= METER_SEGMENTS_AHEAD;
 			 segment++)
@@ -313,6 +319,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 		meter_session_begin(&session, meter_stream_owner(stream));
 		meter_check_stream(stream);
 		meter_check_condition(stream);
+		meter_check_limits(stream);
 		meter_session_end(&session);
 		ereport(NOTICE,
 				(errmsg("schema \"%s\" exists: the stream goes on with its logs and ledger", stream)));

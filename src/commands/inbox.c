@@ -30,6 +30,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "catalog/limits.h"
 #include "catalog/stream.h"
 #include "commands/inbox.h"
 #include "core/core.h"
@@ -534,6 +535,8 @@ meter_ingest_protobuf(PG_FUNCTION_ARGS)
 	Ingest		ingest;
 	int			field;
 	bool		measures = false;
+	char	   *problem;
+	size_t		source = 0;
 	size_t		length = VARSIZE_ANY_EXHDR(batch);
 
 	PreventCommandIfReadOnly("meter.ingest_protobuf()");
@@ -542,7 +545,10 @@ meter_ingest_protobuf(PG_FUNCTION_ARGS)
 	while ((step = meter_wire_next(&reader, &field, &value)) == METER_WIRE_FIELD)
 	{
 		if (field == METER_BATCH_SOURCE)
+		{
 			ingest.source = text_value(&value);
+			source = value.offset;
+		}
 		else if (field == METER_BATCH_MILLISECONDS)
 			ingest.milliseconds = value.number != 0;
 		else if (field == METER_BATCH_MEASURE)
@@ -554,6 +560,15 @@ meter_ingest_protobuf(PG_FUNCTION_ARGS)
 		reader.error.field = message->fields[METER_BATCH_SOURCE].name;
 		reader.error.problem = "is missing, and there are measures";
 		reader.error.offset = length;
+		step = METER_WIRE_WRONG;
+	}
+	else if (step == METER_WIRE_END && measures &&
+			 (problem = meter_beyond_limit(meter_limit_of("measure", "source"),
+										   ingest.source)) != NULL)
+	{
+		reader.error.field = message->fields[METER_BATCH_SOURCE].name;
+		reader.error.problem = problem;
+		reader.error.offset = source;
 		step = METER_WIRE_WRONG;
 	}
 	if (step == METER_WIRE_WRONG)
@@ -579,6 +594,7 @@ Datum
 meter_ingest_measures(PG_FUNCTION_ARGS)
 {
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *source = meter_text_arg(fcinfo, 1, "source");
 	bytea	   *messages = message_arg(fcinfo, 2, "messages");
 	MeterWireReader reader;
 	MeterWireValue value;
@@ -587,7 +603,8 @@ meter_ingest_measures(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("meter.ingest_measures()");
 	begin_ingest(&ingest, stream, messages);
-	ingest.source = CStringGetTextDatum(meter_text_arg(fcinfo, 1, "source"));
+	meter_check_source_name(source);
+	ingest.source = CStringGetTextDatum(source);
 	ingest.milliseconds = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	meter_wire_begin(&reader, meter_protobuf(METER_IP_MEASURE), ingest.bytes,
 					 0, VARSIZE_ANY_EXHDR(messages));

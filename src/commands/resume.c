@@ -13,6 +13,7 @@
 #include "catalog/condition.h"
 #include "catalog/definition.h"
 #include "catalog/home.h"
+#include "catalog/limits.h"
 #include "catalog/progress.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
@@ -103,6 +104,7 @@ resume_stream(const char *stream)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_check_condition(stream);
+	meter_check_limits(stream);
 	meter_session_end(&session);
 	meter_check_sealed(stream);
 	foreach(cell, meter_list_meters(stream, NULL, false))

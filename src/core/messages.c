@@ -9,7 +9,9 @@
 #include "core/problem.h"
 #include "core/wire.h"
 
-/* The first second after the year 9999. */
+/* Seconds of the Unix epoch: the years 1, 1971 and 10000 begin. */
+#define YEAR_1		(-INT64_C(62135596800))
+#define YEAR_1971	INT64_C(31536000)
 #define YEAR_10000	UINT64_C(253402300800)
 
 /* Fields of UsageEvent by their order in usage.proto. */
@@ -71,6 +73,27 @@ keep_reason(const char *reason)
 	return text;
 }
 
+/* Of the years after 2001, seconds that are taken for microseconds. */
+#define LEAST_SECONDS	INT64_C(1000000000)
+
+/*
+ * Say what is wrong with the time of a UsageEvent; NULL: nothing.  Seconds and
+ * milliseconds that are taken for microseconds lie in 1970, nanoseconds far in
+ * the future.  What they name would be billed from there on, or never: so they
+ * are refused.  The first minutes of 1970 are those of a clock that was not set.
+ */
+static const char *
+wrong_time(int64 time)
+{
+	if (time >= (int64) YEAR_10000 * METER_SECOND)
+		return "is past the year 9999: it is taken for microseconds";
+	if (time >= LEAST_SECONDS && time < YEAR_1971 * METER_SECOND)
+		return "is in the year 1970: it is taken for microseconds, and looks like milliseconds or seconds";
+	if (time < YEAR_1 * METER_SECOND)
+		return "is before the year 1: it is taken for microseconds";
+	return NULL;
+}
+
 /*
  * Read a UsageEvent from the bytes of begin up to end.  Texts of the event
  * point into these bytes, or are allocated.
@@ -93,9 +116,10 @@ meter_read_usage_event(const MeterWireMessage *message, const uint8 *bytes,
 
 	meter_event_init(event);
 	time = (int64) values[EVENT_TIME].number;
-	if (time < METER_FIRST + METER_UNIX_EPOCH)
+	reason = wrong_time(time);
+	if (reason != NULL)
 		return wrong(error, message, EVENT_TIME, values[EVENT_TIME].offset,
-					 "is out of range");
+					 reason);
 	event->time = time - METER_UNIX_EPOCH;
 	for (i = EVENT_RESOURCE; i < EVENT_FIELDS; i++)
 	{
@@ -155,8 +179,8 @@ read_instant(const MeterWireValue *value, bool milliseconds, int64 *instant)
 {
 	if (!milliseconds && value->number >= YEAR_10000)
 		return "is past the year 9999: it is taken for seconds unless milliseconds are asked for";
-	if (milliseconds && value->number >= (uint64) (METER_LIMIT / 1000))
-		return "is out of range";
+	if (milliseconds && value->number >= YEAR_10000 * 1000)
+		return "is past the year 9999: it is taken for milliseconds";
 	*instant = (int64) value->number *
 		(milliseconds ? 1000 : METER_SECOND) - METER_UNIX_EPOCH;
 	return NULL;

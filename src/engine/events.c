@@ -43,8 +43,9 @@ meter_append_number_attribute(StringInfo sql, const char *key)
 void
 meter_append_dimension(StringInfo sql, const char *name)
 {
-	if (strcmp(name, "source") == 0 || strcmp(name, "entity") == 0 ||
-		strcmp(name, "offering") == 0)
+	if (strcmp(name, "entity") == 0)
+		appendStringInfoString(sql, METER_ENTITY_OF("e"));
+	else if (strcmp(name, "source") == 0 || strcmp(name, "offering") == 0)
 		appendStringInfo(sql, "e.%s", name);
 	else
 		appendStringInfo(sql, "e.attributes ->> %s", quote_literal_cstr(name));

@@ -18,6 +18,10 @@
 #define METER_IS_OBSERVATION(e) \
 	e ".action IN ('reconciled:start', 'reconciled:stop', 'reconciled:change')"
 
+/* The entity of a row of a log or the inventory: '' is none. */
+#define METER_ENTITY_OF(e) \
+	"nullif(" e ".entity, '')"
+
 /*
  * The instant from which on an observation may change a timeline, from its
  * attributes, its time and whether it is a stop: meter_observation_reach() in

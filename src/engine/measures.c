@@ -51,6 +51,8 @@ append_value(StringInfo sql, const MeterDefinition *definition)
 							   "trim_scale(e.value)" : "e.value");
 	else if (definition->aggregate != METER_UNIQUE)
 		meter_append_number_attribute(sql, from);
+	else if (strcmp(from, "entity") == 0)
+		appendStringInfoString(sql, METER_ENTITY_OF("e"));
 	else if (is_text_column(from))
 		appendStringInfo(sql, "e.%s", from);
 	else
@@ -63,8 +65,10 @@ append_value(StringInfo sql, const MeterDefinition *definition)
 static void
 append_dimension(StringInfo sql, const char *name)
 {
-	if (strcmp(name, "source") == 0 || strcmp(name, "entity") == 0)
-		appendStringInfo(sql, ", e.%s", name);
+	if (strcmp(name, "entity") == 0)
+		appendStringInfoString(sql, ", " METER_ENTITY_OF("e"));
+	else if (strcmp(name, "source") == 0)
+		appendStringInfoString(sql, ", e.source");
 	else
 		appendStringInfo(sql, ", e.attributes ->> %s", quote_literal_cstr(name));
 }

@@ -4,19 +4,23 @@
  *	  meter's watermark, or before the retention boundary.
  *
  * A series is what the readings of a resource with the same dimensions are.
- * Readings are kept as carried states are: see states.c.
+ * Readings are kept as carried states are: see states.c.  The key has a hash of
+ * the dimensions, which can be longer than an entry of an index.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "catalog/definition.h"
 #include "core/core.h"
+#include "core/sha256.h"
 #include "engine/readings.h"
 #include "engine/states.h"
 #include "pg/attr.h"
@@ -29,6 +33,7 @@ enum
 	READING_METER,
 	READING_HASH,
 	READING_RESOURCE,
+	READING_SERIES,
 	READING_DIMENSIONS,
 	READING_TIME,
 	READING_VALUE,
@@ -39,6 +44,7 @@ static const MeterWriterColumn reading_columns[READING_NCOLUMNS] = {
 	{"meter", TEXTOID},
 	{"hash", INT8OID},
 	{"resource", TEXTOID},
+	{"series", UUIDOID},
 	{"dimensions", TEXTARRAYOID},
 	{"time", TIMESTAMPTZOID},
 	{"value", NUMERICOID}
@@ -88,7 +94,7 @@ meter_readings_begin(const MeterDefinition *definition, const char *known,
 	readings->written = begin_scan(definition, written);
 	readings->writer = meter_writer_begin(definition->stream, written,
 										  reading_columns, READING_NCOLUMNS,
-										  "meter, hash, resource, dimensions");
+										  "meter, hash, resource, series");
 	return readings;
 }
 
@@ -110,7 +116,7 @@ seek(MeterReadings *readings, MeterKeyScan *scan, uint64 hash,
 	Datum		keys[READING_NCOLUMNS];
 
 	key_of(readings, hash, resource, keys);
-	meter_key_scan_seek(scan, READING_DIMENSIONS, keys);
+	meter_key_scan_seek(scan, READING_SERIES, keys);
 }
 
 /* Read the next one.  Returns false if there is none. */
@@ -170,6 +176,32 @@ meter_readings_next_written(MeterReadings *readings, MeterReading *reading)
 	return next(readings, readings->written, reading);
 }
 
+/*
+ * Return the name of a series: of each dimension its length, and its bytes, all
+ * in a hash that nobody can find another series for.
+ */
+static Datum
+series_of(const MeterAttr *dimensions, int n)
+{
+	StringInfoData bytes;
+	uint8		digest[METER_SHA256_LENGTH];
+	pg_uuid_t  *series = palloc(sizeof(pg_uuid_t));
+	int			i;
+
+	initStringInfo(&bytes);
+	for (i = 0; i < n; i++)
+	{
+		appendStringInfo(&bytes, "%d:", dimensions[i].len);
+		if (dimensions[i].len > 0)
+			appendBinaryStringInfo(&bytes, dimensions[i].data,
+								   dimensions[i].len);
+	}
+	meter_sha256((const uint8 *) bytes.data, bytes.len, digest);
+	memcpy(series->data, digest, UUID_LEN);
+	pfree(bytes.data);
+	return UUIDPGetDatum(series);
+}
+
 /* Write the last reading of a series, in place of the one that was stored. */
 void
 meter_readings_put(MeterReadings *readings, uint64 hash, MeterAttr resource,
@@ -181,11 +213,12 @@ meter_readings_put(MeterReadings *readings, uint64 hash, MeterAttr resource,
 
 	memset(nulls, false, sizeof(nulls));
 	key_of(readings, hash, resource, values);
+	values[READING_SERIES] = series_of(dimensions, readings->ndimensions);
 	values[READING_DIMENSIONS] =
 		meter_array_from_dimensions(dimensions, readings->ndimensions);
 	values[READING_TIME] = TimestampTzGetDatum(time);
 	values[READING_VALUE] = NumericGetDatum(value);
-	meter_key_scan_seek(readings->written, READING_TIME, values);
+	meter_key_scan_seek(readings->written, READING_DIMENSIONS, values);
 	if (meter_key_scan_next(readings->written))
 		meter_writer_update(readings->writer,
 							meter_key_scan_place(readings->written), values,
@@ -258,8 +291,8 @@ meter_readings_restart(const MeterDefinition *definition)
 	meter_execute_params(psprintf("DELETE FROM %s._counter_state r WHERE r.meter = $1 AND NOT EXISTS %s",
 								  schema, aside),
 						 SPI_OK_DELETE, lengthof(types), types, values, NULL);
-	meter_execute_params(psprintf("INSERT INTO %s._counter_state (meter, hash, resource, dimensions, \"time\", value) "
-								  "SELECT meter, hash, resource, dimensions, \"time\", value FROM %s._retention_reading "
-								  "r WHERE r.meter = $1 AND NOT EXISTS %s ORDER BY hash, resource, dimensions", schema, schema, aside),
+	meter_execute_params(psprintf("INSERT INTO %s._counter_state (meter, hash, resource, series, dimensions, \"time\", value) "
+								  "SELECT meter, hash, resource, series, dimensions, \"time\", value FROM %s._retention_reading "
+								  "r WHERE r.meter = $1 AND NOT EXISTS %s ORDER BY hash, resource, series", schema, schema, aside),
 						 SPI_OK_INSERT, lengthof(types), types, values, NULL);
 }

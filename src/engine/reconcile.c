@@ -86,7 +86,7 @@ append_concerned(StringInfo sql, const MeterDefinition *definition)
 	}
 	entity = quote_literal_cstr(definition->entity);
 	appendStringInfo(sql, "((e.meter IS NULL AND e.entity = %s) OR "
-					 "(e.meter = %s AND coalesce(e.entity, %s) = %s))",
+					 "(e.meter = %s AND coalesce(" METER_ENTITY_OF("e") ", %s) = %s))",
 					 entity, meter, entity, entity);
 }
 
@@ -500,7 +500,7 @@ compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	appendStringInfo(&sql,
 					 "WITH needed AS MATERIALIZED (SELECT f.resource, f.source, f.at, f.effect, greatest(f.effect_from, b.alive) AS effect_from, "
 					 "f.effect_to, greatest(f.alive, b.alive) AS alive, f.other, k.kind, s.account, "
-					 "CASE WHEN s.present THEN coalesce(s.entity, %s) ELSE %s END AS entity, "
+					 "CASE WHEN s.present THEN coalesce(" METER_ENTITY_OF("s") ", %s) ELSE %s END AS entity, "
 					 "s.offering, s.value, s.since, s.too_early, s.attributes, s.tolerance, "
 					 "format('reconciled:%%s:%%s:%%s', k.kind, to_char(f.at, 'YYYY-MM-DD\"T\"HH24:MI:SS.USTZH'), %s) AS id "
 					 "FROM spoken f JOIN said s ON s.resource = f.resource AND s.source = f.source AND s.at = f.at "
@@ -818,7 +818,7 @@ hash_rows(const char *stream, const Target *target, bool distinct,
 	bool		isnull;
 
 	meter_execute(psprintf("SELECT count(*), coalesce(sum(h), 0) FROM (SELECT %s"
-						   "hashtextextended(ROW(e.resource, e.account, e.entity, e.offering, "
+						   "hashtextextended(ROW(e.resource, e.account, " METER_ENTITY_OF("e") ", e.offering, "
 						   "trim_scale(e.value), e.since, e.meter, e.attributes)::text COLLATE \"C\", 0)::numeric AS h "
 						   "FROM %s.inventory e WHERE e.source = %s AND e.at = %s) x",
 						   distinct ? "DISTINCT " : "",

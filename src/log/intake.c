@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "catalog/limits.h"
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "core/eventform.h"
@@ -218,26 +219,45 @@ meter_intake_reject(MeterIntake *intake, const char *raw, size_t length,
 	add_row(intake, TARGET_REJECTED, values, nulls);
 }
 
-/* Refuse an event whose action producers must not send. */
+/* Divert an event, or raise what is wrong with it. */
 static void
-refuse_action(MeterIntake *intake, const MeterUsageEvent *event)
+refuse_event(MeterIntake *intake, const MeterUsageEvent *event, int code,
+			 const char *reason, const char *detail)
 {
-	char	   *name = TextDatumGetCString(meter_event_text(event->fields[METER_ACTION]));
 	MeterAttr	json;
 	char	   *raw;
 	size_t		length;
 
 	if (meter_on_bad_event != METER_BAD_EVENT_DIVERT)
 		ereport(ERROR,
-				(errcode(ERRCODE_RESERVED_NAME),
-				 errmsg("action \"%s\" is reserved", name),
-				 errdetail("Only meter.reconcile() logs actions that begin with \"%s\".",
-						   RESERVED_PREFIX)));
+				(errcode(code), errmsg("%s", reason),
+				 detail == NULL ? 0 : errdetail("%s", detail)));
 	json.data = meter_event_to_text(event, &length);
 	json.len = (int32) length;
 	raw = TextDatumGetCString(meter_event_text(json));
-	meter_intake_reject(intake, raw, strlen(raw),
-						psprintf("action \"%s\" is reserved", name));
+	meter_intake_reject(intake, raw, strlen(raw), reason);
+}
+
+/* Say what is wrong with a row of the event log; NULL: nothing. */
+static char *
+find_problem(Datum *values, bool *nulls)
+{
+	static const MeterLimit *limits[MAX_COLUMNS];
+	const TargetTable *table = &tables[TARGET_EVENT];
+	char	   *problem;
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		if (nulls[i])
+			continue;
+		if (limits[i] == NULL)
+			limits[i] = meter_limit_of(table->name, table->columns[i].name);
+		problem = meter_beyond_limit(limits[i], values[i]);
+		if (problem != NULL)
+			return psprintf("\"%s\" %s", table->columns[i].name, problem);
+	}
+	return NULL;
 }
 
 /*
@@ -252,6 +272,7 @@ meter_intake_event(MeterIntake *intake, const struct varlena *value)
 	MeterAttr	reason;
 	Datum		values[MAX_COLUMNS];
 	bool		nulls[MAX_COLUMNS];
+	char	   *problem;
 	int			i;
 
 	if (value == NULL)
@@ -275,7 +296,10 @@ meter_intake_event(MeterIntake *intake, const struct varlena *value)
 		memcmp(event.fields[METER_ACTION].data, RESERVED_PREFIX,
 			   strlen(RESERVED_PREFIX)) == 0)
 	{
-		refuse_action(intake, &event);
+		problem = psprintf("action \"%s\" is reserved",
+						   TextDatumGetCString(meter_event_text(event.fields[METER_ACTION])));
+		refuse_event(intake, &event, ERRCODE_RESERVED_NAME, problem,
+					 "Only meter.reconcile() logs actions that begin with \"" RESERVED_PREFIX "\".");
 		return false;
 	}
 
@@ -285,7 +309,8 @@ meter_intake_event(MeterIntake *intake, const struct varlena *value)
 	{
 		MeterAttr	field = event.fields[i];
 
-		nulls[i + 1] = MeterAttrIsNull(field);
+		nulls[i + 1] = MeterAttrIsNull(field) ||
+			(i == METER_ENTITY && field.len == 0);
 		if (nulls[i + 1])
 			continue;
 		if (i == METER_VALUE)
@@ -294,6 +319,12 @@ meter_intake_event(MeterIntake *intake, const struct varlena *value)
 			values[i + 1] = meter_event_jsonb(field);
 		else
 			values[i + 1] = meter_event_text(field);
+	}
+	problem = find_problem(values, nulls);
+	if (problem != NULL)
+	{
+		refuse_event(intake, &event, ERRCODE_CHECK_VIOLATION, problem, NULL);
+		return false;
 	}
 	intake->bytes += VARSIZE_ANY(value);
 	add_row(intake, TARGET_EVENT, values, nulls);

@@ -119,7 +119,8 @@ equality(Oid type)
 		case TEXTOID:
 			return F_TEXTEQ;
 		default:
-			return F_ARRAY_EQ;
+			Assert(type == UUIDOID);
+			return F_UUID_EQ;
 	}
 }
 

@@ -145,7 +145,7 @@ SELECT FROM setseed(${\($seed / 1e9)});
 CREATE UNLOGGED TABLE many AS SELECT n, jsonb_strip_nulls(jsonb_build_object('time', '2016-12-12 00:00Z'::timestamptz + (random() * 1e9) * interval '1 ms',
 	'resource', CASE n % 3 WHEN 0 THEN md5(n::text)::uuid::text ELSE md5(n::text) END, 'action', chr(1 + (random() * 5000)::integer),
 	'account', CASE n % 2 WHEN 0 THEN 'a' || n % 1000 END, 'value', CASE n % 5 WHEN 0 THEN (random() * 1e6)::numeric(20, 6) WHEN 1 THEN -n END,
-	'source', CASE n % 7 WHEN 0 THEN repeat(chr(20000 + n % 1000), n % 90) END, 'id', CASE n % 7 WHEN 0 THEN n::text END,
+	'source', CASE n % 7 WHEN 0 THEN repeat(chr(20000 + n % 1000), n % 85) END, 'id', CASE n % 7 WHEN 0 THEN n::text END,
 	'x', CASE n % 4 WHEN 0 THEN jsonb_build_object('deep', ARRAY[n, 1], 'text', chr(n % 1000 + 1)) END))::meter.event AS event
 	FROM generate_series(1, $many) n;
 COPY many TO '$dir/many.binary' (FORMAT binary);

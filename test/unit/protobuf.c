@@ -33,6 +33,10 @@ random_event(MeterUsageEvent *event)
 
 	meter_event_init(event);
 	event->time = (int64) (random_number() % UINT64_C(4000000000000000)) - INT64_C(2000000000000000);
+	/* not in 1970, which would be milliseconds */
+	if (event->time + METER_UNIX_EPOCH >= 0 &&
+		event->time + METER_UNIX_EPOCH < 366 * METER_DAY)
+		event->time += 366 * METER_DAY;
 	for (i = 0; i < METER_NFIELDS; i++)
 	{
 		if (i > METER_ACTION && below(2))
