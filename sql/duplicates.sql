@@ -150,7 +150,7 @@ INSERT INTO duplicates_order.event (id, "time", resource, action, value, account
 	('2 account', 1, 'a', 'e', 'o', '{"a": "1"}', ''), ('2 account', 1, 'B', 'f', 'p', '{"a": "2"}', NULL),
 	('2 account, null', 1, '', 'e', 'o', '{"a": "1"}', ''), ('2 account, null', 1, NULL, 'f', 'p', '{"a": "2"}', NULL),
 	('3 entity', 1, 'a', 'e', 'o', '{"a": "1"}', ''), ('3 entity', 1, 'a', 'E', 'p', '{"a": "2"}', NULL),
-	('3 entity, null', 1, 'a', '', 'o', '{"a": "1"}', ''), ('3 entity, null', 1, 'a', NULL, 'p', '{"a": "2"}', NULL),
+	('3 entity, null', 1, 'a', 'e', 'o', '{"a": "1"}', ''), ('3 entity, null', 1, 'a', NULL, 'p', '{"a": "2"}', NULL),
 	('4 offering', 1, 'a', 'e', 'o', '{"a": "1"}', ''), ('4 offering', 1, 'a', 'e', 'O', '{"a": "2"}', NULL),
 	('4 offering, null', 1, 'a', 'e', '', '{"a": "1"}', ''), ('4 offering, null', 1, 'a', 'e', NULL, '{"a": "2"}', NULL),
 	('5 attributes', 1, 'a', 'e', 'o', '{"a": "b"}', NULL), ('5 attributes', 1, 'a', 'e', 'o', '{"a": "C"}', ''),

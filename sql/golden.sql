@@ -413,7 +413,7 @@ FROM (VALUES
 		(SELECT max(at)::text FROM golden_fleet.snapshot WHERE source = 'api'), ', max_stops => 100'),
 	('empty', $$('agent', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ''),
 	('stops', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ', max_stops => 1'),
-	('stops', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ''),
+	('stops', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ', max_stops => 100'),
 	('none', $$('api', '2024-03-31 13:50Z', 'f1', 'vm', NULL, NULL)$$, '2024-03-31 13:50Z', ', max_stops => 100')) r (problem, given, at, options);
 -- another meter is compared with what there is; observations cannot be taken back
 SELECT golden.create_meter('golden_fleet', 'new', 'duration', '{"entity": "vm", "starts": "{start}", "stops": "{stop}", "dimensions": "{zone}", "lateness": "0",

@@ -238,6 +238,8 @@ const MeterGuard meter_guards[] = {
 	{"held", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"settlement", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"snapshot", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"quarantine", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_calendar", "guard_truncate", "TRUNCATE", "guard_state"},
 	{NULL, NULL, NULL, NULL}
 };
 

@@ -125,7 +125,11 @@ static const char *const upon_tables[] = {
 	"ALTER TABLE %1$s._resource_state SET (fillfactor = 45)",
 	/* hashes cannot be compressed */
 	"ALTER TABLE %1$s._duplicate_key ALTER COLUMN keys SET STORAGE EXTERNAL",
-	/* rows are deleted, and have no key: where tables are published, all of a row says which */
+
+	/*
+	 * rows are deleted, and have no key: where tables are published, all of a
+	 * row says which
+	 */
 	"ALTER TABLE %1$s._duplicate_key REPLICA IDENTITY FULL",
 	"ALTER TABLE %1$s.inventory REPLICA IDENTITY FULL",
 	"CREATE VIEW %1$s.source_quality AS "

@@ -145,6 +145,9 @@ return_differences(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 		appendStringInfo(&sql, " AND (d.period_start >= %s OR NOT EXISTS (SELECT FROM %s AND e.resource = d.resource COLLATE \"C\"))",
 						 meter_timestamp_literal(progress->watermark),
 						 meter_late_in(definition, progress, log, -1));
+	/* of what is set aside, nothing is known after the watermark, either */
+	appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s.quarantine q WHERE q.meter = d.meter AND q.resource = d.resource COLLATE \"C\")",
+					 quote_identifier(definition->stream));
 	appendStringInfoString(&sql, " ORDER BY d.period_start, d.resource COLLATE \"C\", d.account COLLATE \"C\", d.dimensions");
 	meter_register_rows(differences);
 	meter_execute(sql.data, SPI_OK_SELECT);

@@ -163,8 +163,11 @@ sub rewind_some
 	my $log  = "(SELECT min(t) FROM (SELECT \"time\" FROM $stream.event UNION ALL SELECT start_time FROM $stream.measure) l (t))";
 	my $part = sprintf('%.3f', rand() < 0.2 ? 1 : rand(0.5));
 	return <<"SQL";
-SELECT count(meter.rewind('$stream', name, w)) AS rewound FROM (SELECT name, watermark, greatest(since, oracle.slice_begin($log, period, timezone),
-	oracle.slice_begin(watermark - (watermark - $log) * $part, period, timezone)) AS w FROM meter.meter WHERE stream = '$stream') m WHERE w <= watermark;
+SELECT count(meter.rewind('$stream', name, w)) AS rewound FROM (SELECT name, watermark, CASE WHEN watermark >= $log THEN greatest(since, oracle.slice_begin($log, period, timezone),
+	oracle.slice_begin(watermark - (watermark - $log) * $part, period, timezone)) END AS w FROM meter.meter WHERE stream = '$stream') m WHERE w <= watermark;
+-- days that no meter has settled any longer are forgotten; the oracle knows them still
+INSERT INTO $stream._calendar SELECT timezone, day, begins FROM oracle.recorded_day d WHERE EXISTS (SELECT FROM meter.meter m WHERE m.stream = '$stream' AND m.timezone = d.timezone)
+ON CONFLICT (timezone, day) DO UPDATE SET starts_at = excluded.starts_at;
 SQL
 }
 

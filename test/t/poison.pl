@@ -1,8 +1,8 @@
 # Promise: whatever a role sends that may only insert, by whichever path, the healthy resources of the same meters are billed in the same step: also
 # when the odd row comes late, when its segment is sealed, when the log is verified, and in what the views show. Time is bounded.
 #
-# Each row of @refused is refused at the door by each path that can carry it, and named with its column. Each of @taken goes in; what becomes of
-# its own resource is in `then`, a query and its answer. A row of either list is { name, path => SQL, ... }, SQL being run as the producer.
+# Each row of @refused is refused at the door by each path that can carry it, and named with its column. Each of @taken goes in; `aside` has the
+# meters that its own resource is set aside for then. A row of either list is { name, path => SQL, ... }, SQL being run as the producer.
 use strict;
 use warnings;
 use FindBin;
@@ -39,6 +39,8 @@ GRANT INSERT ON $s.inbox, $s.inventory TO producer;
 SELECT meter.create_meter('$s', 'vm', aggregate => 'weighted', starts => '{start}', stops => '{stop}', dimensions => '{offering,note}', unit => '1 minute', clock => 'event', lateness => '0', since => '2024-03-05 10:00Z');
 SELECT meter.create_meter('$s', 'net', aggregate => 'sum', dimensions => '{note}', clock => 'event', lateness => '0', since => '2024-03-05 10:00Z');
 SELECT meter.create_meter('$s', 'reads', aggregate => 'counter', dimensions => '{note}', clock => 'event', lateness => '0', since => '2024-03-05 10:00Z');
+SELECT meter.create_meter('$s', 'worth', aggregate => 'weighted', starts => '{start}', stops => '{stop}', dimensions => '{}', value_from => 'worth', clock => 'event', lateness => '0', since => '2024-03-05 10:00Z');
+SELECT meter.create_meter('$s', 'sums', aggregate => 'sum', dimensions => '{}', value_from => 'worth', clock => 'event', lateness => '0', since => '2024-03-05 10:00Z');
 INSERT INTO $s.event (source, id, "time", resource, account, action, value) VALUES ('ok', '1', '2024-03-05 10:00Z', 'good', 'good', 'start', 2);
 INSERT INTO $s.measure (source, id, start_time, end_time, resource, account, value) VALUES ('ok', '1', '2024-03-05 10:00Z', '2024-03-05 10:00Z', 'good', 'good', 7);
 SQL
@@ -79,7 +81,7 @@ SQL
 # Log, verify, seal and look.
 sub live_with
 {
-	my ($s, $name, $put) = @_;
+	my ($s, $name, $put, $aside) = @_;
 	my $begin = time();
 	tick($s);
 	tick($s);
@@ -94,6 +96,8 @@ sub live_with
 	healthy($s, "$name, sealed");
 	is($node->safe_psql('postgres', "SELECT count(*) FROM meter.log_segments('$s') WHERE segment = 0 AND state = 'sealed'"), '2', "$name: both logs are sealed");
 	is($node->safe_psql('postgres', "SELECT count(*) FROM meter.verify('$s')"), '0', "$name: verify finds nothing");
+	is($node->safe_psql('postgres', "SELECT coalesce(string_agg(DISTINCT meter, ' ' ORDER BY meter), '') FROM $s.quarantine"), $aside, "$name: what is set aside");
+	is($node->safe_psql('postgres', "SELECT coalesce(string_agg(DISTINCT meter, ' ' ORDER BY meter), '') FROM $s.anomaly WHERE class = 'quarantined'"), $aside, "$name: and shown");
 	is(attempt("SELECT count(*) FROM $s.anomaly; SELECT count(*) FROM $s.current_usage; SELECT count(*) FROM $s.usage_total;"
 			. "SELECT count(*) FROM (SELECT transaction_id FROM $s.usage ORDER BY resource = 'good' LIMIT 20) u CROSS JOIN LATERAL meter.explain('$s', u.transaction_id) x"),
 		'', "$name: views and explain answer");
@@ -225,7 +229,7 @@ for my $i (0 .. $#tries)
 }
 cmp_ok(time() - $begin, '<', 5 * $limit, 'all are refused at once');
 is($node->safe_psql('postgres', "SELECT (SELECT count(*) FROM refused.event) || ' ' || (SELECT count(*) FROM refused.measure) || ' ' || (SELECT count(*) FROM refused.inventory)"), '1 1 0', 'nothing of it is logged');
-live_with('refused', 'after all that was refused');
+live_with('refused', 'after all that was refused', undef, '');
 
 my $largest = "'{}'::jsonb || jsonb_build_object('note', (SELECT left(string_agg(md5(n || ':' || g::text), ''), 65000) FROM generate_series(1, 2040) g))";
 my @taken = (
@@ -249,19 +253,35 @@ my @taken = (
 		columns => qq{INSERT INTO STREAM.event (source, "time", resource, account, action, attributes) SELECT 'p', '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms', 'odd', 'p', (ARRAY['reconciled:start', 'reconciled:stop'])[1 + n % 2], '{"meter":"vm"}' FROM generate_series(1, 2000) n},
 	},
 	{
-		name    => '1,000 duplicates of one id at one time',
-		columns => qq{INSERT INTO STREAM.event (source, id, "time", resource, account, action, value) SELECT 'p', 'd', '2024-03-05 10:00Z', 'odd', 'p', 'start', n FROM generate_series(1, 1000) n},
-		measure => "INSERT INTO STREAM.measure (source, id, start_time, end_time, resource, account, value) SELECT 'p', 'd', '2024-03-05 10:00Z', '2024-03-05 10:00Z', 'odd', 'p', n FROM generate_series(1, 1000) n",
+		name    => '5,000 duplicates of one id at one time',
+		columns => qq{INSERT INTO STREAM.event (source, id, "time", resource, account, action, value) SELECT 'p', 'd', '2024-03-05 10:00Z', 'odd', 'p', 'start', n FROM generate_series(1, 5000) n},
+		measure => "INSERT INTO STREAM.measure (source, id, start_time, end_time, resource, account, value) SELECT 'p', 'd', '2024-03-05 10:00Z', '2024-03-05 10:00Z', 'odd', 'p', n FROM generate_series(1, 5000) n",
 	},
 	{
-		name    => '1,000 duplicates of one id, 1 ms apart',
-		columns => qq{INSERT INTO STREAM.event (source, id, "time", resource, account, action, value) SELECT 'p', 'd', '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms', 'odd', 'p', 'start', n FROM generate_series(1, 1000) n},
-		measure => "INSERT INTO STREAM.measure (source, id, start_time, end_time, resource, account, value) SELECT 'p', 'd', t, t, 'odd', 'p', n FROM generate_series(1, 1000) n CROSS JOIN LATERAL (SELECT '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms' AS t) t",
+		name    => '5,000 duplicates of one id, 1 ms apart',
+		columns => qq{INSERT INTO STREAM.event (source, id, "time", resource, account, action, value) SELECT 'p', 'd', '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms', 'odd', 'p', 'start', n FROM generate_series(1, 5000) n},
+		measure => "INSERT INTO STREAM.measure (source, id, start_time, end_time, resource, account, value) SELECT 'p', 'd', t, t, 'odd', 'p', n FROM generate_series(1, 5000) n CROSS JOIN LATERAL (SELECT '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms' AS t) t",
 	},
 	{
 		name    => '100 dimensions of 65 kB each',
 		columns => qq{INSERT INTO STREAM.event ("time", resource, account, action, value, attributes) SELECT '2024-03-05 10:00Z'::timestamptz + n * interval '1 s', 'odd', 'p', 'start', 1, $largest FROM generate_series(1, 100) n},
 		measure => "INSERT INTO STREAM.measure (start_time, end_time, resource, account, value, attributes) SELECT t, t, 'odd', 'p', n, $largest FROM generate_series(1, 100) n CROSS JOIN LATERAL (SELECT '2024-03-05 10:00Z'::timestamptz + n * interval '1 s' AS t) t",
+	},
+	{
+		name    => 'numbers in an attribute that are beyond computing',
+		columns => qq{INSERT INTO STREAM.event ("time", resource, account, action, value, attributes) VALUES ('2024-03-05 10:00:01Z', 'odd', 'p', 'start', 1, '{"worth": 9e131071}'), ('2024-03-05 10:00:01Z', 'odd too', 'p', 'start', 1, '{"worth": "9e131071"}')},
+		measure => qq{INSERT INTO STREAM.measure (start_time, end_time, resource, account, value, attributes) SELECT '2024-03-05 10:00Z', '2024-03-05 11:50Z', 'odd', 'p', 1, '{"worth": 9e131071}' FROM generate_series(1, 2)},
+		aside   => 'sums worth',
+	},
+	{
+		name    => '70,000 sources of one resource',
+		columns => qq{INSERT INTO STREAM.event (source, "time", resource, account, action, value) SELECT 's' || n, '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms', 'odd', 'p', 'start', 1 FROM generate_series(1, 70000) n},
+		aside   => 'vm worth',
+	},
+	{
+		name    => 'more labels than a resource has room for',
+		columns => qq{INSERT INTO STREAM.event ("time", resource, account, action, value, attributes) SELECT '2024-03-05 10:00Z'::timestamptz + n * interval '1 s', 'odd', 'p', CASE n % 2 WHEN 0 THEN 'start' ELSE 'stop' END, 1, $largest FROM generate_series(1, 2500) n},
+		aside   => 'vm',
 	});
 
 my $n = 0;
@@ -271,7 +291,7 @@ for my $row (@taken)
 	make_stream($s);
 	my $put = sub {
 		my ($when) = @_;
-		for my $path (grep { $_ ne 'name' } sort keys %$row)
+		for my $path (grep { !/^(name|aside)$/ } sort keys %$row)
 		{
 			my $sql = $row->{$path} =~ s/STREAM/$s/gr;
 			next if $path eq 'inventory' && $when eq 'late';
@@ -283,7 +303,7 @@ for my $row (@taken)
 	{
 		is(attempt("SELECT * FROM meter.reconcile('$s', (SELECT max(source) FROM $s.inventory), '2024-03-05 10:10Z')"), '', "$row->{name}: reconciled");
 	}
-	live_with($s, $row->{name}, $put);
+	live_with($s, $row->{name}, $put, $row->{aside} // '');
 	$node->safe_psql('postgres', "SELECT meter.drop_stream('$s', true)");
 }
 done_testing();

@@ -123,7 +123,7 @@ sub world
 				literal("r$r"),
 				literal((defined $once ? $e == $once : rand() < $named) ? one_of(@accounts[ 0 .. ($w % 3 ? 2 : $#accounts) ]) : undef),
 				literal(one_of(undef, 'vm', 'vm', 'vm', 'disk')),
-				literal(one_of('start', 'start', 'create', 'stop', 'stop', 'delete', 'resize', 'resize', 'update', 'ping', '')),
+				literal(one_of('start', 'start', 'create', 'stop', 'stop', 'delete', 'resize', 'resize', 'update', 'ping')),
 				literal(rand() < 0.5 ? one_of(@offerings) : undef),
 				literal(rand() < 0.4 ? one_of(@values) : undef),
 				literal(one_of(undef, '{}', '{"zone": null}', map { qq({"zone": "$_"}) } @zones) // undef),
@@ -148,7 +148,7 @@ sub world
 			push @rows, [
 				"'$base'::timestamptz + interval '$s seconds'",
 				"'r8'", literal(one_of('A', undef)), "'vm'", literal(one_of('start', 'resize', 'stop')), 'NULL', 'NULL',
-				"jsonb_build_object('zone', '$i' || repeat('z', 60000))" ];
+				"jsonb_build_object('zone', '$i' || repeat('z', 60000))", 'NULL', 'NULL' ];
 		}
 		$script .= "SET meter.resource_memory = '256kB';\n";
 	}

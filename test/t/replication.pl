@@ -115,7 +115,7 @@ SELECT 'a', '2024-03-05 09:15Z'::timestamptz, 'vm-' || i, 'acme-' || i % 3, 'vm'
 UNION ALL SELECT 'a', '2024-03-05 09:15Z', 'vm-100', 'acme-1', 'vm', 'small', 2, '2024-03-05 03:30Z';
 LOAD 'meter';
 SET meter.now = '2024-03-05 09:20Z';
-SELECT FROM meter.reconcile('cloud', 'a', '2024-03-05 09:15Z');
+SELECT FROM meter.reconcile('cloud', 'a', '2024-03-05 09:15Z', max_stops => 100);
 SQL
 cmp_ok($publisher->safe_psql('postgres', "SELECT count(*) FROM cloud.event WHERE action LIKE 'reconciled:%'"), '>', 10, 'the snapshot disagrees');
 follow('2024-03-05 10:30Z');

@@ -216,6 +216,8 @@ subtest 'the worker is not in the way of DROP DATABASE and CREATE DATABASE TEMPL
 	{
 		busy_worker($node, 'origin');
 		is($node->psql('postgres', "CREATE DATABASE copy$i TEMPLATE origin"), 0, "CREATE DATABASE copy$i TEMPLATE");
+		is($node->safe_psql("copy$i", 'SELECT bool_or(active) FROM meter.status'), 'f', 'a copy is not settled before it is resumed');
+		$node->safe_psql("copy$i", "SELECT meter.resume('cloud')");
 		busy_worker($node, "copy$i");
 		is($node->psql('postgres', "ALTER DATABASE copy$i RENAME TO other$i"), 0, "ALTER DATABASE copy$i RENAME");
 		busy_worker($node, "other$i");
