@@ -120,6 +120,7 @@ const MeterTableColumn meter_table_columns[] = {
 	{"held", "time", "timestamp with time zone", "NOT NULL"},
 	{"held", "held_at", "timestamp with time zone", "NOT NULL DEFAULT now()"},
 	{"held", "reason", "text", "NOT NULL"},
+	{"held", "discarded_at", "timestamp with time zone", ""},
 	{"quarantine", "meter", "text", "COLLATE \"C\" NOT NULL"},
 	{"quarantine", "resource", "text", "COLLATE \"C\" NOT NULL"},
 	{"quarantine", "since", "timestamp with time zone", "NOT NULL"},

@@ -21,6 +21,8 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
+#include "commands/asked.h"
+#include "commands/odd_rows.h"
 #include "core/core.h"
 #include "engine/duplicates.h"
 #include "engine/events.h"
@@ -34,24 +36,12 @@
 #include "pg/quantity.h"
 #include "pg/spi.h"
 
-/* What is asked for, and where it is returned. */
-typedef struct Asked
-{
-	FunctionCallInfo fcinfo;
-	const char *stream;
-	const char *schema;			/* quoted */
-	const char *class;			/* NULL: all; so the others */
-	const char *meter;
-	Datum		resource;		/* text, or 0 */
-	Datum		during;			/* tstzrange, or 0 */
-} Asked;
-
 /* A class, and how it is found: in a stream, or for each meter. */
 typedef struct AnomalyClass
 {
 	const char *name;
-	void		(*of_stream) (Asked *asked);
-	void		(*of_meter) (Asked *asked, const MeterDefinition *definition,
+	void		(*of_stream) (MeterAsked *asked);
+	void		(*of_meter) (MeterAsked *asked, const MeterDefinition *definition,
 							 const MeterProgress *progress);
 } AnomalyClass;
 
@@ -59,41 +49,6 @@ typedef struct AnomalyClass
 static const char *const time_columns[METER_NLOGS] = {
 	"e.\"time\"", "e.start_time"
 };
-
-/*
- * Return rows of a query: meter, resource, time, arrival, detail.  Its
- * parameter $1 is the resource.
- */
-static void
-return_query(Asked *asked, const char *class, const char *query)
-{
-	Oid			types[] = {TEXTOID, TSTZRANGEOID, TEXTOID, TEXTOID};
-	Datum		values[] = {asked->resource, asked->during,
-		asked->meter == NULL ? (Datum) 0 : CStringGetTextDatum(asked->meter),
-	CStringGetTextDatum(class)};
-	char		nulls[] = {asked->resource == 0 ? 'n' : ' ',
-	asked->during == 0 ? 'n' : ' ', asked->meter == NULL ? 'n' : ' ', ' ', '\0'};
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT $4, x.* FROM (%s) x (meter, resource, \"time\", arrival, detail) WHERE true",
-					 query);
-	if (asked->during != 0)
-		appendStringInfoString(&sql, " AND x.\"time\" <@ $2");
-	if (asked->meter != NULL)
-		appendStringInfoString(&sql, " AND x.meter = $3");
-	meter_execute_params(sql.data, SPI_OK_SELECT, lengthof(types), types,
-						 values, nulls);
-	meter_return_result(asked->fcinfo);
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/* Return the condition, with AND, on the resource of rows e. */
-static const char *
-of_resource(const Asked *asked)
-{
-	return asked->resource == 0 ? "" : " AND e.resource = $1 COLLATE \"C\"";
-}
 
 /* Return the deduplication window of a stream. */
 static int64
@@ -116,57 +71,57 @@ deduplication_window(const char *stream)
 
 /* Resources that are set aside. */
 static void
-quarantined(Asked *asked)
+quarantined(MeterAsked *asked)
 {
-	return_query(asked, "quarantined",
-				 psprintf("SELECT e.meter, e.resource, e.since, NULL::bigint, "
-						  "format('set aside, and not settled since then: %%s (SQLSTATE %%s); "
-						  "meter.release_resource(%%L, %%L, %%L) computes it anew', "
-						  "e.message, e.sqlstate, %s, e.meter, e.resource) "
-						  "FROM %s.quarantine e WHERE true%s ORDER BY e.since, e.meter, e.resource",
-						  quote_literal_cstr(asked->stream), asked->schema,
-						  of_resource(asked)));
+	meter_return_anomalies(asked, "quarantined",
+						   psprintf("SELECT e.meter, e.resource, e.since, NULL::bigint, "
+									"format('set aside, and not settled since then: %%s (SQLSTATE %%s); "
+									"meter.release_resource(%%L, %%L, %%L) computes it anew', "
+									"e.message, e.sqlstate, %s, e.meter, e.resource) "
+									"FROM %s.quarantine e WHERE true%s ORDER BY e.since, e.meter, e.resource",
+									quote_literal_cstr(asked->stream), asked->schema,
+									meter_asked_resource(asked)));
 }
 
 /* Rows that are held, stops first. */
 static void
-too_late(Asked *asked)
+too_late(MeterAsked *asked)
 {
 	MeterLog	log;
 
 	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
-		return_query(asked, "too late",
-					 psprintf("SELECT h.meter, e.resource, h.\"time\", h.arrival, "
-							  "format('%%s, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
-							  "%s, h.held_at, %s, h.meter, h.arrival) "
-							  "FROM %s.held h JOIN %s.%s e ON e.arrival = h.arrival WHERE h.log = '%s'%s "
-							  "AND NOT EXISTS (SELECT FROM (%s) v WHERE v.meter = h.meter AND %s) "
-							  "ORDER BY h.reason <> 'stop, too late', h.arrival",
-							  log == METER_LOG_EVENT ? "e.action" : "'measure'",
-							  quote_literal_cstr(asked->stream), asked->schema,
-							  asked->schema, meter_log_names[log],
-							  meter_log_names[log], of_resource(asked),
-							  psprintf("SELECT v.meter, v.resource, v.source, v.id, array_agg(v.\"time\" ORDER BY v.\"time\") AS times "
-									   "FROM %s._voided v GROUP BY 1, 2, 3, 4",
-									   asked->schema),
-							  meter_takes_back(log, "e", deduplication_window(asked->stream))));
+		meter_return_anomalies(asked, "too late",
+							   psprintf("SELECT h.meter, e.resource, h.\"time\", h.arrival, "
+										"format('%%s, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
+										"%s, h.held_at, %s, h.meter, h.arrival) "
+										"FROM %s.held h JOIN %s.%s e ON e.arrival = h.arrival WHERE h.log = '%s' AND h.discarded_at IS NULL%s "
+										"AND NOT EXISTS (SELECT FROM (%s) v WHERE v.meter = h.meter AND %s) "
+										"ORDER BY h.reason <> 'stop, too late', h.arrival",
+										log == METER_LOG_EVENT ? "e.action" : "'measure'",
+										quote_literal_cstr(asked->stream), asked->schema,
+										asked->schema, meter_log_names[log],
+										meter_log_names[log], meter_asked_resource(asked),
+										psprintf("SELECT v.meter, v.resource, v.source, v.id, array_agg(v.\"time\" ORDER BY v.\"time\") AS times "
+												 "FROM %s._voided v GROUP BY 1, 2, 3, 4",
+												 asked->schema),
+										meter_takes_back(log, "e", deduplication_window(asked->stream))));
 }
 
 /* Rows that are more than five minutes ahead. */
 static void
-in_the_future(Asked *asked)
+in_the_future(MeterAsked *asked)
 {
 	MeterLog	log;
 
 	for (log = METER_LOG_EVENT; log < METER_NLOGS && asked->meter == NULL; log++)
-		return_query(asked, "in the future",
-					 psprintf("SELECT NULL, e.resource, %s, e.arrival, "
-							  "format('%%s: counts when the watermark gets there', %s) FROM %s.%s e "
-							  "WHERE %s > meter_internal.clock_now() + '5 minutes'::interval%s",
-							  time_columns[log],
-							  log == METER_LOG_EVENT ? "e.action" : "'measure'",
-							  asked->schema, meter_log_names[log],
-							  time_columns[log], of_resource(asked)));
+		meter_return_anomalies(asked, "in the future",
+							   psprintf("SELECT NULL, e.resource, %s, e.arrival, "
+										"format('%%s: counts when the watermark gets there', %s) FROM %s.%s e "
+										"WHERE %s > meter_internal.clock_now() + '5 minutes'::interval%s",
+										time_columns[log],
+										log == METER_LOG_EVENT ? "e.action" : "'measure'",
+										asked->schema, meter_log_names[log],
+										time_columns[log], meter_asked_resource(asked)));
 }
 
 /* What duplicates must agree in. */
@@ -180,7 +135,7 @@ static const char *const contents[METER_NLOGS] = {
  * compared.
  */
 static void
-conflicting_duplicate(Asked *asked)
+conflicting_duplicate(MeterAsked *asked)
 {
 	int64		window = deduplication_window(asked->stream);
 	MeterLog	log;
@@ -190,60 +145,60 @@ conflicting_duplicate(Asked *asked)
 		const char *rows = psprintf("%s.%s e WHERE e.id IS NOT NULL%s%s",
 									asked->schema, meter_log_names[log],
 									log == METER_LOG_EVENT ? " AND e.action <> 'void'" : "",
-									of_resource(asked));
+									meter_asked_resource(asked));
 		const char *key = meter_row_key(log, "e");
 
-		return_query(asked, "conflicting duplicate",
-					 psprintf("SELECT NULL::text, c.resource, c.at, c.arrival, "
-							  "format('%s, and says something else', c.other) "
-							  "FROM (SELECT e.resource, %s AS at, e.arrival, %s AS content, "
-							  "lag(%s) OVER w AS content_before, lag(e.arrival) OVER w AS other, "
-							  "lag(%s) OVER w AS before FROM %s "
-							  "AND %s IN (SELECT %s FROM %s GROUP BY 1 HAVING count(*) > 1) "
-							  "WINDOW w AS (PARTITION BY %s ORDER BY %s)) c "
-							  "WHERE c.content <> c.content_before AND c.before >= %s",
-							  log == METER_LOG_EVENT ? "arrival %s has the same source, id and action" :
-							  "measure: arrival %s has the same source and id",
-							  time_columns[log], contents[log], contents[log],
-							  time_columns[log], rows, key, key, rows,
-							  meter_row_name(log, "e"), meter_row_order(log, "e"),
-							  meter_earlier_by("c.at", window)));
+		meter_return_anomalies(asked, "conflicting duplicate",
+							   psprintf("SELECT NULL::text, c.resource, c.at, c.arrival, "
+										"format('%s, and says something else', c.other) "
+										"FROM (SELECT e.resource, %s AS at, e.arrival, %s AS content, "
+										"lag(%s) OVER w AS content_before, lag(e.arrival) OVER w AS other, "
+										"lag(%s) OVER w AS before FROM %s "
+										"AND %s IN (SELECT %s FROM %s GROUP BY 1 HAVING count(*) > 1) "
+										"WINDOW w AS (PARTITION BY %s ORDER BY %s)) c "
+										"WHERE c.content <> c.content_before AND c.before >= %s",
+										log == METER_LOG_EVENT ? "arrival %s has the same source, id and action" :
+										"measure: arrival %s has the same source and id",
+										time_columns[log], contents[log], contents[log],
+										time_columns[log], rows, key, key, rows,
+										meter_row_name(log, "e"), meter_row_order(log, "e"),
+										meter_earlier_by("c.at", window)));
 	}
 }
 
 /* What snapshots found. */
 static void
-reconciled(Asked *asked)
+reconciled(MeterAsked *asked)
 {
-	return_query(asked, "reconciled",
-				 psprintf("SELECT e.attributes ->> 'meter', e.resource, e.\"time\", e.arrival, "
-						  "meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) "
-						  "FROM %s.event e WHERE " METER_IS_OBSERVATION("e") "%s",
-						  asked->schema, of_resource(asked)));
+	meter_return_anomalies(asked, "reconciled",
+						   psprintf("SELECT e.attributes ->> 'meter', e.resource, e.\"time\", e.arrival, "
+									"meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) "
+									"FROM %s.event e WHERE " METER_IS_OBSERVATION("e") "%s",
+									asked->schema, meter_asked_resource(asked)));
 }
 
 /* Resources whose usage is billed to nobody. */
 static void
-unknown_account(Asked *asked, const MeterDefinition *definition,
+unknown_account(MeterAsked *asked, const MeterDefinition *definition,
 				const MeterProgress *progress pg_attribute_unused())
 {
-	return_query(asked, "unknown account",
-				 psprintf("SELECT e.meter, e.resource, e.unnamed_since, NULL::bigint, %s "
-						  "FROM %s._resource_state e WHERE e.meter = %s AND e.account IS NULL "
-						  "AND e.unnamed_since IS NOT NULL%s%s",
-						  meter_usage_of(definition)->log == METER_LOG_EVENT ?
-						  "'no event has named its account: what it uses is billed to nobody'" :
-						  "'neither its measures nor an event has named its account: what it uses is billed to nobody'",
-						  asked->schema, quote_literal_cstr(definition->name),
-						  of_resource(asked),
-						  asked->resource == 0 ? "" :
-						  psprintf(" AND e.hash = meter_internal.resource_hash(%s, e.meter, $1)",
-								   quote_literal_cstr(asked->stream))));
+	meter_return_anomalies(asked, "unknown account",
+						   psprintf("SELECT e.meter, e.resource, e.unnamed_since, NULL::bigint, %s "
+									"FROM %s._resource_state e WHERE e.meter = %s AND e.account IS NULL "
+									"AND e.unnamed_since IS NOT NULL%s%s",
+									meter_usage_of(definition)->log == METER_LOG_EVENT ?
+									"'no event has named its account: what it uses is billed to nobody'" :
+									"'neither its measures nor an event has named its account: what it uses is billed to nobody'",
+									asked->schema, quote_literal_cstr(definition->name),
+									meter_asked_resource(asked),
+									asked->resource == 0 ? "" :
+									psprintf(" AND e.hash = meter_internal.resource_hash(%s, e.meter, $1)",
+											 quote_literal_cstr(asked->stream))));
 }
 
 /* Values that are no numbers. */
 static void
-not_a_number(Asked *asked, const MeterDefinition *definition,
+not_a_number(MeterAsked *asked, const MeterDefinition *definition,
 			 const MeterProgress *progress pg_attribute_unused())
 {
 	const MeterUsage *usage = meter_usage_of(definition);
@@ -264,7 +219,7 @@ not_a_number(Asked *asked, const MeterDefinition *definition,
 					 time_columns[usage->log],
 					 events ? "changes nothing" : "counts for nothing", key,
 					 key, asked->schema, meter_log_names[usage->log], key,
-					 of_resource(asked));
+					 meter_asked_resource(asked));
 	if (events)
 	{
 		usage->append_event_filter(&sql, definition);
@@ -275,7 +230,7 @@ not_a_number(Asked *asked, const MeterDefinition *definition,
 						 quote_literal_cstr(definition->entity));
 	meter_append_number_attribute(&sql, definition->value_from);
 	appendStringInfoString(&sql, " IS NULL");
-	return_query(asked, "not a number", sql.data);
+	meter_return_anomalies(asked, "not a number", sql.data);
 }
 
 /* --- starts and stops out of turn ----------------------------------------- */
@@ -283,7 +238,7 @@ not_a_number(Asked *asked, const MeterDefinition *definition,
 /* What starts and stops come to, instant by instant. */
 typedef struct Turns
 {
-	Asked	   *asked;
+	MeterAsked *asked;
 	const char *class;			/* NULL: both */
 	bool		was_open;
 	bool		any;			/* in the instant at hand */
@@ -374,7 +329,7 @@ end_resource(MeterFold *fold)
 
 /* Find starts and stops out of turn. */
 static void
-out_of_turn(Asked *asked, const char *class,
+out_of_turn(MeterAsked *asked, const char *class,
 			const MeterDefinition *definition, const MeterProgress *progress)
 {
 	static const MeterLook look = {take_row, end_resource, NULL};
@@ -409,7 +364,7 @@ out_of_turn(Asked *asked, const char *class,
 
 /* Starts of what runs; with all classes, stops of what does not, too. */
 static void
-duplicate_start(Asked *asked, const MeterDefinition *definition,
+duplicate_start(MeterAsked *asked, const MeterDefinition *definition,
 				const MeterProgress *progress)
 {
 	out_of_turn(asked, asked->class, definition, progress);
@@ -417,7 +372,7 @@ duplicate_start(Asked *asked, const MeterDefinition *definition,
 
 /* Stops of what does not run; with all classes one pass has found them. */
 static void
-orphan_stop(Asked *asked, const MeterDefinition *definition,
+orphan_stop(MeterAsked *asked, const MeterDefinition *definition,
 			const MeterProgress *progress)
 {
 	if (asked->class != NULL)
@@ -431,11 +386,17 @@ static const AnomalyClass classes[] = {
 	{"too late", too_late, NULL},
 	{"in the future", in_the_future, NULL},
 	{"conflicting duplicate", conflicting_duplicate, NULL},
+	{"void of nothing", meter_void_of_nothing, NULL},
+	{"not counted", meter_not_counted, NULL},
 	{"reconciled", reconciled, NULL},
+	{"opened by another source", meter_opened_by_another, NULL},
+	{"since too early", meter_since_too_early, NULL},
 	{"duplicate start", NULL, duplicate_start},
 	{"orphan stop", NULL, orphan_stop},
 	{"unknown account", NULL, unknown_account},
-	{"not a number", NULL, not_a_number}
+	{"not a number", NULL, not_a_number},
+	{"same name, other action", NULL, meter_other_action},
+	{"counter drop", NULL, meter_counter_drop}
 };
 
 /* Check that there is a class of that name. */
@@ -450,7 +411,7 @@ check_class(const char *class)
 	{
 		if (class == NULL || strcmp(class, classes[i].name) == 0)
 			return;
-		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", classes[i].name);
+		appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "", classes[i].name);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -462,7 +423,7 @@ check_class(const char *class)
 static void
 return_anomalies(void *arg)
 {
-	Asked	   *asked = arg;
+	MeterAsked *asked = arg;
 	List	   *meters;
 	MeterSession session;
 	ListCell   *cell;
@@ -503,7 +464,7 @@ return_anomalies(void *arg)
 static Datum
 anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
 {
-	Asked		asked;
+	MeterAsked	asked;
 
 	asked.fcinfo = fcinfo;
 	asked.stream = stream;

@@ -224,7 +224,7 @@ comment_tables(const char *stream)
 		{"TABLE %s._retention_state", "what was known of each resource at the retention boundary, of meters of measures its owner; replaces what the logs had before it"},
 		{"TABLE %s._retention_reading", "the last reading of each counter before the retention boundary; replaces what the log had before it"},
 		{"TABLE %s._expired", "segments that meter.expire() dropped: their rows, arrivals and times"},
-		{"TABLE %s.held", "rows that came too late to count for a meter, until meter.release() lets them count"},
+		{"TABLE %s.held", "rows that came too late to count for a meter, until meter.release() lets them count; of those that never will, discarded_at says when meter.discard() was told so"},
 		{"TABLE %s.quarantine", "resources that could not be computed and are set aside for a meter, until meter.release_resource() computes them anew"},
 		{"COLUMN %s.quarantine.since", "what the resource used from then on is not settled for the meter"},
 		{"COLUMN %s.quarantine.sqlstate", "why: the code of the error that its computation raised"},

@@ -94,6 +94,7 @@ typedef struct Explained
 	MeterRows	parts;			/* of measures: arrival, start, end, payer,
 								 * dimensions, what, begin, end, quantity,
 								 * value, label */
+	MeterRows	increases;		/* of a counter: arrival, before, added */
 
 	/* the measure that is being walked */
 	const TupleTableSlot *measure;
@@ -110,9 +111,13 @@ make_lists(Explained *explained)
 	static const char *const part_names[] = {"arrival", "start_time", "end_time", "payer", "dimensions", "what", "part_begin", "part_end", "quantity", "value", "label"};
 	static const Oid part_types[] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID, TEXTOID};
 
+	static const char *const increase_names[] = {"arrival", "before", "added"};
+	static const Oid increase_types[] = {INT8OID, NUMERICOID, NUMERICOID};
+
 	meter_begin_rows(&explained->events, "found_events", lengthof(event_types), event_names, event_types);
 	meter_begin_rows(&explained->spans, "found_spans", lengthof(span_types), span_names, span_types);
 	meter_begin_rows(&explained->parts, "found_parts", lengthof(part_types), part_names, part_types);
+	meter_begin_rows(&explained->increases, "found_increases", lengthof(increase_types), increase_names, increase_types);
 }
 
 /* --- what the fold finds -------------------------------------------------- */
@@ -236,6 +241,20 @@ look_at_part(void *arg, MeterMeasurePart what, TimestampTz begin,
 	meter_add_row(&explained->parts, values, nulls);
 }
 
+/* Note what a reading of a counter adds. */
+static void
+look_at_increase(void *arg, TimestampTz time pg_attribute_unused(),
+				 int64 arrival, Numeric before,
+				 Numeric value pg_attribute_unused(), Numeric increase)
+{
+	MeterFold  *fold = arg;
+	Explained  *explained = fold->look_arg;
+	Datum		values[3] = {Int64GetDatum(arrival), NumericGetDatum(before), NumericGetDatum(increase)};
+	bool		nulls[3] = {false, false, false};
+
+	meter_add_row(&explained->increases, values, nulls);
+}
+
 /* Note what the key should have. */
 static void
 take_usage(MeterFold *fold, const MeterUsageRow *row)
@@ -274,6 +293,7 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 	{
 		fold->asked = resources;
 		meter_measure_fold_trace(fold, look_at_part);
+		meter_measure_fold_increases(fold, look_at_increase);
 	}
 	if (!progress->has_watermark)
 		fold->scope.to = fold->scope.settled_to = explained->end;
@@ -315,13 +335,16 @@ append_ledger(StringInfo sql, const MeterDefinition *definition,
 					 "CASE WHEN u.transaction_id = '%s' THEN ': the row asked for' END) AS explanation, "
 					 "u.revision::bigint AS place FROM %s.usage u "
 					 "WHERE u.transaction_id >= '%s' AND u.transaction_id <= '%s' "
-					 "AND u.meter = %s AND u.resource = %s AND u.account = %s AND u.dimensions = %s::jsonb ",
+					 "AND u.meter = %s AND u.resource = %s AND u.account = %s AND u.dimensions = %s::jsonb "
+	/* all that is from before 1970 has the same beginning of the key */
+					 "AND u.period_start = %s ",
 					 end, uuid, quote_identifier(definition->stream),
 					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&range[0]))),
 					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&range[1]))),
 					 meter, quote_literal_cstr(row->resource),
 					 quote_literal_cstr(row->account),
-					 quote_literal_cstr(row->dimensions));
+					 quote_literal_cstr(row->dimensions),
+					 meter_timestamp_literal(row->period_start));
 }
 
 /* Append the rows that made a step compute a settled period again. */
@@ -400,13 +423,12 @@ append_events(StringInfo sql, const MeterDefinition *definition,
 						   "CASE WHEN s.span_end = 'infinity' THEN 'runs on' ELSE 'ran' END, NULL FROM spans s ");
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 4, 'billed', s.cut_begin, s.cut_end, NULL, NULL, NULL, NULL, s.account, "
-					 "s.dimensions, s.value, trim_scale(round(extract(epoch FROM s.cut_end - s.cut_begin) * %s * 1000000 / " INT64_FORMAT ", 12)), "
+					 "s.dimensions, s.value, s.quantity, "
 					 "format('%%s s, %%s%%s, divided by %%s s%s%%s', "
 					 "trim_scale(extract(epoch FROM s.cut_end - s.cut_begin)), %s, "
 					 "CASE WHEN s.cut_begin > s.span_begin OR s.cut_end < s.span_end THEN ', cut to the period' ELSE '' END, "
 					 "trim_scale(" INT64_FORMAT " / 1000000.0), "
 					 "CASE WHEN s.account = %s AND s.dimensions = %s::jsonb THEN '' ELSE ': another key''s' END), NULL FROM billed s ",
-					 weighted ? "coalesce(s.value, 0)" : "1", definition->unit,
 					 weighted ? ", times the value" : "",
 					 quote_literal_cstr(definition->rounding == METER_ROUND_NONE ? "not rounded" :
 										psprintf("rounded %s in units of %s", definition->rounding_name, definition->increment)),
@@ -420,7 +442,8 @@ append_events(StringInfo sql, const MeterDefinition *definition,
  * did where the last run ended, and what is billed.
  */
 static void
-append_runs(StringInfo sql, const char *begin, const char *end)
+append_runs(StringInfo sql, const MeterDefinition *definition,
+			const char *begin, const char *end)
 {
 	appendStringInfo(sql,
 	/* spans that touch are one run; a number tells runs apart */
@@ -430,9 +453,14 @@ append_runs(StringInfo sql, const char *begin, const char *end)
 					 "spans AS MATERIALIZED (SELECT * FROM runs WHERE span_end > %s), "
 					 "since AS (SELECT coalesce(min(r.span_begin) FILTER (WHERE r.run IN (SELECT s.run FROM spans s)), "
 					 "max(r.span_end)) AS at FROM runs r), "
-					 "billed AS MATERIALIZED (SELECT s.*, greatest(s.span_begin, %s) AS cut_begin, "
-					 "least(s.span_end, %s) AS cut_end FROM found_spans s WHERE s.rounded) ",
-					 begin, begin, end);
+					 "billed AS MATERIALIZED (SELECT s.*, "
+	/* digits enough for what is rounded once to be rounded twice */
+					 "trim_scale(round(extract(epoch FROM s.cut_end - s.cut_begin) * %s * 1000000.000000000000000000 / " INT64_FORMAT ", 12)) AS quantity "
+					 "FROM (SELECT s.*, greatest(s.span_begin, %s) AS cut_begin, "
+					 "least(s.span_end, %s) AS cut_end FROM found_spans s WHERE s.rounded) s) ",
+					 begin,
+					 definition->aggregate == METER_WEIGHTED ? "coalesce(s.value, 0)" : "1",
+					 definition->unit, begin, end);
 }
 
 /*
@@ -484,14 +512,17 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 					 schema, schema, matters, end, begin, end);
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 3, 'measure', b.start_time, b.end_time, b.arrival, m.source, m.id, NULL, "
-					 "m.account, NULL, m.value, trim_scale(b.quantity), CASE b.what WHEN %d THEN 'all of it' "
+					 "m.account, NULL, m.value, trim_scale(coalesce(b.quantity, i.added)), CASE b.what WHEN %d THEN 'all of it' "
 					 "WHEN %d THEN format('from %%s to %%s: trunc(%%s * %%s / %%s, %%s) - trunc(%%s * %%s / %%s, %%s)', "
 					 "b.part_begin, b.part_end, b.value, "
 					 "trim_scale(extract(epoch FROM b.part_end - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value), b.value, "
 					 "trim_scale(extract(epoch FROM b.part_begin - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value)) "
 					 "WHEN %d THEN format('says %%s: the reading before', b.value) "
-					 "ELSE format('says %%s', coalesce(b.label, b.value::text, 'nothing')) END, b.arrival "
-					 "FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE %s AND %s AND (b.what = %d OR b.payer = %s) ",
+					 "ELSE format('says %%s%%s', coalesce(b.label, b.value::text, 'nothing'), "
+					 "CASE WHEN b.value < i.before THEN format(', and %%s before: all of it', trim_scale(i.before)) "
+					 "WHEN i.before IS NOT NULL THEN format(', and %%s before', trim_scale(i.before)) END) END, b.arrival "
+					 "FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival "
+					 "LEFT JOIN found_increases i ON i.arrival = b.arrival WHERE %s AND %s AND (b.what = %d OR b.payer = %s) ",
 					 METER_MEASURE_WHOLE, METER_MEASURE_CUT, METER_MEASURE_BASE,
 					 schema, key, matters, METER_MEASURE_BASE,
 					 quote_literal_cstr(row->account));
@@ -509,6 +540,17 @@ append_total(StringInfo sql, const MeterDefinition *definition,
 										DirectFunctionCall1(numeric_trim_scale,
 															NumericGetDatum(explained->total))));
 
+	/* the parts are rounded each, the total once */
+	if (meter_usage_of(definition)->log == METER_LOG_EVENT)
+		appendStringInfo(sql,
+						 "UNION ALL SELECT 5, 'rounding', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, r.rest, "
+						 "'what is missing to the total, which is divided once and then rounded', 0 "
+						 "FROM (SELECT %s::numeric - coalesce(sum(s.quantity), 0) FROM billed s WHERE s.account = %s AND s.dimensions = %s::jsonb) r (rest) "
+						 "WHERE r.rest <> 0 ",
+						 begin, end, quote_literal_cstr(explained->row.account),
+						 quote_literal_cstr(explained->row.dimensions), total,
+						 quote_literal_cstr(explained->row.account),
+						 quote_literal_cstr(explained->row.dimensions));
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 5, 'total', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, %s::numeric, "
 					 "'%swhat the rows of this key in the ledger add up to', NULL ",
@@ -559,7 +601,7 @@ meter_explain(PG_FUNCTION_ARGS)
 	end = meter_timestamp_literal(explained.end);
 	initStringInfo(&sql);
 	if (events)
-		append_runs(&sql, begin, end);
+		append_runs(&sql, definition, begin, end);
 	appendStringInfoString(&sql, "SELECT part, \"time\", until, arrival, source, id, action, account, dimensions, "
 						   "value, quantity, explanation FROM (");
 	append_ledger(&sql, definition, row, uuid, end);
@@ -573,6 +615,7 @@ meter_explain(PG_FUNCTION_ARGS)
 	meter_register_rows(&explained.events);
 	meter_register_rows(&explained.spans);
 	meter_register_rows(&explained.parts);
+	meter_register_rows(&explained.increases);
 	meter_execute(sql.data, SPI_OK_SELECT);
 	meter_return_result(fcinfo);
 	meter_session_end(&session);

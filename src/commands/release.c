@@ -1,7 +1,8 @@
 /*
  * release.c
- *	  meter.release(): lets rows that are held count; and
- *	  meter.release_resource(): computes a resource that was set aside anew.
+ *	  meter.release(): lets rows that are held count; meter.discard(): says that
+ *	  they never will; and meter.release_resource(): computes a resource that was
+ *	  set aside anew.
  *
  * A step holds a row when it meets it too late (see late.c), and sets a resource
  * aside that it cannot compute (see quarantine.c); a person releases it.
@@ -55,6 +56,28 @@ check_release(const MeterDefinition *definition, const char *arrivals)
 						   timestamptz_to_str(definition->boundary))));
 }
 
+/*
+ * Append the condition, with AND, that rows are those of an array of arrivals,
+ * or, if that is NULL, those that wait for a person.
+ */
+static void
+append_which(StringInfo sql, const char *arrivals)
+{
+	if (arrivals == NULL)
+		appendStringInfoString(sql, " AND discarded_at IS NULL");
+	else
+		appendStringInfo(sql, " AND arrival = ANY (%s::bigint[])",
+						 quote_literal_cstr(arrivals));
+}
+
+/* Return the array of arrivals that a call names, as text, or NULL. */
+static char *
+arrivals_arg(FunctionCallInfo fcinfo)
+{
+	return PG_ARGISNULL(2) ? NULL :
+		OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(2));
+}
+
 PG_FUNCTION_INFO_V1(meter_release);
 
 /* release(stream, meter, arrivals) */
@@ -80,15 +103,12 @@ meter_release(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
-	arrivals = PG_ARGISNULL(2) ? NULL :
-		OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(2));
+	arrivals = arrivals_arg(fcinfo);
 	check_release(definition, arrivals);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "WITH gone AS (DELETE FROM %s.held WHERE meter = %s",
 					 quote_identifier(stream), quote_literal_cstr(meter));
-	if (arrivals != NULL)
-		appendStringInfo(&sql, " AND arrival = ANY (%s::bigint[])",
-						 quote_literal_cstr(arrivals));
+	append_which(&sql, arrivals);
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		appendStringInfo(&sql, " AND \"time\" >= %s",
 						 meter_timestamp_literal(definition->boundary));
@@ -118,6 +138,34 @@ meter_release(PG_FUNCTION_ARGS)
 		meter_store_settlement(definition, progress, progress, written);
 	else
 		meter_store_state_counts(definition, progress);
+	PG_RETURN_INT64(count);
+}
+
+PG_FUNCTION_INFO_V1(meter_discard);
+
+/* discard(stream, meter, arrivals) */
+Datum
+meter_discard(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
+	MeterSession session;
+	StringInfoData sql;
+	int64		count;
+
+	PreventCommandIfReadOnly("meter.discard()");
+	/* locks the meter, as steps do */
+	(void) meter_load_to_write(stream, meter);
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s.held SET discarded_at = now() WHERE meter = %s AND discarded_at IS NULL",
+					 quote_identifier(stream), quote_literal_cstr(meter));
+	append_which(&sql, arrivals_arg(fcinfo));
+	meter_execute(sql.data, SPI_OK_UPDATE);
+	count = (int64) SPI_processed;
+	meter_session_end(&session);
 	PG_RETURN_INT64(count);
 }
 

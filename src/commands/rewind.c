@@ -111,7 +111,7 @@ release_held(const MeterDefinition *definition, TimestampTz watermark)
 	limit = Max(definition->boundary,
 				meter_later_by(watermark, -definition->max_lateness));
 	meter_execute(psprintf("WITH gone AS (DELETE FROM %s.held h WHERE h.meter = %s AND h.\"time\" >= %s "
-						   "AND h.held_at > (SELECT coalesce(max(s.recorded_at), '-infinity') FROM %s.settlement s "
+						   "AND h.discarded_at IS NULL AND h.held_at > (SELECT coalesce(max(s.recorded_at), '-infinity') FROM %s.settlement s "
 						   "WHERE s.meter = %s AND s.watermark <= %s) RETURNING h.arrival, h.log) "
 						   "SELECT array_agg(arrival) FILTER (WHERE log = 'event') FROM gone",
 						   schema, meter, meter_timestamp_literal(limit),

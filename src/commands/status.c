@@ -125,12 +125,12 @@ late_rows(const MeterDefinition *definition, const MeterProgress *progress)
 	return sql.data;
 }
 
-/* Return FROM and WHERE of the rows that are held. */
+/* Return FROM and WHERE of the rows that are held and wait for a person. */
 static char *
 held_rows(const MeterDefinition *definition,
 		  const MeterProgress *progress pg_attribute_unused())
 {
-	return psprintf("%s.held WHERE meter = %s",
+	return psprintf("%s.held WHERE meter = %s AND discarded_at IS NULL",
 					quote_identifier(definition->stream),
 					quote_literal_cstr(definition->name));
 }

@@ -49,6 +49,9 @@ SELECT m.stream,
        m.paused,
        m.watermark,
        CASE WHEN m.watermark IS NOT NULL THEN pg_catalog.justify_hours(meter_internal.clock_now() OPERATOR(pg_catalog.-) m.watermark) END AS lag,
+       CASE WHEN p.noted_at IS NOT NULL THEN LEAST(m.watermark,
+           meter_internal.later_by(p.noted_at, (EXTRACT(epoch FROM m.max_lateness) OPERATOR(pg_catalog.*) (-1000000))::bigint))
+       END AS final_until,
        meter_internal.late_backlog(m.stream, m.name) AS late_backlog,
        meter_internal.held_rows(m.stream, m.name) AS held,
        meter_internal.quarantined_resources(m.stream, m.name) AS quarantined,
@@ -76,7 +79,11 @@ LEFT JOIN meter.active_stream AS a ON a.name OPERATOR(pg_catalog.=) m.stream
     AND meter_internal.is_home(a.database, a.system, a.version, a.backup)
 LEFT JOIN LATERAL (
     SELECT pg_catalog.max(w."position") FILTER (WHERE w.log OPERATOR(pg_catalog.=) 'event') AS "position",
-           pg_catalog.bool_or(w.note_bound IS NOT NULL) AS noted
+           pg_catalog.bool_or(w.note_bound IS NOT NULL) AS noted,
+           -- of a log of which nothing is held yet, or not of all, anything may change
+           CASE WHEN pg_catalog.bool_and(w.position_watermark IS NOT NULL AND w."position" OPERATOR(pg_catalog.>=) w.held_after)
+                     AND m.watermark IS NOT NULL AND m.max_lateness IS NOT NULL
+                THEN pg_catalog.min(w.position_watermark) END AS noted_at
     FROM meter.log_progress AS w
     WHERE w.stream OPERATOR(pg_catalog.=) m.stream AND w.meter OPERATOR(pg_catalog.=) m.name
 ) AS p ON true
@@ -115,8 +122,9 @@ COMMENT ON COLUMN meter.status.active IS 'the stream is worked on; false after a
 COMMENT ON COLUMN meter.status.paused IS 'no steps are made of it until meter.resume(stream, meter)';
 COMMENT ON COLUMN meter.status.watermark IS 'every period that ends at or before it is settled; null until the first event is seen';
 COMMENT ON COLUMN meter.status.lag IS 'time between the watermark and now';
+COMMENT ON COLUMN meter.status.final_until IS 'no period that ends at or before it changes any more without a person (meter.release, meter.resettle and the like): max_lateness before the watermark of when the log was last read to its end, since rows that came after that are held if they are older; but observations of snapshots, the first name of an account, and voids, which reach a deduplication window back, still change what is before it; null: max_lateness is null, or the log was not read to its end yet';
 COMMENT ON COLUMN meter.status.late_backlog IS 'rows of settled periods that have not been looked at yet; null for who may not read the stream';
-COMMENT ON COLUMN meter.status.held IS 'rows that came too late and wait for meter.release; null for who may not read the stream';
+COMMENT ON COLUMN meter.status.held IS 'rows that came too late and wait for meter.release or meter.discard; null for who may not read the stream';
 COMMENT ON COLUMN meter.status.quarantined IS 'resources that could not be computed and are set aside until meter.release_resource; null for who may not read the stream';
 COMMENT ON COLUMN meter.status."position" IS 'arrivals of the event log up to it have been looked at for late rows';
 COMMENT ON COLUMN meter.status.settlement IS 'number of the last settle that wrote usage; without gaps, in the order of commits';

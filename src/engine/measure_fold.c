@@ -39,10 +39,21 @@ typedef struct MeasureFold
 	MeterReadings *readings;	/* of a counter, or NULL */
 	MeterMeasureScope scope;
 	MeterMeasureTrace trace;	/* or NULL */
+	MeterMeasureIncrease increase;	/* or NULL */
 	bool		begun;
 	bool		named;			/* an event has named an owner */
 	bool		asked;
 } MeasureFold;
+
+/* Return what the walks of a pass share, which may be new. */
+static MeasureFold *
+shared(MeterFold *fold)
+{
+	if (fold->walk == NULL)
+		fold->walk = MemoryContextAllocZero(fold->context,
+											sizeof(MeasureFold));
+	return fold->walk;
+}
 
 /*
  * Have the parts of measures told, with the fold as argument.  Before the pass
@@ -51,11 +62,14 @@ typedef struct MeasureFold
 void
 meter_measure_fold_trace(MeterFold *fold, MeterMeasureTrace trace)
 {
-	MeasureFold *measures = MemoryContextAllocZero(fold->context,
-												   sizeof(MeasureFold));
+	shared(fold)->trace = trace;
+}
 
-	measures->trace = trace;
-	fold->walk = measures;
+/* The same for what readings of a counter add. */
+void
+meter_measure_fold_increases(MeterFold *fold, MeterMeasureIncrease increase)
+{
+	shared(fold)->increase = increase;
 }
 
 /* Hand usage on. */
@@ -129,18 +143,18 @@ static void
 scan(MeterFold *fold)
 {
 	const MeterDefinition *definition = fold->definition;
-	MeasureFold *measures = fold->walk != NULL ? fold->walk :
-	palloc0(sizeof(MeasureFold));
+	MeasureFold *measures = shared(fold);
 	MeterMeasureScope *scope = &measures->scope;
 	Oid			types[METER_MEASURE_NPARAMS];
 	Datum		values[METER_MEASURE_NPARAMS];
 	char	   *owners;
 
-	fold->walk = measures;
 	measures->walk = meter_measure_walk_create(definition, emit, fold);
 	fold->walk_context = meter_measure_walk_memory(measures->walk);
 	if (measures->trace != NULL)
 		meter_measure_walk_trace(measures->walk, measures->trace, fold);
+	if (measures->increase != NULL)
+		meter_measure_walk_increases(measures->walk, measures->increase, fold);
 	if (definition->aggregate == METER_COUNTER)
 		measures->readings = begin_readings(fold);
 
@@ -244,7 +258,9 @@ take_row(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
 							   meter_fold_instant(slot, METER_FOLD_ALIVE, 0),
 							   meter_fold_text(slot, METER_FOLD_ACCOUNT),
 							   slot->tts_values[column],
-							   slot->tts_isnull[column], dimensions);
+							   slot->tts_isnull[column], dimensions,
+							   slot->tts_isnull[METER_FOLD_ARRIVAL] ? 0 :
+							   DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL]));
 }
 
 /* Take a row of the resource, which is unpacked where it is forgotten at once. */

@@ -10,5 +10,7 @@
 
 extern void meter_measure_fold_trace(MeterFold *fold,
 									 MeterMeasureTrace trace);
+extern void meter_measure_fold_increases(MeterFold *fold,
+										 MeterMeasureIncrease increase);
 
 #endif							/* METER_MEASURE_FOLD_H */

@@ -147,6 +147,7 @@ typedef struct Series
 	TimestampTz time;
 	Kept		value;
 	Kept		pending;		/* the greatest reading of walk->instant */
+	int64		arrival;		/* of that */
 	MeterAttr	account;		/* who pays it */
 	char	   *chunk;			/* where the account lies, if need be */
 	int32		room;
@@ -170,6 +171,8 @@ struct MeterMeasureWalk
 	void	   *emit_arg;
 	MeterMeasureTrace trace;	/* or NULL */
 	void	   *trace_arg;
+	MeterMeasureIncrease increase;	/* or NULL */
+	void	   *increase_arg;
 	MemoryContext context;		/* of the walk */
 	MemoryContext resource_context;
 	MemoryContext measure_context;	/* of one measure, or one usage row */
@@ -255,6 +258,15 @@ meter_measure_walk_trace(MeterMeasureWalk *walk, MeterMeasureTrace trace,
 {
 	walk->trace = trace;
 	walk->trace_arg = arg;
+}
+
+/* From the next measure on, tell what readings of a counter add. */
+void
+meter_measure_walk_increases(MeterMeasureWalk *walk,
+							 MeterMeasureIncrease increase, void *arg)
+{
+	walk->increase = increase;
+	walk->increase_arg = arg;
 }
 
 /*
@@ -771,7 +783,8 @@ set_account(MeterMeasureWalk *walk, Series *series, MeterAttr account,
  */
 static void
 add_reading(MeterMeasureWalk *walk, TimestampTz time, MeterAttr account,
-			bool named, Numeric value, const MeterAttr *dimensions)
+			bool named, Numeric value, const MeterAttr *dimensions,
+			int64 arrival)
 {
 	Series	   *series = find_series(walk, dimensions);
 
@@ -790,6 +803,7 @@ add_reading(MeterMeasureWalk *walk, TimestampTz time, MeterAttr account,
 			return;
 	}
 	keep(walk, &series->pending, value);
+	series->arrival = arrival;
 	set_account(walk, series, account, named);
 }
 
@@ -805,17 +819,22 @@ add_increases(MeterMeasureWalk *walk)
 
 	for (series = walk->pending; series != NULL; series = series->next_pending)
 	{
-		Numeric		increase = series->pending.number;
+		Numeric		value = series->pending.number;
+		Numeric		increase = value;
 
 		CHECK_FOR_INTERRUPTS();
 		before = series->value;
 		/* the first reading is the base, as are those before `from` */
 		if (before.is_kept && walk->instant >= walk->from)
 		{
-			if (compare(increase, before.number) >= 0)
+			if (compare(value, before.number) >= 0)
 				increase = DatumGetNumeric(DirectFunctionCall2(numeric_sub,
-															   NumericGetDatum(increase),
+															   NumericGetDatum(value),
 															   NumericGetDatum(before.number)));
+			if (walk->increase != NULL)
+				walk->increase(walk->increase_arg, walk->instant,
+							   series->arrival, before.number, value,
+							   increase);
 			look_up_period(walk, walk->instant);
 			add_number(walk,
 					   open_accumulator(walk, open_key(walk, series->account,
@@ -968,7 +987,7 @@ add_value(MeterMeasureWalk *walk, TimestampTz start, MeterAttr account,
 static void
 add_measure(MeterMeasureWalk *walk, TimestampTz start, TimestampTz end,
 			MeterAttr account, Datum value, bool isnull,
-			const MeterAttr *dimensions)
+			const MeterAttr *dimensions, int64 arrival)
 {
 	bool		named = account.len > 0;
 	TimestampTz until;
@@ -998,7 +1017,7 @@ add_measure(MeterMeasureWalk *walk, TimestampTz start, TimestampTz end,
 	{
 		if (!isnull)
 			add_reading(walk, start, account, named, DatumGetNumeric(value),
-						dimensions);
+						dimensions, arrival);
 	}
 	else if (!isnull || walk->aggregate == METER_COUNT)
 		add_value(walk, start, account, value, dimensions);
@@ -1017,12 +1036,14 @@ is_asked(const MeterMeasureWalk *walk, TimestampTz start, TimestampTz end)
 
 /*
  * Take a measure.  An account of '' or NULL is the owner's; the value is a
- * number, for unique a text: texts are equal where values are.
+ * number, for unique a text: texts are equal where values are.  The arrival is
+ * for who is told of increases.
  */
 void
 meter_measure_walk_measure(MeterMeasureWalk *walk, TimestampTz start,
 						   TimestampTz end, MeterAttr account, Datum value,
-						   bool isnull, const MeterAttr *dimensions)
+						   bool isnull, const MeterAttr *dimensions,
+						   int64 arrival)
 {
 	ErrorContextCallback errors;
 	MemoryContext before;
@@ -1036,7 +1057,7 @@ meter_measure_walk_measure(MeterMeasureWalk *walk, TimestampTz start,
 	errors.previous = error_context_stack;
 	error_context_stack = &errors;
 	before = MemoryContextSwitchTo(walk->measure_context);
-	add_measure(walk, start, end, account, value, isnull, dimensions);
+	add_measure(walk, start, end, account, value, isnull, dimensions, arrival);
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(walk->measure_context);
 	error_context_stack = errors.previous;

@@ -53,6 +53,14 @@ typedef void (*MeterMeasureTrace) (void *arg, MeterMeasurePart part,
 								   TimestampTz begin, TimestampTz end,
 								   MeterAttr payer, Numeric quantity);
 
+/*
+ * Takes what a reading of a counter adds to the one before: the difference, or
+ * all of its value, if that is less.
+ */
+typedef void (*MeterMeasureIncrease) (void *arg, TimestampTz time,
+									  int64 arrival, Numeric before,
+									  Numeric value, Numeric increase);
+
 /* The last reading of a series: of a counter's readings of like dimensions. */
 typedef struct MeterMeasureReading
 {
@@ -67,6 +75,9 @@ extern MeterMeasureWalk *meter_measure_walk_create(const MeterDefinition *defini
 												   void *arg);
 extern void meter_measure_walk_trace(MeterMeasureWalk *walk,
 									 MeterMeasureTrace trace, void *arg);
+extern void meter_measure_walk_increases(MeterMeasureWalk *walk,
+										 MeterMeasureIncrease increase,
+										 void *arg);
 extern void meter_measure_walk_begin(MeterMeasureWalk *walk,
 									 MeterAttr resource, TimestampTz from,
 									 TimestampTz to);
@@ -79,7 +90,8 @@ extern void meter_measure_walk_measure(MeterMeasureWalk *walk,
 									   TimestampTz start, TimestampTz end,
 									   MeterAttr account, Datum value,
 									   bool isnull,
-									   const MeterAttr *dimensions);
+									   const MeterAttr *dimensions,
+									   int64 arrival);
 extern void meter_measure_walk_end(MeterMeasureWalk *walk);
 extern MemoryContext meter_measure_walk_memory(const MeterMeasureWalk *walk);
 extern void meter_measure_walk_destroy(MeterMeasureWalk *walk);

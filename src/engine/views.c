@@ -38,7 +38,7 @@ static const char *const views[][3] = {
 		"anomaly",
 		"SELECT class, meter, resource, \"time\", arrival, detail "
 		"FROM meter_internal.anomalies(%2$s, (SELECT k.key FROM %1$s._view_key k), NULL, NULL, NULL, NULL)",
-		"what was odd, by class: quarantined (set aside), too late (held; stops first), in the future, conflicting duplicate, duplicate start, orphan stop, unknown account, not a number, reconciled (what snapshots found)"
+		"what was odd, a row for each thing, by class: what is set aside first, then what is held, stops first; meter.anomalies() is this for a class, meter, resource or time"
 	}
 };
 

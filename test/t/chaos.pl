@@ -188,6 +188,7 @@ sub settle_somehow
 		"BEGIN;\n" . write_rows() . "SELECT * FROM meter.advance('cloud');\n" . one_of("COMMIT;\n", "ROLLBACK;\n"),
 		"SET statement_timeout = '" . int(rand(60) + 1) . "ms';\nSELECT * FROM meter.advance('cloud');\n",
 		chance(0.7) ? () : "SELECT * FROM meter.release('cloud', '" . one_of('hourly', 'late') . "', (SELECT array_agg(arrival) FROM (SELECT arrival FROM cloud.held ORDER BY random() LIMIT 2) h));\n",
+		chance(0.7) ? () : "SELECT meter.discard('cloud', '" . one_of('hourly', 'late') . "', (SELECT array_agg(arrival) FROM (SELECT arrival FROM cloud.held ORDER BY random() LIMIT 2) h));\n",
 		chance(0.5) ? () : "SELECT meter.rewind('cloud', meter, watermark - interval '" . int(rand(30)) . " hours') FROM meter.status WHERE meter = '"
 		  . one_of('hourly', 'late') . "' AND watermark >= '" . stamp($begin + 40 * 3600) . "';\n",
 		chance(0.7) ? () : "UPDATE meter.log_progress SET \"position\" = 0, position_watermark = NULL WHERE meter = '" . one_of('hourly', 'late') . "';\n",

@@ -156,6 +156,7 @@ sub world
 		$script .= rewind_some($stream) . "SELECT 'world $w round $round rewound', count(*) FROM meter.verify('$stream');\n" if rand() < 0.25;
 		my $step = $round < $rounds && !$asked{$round} && rand() < 0.5;
 		$script .= "SELECT meter.release_resource('$stream', meter, resource) FROM $stream.quarantine;\n" if $share && rand() < 0.3;
+		$script .= "SELECT meter.discard('$stream', meter, array_agg(arrival) FILTER (WHERE arrival % 3 = 0)) FROM $stream.held GROUP BY meter;\n" if rand() < 0.2;
 		$script .= $step ? "SELECT FROM meter.advance('$stream');\n" : "CALL meter.run('$stream');\n";
 		$script .= "SELECT 'world $w round $round verify', count(*) FROM meter.verify('$stream');\n";
 		next unless $asked{$round};

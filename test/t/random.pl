@@ -192,6 +192,7 @@ sub world
 		# a single step may leave rows unread; verify knows, the oracle does not
 		my $step = $round < $rounds && !$asked{$round} && rand() < 0.5;
 		$script .= "SELECT meter.release_resource('$stream', meter, resource) FROM $stream.quarantine;\n" if $share && rand() < 0.3;
+		$script .= "SELECT meter.discard('$stream', meter, array_agg(arrival) FILTER (WHERE arrival % 3 = 0)) FROM $stream.held GROUP BY meter;\n" if rand() < 0.2;
 		$script .= $step ? "SELECT FROM meter.advance('$stream');\n" : "CALL meter.run('$stream');\n";
 		foreach my $m ($asked{$round} ? $round >= $late_meter ? @meters : $meters[0] : ())
 		{

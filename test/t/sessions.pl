@@ -9,7 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $together = 8;				# settings that share a session
+my $together = $ENV{METER_TOGETHER} || 24;	# settings that share a session; METER_TOGETHER=1: each has its own
 
 my $node = PostgreSQL::Test::Cluster->new('sessions');
 $node->init;

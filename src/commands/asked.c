@@ -1,0 +1,62 @@
+/*
+ * asked.c
+ *	  What is asked of meter.anomalies(), as parts of queries, and what queries
+ *	  find, returned.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+
+#include "commands/asked.h"
+#include "pg/spi.h"
+
+/*
+ * Return rows of a query: meter, resource, time, arrival, detail.  Its
+ * parameters: $1 is the resource, $2 the range of times, $3 the meter; each may
+ * be NULL.
+ */
+void
+meter_return_anomalies(const MeterAsked *asked, const char *class,
+					   const char *query)
+{
+	Oid			types[] = {TEXTOID, TSTZRANGEOID, TEXTOID, TEXTOID};
+	Datum		values[] = {asked->resource, asked->during,
+		asked->meter == NULL ? (Datum) 0 : CStringGetTextDatum(asked->meter),
+	CStringGetTextDatum(class)};
+	char		nulls[] = {asked->resource == 0 ? 'n' : ' ',
+	asked->during == 0 ? 'n' : ' ', asked->meter == NULL ? 'n' : ' ', ' ', '\0'};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT $4, x.* FROM (%s) x (meter, resource, \"time\", arrival, detail) WHERE true",
+					 query);
+	if (asked->during != 0)
+		appendStringInfoString(&sql, " AND x.\"time\" <@ $2");
+	if (asked->meter != NULL)
+		appendStringInfoString(&sql, " AND x.meter = $3");
+	meter_execute_params(sql.data, SPI_OK_SELECT, lengthof(types), types,
+						 values, nulls);
+	meter_return_result(asked->fcinfo);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Return the condition, with AND, on the resource of rows e. */
+const char *
+meter_asked_resource(const MeterAsked *asked)
+{
+	return asked->resource == 0 ? "" : " AND e.resource = $1 COLLATE \"C\"";
+}
+
+/*
+ * Return the conditions, with AND, on the resource and the time of rows e: an
+ * expression.
+ */
+const char *
+meter_asked_rows(const MeterAsked *asked, const char *time)
+{
+	return psprintf("%s%s", meter_asked_resource(asked),
+					asked->during == 0 ? "" : psprintf(" AND %s <@ $2", time));
+}

@@ -1,0 +1,29 @@
+/*
+ * asked.h
+ *	  What is asked of meter.anomalies(), as parts of queries, and what queries
+ *	  find, returned.
+ */
+#ifndef METER_ASKED_H
+#define METER_ASKED_H
+
+#include "fmgr.h"
+
+/* What is asked for, and where it is returned. */
+typedef struct MeterAsked
+{
+	FunctionCallInfo fcinfo;
+	const char *stream;
+	const char *schema;			/* quoted */
+	const char *class;			/* NULL: all; so the others */
+	const char *meter;
+	Datum		resource;		/* text, or 0 */
+	Datum		during;			/* tstzrange, or 0 */
+} MeterAsked;
+
+extern void meter_return_anomalies(const MeterAsked *asked, const char *class,
+								   const char *query);
+extern const char *meter_asked_resource(const MeterAsked *asked);
+extern const char *meter_asked_rows(const MeterAsked *asked,
+									const char *time);
+
+#endif							/* METER_ASKED_H */
