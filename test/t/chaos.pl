@@ -2,7 +2,8 @@
 # sent, while workers and people settle, and while the server is killed, the ledger is what the rules say of the rows that are in the log.
 #
 # Writers work on 24 resources with a clock of their own (meter.now, which the conductor moves on). At random points, and in the end,
-# meter.verify is empty and the ledger is what the oracle computes in plain SQL.
+# meter.verify is empty and the ledger is what the oracle computes in plain SQL. Stream "net" has measures, "fleet" has snapshots of two
+# sources.
 #
 #   METER_SEED=n              the same choices again (what meets what depends on the machine all the same)
 #   METER_CHAOS_SECONDS=n     for how long, 25 s by default
@@ -127,10 +128,48 @@ sub event_values
 
 my $list = join(', ', map { qq("$_") } @columns);
 
+# Measures, one in three late; of counters, too.
+sub write_measures
+{
+	my @rows = map {
+		my $time = int(read_clock() - one_of(rand(1800), rand(1800), rand(10 * 3600), rand(7 * 86400)));
+		my $counter = chance(0.4);
+		my $id = chance(0.6) ? 'm' . int(rand(200)) : undef;
+		'(' . join(', ', map { literal($_) } one_of('s1', undef), $id, stamp($time), stamp($time + ($counter ? 0 : int(rand(5400)))), ($counter ? 'c' : 'i') . int(rand(8)),
+			one_of('A', 'B', undef), ($counter ? 'port' : 'ip'), one_of('1', '2.5', '100', '-3', int(rand(10000)))) . ')'
+	} 1 .. 1 + int(rand(12));
+	return 'INSERT INTO net.measure (source, id, start_time, end_time, resource, account, entity, value) VALUES ' . join(', ', @rows) . ";\n";
+}
+
+# Events of the fleet, of which many are lost.
+sub write_fleet
+{
+	my @rows = map {
+		my $time = int(read_clock() - one_of(rand(3600), rand(3600), rand(20 * 3600)));
+		'(' . join(', ', map { literal($_) } one_of('s1', 's2'), 'f' . int(rand(1e9)), stamp($time), 'f' . int(rand(10)), one_of('A', 'B', undef), 'vm',
+			one_of('start', 'start', 'stop', 'resize'), one_of('s', 'l', undef)) . ')'
+	} 1 .. 1 + int(rand(4));
+	return 'INSERT INTO fleet.event (source, id, "time", resource, account, entity, action, offering) VALUES ' . join(', ', @rows) . ";\n";
+}
+
+# A snapshot of what some source has, as of a while ago.
+sub snapshot
+{
+	my $at = stamp(int(read_clock() - rand(3 * 3600)));
+	my $source = one_of('s1', 's2');
+	my @rows = map { "('$source', '$at', 'f$_', " . join(', ', map { literal($_) } one_of('A', 'B', undef), 'vm', one_of('s', 'l'), (chance(0.2) ? stamp(int(read_clock() - 3 * 3600 - rand(7200))) : undef)) . ')' }
+	  grep { chance(0.4) } 0 .. 9;
+	my $insert = @rows ? 'INSERT INTO fleet.inventory (source, at, resource, account, entity, offering, since) VALUES ' . join(', ', @rows) . ";\n" : '';
+	return "BEGIN;\n$insert" . "SELECT FROM meter.reconcile('fleet', '$source', '$at', allow_empty => true, max_stops => 1000);\n" . (chance(0.3) ? pause() : '')
+	  . one_of("COMMIT;\n", "COMMIT;\n", "ROLLBACK;\n");
+}
+
 # One way for rows to reach the log.
 sub write_rows
 {
 	my $how = rand();
+	return write_measures() if chance(0.15);
+	return write_fleet()    if chance(0.15);
 	return "INSERT INTO cloud.event ($list) VALUES " . event_values() . ";\n" if $how < 0.6;
 	return "COPY cloud.event ($list) FROM STDIN;\n"
 	  . join('', map { join("\t", map { defined $_ ? $_ : '\N' } @{ event_row() }) . "\n" } 1 .. 1 + int(rand(30))) . "\\.\n" if $how < 0.75;
@@ -228,6 +267,8 @@ my %meters = (
 		"starts => '{start}', stops => '{stop}', dimensions => '{}', rounding => 'down', increment => '5 minutes', since => '" . stamp($begin + 6 * 3600) . "'",
 		"lateness => '0', max_lateness => '1 day'" ]);
 
+my %quantities = (of => "dimensions => '{}', period => '1 hour', timezone => 'UTC', value_from => 'value'");
+
 sub create_meter
 {
 	my ($name) = @_;
@@ -245,6 +286,8 @@ sub check_script
 	}
 	$script .= <<'SQL';
 SELECT 'verify', count(*) FROM meter.verify('cloud');
+SELECT 'verify of measures', count(*) FROM meter.verify('net');
+SELECT 'verify of snapshots', count(*) FROM meter.verify('fleet');
 SELECT 'errors', coalesce(string_agg(last_error, '; '), '') FROM meter.status;
 SELECT 'revisions', count(*) FROM (SELECT FROM cloud.usage GROUP BY meter, period_start, resource, account, dimensions HAVING max(revision) <> count(*) - 1 OR min(revision) <> 0) q;
 SELECT 'settlements', count(*) FROM (SELECT meter, settlement FROM cloud.usage EXCEPT SELECT meter, settlement FROM cloud.settlement) q;
@@ -267,7 +310,7 @@ sub check
 		{
 			is($said{$name}, exists $meters{$name} || $name eq 'errors' ? '' : '0', $name);
 		}
-		cmp_ok(scalar(keys %said), '>=', 9, 'all was asked');
+		cmp_ok(scalar(keys %said), '>=', 11, 'all was asked');
 	};
 	return 1;
 }
@@ -281,11 +324,20 @@ session('setup', <<"SQL") // die slurp_file("$work/odd");
 CREATE EXTENSION meter;
 @{[ slurp_file("$FindBin::RealBin/../oracle.sql") ]}
 @{[ slurp_file("$FindBin::RealBin/../oracle_duplicates.sql") ]}
+@{[ slurp_file("$FindBin::RealBin/../oracle_measures.sql") ]}
 SELECT FROM meter.create_stream('cloud', '6 hours');
 @{[ create_meter('hourly') ]} @{[ create_meter('zones') ]}
+SELECT FROM meter.create_stream('net');
+SELECT FROM unnest('{sum,count,counter}'::text[]) name, meter.create_meter('net', name, $quantities{of}, since => '@{[ stamp($begin - 86400) ]}', lateness => '20 minutes',
+	max_lateness => '5 days', aggregate => name, entity => CASE name WHEN 'counter' THEN 'port' ELSE 'ip' END);
+SELECT FROM meter.create_stream('fleet');
+SELECT FROM meter.create_meter('fleet', 'fleet', entity => 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', since => '@{[ stamp($begin - 86400) ]}', lateness => '20 minutes', max_lateness => '5 days');
 CREATE ROLE producer;
 GRANT USAGE ON SCHEMA cloud TO producer;
 GRANT INSERT ($list), SELECT ON cloud.event TO producer;
+GRANT USAGE ON SCHEMA net, fleet TO producer;
+GRANT INSERT (source, id, start_time, end_time, resource, account, entity, value), SELECT ON net.measure TO producer;
+GRANT INSERT ($list), SELECT ON fleet.event TO producer;
 CREATE VIEW through_view AS SELECT $list FROM cloud.event;
 CREATE TABLE through_rule AS SELECT $list FROM cloud.event;
 CREATE RULE log AS ON INSERT TO through_rule DO INSTEAD INSERT INTO cloud.event ($list) VALUES (@{[ join(', ', map { qq(new."$_") } @columns) ]});
@@ -324,6 +376,7 @@ sub child
 child($_, sub { session("writer$_[0]", transaction($_[0]), $refused) // sleep(0.1) }) foreach 1 .. $writers;
 child(101, sub { session('settler', settle_somehow()) // sleep(0.1); sleep(rand(0.5)) });
 child(102, sub { resolve_prepared(); sleep(rand(2)) });
+child(103, sub { session('inventory', snapshot()) // sleep(0.1); sleep(rand(2)) });
 
 srand($seed);
 my ($kills, $crashes, $checks, $crew) = (0, 0, 0, 0);
@@ -393,7 +446,10 @@ SELECT bool_and(late_backlog = 0 AND (meter = 'zones' OR watermark >= date_trunc
 	AND bool_and(last_error IS NULL) FROM meter.status
 SQL
 ok(check('in the end'), 'the end is looked at');
-is($node->safe_psql('postgres', "SELECT sum(meter.resettle('cloud', name, NULL)) FROM meter.meter"), '0', 'settling all of it anew changes nothing');
+is($node->safe_psql('postgres', "SELECT string_agg(oracle.measure_differences('net', '$_', oracle.define(aggregate => '$_', entity => '" . ($_ eq 'counter' ? 'port' : 'ip') . "', $quantities{of}, since => '" . stamp($begin - 86400) . "')), '')"),
+	'', "measures: $_ as the oracle says") foreach qw(sum count counter);
+cmp_ok($node->safe_psql('postgres', 'SELECT least((SELECT count(*) FROM net.usage WHERE revision > 0), (SELECT count(*) FROM fleet.snapshot), (SELECT count(*) FROM fleet.usage WHERE revision > 0))'), '>', 0, 'measures, and snapshots, changed what was settled');
+is($node->safe_psql('postgres', "SELECT sum(meter.resettle(stream, name, NULL)) FROM meter.meter"), '0', 'settling all of it anew changes nothing');
 my ($events, $rows, $adjustments, $held, $voids) = split /\|/, $node->safe_psql('postgres', <<'SQL');
 SELECT (SELECT count(*) FROM cloud.event), count(*), count(*) FILTER (WHERE revision > 0), (SELECT count(*) FROM cloud.held), (SELECT count(*) FROM cloud._voided) FROM cloud.usage
 SQL

@@ -13,7 +13,7 @@ use List::Util qw(max);
 use Test::More;
 
 my $seed   = seed();
-my $worlds = $ENV{METER_WORLDS} || 4;
+my $worlds = $ENV{METER_WORLDS} || 3;
 my $node   = start_server('expire');
 srand($seed);
 

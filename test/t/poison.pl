@@ -153,7 +153,7 @@ for my $bytes (3200, 2600, 2700)
 {
 	push @refused, { name => "a resource of $bytes random bytes", column => 'resource', odd_event('resource', $random->($bytes)), odd_measure('resource', $random->($bytes)), odd_inventory('resource', $random->($bytes)) };
 }
-for my $bytes (100_000, 300_000, 20_000_000)
+for my $bytes (100_000, 300_000, 5_000_000)
 {
 	push @refused, { name => "a resource of $bytes bytes that compress", column => 'resource', odd_event('resource', "repeat('x', $bytes)"), odd_measure('resource', "repeat('x', $bytes)"), odd_inventory('resource', "repeat('x', $bytes)") };
 }
@@ -166,9 +166,9 @@ push @refused, { name => 'a source of 3000 bytes', column => 'source', odd_event
 	ingest_measures => "SELECT meter.ingest_measures('STREAM', repeat('s', 3000), '')" };
 for my $field (qw(account offering entity))
 {
-	push @refused, { name => "$field of $_ bytes", column => $field, odd_event($field, "repeat('x', $_)"), odd_inventory($field, "repeat('x', $_)"), $field eq 'offering' ? () : odd_measure($field, "repeat('x', $_)") } for 10_000, 20_000_000;
+	push @refused, { name => "$field of $_ bytes", column => $field, odd_event($field, "repeat('x', $_)"), odd_inventory($field, "repeat('x', $_)"), $field eq 'offering' ? () : odd_measure($field, "repeat('x', $_)") } for 10_000, 5_000_000;
 }
-push @refused, { name => '20 MB of quotes in an attribute that no meter reads', column => 'attributes', odd_event('attributes', q{jsonb_build_object('x', repeat('"', 20000000))}), odd_measure('attributes', q{jsonb_build_object('x', repeat('"', 20000000))}) };
+push @refused, { name => '5 MB of quotes in an attribute that no meter reads', column => 'attributes', odd_event('attributes', q{jsonb_build_object('x', repeat('"', 5000000))}), odd_measure('attributes', q{jsonb_build_object('x', repeat('"', 5000000))}) };
 for my $value ('9e131071', '-9e131071', '1e-16383', '1e100', '1e-101')
 {
 	push @refused, { name => "a value of $value", column => 'value', odd_event('value', "${value}::numeric"), odd_measure('value', $value), odd_inventory('value', $value) };
@@ -253,14 +253,14 @@ my @taken = (
 		columns => qq{INSERT INTO STREAM.event (source, "time", resource, account, action, attributes) SELECT 'p', '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms', 'odd', 'p', (ARRAY['reconciled:start', 'reconciled:stop'])[1 + n % 2], '{"meter":"vm"}' FROM generate_series(1, 2000) n},
 	},
 	{
-		name    => '5,000 duplicates of one id at one time',
-		columns => qq{INSERT INTO STREAM.event (source, id, "time", resource, account, action, value) SELECT 'p', 'd', '2024-03-05 10:00Z', 'odd', 'p', 'start', n FROM generate_series(1, 5000) n},
-		measure => "INSERT INTO STREAM.measure (source, id, start_time, end_time, resource, account, value) SELECT 'p', 'd', '2024-03-05 10:00Z', '2024-03-05 10:00Z', 'odd', 'p', n FROM generate_series(1, 5000) n",
+		name    => '2,000 duplicates of one id at one time',
+		columns => qq{INSERT INTO STREAM.event (source, id, "time", resource, account, action, value) SELECT 'p', 'd', '2024-03-05 10:00Z', 'odd', 'p', 'start', n FROM generate_series(1, 2000) n},
+		measure => "INSERT INTO STREAM.measure (source, id, start_time, end_time, resource, account, value) SELECT 'p', 'd', '2024-03-05 10:00Z', '2024-03-05 10:00Z', 'odd', 'p', n FROM generate_series(1, 2000) n",
 	},
 	{
-		name    => '5,000 duplicates of one id, 1 ms apart',
-		columns => qq{INSERT INTO STREAM.event (source, id, "time", resource, account, action, value) SELECT 'p', 'd', '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms', 'odd', 'p', 'start', n FROM generate_series(1, 5000) n},
-		measure => "INSERT INTO STREAM.measure (source, id, start_time, end_time, resource, account, value) SELECT 'p', 'd', t, t, 'odd', 'p', n FROM generate_series(1, 5000) n CROSS JOIN LATERAL (SELECT '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms' AS t) t",
+		name    => '2,000 duplicates of one id, 1 ms apart',
+		columns => qq{INSERT INTO STREAM.event (source, id, "time", resource, account, action, value) SELECT 'p', 'd', '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms', 'odd', 'p', 'start', n FROM generate_series(1, 2000) n},
+		measure => "INSERT INTO STREAM.measure (source, id, start_time, end_time, resource, account, value) SELECT 'p', 'd', t, t, 'odd', 'p', n FROM generate_series(1, 2000) n CROSS JOIN LATERAL (SELECT '2024-03-05 10:00Z'::timestamptz + n * interval '1 ms' AS t) t",
 	},
 	{
 		name    => '100 dimensions of 65 kB each',

@@ -6,7 +6,7 @@
 # runs; some are in the snapshots of two. The oracle (oracle_snapshots.sql) computes usage from the log and the inventory; it does not look
 # at what the engine made of them.
 #
-#   METER_SEED=n   the same worlds again       METER_WORLD=n   only that world       METER_RANDOM=n   so many worlds instead of 20
+#   METER_SEED=n   the same worlds again       METER_WORLD=n   only that world       METER_RANDOM=n   so many worlds instead of 14
 use strict;
 use warnings;
 use FindBin;
@@ -20,7 +20,7 @@ use Test::More;
 my $seed    = seed();
 my $node    = start_server('reconcile_property');
 my $home    = dirname($FindBin::RealBin);
-my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 20));
+my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 14));
 
 $node->safe_psql('postgres', slurp_file("$home/oracle_duplicates.sql"));
 $node->safe_psql('postgres', slurp_file("$home/oracle_snapshots.sql"));
