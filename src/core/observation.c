@@ -581,10 +581,13 @@ run_since(MeterWalk *walk, int64 start, int64 now)
 	}
 	if (!walk->named && !MeterAttrIsNull(attrs[0]))
 		meter_walk_name(walk, attrs[0]);
-	/* the first name came in between */
+	/* the first name came in between, maybe by a stop */
 	for (j = first; walk->look_back && j < walk->nchanges &&
 		 MeterAttrIsNull(attrs[0]); j++)
-		attrs[0] = walk->changes[j].named[0];
+		attrs[0] = MeterAttrIsNull(walk->changes[j].before[0]) ?
+			walk->changes[j].named[0] : walk->changes[j].before[0];
+	if (walk->look_back && MeterAttrIsNull(attrs[0]))
+		attrs[0] = state->attrs[0];
 	walk->begin = start;
 	for (j = first; j < walk->nchanges; j++)
 	{
