@@ -196,5 +196,29 @@ SELECT meter.preview_meter('beginning_preview', 'vm', starts => '{start}');
 SELECT meter.preview_meter('nonesuch', 'vm', starts => '{start}', stops => '{stop}');
 SELECT meter.create_stream('beginning_empty');
 SELECT * FROM meter.preview_meter('beginning_empty', 'vm', starts => '{start}', stops => '{stop}');
+
+-- What is held before there is a watermark is released as what it is: a void takes back.
+SET meter.now = '2024-03-05 13:00';
+SELECT meter.create_stream('beginning_void');
+SELECT meter.create_meter('beginning_void', 'vm', starts => '{start}', stops => '{stop}', dimensions => '{}', period => '1 month');
+INSERT INTO beginning_void.event (source, id, "time", resource, account, action) VALUES ('s', '1', '1970-01-02', 'vm1', 'alice', 'start'), ('s', '1', '1970-01-02', 'vm1', NULL, 'void');
+SELECT watermark, usage_rows FROM meter.advance('beginning_void');
+SELECT meter.release('beginning_void', 'vm');
+INSERT INTO beginning_void.event (source, id, "time", resource, account, action) VALUES ('s', '2', '2024-02-01', 'vm2', 'bob', 'start');
+CALL meter.run('beginning_void');
+SELECT resource, count(*) FROM beginning_void.usage GROUP BY 1 ORDER BY 1;
+SELECT * FROM meter.verify('beginning_void');
+
+-- Only in the first step of a meter of measures are owners never held: not months later, when the first event comes.
+SELECT meter.create_stream('beginning_owner');
+SELECT meter.create_meter('beginning_owner', 'net', aggregate => 'sum', dimensions => '{}', since => '2024-03-01');
+INSERT INTO beginning_owner.measure (start_time, end_time, resource, account, value) VALUES ('2024-03-05 10:00', '2024-03-05 10:00', 'ip', 'alice', 1), ('2024-03-05 10:00', '2024-03-05 10:00', 'ip', NULL, 2);
+SELECT usage_rows FROM meter.advance('beginning_owner');
+INSERT INTO beginning_owner.event ("time", resource, account, action) VALUES ('1970-01-02', 'ip', 'mallory', 'assign');
+SELECT usage_rows, adjustments FROM meter.advance('beginning_owner');
+SELECT log, "time" FROM beginning_owner.held;
+SELECT account, sum(quantity) FROM beginning_owner.usage GROUP BY 1 ORDER BY 1;
+SELECT * FROM meter.verify('beginning_owner');
+
 SET client_min_messages = warning;
-SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{beginning_cars,beginning_there,beginning_since,beginning_event,beginning_ahead,beginning_bytes,beginning_open,beginning_session,beginning_preview,beginning_empty}'::text[]) s;
+SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{beginning_cars,beginning_there,beginning_since,beginning_event,beginning_ahead,beginning_bytes,beginning_open,beginning_session,beginning_preview,beginning_empty,beginning_void,beginning_owner}'::text[]) s;

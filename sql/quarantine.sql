@@ -16,7 +16,7 @@ BEGIN
 END
 $$;
 CREATE TEMP VIEW status AS
-SELECT stream, meter, watermark, quarantined, failures, last_error FROM meter.status WHERE stream LIKE 'quarantine\_%' ORDER BY 1, 2;
+SELECT stream, meter, watermark, quarantined, failures, last_error FROM meter.status WHERE stream = ANY ('{quarantine_cloud,quarantine_net,quarantine_bad,quarantine_old,quarantine_since,quarantine_source}') ORDER BY 1, 2;
 INSERT INTO quarantine_cloud.event ("time", resource, account, action) VALUES
 	('2024-03-05 09:15', 'vm1', 'geneva-jug', 'start'), ('2024-03-05 09:30', 'vm2', 'basel-cup', 'start');
 SET meter.now = '2024-03-05 10:00';
@@ -253,6 +253,29 @@ SELECT resource, action FROM quarantine_source.event WHERE action LIKE 'reconcil
 SELECT resource, left(dimensions ->> 'flavor', 5) AS flavor, period_start, sum(quantity) FROM quarantine_source.usage GROUP BY 1, dimensions, 3 ORDER BY 1, 3, 2 NULLS FIRST;
 SELECT * FROM meter.verify('quarantine_source');
 
+-- What is taken back meanwhile does not lose the reading that the counter goes on from.
+SELECT meter.create_stream('quarantine_back');
+SELECT meter.create_meter('quarantine_back', 'odometer', aggregate => 'counter', dimensions => '{flavor}', lateness => '0', since => '2024-03-05 09:00');
+INSERT INTO quarantine_back.measure (start_time, end_time, resource, account, value) VALUES ('2024-03-05 09:10', '2024-03-05 09:10', 'ip', 'acme', 100),
+	('2024-03-05 09:50', '2024-03-05 09:50', 'ip', 'acme', 200);
+SET meter.now = '2024-03-05 10:00';
+SELECT usage_rows FROM meter.advance('quarantine_back');
+SELECT meter.roll('quarantine_back');
+CALL meter.run('quarantine_back');
+SET meter.resource_memory = '64kB';
+INSERT INTO quarantine_back.measure (start_time, end_time, resource, account, value, attributes)
+SELECT '2024-03-05 10:10', '2024-03-05 10:10', 'ip', 'acme', 1, pg_temp.label('l' || n) FROM generate_series(1, 5) n;
+INSERT INTO quarantine_back.measure (start_time, end_time, resource, account, value) VALUES ('2024-03-05 10:40', '2024-03-05 10:40', 'ip', 'acme', 300);
+SET meter.now = '2024-03-05 11:00';
+SELECT usage_rows FROM meter.advance('quarantine_back');
+SELECT resource, since FROM quarantine_back.quarantine;
+SELECT meter.rewind('quarantine_back', 'odometer', '2024-03-05 10:00');
+SELECT usage_rows FROM meter.advance('quarantine_back');
+RESET meter.resource_memory;
+SELECT meter.release_resource('quarantine_back', 'odometer', 'ip');
+SELECT period_start, sum(quantity) FROM quarantine_back.usage GROUP BY 1 ORDER BY 1;
+SELECT * FROM meter.verify('quarantine_back');
+
 SET client_min_messages = warning;
 DROP FUNCTION public.quarantine_raise();
-SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{quarantine_cloud,quarantine_net,quarantine_bad,quarantine_old,quarantine_since,quarantine_source}'::text[]) s;
+SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{quarantine_cloud,quarantine_net,quarantine_bad,quarantine_old,quarantine_since,quarantine_source,quarantine_back}'::text[]) s;

@@ -255,3 +255,26 @@ CALL meter.run('reconcile_name');
 SELECT meter, account, sum(quantity) FROM reconcile_name.usage GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT * FROM meter.verify('reconcile_name');
 SELECT meter.drop_stream('reconcile_name', true);
+
+-- The first name is told after a run that only a snapshot knows: by a stop at its begin, or, in a tie, the least of two. The time before is that one's.
+SET client_min_messages = warning;
+SELECT meter.create_stream('reconcile_tie');
+SELECT meter.create_meter('reconcile_tie', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{}', clock => 'event', lateness => '0',
+	max_lateness => NULL, since => '2024-03-05 00:00');
+INSERT INTO reconcile_tie.event (source, id, "time", resource, account, action) VALUES
+	('s', '1', '2024-03-05 08:00', 'tie', NULL, 'start'), ('s', '2', '2024-03-05 09:00', 'tie', NULL, 'stop'),
+	('s', '3', '2024-03-05 11:00', 'tie', 'b', 'resize'), ('s', '4', '2024-03-05 11:00', 'tie', 'a', 'resize'),
+	('s', '5', '2024-03-05 08:00', 'stop', NULL, 'start'), ('s', '6', '2024-03-05 09:00', 'stop', 'c', 'stop'),
+	('s', '7', '2024-03-05 10:00', 'stop', NULL, 'resize');
+INSERT INTO reconcile_tie.inventory (source, at, resource, since) VALUES
+	('s', '2024-03-05 12:00', 'tie', '2024-03-05 10:00'), ('s', '2024-03-05 12:00', 'stop', '2024-03-05 09:00');
+SELECT resource, correction FROM meter.reconcile('reconcile_tie', 's', '2024-03-05 12:00') ORDER BY 1;
+INSERT INTO reconcile_tie.event ("time", resource, action) VALUES ('2024-03-05 13:00', 'clock', 'tick');
+CALL meter.run('reconcile_tie');
+CALL meter.run('reconcile_tie');
+SELECT resource, account, period_start, sum(quantity) FROM reconcile_tie.usage GROUP BY 1, 2, 3 HAVING sum(quantity) <> 0 ORDER BY 1, 3, 2;
+SELECT * FROM meter.verify('reconcile_tie');
+
+-- The name of a source is one that can be forgotten again.
+SELECT meter.reconcile('reconcile_tie', repeat('s', 256), '2024-03-05 12:30', allow_empty => true);
+SELECT meter.drop_stream('reconcile_tie', true);

@@ -97,6 +97,16 @@ SET client_min_messages = warning;
 SELECT meter.drop_stream('Bob''s "cloud"', delete_data => true);
 RESET client_min_messages;
 
+-- Not even one that would end what quotes it.
+CREATE ROLE regress_streams_b;
+SELECT meter.create_stream('$guard$;ALTER ROLE regress_streams_b SUPERUSER;LISTEN--');
+SELECT rolsuper FROM pg_roles WHERE rolname = 'regress_streams_b';
+INSERT INTO "$guard$;ALTER ROLE regress_streams_b SUPERUSER;LISTEN--".event ("time", resource, action) VALUES ('2024-03-05 10:00', '', 'start');
+SET client_min_messages = warning;
+SELECT meter.drop_stream('$guard$;ALTER ROLE regress_streams_b SUPERUSER;LISTEN--', delete_data => true);
+RESET client_min_messages;
+DROP ROLE regress_streams_b;
+
 -- drop_stream forgets the stream and its meters; logs and ledger stay, unless they are to go too.
 SELECT meter.drop_stream('streams_cloud');
 SELECT count(*) AS streams FROM meter.stream WHERE name = 'streams_cloud';

@@ -109,7 +109,7 @@ COMMENT ON TABLE meter.source IS 'sources of a stream: up to which instant each 
 COMMENT ON COLUMN meter.source.clock IS 'the source has said that everything up to this instant is in the log; never moves back; null if the source has not said anything yet';
 COMMENT ON COLUMN meter.source.idle_limit IS 'a source that is silent for longer holds no meter back; null: no limit';
 COMMENT ON COLUMN meter.source.heard_at IS 'when the clock of the source moved last, or when the source was first waited for; does not move before the source has come near';
-COMMENT ON COLUMN meter.source.came_near IS 'the clock of the source has been within the idle limit of the time, or it began within a day, or the owner named the source; false: it is waited for no longer than its idle limit';
+COMMENT ON COLUMN meter.source.came_near IS 'the clock of the source has been within the idle limit of the time, or it began within a day, or the owner named the source before it was heard; false: it is waited for no longer than its idle limit';
 
 CREATE TABLE meter.active_stream (
     name      text COLLATE "C" PRIMARY KEY,          -- no foreign key: its triggers may be switched off

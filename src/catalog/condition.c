@@ -177,12 +177,12 @@ meter_find_problems(const char *stream)
 	MeterSession session;
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(stream)};
+	static SPIPlanPtr plan = NULL;
 	List	   *problems = NIL;
 	uint64		i;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params(problems_query(), SPI_OK_SELECT, 1, types, values,
-						 NULL);
+	meter_execute_kept(&plan, problems_query, 1, types, values);
 	for (i = 0; i < SPI_processed; i++)
 	{
 		MemoryContext before = MemoryContextSwitchTo(context);

@@ -351,20 +351,42 @@ meter_load_to_repair(const char *stream, const char *name)
 	return meter_load(stream, name, METER_LOCK_WAIT);
 }
 
-/*
- * Lock a stream, then all its meters, so that nobody settles.  Returns the
- * meters of events and those of measures.
- */
+/* Lock the meters of a stream, in the order of names. */
 void
-meter_lock_meters(const char *stream, List **of_events, List **of_measures)
+meter_lock_meters(const char *stream)
 {
 	MeterSession session;
-	ListCell   *cell;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
 
-	*of_events = *of_measures = NIL;
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_session_end(&session);
+}
+
+/* Lock a stream, then all its meters, so that nobody settles. */
+void
+meter_lock_all(const char *stream)
+{
+	MeterSession session;
+
 	meter_session_begin(&session, meter_extension_owner());
 	meter_lock_stream(stream);
 	meter_session_end(&session);
+	meter_lock_meters(stream);
+}
+
+/*
+ * Do so, and return the meters of events and those of measures.
+ */
+void
+meter_load_all(const char *stream, List **of_events, List **of_measures)
+{
+	ListCell   *cell;
+
+	*of_events = *of_measures = NIL;
+	meter_lock_all(stream);
 	foreach(cell, meter_list_meters(stream, NULL, false))
 	{
 		MeterRef   *ref = lfirst(cell);

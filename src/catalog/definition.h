@@ -146,8 +146,10 @@ extern MeterDefinition *meter_load_to_repair(const char *stream,
 extern MeterAggregate meter_parse_aggregate(const char *name);
 extern MeterClock meter_parse_clock(const char *name);
 extern const char *meter_aggregate_name(MeterAggregate aggregate);
-extern void meter_lock_meters(const char *stream, List **of_events,
-							  List **of_measures);
+extern void meter_lock_meters(const char *stream);
+extern void meter_lock_all(const char *stream);
+extern void meter_load_all(const char *stream, List **of_events,
+						   List **of_measures);
 extern List *meter_list_meters(const char *stream, const char *name,
 							   bool active_only);
 

@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
+#include "catalog/definition.h"
 #include "catalog/forget.h"
 #include "catalog/progress.h"
 #include "catalog/source.h"
@@ -43,9 +44,8 @@ meter_forget_stream(const char *stream)
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 	int			i;
 
+	meter_lock_meters(stream);
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
-						 SPI_OK_SELECT, 1, types, values, NULL);
 	for (i = 0; i < (int) lengthof(statements); i++)
 		meter_execute_params(statements[i], SPI_OK_DELETE, 1, types, values,
 							 NULL);
@@ -72,31 +72,42 @@ meter_stream_is_gone(const char *stream)
 }
 
 /*
- * Lock a stream and all its meters.  Returns false if another transaction has
- * locked one of them, or the stream was forgotten meanwhile.
+ * Lock the rows of a table of the catalog that are of a stream, in an order.
+ * Returns false if another transaction has locked one of them.  In a session of
+ * the extension's owner.
+ */
+static bool
+lock_rows(const char *table, const char *column, const char *order,
+		  const char *stream)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+	uint64		locked;
+
+	meter_execute_params(psprintf("SELECT FROM %s WHERE %s = $1 ORDER BY %s FOR UPDATE SKIP LOCKED",
+								  table, column, order),
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	locked = SPI_processed;
+	meter_execute_params(psprintf("SELECT count(*) FROM %s WHERE %s = $1",
+								  table, column),
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	return (uint64) meter_result_count(1) == locked;
+}
+
+/*
+ * Lock a stream, its meters and its sources.  Returns false if another
+ * transaction has locked any of them.
  */
 static bool
 lock_all(const char *stream)
 {
 	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
-	uint64		locked;
 	bool		all;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR UPDATE SKIP LOCKED",
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	all = SPI_processed == 1;
-	if (all)
-	{
-		meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE SKIP LOCKED",
-							 SPI_OK_SELECT, 1, types, values, NULL);
-		locked = SPI_processed;
-		meter_execute_params("SELECT count(*) FROM meter.meter WHERE stream = $1",
-							 SPI_OK_SELECT, 1, types, values, NULL);
-		all = (uint64) meter_result_count(1) == locked;
-	}
+	all = lock_rows("meter.stream", "name", "name", stream) &&
+		lock_rows("meter.meter", "stream", "name", stream) &&
+		lock_rows("meter.source", "stream", "source", stream);
 	meter_session_end(&session);
 	return all;
 }

@@ -173,9 +173,10 @@ meter_confirm_home(void)
 	if (IsolationUsesXactSnapshot() || RecoveryInProgress())
 		return;
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute("UPDATE meter.active_stream a SET system = h.system, version = h.version, backup = h.backup "
-				  "FROM meter_internal.home() h WHERE a.database = h.database "
+	/* somebody else may be about to, and need not come to an end */
+	meter_execute("UPDATE meter.active_stream s SET system = f.system, version = f.version, backup = f.backup "
+				  "FROM (SELECT a.name, h.* FROM meter.active_stream a, meter_internal.home() h WHERE a.database = h.database "
 				  "AND (a.system, a.version, a.backup) IS DISTINCT FROM (h.system, h.version, h.backup) "
-				  "AND " METER_IS_HOME("a"), SPI_OK_UPDATE);
+				  "AND " METER_IS_HOME("a") " FOR UPDATE OF a SKIP LOCKED) f WHERE s.name = f.name", SPI_OK_UPDATE);
 	meter_session_end(&session);
 }

@@ -314,6 +314,7 @@ limits_function(const char *stream, const char *table)
 {
 	StringInfoData sql;
 	StringInfoData parameters;
+	char	   *body;
 	int			i;
 
 	initStringInfo(&parameters);
@@ -331,9 +332,12 @@ limits_function(const char *stream, const char *table)
 		return NULL;
 	if (has_observations(table))
 		append_observation_branches(&sql);
-	return psprintf("CREATE FUNCTION %s.%s(%s) RETURNS boolean "
-					"LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $guard$"
-					"DECLARE\n"
+
+	/*
+	 * the name of a stream can be anything: quoted within, and then as a
+	 * whole
+	 */
+	body = psprintf("DECLARE\n"
 					"  problem text := CASE\n%s  END;\n"
 					"BEGIN\n"
 					"  IF problem IS NULL THEN\n"
@@ -341,10 +345,12 @@ limits_function(const char *stream, const char *table)
 					"  END IF;\n"
 					"  RAISE EXCEPTION '%%', problem\n"
 					"    USING ERRCODE = '23514', SCHEMA = %s, TABLE = '%s', CONSTRAINT = 'within_limits';\n"
-					"END$guard$",
+					"END",
+					sql.data, quote_literal_cstr(stream), table);
+	return psprintf("CREATE FUNCTION %s.%s(%s) RETURNS boolean "
+					"LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS %s",
 					quote_identifier(stream), function_name(table),
-					parameters.data, sql.data, quote_literal_cstr(stream),
-					table);
+					parameters.data, quote_literal_cstr(body));
 }
 
 /* Make what the constraint of a table of a stream calls, in a session. */

@@ -84,6 +84,25 @@ meter_lock_stream(const char *stream)
 
 	meter_execute_params("SELECT FROM meter.stream WHERE name = $1 FOR UPDATE",
 						 SPI_OK_SELECT, 1, types, values, NULL);
+	/* whoever had it locked may have dropped it, and made another one */
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("stream \"%s\" does not exist", stream)));
+}
+
+/* Delete what tables of a stream have of a meter.  Within a session. */
+void
+meter_delete_of_meter(const char *stream, const char *meter,
+					  const char *const *tables, int ntables)
+{
+	int			i;
+
+	for (i = 0; i < ntables; i++)
+		meter_execute(psprintf("DELETE FROM %s.%s WHERE meter = %s",
+							   quote_identifier(stream), tables[i],
+							   quote_literal_cstr(meter)),
+					  SPI_OK_DELETE);
 }
 
 /*

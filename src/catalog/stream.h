@@ -13,6 +13,8 @@ extern Oid	meter_stream_owner(const char *stream);
 extern void meter_check_stream_permission(const char *stream);
 extern void meter_check_stream(const char *stream);
 extern void meter_lock_stream(const char *stream);
+extern void meter_delete_of_meter(const char *stream, const char *meter,
+								  const char *const *tables, int ntables);
 pg_noreturn extern void meter_not_active(const char *stream);
 extern bool meter_stream_is_active(const char *stream);
 extern List *meter_active_streams(bool own);

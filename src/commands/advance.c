@@ -118,6 +118,9 @@ step_all(Advanced *advanced, List *asked, MeterStepFor whom)
 
 	if (whom == METER_STEP_ALL)
 		limit_waits();
+	/* before what steps write that others wait for: days of the calendar */
+	else if (list_length(asked) > 1)
+		meter_lock_meters(((MeterRef *) linitial(asked))->stream);
 	foreach(cell, asked)
 	{
 		MeterRef   *ref = lfirst(cell);

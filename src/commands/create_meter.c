@@ -19,7 +19,6 @@
 #include "core/grid.h"
 #include "core/rounding.h"
 #include "engine/beginning.h"
-#include "engine/kept_states.h"
 #include "engine/retention.h"
 #include "engine/state_counts.h"
 #include "pg/arguments.h"
@@ -360,10 +359,6 @@ insert_definition(const char *stream, const char *name, Datum *values,
 	 * name
 	 */
 	meter_lock_stream(stream);
-	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("stream \"%s\" does not exist", stream)));
 	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 AND name = $2",
 						 SPI_OK_SELECT, 2, (Oid *) meter_definition_types, values, NULL);
 	if (SPI_processed > 0 && if_not_exists)
@@ -441,45 +436,19 @@ check_unit(const MeterDefinition *definition)
 				 errhint("A period of that usage may reach beyond \"since\". Leave \"since\" out, so that all usage is settled anew, or use another name for the meter.")));
 }
 
-/* Forget which resources were set aside for a meter.  Within a session. */
+/*
+ * Delete what the engine keeps of a meter of that name for the steps to come.
+ * Within a session.
+ */
 static void
-forget_quarantine(const char *stream, const char *meter)
+forget_rest(const char *stream, const char *meter)
 {
-	meter_execute(psprintf("DELETE FROM %s.quarantine WHERE meter = %s",
-						   quote_identifier(stream),
-						   quote_literal_cstr(meter)),
-				  SPI_OK_DELETE);
-}
+	static const char *const tables[] = {
+		"_resource_state", "_kept_state", "_counter_state", "_duplicate_key",
+		"_future", "_compared", "quarantine"
+	};
 
-/* Delete what a meter keeps about measures.  Within a session. */
-static void
-forget_measures(const char *stream, const char *meter)
-{
-	static const char *const tables[] = {"_duplicate_key", "_counter_state"};
-	int			i;
-
-	for (i = 0; i < (int) lengthof(tables); i++)
-		meter_execute(psprintf("DELETE FROM %s.%s WHERE meter = %s",
-							   quote_identifier(stream), tables[i],
-							   quote_literal_cstr(meter)),
-					  SPI_OK_DELETE);
-}
-
-/* Delete what a meter of that name has left.  Within a session. */
-static void
-forget_rest(const MeterDefinition *definition)
-{
-	static const char *const tables[] = {"_resource_state", "_future", "_compared"};
-	int			i;
-
-	for (i = 0; i < (int) lengthof(tables); i++)
-		meter_execute(psprintf("DELETE FROM %s.%s WHERE meter = %s",
-							   quote_identifier(definition->stream), tables[i],
-							   quote_literal_cstr(definition->name)),
-					  SPI_OK_DELETE);
-	meter_forget_kept(definition->stream, definition->name);
-	forget_quarantine(definition->stream, definition->name);
-	forget_measures(definition->stream, definition->name);
+	meter_delete_of_meter(stream, meter, tables, lengthof(tables));
 }
 
 /* Say where a meter without since begins, and how much lies behind it. */
@@ -538,7 +507,7 @@ begin_progress(MeterDefinition *definition)
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
 	check_unit(definition);
-	forget_rest(definition);
+	forget_rest(definition->stream, definition->name);
 	if (TIMESTAMP_IS_NOBEGIN(definition->since))
 		meter_note_beginning(definition, progress);
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
@@ -662,15 +631,7 @@ meter_drop_meter(PG_FUNCTION_ARGS)
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("DELETE FROM %s._resource_state WHERE meter = %s",
-						   quote_identifier(stream), quote_literal_cstr(name)),
-				  SPI_OK_DELETE);
-	meter_forget_kept(stream, name);
-	forget_quarantine(stream, name);
-	forget_measures(stream, name);
-	meter_execute(psprintf("DELETE FROM %s._future WHERE meter = %s",
-						   quote_identifier(stream), quote_literal_cstr(name)),
-				  SPI_OK_DELETE);
+	forget_rest(stream, name);
 	meter_session_end(&session);
 	PG_RETURN_VOID();
 }

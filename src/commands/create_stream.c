@@ -360,6 +360,7 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 	bool		if_exists = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	bool		exists;
 	bool		active;
+	bool		gone;
 	MeterSession session;
 
 	PreventCommandIfReadOnly("meter.drop_stream()");
@@ -376,12 +377,14 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 		meter_check_stream_permission(stream);
 
 	/* lock the catalog first, as a step does: no deadlock */
-	meter_session_begin(&session, meter_extension_owner());
-	meter_lock_stream(stream);
-	meter_session_end(&session);
+	meter_lock_all(stream);
+	/* the schema may have been made anew while others had the locks */
+	gone = meter_stream_is_gone(stream);
+	if (!gone)
+		meter_check_stream_permission(stream);
 	meter_forget_stream(stream);
 
-	if (OidIsValid(get_namespace_oid(stream, true)))
+	if (!gone && OidIsValid(get_namespace_oid(stream, true)))
 	{
 		meter_session_begin(&session, meter_stream_owner(stream));
 		if (delete_data)

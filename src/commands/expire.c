@@ -263,7 +263,7 @@ meter_expire(PG_FUNCTION_ARGS)
 	meter_check_stream_permission(stream);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
-	meter_lock_meters(stream, &of_events, &of_measures);
+	meter_load_all(stream, &of_events, &of_measures);
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_end(&session);

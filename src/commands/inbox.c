@@ -86,18 +86,18 @@ meter_make_inbox(const char *stream)
 	int			i;
 
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("CREATE OR REPLACE VIEW %s.inbox AS "
-						   "SELECT NULL::meter.event AS event WHERE false",
-						   schema),
-				  SPI_OK_UTILITY);
+	meter_execute_utility(stream,
+						  psprintf("CREATE OR REPLACE VIEW %s.inbox AS "
+								   "SELECT NULL::meter.event AS event WHERE false",
+								   schema));
 	for (i = 0; i < (int) lengthof(triggers); i++)
-		meter_execute(psprintf("CREATE OR REPLACE TRIGGER %s",
-							   psprintf(triggers[i], schema)),
-					  SPI_OK_UTILITY);
-	meter_execute(psprintf("COMMENT ON VIEW %s.inbox IS "
-						   "'an ingestion path of the event log: what is inserted here, by INSERT or COPY, as text (JSON, EDN or CloudEvents) or binary (protobuf), is logged as events; always empty'",
-						   schema),
-				  SPI_OK_UTILITY);
+		meter_execute_utility(stream,
+							  psprintf("CREATE OR REPLACE TRIGGER %s",
+									   psprintf(triggers[i], schema)));
+	meter_execute_utility(stream,
+						  psprintf("COMMENT ON VIEW %s.inbox IS "
+								   "'an ingestion path of the event log: what is inserted here, by INSERT or COPY, as text (JSON, EDN or CloudEvents) or binary (protobuf), is logged as events; always empty'",
+								   schema));
 	meter_session_end(&session);
 }
 

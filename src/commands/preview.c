@@ -40,6 +40,8 @@ typedef struct Preview
 	int64		usage_rows;
 	int64		bytes;
 	StringInfoData resource;	/* the last one that had usage */
+	int64		rows_before;	/* it */
+	int64		bytes_before;
 } Preview;
 
 /* Return how much space a text of a row takes. */
@@ -68,22 +70,47 @@ row_size(const Preview *preview, const MeterFold *fold,
 		sizeof(ItemIdData) + entry * 10 / 9;
 }
 
+/* Tell whether usage of the resource at hand was counted. */
+static bool
+has_counted(const Preview *preview, const MeterFold *fold)
+{
+	return preview->resources > 0 &&
+		preview->resource.len == fold->resource.len &&
+		memcmp(preview->resource.data, fold->resource.data,
+			   fold->resource.len) == 0;
+}
+
 /* Count a usage row. */
 static void
 count_row(MeterFold *fold, const MeterUsageRow *row)
 {
 	Preview    *preview = fold->emit_arg;
-	MeterAttr	resource = fold->resource;
 
-	if (preview->resources == 0 || preview->resource.len != resource.len ||
-		memcmp(preview->resource.data, resource.data, resource.len) != 0)
+	if (!has_counted(preview, fold))
 	{
 		preview->resources++;
+		preview->rows_before = preview->usage_rows;
+		preview->bytes_before = preview->bytes;
 		resetStringInfo(&preview->resource);
-		appendBinaryStringInfo(&preview->resource, resource.data, resource.len);
+		appendBinaryStringInfo(&preview->resource, fold->resource.data,
+							   fold->resource.len);
 	}
 	preview->usage_rows++;
 	preview->bytes += row_size(preview, fold, row);
+}
+
+/* Take back what was counted of a resource that is left out. */
+static void
+take_back(MeterFold *fold)
+{
+	Preview    *preview = fold->emit_arg;
+
+	if (!has_counted(preview, fold))
+		return;
+	preview->resources--;
+	preview->usage_rows = preview->rows_before;
+	preview->bytes = preview->bytes_before;
+	resetStringInfo(&preview->resource);
 }
 
 /*
@@ -135,6 +162,7 @@ count_usage(void *arg)
 		fold->from = preview->begin;
 		fold->scope.voids_from_log = true;
 		fold->emit = count_row;
+		fold->take_back = take_back;
 		fold->emit_arg = preview;
 		meter_fold_run(fold);
 		meter_fold_end(fold);

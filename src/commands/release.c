@@ -21,7 +21,6 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
-#include "engine/duplicates.h"
 #include "engine/late.h"
 #include "engine/reconcile.h"
 #include "engine/settle.h"
@@ -78,6 +77,37 @@ arrivals_arg(FunctionCallInfo fcinfo)
 		OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(2));
 }
 
+/* A call that writes usage: its meter, and the session of the stream's owner. */
+typedef struct ReleaseCall
+{
+	MeterDefinition *definition;
+	MeterProgress *progress;
+	MeterSession session;
+} ReleaseCall;
+
+/* Load and lock the meter of a call, and begin its session. */
+static void
+begin(ReleaseCall *call, const char *stream, const char *meter)
+{
+	call->definition = meter_load_to_write(stream, meter);
+	call->progress = meter_load_progress(call->definition);
+	meter_session_begin(&call->session, meter_stream_owner(stream));
+	meter_check_stream(stream);
+	meter_session_bulk();
+}
+
+/* End the session, and store what the call has come to. */
+static void
+end(ReleaseCall *call, int64 usage_rows)
+{
+	meter_session_end(&call->session);
+	if (usage_rows > 0)
+		meter_store_settlement(call->definition, call->progress,
+							   call->progress, usage_rows);
+	else
+		meter_store_state_counts(call->definition, call->progress);
+}
+
 PG_FUNCTION_INFO_V1(meter_release);
 
 /* release(stream, meter, arrivals) */
@@ -86,59 +116,36 @@ meter_release(PG_FUNCTION_ARGS)
 {
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
-	MeterDefinition *definition;
-	MeterProgress *progress;
-	MeterSession session;
-	StringInfoData sql;
+	ReleaseCall call;
+	StringInfoData which;
+	MeterReleased released;
 	char	   *arrivals;
-	char	   *released;
-	int64		count;
 	int64		written = 0;
-	bool		isnull;
 
 	PreventCommandIfReadOnly("meter.release()");
-	definition = meter_load_to_write(stream, meter);
-	progress = meter_load_progress(definition);
-
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_check_stream(stream);
-	meter_session_bulk();
+	begin(&call, stream, meter);
 	arrivals = arrivals_arg(fcinfo);
-	check_release(definition, arrivals);
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH gone AS (DELETE FROM %s.held WHERE meter = %s",
-					 quote_identifier(stream), quote_literal_cstr(meter));
-	append_which(&sql, arrivals);
-	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
-		appendStringInfo(&sql, " AND \"time\" >= %s",
-						 meter_timestamp_literal(definition->boundary));
-	appendStringInfoString(&sql, " RETURNING arrival) SELECT count(*), array_agg(arrival) FROM gone");
-	meter_execute(sql.data, SPI_OK_SELECT);
-	count = DatumGetInt64(meter_result(0, 1, &isnull));
-	released = meter_result_text(0, 2);
+	check_release(call.definition, arrivals);
+	initStringInfo(&which);
+	appendStringInfoString(&which, "true");
+	append_which(&which, arrivals);
+	if (!TIMESTAMP_IS_NOBEGIN(call.definition->boundary))
+		appendStringInfo(&which, " AND \"time\" >= %s",
+						 meter_timestamp_literal(call.definition->boundary));
+	meter_take_held(call.definition, which.data, &released);
+	meter_compare_released(call.definition, call.progress, &released);
+	if (released.count > 0)
+	{
+		/* voids among them are noted, also if all they reach is to come */
+		char	   *affected = meter_released_rows(call.definition,
+												   call.progress, &released);
 
-	if (count > 0)
-		(void) meter_compare_affected(definition, progress,
-									  psprintf("SELECT DISTINCT e.resource FROM %s.event e "
-											   "WHERE e.arrival = ANY (%s::bigint[])",
-											   quote_identifier(stream),
-											   quote_literal_cstr(released)),
-									  psprintf("(SELECT min(%s) FROM %s.event e "
-											   "WHERE e.arrival = ANY (%s::bigint[]))",
-											   meter_least_time("e", definition->deduplication_window),
-											   quote_identifier(stream),
-											   quote_literal_cstr(released)));
-	if (count > 0 && progress->has_watermark)
-		written = meter_recompute(definition, progress,
-								  meter_released_rows(definition, progress,
-													  released, count),
-								  NULL);
-	meter_session_end(&session);
-	if (written > 0)
-		meter_store_settlement(definition, progress, progress, written);
-	else
-		meter_store_state_counts(definition, progress);
-	PG_RETURN_INT64(count);
+		if (call.progress->has_watermark)
+			written = meter_recompute(call.definition, call.progress,
+									  affected, NULL);
+	}
+	end(&call, written);
+	PG_RETURN_INT64(released.count);
 }
 
 PG_FUNCTION_INFO_V1(meter_discard);
@@ -151,6 +158,7 @@ meter_discard(PG_FUNCTION_ARGS)
 	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
 	MeterSession session;
 	StringInfoData sql;
+	char	   *arrivals;
 	int64		count;
 
 	PreventCommandIfReadOnly("meter.discard()");
@@ -162,7 +170,9 @@ meter_discard(PG_FUNCTION_ARGS)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "UPDATE %s.held SET discarded_at = now() WHERE meter = %s AND discarded_at IS NULL",
 					 quote_identifier(stream), quote_literal_cstr(meter));
-	append_which(&sql, arrivals_arg(fcinfo));
+	arrivals = arrivals_arg(fcinfo);
+	if (arrivals != NULL)
+		append_which(&sql, arrivals);
 	meter_execute(sql.data, SPI_OK_UPDATE);
 	count = (int64) SPI_processed;
 	meter_session_end(&session);
@@ -202,27 +212,20 @@ meter_release_resource(PG_FUNCTION_ARGS)
 	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
 	char	   *resource = meter_text_arg(fcinfo, 2, "resource");
 	const char *name = psprintf("%s COLLATE \"C\"", quote_literal_cstr(resource));
-	MeterDefinition *definition;
-	MeterProgress *progress;
-	MeterSession session;
+	ReleaseCall call;
 	const char *since;
 	int64		written = 0;
 	bool		settled;
 
 	PreventCommandIfReadOnly("meter.release_resource()");
-	definition = meter_load_to_write(stream, meter);
-	progress = meter_load_progress(definition);
-
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_check_stream(stream);
-	meter_session_bulk();
-	since = take_out(definition, resource);
+	begin(&call, stream, meter);
+	since = take_out(call.definition, resource);
 	/* no snapshot was compared with it meanwhile, of whatever time */
-	(void) meter_compare_affected(definition, progress,
+	(void) meter_compare_affected(call.definition, call.progress,
 								  psprintf("SELECT %s AS resource", name),
 								  "'-infinity'::timestamptz");
-	if (progress->has_watermark)
-		written = meter_recompute(definition, progress,
+	if (call.progress->has_watermark)
+		written = meter_recompute(call.definition, call.progress,
 								  psprintf("SELECT %s, %s, 'infinity'::timestamptz, %s, %s",
 										   name, since, since, since),
 								  NULL);
@@ -230,10 +233,6 @@ meter_release_resource(PG_FUNCTION_ARGS)
 						   quote_identifier(stream), quote_literal_cstr(meter),
 						   name), SPI_OK_SELECT);
 	settled = SPI_processed == 0;
-	meter_session_end(&session);
-	if (written > 0)
-		meter_store_settlement(definition, progress, progress, written);
-	else
-		meter_store_state_counts(definition, progress);
+	end(&call, written);
 	PG_RETURN_BOOL(settled);
 }

@@ -94,10 +94,8 @@ resume_stream(const char *stream)
 	bool		restored = !meter_stream_is_active(stream);
 	int			i;
 
+	meter_lock_all(stream);
 	meter_session_begin(&session, meter_extension_owner());
-	meter_lock_stream(stream);
-	meter_execute_params("SELECT FROM meter.meter WHERE stream = $1 ORDER BY name FOR UPDATE",
-						 SPI_OK_SELECT, 1, types, values, NULL);
 	meter_greatest_positions(stream, positions);
 	meter_session_end(&session);
 

@@ -26,10 +26,10 @@
 #include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "core/core.h"
+#include "engine/clock.h"
 #include "engine/duplicate_keys.h"
 #include "engine/late.h"
 #include "engine/losses.h"
-#include "engine/reconcile.h"
 #include "engine/settle.h"
 #include "engine/step.h"
 #include "engine/usage_kind.h"
@@ -80,60 +80,61 @@ static void
 go_back(const MeterDefinition *definition, MeterProgress *progress,
 		TimestampTz watermark)
 {
+	TimestampTz late_from;
 	MeterLog	log;
 
 	progress->watermark = watermark;
+	/* nor does a clock hold anything that was ahead when the meter was made */
+	progress->first_clock = Min(progress->first_clock,
+								meter_clock_cut(definition, meter_now()));
+	late_from = meter_lateness_from(progress);
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
 	{
 		MeterLogProgress *of_log = &progress->logs[log];
 
 		/* by what was noted, rows are held that arrive from now on */
-		of_log->position_watermark = Min(of_log->position_watermark, watermark);
-		of_log->note_watermark = Min(of_log->note_watermark, watermark);
+		of_log->position_watermark = Min(of_log->position_watermark, late_from);
+		of_log->note_watermark = Min(of_log->note_watermark, late_from);
 		of_log->clock_position = 0;
 	}
 	progress->has_event_clock = false;
 }
 
-/*
- * Let the rows count that are held by no watermark as early as this one.
- * Returns the arrivals of the events among them as an array, or NULL.
- */
-static char *
-release_held(const MeterDefinition *definition, TimestampTz watermark)
+/* Let the rows count that are held by no watermark as early as this one. */
+static void
+release_held(const MeterDefinition *definition, const MeterProgress *progress)
 {
-	const char *schema = quote_identifier(definition->stream);
-	const char *meter = quote_literal_cstr(definition->name);
+	MeterReleased released;
 	TimestampTz limit;
 
 	if (!definition->has_max_lateness)
-		return NULL;
+		return;
 	limit = Max(definition->boundary,
-				meter_later_by(watermark, -definition->max_lateness));
-	meter_execute(psprintf("WITH gone AS (DELETE FROM %s.held h WHERE h.meter = %s AND h.\"time\" >= %s "
-						   "AND h.discarded_at IS NULL AND h.held_at > (SELECT coalesce(max(s.recorded_at), '-infinity') FROM %s.settlement s "
-						   "WHERE s.meter = %s AND s.watermark <= %s) RETURNING h.arrival, h.log) "
-						   "SELECT array_agg(arrival) FILTER (WHERE log = 'event') FROM gone",
-						   schema, meter, meter_timestamp_literal(limit),
-						   schema, meter, meter_timestamp_literal(watermark)),
-				  SPI_OK_SELECT);
-	return meter_result_text(0, 1);
+				meter_later_by(meter_lateness_from(progress),
+							   -definition->max_lateness));
+	meter_take_held(definition,
+					psprintf("\"time\" >= %s AND discarded_at IS NULL "
+							 "AND held_at > (SELECT coalesce(max(s.recorded_at), '-infinity') FROM %s.settlement s "
+							 "WHERE s.meter = %s AND s.watermark <= %s)",
+							 meter_timestamp_literal(limit),
+							 quote_identifier(definition->stream),
+							 quote_literal_cstr(definition->name),
+							 meter_timestamp_literal(progress->watermark)),
+					&released);
+	meter_compare_released(definition, progress, &released);
 }
 
-/* Forget what is known of resources at the watermark. */
+/*
+ * Forget what is known of resources at the watermark.  Kept states, and the
+ * readings of counters, are made anew with usage.
+ */
 static void
 forget_states(const MeterDefinition *definition)
 {
-	static const char *const tables[] = {
-		"_resource_state", "_counter_state", "_kept_state", "_future"
-	};
-	int			i;
+	static const char *const tables[] = {"_resource_state", "_future"};
 
-	for (i = 0; i < (int) lengthof(tables); i++)
-		meter_execute(psprintf("DELETE FROM %s.%s WHERE meter = %s",
-							   quote_identifier(definition->stream), tables[i],
-							   quote_literal_cstr(definition->name)),
-					  SPI_OK_DELETE);
+	meter_delete_of_meter(definition->stream, definition->name, tables,
+						  lengthof(tables));
 }
 
 /* What is set aside is not settled from the watermark on, at the latest. */
@@ -146,28 +147,6 @@ take_back_quarantine(const MeterDefinition *definition, TimestampTz watermark)
 						   quote_literal_cstr(definition->name),
 						   meter_timestamp_literal(watermark)),
 				  SPI_OK_UPDATE);
-}
-
-/*
- * Compare resources with the snapshots again of which events were released.
- * What comes of it is logged, and read by the next step.
- */
-static void
-compare_released(const MeterDefinition *definition,
-				 const MeterProgress *progress, const char *released)
-{
-	char	   *rows;
-
-	if (released == NULL)
-		return;
-	rows = psprintf("%s.event e WHERE e.arrival = ANY (%s::bigint[])",
-					quote_identifier(definition->stream),
-					quote_literal_cstr(released));
-	(void) meter_compare_affected(definition, progress,
-								  psprintf("SELECT DISTINCT e.resource FROM %s",
-										   rows),
-								  psprintf("(SELECT min(e.\"time\") FROM %s)",
-										   rows));
 }
 
 PG_FUNCTION_INFO_V1(meter_rewind);
@@ -184,9 +163,6 @@ meter_rewind(PG_FUNCTION_ARGS)
 	MeterProgress before;
 	MeterSession session;
 	MeterLog	log;
-	List	   *meters;
-	List	   *meters_of_measures;
-	char	   *released;
 	int64		written;
 	bool		missing;
 
@@ -198,7 +174,7 @@ meter_rewind(PG_FUNCTION_ARGS)
 	watermark = PG_GETARG_TIMESTAMPTZ(2);
 	meter_check_stream_permission(stream);
 	/* other meters of the time zone have to stand still, too */
-	meter_lock_meters(stream, &meters, &meters_of_measures);
+	meter_lock_all(stream);
 	definition = meter_load_to_repair(stream, meter);
 	progress = meter_load_progress(definition);
 	check_watermark(definition, progress, watermark);
@@ -210,8 +186,7 @@ meter_rewind(PG_FUNCTION_ARGS)
 	meter_refuse_empty_log(definition, progress);
 	meter_accept_log(definition, progress);
 	go_back(definition, progress, watermark);
-	released = release_held(definition, watermark);
-	compare_released(definition, progress, released);
+	release_held(definition, progress);
 	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
 	forget_states(definition);
 	take_back_quarantine(definition, watermark);

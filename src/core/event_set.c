@@ -126,6 +126,18 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 	return true;
 }
 
+/* Add an attribute to a hash, FNV-1a; NULL and '' differ. */
+uint32
+meter_attr_hash(uint32 hash, MeterAttr attr)
+{
+	int32		i;
+
+	hash = (hash ^ (uint32) attr.len) * 16777619;
+	for (i = 0; i < attr.len; i++)
+		hash = (hash ^ (uint8) attr.data[i]) * 16777619;
+	return hash ^ (hash >> 15);
+}
+
 /* So many sources are searched one by one. */
 #define FEW_SOURCES	16
 
@@ -133,13 +145,9 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 static uint32
 source_slot(const MeterEvents *events, MeterAttr source)
 {
-	uint32		hash = 2166136261u;
-	uint32		slot;
-	int32		i;
+	uint32		slot = meter_attr_hash(METER_HASH_BEGIN, source) &
+	(events->nslots - 1);
 
-	for (i = 0; i < source.len; i++)
-		hash = (hash ^ (uint8) source.data[i]) * 16777619;
-	slot = (hash ^ (hash >> 15)) & (events->nslots - 1);
 	while (events->slots[slot] != 0 &&
 		   !meter_attr_equal(events->sources[events->slots[slot] - 1], source))
 		slot = (slot + 1) & (events->nslots - 1);

@@ -75,4 +75,9 @@ extern const char *meter_event_attr(const char *record, MeterAttr *attr);
 extern int	meter_attr_cmp(MeterAttr a, MeterAttr b);
 extern bool meter_attr_equal(MeterAttr a, MeterAttr b);
 
+/* What a hash of attributes begins with. */
+#define METER_HASH_BEGIN	2166136261u
+
+extern uint32 meter_attr_hash(uint32 hash, MeterAttr attr);
+
 #endif							/* METER_EVENT_SET_H */

@@ -490,6 +490,9 @@ forget_changes(MeterWalk *walk, int64 before)
 	int32		n = 0;
 	int32		i;
 
+	/* they are in the order of time */
+	if (walk->nchanges == 0 || walk->changes[0].time >= before)
+		return;
 	for (i = 0; i < walk->nchanges; i++)
 	{
 		MeterClosedChange *change = &walk->changes[i];
@@ -523,11 +526,10 @@ meter_walk_change(MeterWalk *walk, int64 time, const MeterAttr *before)
 	if (walk->nchanges == walk->maxchanges)
 	{
 		walk->maxchanges = Max(4, walk->maxchanges * 2);
-		walk->changes = walk->changes == NULL ?
-			palloc(walk->maxchanges * sizeof(MeterClosedChange)) :
-			repalloc(walk->changes,
-					 walk->maxchanges * sizeof(MeterClosedChange));
+		walk->changes = meter_grow(walk->changes,
+								   walk->maxchanges * sizeof(MeterClosedChange));
 	}
+	meter_ask_growth(2 * (natts + 1) * sizeof(MeterAttr));
 	change = &walk->changes[walk->nchanges++];
 	change->time = time;
 	change->before = copy_attrs(before, natts + 1);
@@ -538,7 +540,7 @@ meter_walk_change(MeterWalk *walk, int64 time, const MeterAttr *before)
 			change->named[i] = METER_NULL_ATTR;
 		size += Max(change->before[i].len, 0) + Max(change->named[i].len, 0);
 	}
-	change->bytes = palloc(Max(size, 1));
+	change->bytes = meter_grow(NULL, Max(size, 1));
 	for (size = 0, i = 0; i <= 2 * natts + 1; i++)
 	{
 		MeterAttr  *attr = i <= natts ? &change->before[i] :
@@ -565,6 +567,7 @@ run_since(MeterWalk *walk, int64 start, int64 now)
 	MeterState *state = &walk->state;
 	MeterAttr  *just_before = NULL;
 	MeterAttr  *attrs;
+	bool		unnamed;
 	int32		first = 0;
 	int32		i;
 	int32		j;
@@ -581,13 +584,10 @@ run_since(MeterWalk *walk, int64 start, int64 now)
 	}
 	if (!walk->named && !MeterAttrIsNull(attrs[0]))
 		meter_walk_name(walk, attrs[0]);
-	/* the first name came in between, maybe by a stop */
-	for (j = first; walk->look_back && j < walk->nchanges &&
-		 MeterAttrIsNull(attrs[0]); j++)
-		attrs[0] = MeterAttrIsNull(walk->changes[j].before[0]) ?
-			walk->changes[j].named[0] : walk->changes[j].before[0];
-	if (walk->look_back && MeterAttrIsNull(attrs[0]))
-		attrs[0] = state->attrs[0];
+	/* who is named first owns the time before */
+	unnamed = MeterAttrIsNull(attrs[0]);
+	if (walk->look_back && unnamed)
+		attrs[0] = walk->first_name;
 	walk->begin = start;
 	for (j = first; j < walk->nchanges; j++)
 	{
@@ -599,14 +599,25 @@ run_since(MeterWalk *walk, int64 start, int64 now)
 							 meter_build_label(&walk->builder, attrs));
 			walk->begin = change->time;
 		}
+		unnamed = unnamed && MeterAttrIsNull(change->before[0]);
 		if (change->time == now && just_before == NULL)
+		{
 			just_before = copy_attrs(attrs, natts + 1);
+			if (unnamed)
+				just_before[0] = METER_NULL_ATTR;
+		}
+		unnamed = unnamed && MeterAttrIsNull(change->named[0]);
 		for (i = 0; i <= natts; i++)
 		{
 			if (!MeterAttrIsNull(change->named[i]))
 				attrs[i] = change->named[i];
 		}
 		meter_walk_moment(walk, change->time, -1);
+	}
+	for (j = 0; j < walk->nchanges; j++)
+	{
+		pfree(walk->changes[j].before);
+		pfree(walk->changes[j].named);
 	}
 	/* keep the bytes of the state where they are */
 	for (i = 0; i <= natts; i++)
@@ -891,8 +902,6 @@ meter_walk_observations(MeterWalk *walk, int64 before)
 		int32		to = instant_end(events, from);
 		int32		i;
 
-		if (walk->passed.time != events->observations[from].time)
-			walk->passed.before = NULL;
 		if (walk->passed.before == NULL)
 		{
 			walk->passed.open = walk->state.open;
@@ -1021,5 +1030,13 @@ void
 meter_walk_name(MeterWalk *walk, MeterAttr name)
 {
 	walk->named = true;
+	/* a run that opens in the past asks for it; events are forgotten */
+	if (walk->events->nobservations > 0)
+	{
+		char	   *bytes = meter_grow(NULL, Max(name.len, 1));
+
+		memcpy(bytes, name.data, name.len);
+		walk->first_name = meter_attr(bytes, name.len);
+	}
 	meter_build_name_keys(&walk->builder, name);
 }

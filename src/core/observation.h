@@ -81,7 +81,6 @@ typedef struct MeterClosedChange
  */
 typedef struct MeterPassed
 {
-	int64		time;
 	bool		open;			/* one of them is */
 	bool		closed;
 	MeterAttr  *before;			/* attributes; NULL: no events */
@@ -99,6 +98,7 @@ typedef struct MeterWalk
 	int64		begin;			/* of that span */
 	bool		look_back;		/* its first name owns the time before, too */
 	bool		named;			/* the first attribute has been named */
+	MeterAttr	first_name;		/* by this, where there are observations */
 	int32		observation;	/* the next one to take effect */
 
 	/* kept only where there are observations */

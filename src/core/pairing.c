@@ -253,7 +253,6 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 	if (walk->passed.before == NULL)
 		return;
 
-	walk->passed.time = now;
 	walk->passed.from = from;
 	walk->passed.to = to;
 	walk->passed.open = was_open || count[METER_START] > 0;
@@ -295,6 +294,7 @@ meter_pair_begin(MeterWalk *walk, MeterEvents *events,
 	walk->events = events;
 	walk->begin = METER_BEGIN;
 	walk->label = -1;
+	walk->first_name = METER_NULL_ATTR;
 	walk->absent_witness = -1;
 	walk->held_witness = walk->gone_witness = -1;
 	walk->least_since = least_since(events);

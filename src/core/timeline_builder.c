@@ -25,18 +25,6 @@ grow(void *array, int32 count, int32 *max, size_t size)
 	return meter_grow(array, *max * size);
 }
 
-/* Add an attribute to a hash, FNV-1a; NULL and '' differ. */
-static uint32
-hash_attr(uint32 hash, MeterAttr attr)
-{
-	int32		i;
-
-	hash = (hash ^ (uint32) attr.len) * 16777619;
-	for (i = 0; i < attr.len; i++)
-		hash = (hash ^ (uint8) attr.data[i]) * 16777619;
-	return hash ^ (hash >> 15);
-}
-
 /* Tells whether element `number` equals what is sought. */
 typedef bool (*MatchFunction) (const MeterTimeline *timeline, int32 number,
 							   const void *sought);
@@ -160,7 +148,7 @@ hash_key(const MeterAttr *attrs, int32 natts)
 	int32		i;
 
 	for (i = 0; i < natts; i++)
-		hash = hash_attr(hash, attrs[i]);
+		hash = meter_attr_hash(hash, attrs[i]);
 	return hash;
 }
 
@@ -203,7 +191,7 @@ meter_build_label(MeterTimelineBuilder *builder, const MeterAttr *attrs)
 	{
 		label.value = index_find(&builder->value_index, timeline,
 								 timeline->nvalues,
-								 hash_attr(2166136261u, attrs[natts]),
+								 meter_attr_hash(METER_HASH_BEGIN, attrs[natts]),
 								 value_matches, &attrs[natts]);
 		if (label.value == timeline->nvalues)
 		{

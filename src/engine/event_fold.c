@@ -182,7 +182,7 @@ note_times(EventFold *walk, MeterRowKind kind, TimestampTz time,
 	int64		since = METER_END;
 	TimestampTz reach;
 
-	/* an observation of a source that does not have the resource names nobody */
+	/* one names somebody only where it does not agree, which is not known yet */
 	if (account.len > 0 && kind != METER_ROW_LOGGED_PRESENT &&
 		kind != METER_ROW_LOGGED_ABSENT)
 		walk->named = Min(walk->named, time);
@@ -417,12 +417,7 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 			&fold->asked->list[DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL])]);
 		return;
 	}
-	if (fold->look != NULL && fold->look->row != NULL)
-	{
-		meter_fold_pause();
-		fold->look->row(fold, kind, time, slot);
-		meter_fold_go_on();
-	}
+	meter_fold_look(fold, kind, time, slot);
 	if (fold->look != NULL && fold->look->timeline == NULL)
 		return;					/* nothing else is asked for */
 

@@ -552,7 +552,8 @@ meter_check_observed(const MeterDefinition *definition, const MeterScope *scope)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT e.source, e.\"time\" FROM %s.event e WHERE ", schema);
+	appendStringInfo(&sql, "SELECT e.source, e.\"time\" FROM %s e WHERE ",
+					 scope_log(definition, scope));
 	append_observation_filter(&sql, definition);
 	appendStringInfo(&sql, " AND e.id LIKE 'reconciled:%%' AND NOT EXISTS (SELECT FROM %s.snapshot n "
 					 "WHERE n.source = e.source AND n.at = e.\"time\")", schema);
@@ -562,11 +563,10 @@ meter_check_observed(const MeterDefinition *definition, const MeterScope *scope)
 	if (!TIMESTAMP_IS_NOEND(scope->to))
 		appendStringInfo(&sql, " AND e.\"time\" < %s",
 						 meter_timestamp_literal(scope->to));
-	if (scope->resources != 0)
-		appendStringInfoString(&sql, " AND e.resource = ANY ($1 COLLATE \"C\")");
 	appendStringInfoString(&sql, " LIMIT 1");
 	meter_scope_params(scope, types, values);
-	meter_execute_params(sql.data, SPI_OK_SELECT, scope->resources != 0 ? 1 : 0,
+	meter_execute_params(sql.data, SPI_OK_SELECT,
+						 scope->resources != 0 ? METER_SCOPE_NPARAMS : 0,
 						 types, values, NULL);
 	if (SPI_processed > 0)
 		ereport(ERROR,

@@ -450,6 +450,18 @@ meter_fold_go_on(void)
 	meter_before_growth = check_memory;
 }
 
+/* Let who looks on see a row. */
+void
+meter_fold_look(MeterFold *fold, MeterRowKind kind, TimestampTz time,
+				const TupleTableSlot *slot)
+{
+	if (fold->look == NULL || fold->look->row == NULL)
+		return;
+	meter_fold_pause();
+	fold->look->row(fold, kind, time, slot);
+	meter_fold_go_on();
+}
+
 /* --- usage of the resource ------------------------------------------------ */
 
 /* Hand on the usage that was held back. */
@@ -502,7 +514,7 @@ put_attr(char **at, MeterAttr attr)
 
 /*
  * Take usage of the resource.  It is handed on when the walk has ended well, or
- * before, if there is much, and it can be taken out of a sort.
+ * before, if there is much, and it can be taken out of a sort, or taken back.
  */
 void
 meter_fold_emit(MeterFold *fold, const MeterUsageRow *row)
@@ -541,8 +553,9 @@ meter_fold_emit(MeterFold *fold, const MeterUsageRow *row)
 	fold->staged_end = &staged->next;
 	fold->staged_bytes += size;
 
-	if (fold->staged_bytes >= STAGED_BYTES && fold->emit == NULL &&
-		(fold->ledger == NULL || meter_ledger_sorts(fold->ledger)))
+	if (fold->staged_bytes >= STAGED_BYTES &&
+		(fold->emit != NULL ? fold->take_back != NULL :
+		 fold->ledger == NULL || meter_ledger_sorts(fold->ledger)))
 	{
 		meter_fold_pause();
 		hand_on(fold);
@@ -653,7 +666,11 @@ walk_resource(MeterFold *fold, TupleTableSlot *slot, bool any_rows)
 	else if (walk_guarded(fold, slot, any_rows))
 		hand_on(fold);
 	else
+	{
+		if (fold->take_back != NULL)
+			fold->take_back(fold);
 		pass_over(fold, slot, any_rows);
+	}
 	forget_staged(fold);
 	MemoryContextReset(fold->resource_context);
 	if (fold->walk_context != NULL)

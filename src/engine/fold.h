@@ -145,6 +145,8 @@ struct MeterFold
 	/* what becomes of it */
 	MeterLedger *ledger;		/* NULL: see emit */
 	void		(*emit) (MeterFold *fold, const MeterUsageRow *row);
+	void		(*take_back) (MeterFold *fold); /* what was emitted of the
+												 * resource; or NULL */
 	void	   *emit_arg;
 	MeterStates *states;		/* NULL: neither read nor written */
 	bool		writes_states;
@@ -201,6 +203,8 @@ extern void meter_fold_go_on(void);
 extern void meter_fold_count_anew(void);
 extern MeterFoldCount *meter_fold_count(void);
 extern int64 meter_fold_clock(void);
+extern void meter_fold_look(MeterFold *fold, MeterRowKind kind,
+							TimestampTz time, const TupleTableSlot *slot);
 extern void meter_fold_emit(MeterFold *fold, const MeterUsageRow *row);
 extern void meter_fold_end(MeterFold *fold);
 extern MeterAttr meter_fold_text(const TupleTableSlot *slot, int column);

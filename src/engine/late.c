@@ -24,6 +24,7 @@
 #include "engine/late_rows.h"
 #include "engine/measures.h"
 #include "engine/places.h"
+#include "engine/reconcile.h"
 #include "engine/resources.h"
 #include "engine/settle.h"
 #include "engine/step_state.h"
@@ -209,17 +210,69 @@ group_affected(const char *affected)
 }
 
 /*
- * Return that query for rows that are released, an array of arrivals as text.
- * Voids among them are noted.
+ * Let rows of the table held count that meet a condition.  Arrivals of the two
+ * logs have nothing to do with each other.
+ */
+void
+meter_take_held(const MeterDefinition *definition, const char *condition,
+				MeterReleased *released)
+{
+	meter_execute(psprintf("WITH gone AS (DELETE FROM %s.held WHERE meter = %s AND %s RETURNING arrival, log) "
+						   "SELECT count(*), array_agg(arrival) FILTER (WHERE log = '%s'), "
+						   "array_agg(arrival) FILTER (WHERE log = '%s') FROM gone",
+						   quote_identifier(definition->stream),
+						   quote_literal_cstr(definition->name), condition,
+						   meter_log_names[METER_LOG_EVENT],
+						   meter_log_names[METER_LOG_MEASURE]),
+				  SPI_OK_SELECT);
+	released->count = meter_result_count(1);
+	released->arrivals[METER_LOG_EVENT] = meter_result_text(0, 2);
+	released->arrivals[METER_LOG_MEASURE] = meter_result_text(0, 3);
+}
+
+/* Return FROM and WHERE of the rows e of a log that are released. */
+static char *
+released_of(const MeterDefinition *definition, const MeterReleased *released,
+			MeterLog log)
+{
+	return psprintf("%s.%s e WHERE e.arrival = ANY (%s::bigint[])",
+					quote_identifier(definition->stream), meter_log_names[log],
+					quote_literal_cstr(released->arrivals[log]));
+}
+
+/*
+ * Compare resources with the snapshots again of which events are released.
+ * What comes of it is logged, and read by the next step.
+ */
+void
+meter_compare_released(const MeterDefinition *definition,
+					   const MeterProgress *progress,
+					   const MeterReleased *released)
+{
+	char	   *events;
+
+	if (released->arrivals[METER_LOG_EVENT] == NULL)
+		return;
+	events = released_of(definition, released, METER_LOG_EVENT);
+	(void) meter_compare_affected(definition, progress,
+								  psprintf("SELECT DISTINCT e.resource FROM %s",
+										   events),
+								  psprintf("(SELECT min(%s) FROM %s)",
+										   meter_least_time("e", definition->deduplication_window),
+										   events));
+}
+
+/*
+ * Return that query for rows that are released.  Voids among them are noted.
+ * Without a watermark nothing is settled that they could affect.
  */
 char *
 meter_released_rows(const MeterDefinition *definition,
-					const MeterProgress *progress, const char *arrivals,
-					int64 count)
+					const MeterProgress *progress,
+					const MeterReleased *released)
 {
-	char	   *released = psprintf("e.arrival = ANY (%s::bigint[])",
-									quote_literal_cstr(arrivals));
-	bool		any_void = note_voids(definition, released) > 0;
+	const char *watermark = meter_timestamp_literal(progress->has_watermark ?
+													progress->watermark : DT_NOBEGIN);
 	MeterPlaces places[METER_NLOGS];
 	StringInfoData affected;
 	MeterLog	log;
@@ -227,18 +280,23 @@ meter_released_rows(const MeterDefinition *definition,
 	memset(places, 0, sizeof(places));
 	initStringInfo(&affected);
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
-		places[log].sealed = meter_sealed_for(definition, log, count);
+		places[log].sealed = meter_sealed_for(definition, log, released->count);
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
 	{
-		char	   *rows = psprintf("%s.%s e WHERE %s", quote_identifier(definition->stream),
-									meter_log_names[log], released);
-		char	   *late = psprintf("%s AND %s < %s%s", rows,
-									meter_row_time(log, "e"),
-									meter_timestamp_literal(progress->watermark),
-									log == METER_LOG_EVENT ? " AND e.action <> 'void'" : "");
+		char	   *rows;
+		char	   *late;
 
+		if (released->arrivals[log] == NULL)
+			continue;
+		rows = released_of(definition, released, log);
+		late = psprintf("%s AND %s < %s%s", rows, meter_row_time(log, "e"),
+						watermark,
+						log == METER_LOG_EVENT ? " AND e.action <> 'void'" : "");
 		append_affected(&affected, log, late);
-		if (log == METER_LOG_EVENT && any_void)
+		if (log == METER_LOG_EVENT &&
+			note_voids(definition, psprintf("e.arrival = ANY (%s::bigint[])",
+											quote_literal_cstr(released->arrivals[log]))) > 0 &&
+			progress->has_watermark)
 			append_voided(&affected, definition, progress, rows, places);
 		if (log == METER_LOG_MEASURE)
 			append_silenced(&affected, definition, late, &places[log]);
@@ -404,6 +462,8 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 				  MeterStep *step)
 {
 	const MeterUsage *usage = meter_usage_of(definition);
+	bool		first_step = !progress->has_watermark ||
+	progress->logs[usage->log].position == 0;
 	MeterLog	first = METER_LOG_EVENT;
 	LateRows	late[METER_NLOGS] = {0};
 	int64		late_rows = 0;
@@ -417,7 +477,7 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 	if (!progress->has_watermark && usage->begins_late &&
 		!meter_first_watermark(definition, progress))
 		first = usage->log;
-	else
+	else if (first_step)
 		let_owners_count(usage, progress, step);
 
 	for (log = first; log <= usage->log; log++)

@@ -12,13 +12,25 @@
 #include "catalog/progress.h"
 #include "engine/step_state.h"
 
+/* Rows that were held, and count from now on. */
+typedef struct MeterReleased
+{
+	int64		count;
+	char	   *arrivals[METER_NLOGS];	/* arrays as text; NULL: none */
+} MeterReleased;
+
 extern void meter_note_voids(const MeterDefinition *definition, int64 after,
 							 int64 upto);
 extern void meter_prune_voids(const MeterDefinition *definition,
 							  TimestampTz from);
+extern void meter_take_held(const MeterDefinition *definition,
+							const char *condition, MeterReleased *released);
+extern void meter_compare_released(const MeterDefinition *definition,
+								   const MeterProgress *progress,
+								   const MeterReleased *released);
 extern char *meter_released_rows(const MeterDefinition *definition,
 								 const MeterProgress *progress,
-								 const char *arrivals, int64 count);
+								 const MeterReleased *released);
 extern bool meter_settle_late(const MeterDefinition *definition,
 							  MeterProgress *progress, MeterStep *step);
 

@@ -240,10 +240,8 @@ take_row(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
 	if (kind == METER_ROW_OWNER)
 	{
 		measures->named = true;
-		if (fold->look != NULL)
-			fold->look->row(fold, kind,
-							meter_fold_instant(slot, METER_FOLD_TIME, 0),
-							slot);
+		meter_fold_look(fold, kind,
+						meter_fold_instant(slot, METER_FOLD_TIME, 0), slot);
 		meter_measure_walk_owner(measures->walk,
 								 meter_fold_instant(slot, METER_FOLD_TIME, 0),
 								 meter_fold_text(slot, METER_FOLD_ACCOUNT));
@@ -252,8 +250,7 @@ take_row(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
 	for (i = 0; i < fold->definition->ndimensions; i++)
 		dimensions[i] = meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
 	start = meter_fold_instant(slot, METER_FOLD_ABSENT, 0);
-	if (fold->look != NULL)
-		fold->look->row(fold, kind, start, slot);
+	meter_fold_look(fold, kind, start, slot);
 	meter_measure_walk_measure(measures->walk, start,
 							   meter_fold_instant(slot, METER_FOLD_ALIVE, 0),
 							   meter_fold_text(slot, METER_FOLD_ACCOUNT),

@@ -135,17 +135,15 @@ meter_quarantine_add(MeterQuarantine *quarantine, MeterAttr resource,
 					 TimestampTz since, const ErrorData *error)
 {
 	MeterSetAside *aside = insert(quarantine, resource);
-	int			length = strlen(error->message);
 
 	if (aside == NULL)
 		return;
 	aside->since = since;
 	aside->is_new = true;
 	aside->sqlstate = error->sqlerrcode;
-	length = pg_mbcliplen(error->message, length, MESSAGE_BYTES);
-	aside->message = MemoryContextAlloc(quarantine->context, length + 1);
-	memcpy(aside->message, error->message, length);
-	aside->message[length] = '\0';
+	aside->message = MemoryContextStrdup(quarantine->context,
+										 meter_cut_text(error->message,
+														MESSAGE_BYTES));
 	if (quarantine->added++ == 0)
 		quarantine->first = *aside;
 }

@@ -23,6 +23,7 @@
 #include "utils/tuplestore.h"
 
 #include "catalog/definition.h"
+#include "catalog/limits.h"
 #include "catalog/progress.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
@@ -506,11 +507,15 @@ compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 					 "FROM spoken f JOIN said s ON s.resource = f.resource AND s.source = f.source AND s.at = f.at "
 					 "CROSS JOIN LATERAL (SELECT CASE WHEN NOT s.present THEN 'stop' WHEN f.effect = 'changes' THEN 'change' "
 					 "ELSE 'start' END AS kind) k "
-	/* the last snapshot that held it may be long ago, and any source's */
-					 "LEFT JOIN LATERAL (SELECT p.at AS alive FROM %s.snapshot p "
+
+	/*
+	 * the last snapshot that held it may be long ago, and any source's: the
+	 * latest first
+	 */
+					 "LEFT JOIN LATERAL (SELECT p.at AS alive FROM (SELECT p.source, p.at FROM %s.snapshot p "
 					 "WHERE f.effect IN ('cuts', 'ends') AND p.at < CASE f.effect WHEN 'cuts' THEN s.since ELSE f.at END "
-					 "AND NOT p.pruned "
-					 "AND EXISTS (SELECT FROM %s.inventory e WHERE e.source = p.source AND e.at = p.at "
+					 "AND NOT p.pruned ORDER BY p.at DESC OFFSET 0) p "
+					 "WHERE EXISTS (SELECT FROM %s.inventory e WHERE e.source = p.source AND e.at = p.at "
 					 "AND e.resource = f.resource COLLATE \"C\" AND ",
 					 definition->entity ? quote_literal_cstr(definition->entity) : "NULL",
 					 definition->entity ? quote_literal_cstr(definition->entity) : "NULL",
@@ -627,6 +632,7 @@ compare(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 					  target, few, sealed, dry_run, found, deep);
 	if (deep->count == 0)
 		return;
+	check_complete(definition, "'-infinity'::timestamptz", NULL);
 	meter_execute_row(psprintf("SELECT count(*) FROM %s.snapshot",
 							   quote_identifier(definition->stream)));
 	snapshots = meter_result_count(1);
@@ -952,6 +958,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 	MeterSession session;
 
 	PreventCommandIfReadOnly("meter.reconcile()");
+	meter_check_source_name(source);
 	if (PG_ARGISNULL(2) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
 		ereport(ERROR,
 				(errcode(PG_ARGISNULL(2) ? ERRCODE_NULL_VALUE_NOT_ALLOWED :
@@ -978,7 +985,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 						source, timestamptz_to_str(target.instant)),
 				 errhint("The time of a snapshot is when the snapshot was taken. Is the clock of the source right?")));
 	meter_return_begin(fcinfo);
-	meter_lock_meters(stream, &definitions, &of_measures);
+	meter_load_all(stream, &definitions, &of_measures);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
@@ -1053,7 +1060,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 				 errmsg("\"before\" must not be null")));
 	before = PG_GETARG_TIMESTAMPTZ(1);
 	meter_check_stream_permission(stream);
-	meter_lock_meters(stream, &definitions, &of_measures);
+	meter_load_all(stream, &definitions, &of_measures);
 	/* whatever is computed anew from the boundary on may need the others */
 	foreach(cell, definitions)
 		before = Min(before, ((MeterDefinition *) lfirst(cell))->boundary);

@@ -137,8 +137,8 @@ meter_try(void (*body) (void *arg), void *arg)
 }
 
 /* Cut a text at a character, so that it has a number of bytes at most. */
-static char *
-cut_text(char *text, int limit)
+char *
+meter_cut_text(char *text, int limit)
 {
 	int			length = text == NULL ? 0 : strlen(text);
 
@@ -154,17 +154,17 @@ cut_text(char *text, int limit)
 void
 meter_cut_error(ErrorData *error)
 {
-	error->message = cut_text(error->message, ERROR_BYTES);
-	error->detail = cut_text(error->detail, ERROR_BYTES);
-	error->hint = cut_text(error->hint, ERROR_BYTES);
+	error->message = meter_cut_text(error->message, ERROR_BYTES);
+	error->detail = meter_cut_text(error->detail, ERROR_BYTES);
+	error->hint = meter_cut_text(error->hint, ERROR_BYTES);
 	if (error->context != NULL && strlen(error->context) > ERROR_BYTES)
 	{
 		char	   *last = strrchr(error->context, '\n');
 
-		last = cut_text(last == NULL ? "" : last, ERROR_BYTES / 2);
+		last = meter_cut_text(last == NULL ? "" : last, ERROR_BYTES / 2);
 		error->context = psprintf("%s%s",
-								  cut_text(error->context,
-										   ERROR_BYTES - (int) strlen(last)),
+								  meter_cut_text(error->context,
+												 ERROR_BYTES - (int) strlen(last)),
 								  last);
 	}
 }
@@ -517,6 +517,35 @@ meter_forget_rows(MeterRows *rows)
 	rows->store = NULL;
 }
 
+/* Return the plan of a statement, which is prepared the first time, and kept. */
+static SPIPlanPtr
+kept_plan(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types)
+{
+	SPIPlanPtr	prepared;
+
+	if (*plan != NULL)
+		return *plan;
+	prepared = SPI_prepare(sql, nargs, (Oid *) types);
+	if (prepared == NULL || SPI_keepplan(prepared) != 0)
+		elog(ERROR, "could not prepare a statement: %s",
+			 SPI_result_code_string(SPI_result));
+	return *plan = prepared;
+}
+
+/*
+ * Run a query whose text never changes, with parameters, none of them null.
+ * `sql` is asked for the first time only.
+ */
+void
+meter_execute_kept(SPIPlanPtr *plan, char *(*sql) (void), int nargs,
+				   const Oid *types, Datum *values)
+{
+	const char *text = *plan == NULL ? sql() : NULL;
+
+	check_code(SPI_execute_plan(kept_plan(plan, text, nargs, types), values,
+								NULL, one_snapshot, 0), SPI_OK_SELECT);
+}
+
 /*
  * Run an INSERT that selects from rows by name.  The INSERT is prepared the
  * first time, and kept.
@@ -527,15 +556,7 @@ meter_insert_rows(SPIPlanPtr *plan, const char *sql, const MeterRows *rows)
 	MemoryContext context = CurrentMemoryContext;
 
 	meter_register_rows(rows);
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	prepared = SPI_prepare(sql, 0, NULL);
-
-		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare an INSERT: %s",
-				 SPI_result_code_string(SPI_result));
-		*plan = prepared;
-	}
+	(void) kept_plan(plan, sql, 0, NULL);
 	PG_TRY();
 	{
 		check_code(SPI_execute_plan(*plan, NULL, NULL, false, 0), SPI_OK_INSERT);

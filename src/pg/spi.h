@@ -36,7 +36,10 @@ extern void meter_session_bulk(void);
 extern void meter_session_end(MeterSession *session);
 extern ErrorData *meter_try(void (*body) (void *arg), void *arg);
 extern void meter_with_one_snapshot(void (*body) (void *arg), void *arg);
+extern char *meter_cut_text(char *text, int limit);
 extern void meter_cut_error(ErrorData *error);
+extern void meter_execute_kept(SPIPlanPtr *plan, char *(*sql) (void), int nargs,
+							   const Oid *types, Datum *values);
 extern void meter_execute(const char *sql, int expected);
 extern void meter_execute_utility(const char *stream, const char *sql);
 extern void meter_scan(const char *sql, int nargs, const Oid *types,
