@@ -97,6 +97,7 @@ need_packages() {
 	fi
 	mapfile -t missing < <(_missing_packages "$@")
 	[ ${#missing[@]} -gt 0 ] || return 0
+	[ -z "${METER_ROOT_HANDED_OVER:-}" ] || return 0 # root has tried
 
 	say "installing with apt-get: ${missing[*]} (this can take some minutes)"
 	log=$(mktemp "${TMPDIR:-/tmp}/meter-apt.XXXXXX")
@@ -196,8 +197,8 @@ scratch() {
 		if am_root; then
 			chown "$(server_user):" "$SCRATCH"
 		fi
-		# A socket's path has 107 bytes at most; and root's own TMPDIR may be closed to others.
-		if [ ${#SCRATCH} -le 60 ] && as_user mkdir tmp 2>/dev/null; then
+		# A socket's path has 107 bytes at most; and who owns the folder has to be able to remove it.
+		if [ ${#SCRATCH} -le 60 ] && as_user test -w "$base" && as_user mkdir tmp 2>/dev/null; then
 			if am_root; then
 				_hand_over "$@"
 			fi

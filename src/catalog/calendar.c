@@ -17,7 +17,8 @@
  * there.
  *
  * Days are recorded last in a step, so a step waits for another one that
- * records the same days no longer than a commit takes.  If the two processes
+ * records the same days no longer than a commit takes, or as long as somebody
+ * keeps a transaction open that made steps.  If the two processes
  * have other rules, the second one fails, and its next step uses what the first
  * one recorded.
  */

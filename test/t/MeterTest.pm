@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(start_server read_cases quote literal answers number define meter_arguments event_rows insert_events usage_text
-  stamp seconds seed poll_through_crash recorded_days rewind_some);
+  stamp seconds seed poll_through_crash recorded_days rewind_some release_aside aside_is_right configure);
 
 my $home = dirname(dirname(__FILE__));
 
@@ -159,16 +159,47 @@ SQL
 # SQL that takes the watermarks of the meters of a stream back, now and then, to a period that is settled.
 sub rewind_some
 {
-	my ($stream) = @_;
+	my ($stream, $name) = @_;
 	my $log  = "(SELECT min(t) FROM (SELECT \"time\" FROM $stream.event UNION ALL SELECT start_time FROM $stream.measure) l (t))";
 	my $part = sprintf('%.3f', rand() < 0.2 ? 1 : rand(0.5));
 	return <<"SQL";
-SELECT count(meter.rewind('$stream', name, w)) AS rewound FROM (SELECT name, watermark, CASE WHEN watermark >= $log THEN greatest(since, oracle.slice_begin($log, period, timezone),
+SELECT '$name', count(meter.rewind('$stream', name, w)) FROM (SELECT name, watermark, CASE WHEN watermark >= $log THEN greatest(since, oracle.slice_begin($log, period, timezone),
 	oracle.slice_begin(watermark - (watermark - $log) * $part, period, timezone)) END AS w FROM meter.meter WHERE stream = '$stream') m WHERE w <= watermark;
 -- days that no meter has settled any longer are forgotten; the oracle knows them still
 INSERT INTO $stream._calendar SELECT timezone, day, begins FROM oracle.recorded_day d WHERE EXISTS (SELECT FROM meter.meter m WHERE m.stream = '$stream' AND m.timezone = d.timezone)
 ON CONFLICT (timezone, day) DO UPDATE SET starts_at = excluded.starts_at;
 SQL
+}
+
+# SQL that releases what a world has set aside; `compare` is what answers '' where a meter is as the oracle says.
+sub release_aside
+{
+	my ($w, $stream, $compare, @meters) = @_;
+	return <<"SQL" . join('', map { "SELECT 'world $w released $_->{name}', " . $compare->($_) . ";\n" } @meters) . "SELECT 'world $w released verify', count(*) FROM meter.verify('$stream');\n";
+RESET meter.resource_memory;
+SELECT 'world $w aside', count(*) FROM $stream.quarantine;
+SELECT meter.release_resource('$stream', meter, resource) FROM $stream.quarantine;
+SQL
+}
+
+# What that has answered.
+sub aside_is_right
+{
+	my ($answer, $w, @meters) = @_;
+	note($answer->{"world $w aside"} . ' set aside');
+	is($answer->{"world $w released $_->{name}"}, '', "released: $_->{name} as the oracle says") or diag("METER_WORLD=$w: $_->{create}") foreach @meters;
+	is($answer->{"world $w released verify"}, '0', 'released: verify is empty');
+	return;
+}
+
+# Sets a setting of a server, and waits until its sessions know.
+sub configure
+{
+	my ($node, $name, $value) = @_;
+	$node->safe_psql('postgres', "ALTER SYSTEM SET $name = $value");
+	$node->reload;
+	$node->poll_query_until('postgres', "SELECT setting = '$value' FROM pg_settings WHERE name = '$name'");
+	return;
 }
 
 # Instants of the cases as seconds, and back.

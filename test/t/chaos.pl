@@ -2,8 +2,8 @@
 # sent, while workers and people settle, and while the server is killed, the ledger is what the rules say of the rows that are in the log.
 #
 # Writers work on 24 resources with a clock of their own (meter.now, which the conductor moves on). At random points, and in the end,
-# meter.verify is empty and the ledger is what the oracle computes in plain SQL. Stream "net" has measures, "fleet" has snapshots of two
-# sources.
+# meter.verify is empty and the ledger is what the oracle computes in plain SQL. Stream "net" has measures, which the oracle computes in the end,
+# "fleet" has snapshots of two sources, of which meter.verify says that all is right.
 #
 #   METER_SEED=n              the same choices again (what meets what depends on the machine all the same)
 #   METER_CHAOS_SECONDS=n     for how long, 25 s by default

@@ -212,7 +212,7 @@ sub world
 			if (rand() < 0.2)
 			{
 				push @names, "world $w rewound $i";
-				$script .= rewind_some($stream) . "SELECT '$names[-1]', coalesce((SELECT count(*) || ' ' || min(v::text) FROM meter.verify('$stream') v HAVING count(*) > 0), '');\n";
+				$script .= rewind_some($stream, "$names[-1] rewind") . "SELECT '$names[-1]', coalesce((SELECT count(*) || ' ' || min(v::text) FROM meter.verify('$stream') v HAVING count(*) > 0), '');\n";
 			}
 			$script .= rand() < 0.3 ? 'SET meter.now = ' . at($now) . ";\nSELECT FROM meter.advance('$stream');\n" : $run->($now);
 			push @names, "world $w verify $i";

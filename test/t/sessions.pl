@@ -100,6 +100,7 @@ sub live
 my $right = live();
 unlike($right, qr/error/, 'the world is lived under the defaults') or BAIL_OUT($right);
 my ($right_stepwise) = $right =~ /^(.*)\n[^\n]*$/s;
+like($right, qr/^0\|/m, 'and verify is empty');
 note($right);
 
 # Settings that may end in an error.
@@ -120,8 +121,8 @@ foreach (split /\n/, $node->safe_psql('postgres', q{SELECT name, vartype, settin
 }
 cmp_ok(scalar @tried, '>', 100, 'settings to try: ' . @tried);
 
-# A part of them, another one with each seed; and those that may fail by themselves.
-@tried = grep { rand(100) < ($ENV{METER_SETTINGS} || 25) } @tried;
+# Those that are named above, and a part of the others, another one with each seed; those that may fail are tried by themselves.
+@tried = grep { $values{ $_->[0] } || rand(100) < ($ENV{METER_SETTINGS} || 25) } @tried;
 my @alone = grep { $may_fail{ $_->[0] } } @tried;
 @tried = grep { !$may_fail{ $_->[0] } } @tried;
 

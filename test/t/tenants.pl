@@ -8,6 +8,9 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use MeterTest ();
+use FindBin;
+use lib $FindBin::RealBin;
+use MeterTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -34,15 +37,6 @@ $node->safe_psql('postgres', 'CREATE DATABASE billing');
 sub sql      { return $node->safe_psql('billing', $_[0]); }
 sub until_so { return $node->poll_query_until('billing', $_[0]); }
 sub hour     { return "(timestamptz '2024-01-01 00:00:00Z' + $_[0] * interval '1 hour')"; }
-
-sub configure
-{
-	my ($name, $value) = @_;
-	sql("ALTER SYSTEM SET $name = $value");
-	sql('SELECT pg_reload_conf()');
-	until_so("SELECT setting = '$value' FROM pg_settings WHERE name = '$name'");
-	return;
-}
 
 sub log_text { return slurp_file($node->logfile); }
 
@@ -144,7 +138,7 @@ foreach my $workers (1, 2)
 	foreach my $what (sort keys %hostile)
 	{
 		subtest "$what, beside a healthy stream; workers of the database: $workers" => sub {
-			configure('meter.max_workers_per_database', $workers);
+			configure($node, 'meter.max_workers_per_database', $workers);
 			create_stream('hostile', $hostile{$what});
 			my $locker;
 			if ($what =~ /locked/)
@@ -167,7 +161,7 @@ foreach my $workers (1, 2)
 }
 
 subtest 'a process that obeys no signal loses its place' => sub {
-	configure('meter.max_workers_per_database', 1);
+	configure($node, 'meter.max_workers_per_database', 1);
 	my $asleep = "FROM pg_stat_activity WHERE backend_type = 'meter worker' AND query LIKE '%\"hostile\"%' AND wait_event = 'PgSleep'";
 	create_stream('hostile', $hostile{'a trigger that swallows cancels'}, 'a');
 	ok(until_so("SELECT count(*) = 1 $asleep AND clock_timestamp() > xact_start + interval '@{[ $timeout + 0.3 ]} s'"), 'a step has swallowed its cancel');
@@ -184,7 +178,7 @@ subtest 'a process that obeys no signal loses its place' => sub {
 };
 
 subtest 'a person who cancels is obeyed, too' => sub {
-	configure('meter.step_timeout', 0);
+	configure($node, 'meter.step_timeout', 0);
 	my $asleep = "FROM pg_stat_activity WHERE backend_type = 'meter worker' AND query LIKE '%\"hostile\"%' AND wait_event = 'PgSleep'";
 	create_stream('hostile', $hostile{'a trigger that swallows cancels'}, 'a');
 	ok(until_so("SELECT count(*) = 1 $asleep"), 'a step is asleep');
@@ -192,7 +186,7 @@ subtest 'a person who cancels is obeyed, too' => sub {
 	sql("SELECT pg_cancel_backend($pid)");
 	ok(until_so("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid"), 'its process ends after the grace period');
 	ok(until_so("SELECT last_error ~ 'terminated' FROM meter.status WHERE stream = 'hostile'"), 'and the meter says so');
-	configure('meter.step_timeout', 1500);
+	configure($node, 'meter.step_timeout', 1500);
 	drop_stream('hostile');
 };
 
@@ -204,16 +198,16 @@ SELECT meter.create_stream('cloud');
 INSERT INTO cloud.event ("time", resource, action) SELECT '2024-01-01 00:00Z', 'vm' || i, 'start' FROM generate_series(1, 300000) i;
 SELECT meter.roll('cloud');
 SQL
-	configure('meter.step_timeout', 20);
+	configure($node, 'meter.step_timeout', 20);
 	ok($node->poll_query_until('plain', "SELECT bool_or(last_error ~ 'meter.step_timeout') FROM meter.worker_status WHERE database = 'plain'"), 'sealing a segment is canceled');
-	configure('meter.step_timeout', 600000);
+	configure($node, 'meter.step_timeout', 600000);
 	$node->safe_psql('plain', 'SELECT meter_internal.worker_wake()');
 	ok($node->poll_query_until('plain', "SELECT bool_or(state = 'sealed') FROM meter.log_segments('cloud')"), 'and done once there is time');
 	$node->safe_psql('postgres', 'DROP DATABASE plain');
 };
 
 subtest 'a lock of somebody stops nobody who advances all' => sub {
-	configure('meter.enabled', 'off');
+	configure($node, 'meter.enabled', 'off');
 	until_so("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'meter worker'");
 	create_stream('locked', undef, 'vm');
 	$hours++;
@@ -235,7 +229,7 @@ subtest 'a lock of somebody stops nobody who advances all' => sub {
 	$locker->quit;
 	is(sql("SELECT sum(usage_rows) FROM meter.advance('locked')"), '50', 'which goes on afterwards');
 	is(sql("SELECT count(*) FROM meter.verify('locked')"), '0', 'and is right');
-	configure('meter.enabled', 'on');
+	configure($node, 'meter.enabled', 'on');
 };
 
 subtest 'a schema that is dropped frees its name at the next turn' => sub {

@@ -7,6 +7,9 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use MeterTest ();
+use FindBin;
+use lib $FindBin::RealBin;
+use MeterTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -30,15 +33,6 @@ my $resources = 10;
 sub sql   { return $node->safe_psql('billing', $_[0]); }
 sub until_so { return $node->poll_query_until('billing', $_[0]); }
 sub hour  { return "(timestamptz '2024-01-01 00:00:00Z' + $_[0] * interval '1 hour')"; }
-
-sub configure
-{
-	my ($name, $value) = @_;
-	sql("ALTER SYSTEM SET $name = $value");
-	sql('SELECT pg_reload_conf()');
-	until_so("SELECT setting = '$value' FROM pg_settings WHERE name = '$name'");
-	return;
-}
 
 # Logs the hours [from, to) of a stream, and an event that closes them.
 sub log_hours
@@ -127,7 +121,7 @@ sub log_more
 foreach my $limit (2, 3, 1)
 {
 	subtest "as many meters of one stream at one time as there may be workers: $limit" => sub {
-		configure('meter.max_workers_per_database', $limit);
+		configure($node, 'meter.max_workers_per_database', $limit);
 		gate('cloud', 'true');
 		log_more();
 		ok(until_so("SELECT count(*) = $limit AND count(DISTINCT meter) = $limit FROM $waiting w"), "$limit steps are under way, each of another meter");
@@ -158,7 +152,7 @@ subtest 'a turn that is ended goes on with the next meter' => sub {
 };
 
 subtest 'a slow meter holds up no other one of its database' => sub {
-	configure('meter.max_workers_per_database', 2);
+	configure($node, 'meter.max_workers_per_database', 2);
 	gate('slow', 'true');
 	create_stream('slow', 'sleepy');
 	log_hours('slow', 0, 4);
