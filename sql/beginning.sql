@@ -194,6 +194,9 @@ SELECT * FROM meter.preview_meter('beginning_preview', 'vm', starts => '{start}'
 COMMIT;
 SELECT meter.preview_meter('beginning_preview', 'vm', starts => '{start}');
 SELECT meter.preview_meter('nonesuch', 'vm', starts => '{start}', stops => '{stop}');
+-- It takes what create_meter takes: names, types and defaults.
+SELECT count(DISTINCT (proargtypes::text, proargnames[1:pronargs], pg_get_expr(proargdefaults, 0))) FROM pg_proc
+	WHERE pronamespace = 'meter'::regnamespace AND proname IN ('create_meter', 'preview_meter');
 SELECT meter.create_stream('beginning_empty');
 SELECT * FROM meter.preview_meter('beginning_empty', 'vm', starts => '{start}', stops => '{stop}');
 

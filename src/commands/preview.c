@@ -3,7 +3,8 @@
  *	  meter.preview_meter(): what a meter would settle at once if it were made.
  *
  * The rows that are there are walked as a settle would do it, and its usage is
- * counted.  Nothing is written: on a standby, too.
+ * counted.  Nothing is written: on a standby, too.  Days of the calendar that
+ * create_meter() would take over from another name of the zone are not seen.
  */
 #include "postgres.h"
 
