@@ -62,6 +62,9 @@ static const Oid fold_types[METER_FOLD_NCOLUMNS] = {
 	TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZARRAYOID
 };
 
+/* What a resource takes is had in blocks of so many bytes, and more. */
+#define RESOURCE_BLOCK	(32 * 1024)
+
 /* So many bytes of usage are held back, where it can be taken back later. */
 #define STAGED_BYTES	(1024 * 1024)
 
@@ -422,10 +425,10 @@ check_memory(size_t more)
 {
 	Size		share = (Size) meter_resource_memory * 1024;
 	Size		taken = walking->staged_bytes +
-	MemoryContextMemAllocated(walking->resource_context, false);
+	walking->resource_context->mem_allocated;
 
 	if (walking->walk_context != NULL)
-		taken += MemoryContextMemAllocated(walking->walk_context, false);
+		taken += walking->walk_context->mem_allocated;
 	if (more > share || taken > share - more)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -752,8 +755,11 @@ meter_fold_begin(const MeterUsage *usage, const MeterDefinition *definition,
 	fold->progress = progress;
 	fold->usage = usage;
 	fold->spec = meter_usage_spec(definition);
+	/* most resources need no second block, which would come and go with each */
 	fold->resource_context = AllocSetContextCreate(context, "meter resource",
-												   ALLOCSET_DEFAULT_SIZES);
+												   ALLOCSET_DEFAULT_MINSIZE,
+												   RESOURCE_BLOCK,
+												   ALLOCSET_DEFAULT_MAXSIZE);
 	fold->row_context = AllocSetContextCreate(context, "meter row",
 											  ALLOCSET_SMALL_SIZES);
 	fold->staged_context = AllocSetContextCreate(context, "meter staged usage",
