@@ -11,6 +11,7 @@
 
 #include "catalog/namespace.h"
 #include "lib/stringinfo.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/timestamp.h"
@@ -26,14 +27,16 @@
 
 /* The columns of meter.meter in the order of MeterColumn. */
 const char *const meter_definition_columns =
-"stream, name, aggregate, entity, starts, stops, changes, dimensions, "
-"period, increment, rounding, unit, clock, lateness, max_lateness, "
-"value_from, timezone, since, until";
+"stream, name, aggregate, entity, starts, stops, changes, ends, dimensions, "
+"period, increment, rounding, rounding_of, minimum, liveness, unit, "
+"begins, modulus, drops, clock, lateness, max_lateness, value_from, "
+"timezone, since, until";
 
 const Oid	meter_definition_types[METER_NCOLUMNS] = {
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID,
-	TEXTARRAYOID, TEXTARRAYOID, INTERVALOID, INTERVALOID, TEXTOID,
-	INTERVALOID, TEXTOID, INTERVALOID, INTERVALOID, TEXTOID, TEXTOID,
+	TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INTERVALOID, INTERVALOID,
+	TEXTOID, TEXTOID, INTERVALOID, INTERVALOID, INTERVALOID, TEXTOID,
+	NUMERICOID, TEXTOID, TEXTOID, INTERVALOID, INTERVALOID, TEXTOID, TEXTOID,
 	TIMESTAMPTZOID, TIMESTAMPTZOID
 };
 
@@ -52,7 +55,7 @@ const char *const meter_log_names[METER_NLOGS] = {"event", "measure"};
 
 /* The words for aggregates, in the order of MeterAggregate. */
 static const char *const aggregate_names[] = {
-	"duration", "weighted", "sum", "count", "min", "max", "latest", "unique",
+	"duration", "weighted", "runs", "sum", "count", "min", "max", "latest", "unique",
 	"counter"
 };
 
@@ -68,7 +71,7 @@ meter_parse_aggregate(const char *name)
 			return (MeterAggregate) i;
 	}
 	not_recognized("aggregate", name,
-				   "duration or weighted, of events, or sum, count, min, max, latest, unique or counter, of measures");
+				   "duration, weighted or runs, of events, or sum, count, min, max, latest, unique or counter, of measures");
 	return METER_DURATION;
 }
 
@@ -90,6 +93,39 @@ meter_parse_clock(const char *name)
 	if (strcmp(name, "source") != 0)
 		not_recognized("clock", name, "wall, event or source");
 	return METER_CLOCK_SOURCE;
+}
+
+/* Look up what is rounded by its word; raises an error if there is none. */
+MeterRoundingOf
+meter_parse_rounding_of(const char *name)
+{
+	if (strcmp(name, "clock") == 0)
+		return METER_ROUND_CLOCK;
+	if (strcmp(name, "run") != 0)
+		not_recognized("rounding_of", name, "clock or run");
+	return METER_ROUND_RUN;
+}
+
+/* Look up where a counter begins by its word; raises an error if there is none. */
+MeterBegins
+meter_parse_begins(const char *name)
+{
+	if (strcmp(name, "zero") == 0)
+		return METER_BEGINS_ZERO;
+	if (strcmp(name, "start") != 0)
+		not_recognized("begins", name, "zero or start, or leave it out");
+	return METER_BEGINS_START;
+}
+
+/* Look up what drops mean by their word; raises an error if there is none. */
+MeterDrops
+meter_parse_drops(const char *name)
+{
+	if (strcmp(name, "reset") == 0)
+		return METER_DROPS_RESET;
+	if (strcmp(name, "ignore") != 0)
+		not_recognized("drops", name, "reset or ignore");
+	return METER_DROPS_IGNORE;
 }
 
 /*
@@ -130,6 +166,9 @@ copy_column(MemoryContext context, int column, Oid type, bool *isnull)
 		value = PointerGetDatum(TextDatumGetCString(value));
 	else if (type == INTERVALOID)
 		value = datumCopy(value, false, sizeof(Interval));
+	else if (type == NUMERICOID)
+		value = CStringGetDatum(DatumGetCString(DirectFunctionCall1(numeric_out,
+																	value)));
 	MemoryContextSwitchTo(before);
 	return value;
 }
@@ -221,6 +260,14 @@ until_boundary(const MeterDefinition *definition, TimestampTz until)
 	return until - begin < end - until ? begin : end;
 }
 
+/* Return an interval of a row in microseconds; 0 if it is NULL. */
+static int64
+interval_or_none(const MeterRow *row, MeterColumn column, const char *name)
+{
+	return row->isnull[column] ? 0 :
+		meter_interval_usec(DatumGetIntervalP(row->values[column]), name);
+}
+
 /* Make a definition of a row of meter.meter. */
 static MeterDefinition *
 make_definition(const MeterRow *row)
@@ -238,6 +285,7 @@ make_definition(const MeterRow *row)
 	definition->starts = values[METER_COLUMN_STARTS];
 	definition->stops = values[METER_COLUMN_STOPS];
 	definition->changes = values[METER_COLUMN_CHANGES];
+	definition->ends = values[METER_COLUMN_ENDS];
 	definition->dimensions = values[METER_COLUMN_DIMENSIONS];
 	definition->ndimensions =
 		meter_text_elements(values[METER_COLUMN_DIMENSIONS], "dimensions",
@@ -249,12 +297,27 @@ make_definition(const MeterRow *row)
 											   definition->timezone);
 	meter_grid_init(definition->grid,
 					meter_calendar_zone(definition->calendar));
-	meter_grid_set_increment(definition->grid,
-							 DatumGetIntervalP(values[METER_COLUMN_INCREMENT]));
-	meter_grid_set_period(definition->grid,
-						  DatumGetIntervalP(values[METER_COLUMN_PERIOD]));
+	definition->rounding_of =
+		meter_parse_rounding_of(DatumGetCString(values[METER_COLUMN_ROUNDING_OF]));
+	definition->increment_usec =
+		meter_grid_set_units(definition->grid,
+							 definition->rounding_of == METER_ROUND_RUN,
+							 DatumGetIntervalP(values[METER_COLUMN_INCREMENT]),
+							 DatumGetIntervalP(values[METER_COLUMN_PERIOD]));
 	definition->rounding =
 		meter_rounding_by_name(DatumGetCString(values[METER_COLUMN_ROUNDING]));
+	definition->minimum = interval_or_none(row, METER_COLUMN_MINIMUM,
+										   "minimum");
+	definition->liveness = interval_or_none(row, METER_COLUMN_LIVENESS,
+											"liveness");
+	definition->of_runs = definition->aggregate == METER_RUNS ||
+		definition->rounding_of == METER_ROUND_RUN || definition->minimum > 0;
+	definition->begins = isnull[METER_COLUMN_BEGINS] ? METER_BEGINS_BASE :
+		meter_parse_begins(DatumGetCString(values[METER_COLUMN_BEGINS]));
+	definition->modulus = isnull[METER_COLUMN_MODULUS] ? NULL :
+		DatumGetCString(values[METER_COLUMN_MODULUS]);
+	definition->drops = isnull[METER_COLUMN_DROPS] ? METER_DROPS_RESET :
+		meter_parse_drops(DatumGetCString(values[METER_COLUMN_DROPS]));
 	definition->unit =
 		meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]),
 							"unit");
@@ -306,6 +369,15 @@ meter_define(Datum *values, const char *nulls)
 	copy_row(context, &row);
 	meter_session_end(&session);
 	return make_definition(&row);
+}
+
+/* Tell whether actions end resources for good. */
+bool
+meter_has_ends(const MeterDefinition *definition)
+{
+	const ArrayType *ends = DatumGetArrayTypeP(definition->ends);
+
+	return ArrayGetNItems(ARR_NDIM(ends), ARR_DIMS(ends)) > 0;
 }
 
 /*

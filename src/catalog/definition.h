@@ -19,6 +19,7 @@ typedef enum MeterAggregate
 {
 	METER_DURATION,
 	METER_WEIGHTED,
+	METER_RUNS,
 	METER_SUM,
 	METER_COUNT,
 	METER_MIN,
@@ -44,6 +45,28 @@ typedef enum MeterLog
 	METER_NLOGS
 } MeterLog;
 
+/* What is rounded: units of the clock, or each run. */
+typedef enum MeterRoundingOf
+{
+	METER_ROUND_CLOCK,
+	METER_ROUND_RUN
+} MeterRoundingOf;
+
+/* What a counter makes of a reading that is less than the one before. */
+typedef enum MeterDrops
+{
+	METER_DROPS_RESET,
+	METER_DROPS_IGNORE
+} MeterDrops;
+
+/* What the first reading of a counter counts from. */
+typedef enum MeterBegins
+{
+	METER_BEGINS_BASE,			/* from itself: it is the base */
+	METER_BEGINS_ZERO,
+	METER_BEGINS_START			/* from zero, at the start that it says */
+} MeterBegins;
+
 typedef enum MeterClock
 {
 	METER_CLOCK_WALL,
@@ -65,6 +88,7 @@ typedef struct MeterDefinition
 	Datum		starts;
 	Datum		stops;
 	Datum		changes;
+	Datum		ends;
 	Datum		dimensions;
 	int			ndimensions;
 	char	  **dimension_names;	/* in the order they were given */
@@ -76,7 +100,15 @@ typedef struct MeterDefinition
 	MeterGrid  *grid;			/* zone, increment, period; what it remembers
 								 * of days may change */
 	MeterRounding rounding;
+	MeterRoundingOf rounding_of;
+	int64		increment_usec; /* that a run is rounded to */
+	int64		minimum;		/* that each run is billed; 0: none */
+	int64		liveness;		/* how long a sign of life lasts; 0: for ever */
+	bool		of_runs;		/* usage depends on where runs end or begin */
 	int64		unit;
+	MeterBegins begins;
+	char	   *modulus;		/* a numeric as text; NULL: none */
+	MeterDrops	drops;
 	MeterClock	clock;
 	int64		lateness;
 	bool		has_max_lateness;
@@ -102,11 +134,18 @@ typedef enum MeterColumn
 	METER_COLUMN_STARTS,
 	METER_COLUMN_STOPS,
 	METER_COLUMN_CHANGES,
+	METER_COLUMN_ENDS,
 	METER_COLUMN_DIMENSIONS,
 	METER_COLUMN_PERIOD,
 	METER_COLUMN_INCREMENT,
 	METER_COLUMN_ROUNDING,
+	METER_COLUMN_ROUNDING_OF,
+	METER_COLUMN_MINIMUM,
+	METER_COLUMN_LIVENESS,
 	METER_COLUMN_UNIT,
+	METER_COLUMN_BEGINS,
+	METER_COLUMN_MODULUS,
+	METER_COLUMN_DROPS,
 	METER_COLUMN_CLOCK,
 	METER_COLUMN_LATENESS,
 	METER_COLUMN_MAX_LATENESS,
@@ -143,8 +182,12 @@ extern MeterDefinition *meter_load_to_write(const char *stream,
 											const char *name);
 extern MeterDefinition *meter_load_to_repair(const char *stream,
 											 const char *name);
+extern bool meter_has_ends(const MeterDefinition *definition);
 extern MeterAggregate meter_parse_aggregate(const char *name);
 extern MeterClock meter_parse_clock(const char *name);
+extern MeterRoundingOf meter_parse_rounding_of(const char *name);
+extern MeterBegins meter_parse_begins(const char *name);
+extern MeterDrops meter_parse_drops(const char *name);
 extern const char *meter_aggregate_name(MeterAggregate aggregate);
 extern void meter_lock_meters(const char *stream);
 extern void meter_lock_all(const char *stream);

@@ -133,30 +133,38 @@ check_not_reserved(char **actions, int count)
 	}
 }
 
-/* Check the three lists of actions. */
+/*
+ * Check the lists of actions.  What neither stops nor ends needs a sign of life,
+ * or it would be billed for ever.
+ */
 static void
-check_actions(const Datum *values)
+check_actions(const Datum *values, bool may_go_on)
 {
-	char	  **starts;
-	char	  **stops;
-	char	  **changes;
-	int			nstarts = meter_text_elements(values[METER_COLUMN_STARTS], "starts", &starts);
-	int			nstops = meter_text_elements(values[METER_COLUMN_STOPS], "stops", &stops);
-	int			nchanges = meter_text_elements(values[METER_COLUMN_CHANGES], "changes",
-											   &changes);
+	static const int columns[] = {METER_COLUMN_STARTS, METER_COLUMN_STOPS, METER_COLUMN_CHANGES, METER_COLUMN_ENDS};
+	static const char *const names[] = {"starts", "stops", "changes", "ends"};
+	char	  **actions[lengthof(columns)];
+	int			count[lengthof(columns)];
+	int			i;
+	int			j;
 
-	if (nstarts == 0 || nstops == 0)
+	for (i = 0; i < (int) lengthof(columns); i++)
+	{
+		count[i] = meter_text_elements(values[columns[i]], names[i],
+									   &actions[i]);
+		check_not_reserved(actions[i], count[i]);
+	}
+	if (count[0] == 0 || (count[1] + count[3] == 0 && !may_go_on))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" must name at least one action",
-						nstarts == 0 ? "starts" : "stops"),
+						count[0] == 0 ? "starts" : "stops"),
 				 errhint("For example: starts => '{create,start}', stops => '{delete,stop}'.")));
-	check_disjoint(starts, nstarts, "starts", stops, nstops, "stops");
-	check_disjoint(starts, nstarts, "starts", changes, nchanges, "changes");
-	check_disjoint(stops, nstops, "stops", changes, nchanges, "changes");
-	check_not_reserved(starts, nstarts);
-	check_not_reserved(stops, nstops);
-	check_not_reserved(changes, nchanges);
+	for (i = 0; i < (int) lengthof(columns); i++)
+	{
+		for (j = i + 1; j < (int) lengthof(columns); j++)
+			check_disjoint(actions[i], count[i], names[i],
+						   actions[j], count[j], names[j]);
+	}
 }
 
 /*
@@ -199,6 +207,58 @@ check_dimensions(Datum dimensions, MeterAggregate aggregate)
 	}
 }
 
+/* Raise that an argument means nothing to the aggregate. */
+static void
+means_nothing(const char *what, MeterAggregate aggregate, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" means nothing to aggregate %s", what,
+					meter_aggregate_name(aggregate)),
+			 errhint("%s", hint)));
+}
+
+/* Tell whether an argument is a word other than this one. */
+static bool
+is_other_word(const Datum *values, const char *nulls, int column,
+			  const char *word)
+{
+	return nulls[column] == ' ' &&
+		strcmp(TextDatumGetCString(values[column]), word) != 0;
+}
+
+/*
+ * Check that a meter that measures no time has no arguments that say how time
+ * is rounded and counted.
+ */
+static void
+check_no_time(MeterAggregate aggregate, Datum *values, const char *nulls,
+			  const char *of_units, const char *of_increments)
+{
+	const Interval *increment =
+		DatumGetIntervalP(values[METER_COLUMN_INCREMENT]);
+
+	if (is_other_word(values, nulls, METER_COLUMN_ROUNDING, "none"))
+		means_nothing("rounding", aggregate,
+					  "Quantities are exact. Leave \"rounding\" out, or none.");
+	if (is_other_word(values, nulls, METER_COLUMN_ROUNDING_OF, "clock"))
+		means_nothing("rounding_of", aggregate,
+					  "Quantities are exact. Leave \"rounding_of\" out.");
+	if (nulls[METER_COLUMN_MINIMUM] == ' ')
+		means_nothing("minimum", aggregate,
+					  "It is a time that each run is billed at least. Leave \"minimum\" out.");
+	if (meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]),
+							"unit") != METER_MINUTE)
+		means_nothing("unit", aggregate, of_units);
+	if (increment->month != 0 ||
+		meter_interval_usec(increment, "increment") != METER_MINUTE)
+		means_nothing("increment", aggregate, of_increments);
+
+	/* any period is a multiple of an increment of a second */
+	values[METER_COLUMN_INCREMENT] =
+		IntervalPGetDatum(meter_interval_from_cstring("1 second"));
+}
+
 /*
  * Check that a meter of measures has no arguments that say how events are
  * paired, rounded and counted: its quantities are in the units of the
@@ -207,50 +267,108 @@ check_dimensions(Datum dimensions, MeterAggregate aggregate)
 static void
 check_not_of_events(MeterAggregate aggregate, Datum *values, const char *nulls)
 {
-	static const int lists[] = {METER_COLUMN_STARTS, METER_COLUMN_STOPS, METER_COLUMN_CHANGES};
-	static const char *const names[] = {"starts", "stops", "changes"};
-	const char *what = NULL;
-	const char *hint = NULL;
+	static const int lists[] = {METER_COLUMN_STARTS, METER_COLUMN_STOPS, METER_COLUMN_CHANGES, METER_COLUMN_ENDS};
+	static const char *const names[] = {"starts", "stops", "changes", "ends"};
 	char	  **actions;
 	int			i;
 
 	for (i = 0; i < (int) lengthof(lists); i++)
 	{
 		if (meter_text_elements(values[lists[i]], names[i], &actions) > 0)
-		{
-			what = names[i];
-			hint = "Measures are quantities that somebody has measured: no action starts or stops them.";
-		}
+			means_nothing(names[i], aggregate,
+						  "Measures are quantities that somebody has measured: no action starts or stops them.");
 	}
-	if (nulls[METER_COLUMN_ROUNDING] == ' ' &&
-		strcmp(TextDatumGetCString(values[METER_COLUMN_ROUNDING]), "none") != 0)
+	if (nulls[METER_COLUMN_LIVENESS] == ' ')
+		means_nothing("liveness", aggregate,
+					  "Measures are quantities that somebody has measured: nothing goes on between them.");
+	check_no_time(aggregate, values, nulls,
+				  "Quantities are in the unit of the measures. Leave \"unit\" out.",
+				  "Measures are cut to the microsecond. Leave \"increment\" out.");
+}
+
+/* Check how a counter is read; other meters must not say anything of that. */
+static void
+check_counter(MeterAggregate aggregate, Datum *values, char *nulls)
+{
+	static const int columns[] = {METER_COLUMN_BEGINS, METER_COLUMN_MODULUS, METER_COLUMN_DROPS};
+	static const char *const names[] = {"begins", "modulus", "drops"};
+	int			i;
+
+	for (i = 0; i < (int) lengthof(columns) && aggregate != METER_COUNTER; i++)
 	{
-		what = "rounding";
-		hint = "Quantities are exact. Leave \"rounding\" out, or none.";
+		if (nulls[columns[i]] == ' ')
+			means_nothing(names[i], aggregate,
+						  "It says how a counter is read: see aggregate counter.");
 	}
-	if (meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]),
-							"unit") != METER_MINUTE)
+	if (aggregate != METER_COUNTER)
+		return;
+	if (nulls[METER_COLUMN_BEGINS] == ' ')
+		(void) meter_parse_begins(TextDatumGetCString(values[METER_COLUMN_BEGINS]));
+	if (nulls[METER_COLUMN_DROPS] == ' ')
+		(void) meter_parse_drops(TextDatumGetCString(values[METER_COLUMN_DROPS]));
+	else
 	{
-		what = "unit";
-		hint = "Quantities are in the unit of the measures. Leave \"unit\" out.";
+		values[METER_COLUMN_DROPS] = CStringGetTextDatum("reset");
+		nulls[METER_COLUMN_DROPS] = ' ';
 	}
-	if (DatumGetIntervalP(values[METER_COLUMN_INCREMENT])->month != 0 ||
-		meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_INCREMENT]),
-							"increment") != METER_MINUTE)
-	{
-		what = "increment";
-		hint = "Measures are cut to the microsecond. Leave \"increment\" out.";
-	}
-	if (what != NULL)
+	if (nulls[METER_COLUMN_MODULUS] == ' ' &&
+		!meter_numeric_is_positive(DatumGetNumeric(values[METER_COLUMN_MODULUS])))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" means nothing to aggregate %s", what,
-						meter_aggregate_name(aggregate)),
-				 errhint("%s", hint)));
+				 errmsg("\"modulus\" must be positive"),
+				 errhint("It is the value at which the counter goes round, for example 4294967296 for one of 32 bits.")));
+}
 
-	/* any period is a multiple of an increment of a second */
-	values[METER_COLUMN_INCREMENT] =
-		IntervalPGetDatum(meter_interval_from_cstring("1 second"));
+/* Check that an argument, if it is there, is a positive time. */
+static void
+check_positive(const Datum *values, const char *nulls, int column,
+			   const char *name)
+{
+	if (nulls[column] == ' ' &&
+		meter_interval_usec(DatumGetIntervalP(values[column]), name) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be positive", name)));
+}
+
+/*
+ * Check what is said of runs, and set the rounding, if it was not said.
+ */
+static void
+check_rounding(MeterAggregate aggregate, Datum *values, char *nulls)
+{
+	bool		of_run = meter_parse_rounding_of(TextDatumGetCString(values[METER_COLUMN_ROUNDING_OF])) == METER_ROUND_RUN;
+
+	if (aggregate == METER_RUNS)
+	{
+		check_no_time(aggregate, values, nulls,
+					  "Runs are counted. Leave \"unit\" out.",
+					  "Runs are counted. Leave \"increment\" out.");
+		if (is_other_word(values, nulls, METER_COLUMN_VALUE_FROM, "value"))
+			means_nothing("value_from", aggregate,
+						  "Runs are counted. Leave \"value_from\" out.");
+	}
+	check_positive(values, nulls, METER_COLUMN_MINIMUM, "minimum");
+	check_positive(values, nulls, METER_COLUMN_LIVENESS, "liveness");
+	if (of_run && is_other_word(values, nulls, METER_COLUMN_ROUNDING, "up"))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("runs are rounded up, not \"%s\"",
+						TextDatumGetCString(values[METER_COLUMN_ROUNDING])),
+				 errhint("With rounding_of => 'run' leave \"rounding\" out, or up.")));
+	if (nulls[METER_COLUMN_ROUNDING] != ' ')
+	{
+		values[METER_COLUMN_ROUNDING] =
+			CStringGetTextDatum(aggregate == METER_DURATION || of_run ?
+								"up" : "none");
+		nulls[METER_COLUMN_ROUNDING] = ' ';
+	}
+	if (nulls[METER_COLUMN_MINIMUM] == ' ' && !of_run &&
+		is_other_word(values, nulls, METER_COLUMN_ROUNDING, "none"))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"minimum\" is of each run, and \"rounding\" of the clock's units"),
+				 errhint("Add rounding_of => 'run', or rounding => 'none'.")));
 }
 
 /*
@@ -263,6 +381,7 @@ check_definition(Datum *values, char *nulls)
 	MeterGrid	grid;
 	MeterRounding rounding;
 	MeterAggregate aggregate;
+	bool		of_run;
 	int64		unit;
 	int			length = (int) strlen(TextDatumGetCString(values[METER_COLUMN_NAME]));
 
@@ -281,24 +400,21 @@ check_definition(Datum *values, char *nulls)
 	aggregate = meter_parse_aggregate(TextDatumGetCString(values[METER_COLUMN_AGGREGATE]));
 	(void) meter_parse_clock(TextDatumGetCString(values[METER_COLUMN_CLOCK]));
 	check_value_from(TextDatumGetCString(values[METER_COLUMN_VALUE_FROM]), aggregate);
+	check_counter(aggregate, values, nulls);
 	if (METER_OF_MEASURES(aggregate))
 		check_not_of_events(aggregate, values, nulls);
 	else
-		check_actions(values);
+		check_actions(values, nulls[METER_COLUMN_LIVENESS] == ' ');
 	check_dimensions(values[METER_COLUMN_DIMENSIONS], aggregate);
-
-	if (nulls[METER_COLUMN_ROUNDING] != ' ')
-	{
-		values[METER_COLUMN_ROUNDING] =
-			CStringGetTextDatum(aggregate == METER_DURATION ? "up" : "none");
-		nulls[METER_COLUMN_ROUNDING] = ' ';
-	}
+	check_rounding(aggregate, values, nulls);
 	rounding = meter_rounding_by_name(TextDatumGetCString(values[METER_COLUMN_ROUNDING]));
+	of_run = meter_parse_rounding_of(TextDatumGetCString(values[METER_COLUMN_ROUNDING_OF])) == METER_ROUND_RUN;
 
 	meter_grid_init(&grid,
 					meter_zone_lookup(TextDatumGetCString(values[METER_COLUMN_TIMEZONE])));
-	meter_grid_set_increment(&grid, DatumGetIntervalP(values[METER_COLUMN_INCREMENT]));
-	meter_grid_set_period(&grid, DatumGetIntervalP(values[METER_COLUMN_PERIOD]));
+	meter_grid_set_units(&grid, of_run,
+						 DatumGetIntervalP(values[METER_COLUMN_INCREMENT]),
+						 DatumGetIntervalP(values[METER_COLUMN_PERIOD]));
 
 	unit = meter_interval_usec(DatumGetIntervalP(values[METER_COLUMN_UNIT]), "unit");
 	if (unit <= 0)
@@ -317,7 +433,8 @@ check_definition(Datum *values, char *nulls)
 				 errmsg("\"since\" must be before \"until\"")));
 
 	if (!METER_OF_MEASURES(aggregate) &&
-		!meter_unit_is_finite(unit, rounding == METER_ROUND_NONE ? 1 :
+		aggregate != METER_RUNS &&
+		!meter_unit_is_finite(unit, of_run || rounding == METER_ROUND_NONE ? 1 :
 							  Min(grid.unit, 15 * METER_MINUTE)))
 		ereport(NOTICE,
 				(errmsg("some quantities in this unit have no finite decimal and are rounded at the 12th digit"),
@@ -537,9 +654,10 @@ void
 meter_definition_arguments(FunctionCallInfo fcinfo, Datum *values, char *nulls)
 {
 	static const char *const names[METER_NCOLUMNS] = {
-		"stream", "meter", "aggregate", NULL, "starts", "stops", NULL,
-		"dimensions", "period", "increment", NULL, "unit", "clock",
-		"lateness", NULL, "value_from", "timezone", NULL, NULL
+		"stream", "meter", "aggregate", NULL, "starts", "stops", NULL, NULL,
+		"dimensions", "period", "increment", NULL, "rounding_of", NULL, NULL,
+		"unit", NULL, NULL, NULL, "clock", "lateness", NULL, "value_from",
+		"timezone", NULL, NULL
 	};
 	int			i;
 

@@ -212,6 +212,7 @@ comment_tables(const char *stream)
 		{"COLUMN %s.event.source", "the source of the event; source and id name the row, so that a batch may be sent again"},
 		{"COLUMN %s.event.id", "the source''s name of the event; null: the row has no duplicates"},
 		{"COLUMN %s.event.\"time\"", "when the event happened"},
+		{"COLUMN %s.event.sequence", "the order of events of one instant, as their source counts them; null comes first"},
 		{"COLUMN %s.event.account", "who pays; null: as known before"},
 		{"COLUMN %s.event.action", "what happened; a meter says which actions start, stop or change"},
 		{"TABLE %s.measure", "measure log: quantities used by resources between two instants, append-only"},

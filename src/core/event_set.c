@@ -123,7 +123,19 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 	event->kind = (uint8) kind;
 	event->attrs = record;
 	event->source = 0;
+	event->sequence = 0;
+	event->sequenced = false;
 	return true;
+}
+
+/* Give the event that was added last its place within its instant. */
+void
+meter_events_sequence(MeterEvents *events, int64 sequence)
+{
+	MeterEvent *event = &events->events[events->nevents - 1];
+
+	event->sequence = sequence;
+	event->sequenced = events->sequenced = true;
 }
 
 /* Add an attribute to a hash, FNV-1a; NULL and '' differ. */
@@ -320,4 +332,51 @@ meter_events_sort(MeterEvents *events)
 	if (!events->sorted)
 		sort_events(events->events, (uint32) events->nevents);
 	events->sorted = true;
+}
+
+#define SORT_NAME	sort_sequences
+#define SORT_TYPE	MeterEvent
+#define SORT_KEY(element)	((element).sequence)
+#include "core/sort_impl.h"
+
+/*
+ * Put the events [from, to), all of one instant, in the order of their
+ * sequences: those without one come first.
+ */
+void
+meter_instant_sort(MeterEvents *events, int32 from, int32 to)
+{
+	MeterEvent *list = events->events;
+	int32		i;
+
+	if (!events->sequenced || to - from < 2)
+		return;
+	for (i = from; i < to; i++)
+	{
+		MeterEvent	event = list[i];
+
+		if (event.sequenced)
+			continue;
+		list[i] = list[from];
+		list[from++] = event;
+	}
+	sort_sequences(list + from, (uint32) (to - from));
+}
+
+/*
+ * Return the end of the tie that begins at `from`: of events of one instant and
+ * one sequence.
+ */
+int32
+meter_tie_end(const MeterEvents *events, int32 from, int32 to)
+{
+	const MeterEvent *first = &events->events[from];
+	int32		end = from + 1;
+
+	if (!events->sequenced)
+		return to;
+	while (end < to && events->events[end].sequenced == first->sequenced &&
+		   events->events[end].sequence == first->sequence)
+		end++;
+	return end;
 }

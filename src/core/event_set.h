@@ -11,7 +11,10 @@ typedef enum MeterKind
 {
 	METER_STOP = 0,
 	METER_START = 1,
-	METER_CHANGE = 2
+	METER_CHANGE = 2,
+	METER_FINISH = 3,			/* a stop after which no start opens */
+	METER_IGNORED = 4,			/* paired: a start after that */
+	METER_NKINDS
 } MeterKind;
 
 /*
@@ -21,12 +24,15 @@ typedef enum MeterKind
 typedef struct MeterEvent
 {
 	int64		time;
+	int64		sequence;		/* within the instant; 0 if it has none */
 	uint32		attrs;
-	uint8		kind;
 	uint16		source;			/* see meter_events_source(), or 0 */
+	uint8		kind;
+	bool		sequenced;		/* it has a sequence: comes after those without */
 } MeterEvent;
 
 struct MeterObservation;
+struct MeterRunRules;
 
 /* The most events, bytes of attributes and sources that one set holds. */
 #define METER_MAX_EVENTS	(1 << 25)
@@ -40,9 +46,12 @@ struct MeterObservation;
 typedef struct MeterEvents
 {
 	int32		natts;
+	const struct MeterRunRules *rules;	/* of their runs, see runs.h; NULL:
+										 * none */
 	int32		nevents;
 	int32		maxevents;
 	bool		sorted;			/* by time, so far */
+	bool		sequenced;		/* any has a sequence */
 	MeterEvent *events;
 	uint32		last_record;	/* the record added last, or 0 */
 	uint32		arena_used;
@@ -59,6 +68,9 @@ typedef struct MeterEvents
 	struct MeterObservation *observations;
 	bool		deep;			/* paired: what snapshots said long before
 								 * bears on it */
+	bool		behind;			/* paired: a run begins so long before the
+								 * carried state that what ends it is not
+								 * known */
 } MeterEvents;
 
 extern void meter_events_init(MeterEvents *events, int32 natts);
@@ -66,11 +78,14 @@ extern bool meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 							 const MeterAttr *attrs);
 extern bool meter_events_record(MeterEvents *events, const MeterAttr *attrs,
 								uint32 *record);
+extern void meter_events_sequence(MeterEvents *events, int64 sequence);
 extern uint16 meter_events_source(MeterEvents *events, MeterAttr source);
 extern int	meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b);
 extern bool meter_record_differs(const MeterEvents *events, uint32 record,
 								 const MeterAttr *attrs);
 extern void meter_events_sort(MeterEvents *events);
+extern void meter_instant_sort(MeterEvents *events, int32 from, int32 to);
+extern int32 meter_tie_end(const MeterEvents *events, int32 from, int32 to);
 extern const char *meter_event_attr(const char *record, MeterAttr *attr);
 extern int	meter_attr_cmp(MeterAttr a, MeterAttr b);
 extern bool meter_attr_equal(MeterAttr a, MeterAttr b);

@@ -17,6 +17,7 @@
 #include "core/core.h"
 #include "core/event_set.h"
 #include "core/observation.h"
+#include "core/runs.h"
 #include "core/timeline_builder.h"
 
 /*
@@ -374,6 +375,36 @@ cut_out(MeterTimelineBuilder *builder, int64 from, int64 to)
 	pfree(aside);
 }
 
+/* Return the span that goes on; its label is -1 if there is none. */
+MeterSpan
+meter_walk_current(const MeterWalk *walk)
+{
+	MeterSpan	span = {walk->begin, METER_END, walk->label};
+
+	return span;
+}
+
+/* Let the open run end at an instant, which may be one of the past. */
+static void
+end_run(MeterWalk *walk, int64 end)
+{
+	MeterSpan	current = meter_walk_current(walk);
+
+	if (walk->runs.rules != NULL)
+		meter_runs_close(&walk->runs, end, &current);
+}
+
+/* Let a run begin that is open from an instant on, which may be of the past. */
+static void
+begin_run(MeterWalk *walk, int64 since)
+{
+	walk->state.since = since;
+	if (walk->runs.rules == NULL)
+		return;
+	walk->events->behind |= meter_runs_unknown(&walk->runs, since);
+	meter_runs_open(&walk->runs, since);
+}
+
 /* End the span that goes on at an instant. */
 static void
 end_span(MeterWalk *walk, int64 now)
@@ -407,7 +438,8 @@ passes(const MeterWalk *walk, const MeterAttr *before, int32 att,
 
 		for (j = 0; event->attrs != 0 && j <= att; j++)
 			record = meter_event_attr(record, &attr);
-		if (event->kind != METER_STOP && meter_attr_equal(attr, value))
+		if ((event->kind == METER_START || event->kind == METER_CHANGE) &&
+			meter_attr_equal(attr, value))
 			return true;
 	}
 	return false;
@@ -462,6 +494,7 @@ observe_absence(MeterWalk *walk, int32 from, int32 to)
 
 		end_span(walk, observation->time);
 		cut_from(&walk->builder, end);
+		end_run(walk, end);
 		walk->state.open = false;
 		walk->state.holder = METER_NULL_ATTR;
 		walk->nmoments = 0;
@@ -669,7 +702,8 @@ observe_opening(MeterWalk *walk, MeterObservation *observation, int32 number,
 	for (i = 0; i <= walk->events->natts; i++)
 		walk->state.changed[i] = METER_BEGIN;
 	walk->state.open = true;
-	walk->state.since = start;
+	walk->state.ended = false;
+	begin_run(walk, start);
 	walk->state.alive = start;
 	meter_walk_started(walk, source_of(walk, observation), observation->time);
 	observation->effect = METER_OPENS;
@@ -734,9 +768,10 @@ observe_cut(MeterWalk *walk, MeterObservation *observation, int32 number)
 
 	end_span(walk, observation->time);
 	cut_out(&walk->builder, last, observation->since);
+	end_run(walk, last);
 	walk->begin = observation->time;
 	walk->label = label;
-	walk->state.since = observation->since;
+	begin_run(walk, observation->since);
 	keep_moments(walk, observation->since, number);
 	meter_walk_started(walk, source_of(walk, observation), observation->time);
 	observation->effect = METER_CUTS;
@@ -847,6 +882,8 @@ observe_presence(MeterWalk *walk, int32 from, int32 to)
 {
 	MeterObservation *all = walk->events->observations;
 	MeterAttr	owner = walk->state.source;
+	bool		was_open = walk->state.open;
+	int64		was_since = walk->state.since;
 	MeterAttr  *just_before = NULL;
 	int32		teller;
 	int32		greatest = merge_said(walk, from, to, &teller);
@@ -874,6 +911,15 @@ observe_presence(MeterWalk *walk, int32 from, int32 to)
 			   just_before != NULL ? just_before : walk->passed.before);
 	if (just_before != NULL)
 		pfree(just_before);
+	if (walk->runs.rules != NULL && walk->state.open &&
+		(!was_open || walk->state.since != was_since))
+	{
+		MeterSpan	current = meter_walk_current(walk);
+
+		meter_runs_count(&walk->runs, walk->state.since,
+						 meter_runs_label_at(&walk->runs, walk->state.since,
+											 &current), 1);
+	}
 	if (walk->state.open)
 		hold(walk, greatest);
 

@@ -7,6 +7,7 @@
 
 #include "core/core.h"
 #include "core/event_set.h"
+#include "core/runs.h"
 #include "core/timeline_builder.h"
 
 /* What an observation does to a timeline. */
@@ -96,6 +97,7 @@ typedef struct MeterWalk
 	MeterState	state;
 	int32		label;			/* of the span that goes on, or -1 */
 	int64		begin;			/* of that span */
+	MeterRuns	runs;
 	bool		look_back;		/* its first name owns the time before, too */
 	bool		named;			/* the first attribute has been named */
 	MeterAttr	first_name;		/* by this, where there are observations */
@@ -124,6 +126,7 @@ typedef struct MeterWalk
 	int32	   *sayers;			/* and for which of them do */
 } MeterWalk;
 
+extern MeterSpan meter_walk_current(const MeterWalk *walk);
 extern void meter_walk_apply(MeterWalk *walk, uint32 attrs);
 extern void meter_walk_name(MeterWalk *walk, MeterAttr name);
 extern bool meter_observations_add(MeterEvents *events,

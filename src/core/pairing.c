@@ -3,15 +3,17 @@
  *	  Pairing: from the set of a resource's events to its timeline.
  *
  * The result depends on the set of events only, never on the order in which
- * they were added.  Events of one instant act together: first all starts, then
- * all changes set attributes, each in ascending order of what they carry; a
- * start and a stop together leave the timeline open or closed as it was.  The
- * carried state is not an event: it holds before the instant of any event.
+ * they were added.  Within an instant they act in the order of their sequence,
+ * those of one sequence together: first all starts, then all changes set
+ * attributes, each in ascending order of what they carry; a start and a stop
+ * together leave the timeline open or closed as it was; an event that ends the
+ * resource for good is the last.  The carried state is not an event: it holds before the instant of any event.
  */
 #include "core/core.h"
 #include "core/event_set.h"
 #include "core/observation.h"
 #include "core/pairing.h"
+#include "core/runs.h"
 #include "core/timeline_builder.h"
 
 /* Let all events of a kind in [from, to) take effect, least first. */
@@ -95,7 +97,8 @@ apply_stops(MeterWalk *walk, int32 from, int32 to)
 	{
 		MeterAttr	name;
 
-		if (events->events[i].kind != METER_STOP ||
+		if ((events->events[i].kind != METER_STOP &&
+			 events->events[i].kind != METER_FINISH) ||
 			events->events[i].attrs == 0)
 			continue;
 		(void) meter_event_attr(events->arena + events->events[i].attrs, &name);
@@ -127,7 +130,8 @@ apply_sources(MeterWalk *walk, int32 from, int32 to, bool starts)
 	{
 		const MeterEvent *event = &events->events[i];
 
-		if (event->source != 0 && (!starts || event->kind == METER_START))
+		if (event->source != 0 && event->kind != METER_IGNORED &&
+			(!starts || event->kind == METER_START))
 		{
 			MeterAttr	source = events->sources[event->source - 1];
 
@@ -181,23 +185,126 @@ copy_attrs(const MeterWalk *walk)
 	return memcpy(palloc(size), walk->state.attrs, size);
 }
 
-/* Let the events [from, to), all of one instant, take effect. */
+/* What the ties of an instant come to. */
+typedef struct Instant
+{
+	bool		observed;		/* observations of it follow */
+	bool		starts;			/* any event started the resource */
+	bool		stops;
+	int32		began;			/* so many runs did */
+} Instant;
+
+/*
+ * Let starts of a tie that come after the end of the resource be ignored: of
+ * what they say, the name of the account alone counts.
+ */
 static void
-apply_instant(MeterWalk *walk, int32 from, int32 to)
+ignore_starts(MeterWalk *walk, int32 from, int32 to, int32 *count)
+{
+	MeterEvents *events = walk->events;
+	MeterAttr	greatest = METER_NULL_ATTR;
+	int32		i;
+
+	for (i = from; i < to; i++)
+	{
+		MeterEvent *event = &events->events[i];
+		MeterAttr	name;
+
+		if (event->kind != METER_START)
+			continue;
+		event->kind = METER_IGNORED;
+		if (event->attrs == 0 || !walk->look_back)
+			continue;
+		(void) meter_event_attr(events->arena + event->attrs, &name);
+		if (meter_attr_cmp(greatest, name) < 0)
+			greatest = name;
+	}
+	count[METER_START] = 0;
+	if (MeterAttrIsNull(greatest))
+		return;
+	if (!walk->named)
+		meter_walk_name(walk, greatest);
+	walk->state.attrs[0] = greatest;
+}
+
+/* Let runs end and begin as the starts and stops of a tie say. */
+static void
+turn_runs(MeterWalk *walk, int64 now, const int32 *count, bool was_open,
+		  Instant *instant)
+{
+	bool		starts = count[METER_START] > 0;
+	bool		stops = count[METER_STOP] > 0;
+	MeterSpan	current = meter_walk_current(walk);
+
+	if (was_open && (stops || count[METER_FINISH] > 0))
+		meter_runs_close(&walk->runs, now, &current);
+	if (starts && (stops || !was_open))
+	{
+		instant->began++;
+		meter_runs_open(&walk->runs, now);
+	}
+	else if (starts || count[METER_CHANGE] > 0)
+		meter_runs_sign(&walk->runs, now);
+}
+
+/* Note what the open run, or that it does not run, is known by after a tie. */
+static void
+note_moments(MeterWalk *walk, int64 now, const int32 *count, bool was_open)
+{
+	MeterState *state = &walk->state;
+
+	/* a restart begins a run: an observation may tell since when it has run */
+	if (state->open &&
+		(!was_open || (count[METER_START] > 0 && count[METER_STOP] > 0)))
+	{
+		state->since = now;
+		walk->nmoments = 0;
+	}
+	if (state->open && (count[METER_START] > 0 || count[METER_CHANGE] > 0))
+	{
+		state->alive = now;
+		meter_walk_moment(walk, now, -1);
+	}
+	if (!state->open && (count[METER_STOP] > 0 || count[METER_FINISH] > 0))
+	{
+		state->absent = now;
+		walk->absent_witness = -1;
+		state->holder = METER_NULL_ATTR;
+	}
+}
+
+/* Let the span that goes on end at an instant, if its label is another now. */
+static void
+turn_label(MeterWalk *walk, int64 now)
+{
+	int32		label = walk->state.open ?
+	meter_build_label(&walk->builder, walk->state.attrs) : -1;
+
+	if (label == walk->label)
+		return;
+	if (walk->label >= 0)
+		meter_build_span(&walk->builder, walk->begin, now, walk->label);
+	walk->begin = now;
+	walk->label = label;
+}
+
+/*
+ * Let the events [from, to), all of one instant and one sequence, take effect.
+ */
+static void
+apply_tie(MeterWalk *walk, int32 from, int32 to, Instant *instant)
 {
 	const MeterEvents *events = walk->events;
 	int64		now = events->events[from].time;
 	bool		was_open = walk->state.open;
-	int32		count[3] = {0, 0, 0};
+	int32		count[METER_NKINDS] = {0, 0, 0, 0, 0};
 	MeterAttr  *before_changes = NULL;
-	int32		new_label;
 	int32		i;
 
 	for (i = from; i < to; i++)
 		count[events->events[i].kind]++;
-	if (walk->observation < events->nobservations &&
-		events->observations[walk->observation].time == now)
-		walk->passed.before = copy_attrs(walk);
+	if (walk->state.ended && count[METER_START] > 0)
+		ignore_starts(walk, from, to, count);
 	if (count[METER_START] > 0)
 		apply_kind(walk, METER_START, from, to, count[METER_START]);
 	if (count[METER_CHANGE] > 0)
@@ -206,60 +313,81 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 			before_changes = copy_attrs(walk);
 		apply_kind(walk, METER_CHANGE, from, to, count[METER_CHANGE]);
 	}
-	if (count[METER_STOP] > 0 && !walk->named)
+	if (count[METER_STOP] + count[METER_FINISH] > 0 && !walk->named)
 		apply_stops(walk, from, to);
-	if (events->nsources > 0)
-		apply_sources(walk, from, to, count[METER_START] > 0);
 
 	if (count[METER_START] > 0 && count[METER_STOP] == 0)
 		walk->state.open = true;
 	else if (count[METER_STOP] > 0 && count[METER_START] == 0)
 		walk->state.open = false;
-
-	/* a restart begins a run: an observation may tell since when it has run */
-	if (walk->state.open &&
-		(!was_open || (count[METER_START] > 0 && count[METER_STOP] > 0)))
+	if (count[METER_FINISH] > 0)
 	{
-		walk->state.since = now;
-		walk->nmoments = 0;
+		walk->state.open = false;
+		walk->state.ended = true;
 	}
-	if (walk->state.open &&
-		(count[METER_START] > 0 || count[METER_CHANGE] > 0))
-	{
-		walk->state.alive = now;
-		meter_walk_moment(walk, now, -1);
-	}
-	if (!walk->state.open && count[METER_STOP] > 0)
-	{
-		walk->state.absent = now;
-		walk->absent_witness = -1;
-		walk->state.holder = METER_NULL_ATTR;
-	}
-	if (count[METER_CHANGE] > 0 &&
-		(!walk->state.open || walk->passed.before != NULL))
+	if (walk->runs.rules != NULL)
+		turn_runs(walk, now, count, was_open, instant);
+	note_moments(walk, now, count, was_open);
+	if (count[METER_CHANGE] > 0 && (!walk->state.open || instant->observed))
 		note_changes(walk, from, to, before_changes);
 	if (before_changes != NULL)
 		pfree(before_changes);
+	turn_label(walk, now);
+	instant->starts |= count[METER_START] > 0;
+	instant->stops |= count[METER_STOP] + count[METER_FINISH] > 0;
+}
 
-	new_label = walk->state.open ?
-		meter_build_label(&walk->builder, walk->state.attrs) : -1;
-	if (new_label != walk->label)
+/* Count the runs that began at an instant, with what it has come to. */
+static void
+count_runs(MeterWalk *walk, int64 now, int32 began)
+{
+	if (walk->runs.rules->counts)
+		meter_runs_count(&walk->runs, now,
+						 meter_build_label(&walk->builder, walk->state.attrs),
+						 began);
+}
+
+/*
+ * Let the events [from, to), all of one instant, take effect: those of one
+ * sequence together.
+ */
+static void
+apply_instant(MeterWalk *walk, int32 from, int32 to)
+{
+	MeterEvents *events = walk->events;
+	int64		now = events->events[from].time;
+	bool		was_open = walk->state.open;
+	Instant		instant = {false, false, false, 0};
+	int32		at = from;
+
+	if (walk->observation < events->nobservations &&
+		events->observations[walk->observation].time == now)
 	{
-		if (walk->label >= 0)
-			meter_build_span(&walk->builder, walk->begin, now, walk->label);
-		walk->begin = now;
-		walk->label = new_label;
+		instant.observed = true;
+		walk->passed.before = copy_attrs(walk);
 	}
-	if (walk->passed.before == NULL)
-		return;
+	meter_instant_sort(events, from, to);
+	while (at < to)
+	{
+		int32		end = meter_tie_end(events, at, to);
 
-	walk->passed.from = from;
-	walk->passed.to = to;
-	walk->passed.open = was_open || count[METER_START] > 0;
-	walk->passed.closed = !was_open || count[METER_STOP] > 0;
-	meter_walk_observations(walk, now + 1);
-	pfree(walk->passed.before);
-	walk->passed.before = NULL;
+		apply_tie(walk, at, end, &instant);
+		at = end;
+	}
+	if (events->nsources > 0)
+		apply_sources(walk, from, to, instant.starts);
+	if (instant.observed)
+	{
+		walk->passed.from = from;
+		walk->passed.to = to;
+		walk->passed.open = was_open || instant.starts;
+		walk->passed.closed = !was_open || instant.stops;
+		meter_walk_observations(walk, now + 1);
+		pfree(walk->passed.before);
+		walk->passed.before = NULL;
+	}
+	if (instant.began > 0)
+		count_runs(walk, now, instant.began);
 }
 
 /* Return the least instant since when any observation says that it ran. */
@@ -298,7 +426,7 @@ meter_pair_begin(MeterWalk *walk, MeterEvents *events,
 	walk->absent_witness = -1;
 	walk->held_witness = walk->gone_witness = -1;
 	walk->least_since = least_since(events);
-	walk->state.absent = walk->state.started = METER_BEGIN;
+	walk->state.absent = walk->state.started = walk->state.sign = METER_BEGIN;
 	walk->state.source = walk->state.holder = METER_NULL_ATTR;
 	if (carried != NULL)
 		walk->state = *carried;
@@ -319,6 +447,8 @@ meter_pair_begin(MeterWalk *walk, MeterEvents *events,
 		meter_walk_moment(walk, walk->state.since, -1);
 		meter_walk_moment(walk, walk->state.alive, -1);
 	}
+	meter_runs_begin(&walk->runs, events->rules, &walk->builder, &walk->state,
+					 walk->label);
 	if (events->nobservations == 0)
 		return;
 	walk->said = palloc((natts + 1) * sizeof(MeterAttr));
@@ -360,12 +490,23 @@ meter_pair_events(MeterWalk *walk)
 	}
 }
 
-/* End: return the timeline. */
+/* Fill in what the state carries of the open run: there are rules of runs. */
+void
+meter_pair_carry(MeterWalk *walk)
+{
+	MeterSpan	current = meter_walk_current(walk);
+
+	meter_runs_carry(&walk->runs, &current);
+}
+
+/* End: return the timeline, of which gaps are a part. */
 MeterTimeline *
 meter_pair_end(MeterWalk *walk)
 {
 	meter_walk_observations(walk, METER_END);
 	walk->events->deep = walk->deep;
+	if (walk->runs.rules != NULL)
+		meter_pair_carry(walk);
 	if (walk->label >= 0)
 		meter_build_span(&walk->builder, walk->begin, METER_END, walk->label);
 	walk->builder.timeline->state = walk->state;
@@ -384,8 +525,12 @@ meter_pair(MeterEvents *events, const MeterState *carried,
 		   MeterLookBack look)
 {
 	MeterWalk	walk;
+	MeterTimeline *timeline;
 
 	meter_pair_begin(&walk, events, carried, look);
 	meter_pair_events(&walk);
-	return meter_pair_end(&walk);
+	timeline = meter_pair_end(&walk);
+	if (walk.runs.rules != NULL)
+		meter_runs_find_gaps(&walk.runs);
+	return timeline;
 }

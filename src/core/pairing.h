@@ -26,6 +26,7 @@ extern void meter_pair_begin(MeterWalk *walk, MeterEvents *events,
 							 const MeterState *carried,
 							 MeterLookBack look_back);
 extern void meter_pair_events(MeterWalk *walk);
+extern void meter_pair_carry(MeterWalk *walk);
 extern MeterTimeline *meter_pair_end(MeterWalk *walk);
 
 #endif							/* METER_PAIRING_H */

@@ -33,6 +33,7 @@
 #include "core/pairing.h"
 #include "core/pieces.h"
 #include "core/rounding.h"
+#include "core/runs.h"
 #include "core/timeline_builder.h"
 
 /* One allocation, of the server and in our programs. */
@@ -54,6 +55,7 @@ meter_pieces_begin(MeterPieces *pieces, MeterEvents *events,
 	pieces->cutter.rounded = NULL;
 	pieces->cut = *cut;
 	pieces->last = false;
+	pieces->nmarks = 0;
 	memset(&pieces->kept, 0, sizeof(pieces->kept));
 }
 
@@ -233,6 +235,73 @@ final_spans(MeterWalk *walk)
 	return low >= timeline->nspans - low ? low : 0;
 }
 
+/*
+ * Let the span that goes on end where the events do, as far as that is final,
+ * and begin anew: so that what is known of its run is not kept until it ends.
+ */
+static void
+split_span(MeterWalk *walk)
+{
+	const MeterTimeline *timeline = walk->builder.timeline;
+	int64		upto = Min(meter_walk_final(walk), timeline->last);
+
+	if (walk->label < 0 || !timeline->has_last || walk->begin >= upto)
+		return;
+	meter_build_span(&walk->builder, walk->begin, upto, walk->label);
+	walk->begin = upto;
+}
+
+/* Return from when on the timeline may have more, without its first spans. */
+static int64
+open_from(const MeterWalk *walk, int32 count)
+{
+	const MeterTimeline *timeline = walk->builder.timeline;
+
+	if (count < timeline->nspans)
+		return timeline->spans[count].begin;
+	if (walk->label >= 0)
+		return walk->begin;
+	/* an observation to come may open a run since the last one ended */
+	return walk->observation < walk->events->nobservations ?
+		walk->state.absent : METER_END;
+}
+
+/* Forget the marks that the cutter has had. */
+static void
+forget_marks(MeterPieces *pieces)
+{
+	MeterTimeline *timeline = pieces->walk.builder.timeline;
+
+	timeline->nmarks -= pieces->nmarks;
+	if (pieces->nmarks > 0 && timeline->nmarks > 0)
+		memmove(timeline->marks, timeline->marks + pieces->nmarks,
+				timeline->nmarks * sizeof(MeterMark));
+	pieces->nmarks = 0;
+	pieces->cutter.nmarks = pieces->cutter.next_mark = 0;
+}
+
+/*
+ * Round the first spans of a timeline with rules of runs, less the gaps, and
+ * find the marks that nothing of before can follow.
+ */
+static void
+take_runs(MeterPieces *pieces, int32 count, bool last)
+{
+	MeterRuns  *runs = &pieces->walk.runs;
+	const MeterTimeline *timeline = pieces->walk.builder.timeline;
+	int64		open = last ? METER_END : open_from(&pieces->walk, count);
+	int32		nbilled = count;
+	const MeterSpan *billed = meter_runs_spans(runs, &nbilled);
+
+	meter_round_spans(&pieces->rounded, billed,
+					  runs->rules->counts ? 0 : nbilled, last);
+	while (pieces->nmarks < timeline->nmarks &&
+		   timeline->marks[pieces->nmarks].time <= open)
+		pieces->nmarks++;
+	if (!last)
+		meter_runs_leave(runs, count, open);
+}
+
 /* Tell whether what is kept can still grow by a piece. */
 static bool
 has_room(const MeterPieces *pieces)
@@ -241,6 +310,7 @@ has_room(const MeterPieces *pieces)
 	const MeterTimeline *timeline = walk->builder.timeline;
 
 	return timeline->nspans <= METER_MAX_EVENTS / 2 &&
+		timeline->nmarks <= METER_MAX_EVENTS / 2 &&
 		walk->nmoments <= METER_MAX_EVENTS / 2 &&
 		timeline->nlabels <= METER_MAX_EVENTS / 2 &&
 		pieces->kept.bytes <= MAX_ALLOC &&
@@ -259,21 +329,31 @@ meter_pieces_advance(MeterPieces *pieces, bool last)
 {
 	MeterWalk  *walk = &pieces->walk;
 	MeterTimeline *timeline = walk->builder.timeline;
+	bool		runs = walk->runs.rules != NULL;
 	bool		named = walk->named;
 	int32		count;
 
+	if (runs)
+		forget_marks(pieces);
 	meter_pair_events(walk);
 	if (last)
 		(void) meter_pair_end(walk);
+	else if (runs)
+		split_span(walk);
 	if (walk->named && !named)
 		pieces->kept.nkeys = 0; /* all have got the name */
 	count = last ? timeline->nspans : final_spans(walk);
-	meter_round_spans(&pieces->rounded, count, last);
+	if (runs)
+		take_runs(pieces, count, last);
+	else
+		meter_round_spans(&pieces->rounded, timeline->spans, count, last);
 	if (pieces->cutter.rounded == NULL)
 		meter_cut_begin(&pieces->cutter, &pieces->rounded, pieces->cut.grid,
 						pieces->cut.from, pieces->cut.to);
 	else
 		meter_cut_more(&pieces->cutter);
+	if (runs)
+		meter_cut_marks(&pieces->cutter, pieces->nmarks);
 	pieces->last = last;
 	if (last)
 		return true;
@@ -282,7 +362,11 @@ meter_pieces_advance(MeterPieces *pieces, bool last)
 	if (count > 0 && timeline->nspans > 0)
 		memmove(timeline->spans, timeline->spans + count,
 				timeline->nspans * sizeof(MeterSpan));
-	return forget_events(pieces) && has_room(pieces);
+	if (!forget_events(pieces))
+		return false;
+	if (runs)
+		meter_pair_carry(walk);
+	return has_room(pieces);
 }
 
 /* Tell whether there may be much that is not in use any more. */
@@ -323,18 +407,27 @@ meter_pieces_compact(MeterPieces *pieces, int32 *keys)
 	MeterKept	before = pieces->kept;
 	int32		i;
 
+	forget_marks(pieces);
 	if (walk->label >= 0)
 		labels[walk->label] = 1;
+	if (walk->runs.billed >= 0)
+		labels[walk->runs.billed] = 1;
 	for (i = 0; i < timeline->nspans; i++)
 		labels[timeline->spans[i].label] = 1;
+	for (i = 0; i < timeline->nmarks; i++)
+		labels[timeline->marks[i].label] = 1;
 	if (pending->begin < pending->end)
 		pending_in[pending->label] = 1;
 
 	meter_build_compact(&walk->builder, labels, keys);
 	if (walk->label >= 0)
 		walk->label = labels[walk->label];
+	if (walk->runs.billed >= 0)
+		walk->runs.billed = labels[walk->runs.billed];
 	for (i = 0; i < timeline->nspans; i++)
 		timeline->spans[i].label = labels[timeline->spans[i].label];
+	for (i = 0; i < timeline->nmarks; i++)
+		timeline->marks[i].label = labels[timeline->marks[i].label];
 	if (pending->begin < pending->end)
 		pending->label = pending_in[pending->label];
 	pfree(labels);

@@ -51,6 +51,7 @@ typedef struct MeterPieces
 	MeterCutter cutter;			/* has the parts, see meter_cut_next() */
 	MeterCut	cut;
 	bool		last;			/* no piece follows */
+	int32		nmarks;			/* so many have been given to the cutter */
 
 	MeterKept	kept;
 } MeterPieces;

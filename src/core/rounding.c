@@ -62,11 +62,12 @@ round_span(MeterRounded *rounded, MeterSpan span)
 }
 
 /*
- * Round the first `count` spans of the timeline, which follow those rounded
- * before.  The result has what is final of them, and what was not before.
+ * Round spans of the timeline, which follow those rounded before.  The result
+ * has what is final of them, and what was not before.
  */
 void
-meter_round_spans(MeterRounded *rounded, int32 count, bool last)
+meter_round_spans(MeterRounded *rounded, const MeterSpan *spans, int32 count,
+				  bool last)
 {
 	const MeterTimeline *timeline = rounded->timeline;
 	MeterSpan	pending = rounded->pending;
@@ -87,7 +88,7 @@ meter_round_spans(MeterRounded *rounded, int32 count, bool last)
 	/* first join spans that need not be told apart */
 	for (i = 0; i < count; i++)
 	{
-		MeterSpan	span = timeline->spans[i];
+		MeterSpan	span = spans[i];
 
 		if (span.end == METER_END)
 			span.end = rounded->open_end;
@@ -106,7 +107,9 @@ meter_round_spans(MeterRounded *rounded, int32 count, bool last)
 		}
 		pending = span;
 	}
-	if (last && pending.begin < pending.end)
+	/* what is not rounded need not be joined */
+	if ((last || rounded->rounding == METER_ROUND_NONE) &&
+		pending.begin < pending.end)
 	{
 		round_span(rounded, pending);
 		pending.begin = pending.end;
@@ -121,7 +124,7 @@ meter_round(MeterRounded *rounded, const MeterTimeline *timeline,
 			MeterGrid *grid, int64 open_end)
 {
 	meter_round_begin(rounded, timeline, keyed, rounding, grid, open_end);
-	meter_round_spans(rounded, timeline->nspans, true);
+	meter_round_spans(rounded, timeline->spans, timeline->nspans, true);
 }
 
 /* Make room for the parts of all labels. */
@@ -201,6 +204,55 @@ meter_cut_more(MeterCutter *cutter)
 	}
 }
 
+/*
+ * Have marks of the timeline take part, the first so many that were not taken
+ * before: their amounts are added to the time of their labels.
+ */
+void
+meter_cut_marks(MeterCutter *cutter, int32 count)
+{
+	cutter->marks = cutter->rounded->timeline->marks;
+	cutter->nmarks = count;
+	for (cutter->next_mark = 0;
+		 cutter->next_mark < count &&
+		 cutter->marks[cutter->next_mark].time < cutter->from;)
+		cutter->next_mark++;
+}
+
+/* Add to a label's part.  Unsigned sums do not overflow. */
+static inline void
+add_part(MeterCutter *cutter, int32 label, uint64 amount)
+{
+	int32	   *part = &cutter->part_of[label];
+
+	if (*part == 0)
+	{
+		*part = ++cutter->nparts;
+		cutter->parts[*part - 1].label = label;
+		cutter->parts[*part - 1].billed = 0;
+	}
+	cutter->parts[*part - 1].billed = (int64)
+		((uint64) cutter->parts[*part - 1].billed + amount);
+}
+
+/* Add up the amounts of the marks in [cut_begin, cut_end). */
+static void
+collect_marks(MeterCutter *cutter)
+{
+	const MeterRounded *rounded = cutter->rounded;
+
+	for (; cutter->next_mark < cutter->nmarks &&
+		 cutter->marks[cutter->next_mark].time < cutter->cut_end;
+		 cutter->next_mark++)
+	{
+		const MeterMark *mark = &cutter->marks[cutter->next_mark];
+
+		add_part(cutter, rounded->keyed == METER_KEYED_BY_KEY ?
+				 rounded->timeline->labels[mark->label].key : mark->label,
+				 (uint64) mark->amount);
+	}
+}
+
 /* Add up the time of each label in [cut_begin, cut_end). */
 static void
 collect_parts(MeterCutter *cutter)
@@ -215,27 +267,28 @@ collect_parts(MeterCutter *cutter)
 		int64		end = Min(span->end, cutter->cut_end);
 
 		if (begin < end)
-		{
-			int32	   *part = &cutter->part_of[span->label];
-
-			if (*part == 0)
-			{
-				*part = ++cutter->nparts;
-				cutter->parts[*part - 1].label = span->label;
-				cutter->parts[*part - 1].billed = 0;
-			}
-			/* unsigned sums of time do not overflow */
-			cutter->parts[*part - 1].billed = (int64)
-				((uint64) cutter->parts[*part - 1].billed +
-				 (uint64) end - (uint64) begin);
-		}
+			add_part(cutter, span->label, (uint64) end - (uint64) begin);
 		if (span->end > cutter->cut_end)
 		{
 			cutter->done = cutter->cut_end;
-			return;
+			break;
 		}
 		cutter->next++;
 	}
+	collect_marks(cutter);
+}
+
+/* Return where there is something next, or METER_END. */
+static inline int64
+next_instant(const MeterCutter *cutter)
+{
+	int64		at = METER_END;
+
+	if (cutter->next < cutter->rounded->nspans)
+		at = Max(cutter->rounded->spans[cutter->next].begin, cutter->done);
+	if (cutter->next_mark < cutter->nmarks)
+		at = Min(at, cutter->marks[cutter->next_mark].time);
+	return at;
 }
 
 /*
@@ -245,15 +298,10 @@ collect_parts(MeterCutter *cutter)
 bool
 meter_cut_next(MeterCutter *cutter)
 {
-	const MeterRounded *rounded = cutter->rounded;
+	int64		at;
 
-	while (cutter->done < cutter->to && cutter->next < rounded->nspans)
+	while ((at = next_instant(cutter)) < cutter->to)
 	{
-		int64		at = Max(rounded->spans[cutter->next].begin,
-							 cutter->done);
-
-		if (at >= cutter->to)
-			break;
 		cutter->period_begin = meter_grid_period_begin(cutter->grid, at);
 		cutter->cut_begin = Max(cutter->period_begin, cutter->from);
 		cutter->cut_end = Min(meter_grid_period_end(cutter->grid, at),

@@ -49,9 +49,10 @@ extern void meter_round_begin(MeterRounded *rounded,
 							  const MeterTimeline *timeline, MeterKeyed keyed,
 							  MeterRounding rounding, MeterGrid *grid,
 							  int64 open_end);
-extern void meter_round_spans(MeterRounded *rounded, int32 count, bool last);
+extern void meter_round_spans(MeterRounded *rounded, const MeterSpan *spans,
+							  int32 count, bool last);
 
-/* Time per label within one period. */
+/* Time per label within one period, and the amounts of its marks. */
 typedef struct MeterPart
 {
 	int32		label;
@@ -67,6 +68,9 @@ typedef struct MeterCutter
 	int64		to;
 	int32		next;			/* first span that may still matter */
 	int64		done;			/* where the span at `next` has been cut to */
+	int32		nmarks;			/* see meter_cut_marks() */
+	int32		next_mark;
+	const MeterMark *marks;
 	int64		period_begin;
 	int64		cut_begin;		/* the period within the window */
 	int64		cut_end;
@@ -79,6 +83,7 @@ typedef struct MeterCutter
 extern void meter_cut_begin(MeterCutter *cutter, const MeterRounded *rounded,
 							MeterGrid *grid, int64 from, int64 to);
 extern void meter_cut_more(MeterCutter *cutter);
+extern void meter_cut_marks(MeterCutter *cutter, int32 count);
 extern bool meter_cut_next(MeterCutter *cutter);
 extern bool meter_cut_window(MeterCutter *cutter);
 

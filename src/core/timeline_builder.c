@@ -242,6 +242,22 @@ meter_build_span(MeterTimelineBuilder *builder, int64 begin, int64 end,
 	span->label = label;
 }
 
+/* Append a mark, which is not earlier than those before. */
+void
+meter_build_mark(MeterTimelineBuilder *builder, int64 time, int32 label,
+				 int64 amount)
+{
+	MeterTimeline *timeline = builder->timeline;
+	MeterMark  *mark;
+
+	timeline->marks = grow(timeline->marks, timeline->nmarks,
+						   &builder->maxmarks, sizeof(MeterMark));
+	mark = &timeline->marks[timeline->nmarks++];
+	mark->time = time;
+	mark->label = label;
+	mark->amount = amount;
+}
+
 /*
  * Set the first attribute of all keys, in which it is NULL.  So they stay
  * distinct.

@@ -14,6 +14,7 @@
 typedef struct MeterState
 {
 	bool		open;
+	bool		ended;			/* for good: no start opens it */
 	int64		since;			/* start of the run, if open */
 	int64		alive;			/* last moment known alive, if open */
 	int64		absent;			/* last moment known not running, or
@@ -29,6 +30,14 @@ typedef struct MeterState
 	MeterAttr  *attrs;			/* natts, then the value */
 	int64	   *changed;		/* of each, when a change named it last, as
 								 * far as that matters; NULL: METER_BEGIN */
+
+	/* where signs of life last for some time */
+	int64		sign;			/* the last one, or of what did not run the
+								 * last change; METER_BEGIN: none */
+	int64		gaps;			/* of the run before that, if open */
+	MeterAttr  *billed;			/* what attrs were when the run was billed
+								 * last, if they have changed in a gap since;
+								 * or NULL */
 } MeterState;
 
 /* What a span is keyed by: indexes into keys and values; value < 0: NULL. */
@@ -46,6 +55,17 @@ typedef struct MeterSpan
 } MeterSpan;
 
 /*
+ * An amount at an instant, beside the time of spans: time that a run which
+ * ended lacks, or how many runs began.
+ */
+typedef struct MeterMark
+{
+	int64		time;
+	int64		amount;
+	int32		label;
+} MeterMark;
+
+/*
  * A step function of time: spans in order that do not overlap, each with a
  * label.  No two that touch have the same label.  Distinct labels, keys and
  * values have distinct indexes.  The last span of an open run ends at
@@ -56,6 +76,10 @@ typedef struct MeterTimeline
 	int32		natts;
 	int32		nspans;
 	MeterSpan  *spans;
+	int32		nmarks;			/* in order of time */
+	MeterMark  *marks;
+	int32		ngaps;			/* gaps in runs: not billed, and in no span */
+	const MeterSpan *gaps;
 	int32		nlabels;
 	MeterLabel *labels;
 	int32		nkeys;
@@ -81,6 +105,7 @@ typedef struct MeterTimelineBuilder
 {
 	MeterTimeline *timeline;
 	int32		maxspans;
+	int32		maxmarks;
 	int32		maxlabels;
 	int32		maxkeys;
 	int32		maxvalues;
@@ -94,6 +119,8 @@ extern int32 meter_build_label(MeterTimelineBuilder *builder,
 							   const MeterAttr *attrs);
 extern void meter_build_span(MeterTimelineBuilder *builder,
 							 int64 begin, int64 end, int32 label);
+extern void meter_build_mark(MeterTimelineBuilder *builder, int64 time,
+							 int32 label, int64 amount);
 extern void meter_build_name_keys(MeterTimelineBuilder *builder,
 								  MeterAttr name);
 extern void meter_build_compact(MeterTimelineBuilder *builder,

@@ -48,10 +48,11 @@ meter_bound_events(const MeterDefinition *definition, const MeterProgress *progr
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT least(width_bucket(date_part('epoch', e.\"time\" - '2000-01-01 00:00+00'::timestamptz), "
 					 "%.17g, %.17g, %d), %d), count(*), count(*) FILTER (WHERE e.action = ANY (%s)), "
-					 "count(*) FILTER (WHERE e.action = ANY (%s)) FROM %s.event e WHERE ",
+					 "count(*) FILTER (WHERE e.action = ANY (%s || %s)) FROM %s.event e WHERE ",
 					 begin, begin + length * PIECES / USECS_PER_SEC, PIECES,
 					 PIECES, meter_text_array_literal(definition->starts),
-					 meter_text_array_literal(definition->stops), schema);
+					 meter_text_array_literal(definition->stops),
+					 meter_text_array_literal(definition->ends), schema);
 	meter_append_event_filter(&sql, definition);
 	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s GROUP BY 1",
 					 meter_timestamp_literal(progress->watermark),

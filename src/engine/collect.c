@@ -71,7 +71,7 @@ source_number(MeterEvents *events, MeterAttr source)
 /* Add an event: account, dimensions and value are its attributes. */
 static void
 collect_event(MeterCollected *collected, MeterKind kind,
-			  TimestampTz time, MeterAttr source,
+			  TimestampTz time, const int64 *sequence, MeterAttr source,
 			  const MeterAttr *attrs)
 {
 	MeterEvents *events = &collected->events;
@@ -81,6 +81,8 @@ collect_event(MeterCollected *collected, MeterKind kind,
 		meter_too_many_events();
 	number = source_number(events, source);
 	events->events[events->nevents - 1].source = number;
+	if (sequence != NULL)
+		meter_events_sequence(events, *sequence);
 }
 
 /* Add what a snapshot says; `said` is what its row in the log adds, or NULL. */
@@ -114,24 +116,31 @@ collect_observation(MeterCollected *collected, MeterStanding standing,
 }
 
 /*
- * Add a row of a kind other than a carried state.  Returns false if the kind is
- * none of those.
+ * Add a row of a kind other than a carried state; `sequence` is NULL if it has
+ * none.  Returns false if the kind is none of those.
  */
 bool
 meter_collect_row(MeterCollected *collected, MeterRowKind kind,
-				  TimestampTz time, MeterAttr source, const Jsonb *said,
-				  const MeterAttr *attrs)
+				  TimestampTz time, const int64 *sequence, MeterAttr source,
+				  const Jsonb *said, const MeterAttr *attrs)
 {
 	switch (kind)
 	{
 		case METER_ROW_START:
-			collect_event(collected, METER_START, time, source, attrs);
+			collect_event(collected, METER_START, time, sequence, source,
+						  attrs);
 			return true;
 		case METER_ROW_STOP:
-			collect_event(collected, METER_STOP, time, source, attrs);
+			collect_event(collected, METER_STOP, time, sequence, source,
+						  attrs);
 			return true;
 		case METER_ROW_CHANGE:
-			collect_event(collected, METER_CHANGE, time, source, attrs);
+			collect_event(collected, METER_CHANGE, time, sequence, source,
+						  attrs);
+			return true;
+		case METER_ROW_END:
+			collect_event(collected, METER_FINISH, time, sequence, source,
+						  attrs);
 			return true;
 		case METER_ROW_LOGGED_PRESENT:
 		case METER_ROW_LOGGED_ABSENT:
@@ -188,6 +197,9 @@ meter_collect_carried(MeterCollected *collected, const MeterState *state)
 											  state->attrs, count);
 	collected->state.changed = memcpy(palloc(count * sizeof(int64)),
 									  state->changed, count * sizeof(int64));
+	if (state->billed != NULL)
+		collected->state.billed = meter_copy_attrs(CurrentMemoryContext,
+												   state->billed, count);
 }
 
 /* Return the timeline of what was collected. */

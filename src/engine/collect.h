@@ -27,8 +27,9 @@ typedef struct MeterCollected
 extern MeterAttr *meter_copy_attrs(MemoryContext context,
 								   const MeterAttr *attrs, int32 count);
 extern bool meter_collect_row(MeterCollected *collected, MeterRowKind kind,
-							  TimestampTz time, MeterAttr source,
-							  const Jsonb *said, const MeterAttr *attrs);
+							  TimestampTz time, const int64 *sequence,
+							  MeterAttr source, const Jsonb *said,
+							  const MeterAttr *attrs);
 extern void meter_collect_carried(MeterCollected *collected,
 								  const MeterState *state);
 extern MeterTimeline *meter_collected_pair(MeterCollected *collected);

@@ -39,6 +39,7 @@ static const char *const orders[METER_NLOGS] = {
 	"%1$s.account NULLS FIRST, "
 	"nullif(%1$s.entity, '') NULLS FIRST, "
 	"%1$s.offering NULLS FIRST, "
+	"%1$s.sequence NULLS FIRST, "
 	"%1$s.attributes::text COLLATE \"C\" NULLS FIRST, "
 	"%1$s.source NULLS FIRST, "
 	"%1$s.value::text COLLATE \"C\", "

@@ -21,6 +21,7 @@
 #include "core/event_set.h"
 #include "core/grid.h"
 #include "core/observation.h"
+#include "core/runs.h"
 #include "core/timeline_builder.h"
 #include "engine/bound.h"
 #include "engine/collect.h"
@@ -103,12 +104,14 @@ carry_state(MeterFold *fold, const MeterCarried *carried)
 	EventFold  *walk = fold->walk;
 	int			ndimensions = fold->definition->ndimensions;
 	MeterAttr	attrs[METER_MAX_DIMENSIONS + 2];
+	MeterAttr	billed[METER_MAX_DIMENSIONS + 2];
 	int64		changed[METER_MAX_DIMENSIONS + 2];
 	MeterState	state;
 
 	meter_states_attrs(carried, attrs, ndimensions);
 	meter_changed_from_array(carried->changed, changed, ndimensions + 2);
 	state.open = carried->open;
+	state.ended = carried->ended;
 	state.since = carried->since;
 	state.alive = carried->alive;
 	state.absent = carried->absent;
@@ -117,6 +120,10 @@ carry_state(MeterFold *fold, const MeterCarried *carried)
 	state.holder = carried->holder;
 	state.attrs = attrs;
 	state.changed = changed;
+	state.sign = carried->sign;
+	state.gaps = carried->gaps;
+	state.billed = meter_billed_from_array(carried->billed, billed,
+										   ndimensions + 2);
 	carry(walk, &state);
 	walk->last = carried->last_time;
 }
@@ -131,8 +138,12 @@ begin(MeterFold *fold)
 	memset(walk, 0, sizeof(*walk));
 	walk->straddling = fold->scope.straddling;
 	meter_events_init(&walk->collected.events, ndimensions + 1);
+	walk->collected.events.rules = fold->spec->rules;
 	if (walk->straddling)
+	{
 		meter_events_init(&walk->before.events, ndimensions + 1);
+		walk->before.events.rules = fold->spec->rules;
+	}
 	walk->named = walk->earliest = walk->reach = DT_NOEND;
 	walk->straddles = walk->last = walk->kept_time = DT_NOBEGIN;
 	if (fold->carried && fold->state->exists)
@@ -296,6 +307,8 @@ take_carried(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 			 const TupleTableSlot *slot, MeterAttr source, MeterAttr *attrs)
 {
 	EventFold  *walk = fold->walk;
+	int			ndimensions = fold->definition->ndimensions;
+	MeterAttr	billed[METER_MAX_DIMENSIONS + 2];
 	int64		changed[METER_MAX_DIMENSIONS + 2];
 	MeterState	state;
 
@@ -305,8 +318,9 @@ take_carried(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 		note_times(walk, kind, time, NULL, attrs[0], fold->scope.settled_to);
 	meter_changed_from_array(slot->tts_isnull[METER_FOLD_CHANGED] ? (Datum) 0 :
 							 slot->tts_values[METER_FOLD_CHANGED], changed,
-							 fold->definition->ndimensions + 2);
+							 ndimensions + 2);
 	state.open = kind == METER_ROW_CARRIED_OPEN;
+	state.ended = DatumGetBool(slot->tts_values[METER_FOLD_ENDED]);
 	state.since = time;
 	state.alive = meter_fold_instant(slot, METER_FOLD_ALIVE, time);
 	state.absent = meter_fold_instant(slot, METER_FOLD_ABSENT, METER_BEGIN);
@@ -315,6 +329,12 @@ take_carried(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	state.holder = meter_fold_text(slot, METER_FOLD_HOLDER);
 	state.attrs = attrs;
 	state.changed = changed;
+	state.sign = meter_fold_instant(slot, METER_FOLD_SIGN, METER_BEGIN);
+	state.gaps = slot->tts_isnull[METER_FOLD_GAPS] ? 0 :
+		DatumGetInt64(slot->tts_values[METER_FOLD_GAPS]);
+	state.billed = meter_billed_from_array(slot->tts_isnull[METER_FOLD_BILLED] ? (Datum) 0 :
+										   slot->tts_values[METER_FOLD_BILLED],
+										   billed, ndimensions + 2);
 	carry(walk, &state);
 }
 
@@ -375,7 +395,8 @@ make_room(MeterFold *fold, TimestampTz time)
 /* Take an event or an observation. */
 static void
 take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
-		 MeterAttr source, const Jsonb *said, const MeterAttr *attrs)
+		 const int64 *sequence, MeterAttr source, const Jsonb *said,
+		 const MeterAttr *attrs)
 {
 	EventFold  *walk = fold->walk;
 
@@ -385,7 +406,8 @@ take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	note_times(walk, kind, time, said, attrs[0], fold->scope.settled_to);
 	if (MeterAttrIsNull(source))
 		source = meter_attr("", 0);
-	(void) meter_collect_row(&walk->collected, kind, time, source, said, attrs);
+	(void) meter_collect_row(&walk->collected, kind, time, sequence, source,
+							 said, attrs);
 	if (time >= fold->scope.settled_to)
 		return;
 	walk->began = true;
@@ -394,8 +416,8 @@ take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 		walk->kept_time = time;
 	walk->kept_rows = Min(walk->kept_rows, PG_INT32_MAX - 1) + 1;
 	if (walk->straddling)
-		(void) meter_collect_row(&walk->before, kind, time, source, said,
-								 attrs);
+		(void) meter_collect_row(&walk->before, kind, time, sequence, source,
+								 said, attrs);
 }
 
 /* Take a row of the resource. */
@@ -409,6 +431,7 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 	MemoryContext before;
 	MeterAttr	source;
 	const Jsonb *said = NULL;
+	int64		sequence = 0;
 	int			i;
 
 	if (kind == METER_ROW_ASKED)
@@ -436,17 +459,34 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 		meter_attr_from_numeric(DatumGetNumeric(slot->tts_values[METER_FOLD_VALUE]));
 	if (!slot->tts_isnull[METER_FOLD_SAID])
 		said = DatumGetJsonbP(slot->tts_values[METER_FOLD_SAID]);
+	if (!slot->tts_isnull[METER_FOLD_SEQUENCE])
+		sequence = DatumGetInt64(slot->tts_values[METER_FOLD_SEQUENCE]);
 	MemoryContextSwitchTo(before);
 
 	if (kind == METER_ROW_CARRIED_OPEN || kind == METER_ROW_CARRIED_CLOSED)
 		take_carried(fold, kind, time, slot, source, attrs);
 	else
-		take_row(fold, kind, time, source, said, attrs);
+		take_row(fold, kind, time,
+				 slot->tts_isnull[METER_FOLD_SEQUENCE] ? NULL : &sequence,
+				 source, said, attrs);
 }
 
 /*
- * Give out the usage of a resource to which nothing happened: if it runs, each
- * period is whole.
+ * Tell whether a resource to which nothing happened falls silent before the end
+ * of what is asked for.
+ */
+static bool
+falls_silent(const MeterFold *fold)
+{
+	int64		liveness = fold->definition->liveness;
+
+	return liveness > 0 && fold->state->active &&
+		meter_lasts_until(fold->state->sign, liveness) <= fold->to;
+}
+
+/*
+ * Give out the usage of a resource to which nothing happened: if it is billed
+ * on, each period is whole.
  */
 static void
 undisturbed(MeterFold *fold)
@@ -457,7 +497,8 @@ undisturbed(MeterFold *fold)
 	MeterUsageRow usage;
 	TimestampTz at;
 
-	if (!fold->state->exists || !state->open)
+	if (!fold->state->exists || !fold->state->active ||
+		fold->definition->aggregate == METER_RUNS)
 		return;
 	usage.account = MeterAttrIsNull(state->attrs[0]) ? meter_attr("", 0) :
 		state->attrs[0];
@@ -485,8 +526,8 @@ static void
 put_state(MeterFold *fold, const MeterTimeline *timeline)
 {
 	EventFold  *walk = fold->walk;
-	MeterStateTimes times = {walk->last, DT_NOEND, walk->straddles,
-	walk->kept_time, walk->kept_rows};
+	MeterStateTimes times = {fold->scope.settled_to, walk->last, DT_NOEND,
+	walk->straddles, walk->kept_time, walk->kept_rows};
 	bool		began = true;
 
 	if (walk->straddling)
@@ -536,7 +577,8 @@ end(MeterFold *fold)
 			meter_states_forget(fold->states, fold->state);
 		return;
 	}
-	if (!walk->any_rows && fold->carried && !walk->asked)
+	if (!walk->any_rows && fold->carried && !walk->asked &&
+		!falls_silent(fold))
 	{
 		undisturbed(fold);
 		return;

@@ -74,10 +74,14 @@ append_observation_filter(StringInfo sql,
 void
 meter_append_event_filter(StringInfo sql, const MeterDefinition *definition)
 {
-	appendStringInfo(sql, "(((e.action = ANY (%s) OR e.action = ANY (%s) OR e.action = ANY (%s))",
+	appendStringInfo(sql, "(((e.action = ANY (%s) OR e.action = ANY (%s) OR e.action = ANY (%s)",
 					 meter_text_array_literal(definition->starts),
 					 meter_text_array_literal(definition->stops),
 					 meter_text_array_literal(definition->changes));
+	if (meter_has_ends(definition))
+		appendStringInfo(sql, " OR e.action = ANY (%s)",
+						 meter_text_array_literal(definition->ends));
+	appendStringInfoChar(sql, ')');
 	if (definition->entity != NULL)
 		appendStringInfo(sql, " AND e.entity = %s",
 						 quote_literal_cstr(definition->entity));
@@ -286,7 +290,8 @@ append_scope(StringInfo sql, const MeterDefinition *definition,
 void
 meter_append_value(StringInfo sql, const MeterDefinition *definition)
 {
-	if (definition->aggregate == METER_DURATION)
+	if (definition->aggregate == METER_DURATION ||
+		definition->aggregate == METER_RUNS)
 		appendStringInfoString(sql, "NULL::numeric");
 	else if (strcmp(definition->value_from, "value") == 0)
 		appendStringInfoString(sql, "e.value");
@@ -301,12 +306,15 @@ append_kind(StringInfo sql, const MeterDefinition *definition)
 	appendStringInfo(sql,
 					 "CASE WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(START)
 					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(STOP)
-					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(CHANGE)
-					 " WHEN e.action = 'reconciled:stop' THEN " METER_SQL_KIND(LOGGED_ABSENT)
-					 " ELSE " METER_SQL_KIND(LOGGED_PRESENT) " END::\"char\"",
+					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(CHANGE),
 					 meter_text_array_literal(definition->starts),
 					 meter_text_array_literal(definition->stops),
 					 meter_text_array_literal(definition->changes));
+	if (meter_has_ends(definition))
+		appendStringInfo(sql, " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(END),
+						 meter_text_array_literal(definition->ends));
+	appendStringInfoString(sql, " WHEN e.action = 'reconciled:stop' THEN " METER_SQL_KIND(LOGGED_ABSENT)
+						   " ELSE " METER_SQL_KIND(LOGGED_PRESENT) " END::\"char\"");
 }
 
 /*
@@ -395,7 +403,7 @@ append_columns(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql, "SELECT e.\"time\", ");
 	if (scope->owners)
 	{
-		appendStringInfo(sql, METER_SQL_KIND(OWNER) "::\"char\", e.resource, e.account, NULL::numeric, e.source, NULL::jsonb, %s",
+		appendStringInfo(sql, METER_SQL_KIND(OWNER) "::\"char\", e.resource, e.account, NULL::numeric, e.source, NULL::jsonb, e.sequence, %s",
 						 arrival);
 		for (i = 0; i < definition->ndimensions; i++)
 			appendStringInfoString(sql, ", NULL::text");
@@ -404,7 +412,7 @@ append_columns(StringInfo sql, const MeterDefinition *definition,
 	append_kind(sql, definition);
 	appendStringInfoString(sql, ", e.resource, e.account, ");
 	meter_append_value(sql, definition);
-	appendStringInfo(sql, ", e.source, CASE WHEN e.action LIKE 'reconciled:%%' THEN e.attributes END, %s",
+	appendStringInfo(sql, ", e.source, CASE WHEN e.action LIKE 'reconciled:%%' THEN e.attributes END, e.sequence, %s",
 					 arrival);
 	for (i = 0; i < definition->ndimensions; i++)
 	{
@@ -496,7 +504,7 @@ append_boundary_owners(StringInfo sql, const MeterDefinition *definition,
 	if (TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		return;
 	appendStringInfoString(sql, " UNION ALL SELECT '-infinity'::timestamptz, " METER_SQL_KIND(OWNER)
-						   "::\"char\", r.resource, r.account, NULL::numeric, NULL::text, NULL::jsonb, NULL::bigint");
+						   "::\"char\", r.resource, r.account, NULL::numeric, NULL::text, NULL::jsonb, NULL::bigint, NULL::bigint");
 	for (i = 0; i < definition->ndimensions; i++)
 		appendStringInfoString(sql, ", NULL::text");
 	appendStringInfo(sql, " FROM %s._retention_state r WHERE r.meter = %s AND r.account IS NOT NULL%s",
@@ -507,8 +515,8 @@ append_boundary_owners(StringInfo sql, const MeterDefinition *definition,
 
 /*
  * Return a query of the events of a meter in a scope: time, kind, resource,
- * account, value, source, what an observation says, arrival, and a column for
- * each dimension.
+ * account, value, source, what an observation says, sequence, arrival, and a
+ * column for each dimension.
  */
 char *
 meter_events_query(const MeterDefinition *definition, const MeterScope *scope)
@@ -592,7 +600,8 @@ meter_boundary_states_query(const MeterDefinition *definition,
 	appendStringInfoString(&sql,
 						   "SELECT r.since, CASE WHEN r.active THEN " METER_SQL_KIND(CARRIED_OPEN)
 						   " ELSE " METER_SQL_KIND(CARRIED_CLOSED) " END::\"char\", r.resource, r.account, r.value, r.source, "
-						   "NULL::jsonb, NULL::bigint, r.alive, r.absent, r.started, r.holder, r.changed");
+						   "NULL::jsonb, NULL::bigint, NULL::bigint, r.alive, r.absent, r.started, r.holder, r.changed, "
+						   "r.ended, r.sign, r.gaps, r.billed");
 	for (i = 1; i <= definition->ndimensions; i++)
 		appendStringInfo(&sql, ", r.dimensions[%d]", i);
 	appendStringInfo(&sql, " FROM %s._retention_state r WHERE r.meter = %s%s",

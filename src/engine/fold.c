@@ -58,8 +58,9 @@
 
 static const Oid fold_types[METER_FOLD_NCOLUMNS] = {
 	INT8OID, CHAROID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID, NUMERICOID,
-	TEXTOID, JSONBOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZARRAYOID
+	TEXTOID, JSONBOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZARRAYOID, BOOLOID, TIMESTAMPTZOID,
+	INT8OID, TEXTARRAYOID
 };
 
 /* What a resource takes is had in blocks of so many bytes, and more. */
@@ -149,6 +150,7 @@ meter_fold_class(MeterRowKind kind)
 		case METER_ROW_START:
 		case METER_ROW_STOP:
 		case METER_ROW_CHANGE:
+		case METER_ROW_END:
 		case METER_ROW_MEASURE:
 			return METER_FOLD_HAPPENED;
 		default:
@@ -709,6 +711,15 @@ walk(MeterFold *fold)
 		int			cmp = !fold->has_row ? 1 : state == NULL ? -1 :
 		compare_row(fold, slot, state->hash, state->resource);
 
+		/* what is not billed on, and to which nothing happened, stays as it is */
+		if (cmp > 0 && fold->carried && !state->active)
+		{
+			CHECK_FOR_INTERRUPTS();
+			count.states++;
+			found.all++;
+			state = meter_states_next(fold->states);
+			continue;
+		}
 		if (cmp < 0)
 			begin_resource(fold,
 						   (uint64) DatumGetInt64(slot->tts_values[METER_FOLD_HASH]),
@@ -720,7 +731,7 @@ walk(MeterFold *fold)
 			meter_states_find(fold->states, fold->hash, fold->resource) : &none;
 		count.states += fold->state->exists;
 		found.all += fold->state->exists;
-		found.running += fold->state->exists && fold->state->open;
+		found.running += fold->state->exists && fold->state->active;
 		walk_resource(fold, slot, cmp <= 0);
 		if (cmp >= 0)
 		{

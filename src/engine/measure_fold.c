@@ -295,7 +295,7 @@ put_owner(MeterFold *fold)
 	TimestampTz unnamed_since = DT_NOEND;
 	MeterAttr	attrs[2] = {owner, METER_NULL_ATTR};
 	MeterState	state = {0};
-	MeterStateTimes times = {DT_NOEND, DT_NOEND, DT_NOBEGIN, DT_NOBEGIN, 0};
+	MeterStateTimes times = {DT_NOEND, DT_NOEND, DT_NOEND, DT_NOBEGIN, DT_NOBEGIN, 0};
 	bool		unnamed = false;
 
 	if (measures->named)

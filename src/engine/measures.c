@@ -209,7 +209,7 @@ meter_measures_query(const MeterDefinition *definition,
 	if (unique)
 		appendStringInfoString(&sql, "NULL::numeric, (");
 	append_value(&sql, definition);
-	appendStringInfo(&sql, "%s, NULL::jsonb, %s, e.end_time, e.start_time",
+	appendStringInfo(&sql, "%s, NULL::jsonb, NULL::bigint, %s, e.end_time, e.start_time",
 					 unique ? ")::text" : ", NULL::text",
 					 scope->arrivals ? "e.arrival" : "NULL::bigint");
 	for (i = 0; i < definition->ndimensions; i++)

@@ -148,11 +148,11 @@ append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterPr
 	append_concerned(&snapshot, definition);
 
 	appendStringInfo(sql,
-					 "SELECT r.resource FROM %s._resource_state r WHERE r.meter = %s AND r.active "
+					 "SELECT r.resource FROM %s._resource_state r WHERE r.meter = %s AND r.since IS NOT NULL "
 					 "AND r.source = %s AND NOT EXISTS (SELECT FROM %s AND e.resource = r.resource) "
 					 "UNION SELECT e.resource FROM (SELECT e.* FROM %s) e "
 					 "LEFT JOIN %s._resource_state r ON r.meter = %s AND r.resource = e.resource "
-					 "WHERE r.resource IS NULL OR (NOT r.active "
+					 "WHERE r.resource IS NULL OR (r.since IS NULL "
 					 "OR e.since - %s > r.since OR ",
 					 schema, meter, target->source, snapshot.data,
 					 snapshot.data, schema, meter, target->tolerance);
@@ -400,7 +400,7 @@ said_as_rows(const MeterDefinition *definition, const char *known_before)
 					 "CASE WHEN s.present THEN " METER_SQL_KIND(KNOWN_PRESENT) " ELSE " METER_SQL_KIND(KNOWN_ABSENT) " END ELSE "
 					 "CASE WHEN s.present THEN " METER_SQL_KIND(CANDIDATE_PRESENT) " ELSE " METER_SQL_KIND(CANDIDATE_ABSENT) " END END::\"char\", "
 					 "s.resource COLLATE \"C\", s.account, s.measured, s.source, jsonb_build_object('since', s.since, "
-					 "'tolerance', extract(epoch FROM s.tolerance)), NULL::bigint", known_before);
+					 "'tolerance', extract(epoch FROM s.tolerance)), NULL::bigint, NULL::bigint", known_before);
 	for (i = 1; i <= definition->ndimensions; i++)
 		appendStringInfo(&sql, ", s.dimensions[%d]", i);
 	appendStringInfoString(&sql, " FROM said s");
@@ -548,7 +548,7 @@ compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 					 "(SELECT count(*) FROM needed WHERE kind = 'stop' AND effect = 'ends' AND %s), "
 					 "(SELECT count(*) FROM needed WHERE kind = 'change' AND %s), %s",
 					 !carried || target == NULL ? "0" :
-					 psprintf("(SELECT count(*) FROM %s._resource_state r WHERE r.meter = %s AND r.active "
+					 psprintf("(SELECT count(*) FROM %s._resource_state r WHERE r.meter = %s AND r.since IS NOT NULL "
 							  "AND r.source = %s AND NOT EXISTS (SELECT FROM unnest($1) t (resource) WHERE t.resource COLLATE \"C\" = r.resource)%s)",
 							  schema, meter, target->source,
 							  target->unread == NULL ? "" :

@@ -33,14 +33,19 @@
 static char *
 definition_text(const MeterDefinition *definition)
 {
-	return psprintf("%s of %s: starts %s stops %s changes %s dimensions %s",
-					definition->aggregate == METER_DURATION ? "time" :
+	return psprintf("%s of %s: starts %s stops %s changes %s%s dimensions %s%s",
+					definition->aggregate == METER_DURATION ||
+					definition->aggregate == METER_RUNS ? "time" :
 					definition->value_from,
 					definition->entity ? quote_literal_cstr(definition->entity) : "all",
 					meter_text_array_literal(definition->starts),
 					meter_text_array_literal(definition->stops),
 					meter_text_array_literal(definition->changes),
-					meter_text_array_literal(definition->dimensions));
+					meter_has_ends(definition) ?
+					psprintf(" ends %s", meter_text_array_literal(definition->ends)) : "",
+					meter_text_array_literal(definition->dimensions),
+					definition->liveness > 0 ?
+					psprintf(" liveness " INT64_FORMAT, definition->liveness) : "");
 }
 
 /* Tell whether the retention boundary of a meter of that name is known. */
@@ -94,9 +99,9 @@ carry_states(const MeterDefinition *definition, bool events)
 	const char *schema = quote_identifier(definition->stream);
 
 	meter_execute(psprintf("INSERT INTO %s._resource_state (meter, hash, resource, active, account, "
-						   "dimensions, value, since, alive, absent, source, started, holder, changed, unnamed_since) "
+						   "dimensions, value, since, alive, absent, source, started, holder, changed, ended, sign, gaps, billed, unnamed_since) "
 						   "SELECT meter, hash, resource, active, account, dimensions, value, since, alive, "
-						   "absent, source, started, holder, changed, CASE WHEN account IS NULL AND %s THEN %s END "
+						   "absent, source, started, holder, changed, ended, sign, gaps, billed, CASE WHEN account IS NULL AND %s THEN %s END "
 						   "FROM %s._retention_state WHERE meter = %s ORDER BY hash, resource",
 						   schema, events ? "true" : "false",
 						   meter_timestamp_literal(definition->boundary),
@@ -129,8 +134,8 @@ take_owners(MeterDefinition *definition)
 	other = quote_literal_cstr(meter_result_text(0, 1));
 	definition->boundary = DatumGetTimestampTz(meter_result(0, 2, &isnull));
 	forget(definition, "_retention_state");
-	meter_execute(psprintf("INSERT INTO %s._retention_state (meter, hash, resource, active, account, dimensions) "
-						   "SELECT %s, meter_internal.resource_hash(%s, %s, resource), resource, false, account, '{}' "
+	meter_execute(psprintf("INSERT INTO %s._retention_state (meter, hash, resource, active, account, dimensions, ended) "
+						   "SELECT %s, meter_internal.resource_hash(%s, %s, resource), resource, false, account, '{}', false "
 						   "FROM %s._retention_state WHERE meter = %s ORDER BY 2, 3",
 						   schema, meter, stream, meter, schema, other),
 				  SPI_OK_INSERT);

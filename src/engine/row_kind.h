@@ -11,6 +11,7 @@
 #define METER_LETTER_START				's'
 #define METER_LETTER_STOP				'p'
 #define METER_LETTER_CHANGE				'c'
+#define METER_LETTER_END				'e'
 #define METER_LETTER_CARRIED_OPEN		'o'
 #define METER_LETTER_CARRIED_CLOSED		'x'
 #define METER_LETTER_LOGGED_PRESENT		'h'
@@ -28,6 +29,7 @@ typedef enum MeterRowKind
 	METER_ROW_START = METER_LETTER_START,
 	METER_ROW_STOP = METER_LETTER_STOP,
 	METER_ROW_CHANGE = METER_LETTER_CHANGE,
+	METER_ROW_END = METER_LETTER_END,	/* a stop after which no start opens */
 	/* the carried state: the resource runs, or does not */
 	METER_ROW_CARRIED_OPEN = METER_LETTER_CARRIED_OPEN,
 	METER_ROW_CARRIED_CLOSED = METER_LETTER_CARRIED_CLOSED,
@@ -58,6 +60,6 @@ typedef enum MeterRowKind
 #define METER_IS_LOGGED_OBSERVATION(kind) \
 	kind " IN (" METER_SQL_KIND(LOGGED_PRESENT) ", " METER_SQL_KIND(LOGGED_ABSENT) ")"
 #define METER_IS_START_OR_STOP(kind) \
-	kind " IN (" METER_SQL_KIND(START) ", " METER_SQL_KIND(STOP) ")"
+	kind " IN (" METER_SQL_KIND(START) ", " METER_SQL_KIND(STOP) ", " METER_SQL_KIND(END) ")"
 
 #endif							/* METER_ROW_KIND_H */

@@ -21,6 +21,7 @@
 
 #include "catalog/definition.h"
 #include "core/core.h"
+#include "core/runs.h"
 #include "core/timeline_builder.h"
 #include "engine/resources.h"
 #include "engine/states.h"
@@ -55,6 +56,10 @@ enum
 	KNOWN_STARTED,
 	KNOWN_HOLDER,
 	KNOWN_CHANGED,
+	KNOWN_ENDED,
+	KNOWN_SIGN,
+	KNOWN_GAPS,
+	KNOWN_BILLED,
 	KNOWN_LAST_TIME,
 	KNOWN_NCOLUMNS,
 	/* of carried states */
@@ -73,7 +78,9 @@ enum
 	{"value", NUMERICOID}, {"since", TIMESTAMPTZOID}, \
 	{"alive", TIMESTAMPTZOID}, {"absent", TIMESTAMPTZOID}, \
 	{"source", TEXTOID}, {"started", TIMESTAMPTZOID}, {"holder", TEXTOID}, \
-	{"changed", TIMESTAMPTZARRAYOID}, {"last_time", TIMESTAMPTZOID}
+	{"changed", TIMESTAMPTZARRAYOID}, {"ended", BOOLOID}, \
+	{"sign", TIMESTAMPTZOID}, {"gaps", INT8OID}, {"billed", TEXTARRAYOID}, \
+	{"last_time", TIMESTAMPTZOID}
 
 static const MeterWriterColumn carried_columns[] = {
 	KEY_COLUMNS, KNOWN_COLUMNS,
@@ -213,7 +220,11 @@ read_row(MeterStates *states)
 	carried->resource =
 		meter_attr_from_text(meter_key_scan_value(states->scan, STATE_RESOURCE,
 												  &isnull));
-	carried->open = DatumGetBool(value_of(states, KNOWN_ACTIVE, &isnull));
+	carried->active = DatumGetBool(value_of(states, KNOWN_ACTIVE, &isnull));
+	/* a run that is silent is open, and not active */
+	(void) value_of(states, KNOWN_SINCE, &isnull);
+	carried->open = !isnull;
+	carried->ended = DatumGetBool(value_of(states, KNOWN_ENDED, &isnull));
 	carried->since = instant_of(states, KNOWN_SINCE, 0);
 	carried->alive = instant_of(states, KNOWN_ALIVE, carried->since);
 	carried->absent = instant_of(states, KNOWN_ABSENT, METER_BEGIN);
@@ -222,6 +233,11 @@ read_row(MeterStates *states)
 	carried->holder = text_of(states, KNOWN_HOLDER);
 	value = value_of(states, KNOWN_CHANGED, &isnull);
 	carried->changed = isnull ? (Datum) 0 : value;
+	carried->sign = instant_of(states, KNOWN_SIGN, METER_BEGIN);
+	value = value_of(states, KNOWN_GAPS, &isnull);
+	carried->gaps = isnull ? 0 : DatumGetInt64(value);
+	value = fetched(states, KNOWN_BILLED, &isnull);
+	carried->billed = isnull ? (Datum) 0 : value;
 	carried->account = text_of(states, KNOWN_ACCOUNT);
 	carried->dimensions = fetched(states, KNOWN_DIMENSIONS, &isnull);
 	value = fetched(states, KNOWN_VALUE, &isnull);
@@ -403,6 +419,19 @@ meter_states_attrs(const MeterCarried *carried, MeterAttr *attrs,
 		meter_attr_from_numeric(carried->value);
 }
 
+/*
+ * Read what attributes were when a run was billed last, from text[]; 0: they
+ * have not changed since.
+ */
+MeterAttr *
+meter_billed_from_array(Datum array, MeterAttr *billed, int count)
+{
+	if (array == (Datum) 0)
+		return NULL;
+	meter_dimensions_from_array(array, billed, count);
+	return billed;
+}
+
 /* Return an attribute as text, or NULL. */
 static Datum
 attr_datum(MeterAttr attr, bool *isnull)
@@ -411,12 +440,12 @@ attr_datum(MeterAttr attr, bool *isnull)
 	return *isnull ? (Datum) 0 : meter_text_from_attr(attr);
 }
 
-/* Return dimensions as text[]. */
+/* Return dimensions, or other attributes, as text[]. */
 Datum
 meter_array_from_dimensions(const MeterAttr *attrs, int count)
 {
-	Datum		values[METER_MAX_DIMENSIONS];
-	bool		nulls[METER_MAX_DIMENSIONS];
+	Datum		values[METER_MAX_DIMENSIONS + 2];
+	bool		nulls[METER_MAX_DIMENSIONS + 2];
 	int			dims[1] = {count};
 	int			lbs[1] = {1};
 	int			i;
@@ -428,6 +457,20 @@ meter_array_from_dimensions(const MeterAttr *attrs, int count)
 	return PointerGetDatum(construct_md_array(values, nulls, 1, dims, lbs,
 											  TEXTOID, -1, false,
 											  TYPALIGN_INT));
+}
+
+/* Fill in what is known of runs. */
+static void
+fill_run(const MeterState *state, int ndimensions, Datum *known, bool *unknown)
+{
+	known[KNOWN_ENDED] = BoolGetDatum(state->ended);
+	known[KNOWN_SIGN] = TimestampTzGetDatum(state->sign);
+	unknown[KNOWN_SIGN] = state->sign == METER_BEGIN;
+	known[KNOWN_GAPS] = Int64GetDatum(state->gaps);
+	unknown[KNOWN_GAPS] = !state->open || state->gaps == 0;
+	unknown[KNOWN_BILLED] = !state->open || state->billed == NULL;
+	known[KNOWN_BILLED] = unknown[KNOWN_BILLED] ? (Datum) 0 :
+		meter_array_from_dimensions(state->billed, ndimensions + 2);
 }
 
 /* Fill in the key of a state, and what is known. */
@@ -464,8 +507,23 @@ fill(MeterStates *states, uint64 hash, MeterAttr resource,
 	known[KNOWN_CHANGED] = state->open || state->changed == NULL ? (Datum) 0 :
 		array_from_changed(state->changed, ndimensions + 2);
 	unknown[KNOWN_CHANGED] = known[KNOWN_CHANGED] == (Datum) 0;
+	fill_run(state, ndimensions, known, unknown);
 	known[KNOWN_LAST_TIME] = TimestampTzGetDatum(last_time);
 	unknown[KNOWN_LAST_TIME] = TIMESTAMP_NOT_FINITE(last_time);
+}
+
+/*
+ * Tell whether a state is billed on from an instant on: what is silent at it is
+ * open, but a settle need not look at it.
+ */
+static bool
+is_active(const MeterStates *states, const MeterState *state, TimestampTz at)
+{
+	int64		liveness = states->definition->liveness;
+
+	return state->open &&
+		(liveness == 0 || TIMESTAMP_IS_NOEND(at) ||
+		 meter_lasts_until(state->sign, liveness) > at);
 }
 
 /*
@@ -482,9 +540,11 @@ meter_states_put(MeterStates *states, const MeterCarried *before, uint64 hash,
 	Datum	   *known = values + states->first;
 	bool	   *unknown = nulls + states->first;
 	TimestampTz unnamed_since = times->unnamed_since;
+	bool		active = is_active(states, state, times->at);
 
 	fill(states, hash, resource, state, ndimensions, times->last_time, values,
 		 nulls);
+	known[KNOWN_ACTIVE] = BoolGetDatum(active);
 	if (before->exists)
 		unnamed_since = Min(unnamed_since, before->unnamed_since);
 	known[KNOWN_UNNAMED_SINCE] = TimestampTzGetDatum(unnamed_since);
@@ -496,7 +556,7 @@ meter_states_put(MeterStates *states, const MeterCarried *before, uint64 hash,
 	known[KNOWN_KEPT_ROWS] = Int32GetDatum(times->kept_rows);
 	unknown[KNOWN_KEPT_TIME] = unknown[KNOWN_KEPT_ROWS] =
 		TIMESTAMP_IS_NOBEGIN(times->kept_time);
-	states->more.running += state->open - (before->exists && before->open);
+	states->more.running += active - (before->exists && before->active);
 	states->more.all += !before->exists;
 	if (before->exists)
 		meter_writer_update(states->writer, meter_key_scan_place(states->scan),
@@ -541,7 +601,7 @@ meter_states_forget(MeterStates *states, const MeterCarried *carried)
 	if (!carried->exists)
 		return;
 	(void) meter_resources_add(states->gone, carried->resource);
-	states->more.running -= carried->open;
+	states->more.running -= carried->active;
 	states->more.all--;
 }
 

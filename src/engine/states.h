@@ -20,7 +20,9 @@ typedef struct MeterCarried
 	bool		exists;
 	uint64		hash;
 	MeterAttr	resource;
+	bool		active;			/* it runs, and is billed on */
 	bool		open;
+	bool		ended;
 	TimestampTz since;
 	TimestampTz alive;
 	TimestampTz absent;			/* METER_BEGIN: never seen */
@@ -29,6 +31,9 @@ typedef struct MeterCarried
 	TimestampTz started;		/* METER_BEGIN: by nothing yet */
 	MeterAttr	holder;
 	Datum		changed;		/* timestamptz[], or 0 */
+	TimestampTz sign;			/* METER_BEGIN: none */
+	int64		gaps;
+	Datum		billed;			/* text[], or 0 */
 	MeterAttr	account;
 	Numeric		value;			/* NULL: none */
 	Datum		dimensions;		/* text[] */
@@ -45,6 +50,8 @@ typedef struct MeterCarried
 /* The instants of a state that is written, beyond those of MeterState. */
 typedef struct MeterStateTimes
 {
+	TimestampTz at;				/* the state is that of then; DT_NOEND: of a
+								 * boundary */
 	TimestampTz last_time;		/* of the last row in it; DT_NOEND: not known */
 	TimestampTz unnamed_since;	/* what is billed to nobody, if the account is
 								 * not known, began then, if not before;
@@ -70,6 +77,8 @@ extern const MeterCarried *meter_states_find(MeterStates *states, uint64 hash,
 											 MeterAttr resource);
 extern void meter_states_attrs(const MeterCarried *carried, MeterAttr *attrs,
 							   int ndimensions);
+extern MeterAttr *meter_billed_from_array(Datum array, MeterAttr *billed,
+										  int count);
 extern void meter_states_put(MeterStates *states, const MeterCarried *before,
 							 uint64 hash, MeterAttr resource,
 							 const MeterState *state, int ndimensions,

@@ -63,7 +63,17 @@ meter_usage_spec(const MeterDefinition *definition)
 	spec->meter = meter_attr_from_cstring(definition->name);
 	spec->aggregate = definition->aggregate;
 	spec->grid = *definition->grid;
-	spec->rounding = definition->rounding;
+	spec->rounding = definition->rounding_of == METER_ROUND_RUN ?
+		METER_ROUND_NONE : definition->rounding;
+	if (definition->of_runs || definition->liveness > 0)
+	{
+		spec->runs.liveness = definition->liveness;
+		if (definition->rounding_of == METER_ROUND_RUN)
+			spec->runs.increment = definition->increment_usec;
+		spec->runs.minimum = definition->minimum;
+		spec->runs.counts = definition->aggregate == METER_RUNS;
+		spec->rules = &spec->runs;
+	}
 	spec->unit = definition->unit;
 	meter_usage_spec_names(spec, definition->ndimensions,
 						   definition->dimension_names);
@@ -234,7 +244,7 @@ add_parts(MeterUsageRows *rows)
 	{
 		const MeterPart *part = &cutter->parts[i];
 
-		if (rows->spec->aggregate == METER_DURATION)
+		if (rows->spec->aggregate != METER_WEIGHTED)
 			find_sum(rows, part->label)->billed += part->billed;
 		else
 		{
@@ -307,8 +317,8 @@ begin_rows(MeterUsageRows *rows, MeterUsageSpec *spec)
 static MeterKeyed
 keyed_by(const MeterUsageSpec *spec)
 {
-	return spec->aggregate == METER_DURATION ? METER_KEYED_BY_KEY :
-		METER_KEYED_BY_LABEL;
+	return spec->aggregate == METER_WEIGHTED ? METER_KEYED_BY_LABEL :
+		METER_KEYED_BY_KEY;
 }
 
 /*
@@ -323,10 +333,13 @@ meter_usage_begin(MeterUsageRows *rows, MeterUsageSpec *spec,
 
 	begin_rows(rows, spec);
 	rows->timeline = timeline;
-	meter_round(&pieces->rounded, timeline, keyed_by(spec), spec->rounding,
-				&spec->grid, METER_END);
+	meter_round_begin(&pieces->rounded, timeline, keyed_by(spec),
+					  spec->rounding, &spec->grid, METER_END);
+	meter_round_spans(&pieces->rounded, timeline->spans,
+					  spec->runs.counts ? 0 : timeline->nspans, true);
 	meter_cut_begin(&pieces->cutter, &pieces->rounded, &spec->grid, begin,
 					end);
+	meter_cut_marks(&pieces->cutter, timeline->nmarks);
 	pieces->last = true;
 	add_keys(rows);
 	rows->dimensions = palloc0(rows->maxkeys * sizeof(Datum));
@@ -418,9 +431,10 @@ meter_usage_next(MeterUsageRows *rows, MeterUsageRow *row)
 		sum = next_sum(rows);
 		if (sum == NULL)
 			return false;
-		if (rows->spec->aggregate == METER_DURATION)
+		if (rows->spec->aggregate != METER_WEIGHTED)
 		{
-			row->quantity = meter_quantity(sum->billed, rows->spec->unit);
+			row->quantity = meter_quantity(sum->billed, rows->spec->runs.counts ?
+										   1 : rows->spec->unit);
 			break;
 		}
 		row->quantity = meter_quantity_weighted(sum->weighted,

@@ -14,6 +14,7 @@
 #include "core/grid.h"
 #include "core/pieces.h"
 #include "core/rounding.h"
+#include "core/runs.h"
 #include "core/timeline_builder.h"
 #include "engine/collect.h"
 #include "types/transaction_id.h"
@@ -35,7 +36,10 @@ typedef struct MeterUsageSpec
 	MeterAttr	meter;
 	MeterAggregate aggregate;
 	MeterGrid	grid;
-	MeterRounding rounding;
+	MeterRounding rounding;		/* of the clock's units */
+	MeterRunRules runs;
+	const MeterRunRules *rules; /* these; NULL: a run is no more than its
+								 * time */
 	int64		unit;
 	int			ndimensions;
 	MeterAttr  *names;			/* in the meter's order */
@@ -58,7 +62,7 @@ typedef struct MeterUsageSum
 {
 	TimestampTz period_start;
 	int32		key;
-	int64		billed;			/* duration */
+	int64		billed;			/* duration; or how many runs */
 	Numeric		weighted;		/* weighted: value times time */
 } MeterUsageSum;
 

@@ -84,6 +84,29 @@ meter_grid_set_period(MeterGrid *grid, const Interval *period)
 				 errhint("Use an increment that divides the period.")));
 }
 
+/*
+ * Set the increment and the period of a meter.  Where each run is rounded, the
+ * increment is any length of time, which this returns; the grid then has
+ * seconds, of which every period is a multiple.
+ */
+int64
+meter_grid_set_units(MeterGrid *grid, bool of_run, const Interval *increment,
+					 const Interval *period)
+{
+	if (of_run)
+		grid->unit = METER_SECOND;
+	else
+		meter_grid_set_increment(grid, increment);
+	meter_grid_set_period(grid, period);
+	if (!of_run)
+		return grid->unit;
+	if (meter_interval_usec(increment, "increment") <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"increment\" must be positive")));
+	return meter_interval_usec(increment, "increment");
+}
+
 /* Look up a rounding by its name.  Returns false if there is none. */
 bool
 meter_parse_rounding(const char *name, MeterRounding *rounding)

@@ -21,6 +21,9 @@ extern void meter_check_period_begin(MeterGrid *grid, TimestampTz instant,
 extern void meter_grid_set_increment(MeterGrid *grid,
 									 const Interval *increment);
 extern void meter_grid_set_period(MeterGrid *grid, const Interval *period);
+extern int64 meter_grid_set_units(MeterGrid *grid, bool of_run,
+								  const Interval *increment,
+								  const Interval *period);
 extern bool meter_parse_rounding(const char *name, MeterRounding *rounding);
 extern MeterRounding meter_rounding_by_name(const char *name);
 

@@ -253,3 +253,12 @@ meter_numeric_is_zero(Numeric number)
 											NumericGetDatum(number),
 											NumericGetDatum(int64_to_numeric(0))));
 }
+
+/* Tell whether a number is positive, and finite. */
+bool
+meter_numeric_is_positive(Numeric number)
+{
+	return !numeric_is_nan(number) && !numeric_is_inf(number) &&
+		DatumGetBool(DirectFunctionCall2(numeric_gt, NumericGetDatum(number),
+										 NumericGetDatum(int64_to_numeric(0))));
+}

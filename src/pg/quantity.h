@@ -16,6 +16,7 @@ extern Numeric meter_quantity(int64 usec, int64 unit);
 extern Numeric meter_quantity_weighted(Numeric value_usec, int64 unit);
 extern bool meter_unit_is_finite(int64 unit, int64 increment);
 extern bool meter_numeric_is_zero(Numeric number);
+extern bool meter_numeric_is_positive(Numeric number);
 extern int64 meter_interval_usec(const Interval *interval, const char *what);
 
 #endif							/* METER_QUANTITY_H */

@@ -57,7 +57,10 @@ static int	nevents;
 static MeterObservation saids[MAX_SAID];
 static MeterAttr said_attrs[MAX_SAID][NATTS + 1];
 static int	nsaids;
+static MeterRunRules rules;		/* of runs, if any */
+static bool has_rules;
 static MeterState carried;
+static MeterAttr carried_billed[NATTS + 1];
 static MeterAttr carried_attrs[NATTS + 1];
 static bool has_carried;
 static bool name_all;			/* all events and snapshots have a name */
@@ -121,7 +124,7 @@ random_history(void)
 		events[i].time = random_time(0, until);
 		if (i > 0 && below(4) == 0)
 			events[i].time = events[i - 1].time;
-		events[i].kind = (MeterKind) below(3);
+		events[i].kind = (MeterKind) below(below(8) ? 3 : 4);
 		events[i].source = two && below(4) == 0;
 		random_attrs(events[i].attrs);
 	}
@@ -145,8 +148,16 @@ random_history(void)
 		random_attrs(said_attrs[i]);
 	}
 
+	has_rules = below(2);
+	rules.liveness = below(2) * (1 + below(below(2) ? 20 : 60)) * METER_MINUTE;
+	rules.counts = below(4) == 0;
+	rules.increment = rules.counts ? 0 : below(2) * (1 + below(20)) * METER_MINUTE;
+	rules.minimum = rules.counts ? 0 : below(2) * (1 + below(20)) * METER_MINUTE;
+
 	has_carried = below(2);
 	memset(&carried, 0, sizeof(carried));
+	carried.ended = below(6) == 0;
+	carried.sign = below(4) == 0 ? METER_BEGIN : -below(100) * METER_MINUTE;
 	carried.open = below(2);
 	carried.since = -below(100) * METER_MINUTE;
 	carried.alive = Min(carried.since + below(100) * METER_MINUTE, 0);
@@ -156,6 +167,15 @@ random_history(void)
 	carried.started = below(2) ? METER_BEGIN : carried.since;
 	carried.attrs = carried_attrs;
 	random_attrs(carried_attrs);
+	if (carried.open)
+	{
+		carried.ended = false;
+		carried.sign = carried.sign == METER_BEGIN ? carried.since :
+			Max(carried.sign, carried.since);
+		carried.gaps = below(2) * ((carried.sign - carried.since) / 2);
+		carried.billed = below(3) ? NULL : carried_billed;
+		random_attrs(carried_billed);
+	}
 }
 
 static void
@@ -382,7 +402,17 @@ same_state(const MeterState *a, const MeterState *b)
 			a->changed[i] != b->changed[i])
 			return false;
 	}
-	return a->started == b->started &&
+	if (a->billed != NULL && b->billed != NULL)
+	{
+		for (i = 0; i <= NATTS; i++)
+		{
+			if (!meter_attr_equal(a->billed[i], b->billed[i]))
+				return false;
+		}
+	}
+	return a->started == b->started && a->ended == b->ended &&
+		a->sign == b->sign && (a->billed == NULL) == (b->billed == NULL) &&
+		(!a->open || a->gaps == b->gaps) &&
 		meter_attr_equal(a->holder, b->holder) &&
 		a->open == b->open && a->absent == b->absent &&
 		meter_attr_equal(a->source, b->source) &&
@@ -405,7 +435,7 @@ check_names(const MeterTimeline *timeline)
 		return;
 	for (i = 0; i < nevents; i++)
 	{
-		static const int order[] = {2, 0, 1};	/* starts, changes, stops */
+		static const int order[] = {2, 0, 1, 2};	/* starts, changes, stops */
 		const Event *event = &events[i];
 
 		if (first != NULL && first->time < event->time)
@@ -445,6 +475,18 @@ show(void)
 	}
 }
 
+/* How many events end the resource for good? */
+static int
+nfinishing(void)
+{
+	int			n = has_carried && carried.ended;
+	int			i;
+
+	for (i = 0; i < nevents; i++)
+		n += events[i].kind == METER_FINISH;
+	return n;
+}
+
 static void
 one_history(void)
 {
@@ -466,28 +508,37 @@ one_history(void)
 	grid.unit = (5 + 5 * below(2)) * METER_MINUTE;
 	grid.period_usec = (below(3) ? 30 : 60) * METER_MINUTE;
 	cut.rounding = (MeterRounding) below(4);
+	if (has_rules && (rules.counts || rules.increment + rules.minimum > 0))
+		cut.rounding = METER_ROUND_NONE;
 	/* labels do not go from one piece to the next: only keys are named */
 	cut.keyed = look == METER_LOOK_BACK_NONE || name_all ?
 		(MeterKeyed) below(2) : METER_KEYED_BY_KEY;
 	if (cut.keyed == METER_KEYED_BY_LABEL && has_carried &&
 		look == METER_LOOK_BACK_FIRST && MeterAttrIsNull(carried_attrs[0]))
 		carried_attrs[0] = meter_attr(names[0], 3);
+	/* a name is one of all before it */
+	carried_billed[0] = carried_attrs[0];
 	cut.grid = &grid;
 	cut.from = below(3) ? 0 : random_time(0, MINUTES * METER_MINUTE);
 	cut.to = cut.from + below(MINUTES) * METER_MINUTE;
 
 	meter_events_init(&whole, NATTS);
+	whole.rules = has_rules ? &rules : NULL;
 	add_observations(&whole);
 	for (i = 0; i < nevents; i++)
 		add_event(&whole, &events[i]);
 	timeline = meter_pair(&whole, has_carried ? &carried : NULL, look);
+	if (has_rules && rules.counts)
+		timeline->nspans = 0;
 	meter_round(&rounded, timeline, cut.keyed, cut.rounding, &grid, METER_END);
 	meter_cut_begin(&cutter, &rounded, &grid, cut.from, cut.to);
+	meter_cut_marks(&cutter, timeline->nmarks);
 	at_once.n = in_pieces.n = 0;
 	take_parts(&cutter, timeline, cut.keyed, &at_once);
 
 	nunnamed = 0;
 	meter_events_init(&part, NATTS);
+	part.rules = whole.rules;
 	add_observations(&part);
 	if (begun)
 		meter_pieces_begin(&pieces, &part, has_carried ? &carried : NULL, look,
@@ -514,7 +565,8 @@ one_history(void)
 	check(meter_pieces_advance(&pieces, true), "the last piece fits");
 	take_pieces(&pieces, &in_pieces);
 	check_distinct(timeline);
-	if (look == METER_LOOK_BACK_FIRST)
+	/* a start that is ignored names somebody, too */
+	if (look == METER_LOOK_BACK_FIRST && nfinishing() == 0)
 		check_names(timeline);
 
 	qsort(at_once.parts, at_once.n, sizeof(Part), cmp_parts);
@@ -552,11 +604,13 @@ typedef enum Shape
 	RUNS,						/* starts and stops */
 	UNNAMED,					/* changes without a name, which never comes */
 	SNAPSHOTS,					/* a snapshot a day reaches back an hour */
+	RESTARTS,					/* each ends a run, which is rounded */
+	GAPS,						/* each event is a sign of life for a while */
 	SHAPES
 } Shape;
 
 static const char *const shapes[] = {
-	"values", "keys", "runs", "unnamed", "snapshots"
+	"values", "keys", "runs", "unnamed", "snapshots", "restarts", "gaps"
 };
 
 /* Walk a resource of so many events; tell how much memory that took. */
@@ -583,11 +637,17 @@ walk_large(Shape shape, int32 count)
 	grid.unit = METER_MINUTE;
 	grid.period_usec = METER_HOUR;
 	cut.keyed = shape == VALUES ? METER_KEYED_BY_LABEL : METER_KEYED_BY_KEY;
-	cut.rounding = shape == VALUES ? METER_ROUND_NONE : METER_ROUND_UP;
+	cut.rounding = shape == VALUES || shape >= RESTARTS ?
+		METER_ROUND_NONE : METER_ROUND_UP;
 	cut.grid = &grid;
 	cut.from = 0;
 	cut.to = count * step / METER_HOUR * METER_HOUR + METER_HOUR;
 	meter_events_init(&part, NATTS);
+	memset(&rules, 0, sizeof(rules));
+	rules.increment = 4 * step;
+	rules.liveness = shape == GAPS ? step / 2 : 0;
+	if (shape >= RESTARTS)
+		part.rules = &rules;
 	for (i = 0; shape == SNAPSHOTS && i < cut.to / METER_DAY; i++)
 	{
 		MeterObservation said;
@@ -605,8 +665,9 @@ walk_large(Shape shape, int32 count)
 	for (i = 0; i <= count; i++)
 	{
 		bool		last = i == count;
+		int64		at = shape == RESTARTS ? i / 2 * step : i * step;
 
-		if (last || meter_piece_full(&part, i * step))
+		if (last || meter_piece_full(&part, at))
 		{
 			pieces_taken++;
 			check(meter_pieces_advance(&pieces, last), "a piece fits");
@@ -632,13 +693,15 @@ walk_large(Shape shape, int32 count)
 		attrs[0] = shape == UNNAMED ? METER_NULL_ATTR : meter_attr("ann", 3);
 		if (shape == VALUES)
 			attrs[2] = meter_attr(text, sprintf(text, "%d", i + 1));
-		else if (shape != RUNS)
+		else if (shape != RUNS && shape != RESTARTS)
 			attrs[1] = meter_attr(text, sprintf(text, "label %d",
 												shape == KEYS ? i : i % 7));
 		check(meter_events_add(&part,
-							   i == 0 || (shape == RUNS && i % 2 == 0) ? METER_START :
-							   shape == RUNS ? METER_STOP : METER_CHANGE,
-							   i * step, attrs), "an event fits");
+							   i == 0 || (shape == RUNS && i % 2 == 0) ||
+							   (shape == RESTARTS && (i == 1 || i % 2 == 0)) ? METER_START :
+							   shape == RUNS || shape == RESTARTS ?
+							   METER_STOP : METER_CHANGE,
+							   at, attrs), "an event fits");
 		if (shape == SNAPSHOTS)
 			part.events[part.nevents - 1].source = 1;
 	}
@@ -648,6 +711,10 @@ walk_large(Shape shape, int32 count)
 		   (double) (memory_peak - before) / 1e6);
 	if (shape == RUNS)
 		cut.to = meter_grid_unit_ceil(&grid, (count - 1) * step);
+	if (shape == RESTARTS)
+		cut.to += (count / 2 - 1) * 3 * step;
+	else if (shape == GAPS)
+		cut.to = count * rules.liveness;
 	if (shape != SNAPSHOTS)
 		check((int64) billed == cut.to, "all of the time is billed");
 	check(memory_peak - before < 8000000, "the memory of a walk is bounded");
