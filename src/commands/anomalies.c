@@ -184,7 +184,7 @@ unknown_account(MeterAsked *asked, const MeterDefinition *definition,
 {
 	meter_return_anomalies(asked, "unknown account",
 						   psprintf("SELECT e.meter, e.resource, e.unnamed_since, NULL::bigint, %s "
-									"FROM %s._resource_state e WHERE e.meter = %s AND e.account IS NULL "
+									"FROM %s._resource_state e WHERE e.meter = %s "
 									"AND e.unnamed_since IS NOT NULL%s%s",
 									meter_usage_of(definition)->log == METER_LOG_EVENT ?
 									"'no event has named its account: what it uses is billed to nobody'" :
@@ -222,7 +222,7 @@ not_a_number(MeterAsked *asked, const MeterDefinition *definition,
 					 meter_asked_resource(asked));
 	if (events)
 	{
-		usage->append_event_filter(&sql, definition);
+		meter_append_event_filter(&sql, definition);
 		appendStringInfoString(&sql, " AND ");
 	}
 	else if (definition->entity != NULL)

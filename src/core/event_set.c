@@ -5,6 +5,7 @@
 #include "core/core.h"
 #include "core/decimal.h"
 #include "core/event_set.h"
+#include "core/owners.h"
 
 /* Begin to collect events with so many text attributes. */
 void
@@ -121,6 +122,7 @@ meter_events_add(MeterEvents *events, MeterKind kind, int64 time,
 	event = &events->events[events->nevents++];
 	event->time = time;
 	event->kind = (uint8) kind;
+	events->observed |= kind == METER_OBSERVED;
 	event->attrs = record;
 	event->source = 0;
 	event->sequence = 0;
@@ -273,9 +275,12 @@ value_cmp(MeterAttr a, MeterAttr b)
 	return meter_decimal_cmp(a.data, a.len, b.data, b.len);
 }
 
-/* Order two records of attributes: the texts in turn, then the value. */
+/*
+ * Order two records of attributes: the texts in turn, from one on, then the
+ * value.
+ */
 int
-meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b)
+meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b, int32 first)
 {
 	const char *arecord = events->arena + a;
 	const char *brecord = events->arena + b;
@@ -293,6 +298,8 @@ meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b)
 			arecord = meter_event_attr(arecord, &aattr);
 		if (b != 0)
 			brecord = meter_event_attr(brecord, &battr);
+		if (i < first)
+			continue;
 		cmp = i < events->natts ? meter_attr_cmp(aattr, battr) :
 			value_cmp(aattr, battr);
 		if (cmp != 0)
@@ -361,6 +368,52 @@ meter_instant_sort(MeterEvents *events, int32 from, int32 to)
 		list[from++] = event;
 	}
 	sort_sequences(list + from, (uint32) (to - from));
+}
+
+/*
+ * Put the observations among the events [from, to), all of one instant, last.
+ * Returns where they begin.
+ */
+int32
+meter_instant_observed(MeterEvents *events, int32 from, int32 to)
+{
+	MeterEvent *list = events->events;
+	int32		i;
+
+	if (!events->observed)
+		return to;
+	for (i = to; i-- > from;)
+	{
+		MeterEvent	event = list[i];
+
+		if (event.kind != METER_OBSERVED)
+			continue;
+		list[i] = list[--to];
+		list[to] = event;
+	}
+	return to;
+}
+
+/*
+ * Return the name that counts of the events [from, to), all of one instant and
+ * one sequence: the greatest.  NULL: there is none.
+ */
+MeterAttr
+meter_tie_name(const MeterEvents *events, int32 from, int32 to)
+{
+	MeterAttr	greatest = METER_NULL_ATTR;
+	int32		i;
+
+	for (i = from; i < to; i++)
+	{
+		MeterAttr	name;
+
+		if (events->events[i].attrs == 0)
+			continue;
+		(void) meter_event_attr(events->arena + events->events[i].attrs, &name);
+		greatest = meter_owner_greater(greatest, name);
+	}
+	return greatest;
 }
 
 /*

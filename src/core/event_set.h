@@ -14,8 +14,13 @@ typedef enum MeterKind
 	METER_CHANGE = 2,
 	METER_FINISH = 3,			/* a stop after which no start opens */
 	METER_IGNORED = 4,			/* paired: a start after that */
-	METER_NKINDS
+	METER_NAMES = 5,			/* only says who owns the resource */
+	METER_OBSERVED = 6			/* so does the observation that was made for
+								 * another meter; after all other events of
+								 * its instant */
 } MeterKind;
+
+#define METER_NKINDS	7
 
 /*
  * An event.  Its attributes are a record in the arena of the events it
@@ -52,6 +57,7 @@ typedef struct MeterEvents
 	int32		maxevents;
 	bool		sorted;			/* by time, so far */
 	bool		sequenced;		/* any has a sequence */
+	bool		observed;		/* any is METER_OBSERVED */
 	MeterEvent *events;
 	uint32		last_record;	/* the record added last, or 0 */
 	uint32		arena_used;
@@ -80,11 +86,15 @@ extern bool meter_events_record(MeterEvents *events, const MeterAttr *attrs,
 								uint32 *record);
 extern void meter_events_sequence(MeterEvents *events, int64 sequence);
 extern uint16 meter_events_source(MeterEvents *events, MeterAttr source);
-extern int	meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b);
+extern int	meter_record_cmp(const MeterEvents *events, uint32 a, uint32 b,
+							 int32 first);
 extern bool meter_record_differs(const MeterEvents *events, uint32 record,
 								 const MeterAttr *attrs);
 extern void meter_events_sort(MeterEvents *events);
 extern void meter_instant_sort(MeterEvents *events, int32 from, int32 to);
+extern int32 meter_instant_observed(MeterEvents *events, int32 from, int32 to);
+extern MeterAttr meter_tie_name(const MeterEvents *events, int32 from,
+								int32 to);
 extern int32 meter_tie_end(const MeterEvents *events, int32 from, int32 to);
 extern const char *meter_event_attr(const char *record, MeterAttr *attr);
 extern int	meter_attr_cmp(MeterAttr a, MeterAttr b);

@@ -46,7 +46,7 @@ observation_cmp(const MeterEvents *events, const MeterObservation *a,
 		return a->since < b->since ? -1 : 1;
 	if (a->alive != b->alive)
 		return a->alive < b->alive ? -1 : 1;
-	return meter_record_cmp(events, a->attrs, b->attrs);
+	return meter_record_cmp(events, a->attrs, b->attrs, 0);
 }
 
 /*
@@ -405,6 +405,21 @@ begin_run(MeterWalk *walk, int64 since)
 	meter_runs_open(&walk->runs, since);
 }
 
+/* Let the span that goes on end at an instant, if its label is another now. */
+void
+meter_walk_turn(MeterWalk *walk, int64 now)
+{
+	int32		label = walk->state.open ?
+	meter_build_label(&walk->builder, walk->state.attrs) : -1;
+
+	if (label == walk->label)
+		return;
+	if (walk->label >= 0)
+		meter_build_span(&walk->builder, walk->begin, now, walk->label);
+	walk->begin = now;
+	walk->label = label;
+}
+
 /* End the span that goes on at an instant. */
 static void
 end_span(MeterWalk *walk, int64 now)
@@ -414,7 +429,10 @@ end_span(MeterWalk *walk, int64 now)
 	walk->label = -1;
 }
 
-/* Tell whether the events of an instant pass through a value of an attribute. */
+/*
+ * Tell whether the events of an instant pass through a value of an attribute;
+ * as owners, ties pass through the greatest name only.
+ */
 static bool
 passes(const MeterWalk *walk, const MeterAttr *before, int32 att,
 	   MeterAttr value)
@@ -422,6 +440,8 @@ passes(const MeterWalk *walk, const MeterAttr *before, int32 att,
 	const MeterEvents *events = walk->events;
 	int32		i;
 
+	if (walk->owned && att == 0)
+		return meter_owner_agrees(&walk->owner, value);
 	if (meter_attr_equal(walk->state.attrs[att], value))
 		return true;
 	if (walk->passed.before == NULL)
@@ -543,12 +563,13 @@ forget_changes(MeterWalk *walk, int64 before)
 }
 
 /*
- * Note what changes of one instant named while the resource did not run: an
- * observation may find that it ran then.  `before` are the attributes before
- * them.
+ * Note what was named at one instant while the resource did not run: an
+ * observation may find that it ran then, and `alive` that it did at that
+ * instant.  `before` are the attributes before that.
  */
 void
-meter_walk_change(MeterWalk *walk, int64 time, const MeterAttr *before)
+meter_walk_change(MeterWalk *walk, int64 time, const MeterAttr *before,
+				  bool alive)
 {
 	int32		natts = walk->events->natts;
 	MeterClosedChange *change;
@@ -565,6 +586,7 @@ meter_walk_change(MeterWalk *walk, int64 time, const MeterAttr *before)
 	meter_ask_growth(2 * (natts + 1) * sizeof(MeterAttr));
 	change = &walk->changes[walk->nchanges++];
 	change->time = time;
+	change->alive = alive;
 	change->before = copy_attrs(before, natts + 1);
 	change->named = copy_attrs(walk->state.attrs, natts + 1);
 	for (i = 0; i <= natts; i++)
@@ -588,6 +610,22 @@ meter_walk_change(MeterWalk *walk, int64 time, const MeterAttr *before)
 }
 
 /*
+ * Return who owns the resource from where an observation of `now` opens a run
+ * on, if `owner` does by names: whom the observation names, where that is
+ * another and nothing in between names anybody.
+ */
+static MeterAttr
+owner_since(MeterWalk *walk, int64 start, int64 now, MeterAttr owner)
+{
+	if (!meter_owner_agrees(&walk->owner, walk->said[0]) &&
+		walk->state.changed[0] < start &&
+		meter_walk_own(walk, walk->said[0], now))
+		return walk->said[0];
+	/* who is named first owns the time before */
+	return MeterAttrIsNull(owner) ? walk->first_name : owner;
+}
+
+/*
  * Begin a run at an instant at or before the observation that opens it: it has
  * what the row says from there on, and what changes since said at their times.
  * Returns the attributes just before the changes of the observation's instant,
@@ -600,7 +638,6 @@ run_since(MeterWalk *walk, int64 start, int64 now)
 	MeterState *state = &walk->state;
 	MeterAttr  *just_before = NULL;
 	MeterAttr  *attrs;
-	bool		unnamed;
 	int32		first = 0;
 	int32		i;
 	int32		j;
@@ -609,18 +646,14 @@ run_since(MeterWalk *walk, int64 start, int64 now)
 		first++;
 	attrs = copy_attrs(first < walk->nchanges ? walk->changes[first].before :
 					   state->attrs, natts + 1);
-	for (i = 0; i <= natts; i++)
+	for (i = walk->owned ? 1 : 0; i <= natts; i++)
 	{
 		/* changes that the carried state knows of come after the row */
 		if (!MeterAttrIsNull(walk->said[i]) && walk->carried_changed[i] < start)
 			attrs[i] = walk->said[i];
 	}
-	if (!walk->named && !MeterAttrIsNull(attrs[0]))
-		meter_walk_name(walk, attrs[0]);
-	/* who is named first owns the time before */
-	unnamed = MeterAttrIsNull(attrs[0]);
-	if (walk->look_back && unnamed)
-		attrs[0] = walk->first_name;
+	if (walk->owned)
+		attrs[0] = owner_since(walk, start, now, attrs[0]);
 	walk->begin = start;
 	for (j = first; j < walk->nchanges; j++)
 	{
@@ -632,20 +665,15 @@ run_since(MeterWalk *walk, int64 start, int64 now)
 							 meter_build_label(&walk->builder, attrs));
 			walk->begin = change->time;
 		}
-		unnamed = unnamed && MeterAttrIsNull(change->before[0]);
 		if (change->time == now && just_before == NULL)
-		{
 			just_before = copy_attrs(attrs, natts + 1);
-			if (unnamed)
-				just_before[0] = METER_NULL_ATTR;
-		}
-		unnamed = unnamed && MeterAttrIsNull(change->named[0]);
 		for (i = 0; i <= natts; i++)
 		{
 			if (!MeterAttrIsNull(change->named[i]))
 				attrs[i] = change->named[i];
 		}
-		meter_walk_moment(walk, change->time, -1);
+		if (change->alive)
+			meter_walk_moment(walk, change->time, -1);
 	}
 	for (j = 0; j < walk->nchanges; j++)
 	{
@@ -699,7 +727,7 @@ observe_opening(MeterWalk *walk, MeterObservation *observation, int32 number,
 		walk->begin = start;
 		walk->label = -1;		/* the attributes of the row are to come */
 	}
-	for (i = 0; i <= walk->events->natts; i++)
+	for (i = walk->owned ? 1 : 0; i <= walk->events->natts; i++)
 		walk->state.changed[i] = METER_BEGIN;
 	walk->state.open = true;
 	walk->state.ended = false;
@@ -780,6 +808,27 @@ observe_cut(MeterWalk *walk, MeterObservation *observation, int32 number)
 }
 
 /*
+ * Merge what observations for other meters say of who owns the resource: what
+ * the greatest source says counts, of what that says the greatest name.
+ */
+static void
+merge_told(MeterWalk *walk)
+{
+	int			cmp = 1;
+
+	if (MeterAttrIsNull(walk->told_name))
+		return;
+	if (walk->sayers[0] >= 0)
+		cmp = meter_attr_cmp(walk->told_source,
+							 source_of(walk, &walk->events->observations[walk->sayers[0]]));
+	if (cmp < 0 ||
+		(cmp == 0 && meter_attr_cmp(walk->told_name, walk->said[0]) <= 0))
+		return;
+	walk->said[0] = walk->told_name;
+	walk->sayers[0] = -1;
+}
+
+/*
  * Merge what the observations [from, to) say that hold the resource: of each
  * attribute, and of since when it has run, what the greatest source says that
  * says anything.  Returns the one of the greatest source, and in *teller the
@@ -825,6 +874,7 @@ merge_said(MeterWalk *walk, int32 from, int32 to, int32 *teller)
 			walk->sayers[j] = i;
 		}
 	}
+	merge_told(walk);
 	return greatest;
 }
 
@@ -834,7 +884,6 @@ apply_said(MeterWalk *walk, int64 now, const MeterAttr *before)
 {
 	int32		natts = walk->events->natts;
 	MeterAttr  *known = NULL;
-	int32		label;
 	int32		i;
 
 	for (i = 0; i <= natts; i++)
@@ -844,13 +893,18 @@ apply_said(MeterWalk *walk, int64 now, const MeterAttr *before)
 		if (MeterAttrIsNull(walk->said[i]) ||
 			passes(walk, before, i, walk->said[i]))
 			continue;
-		if (i == 0 && !walk->named)
-			meter_walk_name(walk, walk->said[i]);
 		if (known == NULL)
 			known = copy_attrs(walk->state.attrs, natts + 1);
-		walk->state.attrs[i] = walk->said[i];
-		if (!walk->state.open)
-			walk->state.changed[i] = now;
+		if (walk->owned && i == 0)
+			(void) meter_walk_own(walk, walk->said[i], now);
+		else
+		{
+			walk->state.attrs[i] = walk->said[i];
+			if (!walk->state.open)
+				walk->state.changed[i] = now;
+		}
+		if (walk->sayers[i] < 0)
+			continue;			/* it was logged for another meter */
 		sayer = &walk->events->observations[walk->sayers[i]];
 		if (sayer->effect != METER_AGREES)
 			continue;
@@ -859,18 +913,34 @@ apply_said(MeterWalk *walk, int64 now, const MeterAttr *before)
 	}
 	/* what it said then counts as changes do, if it is found to have run */
 	if (known != NULL && !walk->state.open && walk->least_since <= now)
-		meter_walk_change(walk, now, known);
+		meter_walk_change(walk, now, known, true);
 	if (known != NULL)
 		pfree(known);
-	if (!walk->state.open)
+	if (walk->state.open)
+		meter_walk_turn(walk, now);
+}
+
+/*
+ * Let what observations for other meters say of who owns the resource hold from
+ * their instant on, where it does not agree.
+ */
+void
+meter_walk_told(MeterWalk *walk, int64 now)
+{
+	MeterAttr  *known = NULL;
+
+	if (meter_owner_agrees(&walk->owner, walk->told_name))
 		return;
-	label = meter_build_label(&walk->builder, walk->state.attrs);
-	if (label == walk->label)
-		return;
-	if (walk->begin < now)
-		end_span(walk, now);
-	walk->begin = now;
-	walk->label = label;
+	if (!walk->state.open && walk->least_since <= now)
+		known = copy_attrs(walk->state.attrs, walk->events->natts + 1);
+	(void) meter_walk_own(walk, walk->told_name, now);
+	if (known != NULL)
+	{
+		meter_walk_change(walk, now, known, false);
+		pfree(known);
+	}
+	if (walk->state.open)
+		meter_walk_turn(walk, now);
 }
 
 /*
@@ -952,6 +1022,7 @@ meter_walk_observations(MeterWalk *walk, int64 before)
 		{
 			walk->passed.open = walk->state.open;
 			walk->passed.closed = !walk->state.open;
+			meter_owner_instant(&walk->owner, true);
 		}
 		for (i = from; i < to; i++)
 		{
@@ -966,7 +1037,10 @@ meter_walk_observations(MeterWalk *walk, int64 before)
 		if (any_present(events, from, to))
 			observe_presence(walk, from, to);
 		else
+		{
 			observe_absence(walk, from, to);
+			meter_walk_told(walk, events->observations[from].time);
+		}
 		walk->observation = to;
 	}
 }
@@ -1017,7 +1091,8 @@ forget_moments(MeterWalk *walk, int32 first)
  * the observations to come.  Moments that none of them asks for are forgotten.
  *
  * An observation of absence, or one that opens a run, changes nothing but what
- * comes after those spans.  One by which the run began later than known cuts
+ * comes after the last moment at which the run is known alive: a name may have
+ * ended a span since.  One by which the run began later than known cuts
  * from the last moment before that.
  */
 int64
@@ -1041,14 +1116,18 @@ meter_walk_final(MeterWalk *walk)
 			since = Min(since, observation->since);
 	}
 	first = find_moment(walk, since) - 1;
-	final = since == METER_END ? METER_END :
+	final = since == METER_END ?
+		(walk->observation < events->nobservations ? walk->state.alive : METER_END) :
 		first < 0 ? walk->state.since :
 		Max(walk->state.since, walk->moments[first].time);
 	forget_moments(walk, first);
 	return final;
 }
 
-/* Let the attributes that an event or observation names take effect. */
+/*
+ * Let the attributes that an event names take effect, but for who owns the
+ * resource.
+ */
 void
 meter_walk_apply(MeterWalk *walk, uint32 attrs)
 {
@@ -1063,17 +1142,14 @@ meter_walk_apply(MeterWalk *walk, uint32 attrs)
 		MeterAttr	attr;
 
 		record = meter_event_attr(record, &attr);
-		if (MeterAttrIsNull(attr))
-			continue;
-		if (i == 0 && !walk->named)
-			meter_walk_name(walk, attr);
-		walk->state.attrs[i] = attr;
+		if (!MeterAttrIsNull(attr) && (i > 0 || !walk->owned))
+			walk->state.attrs[i] = attr;
 	}
 }
 
 /* Take the first name: it owns the time before it, too. */
-void
-meter_walk_name(MeterWalk *walk, MeterAttr name)
+static void
+take_first_name(MeterWalk *walk, MeterAttr name)
 {
 	walk->named = true;
 	/* a run that opens in the past asks for it; events are forgotten */
@@ -1085,4 +1161,19 @@ meter_walk_name(MeterWalk *walk, MeterAttr name)
 		walk->first_name = meter_attr(bytes, name.len);
 	}
 	meter_build_name_keys(&walk->builder, name);
+}
+
+/*
+ * Let a name say who owns the resource from an instant on.  Returns false if it
+ * says nothing.
+ */
+bool
+meter_walk_own(MeterWalk *walk, MeterAttr name, int64 now)
+{
+	if (!meter_owner_name(&walk->owner, name))
+		return false;
+	if (!walk->named)
+		take_first_name(walk, name);
+	walk->state.changed[0] = now;
+	return true;
 }

@@ -7,6 +7,7 @@
 
 #include "core/core.h"
 #include "core/event_set.h"
+#include "core/owners.h"
 #include "core/runs.h"
 #include "core/timeline_builder.h"
 
@@ -67,12 +68,13 @@ typedef struct MeterMoment
 	int32		witness;		/* the observation that says so, or -1 */
 } MeterMoment;
 
-/* What changes said of a resource that did not run, at one instant. */
+/* What was said of a resource that did not run, at one instant. */
 typedef struct MeterClosedChange
 {
 	int64		time;
+	bool		alive;			/* it ran then, if it is found to have run */
 	MeterAttr  *before;			/* the attributes just before */
-	MeterAttr  *named;			/* those that the changes name */
+	MeterAttr  *named;			/* those that were named */
 	char	   *bytes;			/* of both */
 } MeterClosedChange;
 
@@ -98,9 +100,13 @@ typedef struct MeterWalk
 	int32		label;			/* of the span that goes on, or -1 */
 	int64		begin;			/* of that span */
 	MeterRuns	runs;
-	bool		look_back;		/* its first name owns the time before, too */
-	bool		named;			/* the first attribute has been named */
-	MeterAttr	first_name;		/* by this, where there are observations */
+	bool		owned;			/* the first attribute is who owns it */
+	bool		named;			/* if so, somebody has been named */
+	MeterAttr	first_name;		/* that, where there are observations */
+	MeterOwner	owner;
+	MeterAttr	told_name;		/* what observations for other meters say of
+								 * who owns it at the instant at hand, or NULL */
+	MeterAttr	told_source;	/* the source of these */
 	int32		observation;	/* the next one to take effect */
 
 	/* kept only where there are observations */
@@ -128,7 +134,9 @@ typedef struct MeterWalk
 
 extern MeterSpan meter_walk_current(const MeterWalk *walk);
 extern void meter_walk_apply(MeterWalk *walk, uint32 attrs);
-extern void meter_walk_name(MeterWalk *walk, MeterAttr name);
+extern bool meter_walk_own(MeterWalk *walk, MeterAttr name, int64 now);
+extern void meter_walk_told(MeterWalk *walk, int64 now);
+extern void meter_walk_turn(MeterWalk *walk, int64 now);
 extern bool meter_observations_add(MeterEvents *events,
 								   const MeterObservation *observation,
 								   const MeterAttr *attrs);
@@ -138,7 +146,7 @@ extern void meter_walk_moment(MeterWalk *walk, int64 time, int32 witness);
 extern void meter_walk_started(MeterWalk *walk, MeterAttr source, int64 time);
 extern void meter_walk_observations(MeterWalk *walk, int64 before);
 extern void meter_walk_change(MeterWalk *walk, int64 time,
-							  const MeterAttr *before);
+							  const MeterAttr *before, bool alive);
 extern int64 meter_walk_final(MeterWalk *walk);
 
 #endif							/* METER_OBSERVATION_H */

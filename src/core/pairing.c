@@ -7,7 +7,9 @@
  * those of one sequence together: first all starts, then all changes set
  * attributes, each in ascending order of what they carry; a start and a stop
  * together leave the timeline open or closed as it was; an event that ends the
- * resource for good is the last.  The carried state is not an event: it holds before the instant of any event.
+ * resource for good is the last.  Who owns the resource is not among these
+ * attributes: any event may say that (owners.c).  The carried state is not an
+ * event: it holds before the instant of any event.
  */
 #include "core/core.h"
 #include "core/event_set.h"
@@ -21,6 +23,7 @@ static void
 apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 {
 	const MeterEvents *events = walk->events;
+	int32		first = walk->owned ? 1 : 0;
 	uint32	   *order;
 	int32		n = 0;
 	int32		i;
@@ -47,7 +50,7 @@ apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 			int32		parent = (child - 1) / 2;
 			uint32		swap = order[parent];
 
-			if (meter_record_cmp(events, swap, order[child]) <= 0)
+			if (meter_record_cmp(events, swap, order[child], first) <= 0)
 				break;
 			order[parent] = order[child];
 			order[child] = swap;
@@ -68,10 +71,11 @@ apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 			if (child >= n)
 				break;
 			if (child + 1 < n &&
-				meter_record_cmp(events, order[child + 1],
-								 order[child]) < 0)
+				meter_record_cmp(events, order[child + 1], order[child],
+								 first) < 0)
 				child++;
-			if (meter_record_cmp(events, order[parent], order[child]) <= 0)
+			if (meter_record_cmp(events, order[parent], order[child],
+								 first) <= 0)
 				break;
 			swap = order[parent];
 			order[parent] = order[child];
@@ -80,37 +84,6 @@ apply_kind(MeterWalk *walk, MeterKind kind, int32 from, int32 to, int32 count)
 		}
 	}
 	pfree(order);
-}
-
-/*
- * Let stops name the account where nothing has named it yet: the least name of
- * this instant counts.
- */
-static void
-apply_stops(MeterWalk *walk, int32 from, int32 to)
-{
-	const MeterEvents *events = walk->events;
-	MeterAttr	least = METER_NULL_ATTR;
-	int32		i;
-
-	for (i = from; i < to; i++)
-	{
-		MeterAttr	name;
-
-		if ((events->events[i].kind != METER_STOP &&
-			 events->events[i].kind != METER_FINISH) ||
-			events->events[i].attrs == 0)
-			continue;
-		(void) meter_event_attr(events->arena + events->events[i].attrs, &name);
-		if (!MeterAttrIsNull(name) &&
-			(MeterAttrIsNull(least) || meter_attr_cmp(name, least) < 0))
-			least = name;
-	}
-	if (!MeterAttrIsNull(least))
-	{
-		meter_walk_name(walk, least);
-		walk->state.attrs[0] = least;
-	}
 }
 
 /*
@@ -146,14 +119,15 @@ apply_sources(MeterWalk *walk, int32 from, int32 to, bool starts)
 }
 
 /*
- * Note when changes of an instant named what, where the resource does not run
- * after it: an observation to come may find that it ran.  `before` are the
- * attributes before the changes, or NULL.
+ * Note when changes of an instant named what, and that a name was, where the
+ * resource does not run after it: an observation to come may find that it ran.
+ * `before` are the attributes before that, or NULL.
  */
 static void
 note_changes(MeterWalk *walk, int32 from, int32 to, const MeterAttr *before)
 {
 	const MeterEvents *events = walk->events;
+	bool		any = false;
 	int32		i;
 	int32		j;
 
@@ -162,18 +136,20 @@ note_changes(MeterWalk *walk, int32 from, int32 to, const MeterAttr *before)
 		const MeterEvent *event = &events->events[i];
 		const char *record = events->arena + event->attrs;
 
+		any |= event->kind == METER_CHANGE;
+
 		for (j = 0; event->kind == METER_CHANGE && event->attrs != 0 &&
 			 j <= events->natts; j++)
 		{
 			MeterAttr	attr;
 
 			record = meter_event_attr(record, &attr);
-			if (!MeterAttrIsNull(attr))
+			if (!MeterAttrIsNull(attr) && (j > 0 || !walk->owned))
 				walk->state.changed[j] = event->time;
 		}
 	}
 	if (before != NULL)
-		meter_walk_change(walk, events->events[from].time, before);
+		meter_walk_change(walk, events->events[from].time, before, any);
 }
 
 /* Return a copy of the attributes there are. */
@@ -202,29 +178,14 @@ static void
 ignore_starts(MeterWalk *walk, int32 from, int32 to, int32 *count)
 {
 	MeterEvents *events = walk->events;
-	MeterAttr	greatest = METER_NULL_ATTR;
 	int32		i;
 
 	for (i = from; i < to; i++)
 	{
-		MeterEvent *event = &events->events[i];
-		MeterAttr	name;
-
-		if (event->kind != METER_START)
-			continue;
-		event->kind = METER_IGNORED;
-		if (event->attrs == 0 || !walk->look_back)
-			continue;
-		(void) meter_event_attr(events->arena + event->attrs, &name);
-		if (meter_attr_cmp(greatest, name) < 0)
-			greatest = name;
+		if (events->events[i].kind == METER_START)
+			events->events[i].kind = METER_IGNORED;
 	}
 	count[METER_START] = 0;
-	if (MeterAttrIsNull(greatest))
-		return;
-	if (!walk->named)
-		meter_walk_name(walk, greatest);
-	walk->state.attrs[0] = greatest;
 }
 
 /* Let runs end and begin as the starts and stops of a tie say. */
@@ -273,21 +234,6 @@ note_moments(MeterWalk *walk, int64 now, const int32 *count, bool was_open)
 	}
 }
 
-/* Let the span that goes on end at an instant, if its label is another now. */
-static void
-turn_label(MeterWalk *walk, int64 now)
-{
-	int32		label = walk->state.open ?
-	meter_build_label(&walk->builder, walk->state.attrs) : -1;
-
-	if (label == walk->label)
-		return;
-	if (walk->label >= 0)
-		meter_build_span(&walk->builder, walk->begin, now, walk->label);
-	walk->begin = now;
-	walk->label = label;
-}
-
 /*
  * Let the events [from, to), all of one instant and one sequence, take effect.
  */
@@ -297,7 +243,9 @@ apply_tie(MeterWalk *walk, int32 from, int32 to, Instant *instant)
 	const MeterEvents *events = walk->events;
 	int64		now = events->events[from].time;
 	bool		was_open = walk->state.open;
-	int32		count[METER_NKINDS] = {0, 0, 0, 0, 0};
+	int32		count[METER_NKINDS] = {0};
+	MeterAttr	name = walk->owned ? meter_tie_name(events, from, to) :
+	METER_NULL_ATTR;
 	MeterAttr  *before_changes = NULL;
 	int32		i;
 
@@ -307,14 +255,12 @@ apply_tie(MeterWalk *walk, int32 from, int32 to, Instant *instant)
 		ignore_starts(walk, from, to, count);
 	if (count[METER_START] > 0)
 		apply_kind(walk, METER_START, from, to, count[METER_START]);
+	if ((count[METER_CHANGE] > 0 || !MeterAttrIsNull(name)) &&
+		walk->least_since <= now)
+		before_changes = copy_attrs(walk);
 	if (count[METER_CHANGE] > 0)
-	{
-		if (walk->least_since <= now)
-			before_changes = copy_attrs(walk);
 		apply_kind(walk, METER_CHANGE, from, to, count[METER_CHANGE]);
-	}
-	if (count[METER_STOP] + count[METER_FINISH] > 0 && !walk->named)
-		apply_stops(walk, from, to);
+	(void) meter_walk_own(walk, name, now);
 
 	if (count[METER_START] > 0 && count[METER_STOP] == 0)
 		walk->state.open = true;
@@ -328,11 +274,12 @@ apply_tie(MeterWalk *walk, int32 from, int32 to, Instant *instant)
 	if (walk->runs.rules != NULL)
 		turn_runs(walk, now, count, was_open, instant);
 	note_moments(walk, now, count, was_open);
-	if (count[METER_CHANGE] > 0 && (!walk->state.open || instant->observed))
+	if ((count[METER_CHANGE] > 0 || before_changes != NULL) &&
+		(!walk->state.open || instant->observed))
 		note_changes(walk, from, to, before_changes);
 	if (before_changes != NULL)
 		pfree(before_changes);
-	turn_label(walk, now);
+	meter_walk_turn(walk, now);
 	instant->starts |= count[METER_START] > 0;
 	instant->stops |= count[METER_STOP] + count[METER_FINISH] > 0;
 }
@@ -348,6 +295,47 @@ count_runs(MeterWalk *walk, int64 now, int32 began)
 }
 
 /*
+ * Note what the events [from, to) say of who owns the resource, which are
+ * observations for other meters: of the greatest source the greatest name.
+ */
+static void
+note_told(MeterWalk *walk, int32 from, int32 to)
+{
+	const MeterEvents *events = walk->events;
+	int32		i;
+
+	walk->told_name = walk->told_source = METER_NULL_ATTR;
+	for (i = from; i < to && walk->owned; i++)
+	{
+		MeterAttr	source = events->sources[events->events[i].source - 1];
+		MeterAttr	name = meter_tie_name(events, i, i + 1);
+		int			cmp = meter_attr_cmp(source, walk->told_source);
+
+		if (cmp < 0)
+			continue;
+		walk->told_name = cmp > 0 ? name :
+			meter_owner_greater(walk->told_name, name);
+		walk->told_source = source;
+	}
+}
+
+/*
+ * Let the observations of an instant take effect after its events [from, to).
+ */
+static void
+observe_instant(MeterWalk *walk, int32 from, int32 to, int64 now,
+				bool was_open, const Instant *instant)
+{
+	walk->passed.from = from;
+	walk->passed.to = to;
+	walk->passed.open = was_open || instant->starts;
+	walk->passed.closed = !was_open || instant->stops;
+	meter_walk_observations(walk, now + 1);
+	pfree(walk->passed.before);
+	walk->passed.before = NULL;
+}
+
+/*
  * Let the events [from, to), all of one instant, take effect: those of one
  * sequence together.
  */
@@ -359,6 +347,7 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 	bool		was_open = walk->state.open;
 	Instant		instant = {false, false, false, 0};
 	int32		at = from;
+	int32		told = meter_instant_observed(events, from, to);
 
 	if (walk->observation < events->nobservations &&
 		events->observations[walk->observation].time == now)
@@ -366,26 +355,23 @@ apply_instant(MeterWalk *walk, int32 from, int32 to)
 		instant.observed = true;
 		walk->passed.before = copy_attrs(walk);
 	}
-	meter_instant_sort(events, from, to);
-	while (at < to)
+	meter_owner_instant(&walk->owner, instant.observed || told < to);
+	note_told(walk, told, to);
+	meter_instant_sort(events, from, told);
+	while (at < told)
 	{
-		int32		end = meter_tie_end(events, at, to);
+		int32		end = meter_tie_end(events, at, told);
 
 		apply_tie(walk, at, end, &instant);
 		at = end;
 	}
-	if (events->nsources > 0)
-		apply_sources(walk, from, to, instant.starts);
-	if (instant.observed)
-	{
-		walk->passed.from = from;
-		walk->passed.to = to;
-		walk->passed.open = was_open || instant.starts;
-		walk->passed.closed = !was_open || instant.stops;
-		meter_walk_observations(walk, now + 1);
-		pfree(walk->passed.before);
-		walk->passed.before = NULL;
-	}
+	if (events->nsources > 0 && from < told)
+		apply_sources(walk, from, told, instant.starts);
+	if (!instant.observed)
+		meter_walk_told(walk, now);
+	else
+		observe_instant(walk, from, told, now, was_open, &instant);
+	walk->told_name = METER_NULL_ATTR;
 	if (instant.began > 0)
 		count_runs(walk, now, instant.began);
 }
@@ -438,9 +424,10 @@ meter_pair_begin(MeterWalk *walk, MeterEvents *events,
 		walk->state.changed[i] = carried && carried->changed ?
 			carried->changed[i] : METER_BEGIN;
 	}
-	walk->look_back = look == METER_LOOK_BACK_FIRST;
-	walk->named = !walk->look_back ||
-		!MeterAttrIsNull(walk->state.attrs[0]);
+	walk->owned = look == METER_LOOK_BACK_FIRST;
+	walk->named = !walk->owned || !MeterAttrIsNull(walk->state.attrs[0]);
+	meter_owner_begin(&walk->owner, &walk->state.attrs[0]);
+	walk->told_name = METER_NULL_ATTR;
 	if (walk->state.open)
 	{
 		walk->label = meter_build_label(&walk->builder, walk->state.attrs);

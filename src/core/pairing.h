@@ -14,7 +14,8 @@
 typedef enum MeterLookBack
 {
 	METER_LOOK_BACK_NONE,
-	METER_LOOK_BACK_FIRST		/* the first name owns the time before it */
+	METER_LOOK_BACK_FIRST		/* it is who owns the resource; the first name
+								 * owns the time before it */
 } MeterLookBack;
 
 extern MeterTimeline *meter_pair(MeterEvents *events,

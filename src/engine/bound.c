@@ -53,7 +53,7 @@ meter_bound_events(const MeterDefinition *definition, const MeterProgress *progr
 					 PIECES, meter_text_array_literal(definition->starts),
 					 meter_text_array_literal(definition->stops),
 					 meter_text_array_literal(definition->ends), schema);
-	meter_append_event_filter(&sql, definition);
+	meter_append_bearing_filter(&sql, definition);
 	appendStringInfo(&sql, " AND e.\"time\" >= %s AND e.\"time\" < %s GROUP BY 1",
 					 meter_timestamp_literal(progress->watermark),
 					 meter_timestamp_literal(target));

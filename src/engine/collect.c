@@ -79,7 +79,8 @@ collect_event(MeterCollected *collected, MeterKind kind,
 
 	if (!meter_events_add(events, kind, time, attrs))
 		meter_too_many_events();
-	number = source_number(events, source);
+	/* what only says who owns the resource is nobody's who started it */
+	number = MeterAttrIsNull(source) ? 0 : source_number(events, source);
 	events->events[events->nevents - 1].source = number;
 	if (sequence != NULL)
 		meter_events_sequence(events, *sequence);
@@ -142,6 +143,13 @@ meter_collect_row(MeterCollected *collected, MeterRowKind kind,
 			collect_event(collected, METER_FINISH, time, sequence, source,
 						  attrs);
 			return true;
+		case METER_ROW_OWNER:
+			collect_event(collected, METER_NAMES, time, sequence,
+						  METER_NULL_ATTR, attrs);
+			return true;
+		case METER_ROW_OBSERVED_OWNER:
+			collect_event(collected, METER_OBSERVED, time, NULL, source, attrs);
+			return true;
 		case METER_ROW_LOGGED_PRESENT:
 		case METER_ROW_LOGGED_ABSENT:
 			collect_observation(collected, METER_LOGGED,
@@ -163,7 +171,6 @@ meter_collect_row(MeterCollected *collected, MeterRowKind kind,
 		case METER_ROW_CARRIED_OPEN:
 		case METER_ROW_CARRIED_CLOSED:
 		case METER_ROW_ASKED:
-		case METER_ROW_OWNER:
 		case METER_ROW_MEASURE:
 			break;
 	}

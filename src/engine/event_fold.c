@@ -43,6 +43,7 @@ typedef struct EventFold
 	MeterUsageRows rows;
 	bool		any_rows;
 	bool		any_events;
+	bool		any_counted;	/* not only names, or its state is known */
 	bool		walking;		/* a piece of it has been walked */
 	bool		straddling;		/* there may be rows that are not yet settled */
 	bool		asked;
@@ -95,6 +96,7 @@ carry(EventFold *walk, const MeterState *state)
 	if (walk->straddling)
 		meter_collect_carried(&walk->before, state);
 	walk->began |= state->open;
+	walk->any_counted = true;
 }
 
 /* Begin with a state of before. */
@@ -401,6 +403,8 @@ take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	EventFold  *walk = fold->walk;
 
 	walk->any_rows = true;
+	walk->any_counted |= kind != METER_ROW_OWNER &&
+		kind != METER_ROW_OBSERVED_OWNER;
 	fold->observed |= kind == METER_ROW_LOGGED_PRESENT ||
 		kind == METER_ROW_LOGGED_ABSENT;
 	note_times(walk, kind, time, said, attrs[0], fold->scope.settled_to);
@@ -432,6 +436,8 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 	MeterAttr	source;
 	const Jsonb *said = NULL;
 	int64		sequence = 0;
+	bool		only_names = kind == METER_ROW_OWNER ||
+	kind == METER_ROW_OBSERVED_OWNER;
 	int			i;
 
 	if (kind == METER_ROW_ASKED)
@@ -444,18 +450,17 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 	if (fold->look != NULL && fold->look->timeline == NULL)
 		return;					/* nothing else is asked for */
 
-	if (meter_fold_class(kind) == METER_FOLD_HAPPENED)
+	if (meter_fold_class(fold, kind) == METER_FOLD_HAPPENED)
 		make_room(fold, time);
 	MemoryContextReset(fold->row_context);
 	before = MemoryContextSwitchTo(fold->row_context);
 	source = meter_fold_text(slot, METER_FOLD_SOURCE);
 	attrs[0] = meter_fold_text(slot, METER_FOLD_ACCOUNT);
-	/* an empty name names nobody */
-	if (attrs[0].len == 0)
-		attrs[0] = METER_NULL_ATTR;
 	for (i = 0; i < ndimensions; i++)
-		attrs[i + 1] = meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
-	attrs[ndimensions + 1] = slot->tts_isnull[METER_FOLD_VALUE] ? METER_NULL_ATTR :
+		attrs[i + 1] = only_names ? METER_NULL_ATTR :
+			meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
+	attrs[ndimensions + 1] = only_names || slot->tts_isnull[METER_FOLD_VALUE] ?
+		METER_NULL_ATTR :
 		meter_attr_from_numeric(DatumGetNumeric(slot->tts_values[METER_FOLD_VALUE]));
 	if (!slot->tts_isnull[METER_FOLD_SAID])
 		said = DatumGetJsonbP(slot->tts_values[METER_FOLD_SAID]);
@@ -527,21 +532,27 @@ put_state(MeterFold *fold, const MeterTimeline *timeline)
 {
 	EventFold  *walk = fold->walk;
 	MeterStateTimes times = {fold->scope.settled_to, walk->last, DT_NOEND,
-	walk->straddles, walk->kept_time, walk->kept_rows};
+	walk->straddles, walk->kept_time, walk->kept_rows, false, 0};
 	bool		began = true;
 
 	if (walk->straddling)
 		timeline = meter_collected_pair(&walk->before);
+	/* that nobody owns what is not known says nothing */
+	if (!walk->any_counted && !fold->state->exists &&
+		MeterAttrIsNull(timeline->state.attrs[0]))
+		return;
 	/* an observation to come may have found that it ran before */
 	if (fold->scope.straddling)
 		began = walk->began || !TIMESTAMP_IS_NOBEGIN(walk->straddles);
 	/* at a retention boundary nothing is billed */
-	if (began && !TIMESTAMP_IS_NOEND(fold->scope.settled_to))
+	if (began && walk->any_counted &&
+		!TIMESTAMP_IS_NOEND(fold->scope.settled_to))
 		times.unnamed_since = fold->carried ? fold->from :
 			period_begin(fold, walk->earliest);
 	if (TIMESTAMP_IS_NOBEGIN(walk->last) ||
 		!TIMESTAMP_IS_NOBEGIN(walk->straddles))
 		times.last_time = DT_NOEND;
+	times.unnamed = MeterAttrIsNull(timeline->state.attrs[0]);
 	meter_fold_pause();
 	if (fold->writes_states)
 		meter_states_put(fold->states, fold->state, fold->hash, fold->resource,
@@ -614,7 +625,7 @@ const MeterUsage meter_usage_of_events = {
 	.log = METER_LOG_EVENT,
 	.runs_on = true,
 	.earliest = meter_earliest_event,
-	.append_event_filter = meter_append_event_filter,
+	.append_event_filter = meter_append_bearing_filter,
 	.bound = meter_bound_events,
 	.scan = scan,
 	.begin = begin,

@@ -68,38 +68,77 @@ append_observation_filter(StringInfo sql,
 						 quote_literal_cstr(definition->entity));
 }
 
+/* Append the condition that a row e starts a resource for a meter. */
+static void
+append_starts(StringInfo sql, const MeterDefinition *definition)
+{
+	appendStringInfo(sql, "e.action = ANY (%s)",
+					 meter_text_array_literal(definition->starts));
+	if (definition->entity != NULL)
+		appendStringInfo(sql, " AND e.entity = %s",
+						 quote_literal_cstr(definition->entity));
+}
+
 /*
- * Append the condition that a row e of the event log is an event for a meter.
+ * Append the condition, with AND, that the entity of a row e, where it says
+ * one, is that of a meter, where that has one.
+ */
+static void
+append_entity_fits(StringInfo sql, const MeterDefinition *definition)
+{
+	if (definition->entity != NULL)
+		appendStringInfo(sql, " AND (e.entity = %s OR " METER_ENTITY_OF("e") " IS NULL)",
+						 quote_literal_cstr(definition->entity));
+}
+
+/*
+ * Append the condition that a row e of the event log is an event for a meter:
+ * whatever is not a start may leave out the entity that the start said.
  */
 void
 meter_append_event_filter(StringInfo sql, const MeterDefinition *definition)
 {
-	appendStringInfo(sql, "(((e.action = ANY (%s) OR e.action = ANY (%s) OR e.action = ANY (%s)",
-					 meter_text_array_literal(definition->starts),
+	appendStringInfoString(sql, "((");
+	append_starts(sql, definition);
+	appendStringInfo(sql, " OR ((e.action = ANY (%s) OR e.action = ANY (%s)",
 					 meter_text_array_literal(definition->stops),
 					 meter_text_array_literal(definition->changes));
 	if (meter_has_ends(definition))
 		appendStringInfo(sql, " OR e.action = ANY (%s)",
 						 meter_text_array_literal(definition->ends));
 	appendStringInfoChar(sql, ')');
-	if (definition->entity != NULL)
-		appendStringInfo(sql, " AND e.entity = %s",
-						 quote_literal_cstr(definition->entity));
-	appendStringInfoString(sql, ") OR (");
+	append_entity_fits(sql, definition);
+	appendStringInfoString(sql, ")) OR (");
 	append_observation_filter(sql, definition);
 	appendStringInfoString(sql, "))");
 }
 
 /*
  * Append the condition that a row e of the event log says who owns a resource:
- * every event that names an account does.
+ * every event that names an account does, and every observation that holds the
+ * resource.
  */
 void
-meter_append_owner_filter(StringInfo sql,
-						  const MeterDefinition *definition pg_attribute_unused())
+meter_append_owner_filter(StringInfo sql, const MeterDefinition *definition)
 {
-	appendStringInfoString(sql, "e.account <> '' AND e.action <> 'void' "
-						   "AND NOT starts_with(e.action, 'reconciled:')");
+	appendStringInfoString(sql, "(e.account IS NOT NULL AND e.action <> 'void' "
+						   "AND (NOT starts_with(e.action, 'reconciled:') OR " METER_IS_PRESENCE("e") ")");
+	append_entity_fits(sql, definition);
+	appendStringInfoString(sql, ")");
+}
+
+/*
+ * Append the condition that a row e of the event log bears on a meter of
+ * events: it is an event for it, or says who owns a resource.
+ */
+void
+meter_append_bearing_filter(StringInfo sql, const MeterDefinition *definition)
+{
+	appendStringInfoString(sql, "(");
+	meter_append_event_filter(sql, definition);
+	appendStringInfoString(sql, " OR ");
+	meter_append_owner_filter(sql, definition);
+	appendStringInfoString(sql, ")");
 }
 
 /*
@@ -303,18 +342,20 @@ meter_append_value(StringInfo sql, const MeterDefinition *definition)
 static void
 append_kind(StringInfo sql, const MeterDefinition *definition)
 {
-	appendStringInfo(sql,
-					 "CASE WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(START)
+	appendStringInfoString(sql, "CASE WHEN ");
+	append_starts(sql, definition);
+	appendStringInfo(sql, " THEN " METER_SQL_KIND(START)
 					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(STOP)
 					 " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(CHANGE),
-					 meter_text_array_literal(definition->starts),
 					 meter_text_array_literal(definition->stops),
 					 meter_text_array_literal(definition->changes));
 	if (meter_has_ends(definition))
 		appendStringInfo(sql, " WHEN e.action = ANY (%s) THEN " METER_SQL_KIND(END),
 						 meter_text_array_literal(definition->ends));
-	appendStringInfoString(sql, " WHEN e.action = 'reconciled:stop' THEN " METER_SQL_KIND(LOGGED_ABSENT)
-						   " ELSE " METER_SQL_KIND(LOGGED_PRESENT) " END::\"char\"");
+	appendStringInfoString(sql, " WHEN NOT starts_with(e.action, 'reconciled:') THEN " METER_SQL_KIND(OWNER) " WHEN ");
+	append_observation_filter(sql, definition);
+	appendStringInfoString(sql, " THEN CASE WHEN e.action = 'reconciled:stop' THEN " METER_SQL_KIND(LOGGED_ABSENT)
+						   " ELSE " METER_SQL_KIND(LOGGED_PRESENT) " END ELSE " METER_SQL_KIND(OBSERVED_OWNER) " END::\"char\"");
 }
 
 /*
@@ -403,8 +444,10 @@ append_columns(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql, "SELECT e.\"time\", ");
 	if (scope->owners)
 	{
-		appendStringInfo(sql, METER_SQL_KIND(OWNER) "::\"char\", e.resource, e.account, NULL::numeric, e.source, NULL::jsonb, e.sequence, %s",
-						 arrival);
+		appendStringInfo(sql, "CASE WHEN " METER_IS_PRESENCE("e") " THEN " METER_SQL_KIND(OBSERVED_OWNER) " ELSE " METER_SQL_KIND(OWNER)
+						 " END::\"char\", e.resource, e.account, NULL::numeric, e.source, NULL::jsonb, e.sequence, %s, %s",
+						 arrival,
+						 definition->entity == NULL ? METER_ENTITY_OF("e") : "NULL::text");
 		for (i = 0; i < definition->ndimensions; i++)
 			appendStringInfoString(sql, ", NULL::text");
 		return;
@@ -412,7 +455,7 @@ append_columns(StringInfo sql, const MeterDefinition *definition,
 	append_kind(sql, definition);
 	appendStringInfoString(sql, ", e.resource, e.account, ");
 	meter_append_value(sql, definition);
-	appendStringInfo(sql, ", e.source, CASE WHEN e.action LIKE 'reconciled:%%' THEN e.attributes END, e.sequence, %s",
+	appendStringInfo(sql, ", e.source, CASE WHEN e.action LIKE 'reconciled:%%' THEN e.attributes END, e.sequence, %s, NULL::text",
 					 arrival);
 	for (i = 0; i < definition->ndimensions; i++)
 	{
@@ -458,7 +501,7 @@ append_conditions(StringInfo sql, const MeterDefinition *definition,
 	if (scope->owners)
 		meter_append_owner_filter(sql, definition);
 	else
-		meter_append_event_filter(sql, definition);
+		meter_append_bearing_filter(sql, definition);
 	if (!TIMESTAMP_IS_NOBEGIN(from))
 		appendStringInfo(sql, " AND e.\"time\" >= %s",
 						 meter_timestamp_literal(from));
@@ -494,7 +537,7 @@ straddling_query(const MeterDefinition *definition, const MeterScope *scope)
 	return sql.data;
 }
 
-/* Append the owners at the retention boundary: they have been there for ever. */
+/* Append the owners that are known at the retention boundary. */
 static void
 append_boundary_owners(StringInfo sql, const MeterDefinition *definition,
 					   const MeterScope *scope)
@@ -503,8 +546,8 @@ append_boundary_owners(StringInfo sql, const MeterDefinition *definition,
 
 	if (TIMESTAMP_IS_NOBEGIN(definition->boundary))
 		return;
-	appendStringInfoString(sql, " UNION ALL SELECT '-infinity'::timestamptz, " METER_SQL_KIND(OWNER)
-						   "::\"char\", r.resource, r.account, NULL::numeric, NULL::text, NULL::jsonb, NULL::bigint, NULL::bigint");
+	appendStringInfoString(sql, " UNION ALL SELECT '-infinity'::timestamptz, " METER_SQL_KIND(CARRIED_CLOSED)
+						   "::\"char\", r.resource, r.account, NULL::numeric, NULL::text, r.owners, NULL::bigint, NULL::bigint, NULL::text");
 	for (i = 0; i < definition->ndimensions; i++)
 		appendStringInfoString(sql, ", NULL::text");
 	appendStringInfo(sql, " FROM %s._retention_state r WHERE r.meter = %s AND r.account IS NOT NULL%s",
@@ -600,7 +643,7 @@ meter_boundary_states_query(const MeterDefinition *definition,
 	appendStringInfoString(&sql,
 						   "SELECT r.since, CASE WHEN r.active THEN " METER_SQL_KIND(CARRIED_OPEN)
 						   " ELSE " METER_SQL_KIND(CARRIED_CLOSED) " END::\"char\", r.resource, r.account, r.value, r.source, "
-						   "NULL::jsonb, NULL::bigint, NULL::bigint, r.alive, r.absent, r.started, r.holder, r.changed, "
+						   "NULL::jsonb, NULL::bigint, NULL::bigint, NULL::text, r.alive, r.absent, r.started, r.holder, r.changed, "
 						   "r.ended, r.sign, r.gaps, r.billed");
 	for (i = 1; i <= definition->ndimensions; i++)
 		appendStringInfo(&sql, ", r.dimensions[%d]", i);

@@ -18,6 +18,10 @@
 #define METER_IS_OBSERVATION(e) \
 	e ".action IN ('reconciled:start', 'reconciled:stop', 'reconciled:change')"
 
+/* The condition that a row e of the log is an observation of a presence. */
+#define METER_IS_PRESENCE(e) \
+	e ".action IN ('reconciled:start', 'reconciled:change')"
+
 /* The entity of a row of a log or the inventory: '' is none. */
 #define METER_ENTITY_OF(e) \
 	"nullif(" e ".entity, '')"
@@ -118,5 +122,7 @@ extern char *meter_earliest_event(const MeterDefinition *definition,
 extern void meter_append_number_attribute(StringInfo sql, const char *key);
 extern void meter_append_event_filter(StringInfo sql,
 									  const MeterDefinition *definition);
+extern void meter_append_bearing_filter(StringInfo sql,
+										const MeterDefinition *definition);
 
 #endif							/* METER_EVENTS_H */

@@ -58,9 +58,9 @@
 
 static const Oid fold_types[METER_FOLD_NCOLUMNS] = {
 	INT8OID, CHAROID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID, NUMERICOID,
-	TEXTOID, JSONBOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZARRAYOID, BOOLOID, TIMESTAMPTZOID,
-	INT8OID, TEXTARRAYOID
+	TEXTOID, JSONBOID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZARRAYOID, BOOLOID,
+	TIMESTAMPTZOID, INT8OID, TEXTARRAYOID
 };
 
 /* What a resource takes is had in blocks of so many bytes, and more. */
@@ -136,9 +136,12 @@ check_columns(void *arg, TupleDesc descriptor)
 	}
 }
 
-/* Return what a row of a kind is to the order. */
+/*
+ * Return what a row of a kind is to the order.  Measures look back to owners,
+ * who to events come in turn.
+ */
 MeterFoldClass
-meter_fold_class(MeterRowKind kind)
+meter_fold_class(const MeterFold *fold, MeterRowKind kind)
 {
 	switch (kind)
 	{
@@ -153,6 +156,10 @@ meter_fold_class(MeterRowKind kind)
 		case METER_ROW_END:
 		case METER_ROW_MEASURE:
 			return METER_FOLD_HAPPENED;
+		case METER_ROW_OWNER:
+		case METER_ROW_OBSERVED_OWNER:
+			return fold->usage->log == METER_LOG_EVENT ?
+				METER_FOLD_HAPPENED : METER_FOLD_OBSERVED;
 		default:
 			return METER_FOLD_OBSERVED;
 	}
@@ -193,7 +200,7 @@ put_row(MeterFold *fold)
 		put->tts_values[METER_FOLD_TIME] =
 			TimestampTzGetDatum(meter_grid_period_begin(&fold->spec->grid,
 														time));
-	put->tts_values[METER_FOLD_CLASS] = CharGetDatum(meter_fold_class(kind));
+	put->tts_values[METER_FOLD_CLASS] = CharGetDatum(meter_fold_class(fold, kind));
 	put->tts_isnull[METER_FOLD_CLASS] = false;
 	before = MemoryContextSwitchTo(fold->row_context);
 	fetch_values(fold);
@@ -414,7 +421,7 @@ unsettled_since(MeterFold *fold)
 			since = meter_grid_period_begin(&fold->spec->grid, since);
 	}
 	/* who is named now owns what was billed to nobody */
-	if (fold->state->exists && MeterAttrIsNull(fold->state->account))
+	if (fold->state->exists)
 		since = Min(since, fold->state->unnamed_since);
 	return since;
 }

@@ -42,6 +42,7 @@ typedef enum MeterFoldColumn
 	METER_FOLD_SAID,			/* of an observation */
 	METER_FOLD_SEQUENCE,		/* of an event */
 	METER_FOLD_ARRIVAL,
+	METER_FOLD_ENTITY,			/* of measures and names, for measures */
 	METER_FOLD_ALIVE,			/* of a state, from here on */
 	METER_FOLD_ABSENT,
 	METER_FOLD_STARTED,
@@ -202,7 +203,8 @@ extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
 							int upto);
 extern void meter_fold_find_places(MeterFold *fold);
 extern void meter_fold_run(MeterFold *fold);
-extern MeterFoldClass meter_fold_class(MeterRowKind kind);
+extern MeterFoldClass meter_fold_class(const MeterFold *fold,
+									   MeterRowKind kind);
 extern void meter_fold_pause(void);
 extern void meter_fold_go_on(void);
 extern void meter_fold_count_anew(void);

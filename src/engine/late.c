@@ -100,9 +100,21 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 	bool		events = log == METER_LOG_EVENT;
 	const char *time = events ? "e.\"time\"" : "e.start_time";
 	TimestampTz limit = meter_hold_limit(definition, progress, log);
+	StringInfoData counted;
 
 	if (TIMESTAMP_IS_NOBEGIN(limit))
 		return;
+	initStringInfo(&counted);
+	if (events)
+		appendStringInfoString(&counted, " AND e.action NOT LIKE 'reconciled:%'");
+	/* who owns what may have been said long before a meter is made */
+	if (events && progress->logs[log].position == 0 &&
+		meter_usage_of(definition)->log == log)
+	{
+		appendStringInfoString(&counted, " AND (e.action = 'void' OR ");
+		meter_append_event_filter(&counted, definition);
+		appendStringInfoString(&counted, ")");
+	}
 	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
 						   "SELECT %s, '%s', e.arrival, %s, %s FROM %s AND e.arrival > " INT64_FORMAT " AND %s < %s%s ON CONFLICT DO NOTHING",
 						   quote_identifier(definition->stream),
@@ -114,15 +126,15 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 						   meter_late_in(definition, progress, log, upto),
 						   progress->logs[log].held_after,
 						   time, meter_timestamp_literal(limit),
-						   events ? " AND e.action NOT LIKE 'reconciled:%'" : ""),
+						   counted.data),
 				  SPI_OK_INSERT);
 	tell_held(definition);
 }
 
 /*
  * Append a query of what rows e of a log affect, by FROM and WHERE: resource,
- * from when to when usage may change, from when on owners may, and from when on
- * what is known of it.
+ * from when to when usage may change, from when on owners may, from when on what
+ * is known of it, and from when on owners of all kinds of things may.
  */
 static void
 append_affected(StringInfo sql, MeterLog log, const char *rows)
@@ -131,9 +143,10 @@ append_affected(StringInfo sql, MeterLog log, const char *rows)
 					 sql->len > 0 ? " UNION ALL " : "",
 					 log == METER_LOG_EVENT ?
 					 "e.\"time\" AS first, 'infinity'::timestamptz AS last, e.\"time\" AS named_from, "
-					 METER_REACHES("e") " AS known_from" :
+					 METER_REACHES("e") " AS known_from, "
+					 "CASE WHEN " METER_ENTITY_OF("e") " IS NULL THEN e.\"time\" END AS named_all_from" :
 					 "e.start_time AS first, e.end_time AS last, NULL::timestamptz AS named_from, "
-					 "NULL::timestamptz AS known_from", rows);
+					 "NULL::timestamptz AS known_from, NULL::timestamptz AS named_all_from", rows);
 }
 
 /*
@@ -159,11 +172,11 @@ append_silenced(StringInfo sql, const MeterDefinition *definition,
 								 meter_earlier_by("d.start_time", window));
 
 	if (sealed > 0)
-		appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL "
+		appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL, NULL "
 						 "FROM %s CROSS JOIN LATERAL ("
 						 "SELECT * FROM %s.measure d WHERE d.arrival < " INT64_FORMAT " AND %s OFFSET 0) d",
 						 late, schema, sealed, alike);
-	appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL "
+	appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL, NULL "
 					 "FROM %s JOIN %s d ON %s WHERE d.arrival >= " INT64_FORMAT,
 					 late, meter_newest_rows(places, definition, METER_LOG_MEASURE),
 					 alike, sealed);
@@ -184,14 +197,14 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 	const char *watermark = meter_timestamp_literal(progress->watermark);
 
 	appendStringInfo(sql, " UNION ALL SELECT b.resource, " METER_REACHES("b") ", 'infinity', b.\"time\", "
-					 METER_REACHES("b") " FROM %s b JOIN %s ON %s",
+					 METER_REACHES("b") ", b.\"time\" FROM %s b JOIN %s ON %s",
 					 meter_rows_of_resources(definition,
 											 resources,
 											 &places[METER_LOG_EVENT], NULL,
 											 meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
 					 voids, meter_takes_back(METER_LOG_EVENT, "b", window));
 	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
-		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL, NULL FROM %s b JOIN %s ON %s",
+		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL, NULL, NULL FROM %s b JOIN %s ON %s",
 						 meter_measures_of_resources(definition, resources,
 													 &places[METER_LOG_MEASURE],
 													 watermark),
@@ -205,7 +218,7 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 static char *
 group_affected(const char *affected)
 {
-	return psprintf("SELECT resource, min(first), max(last), min(named_from), min(known_from) FROM (%s) l "
+	return psprintf("SELECT resource, min(first), max(last), min(named_from), min(known_from), min(named_all_from) FROM (%s) l "
 					"GROUP BY resource ORDER BY resource", affected);
 }
 

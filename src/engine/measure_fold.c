@@ -3,7 +3,7 @@
  *	  Usage of measures, in the fold: those of each resource are cut into
  *	  periods and added up; events say who owns what was used.
  *
- * Of a resource, its carried state knows the owner just before the watermark,
+ * Of a resource, its carried state knows the owners just before the watermark,
  * and since when usage has been billed to nobody, if the owner is not known.
  * Counters carry readings, too.
  */
@@ -12,6 +12,8 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -23,6 +25,7 @@
 #include "engine/events.h"
 #include "engine/fold.h"
 #include "engine/measure_fold.h"
+#include "engine/measure_owners.h"
 #include "engine/measure_walk.h"
 #include "engine/measures.h"
 #include "engine/readings.h"
@@ -41,7 +44,6 @@ typedef struct MeasureFold
 	MeterMeasureTrace trace;	/* or NULL */
 	MeterMeasureIncrease increase;	/* or NULL */
 	bool		begun;
-	bool		named;			/* an event has named an owner */
 	bool		asked;
 } MeasureFold;
 
@@ -107,7 +109,8 @@ affected_periods(MeterFold *fold, const char *owners, const Oid *types,
 		*meter_resources_add(affected, asked->name) = *asked;
 	}
 	meter_look_back_to_owners(fold->definition, affected, &fold->measure_places,
-							  fold->to, owners, types, values);
+							  fold->to, owners,
+							  fold->scope.duplicates.count > 0, types, values);
 	for (i = 0; i < affected->count; i++)
 	{
 		MeterResource *resource = &affected->list[i];
@@ -198,9 +201,9 @@ begin_walk(MeterFold *fold, TimestampTz from, TimestampTz to)
 
 	measures->begun = true;
 	meter_measure_walk_begin(measures->walk, fold->resource, from, to);
-	if (fold->carried && fold->state->exists && fold->state->account.len > 0)
-		meter_measure_walk_owner(measures->walk, DT_NOBEGIN,
-								 fold->state->account);
+	if (fold->carried && fold->state->exists)
+		meter_measure_walk_carry(measures->walk, fold->state->account,
+								 fold->state->owners);
 	if (measures->readings == NULL)
 		return;
 	meter_fold_pause();
@@ -223,10 +226,31 @@ begin(MeterFold *fold)
 {
 	MeasureFold *measures = fold->walk;
 
-	measures->begun = measures->named = measures->asked = false;
+	measures->begun = measures->asked = false;
 }
 
-/* Take an event that names an owner, or a measure. */
+/* Take a name that says who owns the resource. */
+static void
+take_name(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
+{
+	MeasureFold *measures = fold->walk;
+	MeterName	name;
+
+	name.time = meter_fold_instant(slot, METER_FOLD_TIME, 0);
+	name.sequenced = !slot->tts_isnull[METER_FOLD_SEQUENCE];
+	name.sequence = !name.sequenced ? 0 :
+		DatumGetInt64(slot->tts_values[METER_FOLD_SEQUENCE]);
+	name.observed = kind == METER_ROW_OBSERVED_OWNER;
+	name.source = meter_fold_text(slot, METER_FOLD_SOURCE);
+	if (MeterAttrIsNull(name.source))
+		name.source = meter_attr("", 0);
+	name.entity = meter_fold_text(slot, METER_FOLD_ENTITY);
+	name.name = meter_fold_text(slot, METER_FOLD_ACCOUNT);
+	meter_fold_look(fold, kind, name.time, slot);
+	meter_measure_walk_owner(measures->walk, &name);
+}
+
+/* Take a name, what is known at the retention boundary, or a measure. */
 static void
 take_row(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
 {
@@ -237,14 +261,17 @@ take_row(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
 	int			column = unique ? METER_FOLD_SOURCE : METER_FOLD_VALUE;
 	int			i;
 
-	if (kind == METER_ROW_OWNER)
+	if (kind == METER_ROW_CARRIED_CLOSED)
 	{
-		measures->named = true;
-		meter_fold_look(fold, kind,
-						meter_fold_instant(slot, METER_FOLD_TIME, 0), slot);
-		meter_measure_walk_owner(measures->walk,
-								 meter_fold_instant(slot, METER_FOLD_TIME, 0),
-								 meter_fold_text(slot, METER_FOLD_ACCOUNT));
+		meter_measure_walk_carry(measures->walk,
+								 meter_fold_text(slot, METER_FOLD_ACCOUNT),
+								 slot->tts_isnull[METER_FOLD_SAID] ? (Datum) 0 :
+								 slot->tts_values[METER_FOLD_SAID]);
+		return;
+	}
+	if (kind != METER_ROW_MEASURE)
+	{
+		take_name(fold, kind, slot);
 		return;
 	}
 	for (i = 0; i < fold->definition->ndimensions; i++)
@@ -254,6 +281,7 @@ take_row(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
 	meter_measure_walk_measure(measures->walk, start,
 							   meter_fold_instant(slot, METER_FOLD_ALIVE, 0),
 							   meter_fold_text(slot, METER_FOLD_ACCOUNT),
+							   meter_fold_text(slot, METER_FOLD_ENTITY),
 							   slot->tts_values[column],
 							   slot->tts_isnull[column], dimensions,
 							   slot->tts_isnull[METER_FOLD_ARRIVAL] ? 0 :
@@ -285,55 +313,76 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 	MemoryContextReset(fold->row_context);
 }
 
-/* Write the owner that is known at the end, if that is news. */
+/* Tell whether two jsonb are the same, or both 0. */
+static bool
+same_jsonb(Datum a, Datum b)
+{
+	if (a == (Datum) 0 || b == (Datum) 0)
+		return a == b;
+	return DatumGetBool(DirectFunctionCall2(jsonb_eq, a, b));
+}
+
+/*
+ * Note that what was billed to nobody before is named now, if it is: then it is
+ * computed anew.
+ */
 static void
-put_owner(MeterFold *fold)
+note_named(MeterFold *fold, MeterOwners *owners)
+{
+	const MeterCarried *before = fold->state;
+	MeterResource *named;
+
+	if (fold->named == NULL || !before->exists ||
+		before->unnamed_since >= fold->from)
+		return;
+	if (!meter_owners_has_named(owners) &&
+		(!MeterAttrIsNull(before->account) ||
+		 MeterAttrIsNull(meter_owners_account(owners))))
+		return;
+	named = meter_resources_add(fold->named, fold->resource);
+	named->from = before->unnamed_since;
+	named->to = fold->from;
+}
+
+/* Write the owners that are known at the end, if that is news. */
+static void
+put_owners(MeterFold *fold)
 {
 	MeasureFold *measures = fold->walk;
+	MeterOwners *owners = meter_measure_walk_owners(measures->walk);
 	const MeterCarried *before = fold->state;
-	MeterAttr	owner = meter_measure_walk_last_owner(measures->walk);
-	TimestampTz unnamed_since = DT_NOEND;
-	MeterAttr	attrs[2] = {owner, METER_NULL_ATTR};
+	MeterAttr	attrs[2] = {meter_owners_account(owners), METER_NULL_ATTR};
 	MeterState	state = {0};
-	MeterStateTimes times = {DT_NOEND, DT_NOEND, DT_NOEND, DT_NOBEGIN, DT_NOBEGIN, 0};
-	bool		unnamed = false;
+	MeterStateTimes times = {DT_NOEND, DT_NOEND, DT_NOEND, DT_NOBEGIN, DT_NOBEGIN, 0, false, 0};
+	bool		nothing;
 
-	if (measures->named)
-	{
-		if (fold->named != NULL && before->exists &&
-			MeterAttrIsNull(before->account) &&
-			before->unnamed_since < fold->from)
-		{
-			MeterResource *named = meter_resources_add(fold->named,
-													   fold->resource);
-
-			named->from = before->unnamed_since;
-			named->to = fold->from;
-		}
-	}
-	else if (MeterAttrIsNull(owner) &&
-			 meter_measure_walk_unnamed(measures->walk, &unnamed_since))
-		unnamed = true;
-	else if (!MeterAttrIsNull(owner) || fold->carried || !before->exists ||
-			 MeterAttrIsNull(before->account))
+	note_named(fold, owners);
+	/* some of the time may not have been asked for */
+	if (before->exists && (fold->carried || measures->asked) &&
+		!TIMESTAMP_IS_NOEND(before->unnamed_since))
+		meter_owners_still_unnamed(owners, before->account, before->owners);
+	times.unnamed = meter_owners_unnamed(owners, &times.unnamed_since);
+	times.owners = meter_owners_known(owners);
+	nothing = MeterAttrIsNull(attrs[0]) && times.owners == (Datum) 0 &&
+		!times.unnamed;
+	if (nothing && !before->exists)
 		return;
 	/* the last name was taken back */
-	else if (!measures->asked)
+	if (nothing && !measures->asked)
 	{
 		meter_states_forget(fold->states, before);
 		return;
 	}
-	if (before->exists &&
-		(unnamed ? MeterAttrIsNull(before->account) &&
-		 before->unnamed_since <= unnamed_since :
-		 meter_attr_equal(before->account, owner)))
+	if (before->exists && meter_attr_equal(before->account, attrs[0]) &&
+		same_jsonb(before->owners, times.owners) &&
+		(times.unnamed ? before->unnamed_since <= times.unnamed_since :
+		 TIMESTAMP_IS_NOEND(before->unnamed_since)))
 		return;
 	state.absent = state.started = METER_BEGIN;
 	state.holder = METER_NULL_ATTR;
 	state.changed = NULL;
 	state.source = METER_NULL_ATTR;
 	state.attrs = attrs;
-	times.unnamed_since = unnamed_since;
 	meter_states_put(fold->states, before, fold->hash, fold->resource, &state,
 					 0, &times);
 }
@@ -379,8 +428,7 @@ end(MeterFold *fold)
 	if (!measures->begun)
 	{
 		/* neither a measure nor an event that names the owner is left */
-		if (fold->writes_states && !fold->carried &&
-			!MeterAttrIsNull(fold->state->account))
+		if (fold->writes_states && !fold->carried)
 			meter_states_forget(fold->states, fold->state);
 		return;
 	}
@@ -388,7 +436,7 @@ end(MeterFold *fold)
 	if (!fold->writes_states)
 		return;
 	meter_fold_pause();
-	put_owner(fold);
+	put_owners(fold);
 	if (measures->readings != NULL)
 		put_readings(fold);
 }

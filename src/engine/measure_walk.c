@@ -9,8 +9,7 @@
  * after its end, so no more than what is open takes memory, however many
  * measures there are: what one of them needs meanwhile is freed after it.
  *
- * The names of owners are kept once each, so that owners whose name is the
- * same one have the same pointer.
+ * Owners whose name is the same one have the same pointer.
  */
 #include "postgres.h"
 
@@ -29,6 +28,7 @@
 #include "core/event_set.h"
 #include "core/grid.h"
 #include "engine/collect.h"
+#include "engine/measure_owners.h"
 #include "engine/measure_walk.h"
 #include "pg/meter_compat.h"
 #include "pg/quantity.h"
@@ -153,19 +153,12 @@ typedef struct Series
 	int32		room;
 } Series;
 
-/* Who owns the resource from an instant on. */
-typedef struct Owner
-{
-	TimestampTz since;
-	MeterAttr	account;
-} Owner;
-
 struct MeterMeasureWalk
 {
 	MeterAggregate aggregate;
 	int			ndimensions;
 	int			nkey;			/* attributes of a key */
-	int			nname;			/* attributes of a name: 1 */
+	bool		by_entity;		/* each entity has owners of its own */
 	MeterGrid	grid;
 	MeterMeasureEmit emit;
 	void	   *emit_arg;
@@ -183,12 +176,8 @@ struct MeterMeasureWalk
 	TimestampTz from;
 	TimestampTz to;
 
-	named_hash *names;			/* of owners */
-	Owner	   *owners;			/* ascending */
-	int64		nowners;
-	int64		maxowners;
-	int64		owner;			/* the one that was asked for last */
-	TimestampTz unnamed_since;	/* DT_NOEND: never */
+	MeterOwners *owners;
+	MeterOwnerChain *chain;		/* those to the measure at hand */
 
 	TimestampTz period_begin;	/* that was looked up last */
 	TimestampTz period_end;
@@ -228,7 +217,7 @@ meter_measure_walk_create(const MeterDefinition *definition,
 	walk->aggregate = definition->aggregate;
 	walk->ndimensions = definition->ndimensions;
 	walk->nkey = 1 + definition->ndimensions;
-	walk->nname = 1;
+	walk->by_entity = definition->entity == NULL;
 	walk->grid = *definition->grid;
 	walk->emit = emit;
 	walk->emit_arg = arg;
@@ -285,7 +274,8 @@ meter_measure_walk_begin(MeterMeasureWalk *walk, MeterAttr resource,
 	walk->resource = *meter_copy_attrs(walk->resource_context, &resource, 1);
 	walk->from = from;
 	walk->to = to;
-	walk->unnamed_since = DT_NOEND;
+	walk->owners = meter_owners_begin(walk->resource_context,
+									  walk->by_entity);
 	walk->instant = DT_NOBEGIN;
 }
 
@@ -337,125 +327,39 @@ add(Numeric a, Numeric b)
 
 /* --- who pays --- */
 
-/* Return a name, kept once. */
-static MeterAttr
-keep_name(MeterMeasureWalk *walk, MeterAttr name)
-{
-	Named	   *entry;
-	bool		found;
-
-	if (walk->names == NULL)
-		walk->names = named_create(walk->resource_context, 8, &walk->nname);
-	entry = named_insert(walk->names, &name, &found);
-	if (!found)
-	{
-		meter_ask_growth(sizeof(MeterAttr) + name.len);
-		entry->attrs = meter_copy_attrs(walk->resource_context, &name, 1);
-	}
-	return entry->attrs[0];
-}
-
-/* Forget the last owner if it is the one before. */
-static void
-merge_last_owner(MeterMeasureWalk *walk)
-{
-	int64		last = walk->nowners - 1;
-
-	if (last > 0 &&
-		walk->owners[last].account.data == walk->owners[last - 1].account.data)
-		walk->nowners--;
-}
-
 /*
- * Take who owns the resource from an instant on, which is not before those of
- * calls before.  Of several at one instant the greatest name counts.
+ * Take what is carried of who owns the resource: the owner to measures without
+ * an entity, and those to others, or 0.
  */
 void
-meter_measure_walk_owner(MeterMeasureWalk *walk, TimestampTz since,
-						 MeterAttr account)
+meter_measure_walk_carry(MeterMeasureWalk *walk, MeterAttr account,
+						 Datum known)
 {
-	Owner	   *last = walk->owners + walk->nowners - 1;
-
-	CHECK_FOR_INTERRUPTS();
-	if (walk->nowners > 0 && last->since == since)
-	{
-		if (meter_attr_cmp(account, last->account) > 0)
-			last->account = keep_name(walk, account);
-		return;
-	}
-	merge_last_owner(walk);
-	if (walk->owners == NULL)
-	{
-		walk->maxowners = 8;
-		walk->owners = MemoryContextAlloc(walk->resource_context,
-										  walk->maxowners * sizeof(Owner));
-	}
-	else if (walk->nowners == walk->maxowners)
-	{
-		walk->maxowners *= 2;
-		meter_ask_growth(walk->maxowners * sizeof(Owner));
-		walk->owners = repalloc_huge(walk->owners,
-									 walk->maxowners * sizeof(Owner));
-	}
-	walk->owners[walk->nowners].since = since;
-	walk->owners[walk->nowners++].account = keep_name(walk, account);
-}
-
-/* Return the last owner; NULL if no owner is known. */
-MeterAttr
-meter_measure_walk_last_owner(MeterMeasureWalk *walk)
-{
-	return walk->nowners == 0 ? METER_NULL_ATTR :
-		walk->owners[walk->nowners - 1].account;
+	meter_owners_carry(walk->owners, account, known);
 }
 
 /*
- * Return who owns the resource at an instant, and until when.  The time before
- * the first owner belongs to that owner.
+ * Take a name that says who owns the resource from its instant on, which is not
+ * before those of calls before.
  */
+void
+meter_measure_walk_owner(MeterMeasureWalk *walk, const MeterName *name)
+{
+	meter_owners_take(walk->owners, name);
+}
+
+/* Return who owns the resource. */
+MeterOwners *
+meter_measure_walk_owners(MeterMeasureWalk *walk)
+{
+	return walk->owners;
+}
+
+/* Return who owns what is measured at an instant, and until when. */
 static MeterAttr
 owner_at(MeterMeasureWalk *walk, TimestampTz at, TimestampTz *until)
 {
-	const Owner *owners = walk->owners;
-	int64		low = walk->owner;
-	int64		high = walk->nowners;
-
-	*until = DT_NOEND;
-	if (high == 0)
-		return meter_attr("", 0);
-	if (owners[low].since > at)
-	{
-		high = low;
-		low = 0;
-	}
-	else if (low + 1 == high || owners[low + 1].since > at)
-		high = low + 1;
-
-	/* the last one from which on it is not before `at`, else the first */
-	while (high - low > 1)
-	{
-		int64		middle = low + (high - low) / 2;
-
-		if (owners[middle].since <= at)
-			low = middle;
-		else
-			high = middle;
-	}
-	walk->owner = low;
-	if (low + 1 < walk->nowners)
-		*until = owners[low + 1].since;
-	return owners[low].account;
-}
-
-/*
- * Tell whether there was a measure whose account neither it nor any event
- * names, and the begin of the first period in which that matters.
- */
-bool
-meter_measure_walk_unnamed(const MeterMeasureWalk *walk, TimestampTz *since)
-{
-	*since = walk->unnamed_since;
-	return !TIMESTAMP_IS_NOEND(walk->unnamed_since);
+	return meter_owners_at(walk->chain, at, until);
 }
 
 /* --- periods, keys and what is added up --- */
@@ -986,18 +890,19 @@ add_value(MeterMeasureWalk *walk, TimestampTz start, MeterAttr account,
 /* Take a measure of the resource, of which some time is asked for. */
 static void
 add_measure(MeterMeasureWalk *walk, TimestampTz start, TimestampTz end,
-			MeterAttr account, Datum value, bool isnull,
+			MeterAttr account, MeterAttr entity, Datum value, bool isnull,
 			const MeterAttr *dimensions, int64 arrival)
 {
-	bool		named = account.len > 0;
+	bool		named = !MeterAttrIsNull(account);
 	TimestampTz until;
 
 	if (walk->instant < start)
 		add_increases(walk);
 	look_up_period(walk, Max(start, walk->from));
-	if (!named && walk->nowners == 0 &&
+	walk->chain = meter_owners_of(walk->owners, entity);
+	if (!named && meter_owners_unknown(walk->chain) &&
 		!(isnull && walk->aggregate == METER_COUNTER))
-		walk->unnamed_since = Min(walk->unnamed_since, walk->period_begin);
+		meter_owners_bill_nobody(walk->owners, entity, walk->period_begin);
 	give_out(walk, walk->period_begin);
 
 	if (walk->aggregate == METER_SUM)
@@ -1035,14 +940,14 @@ is_asked(const MeterMeasureWalk *walk, TimestampTz start, TimestampTz end)
 }
 
 /*
- * Take a measure.  An account of '' or NULL is the owner's; the value is a
+ * Take a measure.  Without an account, NULL, it is the owner's; the value is a
  * number, for unique a text: texts are equal where values are.  The arrival is
  * for who is told of increases.
  */
 void
 meter_measure_walk_measure(MeterMeasureWalk *walk, TimestampTz start,
-						   TimestampTz end, MeterAttr account, Datum value,
-						   bool isnull, const MeterAttr *dimensions,
+						   TimestampTz end, MeterAttr account,
+						   MeterAttr entity, Datum value, bool isnull, const MeterAttr *dimensions,
 						   int64 arrival)
 {
 	ErrorContextCallback errors;
@@ -1051,13 +956,13 @@ meter_measure_walk_measure(MeterMeasureWalk *walk, TimestampTz start,
 	CHECK_FOR_INTERRUPTS();
 	if (!is_asked(walk, start, end))
 		return;
-	merge_last_owner(walk);
+	meter_owners_end(walk->owners);
 	errors.callback = error_context;
 	errors.arg = walk;
 	errors.previous = error_context_stack;
 	error_context_stack = &errors;
 	before = MemoryContextSwitchTo(walk->measure_context);
-	add_measure(walk, start, end, account, value, isnull, dimensions, arrival);
+	add_measure(walk, start, end, account, entity, value, isnull, dimensions, arrival);
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(walk->measure_context);
 	error_context_stack = errors.previous;
@@ -1075,7 +980,7 @@ meter_measure_walk_end(MeterMeasureWalk *walk)
 	errors.previous = error_context_stack;
 	error_context_stack = &errors;
 	before = MemoryContextSwitchTo(walk->measure_context);
-	merge_last_owner(walk);
+	meter_owners_end(walk->owners);
 	add_increases(walk);
 	give_out(walk, DT_NOEND);
 	MemoryContextSwitchTo(before);

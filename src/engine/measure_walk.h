@@ -5,7 +5,8 @@
  * The calls of a resource, in this order:
  *
  *	begin
- *	owner		the carried one, then those that events name, by instant
+ *	carry		who owns it, as carried
+ *	owner		names of who does, by instant
  *	reading		of a counter: the carried reading of each series
  *	measure		by start; unique: by the period that holds the start, then by
  *				value in the order of bytes
@@ -23,6 +24,7 @@
 
 #include "catalog/definition.h"
 #include "core/core.h"
+#include "engine/measure_owners.h"
 
 typedef struct MeterMeasureWalk MeterMeasureWalk;
 
@@ -81,15 +83,17 @@ extern void meter_measure_walk_increases(MeterMeasureWalk *walk,
 extern void meter_measure_walk_begin(MeterMeasureWalk *walk,
 									 MeterAttr resource, TimestampTz from,
 									 TimestampTz to);
+extern void meter_measure_walk_carry(MeterMeasureWalk *walk,
+									 MeterAttr account, Datum known);
 extern void meter_measure_walk_owner(MeterMeasureWalk *walk,
-									 TimestampTz since, MeterAttr account);
+									 const MeterName *name);
 extern void meter_measure_walk_reading(MeterMeasureWalk *walk,
 									   const MeterAttr *dimensions,
 									   TimestampTz time, Numeric value);
 extern void meter_measure_walk_measure(MeterMeasureWalk *walk,
 									   TimestampTz start, TimestampTz end,
-									   MeterAttr account, Datum value,
-									   bool isnull,
+									   MeterAttr account, MeterAttr entity,
+									   Datum value, bool isnull,
 									   const MeterAttr *dimensions,
 									   int64 arrival);
 extern void meter_measure_walk_end(MeterMeasureWalk *walk);
@@ -97,9 +101,7 @@ extern MemoryContext meter_measure_walk_memory(const MeterMeasureWalk *walk);
 extern void meter_measure_walk_destroy(MeterMeasureWalk *walk);
 
 /* After the end, until the next begin. */
-extern MeterAttr meter_measure_walk_last_owner(MeterMeasureWalk *walk);
-extern bool meter_measure_walk_unnamed(const MeterMeasureWalk *walk,
-									   TimestampTz *since);
+extern MeterOwners *meter_measure_walk_owners(MeterMeasureWalk *walk);
 extern bool meter_measure_walk_has_series(MeterMeasureWalk *walk,
 										  const MeterAttr *dimensions);
 extern bool meter_measure_walk_next_reading(MeterMeasureWalk *walk,

@@ -193,7 +193,7 @@ scope_voids(const MeterDefinition *definition, const MeterProgress *progress,
 /*
  * Return a query of the measures of a meter in a scope, with the columns of
  * the fold: the time is the start; the source is the text whose values unique
- * counts; then arrival, end, and start.
+ * counts; then arrival, entity, end, and start.
  */
 char *
 meter_measures_query(const MeterDefinition *definition,
@@ -209,9 +209,10 @@ meter_measures_query(const MeterDefinition *definition,
 	if (unique)
 		appendStringInfoString(&sql, "NULL::numeric, (");
 	append_value(&sql, definition);
-	appendStringInfo(&sql, "%s, NULL::jsonb, NULL::bigint, %s, e.end_time, e.start_time",
+	appendStringInfo(&sql, "%s, NULL::jsonb, NULL::bigint, %s, %s, e.end_time, e.start_time",
 					 unique ? ")::text" : ", NULL::text",
-					 scope->arrivals ? "e.arrival" : "NULL::bigint");
+					 scope->arrivals ? "e.arrival" : "NULL::bigint",
+					 definition->entity == NULL ? METER_ENTITY_OF("e") : "NULL::text");
 	for (i = 0; i < definition->ndimensions; i++)
 		append_dimension(&sql, definition->dimension_names[i]);
 	appendStringInfo(&sql, " FROM %s e WHERE true",
@@ -429,46 +430,84 @@ meter_begin_at_readings(const MeterDefinition *definition,
 }
 
 /*
+ * Append a query (resource, at) for when the first owner of resources is named,
+ * or the first of those of their kinds of things of which that is latest; of
+ * `others`, that of kinds of things that no name has.
+ */
+static void
+append_first_owners(StringInfo sql, const MeterDefinition *definition,
+					const char *names, bool others)
+{
+	if (definition->entity != NULL)
+		appendStringInfo(sql, "SELECT resource, min(at) AS at FROM %s GROUP BY 1", names);
+	else if (others)
+		appendStringInfo(sql, "SELECT resource, min(at) AS at FROM %s WHERE entity = '' GROUP BY 1", names);
+	else
+		appendStringInfo(sql, "SELECT resource, max(least(at, of_all)) AS at FROM "
+						 "(SELECT resource, entity, min(at) AS at, min(min(at)) FILTER (WHERE entity = '') OVER (PARTITION BY resource) AS of_all "
+						 "FROM %s GROUP BY 1, 2) f GROUP BY 1", names);
+}
+
+/*
  * Of the resources asked for, have those begin with their first measure before
  * `to` whose first owner may have changed: an event at or before the first that
- * names an owner may be why that is the first.  `owners` is a query (resource,
- * time) of the events that name owners, with the parameters of their scope.
+ * names an owner may be why that is the first.  `owners` is a query of the rows
+ * that name owners, with the parameters of their scope; where there are
+ * duplicates among them, those that do not count may be of another entity.
  */
 void
 meter_look_back_to_owners(const MeterDefinition *definition,
 						  MeterResources *asked,
 						  const MeterPlaces *places, TimestampTz to,
-						  const char *owners, const Oid *types,
-						  const Datum *values)
+						  const char *owners, bool duplicates,
+						  const Oid *types, const Datum *values)
 {
 	MeterResources *named = meter_resources_begin();
-	Oid			all_types[3] = {types[0], TEXTARRAYOID, TIMESTAMPTZARRAYOID};
-	Datum		all_values[3] = {values[0]};
-	Datum		unused;
+	Oid			all_types[4] = {types[0], TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID};
+	Datum		all_values[4] = {values[0]};
+	StringInfoData sql;
 	uint64		row;
 	int64		i;
 	bool		isnull;
 
 	for (i = 0; i < asked->count; i++)
 	{
-		if (!TIMESTAMP_IS_NOEND(asked->list[i].named_from))
-			meter_resources_add(named, asked->list[i].name)->from =
-				asked->list[i].named_from;
+		MeterResource *resource;
+
+		if (TIMESTAMP_IS_NOEND(asked->list[i].named_from))
+			continue;
+		resource = meter_resources_add(named, asked->list[i].name);
+		resource->from = asked->list[i].named_from;
+		resource->to = duplicates ? resource->from :
+			asked->list[i].named_all_from;
 	}
 	if (named->count == 0)
 		return;
-	meter_resources_arrays(named, &all_values[1], &all_values[2], &unused);
+	meter_resources_arrays(named, &all_values[1], &all_values[2],
+						   &all_values[3]);
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "WITH o (at, kind, resource, account, value, source, owners, sequence, arrival, entity) AS MATERIALIZED (%s), "
+					 "v AS MATERIALIZED (SELECT o.resource, coalesce(o.entity, '') AS entity, o.at FROM o WHERE %s "
+	/* at the retention boundary, kinds of things are told apart already */
+					 "UNION ALL SELECT o.resource, k.key, o.at FROM o CROSS JOIN jsonb_each_text(o.owners) k WHERE k.value IS NOT NULL), "
+					 "e AS (", owners,
+					 definition->entity == NULL ? "o.account <> '' AND " METER_IS_OWNER("o.kind") :
+					 "(o.account <> '' OR " METER_IS_KIND("o.kind", CARRIED_CLOSED) ")");
+	append_first_owners(&sql, definition, "v", false);
+	appendStringInfoString(&sql, "), a AS (");
+	append_first_owners(&sql, definition, "v", true);
 	/* where the first measure of each begins */
-	meter_execute_params(psprintf("WITH n AS MATERIALIZED ("
-								  "SELECT a.resource COLLATE \"C\" AS resource FROM unnest($2, $3) a (resource, named_from) "
-								  "LEFT JOIN (SELECT o.resource, min(o.\"time\") AS at FROM (%s) o GROUP BY 1) v "
-								  "ON v.resource = a.resource COLLATE \"C\" "
-								  "WHERE a.named_from <= coalesce(v.at, 'infinity')) "
-								  "SELECT m.resource, min(m.start_time) FROM %s m GROUP BY 1",
-								  owners,
-								  meter_measures_of_resources(definition, "n", places,
-															  meter_timestamp_literal(to))),
-						 SPI_OK_SELECT, 3, all_types, all_values, NULL);
+	appendStringInfo(&sql, "), n AS MATERIALIZED (SELECT r.resource COLLATE \"C\" AS resource FROM unnest($2, $3, $4) r (resource, of_some, of_all) "
+					 "LEFT JOIN e ON e.resource = r.resource COLLATE \"C\" LEFT JOIN a ON a.resource = r.resource COLLATE \"C\" "
+					 "WHERE r.of_some <= coalesce(e.at, 'infinity')%s) "
+					 "SELECT m.resource, min(m.start_time) FROM %s m GROUP BY 1",
+					 definition->entity != NULL ? "" :
+					 " OR (r.of_all < 'infinity' AND r.of_all <= coalesce(a.at, 'infinity'))",
+					 meter_measures_of_resources(definition, "n", places,
+												 meter_timestamp_literal(to)));
+	meter_execute_params(sql.data, SPI_OK_SELECT, 4, all_types, all_values,
+						 NULL);
 	for (row = 0; row < SPI_processed; row++)
 	{
 		MeterAttr	name = meter_attr_from_text(meter_result(row, 1, &isnull));

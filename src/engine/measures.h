@@ -57,7 +57,8 @@ extern void meter_begin_at_readings(const MeterDefinition *definition,
 extern void meter_look_back_to_owners(const MeterDefinition *definition,
 									  MeterResources *asked,
 									  const MeterPlaces *places,
-									  TimestampTz to, const char *owners, const Oid *types,
+									  TimestampTz to, const char *owners,
+									  bool duplicates, const Oid *types,
 									  const Datum *values);
 extern char *meter_earliest_measure(const MeterDefinition *definition,
 									const MeterProgress *progress);

@@ -113,7 +113,7 @@ append_differs(StringInfo sql, const MeterDefinition *definition)
 {
 	int			i;
 
-	appendStringInfoString(sql, "nullif(e.account, '') <> coalesce(r.account, '')");
+	appendStringInfoString(sql, "e.account <> coalesce(r.account, '')");
 	for (i = 0; i < definition->ndimensions; i++)
 	{
 		appendStringInfoString(sql, " OR coalesce(");
@@ -162,7 +162,7 @@ append_suspects(StringInfo sql, const MeterDefinition *definition, const MeterPr
 					 "(e.\"time\" > %s AND " METER_IS_OBSERVATION("e") ")) AND ",
 					 schema, meter_timestamp_literal(progress->watermark),
 					 target->at, target->at);
-	meter_append_event_filter(sql, definition);
+	meter_append_bearing_filter(sql, definition);
 }
 
 /*
@@ -182,7 +182,7 @@ append_all_suspects(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfo(sql, " UNION SELECT e.resource FROM %s.event e "
 					 "WHERE coalesce(e.source, '') = %s AND ",
 					 schema, target->source);
-	meter_append_event_filter(sql, definition);
+	meter_append_bearing_filter(sql, definition);
 }
 
 /*
@@ -400,7 +400,7 @@ said_as_rows(const MeterDefinition *definition, const char *known_before)
 					 "CASE WHEN s.present THEN " METER_SQL_KIND(KNOWN_PRESENT) " ELSE " METER_SQL_KIND(KNOWN_ABSENT) " END ELSE "
 					 "CASE WHEN s.present THEN " METER_SQL_KIND(CANDIDATE_PRESENT) " ELSE " METER_SQL_KIND(CANDIDATE_ABSENT) " END END::\"char\", "
 					 "s.resource COLLATE \"C\", s.account, s.measured, s.source, jsonb_build_object('since', s.since, "
-					 "'tolerance', extract(epoch FROM s.tolerance)), NULL::bigint, NULL::bigint", known_before);
+					 "'tolerance', extract(epoch FROM s.tolerance)), NULL::bigint, NULL::bigint, NULL::text", known_before);
 	for (i = 1; i <= definition->ndimensions; i++)
 		appendStringInfo(&sql, ", s.dimensions[%d]", i);
 	appendStringInfoString(&sql, " FROM said s");
@@ -706,7 +706,7 @@ meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *pr
 					 quote_identifier(definition->stream), after, upto,
 					 meter_least_time("e", definition->deduplication_window),
 					 quote_identifier(definition->stream));
-	meter_append_event_filter(&arrived, definition);
+	meter_append_bearing_filter(&arrived, definition);
 	appendStringInfoString(&arrived, ")");
 	meter_execute(psprintf("SELECT min(%s) FROM %s",
 						   meter_least_time("e", definition->deduplication_window),
@@ -753,7 +753,7 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 	append_concerned(&affected, definition);
 	appendStringInfo(&affected, " UNION SELECT e.resource FROM %s.event e WHERE ",
 					 schema);
-	meter_append_event_filter(&affected, definition);
+	meter_append_bearing_filter(&affected, definition);
 	observations = meter_compare_affected(definition, progress, affected.data, from);
 	meter_execute(psprintf("INSERT INTO %s._compared (meter, source, at) SELECT %s, n.source, n.at FROM %s",
 						   schema, meter, missing), SPI_OK_INSERT);

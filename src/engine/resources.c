@@ -55,6 +55,7 @@ meter_resources_add(MeterResources *resources, MeterAttr name)
 	resource->from = DT_NOBEGIN;
 	resource->to = DT_NOEND;
 	resource->named_from = DT_NOEND;
+	resource->named_all_from = DT_NOEND;
 	resource->known_from = DT_NOEND;
 	resource->begin = DT_NOBEGIN;
 	resource->kept = false;
@@ -111,7 +112,7 @@ instant(uint64 row, int column, TimestampTz none)
 
 /*
  * Return the list that a query gives, in the order of names: resource and from;
- * then, if it has them, to, named_from and known_from.
+ * then, if it has them, to, named_from, known_from and named_all_from.
  */
 MeterResources *
 meter_resources_from_query(const char *sql)
@@ -132,6 +133,7 @@ meter_resources_from_query(const char *sql)
 		resource->to = instant(row, 3, DT_NOEND);
 		resource->named_from = instant(row, 4, DT_NOEND);
 		resource->known_from = instant(row, 5, DT_NOEND);
+		resource->named_all_from = instant(row, 6, DT_NOEND);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return resources;

@@ -16,6 +16,8 @@ typedef struct MeterResource
 	TimestampTz from;
 	TimestampTz to;
 	TimestampTz named_from;		/* DT_NOEND: its owners are not affected */
+	TimestampTz named_all_from; /* the same of names without an entity, and of
+								 * those that were taken back */
 	TimestampTz known_from;		/* what is known of it is affected from then
 								 * on; DT_NOEND: it is not */
 	TimestampTz begin;			/* walked from then on, with the state of

@@ -99,14 +99,26 @@ carry_states(const MeterDefinition *definition, bool events)
 	const char *schema = quote_identifier(definition->stream);
 
 	meter_execute(psprintf("INSERT INTO %s._resource_state (meter, hash, resource, active, account, "
-						   "dimensions, value, since, alive, absent, source, started, holder, changed, ended, sign, gaps, billed, unnamed_since) "
+						   "dimensions, value, since, alive, absent, source, started, holder, changed, ended, sign, gaps, billed, owners, unnamed_since) "
 						   "SELECT meter, hash, resource, active, account, dimensions, value, since, alive, "
-						   "absent, source, started, holder, changed, ended, sign, gaps, billed, CASE WHEN account IS NULL AND %s THEN %s END "
+						   "absent, source, started, holder, changed, ended, sign, gaps, billed, owners, CASE WHEN account IS NULL AND %s THEN %s END "
 						   "FROM %s._retention_state WHERE meter = %s ORDER BY hash, resource",
 						   schema, events ? "true" : "false",
 						   meter_timestamp_literal(definition->boundary),
 						   schema, quote_literal_cstr(definition->name)),
 				  SPI_OK_INSERT);
+}
+
+/*
+ * Return the condition that a row of _retention is of a meter with an entity,
+ * or without one: the same events say to it who owns what.
+ */
+static char *
+names_alike(const char *entity)
+{
+	return psprintf("strpos(definition, %s) > 0",
+					quote_literal_cstr(psprintf(" of %s: starts ",
+												entity == NULL ? "all" : quote_literal_cstr(entity))));
 }
 
 /*
@@ -119,11 +131,16 @@ take_owners(MeterDefinition *definition)
 	const char *schema = quote_identifier(definition->stream);
 	const char *stream = quote_literal_cstr(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
+	const char *entity = definition->entity == NULL ? "NULL" :
+	quote_literal_cstr(definition->entity);
 	const char *other;
 	bool		isnull;
 
-	meter_execute(psprintf("SELECT meter, \"time\" FROM %s._retention WHERE log = 'measure' "
-						   "ORDER BY \"time\" DESC, meter LIMIT 1", schema),
+	/* one without an entity knows the owners of each */
+	meter_execute(psprintf("SELECT meter, \"time\" FROM %s._retention WHERE log = 'measure' AND (%s OR %s) "
+						   "ORDER BY \"time\" DESC, meter LIMIT 1", schema,
+						   names_alike(definition->entity),
+						   names_alike(NULL)),
 				  SPI_OK_SELECT);
 	if (SPI_processed == 0)
 		ereport(ERROR,
@@ -134,10 +151,13 @@ take_owners(MeterDefinition *definition)
 	other = quote_literal_cstr(meter_result_text(0, 1));
 	definition->boundary = DatumGetTimestampTz(meter_result(0, 2, &isnull));
 	forget(definition, "_retention_state");
-	meter_execute(psprintf("INSERT INTO %s._retention_state (meter, hash, resource, active, account, dimensions, ended) "
-						   "SELECT %s, meter_internal.resource_hash(%s, %s, resource), resource, false, account, '{}', false "
+	meter_execute(psprintf("INSERT INTO %s._retention_state (meter, hash, resource, active, account, dimensions, ended, owners) "
+						   "SELECT %s, meter_internal.resource_hash(%s, %s, resource), resource, false, "
+						   "CASE WHEN %s IS NULL OR owners IS NULL THEN account WHEN owners ? %s THEN owners ->> %s ELSE owners ->> '' END, "
+						   "'{}', false, CASE WHEN %s IS NULL THEN owners END "
 						   "FROM %s._retention_state WHERE meter = %s ORDER BY 2, 3",
-						   schema, meter, stream, meter, schema, other),
+						   schema, meter, stream, meter, entity, entity,
+						   entity, entity, schema, other),
 				  SPI_OK_INSERT);
 }
 
@@ -148,7 +168,8 @@ take_owners(MeterDefinition *definition)
 static void
 begin_measures_at_boundary(MeterDefinition *definition)
 {
-	if (!any_boundary(definition, "log = 'measure'"))
+	if (!any_boundary(definition, psprintf("log = 'measure' AND %s",
+										   names_alike(definition->entity))))
 		take_owners(definition);
 	if (definition->aggregate != METER_COUNTER ||
 		!any_boundary(definition, psprintf("definition = %s",

@@ -22,6 +22,7 @@
 #define METER_LETTER_KNOWN_ABSENT		'k'
 #define METER_LETTER_ASKED				'a'
 #define METER_LETTER_OWNER				'w'
+#define METER_LETTER_OBSERVED_OWNER		'W'
 #define METER_LETTER_MEASURE			'm'
 
 typedef enum MeterRowKind
@@ -44,8 +45,9 @@ typedef enum MeterRowKind
 	METER_ROW_KNOWN_ABSENT = METER_LETTER_KNOWN_ABSENT,
 	/* the resource is asked for: nothing of it need be in the log */
 	METER_ROW_ASKED = METER_LETTER_ASKED,
-	/* for meters of measures: an event that says who pays, and a measure */
+	/* an event that only says who owns the resource, or an observation */
 	METER_ROW_OWNER = METER_LETTER_OWNER,
+	METER_ROW_OBSERVED_OWNER = METER_LETTER_OBSERVED_OWNER,
 	METER_ROW_MEASURE = METER_LETTER_MEASURE
 } MeterRowKind;
 
@@ -59,6 +61,8 @@ typedef enum MeterRowKind
 	kind " IN (" METER_SQL_KIND(CARRIED_OPEN) ", " METER_SQL_KIND(CARRIED_CLOSED) ")"
 #define METER_IS_LOGGED_OBSERVATION(kind) \
 	kind " IN (" METER_SQL_KIND(LOGGED_PRESENT) ", " METER_SQL_KIND(LOGGED_ABSENT) ")"
+#define METER_IS_OWNER(kind) \
+	kind " IN (" METER_SQL_KIND(OWNER) ", " METER_SQL_KIND(OBSERVED_OWNER) ")"
 #define METER_IS_START_OR_STOP(kind) \
 	kind " IN (" METER_SQL_KIND(START) ", " METER_SQL_KIND(STOP) ", " METER_SQL_KIND(END) ")"
 

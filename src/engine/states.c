@@ -67,6 +67,7 @@ enum
 	KNOWN_STRADDLES,
 	KNOWN_KEPT_TIME,
 	KNOWN_KEPT_ROWS,
+	KNOWN_OWNERS,
 	KNOWN_NCARRIED
 };
 
@@ -85,7 +86,8 @@ enum
 static const MeterWriterColumn carried_columns[] = {
 	KEY_COLUMNS, KNOWN_COLUMNS,
 	{"unnamed_since", TIMESTAMPTZOID}, {"straddles", TIMESTAMPTZOID},
-	{"kept_time", TIMESTAMPTZOID}, {"kept_rows", INT4OID}
+	{"kept_time", TIMESTAMPTZOID}, {"kept_rows", INT4OID},
+	{"owners", JSONBOID}
 };
 
 static const MeterWriterColumn kept_columns[] = {
@@ -255,6 +257,8 @@ read_row(MeterStates *states)
 		carried->kept_time = instant_of(states, KNOWN_KEPT_TIME, DT_NOBEGIN);
 		value = value_of(states, KNOWN_KEPT_ROWS, &isnull);
 		carried->kept_rows = isnull ? 0 : DatumGetInt32(value);
+		value = fetched(states, KNOWN_OWNERS, &isnull);
+		carried->owners = isnull ? (Datum) 0 : value;
 	}
 	MemoryContextSwitchTo(before);
 }
@@ -385,9 +389,12 @@ meter_changed_from_array(Datum array, int64 *changed, int count)
 			DatumGetTimestampTz(values[i]) : METER_BEGIN;
 }
 
-/* Return when changes named attributes as timestamptz[], or 0. */
+/*
+ * Return when attributes were named as timestamptz[], or 0.  What was before a
+ * moment known not running matters no more: no run begins there.
+ */
 static Datum
-array_from_changed(const int64 *changed, int count)
+array_from_changed(const int64 *changed, int count, int64 absent)
 {
 	Datum		values[METER_MAX_DIMENSIONS + 2];
 	bool		nulls[METER_MAX_DIMENSIONS + 2];
@@ -399,7 +406,7 @@ array_from_changed(const int64 *changed, int count)
 	for (i = 0; i < count; i++)
 	{
 		values[i] = TimestampTzGetDatum(changed[i]);
-		nulls[i] = changed[i] == METER_BEGIN;
+		nulls[i] = changed[i] == METER_BEGIN || changed[i] < absent;
 		any |= !nulls[i];
 	}
 	return !any ? (Datum) 0 :
@@ -505,7 +512,7 @@ fill(MeterStates *states, uint64 hash, MeterAttr resource,
 	unknown[KNOWN_STARTED] = state->started == METER_BEGIN;
 	known[KNOWN_HOLDER] = attr_datum(state->holder, &unknown[KNOWN_HOLDER]);
 	known[KNOWN_CHANGED] = state->open || state->changed == NULL ? (Datum) 0 :
-		array_from_changed(state->changed, ndimensions + 2);
+		array_from_changed(state->changed, ndimensions + 2, state->absent);
 	unknown[KNOWN_CHANGED] = known[KNOWN_CHANGED] == (Datum) 0;
 	fill_run(state, ndimensions, known, unknown);
 	known[KNOWN_LAST_TIME] = TimestampTzGetDatum(last_time);
@@ -548,7 +555,7 @@ meter_states_put(MeterStates *states, const MeterCarried *before, uint64 hash,
 	if (before->exists)
 		unnamed_since = Min(unnamed_since, before->unnamed_since);
 	known[KNOWN_UNNAMED_SINCE] = TimestampTzGetDatum(unnamed_since);
-	unknown[KNOWN_UNNAMED_SINCE] = !unknown[KNOWN_ACCOUNT] ||
+	unknown[KNOWN_UNNAMED_SINCE] = !times->unnamed ||
 		TIMESTAMP_IS_NOEND(unnamed_since);
 	known[KNOWN_STRADDLES] = TimestampTzGetDatum(times->straddles);
 	unknown[KNOWN_STRADDLES] = TIMESTAMP_IS_NOBEGIN(times->straddles);
@@ -556,6 +563,8 @@ meter_states_put(MeterStates *states, const MeterCarried *before, uint64 hash,
 	known[KNOWN_KEPT_ROWS] = Int32GetDatum(times->kept_rows);
 	unknown[KNOWN_KEPT_TIME] = unknown[KNOWN_KEPT_ROWS] =
 		TIMESTAMP_IS_NOBEGIN(times->kept_time);
+	known[KNOWN_OWNERS] = times->owners;
+	unknown[KNOWN_OWNERS] = times->owners == (Datum) 0;
 	states->more.running += active - (before->exists && before->active);
 	states->more.all += !before->exists;
 	if (before->exists)

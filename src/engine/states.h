@@ -35,6 +35,7 @@ typedef struct MeterCarried
 	int64		gaps;
 	Datum		billed;			/* text[], or 0 */
 	MeterAttr	account;
+	Datum		owners;			/* jsonb, or 0: see measure_owners.h */
 	Numeric		value;			/* NULL: none */
 	Datum		dimensions;		/* text[] */
 	TimestampTz last_time;		/* of the last row in it: it holds until the
@@ -53,14 +54,16 @@ typedef struct MeterStateTimes
 	TimestampTz at;				/* the state is that of then; DT_NOEND: of a
 								 * boundary */
 	TimestampTz last_time;		/* of the last row in it; DT_NOEND: not known */
-	TimestampTz unnamed_since;	/* what is billed to nobody, if the account is
-								 * not known, began then, if not before;
+	TimestampTz unnamed_since;	/* what is `unnamed` began then, if not before;
 								 * DT_NOEND: nothing is */
 	TimestampTz straddles;		/* the last observation that reaches back
 								 * behind the state, or DT_NOBEGIN */
 	TimestampTz kept_time;		/* of the last state that was kept, or of the
 								 * first row; DT_NOBEGIN: not known */
 	int32		kept_rows;		/* since then */
+	bool		unnamed;		/* something is billed to nobody, as its account
+								 * is not known */
+	Datum		owners;			/* as in MeterCarried */
 } MeterStateTimes;
 
 typedef struct MeterStates MeterStates;

@@ -31,6 +31,7 @@ typedef struct Event
 {
 	int64		time;
 	MeterKind	kind;
+	int			sequence;		/* 0: it has none */
 	int			source;
 	MeterAttr	attrs[NATTS + 1];
 } Event;
@@ -49,7 +50,7 @@ typedef struct Parts
 	Part		parts[MAX_PARTS];
 } Parts;
 
-static const char *const names[] = {"ann", "bob"};
+static const char *const names[] = {"ann", "bob", ""};
 static const char *const sources[] = {"a", "b"};
 
 static Event events[MAX_EVENTS];
@@ -84,7 +85,10 @@ random_attrs(MeterAttr *attrs)
 
 	attrs[0] = attrs[1] = attrs[2] = METER_NULL_ATTR;
 	if (name_all || below(name_rate) == 0)
-		attrs[0] = meter_attr(names[below(2)], 3);
+	{
+		i = name_all ? below(2) : below(COUNT(names));
+		attrs[0] = meter_attr(names[i], (int32) strlen(names[i]));
+	}
 	if (below(2))
 	{
 		i = below(nlabels);
@@ -124,9 +128,13 @@ random_history(void)
 		events[i].time = random_time(0, until);
 		if (i > 0 && below(4) == 0)
 			events[i].time = events[i - 1].time;
-		events[i].kind = (MeterKind) below(below(8) ? 3 : 4);
+		events[i].kind = (MeterKind) (below(3) ? below(below(8) ? 3 : 4) :
+									  below(2) ? METER_NAMES : METER_OBSERVED);
+		events[i].sequence = below(3);
 		events[i].source = two && below(4) == 0;
 		random_attrs(events[i].attrs);
+		if (events[i].kind >= METER_NAMES)
+			events[i].attrs[1] = events[i].attrs[2] = METER_NULL_ATTR;
 	}
 	qsort(events, nevents, sizeof(Event), cmp_events);
 
@@ -215,7 +223,10 @@ add_event(MeterEvents *all, const Event *event)
 	check(meter_events_add(all, event->kind, event->time, attrs),
 		  "an event fits");
 	memset(bytes, 'x', sizeof(bytes));
-	all->events[all->nevents - 1].source =
+	if (event->sequence > 0)
+		meter_events_sequence(all, event->sequence);
+	if (event->kind != METER_NAMES)
+		all->events[all->nevents - 1].source =
 		meter_events_source(all, meter_attr(sources[event->source], 1));
 }
 
@@ -419,6 +430,22 @@ same_state(const MeterState *a, const MeterState *b)
 		(!a->open || (a->since == b->since && a->alive == b->alive));
 }
 
+/* Where an event comes within its instant. */
+static int
+place(const Event *event)
+{
+	return event->kind == METER_OBSERVED ? 10 : event->sequence;
+}
+
+/* Which of two names of one place counts: that of the greater source, if any. */
+static int
+name_cmp(const Event *a, const Event *b)
+{
+	if (a->kind == METER_OBSERVED && a->source != b->source)
+		return a->source - b->source;
+	return meter_attr_cmp(a->attrs[0], b->attrs[0]);
+}
+
 /* Check that time before the first name goes to that name. */
 static void
 check_names(const MeterTimeline *timeline)
@@ -435,15 +462,15 @@ check_names(const MeterTimeline *timeline)
 		return;
 	for (i = 0; i < nevents; i++)
 	{
-		static const int order[] = {2, 0, 1, 2};	/* starts, changes, stops */
 		const Event *event = &events[i];
 
 		if (first != NULL && first->time < event->time)
 			break;
-		if (!MeterAttrIsNull(event->attrs[0]) &&
-			(first == NULL || order[event->kind] < order[first->kind] ||
-			 (event->kind == first->kind &&
-			  meter_attr_cmp(event->attrs[0], first->attrs[0]) < 0)))
+		/* the greatest of the least sequence; what was observed comes last */
+		if (event->attrs[0].len > 0 &&
+			(first == NULL || place(event) < place(first) ||
+			 (place(event) == place(first) &&
+			  name_cmp(event, first) > 0)))
 			first = event;
 	}
 	for (i = 0; first != NULL && i < timeline->nspans &&
