@@ -45,11 +45,6 @@ typedef struct AnomalyClass
 							 const MeterProgress *progress);
 } AnomalyClass;
 
-/* The column of each log by which its rows are placed in time. */
-static const char *const time_columns[METER_NLOGS] = {
-	"e.\"time\"", "e.start_time"
-};
-
 /* Return the deduplication window of a stream. */
 static int64
 deduplication_window(const char *stream)
@@ -87,6 +82,7 @@ quarantined(MeterAsked *asked)
 static void
 too_late(MeterAsked *asked)
 {
+	int64		window = deduplication_window(asked->stream);
 	MeterLog	log;
 
 	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
@@ -104,7 +100,10 @@ too_late(MeterAsked *asked)
 										psprintf("SELECT v.meter, v.resource, v.source, v.id, array_agg(v.\"time\" ORDER BY v.\"time\") AS times "
 												 "FROM %s._voided v GROUP BY 1, 2, 3, 4",
 												 asked->schema),
-										meter_takes_back(log, "e", deduplication_window(asked->stream))));
+	/* a row was held by its time as the meter places it */
+										log == METER_LOG_MEASURE ?
+										meter_takes_back_at("e", "h.\"time\"", window) :
+										meter_takes_back(METER_BY_TIME, "e", window)));
 }
 
 /* Rows that are more than five minutes ahead. */
@@ -114,14 +113,18 @@ in_the_future(MeterAsked *asked)
 	MeterLog	log;
 
 	for (log = METER_LOG_EVENT; log < METER_NLOGS && asked->meter == NULL; log++)
+	{
+		const char *time = meter_row_time(meter_asked_placing(asked, log), "e");
+
 		meter_return_anomalies(asked, "in the future",
 							   psprintf("SELECT NULL, e.resource, %s, e.arrival, "
 										"format('%%s: counts when the watermark gets there', %s) FROM %s.%s e "
 										"WHERE %s > meter_internal.clock_now() + '5 minutes'::interval%s",
-										time_columns[log],
+										time,
 										log == METER_LOG_EVENT ? "e.action" : "'measure'",
 										asked->schema, meter_log_names[log],
-										time_columns[log], meter_asked_resource(asked)));
+										time, meter_asked_resource(asked)));
+	}
 }
 
 /* What duplicates must agree in. */
@@ -147,6 +150,8 @@ conflicting_duplicate(MeterAsked *asked)
 									log == METER_LOG_EVENT ? " AND e.action <> 'void'" : "",
 									meter_asked_resource(asked));
 		const char *key = meter_row_key(log, "e");
+		MeterPlacing placing = meter_asked_placing(asked, log);
+		const char *time = meter_row_time(placing, "e");
 
 		meter_return_anomalies(asked, "conflicting duplicate",
 							   psprintf("SELECT NULL::text, c.resource, c.at, c.arrival, "
@@ -159,9 +164,9 @@ conflicting_duplicate(MeterAsked *asked)
 										"WHERE c.content <> c.content_before AND c.before >= %s",
 										log == METER_LOG_EVENT ? "arrival %s has the same source, id and action" :
 										"measure: arrival %s has the same source and id",
-										time_columns[log], contents[log], contents[log],
-										time_columns[log], rows, key, key, rows,
-										meter_row_name(log, "e"), meter_row_order(log, "e"),
+										time, contents[log], contents[log],
+										time, rows, key, key, rows,
+										meter_row_name(log, "e"), meter_row_order(placing, "e"),
 										meter_earlier_by("c.at", window)));
 	}
 }
@@ -216,7 +221,7 @@ not_a_number(MeterAsked *asked, const MeterDefinition *definition,
 					 "format('attribute %%I says %%s, which %s', %s, e.attributes -> %s) "
 					 "FROM %s.%s e WHERE e.attributes ->> %s IS NOT NULL%s AND ",
 					 quote_literal_cstr(definition->name),
-					 time_columns[usage->log],
+					 meter_row_time(meter_placing(definition, usage->log), "e"),
 					 events ? "changes nothing" : "counts for nothing", key,
 					 key, asked->schema, meter_log_names[usage->log], key,
 					 meter_asked_resource(asked));
@@ -396,7 +401,8 @@ static const AnomalyClass classes[] = {
 	{"unknown account", NULL, unknown_account},
 	{"not a number", NULL, not_a_number},
 	{"same name, other action", NULL, meter_other_action},
-	{"counter drop", NULL, meter_counter_drop}
+	{"counter drop", NULL, meter_counter_drop},
+	{"passed over", NULL, meter_passed_over}
 };
 
 /* Check that there is a class of that name. */

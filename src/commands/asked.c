@@ -10,7 +10,10 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "catalog/definition.h"
 #include "commands/asked.h"
+#include "engine/duplicates.h"
+#include "engine/usage_kind.h"
 #include "pg/spi.h"
 
 /*
@@ -41,6 +44,49 @@ meter_return_anomalies(const MeterAsked *asked, const char *class,
 						 values, nulls);
 	meter_return_result(asked->fcinfo);
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Load the meters of the stream. */
+List *
+meter_asked_meters(const MeterAsked *asked)
+{
+	List	   *definitions = NIL;
+	ListCell   *cell;
+
+	foreach(cell, meter_list_meters(asked->stream, NULL, false))
+	{
+		MeterRef   *ref = lfirst(cell);
+
+		definitions = lappend(definitions,
+							  meter_load(ref->stream, ref->meter,
+										 METER_LOCK_NONE));
+	}
+	return definitions;
+}
+
+/*
+ * Return how the rows of a log are placed in time where no meter is asked for:
+ * measures by their start, unless all meters of measures are counters.
+ */
+MeterPlacing
+meter_asked_placing(const MeterAsked *asked, MeterLog log)
+{
+	MeterPlacing placing = METER_BY_START;
+	ListCell   *cell;
+
+	if (log == METER_LOG_EVENT)
+		return METER_BY_TIME;
+	foreach(cell, meter_asked_meters(asked))
+	{
+		const MeterDefinition *definition = lfirst(cell);
+
+		if (meter_usage_of(definition)->log == METER_LOG_EVENT)
+			continue;
+		placing = meter_placing(definition, log);
+		if (placing == METER_BY_START)
+			break;
+	}
+	return placing;
 }
 
 /* Return the condition, with AND, on the resource of rows e. */

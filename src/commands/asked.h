@@ -7,6 +7,10 @@
 #define METER_ASKED_H
 
 #include "fmgr.h"
+#include "nodes/pg_list.h"
+
+#include "catalog/definition.h"
+#include "engine/duplicates.h"
 
 /* What is asked for, and where it is returned. */
 typedef struct MeterAsked
@@ -22,6 +26,8 @@ typedef struct MeterAsked
 
 extern void meter_return_anomalies(const MeterAsked *asked, const char *class,
 								   const char *query);
+extern List *meter_asked_meters(const MeterAsked *asked);
+extern MeterPlacing meter_asked_placing(const MeterAsked *asked, MeterLog log);
 extern const char *meter_asked_resource(const MeterAsked *asked);
 extern const char *meter_asked_rows(const MeterAsked *asked,
 									const char *time);

@@ -94,7 +94,8 @@ typedef struct Explained
 	MeterRows	parts;			/* of measures: arrival, start, end, payer,
 								 * dimensions, what, begin, end, quantity,
 								 * value, label */
-	MeterRows	increases;		/* of a counter: arrival, before, added */
+	MeterRows	readings;		/* of a counter: arrival, counted, before,
+								 * before_time, added, passed_over */
 
 	/* the measure that is being walked */
 	const TupleTableSlot *measure;
@@ -111,13 +112,13 @@ make_lists(Explained *explained)
 	static const char *const part_names[] = {"arrival", "start_time", "end_time", "payer", "dimensions", "what", "part_begin", "part_end", "quantity", "value", "label"};
 	static const Oid part_types[] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID, TEXTOID};
 
-	static const char *const increase_names[] = {"arrival", "before", "added"};
-	static const Oid increase_types[] = {INT8OID, NUMERICOID, NUMERICOID};
+	static const char *const reading_names[] = {"arrival", "counted", "before", "before_time", "added", "passed_over"};
+	static const Oid reading_types[] = {INT8OID, INT4OID, NUMERICOID, TIMESTAMPTZOID, NUMERICOID, BOOLOID};
 
 	meter_begin_rows(&explained->events, "found_events", lengthof(event_types), event_names, event_types);
 	meter_begin_rows(&explained->spans, "found_spans", lengthof(span_types), span_names, span_types);
 	meter_begin_rows(&explained->parts, "found_parts", lengthof(part_types), part_names, part_types);
-	meter_begin_rows(&explained->increases, "found_increases", lengthof(increase_types), increase_names, increase_types);
+	meter_begin_rows(&explained->readings, "found_readings", lengthof(reading_types), reading_names, reading_types);
 }
 
 /* --- what the fold finds -------------------------------------------------- */
@@ -241,18 +242,24 @@ look_at_part(void *arg, MeterMeasurePart what, TimestampTz begin,
 	meter_add_row(&explained->parts, values, nulls);
 }
 
-/* Note what a reading of a counter adds. */
+/* Note what became of a reading of a counter. */
 static void
-look_at_increase(void *arg, TimestampTz time pg_attribute_unused(),
-				 int64 arrival, Numeric before,
-				 Numeric value pg_attribute_unused(), Numeric increase)
+look_at_reading(void *arg, const MeterMeasureCounted *counted)
 {
 	MeterFold  *fold = arg;
 	Explained  *explained = fold->look_arg;
-	Datum		values[3] = {Int64GetDatum(arrival), NumericGetDatum(before), NumericGetDatum(increase)};
-	bool		nulls[3] = {false, false, false};
+	Datum		values[6];
+	bool		nulls[6] = {false, false, false, false, false, false};
 
-	meter_add_row(&explained->increases, values, nulls);
+	values[0] = Int64GetDatum(counted->arrival);
+	values[1] = Int32GetDatum(counted->counted);
+	nulls[2] = nulls[3] = counted->before->value == NULL;
+	values[2] = NumericGetDatum(counted->before->value);
+	values[3] = TimestampTzGetDatum(counted->before->time);
+	nulls[4] = counted->added == NULL;
+	values[4] = NumericGetDatum(counted->added);
+	values[5] = BoolGetDatum(MeterIsPassedOver(counted->counted));
+	meter_add_row(&explained->readings, values, nulls);
 }
 
 /* Note what the key should have. */
@@ -293,7 +300,7 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 	{
 		fold->asked = resources;
 		meter_measure_fold_trace(fold, look_at_part);
-		meter_measure_fold_increases(fold, look_at_increase);
+		meter_measure_fold_increases(fold, look_at_reading);
 	}
 	if (!progress->has_watermark)
 		fold->scope.to = fold->scope.settled_to = explained->end;
@@ -369,16 +376,21 @@ append_late(StringInfo sql, const MeterDefinition *definition, const Row *row,
 					 when, schema, schema, of_settlement,
 					 meter_later_than("s.watermark_before", definition->deduplication_window));
 	if (measures)
-		appendStringInfo(sql, "(e.\"time\" < s.watermark_before AND e.account <> '')) "
+		appendStringInfo(sql, "(e.\"time\" < s.watermark_before AND e.account IS NOT NULL)) "
 						 "UNION ALL SELECT 6, 'late measure', e.start_time, e.end_time, e.arrival, e.source, e.id, NULL, "
 						 "e.account, NULL, e.value, NULL, %s FROM %s.settlement s JOIN %s.measure e "
 						 "ON e.arrival > s.measure_position_before AND e.arrival <= s.measure_position %s "
-						 "AND e.start_time < s.watermark_before",
-						 when, schema, schema, of_settlement);
+						 "AND e.%s < s.watermark_before",
+						 when, schema, schema, of_settlement,
+						 meter_time_column(definition, METER_LOG_MEASURE));
 	else
 		appendStringInfoString(sql, "e.\"time\" < s.watermark_before OR (" METER_IS_OBSERVATION("e") " AND "
 							   METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'") " < s.watermark_before))");
 }
+
+/* What an event e says that only names an owner. */
+#define SAYS_WHO_PAYS(e) \
+	"CASE " e ".account WHEN '' THEN 'says that nobody pays from then on' ELSE 'says who pays from then on' END"
 
 /* Was the resource running just before the event v? */
 #define WAS_OPEN \
@@ -403,7 +415,8 @@ append_events(StringInfo sql, const MeterDefinition *definition,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, v.value, NULL, "
 					 "CASE v.kind WHEN " METER_SQL_KIND(START) " THEN 'starts' WHEN " METER_SQL_KIND(STOP)
-					 " THEN 'stops' WHEN " METER_SQL_KIND(CHANGE) " THEN 'changes' "
+					 " THEN 'stops' WHEN " METER_SQL_KIND(CHANGE) " THEN 'changes' WHEN " METER_SQL_KIND(OWNER) " THEN " SAYS_WHO_PAYS("e")
+					 " WHEN " METER_SQL_KIND(OBSERVED_OWNER) " THEN " SAYS_WHO_PAYS("e") " || format(': a snapshot of %%s that meter %%s did not agree with', e.source, e.attributes ->> 'meter') "
 					 "ELSE meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) END || "
 					 "CASE WHEN " METER_IS_START_OR_STOP("v.kind") " AND EXISTS (SELECT FROM found_events w WHERE w.at = v.at "
 					 "AND " METER_IS_START_OR_STOP("w.kind") " AND w.kind <> v.kind) "
@@ -413,10 +426,13 @@ append_events(StringInfo sql, const MeterDefinition *definition,
 					 "FROM found_events v JOIN %s e ON e.arrival = v.arrival "
 					 "WHERE (v.at < %s AND v.at >= least((SELECT at FROM since), %s)) "
 					 "OR v.at = (SELECT min(n.at) FROM found_events n WHERE n.account <> '') "
+	/* who owned what ran when it began */
+					 "OR (v.account IS NOT NULL AND v.at = (SELECT max(n.at) FROM found_events n WHERE n.account IS NOT NULL "
+					 "AND n.at <= least((SELECT at FROM since), %s))) "
 	/* observations that are later, and reach back into the period */
 					 "OR (" METER_IS_LOGGED_OBSERVATION("v.kind") " AND v.at >= %s AND "
 					 METER_REACH("v.observation", "v.at", METER_IS_KIND("v.kind", LOGGED_ABSENT)) " < %s) ",
-					 rows, end, begin, end, end);
+					 rows, end, begin, begin, end, end);
 	appendStringInfoString(sql,
 						   "UNION ALL SELECT 3, 'span', s.span_begin, nullif(s.span_end, 'infinity'), NULL, NULL, NULL, NULL, "
 						   "s.account, s.dimensions, s.value, NULL, "
@@ -488,6 +504,33 @@ append_boundary_reading(StringInfo sql, const MeterDefinition *definition,
 					 METER_MEASURE_BASE, key);
 }
 
+/*
+ * Return an expression for what became of a reading i of a counter; without one,
+ * a greater one of its instant counts.
+ */
+static char *
+counted_in_words(const MeterDefinition *definition)
+{
+	const char *before = "format(', and %s before', trim_scale(i.before))";
+	const char *modulus = definition->modulus == NULL ? "NULL" :
+	quote_literal_cstr(definition->modulus);
+
+	return psprintf("CASE i.counted WHEN %d THEN ': the first reading, which is the base' "
+					"WHEN %d THEN %s WHEN %d THEN %s || format(': it went round at %%s', %s) "
+					"WHEN %d THEN %s || ': all of it' WHEN %d THEN ': the first reading, all of it' "
+					"WHEN %d THEN format(', from 0 at %%s: all of it', b.start_time) "
+					"WHEN %d THEN ': passed over, as it is less than 0' "
+					"WHEN %d THEN format(': passed over, as the counter goes round at %%s', %s) "
+					"WHEN %d THEN %s || ': passed over, as drops are ignored' "
+					"WHEN %d THEN format(', from 0 at %%s: passed over, as one before counts from later', b.start_time) "
+					"ELSE CASE WHEN b.value IS NOT NULL THEN ': another reading of its instant counts' END END",
+					METER_COUNTED_BASE, METER_COUNTED_DIFFERENCE, before,
+					METER_COUNTED_WRAP, before, modulus, METER_COUNTED_RESET,
+					before, METER_COUNTED_ZERO, METER_COUNTED_START,
+					METER_PASSED_NEGATIVE, METER_PASSED_MODULUS, modulus,
+					METER_PASSED_DROP, before, METER_PASSED_START);
+}
+
 /* Append rows for the measures, and for the events that say who pays. */
 static void
 append_measures(StringInfo sql, const MeterDefinition *definition,
@@ -496,20 +539,24 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 	const char *schema = quote_identifier(definition->stream);
 	const char *key = psprintf("b.dimensions = %s::jsonb", quote_literal_cstr(row->dimensions));
 
-	/* of the readings before, only the last matters */
-	const char *matters = psprintf("(b.what <> %d OR b.start_time = (SELECT max(n.start_time) FROM found_parts n WHERE n.what = %d))",
+	/* of the readings before, only the last one that counted matters */
+	const char *matters = psprintf("(b.what <> %d OR b.arrival = (SELECT n.arrival FROM found_parts n JOIN found_readings i ON i.arrival = n.arrival "
+								   "WHERE n.what = %d AND n.dimensions = b.dimensions AND NOT i.passed_over ORDER BY n.end_time DESC LIMIT 1))",
 								   METER_MEASURE_BASE, METER_MEASURE_BASE);
+
+	/* names of what is measured */
+	const char *names = psprintf("(SELECT v.at, e.* FROM found_events v JOIN %s.event e ON e.arrival = v.arrival "
+								 "WHERE EXISTS (SELECT FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE m.account IS NULL AND %s "
+								 "AND (" METER_ENTITY_OF("m") " IS NULL OR coalesce(" METER_ENTITY_OF("e") ", m.entity) = m.entity)))",
+								 schema, schema, matters);
 
 	/* those of the period, and the one before */
 	appendStringInfo(sql,
-					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
-					 "e.account, NULL, NULL, NULL, 'says who pays from then on', e.arrival "
-					 "FROM found_events v JOIN %s.event e ON e.arrival = v.arrival "
-					 "WHERE EXISTS (SELECT FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE coalesce(m.account, '') = '' AND %s) "
-					 "AND ((v.at < %s AND v.at >= coalesce((SELECT max(n.at) FROM found_events n WHERE n.at <= %s), "
-					 "(SELECT min(n.at) FROM found_events n))) "
-					 "OR (v.at = (SELECT min(n.at) FROM found_events n) AND v.at >= %s)) ",
-					 schema, schema, matters, end, begin, end);
+					 "UNION ALL SELECT 2, 'event', v.\"time\", NULL, v.arrival, v.source, v.id, v.action, "
+					 "v.account, NULL, NULL, NULL, " SAYS_WHO_PAYS("v") ", v.arrival FROM %s v "
+					 "WHERE (v.at < %s AND v.at >= coalesce((SELECT max(n.at) FROM %s n WHERE n.at <= %s), (SELECT min(n.at) FROM %s n))) "
+					 "OR (v.at = (SELECT min(n.at) FROM %s n WHERE n.account <> '') AND v.at >= %s) ",
+					 names, end, names, begin, names, names, end);
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 3, 'measure', b.start_time, b.end_time, b.arrival, m.source, m.id, NULL, "
 					 "m.account, NULL, m.value, trim_scale(coalesce(b.quantity, i.added)), CASE b.what WHEN %d THEN 'all of it' "
@@ -518,12 +565,11 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 					 "trim_scale(extract(epoch FROM b.part_end - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value), b.value, "
 					 "trim_scale(extract(epoch FROM b.part_begin - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value)) "
 					 "WHEN %d THEN format('says %%s: the reading before', b.value) "
-					 "ELSE format('says %%s%%s', coalesce(b.label, b.value::text, 'nothing'), "
-					 "CASE WHEN b.value < i.before THEN format(', and %%s before: all of it', trim_scale(i.before)) "
-					 "WHEN i.before IS NOT NULL THEN format(', and %%s before', trim_scale(i.before)) END) END, b.arrival "
+					 "ELSE format('says %%s%%s', coalesce(b.label, b.value::text, 'nothing'), %s) END, b.arrival "
 					 "FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival "
-					 "LEFT JOIN found_increases i ON i.arrival = b.arrival WHERE %s AND %s AND (b.what = %d OR b.payer = %s) ",
+					 "LEFT JOIN found_readings i ON i.arrival = b.arrival WHERE %s AND %s AND (b.what = %d OR b.payer = %s) ",
 					 METER_MEASURE_WHOLE, METER_MEASURE_CUT, METER_MEASURE_BASE,
+					 definition->aggregate == METER_COUNTER ? counted_in_words(definition) : "''",
 					 schema, key, matters, METER_MEASURE_BASE,
 					 quote_literal_cstr(row->account));
 	if (definition->aggregate == METER_COUNTER)
@@ -615,7 +661,7 @@ meter_explain(PG_FUNCTION_ARGS)
 	meter_register_rows(&explained.events);
 	meter_register_rows(&explained.spans);
 	meter_register_rows(&explained.parts);
-	meter_register_rows(&explained.increases);
+	meter_register_rows(&explained.readings);
 	meter_execute(sql.data, SPI_OK_SELECT);
 	meter_return_result(fcinfo);
 	meter_session_end(&session);

@@ -33,24 +33,6 @@
 #include "pg/now.h"
 #include "pg/spi.h"
 
-/* Load the meters of the stream. */
-static List *
-load_meters(const MeterAsked *asked)
-{
-	List	   *definitions = NIL;
-	ListCell   *cell;
-
-	foreach(cell, meter_list_meters(asked->stream, NULL, false))
-	{
-		MeterRef   *ref = lfirst(cell);
-
-		definitions = lappend(definitions,
-							  meter_load(ref->stream, ref->meter,
-										 METER_LOCK_NONE));
-	}
-	return definitions;
-}
-
 /* --- voids ---------------------------------------------------------------- */
 
 /* Append the condition that a row e of a log counts for a meter, by its kind. */
@@ -73,14 +55,16 @@ append_counts_for(StringInfo sql, const MeterDefinition *definition,
 
 /*
  * Append a query (meter, resource, source, id, at) of the rows of a log that
- * have the names n and count for the meters m, but for voids: those that are
- * not held, and have no lesser duplicate within the window.
+ * have the names n and count for the meters m, of those that place them so, but
+ * for voids: those that are not held, and have no lesser duplicate within the
+ * window.
  */
 static void
 append_counted(StringInfo sql, const MeterAsked *asked, List *definitions,
-			   MeterLog log, int64 window)
+			   MeterPlacing placing, int64 window)
 {
-	const char *time = meter_row_time(log, "c");
+	MeterLog	log = placing == METER_BY_TIME ? METER_LOG_EVENT : METER_LOG_MEASURE;
+	const char *time = meter_row_time(placing, "c");
 	ListCell   *cell;
 
 	appendStringInfo(sql,
@@ -91,7 +75,7 @@ append_counted(StringInfo sql, const MeterAsked *asked, List *definitions,
 					 "WHERE h.meter = m.meter AND h.log = '%s' AND h.arrival = c.arrival)) e "
 					 "WHERE (e.before IS NULL OR e.before < %s) AND CASE e.meter",
 					 time, time, meter_row_name(log, "c"),
-					 meter_row_order(log, "c"), asked->schema,
+					 meter_row_order(placing, "c"), asked->schema,
 					 meter_log_names[log],
 					 asked->resource == 0 ? "" : "c.resource = $1 COLLATE \"C\" AND ",
 					 log == METER_LOG_MEASURE ? "" :
@@ -104,7 +88,10 @@ append_counted(StringInfo sql, const MeterAsked *asked, List *definitions,
 
 		appendStringInfo(sql, " WHEN %s THEN ",
 						 quote_literal_cstr(definition->name));
-		append_counts_for(sql, definition, log);
+		if (meter_placing(definition, log) == placing)
+			append_counts_for(sql, definition, log);
+		else
+			appendStringInfoString(sql, "false");
 	}
 	appendStringInfoString(sql, " END");
 }
@@ -116,7 +103,7 @@ append_counted(StringInfo sql, const MeterAsked *asked, List *definitions,
 void
 meter_void_of_nothing(MeterAsked *asked)
 {
-	List	   *definitions = load_meters(asked);
+	List	   *definitions = meter_asked_meters(asked);
 	TimestampTz boundary = DT_NOBEGIN;
 	StringInfoData sql;
 	ListCell   *cell;
@@ -144,9 +131,11 @@ meter_void_of_nothing(MeterAsked *asked)
 						 meter_timestamp_literal(meter_later_by(boundary, window)));
 	appendStringInfoString(&sql, "), n AS MATERIALIZED (SELECT DISTINCT v.resource, v.source, v.id FROM v WHERE v.id IS NOT NULL), "
 						   "counted AS MATERIALIZED (SELECT meter, resource, source, id, array_agg(at ORDER BY at) AS times FROM (");
-	append_counted(&sql, asked, definitions, METER_LOG_EVENT, window);
+	append_counted(&sql, asked, definitions, METER_BY_TIME, window);
 	appendStringInfoString(&sql, " UNION ALL ");
-	append_counted(&sql, asked, definitions, METER_LOG_MEASURE, window);
+	append_counted(&sql, asked, definitions, METER_BY_START, window);
+	appendStringInfoString(&sql, " UNION ALL ");
+	append_counted(&sql, asked, definitions, METER_BY_END, window);
 	appendStringInfo(&sql, ") c (meter, resource, source, id, at) GROUP BY 1, 2, 3, 4), "
 	/* voids that are held act on nothing, and are told of as such */
 					 "acts AS MATERIALIZED (SELECT v.*, m.meter FROM v CROSS JOIN m WHERE NOT EXISTS (SELECT FROM %s.held h "
@@ -192,8 +181,7 @@ append_actions(StringInfo sql, List *definitions)
 void
 meter_not_counted(MeterAsked *asked)
 {
-	static const char *const times[METER_NLOGS] = {"e.\"time\"", "e.start_time"};
-	List	   *definitions = load_meters(asked);
+	List	   *definitions = meter_asked_meters(asked);
 	MeterLog	log;
 
 	if (definitions == NIL || asked->meter != NULL)
@@ -201,6 +189,7 @@ meter_not_counted(MeterAsked *asked)
 	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
 	{
 		bool		events = log == METER_LOG_EVENT;
+		const char *time = meter_row_time(meter_asked_placing(asked, log), "e");
 		StringInfoData sql;
 		ListCell   *cell;
 
@@ -212,7 +201,7 @@ meter_not_counted(MeterAsked *asked)
 						 "SELECT %s AS at, e.arrival, c.action, c.whole, CASE WHEN NOT c.whole THEN " METER_ENTITY_OF("e") " END AS of_entity "
 						 "FROM %s.%s e CROSS JOIN LATERAL (SELECT ",
 						 events ? "action %I" : "measures",
-						 events ? "e.action, " : "", times[log],
+						 events ? "e.action, " : "", time,
 						 asked->schema, meter_log_names[log]);
 		if (events)
 		{
@@ -230,7 +219,7 @@ meter_not_counted(MeterAsked *asked)
 			appendStringInfoString(&sql, ")");
 		}
 		appendStringInfo(&sql, ") IS NOT TRUE%s) e GROUP BY e.action, e.whole, e.of_entity ORDER BY e.action, e.of_entity",
-						 meter_asked_rows(asked, times[log]));
+						 meter_asked_rows(asked, time));
 		meter_return_anomalies(asked, "not counted", sql.data);
 	}
 }
@@ -280,7 +269,7 @@ meter_other_action(MeterAsked *asked, const MeterDefinition *definition,
 									quote_literal_cstr(definition->name),
 									rows.data, key, kind.data, key, kind.data,
 									rows.data, meter_row_name(METER_LOG_MEASURE, "e"),
-									kind.data, meter_row_order(METER_LOG_EVENT, "e"),
+									kind.data, meter_row_order(METER_BY_TIME, "e"),
 									meter_earlier_by("c.\"time\"", definition->deduplication_window)));
 }
 
@@ -323,53 +312,117 @@ meter_since_too_early(MeterAsked *asked)
 
 /* --- counters ------------------------------------------------------------- */
 
-/* Return that a counter dropped, if it did. */
-static void
-take_increase(void *arg, TimestampTz time, int64 arrival, Numeric before,
-			  Numeric value, Numeric increase)
+/* What is asked of the readings of a counter. */
+typedef struct Readings
 {
-	MeterFold  *fold = arg;
-	MeterAsked *asked = fold->look_arg;
-	ReturnSetInfo *info = (ReturnSetInfo *) asked->fcinfo->resultinfo;
-	Datum		values[6];
-	bool		nulls[6] = {false, false, false, false, false, false};
+	MeterAsked *asked;
+	bool		drops;			/* else what was passed over */
+} Readings;
 
-	if (DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(value),
-										  NumericGetDatum(before))) >= 0)
-		return;
-	/* what is written now is not the resource's doing */
-	meter_fold_pause();
-	if (asked->during == 0 ||
+/* Return a number as text. */
+static char *
+number_text(Numeric number)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out,
+											   NumericGetDatum(number)));
+}
+
+/* Return why a reading was passed over, or what it added. */
+static char *
+counted_text(const MeterDefinition *definition,
+			 const MeterMeasureCounted *counted)
+{
+	const char *value = number_text(counted->value);
+
+	switch (counted->counted)
+	{
+		case METER_PASSED_NEGATIVE:
+			return psprintf("it says %s, which is less than 0", value);
+		case METER_PASSED_MODULUS:
+			return psprintf("it says %s, and the counter goes round at %s",
+							value, definition->modulus);
+		case METER_PASSED_DROP:
+			return psprintf("it says %s, after %s at %s: drops are ignored",
+							value, number_text(counted->before->value),
+							timestamptz_to_str(counted->before->time));
+		case METER_PASSED_START:
+			return psprintf("it counts from %s, after one that counts from %s",
+							pstrdup(timestamptz_to_str(counted->start)),
+							timestamptz_to_str(counted->before->start));
+		default:
+			return psprintf("it dropped from %s to %s%s: %s was added",
+							number_text(counted->before->value), value,
+							counted->counted == METER_COUNTED_WRAP ? ", and has gone round" : "",
+							number_text(counted->added));
+	}
+}
+
+/* Tell whether an instant is asked for. */
+static bool
+is_asked_for(const MeterAsked *asked, TimestampTz time)
+{
+	return asked->during == 0 ||
 		range_contains_elem_internal(lookup_type_cache(TSTZRANGEOID,
 													   TYPECACHE_RANGE_INFO),
 									 DatumGetRangeTypeP(asked->during),
-									 TimestampTzGetDatum(time)))
+									 TimestampTzGetDatum(time));
+}
+
+/* Return that a counter dropped, or that a reading was passed over, if so. */
+static void
+take_counted(void *arg, const MeterMeasureCounted *counted)
+{
+	MeterFold  *fold = arg;
+	const Readings *readings = fold->look_arg;
+	ReturnSetInfo *info = (ReturnSetInfo *) readings->asked->fcinfo->resultinfo;
+	Datum		values[6];
+	bool		nulls[6] = {false, false, false, false, false, false};
+
+	if (!counted->billed ||
+		!(readings->drops ? MeterIsDrop(counted->counted) :
+		  MeterIsPassedOver(counted->counted)))
+		return;
+	/* what is written now is not the resource's doing */
+	meter_fold_pause();
+	if (is_asked_for(readings->asked, counted->time))
 	{
-		const Numeric numbers[] = {before, value, increase};
-		const char *texts[lengthof(numbers)];
-		int			i;
-
-		for (i = 0; i < (int) lengthof(numbers); i++)
-			texts[i] = DatumGetCString(DirectFunctionCall1(numeric_out,
-														   NumericGetDatum(numbers[i])));
-
-		values[0] = CStringGetTextDatum("counter drop");
+		values[0] = CStringGetTextDatum(readings->drops ? "counter drop" : "passed over");
 		values[1] = CStringGetTextDatum(fold->definition->name);
 		values[2] = meter_text_from_attr(fold->resource);
-		values[3] = TimestampTzGetDatum(time);
-		values[4] = Int64GetDatum(arrival);
-		values[5] = CStringGetTextDatum(psprintf("it dropped from %s to %s: %s was added",
-												 texts[0], texts[1], texts[2]));
+		values[3] = TimestampTzGetDatum(counted->time);
+		values[4] = Int64GetDatum(counted->arrival);
+		values[5] = CStringGetTextDatum(counted_text(fold->definition, counted));
 		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
 	}
 	meter_fold_go_on();
 }
 
-/* Readings of counters that are less than the ones before. */
-void
-meter_counter_drop(MeterAsked *asked, const MeterDefinition *definition,
-				   const MeterProgress *progress)
+/* Have a pass find what is asked of the resource that is asked for. */
+static void
+ask_for_resource(MeterFold *fold, MeterPlaces *places, Datum name)
 {
+	MeterResources *resources = meter_resources_begin();
+	MeterResource *resource = meter_resources_add(resources,
+												  meter_attr_from_text(name));
+	MeterLog	log;
+
+	resource->from = fold->from;
+	resource->to = fold->to;
+	fold->asked = resources;
+	fold->scope.resources = meter_resources_names(resources);
+	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
+		meter_find_places(&places[log], fold->definition, log,
+						  fold->scope.resources, 1);
+	fold->scope.places = places[METER_LOG_EVENT];
+	fold->measure_places = places[METER_LOG_MEASURE];
+}
+
+/* Walk the readings of a counter. */
+static void
+walk_readings(MeterAsked *asked, const MeterDefinition *definition,
+			  const MeterProgress *progress, bool drops)
+{
+	Readings	readings = {asked, drops};
 	MeterPlaces places[METER_NLOGS];
 	MeterFold  *fold;
 	MeterLog	log;
@@ -383,26 +436,28 @@ meter_counter_drop(MeterAsked *asked, const MeterDefinition *definition,
 	fold->scope.to = fold->scope.settled_to = DT_NOEND;
 	fold->scope.arrivals = true;
 	fold->failure = METER_FOLD_LEAVES_OUT;
-	fold->look_arg = asked;
-	meter_measure_fold_increases(fold, take_increase);
+	fold->look_arg = &readings;
+	meter_measure_fold_increases(fold, take_counted);
 	if (asked->resource != 0)
-	{
-		MeterResources *resources = meter_resources_begin();
-		MeterResource *resource =
-		meter_resources_add(resources, meter_attr_from_text(asked->resource));
-
-		resource->from = fold->from;
-		resource->to = fold->to;
-		fold->asked = resources;
-		fold->scope.resources = meter_resources_names(resources);
-		for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
-			meter_find_places(&places[log], definition, log,
-							  fold->scope.resources, 1);
-		fold->scope.places = places[METER_LOG_EVENT];
-		fold->measure_places = places[METER_LOG_MEASURE];
-	}
+		ask_for_resource(fold, places, asked->resource);
 	meter_fold_run(fold);
 	meter_fold_end(fold);
 	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
 		meter_forget_places(&places[log]);
+}
+
+/* Readings of counters that are less than the ones before, and count. */
+void
+meter_counter_drop(MeterAsked *asked, const MeterDefinition *definition,
+				   const MeterProgress *progress)
+{
+	walk_readings(asked, definition, progress, true);
+}
+
+/* Readings of counters that are treated as if they were not there. */
+void
+meter_passed_over(MeterAsked *asked, const MeterDefinition *definition,
+				  const MeterProgress *progress)
+{
+	walk_readings(asked, definition, progress, false);
 }

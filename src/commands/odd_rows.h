@@ -17,6 +17,9 @@ extern void meter_since_too_early(MeterAsked *asked);
 extern void meter_other_action(MeterAsked *asked,
 							   const MeterDefinition *definition,
 							   const MeterProgress *progress);
+extern void meter_passed_over(MeterAsked *asked,
+							  const MeterDefinition *definition,
+							  const MeterProgress *progress);
 extern void meter_counter_drop(MeterAsked *asked,
 							   const MeterDefinition *definition,
 							   const MeterProgress *progress);

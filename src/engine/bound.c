@@ -13,6 +13,7 @@
 #include "catalog/progress.h"
 #include "core/grid.h"
 #include "engine/bound.h"
+#include "engine/duplicates.h"
 #include "engine/events.h"
 #include "pg/spi.h"
 
@@ -103,16 +104,18 @@ count_parts(const MeterDefinition *definition, TimestampTz from,
 {
 	const char *begin = meter_timestamp_literal(from);
 	const char *end = meter_timestamp_literal(to);
+	const char *time = meter_row_time(meter_placing(definition, METER_LOG_MEASURE), "e");
 	bool		sum = definition->aggregate == METER_SUM;
 	double		parts;
 	bool		isnull;
 	Datum		seconds;
 
 	meter_execute(psprintf("SELECT count(*), sum(date_part('epoch', least(e.end_time, %s) - greatest(e.start_time, %s))) "
-						   "FROM %s.measure e WHERE e.start_time < %s AND %s",
-						   end, begin, quote_identifier(definition->stream), end,
+						   "FROM %s.measure e WHERE %s < %s AND %s",
+						   end, begin, quote_identifier(definition->stream),
+						   time, end,
 						   sum ? psprintf("(e.end_time > %s OR e.start_time >= %s)", begin, begin) :
-						   psprintf("e.start_time >= %s", begin)),
+						   psprintf("%s >= %s", time, begin)),
 				  SPI_OK_SELECT);
 	parts = meter_result_count(1);
 	seconds = meter_result(0, 2, &isnull);

@@ -102,10 +102,7 @@ meter_duplicate_key(PG_FUNCTION_ARGS)
 									 meter_attr_from_text(PG_GETARG_DATUM(3))));
 }
 
-/* What a hash of a row is kept by: columns of each log. */
-static const char *const begin_columns[METER_NLOGS] = {
-	"e.\"time\"", "e.start_time"
-};
+/* Up to when a row counts: a column of each log. */
 static const char *const end_columns[METER_NLOGS] = {
 	"e.\"time\"", "e.end_time"
 };
@@ -157,6 +154,13 @@ enum
 	NEW_ID,
 	NEW_ACTION					/* of a measure, none */
 };
+
+/* Return what the hash of a row e is kept by: its time. */
+static char *
+row_time(const MeterDefinition *definition, MeterLog log)
+{
+	return meter_row_time(meter_placing(definition, log), "e");
+}
 
 /* Begin to gather hashes. */
 static void
@@ -307,7 +311,8 @@ look_over(MeterNewRows *rows, int64 after, int64 upto, const char *late)
 	rows->gathers = true;
 	meter_scan(psprintf("SELECT e.arrival, %s, %s, %s, e.resource, e.source, e.id, %s FROM %s.%s e "
 						"WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT "%s%s",
-						row_filters[rows->log], late, begin_columns[rows->log],
+						row_filters[rows->log], late,
+						row_time(rows->definition, rows->log),
 						rows->log == METER_LOG_EVENT ? "e.action" : "NULL::text",
 						quote_identifier(rows->definition->stream),
 						meter_log_names[rows->log], after, upto,
@@ -433,7 +438,7 @@ meter_renew_duplicate_keys(const MeterDefinition *definition,
 	rows->definition = definition;
 	rows->log = log;
 	if (progress->has_watermark)
-		rows->only = psprintf("%s >= %s", begin_columns[log],
+		rows->only = psprintf("%s >= %s", row_time(definition, log),
 							  meter_timestamp_literal(first_slice(definition,
 																  progress->watermark)));
 	rows->row = AllocSetContextCreate(CurrentMemoryContext, "meter new row",
@@ -664,7 +669,8 @@ rows_without_chunk(const Question *question, const MeterProgress *progress,
 					 "SELECT %s, 1 FROM %s.%s e WHERE e.arrival > " INT64_FORMAT
 					 " AND %s AND %s < %s AND %s >= %s",
 					 key, schema, meter_log_names[log], position, row_filters[log],
-					 begin_columns[log], question->to, end_columns[log],
+					 row_time(question->definition, log), question->to,
+					 end_columns[log],
 					 question->first);
 	if (straddlers)
 		appendStringInfo(&rows,

@@ -21,9 +21,9 @@
 #include "engine/duplicates.h"
 #include "pg/now.h"
 
-/* When a row of a log was: a column. */
-static const char *const times[METER_NLOGS] = {
-	"\"time\"", "start_time"
+/* When a row was: a column. */
+static const char *const times[METER_NPLACINGS] = {
+	"\"time\"", "start_time", "end_time"
 };
 
 /* What duplicates have in common, columns of a row %1$s. */
@@ -32,8 +32,18 @@ static const char *const names[METER_NLOGS] = {
 	"%1$s.resource, coalesce(%1$s.source, ''), %1$s.id"
 };
 
+/* In which order the least measure is found, after its times. */
+#define ORDER_OF_MEASURES \
+	"%1$s.value NULLS FIRST, " \
+	"%1$s.account NULLS FIRST, " \
+	"nullif(%1$s.entity, '') NULLS FIRST, " \
+	"%1$s.attributes::text COLLATE \"C\" NULLS FIRST, " \
+	"%1$s.source NULLS FIRST, " \
+	"%1$s.value::text COLLATE \"C\", " \
+	"%1$s.arrival"
+
 /* In which order the least of them is found, from time to arrival. */
-static const char *const orders[METER_NLOGS] = {
+static const char *const orders[METER_NPLACINGS] = {
 	"%1$s.\"time\", "
 	"%1$s.value NULLS FIRST, "
 	"%1$s.account NULLS FIRST, "
@@ -44,15 +54,8 @@ static const char *const orders[METER_NLOGS] = {
 	"%1$s.source NULLS FIRST, "
 	"%1$s.value::text COLLATE \"C\", "
 	"%1$s.arrival",
-	"%1$s.start_time, "
-	"%1$s.end_time, "
-	"%1$s.value NULLS FIRST, "
-	"%1$s.account NULLS FIRST, "
-	"nullif(%1$s.entity, '') NULLS FIRST, "
-	"%1$s.attributes::text COLLATE \"C\" NULLS FIRST, "
-	"%1$s.source NULLS FIRST, "
-	"%1$s.value::text COLLATE \"C\", "
-	"%1$s.arrival"
+	"%1$s.start_time, %1$s.end_time, " ORDER_OF_MEASURES,
+	"%1$s.end_time, %1$s.start_time, " ORDER_OF_MEASURES
 };
 
 PG_FUNCTION_INFO_V1(meter_later_by_sql);
@@ -93,11 +96,37 @@ meter_any_between(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(low < count && instants[low] <= last);
 }
 
-/* Return the time of a row of a log. */
-char *
-meter_row_time(MeterLog log, const char *row)
+/*
+ * Return by which of its times a row of a log is placed for a meter: everywhere,
+ * in the order, where it is late or held, before and after since.
+ */
+MeterPlacing
+meter_placing(const MeterDefinition *definition, MeterLog log)
 {
-	return psprintf("%s.%s", row, times[log]);
+	return log == METER_LOG_EVENT ? METER_BY_TIME :
+		definition->aggregate == METER_COUNTER ? METER_BY_END :
+		METER_BY_START;
+}
+
+/* Return the column of a log that has this time. */
+const char *
+meter_time_column(const MeterDefinition *definition, MeterLog log)
+{
+	return times[meter_placing(definition, log)];
+}
+
+/* Return the time of a row. */
+char *
+meter_row_time(MeterPlacing placing, const char *row)
+{
+	return psprintf("%s.%s", row, times[placing]);
+}
+
+/* Return the log of rows that are placed so. */
+static MeterLog
+log_of(MeterPlacing placing)
+{
+	return placing == METER_BY_TIME ? METER_LOG_EVENT : METER_LOG_MEASURE;
 }
 
 /* Return the columns that duplicates of a row have in common. */
@@ -118,9 +147,9 @@ meter_row_key(MeterLog log, const char *row)
 
 /* Return the columns by which the least of several duplicates is found. */
 char *
-meter_row_order(MeterLog log, const char *row)
+meter_row_order(MeterPlacing placing, const char *row)
 {
-	return psprintf(orders[log], row);
+	return psprintf(orders[placing], row);
 }
 
 /* Return the instant that is so much earlier than another. */
@@ -146,7 +175,7 @@ meter_later_than(const char *time, int64 window)
 char *
 meter_least_time(const char *event, int64 window)
 {
-	const char *time = meter_row_time(METER_LOG_EVENT, event);
+	const char *time = meter_row_time(METER_BY_TIME, event);
 
 	return psprintf("(CASE WHEN %s.action = 'void' THEN %s ELSE %s END)", event,
 					meter_earlier_by(time, window), time);
@@ -160,14 +189,16 @@ meter_least_time(const char *event, int64 window)
  * they are of few resources, they are looked up once and kept meanwhile.
  */
 char *
-meter_duplicates_query(MeterLog log, const char *rows, const char *conditions,
-					   const char *suspects, bool few, int64 window)
+meter_duplicates_query(MeterPlacing placing, const char *rows,
+					   const char *conditions, const char *suspects, bool few,
+					   int64 window)
 {
-	const char *time = meter_row_time(log, "c");
+	MeterLog	log = log_of(placing);
+	const char *time = meter_row_time(placing, "c");
 	const char *key = meter_row_key(log, "c");
 	char	   *columns = psprintf("c.arrival, %s AS at, lag(%s) OVER (PARTITION BY s.key, %s ORDER BY %s) AS before",
 								   time, time, meter_row_name(log, "c"),
-								   meter_row_order(log, "c"));
+								   meter_row_order(placing, "c"));
 	char	   *duplicates;
 
 	if (suspects == NULL && few)
@@ -199,19 +230,29 @@ meter_voids_by_name(const char *voids)
 
 /*
  * Return the condition that voids v of one name, as meter_voids_by_name() gives
- * them, take back a row: one of them is at most the deduplication window away.
- * Nothing takes back a void or an observation.
+ * them, name a row of this time: one of them is at most the deduplication window
+ * away.
  */
 char *
-meter_takes_back(MeterLog log, const char *row, int64 window)
+meter_takes_back_at(const char *row, const char *time, int64 window)
 {
-	const char *time = meter_row_time(log, row);
-
 	return psprintf("v.resource = %1$s.resource AND v.source = coalesce(%1$s.source, '') AND v.id = %1$s.id "
-					"AND meter_internal.any_between(v.times, %2$s, %3$s)%4$s",
+					"AND meter_internal.any_between(v.times, %2$s, %3$s)",
 					row, meter_earlier_by(time, window),
-					meter_later_than(time, window),
-					log == METER_LOG_MEASURE ? "" :
-					psprintf(" AND %1$s.action <> 'void' AND NOT starts_with(%1$s.action, 'reconciled:')",
-							 row));
+					meter_later_than(time, window));
+}
+
+/*
+ * Return the condition that they take it back.  Nothing takes back a void or an
+ * observation.
+ */
+char *
+meter_takes_back(MeterPlacing placing, const char *row, int64 window)
+{
+	char	   *named = meter_takes_back_at(row, meter_row_time(placing, row),
+											window);
+
+	return placing != METER_BY_TIME ? named :
+		psprintf("%s AND %s.action <> 'void' AND NOT starts_with(%s.action, 'reconciled:')",
+				 named, row, row);
 }

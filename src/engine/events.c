@@ -231,7 +231,7 @@ meter_append_too_late(StringInfo sql, const MeterDefinition *definition,
 		(progress->has_watermark && limit <= progress->watermark))
 		return;
 	appendStringInfo(sql, " OR (e.%s < %s AND e.arrival > " INT64_FORMAT "%s)",
-					 log == METER_LOG_EVENT ? "\"time\"" : "start_time",
+					 meter_time_column(definition, log),
 					 meter_timestamp_literal(limit),
 					 progress->logs[log].held_after,
 					 log == METER_LOG_EVENT ? " AND e.action NOT LIKE 'reconciled:%'" : "");
@@ -309,7 +309,8 @@ meter_append_not_voided(StringInfo sql, const MeterDefinition *definition,
 	if (voids != NULL)
 		appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM (%s) v WHERE %s)",
 						 voids,
-						 meter_takes_back(log, "e", definition->deduplication_window));
+						 meter_takes_back(meter_placing(definition, log), "e",
+										  definition->deduplication_window));
 }
 
 /*
@@ -699,7 +700,7 @@ meter_find_duplicates(const MeterDefinition *definition,
 								  &suspects);
 	}
 	meter_keep_rows(&scope->duplicates, "event_duplicates",
-					meter_duplicates_query(METER_LOG_EVENT,
+					meter_duplicates_query(METER_BY_TIME,
 										   rows != NULL ? rows : log,
 										   conditions.data, suspects_query,
 										   scope->resources != 0, window),

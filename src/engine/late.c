@@ -30,6 +30,7 @@
 #include "engine/step_state.h"
 #include "engine/usage.h"
 #include "engine/usage_kind.h"
+#include "log/segment.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
@@ -98,7 +99,7 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 	 MeterLog log, int64 upto)
 {
 	bool		events = log == METER_LOG_EVENT;
-	const char *time = events ? "e.\"time\"" : "e.start_time";
+	const char *time = meter_row_time(meter_placing(definition, log), "e");
 	TimestampTz limit = meter_hold_limit(definition, progress, log);
 	StringInfoData counted;
 
@@ -137,7 +138,8 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
  * is known of it, and from when on owners of all kinds of things may.
  */
 static void
-append_affected(StringInfo sql, MeterLog log, const char *rows)
+append_affected(StringInfo sql, const MeterDefinition *definition,
+				MeterLog log, const char *rows)
 {
 	appendStringInfo(sql, "%sSELECT e.resource, %s FROM %s",
 					 sql->len > 0 ? " UNION ALL " : "",
@@ -145,8 +147,10 @@ append_affected(StringInfo sql, MeterLog log, const char *rows)
 					 "e.\"time\" AS first, 'infinity'::timestamptz AS last, e.\"time\" AS named_from, "
 					 METER_REACHES("e") " AS known_from, "
 					 "CASE WHEN " METER_ENTITY_OF("e") " IS NULL THEN e.\"time\" END AS named_all_from" :
-					 "e.start_time AS first, e.end_time AS last, NULL::timestamptz AS named_from, "
-					 "NULL::timestamptz AS known_from, NULL::timestamptz AS named_all_from", rows);
+					 psprintf("%s AS first, e.end_time AS last, NULL::timestamptz AS named_from, "
+							  "NULL::timestamptz AS known_from, NULL::timestamptz AS named_all_from",
+							  meter_row_time(meter_placing(definition, log), "e")),
+					 rows);
 }
 
 /*
@@ -161,24 +165,32 @@ append_silenced(StringInfo sql, const MeterDefinition *definition,
 	int64		window = definition->deduplication_window;
 	int64		sealed = places->sealed;
 
+	const char *column = meter_time_column(definition, METER_LOG_MEASURE);
+	int64		longest = sealed > 0 && definition->aggregate != METER_COUNTER ?
+	meter_sealed_longest(definition->stream, "measure") : 0;
+	const char *time = psprintf("d.%s", column);
+
 	/* late ones of one name together: they may be many */
 	char	   *late = psprintf("(SELECT e.resource, coalesce(e.source, '') AS source, e.id, "
-								"array_agg(e.start_time ORDER BY e.start_time) AS times, min(e.start_time) AS first, max(e.start_time) AS last "
-								"FROM %s AND e.id IS NOT NULL GROUP BY 1, 2, 3) e", rows);
+								"array_agg(e.%1$s ORDER BY e.%1$s) AS times, min(e.%1$s) AS first, max(e.%1$s) AS last "
+								"FROM %2$s AND e.id IS NOT NULL GROUP BY 1, 2, 3) e", column, rows);
 	char	   *alike = psprintf("d.resource = e.resource AND d.id = e.id AND coalesce(d.source, '') = e.source "
-								 "AND d.start_time >= e.first AND d.start_time <= %s "
-								 "AND meter_internal.any_between(e.times, %s, d.start_time)",
-								 meter_later_than("e.last", window),
-								 meter_earlier_by("d.start_time", window));
+								 "AND %s >= e.first AND %s <= %s AND d.end_time >= e.first "
+								 "AND meter_internal.any_between(e.times, %s, %s)",
+								 time, time, meter_later_than("e.last", window),
+								 meter_earlier_by(time, window), time);
 
 	if (sealed > 0)
-		appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL, NULL "
+		appendStringInfo(sql, " UNION ALL SELECT d.resource, %s, d.end_time, NULL, NULL, NULL "
 						 "FROM %s CROSS JOIN LATERAL ("
-						 "SELECT * FROM %s.measure d WHERE d.arrival < " INT64_FORMAT " AND %s OFFSET 0) d",
-						 late, schema, sealed, alike);
-	appendStringInfo(sql, " UNION ALL SELECT d.resource, d.start_time, d.end_time, NULL, NULL, NULL "
+						 "SELECT * FROM %s.measure d WHERE d.arrival < " INT64_FORMAT " AND %s%s OFFSET 0) d",
+						 time, late, schema, sealed, alike,
+						 longest < 0 ? "" :
+						 psprintf(" AND d.end_time <= %s",
+								  meter_later_than(meter_later_than("e.last", window), longest)));
+	appendStringInfo(sql, " UNION ALL SELECT d.resource, %s, d.end_time, NULL, NULL, NULL "
 					 "FROM %s JOIN %s d ON %s WHERE d.arrival >= " INT64_FORMAT,
-					 late, meter_newest_rows(places, definition, METER_LOG_MEASURE),
+					 time, late, meter_newest_rows(places, definition, METER_LOG_MEASURE),
 					 alike, sealed);
 }
 
@@ -202,13 +214,18 @@ append_voided(StringInfo sql, const MeterDefinition *definition,
 											 resources,
 											 &places[METER_LOG_EVENT], NULL,
 											 meter_may_straddle(definition, progress->watermark) ? NULL : watermark),
-					 voids, meter_takes_back(METER_LOG_EVENT, "b", window));
+					 voids, meter_takes_back(METER_BY_TIME, "b", window));
 	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
-		appendStringInfo(sql, " UNION ALL SELECT b.resource, b.start_time, b.end_time, NULL, NULL, NULL FROM %s b JOIN %s ON %s",
+	{
+		MeterPlacing placing = meter_placing(definition, METER_LOG_MEASURE);
+
+		appendStringInfo(sql, " UNION ALL SELECT b.resource, %s, b.end_time, NULL, NULL, NULL FROM %s b JOIN %s ON %s",
+						 meter_row_time(placing, "b"),
 						 meter_measures_of_resources(definition, resources,
 													 &places[METER_LOG_MEASURE],
 													 watermark),
-						 voids, meter_takes_back(METER_LOG_MEASURE, "b", window));
+						 voids, meter_takes_back(placing, "b", window));
+	}
 }
 
 /*
@@ -302,10 +319,10 @@ meter_released_rows(const MeterDefinition *definition,
 		if (released->arrivals[log] == NULL)
 			continue;
 		rows = released_of(definition, released, log);
-		late = psprintf("%s AND %s < %s%s", rows, meter_row_time(log, "e"),
+		late = psprintf("%s AND %s < %s%s", rows, meter_row_time(meter_placing(definition, log), "e"),
 						watermark,
 						log == METER_LOG_EVENT ? " AND e.action <> 'void'" : "");
-		append_affected(&affected, log, late);
+		append_affected(&affected, definition, log, late);
 		if (log == METER_LOG_EVENT &&
 			note_voids(definition, psprintf("e.arrival = ANY (%s::bigint[])",
 											quote_literal_cstr(released->arrivals[log]))) > 0 &&
@@ -329,7 +346,8 @@ may_be_late(const MeterDefinition *definition, const MeterProgress *progress,
 
 	before = Max(before, meter_hold_limit(definition, progress, log));
 	if (log == METER_LOG_MEASURE)
-		return psprintf("e.start_time < %s", meter_timestamp_literal(before));
+		return psprintf("%s < %s", meter_row_time(meter_placing(definition, log), "e"),
+						meter_timestamp_literal(before));
 	if (progress->has_watermark &&
 		meter_may_straddle(definition, progress->watermark))
 		return "true";
@@ -433,7 +451,7 @@ recompute(const MeterDefinition *definition, MeterProgress *progress,
 	{
 		if (late[log].count == 0)
 			continue;
-		append_affected(&affected, log, log == METER_LOG_EVENT ?
+		append_affected(&affected, definition, log, log == METER_LOG_EVENT ?
 						psprintf("%s AND e.action <> 'void'", late[log].rows) :
 						late[log].rows);
 		if (late[log].nvoids > 0)

@@ -45,6 +45,8 @@ typedef struct MeasureFold
 	MeterMeasureIncrease increase;	/* or NULL */
 	bool		begun;
 	bool		asked;
+	bool		partly;			/* not up to the end: later readings are the
+								 * carried ones */
 } MeasureFold;
 
 /* Return what the walks of a pass share, which may be new. */
@@ -118,11 +120,10 @@ affected_periods(MeterFold *fold, const char *owners, const Oid *types,
 		if (!TIMESTAMP_NOT_FINITE(resource->from))
 			resource->from = meter_grid_period_begin(grid, resource->from);
 		resource->from = Max(resource->from, fold->from);
-		if (!TIMESTAMP_NOT_FINITE(resource->to))
+		/* what a reading of a counter adds depends on those around it */
+		if (!TIMESTAMP_NOT_FINITE(resource->to) &&
+			fold->definition->aggregate != METER_COUNTER)
 			resource->to = meter_grid_period_end(grid, resource->to);
-		/* of a counter, the next reading says what was added since */
-		if (fold->definition->aggregate == METER_COUNTER)
-			resource->to = fold->to;
 		resource->to = Min(resource->to, fold->to);
 	}
 	return affected;
@@ -179,9 +180,9 @@ scan(MeterFold *fold)
 	scope->safe = fold->measures_safe;
 	scope->voids_from_log = fold->scope.voids_from_log;
 	scope->arrivals = fold->scope.arrivals;
-	if (measures->readings != NULL && scope->resources != NULL &&
-		meter_readings_writes(measures->readings))
-		meter_begin_at_readings(definition, fold->progress, scope);
+	if (measures->readings != NULL && scope->resources != NULL)
+		meter_bound_by_readings(definition, fold->progress, scope,
+								meter_readings_writes(measures->readings));
 	else
 		meter_find_measure_duplicates(definition, fold->progress, scope);
 	meter_measure_params(scope, types, values);
@@ -216,7 +217,7 @@ begin_walk(MeterFold *fold, TimestampTz from, TimestampTz to)
 		if (!found)
 			break;
 		meter_measure_walk_reading(measures->walk, reading.dimensions,
-								   reading.time, reading.value);
+								   &reading.last);
 	}
 }
 
@@ -226,7 +227,7 @@ begin(MeterFold *fold)
 {
 	MeasureFold *measures = fold->walk;
 
-	measures->begun = measures->asked = false;
+	measures->begun = measures->asked = measures->partly = false;
 }
 
 /* Take a name that says who owns the resource. */
@@ -277,7 +278,8 @@ take_row(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
 	for (i = 0; i < fold->definition->ndimensions; i++)
 		dimensions[i] = meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
 	start = meter_fold_instant(slot, METER_FOLD_ABSENT, 0);
-	meter_fold_look(fold, kind, start, slot);
+	meter_fold_look(fold, kind,
+					meter_fold_instant(slot, METER_FOLD_TIME, 0), slot);
 	meter_measure_walk_measure(measures->walk, start,
 							   meter_fold_instant(slot, METER_FOLD_ALIVE, 0),
 							   meter_fold_text(slot, METER_FOLD_ACCOUNT),
@@ -302,6 +304,7 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 		&fold->walked->list[DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL])];
 
 		measures->asked = true;
+		measures->partly = resource->to < fold->to;
 		begin_walk(fold, resource->from, resource->to);
 		return;
 	}
@@ -388,8 +391,8 @@ put_owners(MeterFold *fold)
 }
 
 /*
- * Write the readings that are the last; of a resource that is asked for, all
- * series that have a reading are known.
+ * Write the readings that are the last; of a resource that is asked for up to
+ * the end, all series that have a reading are known.
  */
 static void
 put_readings(MeterFold *fold)
@@ -398,7 +401,7 @@ put_readings(MeterFold *fold)
 	MeterMeasureReading reading;
 	MeterReading before;
 
-	if (measures->asked)
+	if (measures->asked && !measures->partly)
 	{
 		meter_readings_seek_written(measures->readings, fold->hash,
 									fold->resource);
@@ -412,10 +415,10 @@ put_readings(MeterFold *fold)
 
 	while (meter_measure_walk_next_reading(measures->walk, &reading))
 	{
-		if (reading.walked || measures->asked)
+		if (reading.walked || (measures->asked && !measures->partly))
 			meter_readings_put(measures->readings, fold->hash, fold->resource,
-							   reading.dimensions, reading.time,
-							   reading.value);
+							   reading.dimensions, &reading.last,
+							   measures->partly);
 	}
 }
 

@@ -359,6 +359,24 @@ end_instant(MeterOwners *owners)
 	owners->nnames = 0;
 }
 
+/*
+ * Let the greatest of names of one place count: the one before is looked at,
+ * since bad data has instants of thousands of events.  Returns false if it is
+ * of another place.
+ */
+static bool
+merge_name(MeterOwners *owners, const MeterName *name)
+{
+	MeterName  *before = &owners->names[owners->nnames - 1];
+
+	if (owners->nnames == 0 || name_cmp(name, before) != 0 ||
+		(owners->by_entity && !meter_attr_equal(name->entity, before->entity)))
+		return false;
+	if (meter_attr_cmp(before->name, name->name) < 0)
+		before->name = keep(owners, name->name);
+	return true;
+}
+
 /* Take a name, whose instant is not before those of calls before. */
 void
 meter_owners_take(MeterOwners *owners, const MeterName *name)
@@ -368,6 +386,8 @@ meter_owners_take(MeterOwners *owners, const MeterName *name)
 	CHECK_FOR_INTERRUPTS();
 	if (owners->nnames > 0 && owners->names[0].time != name->time)
 		end_instant(owners);
+	if (merge_name(owners, name))
+		return;
 	if (owners->nnames == owners->maxnames)
 	{
 		owners->maxnames = Max(8, 2 * owners->maxnames);
@@ -379,7 +399,8 @@ meter_owners_take(MeterOwners *owners, const MeterName *name)
 	}
 	taken = &owners->names[owners->nnames++];
 	*taken = *name;
-	taken->source = keep(owners, name->source);
+	taken->source = name->observed ? keep(owners, name->source) :
+		METER_NULL_ATTR;
 	taken->entity = owners->by_entity ? keep(owners, name->entity) :
 		METER_NULL_ATTR;
 	taken->name = keep(owners, name->name);

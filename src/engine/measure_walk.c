@@ -28,6 +28,7 @@
 #include "core/event_set.h"
 #include "core/grid.h"
 #include "engine/collect.h"
+#include "engine/counter.h"
 #include "engine/measure_owners.h"
 #include "engine/measure_walk.h"
 #include "pg/meter_compat.h"
@@ -144,14 +145,28 @@ typedef struct Series
 	struct Series *next;
 	struct Series *next_pending;
 	bool		walked;
-	TimestampTz time;
+	MeterLastReading last;		/* that counted; its value is kept */
 	Kept		value;
-	Kept		pending;		/* the greatest reading of walk->instant */
-	int64		arrival;		/* of that */
-	MeterAttr	account;		/* who pays it */
-	char	   *chunk;			/* where the account lies, if need be */
+	bool		is_pending;		/* there are readings of walk->instant */
+	Kept		pending;		/* the one of these that counts, so far */
+	TimestampTz start;			/* of that */
+	int64		arrival;
+	MeterAttr	payer[2];		/* the account and the entity it names, or NULL */
+	char	   *chunk;			/* where these lie */
 	int32		room;
+	struct PassedOver *passed_over; /* others of walk->instant */
 } Series;
+
+/* A reading that was passed over, for who is told of it. */
+typedef struct PassedOver
+{
+	MeterCounted counted;
+	Numeric		value;
+	TimestampTz start;
+	MeterAttr  *payer;			/* as of the pending one */
+	int64		arrival;
+	struct PassedOver *next;
+} PassedOver;
 
 struct MeterMeasureWalk
 {
@@ -166,6 +181,7 @@ struct MeterMeasureWalk
 	void	   *trace_arg;
 	MeterMeasureIncrease increase;	/* or NULL */
 	void	   *increase_arg;
+	MeterCounter counter;
 	MemoryContext context;		/* of the walk */
 	MemoryContext resource_context;
 	MemoryContext measure_context;	/* of one measure, or one usage row */
@@ -223,6 +239,13 @@ meter_measure_walk_create(const MeterDefinition *definition,
 	walk->emit_arg = arg;
 	walk->sought = MemoryContextAlloc(context,
 									  walk->nkey * sizeof(MeterAttr));
+	if (walk->aggregate == METER_COUNTER)
+	{
+		MemoryContext before = MemoryContextSwitchTo(context);
+
+		meter_counter_init(&walk->counter, definition);
+		MemoryContextSwitchTo(before);
+	}
 	return walk;
 }
 
@@ -249,7 +272,7 @@ meter_measure_walk_trace(MeterMeasureWalk *walk, MeterMeasureTrace trace,
 	walk->trace_arg = arg;
 }
 
-/* From the next measure on, tell what readings of a counter add. */
+/* From the next measure on, tell what becomes of readings of a counter. */
 void
 meter_measure_walk_increases(MeterMeasureWalk *walk,
 							 MeterMeasureIncrease increase, void *arg)
@@ -628,6 +651,7 @@ find_series(MeterMeasureWalk *walk, const MeterAttr *dimensions)
 	series = MemoryContextAllocZero(walk->resource_context, sizeof(Series));
 	series->dimensions = meter_copy_attrs(walk->resource_context, dimensions,
 										  walk->ndimensions);
+	series->last.start = DT_NOBEGIN;
 	entry->attrs = series->dimensions;
 	entry->what = series;
 	if (walk->last_series != NULL)
@@ -641,115 +665,242 @@ find_series(MeterMeasureWalk *walk, const MeterAttr *dimensions)
 /* Take the carried reading of the series of these dimensions. */
 void
 meter_measure_walk_reading(MeterMeasureWalk *walk,
-						   const MeterAttr *dimensions, TimestampTz time,
-						   Numeric value)
+						   const MeterAttr *dimensions,
+						   const MeterLastReading *last)
 {
 	Series	   *series = find_series(walk, dimensions);
 
 	CHECK_FOR_INTERRUPTS();
-	series->time = time;
-	keep(walk, &series->value, value);
+	series->last = *last;
+	keep(walk, &series->value, last->value);
+	series->last.value = series->value.number;
 }
 
-/* Tell whether there is a series of these dimensions. */
+/* Tell whether a series of these dimensions has a reading that counted. */
 bool
 meter_measure_walk_has_series(MeterMeasureWalk *walk,
 							  const MeterAttr *dimensions)
 {
-	return walk->series_by_dimensions != NULL &&
-		named_lookup(walk->series_by_dimensions, dimensions) != NULL;
+	Named	   *entry = walk->series_by_dimensions == NULL ? NULL :
+	named_lookup(walk->series_by_dimensions, dimensions);
+
+	return entry != NULL && ((Series *) entry->what)->last.value != NULL;
 }
 
-/* Set who pays the pending reading of a series; owners' names stay. */
+/* Keep the account and the entity that the pending reading of a series names. */
 static void
-set_account(MeterMeasureWalk *walk, Series *series, MeterAttr account,
-			bool named)
+keep_payer(MeterMeasureWalk *walk, Series *series, const MeterAttr *payer)
 {
-	if (named)
+	int32		size = 0;
+	int			i;
+
+	for (i = 0; i < 2; i++)
+		size += Max(payer[i].len, 0);
+	if (series->room < size)
 	{
-		if (series->room < account.len)
-		{
-			if (series->chunk != NULL)
-				pfree(series->chunk);
-			series->room = Max(account.len, 16);
-			series->chunk = MemoryContextAlloc(walk->resource_context,
-											   series->room);
-		}
-		memcpy(series->chunk, account.data, account.len);
-		account.data = series->chunk;
+		if (series->chunk != NULL)
+			pfree(series->chunk);
+		series->room = Max(size, 16);
+		series->chunk = MemoryContextAlloc(walk->resource_context,
+										   series->room);
 	}
-	series->account = account;
+	for (i = size = 0; i < 2; i++)
+	{
+		series->payer[i] = payer[i];
+		if (payer[i].len <= 0)
+			continue;
+		memcpy(series->chunk + size, payer[i].data, payer[i].len);
+		series->payer[i].data = series->chunk + size;
+		size += payer[i].len;
+	}
 }
 
 /*
- * Take a reading.  Of several at one instant the greatest value counts, then
- * the greatest account.
+ * Compare a reading with the pending one of a series: which of them counts that
+ * is the greater one.
+ */
+static int
+compare_pending(const Series *series, Numeric value, TimestampTz start,
+				const MeterAttr *payer, int64 arrival)
+{
+	int			cmp = compare(value, series->pending.number);
+
+	if (cmp == 0)
+		cmp = start < series->start ? -1 : start > series->start;
+	if (cmp == 0)
+		cmp = meter_attr_cmp(payer[0], series->payer[0]);
+	if (cmp == 0)
+		cmp = meter_attr_cmp(payer[1], series->payer[1]);
+	if (cmp == 0)
+		cmp = arrival < series->arrival ? -1 : arrival > series->arrival;
+	return cmp;
+}
+
+/* Keep a reading that was passed over until its instant ends. */
+static void
+keep_passed_over(MeterMeasureWalk *walk, Series *series, MeterCounted counted,
+				 TimestampTz start, const MeterAttr *payer, Numeric value,
+				 int64 arrival)
+{
+	MemoryContext before = MemoryContextSwitchTo(walk->resource_context);
+	PassedOver *passed_over;
+
+	meter_ask_growth(sizeof(PassedOver) + VARSIZE(value) +
+					 Max(payer[0].len, 0) + Max(payer[1].len, 0));
+	passed_over = palloc(sizeof(PassedOver));
+	passed_over->counted = counted;
+	passed_over->value = DatumGetNumericCopy(NumericGetDatum(value));
+	passed_over->start = start;
+	passed_over->payer = meter_copy_attrs(walk->resource_context, payer, 2);
+	passed_over->arrival = arrival;
+	passed_over->next = series->passed_over;
+	series->passed_over = passed_over;
+	MemoryContextSwitchTo(before);
+}
+
+/*
+ * Take a reading.  Of several at one instant the greatest value that is not
+ * passed over counts, then the latest start, then the greatest account and
+ * entity, which are who pays it.
  */
 static void
-add_reading(MeterMeasureWalk *walk, TimestampTz time, MeterAttr account,
-			bool named, Numeric value, const MeterAttr *dimensions,
-			int64 arrival)
+add_reading(MeterMeasureWalk *walk, TimestampTz start, TimestampTz time,
+			const MeterAttr *payer, Numeric value,
+			const MeterAttr *dimensions, int64 arrival)
 {
 	Series	   *series = find_series(walk, dimensions);
+	Numeric		added;
+	MeterCounted counted = meter_count_reading(&walk->counter, &series->last,
+											   start, time, value, &added);
 
-	if (!series->pending.is_kept)
+	if (MeterIsPassedOver(counted) && walk->increase == NULL)
+		return;
+	walk->instant = time;
+	if (!series->is_pending)
 	{
+		series->is_pending = true;
 		series->next_pending = walk->pending;
 		walk->pending = series;
-		walk->instant = time;
 	}
-	else
+	if (MeterIsPassedOver(counted))
 	{
-		int			cmp = compare(value, series->pending.number);
-
-		if (cmp < 0 ||
-			(cmp == 0 && meter_attr_cmp(account, series->account) <= 0))
-			return;
+		keep_passed_over(walk, series, counted, start, payer, value, arrival);
+		return;
 	}
+	if (series->pending.is_kept &&
+		compare_pending(series, value, start, payer, arrival) <= 0)
+		return;
 	keep(walk, &series->pending, value);
+	keep_payer(walk, series, payer);
+	series->start = start;
 	series->arrival = arrival;
-	set_account(walk, series, account, named);
+}
+
+/* Tell what became of a reading of the instant that ends. */
+static void
+tell_counted(MeterMeasureWalk *walk, Series *series, MeterCounted counted,
+			 TimestampTz start, int64 arrival, Numeric value, Numeric added)
+{
+	MeterMeasureCounted told = {
+		counted, series->dimensions, start, walk->instant, arrival, value,
+		&series->last, added, walk->instant >= walk->from
+	};
+
+	walk->increase(walk->increase_arg, &told);
 }
 
 /*
- * Add what was used from the reading before to the pending one, for all series
- * that have one: no other is of its instant.
+ * Tell which readings of the instant that ends were passed over: those that are
+ * less than the one that counts were not looked at.
  */
+static void
+tell_passed_over(MeterMeasureWalk *walk, Series *series)
+{
+	PassedOver *passed_over = series->passed_over;
+
+	while (passed_over != NULL)
+	{
+		PassedOver *next = passed_over->next;
+
+		if (!series->pending.is_kept ||
+			compare_pending(series, passed_over->value, passed_over->start,
+							passed_over->payer, passed_over->arrival) > 0)
+			tell_counted(walk, series, passed_over->counted,
+						 passed_over->start, passed_over->arrival,
+						 passed_over->value, NULL);
+		pfree(passed_over->value);
+		pfree(passed_over);
+		passed_over = next;
+	}
+	series->passed_over = NULL;
+}
+
+/* Return who pays the pending reading of a series. */
+static MeterAttr
+payer_of(MeterMeasureWalk *walk, const Series *series)
+{
+	TimestampTz until;
+
+	if (!MeterAttrIsNull(series->payer[0]))
+		return series->payer[0];
+	walk->chain = meter_owners_of(walk->owners, series->payer[1]);
+	if (meter_owners_unknown(walk->chain))
+	{
+		look_up_period(walk, Max(walk->instant, walk->from));
+		meter_owners_bill_nobody(walk->owners, series->payer[1],
+								 walk->period_begin);
+	}
+	return owner_at(walk, walk->instant, &until);
+}
+
+/*
+ * Count the pending reading of a series, which becomes the last one.  What lies
+ * before `from` adds nothing to what is asked for.
+ */
+static void
+count_pending(MeterMeasureWalk *walk, Series *series)
+{
+	Kept		before = series->value;
+	MeterAttr	account = payer_of(walk, series);
+	Numeric		added;
+	MeterCounted counted = meter_count_reading(&walk->counter, &series->last,
+											   series->start, walk->instant,
+											   series->pending.number, &added);
+
+	if (walk->increase != NULL)
+		tell_counted(walk, series, counted, series->start, series->arrival,
+					 series->pending.number, added);
+	if (added != NULL && walk->instant >= walk->from)
+	{
+		look_up_period(walk, walk->instant);
+		add_number(walk,
+				   open_accumulator(walk, open_key(walk, account,
+												   series->dimensions)),
+				   added);
+	}
+	series->value = series->pending;
+	series->pending = before;
+	series->pending.is_kept = false;
+	series->last.start = meter_last_start(&series->last, series->start,
+										  walk->instant);
+	series->last.time = walk->instant;
+	series->last.value = series->value.number;
+	series->walked = true;
+}
+
+/* End the instant of the pending readings, of all series that have any. */
 static void
 add_increases(MeterMeasureWalk *walk)
 {
 	Series	   *series;
-	Kept		before;
 
 	for (series = walk->pending; series != NULL; series = series->next_pending)
 	{
-		Numeric		value = series->pending.number;
-		Numeric		increase = value;
-
 		CHECK_FOR_INTERRUPTS();
-		before = series->value;
-		/* the first reading is the base, as are those before `from` */
-		if (before.is_kept && walk->instant >= walk->from)
-		{
-			if (compare(value, before.number) >= 0)
-				increase = DatumGetNumeric(DirectFunctionCall2(numeric_sub,
-															   NumericGetDatum(value),
-															   NumericGetDatum(before.number)));
-			if (walk->increase != NULL)
-				walk->increase(walk->increase_arg, walk->instant,
-							   series->arrival, before.number, value,
-							   increase);
-			look_up_period(walk, walk->instant);
-			add_number(walk,
-					   open_accumulator(walk, open_key(walk, series->account,
-													   series->dimensions)),
-					   increase);
-		}
-		series->value = series->pending;
-		series->pending = before;
-		series->pending.is_kept = false;
-		series->time = walk->instant;
-		series->walked = true;
+		tell_passed_over(walk, series);
+		if (series->pending.is_kept)
+			count_pending(walk, series);
+		series->is_pending = false;
 	}
 	walk->pending = NULL;
 }
@@ -761,12 +912,14 @@ meter_measure_walk_next_reading(MeterMeasureWalk *walk,
 {
 	Series	   *series = walk->next_series;
 
+	/* of those that were passed over there is nothing to carry */
+	while (series != NULL && series->last.value == NULL)
+		series = series->next;
+	walk->next_series = series != NULL ? series->next : NULL;
 	if (series == NULL)
 		return false;
-	walk->next_series = series->next;
 	reading->dimensions = series->dimensions;
-	reading->time = series->time;
-	reading->value = series->value.number;
+	reading->last = series->last;
 	reading->walked = series->walked;
 	return true;
 }
@@ -887,21 +1040,43 @@ add_value(MeterMeasureWalk *walk, TimestampTz start, MeterAttr account,
 	accumulator->u.time = start;
 }
 
+/* Take a reading of a counter. */
+static void
+take_reading(MeterMeasureWalk *walk, TimestampTz start, TimestampTz end,
+			 MeterAttr account, MeterAttr entity, Datum value, bool isnull,
+			 const MeterAttr *dimensions, int64 arrival)
+{
+	MeterAttr	payer[2] = {account, entity};
+	TimestampTz until;
+
+	if (walk->instant < end)
+		add_increases(walk);
+	look_up_period(walk, Max(end, walk->from));
+	give_out(walk, walk->period_begin);
+	walk->chain = meter_owners_of(walk->owners, entity);
+	if (walk->trace != NULL)
+		walk->trace(walk->trace_arg,
+					end < walk->from ? METER_MEASURE_BASE : METER_MEASURE_SAYS,
+					start, end,
+					MeterAttrIsNull(account) ? owner_at(walk, end, &until) :
+					account, NULL);
+	if (!isnull)
+		add_reading(walk, start, end, payer, DatumGetNumeric(value),
+					dimensions, arrival);
+}
+
 /* Take a measure of the resource, of which some time is asked for. */
 static void
 add_measure(MeterMeasureWalk *walk, TimestampTz start, TimestampTz end,
 			MeterAttr account, MeterAttr entity, Datum value, bool isnull,
-			const MeterAttr *dimensions, int64 arrival)
+			const MeterAttr *dimensions)
 {
 	bool		named = !MeterAttrIsNull(account);
 	TimestampTz until;
 
-	if (walk->instant < start)
-		add_increases(walk);
 	look_up_period(walk, Max(start, walk->from));
 	walk->chain = meter_owners_of(walk->owners, entity);
-	if (!named && meter_owners_unknown(walk->chain) &&
-		!(isnull && walk->aggregate == METER_COUNTER))
+	if (!named && meter_owners_unknown(walk->chain))
 		meter_owners_bill_nobody(walk->owners, entity, walk->period_begin);
 	give_out(walk, walk->period_begin);
 
@@ -915,16 +1090,9 @@ add_measure(MeterMeasureWalk *walk, TimestampTz start, TimestampTz end,
 	if (!named)
 		account = owner_at(walk, start, &until);
 	if (walk->trace != NULL)
-		walk->trace(walk->trace_arg,
-					start < walk->from ? METER_MEASURE_BASE : METER_MEASURE_SAYS,
-					start, end, account, NULL);
-	if (walk->aggregate == METER_COUNTER)
-	{
-		if (!isnull)
-			add_reading(walk, start, account, named, DatumGetNumeric(value),
-						dimensions, arrival);
-	}
-	else if (!isnull || walk->aggregate == METER_COUNT)
+		walk->trace(walk->trace_arg, METER_MEASURE_SAYS, start, end, account,
+					NULL);
+	if (!isnull || walk->aggregate == METER_COUNT)
 		add_value(walk, start, account, value, dimensions);
 }
 
@@ -932,11 +1100,12 @@ add_measure(MeterMeasureWalk *walk, TimestampTz start, TimestampTz end,
 static bool
 is_asked(const MeterMeasureWalk *walk, TimestampTz start, TimestampTz end)
 {
-	if (start >= walk->to)
-		return false;
 	/* a counter's readings before that say from which value on it counts */
-	return start >= walk->from || walk->aggregate == METER_COUNTER ||
-		(walk->aggregate == METER_SUM && end > walk->from);
+	if (walk->aggregate == METER_COUNTER)
+		return end < walk->to;
+	return start < walk->to &&
+		(start >= walk->from ||
+		 (walk->aggregate == METER_SUM && end > walk->from));
 }
 
 /*
@@ -962,7 +1131,12 @@ meter_measure_walk_measure(MeterMeasureWalk *walk, TimestampTz start,
 	errors.previous = error_context_stack;
 	error_context_stack = &errors;
 	before = MemoryContextSwitchTo(walk->measure_context);
-	add_measure(walk, start, end, account, entity, value, isnull, dimensions, arrival);
+	if (walk->aggregate == METER_COUNTER)
+		take_reading(walk, start, end, account, entity, value, isnull,
+					 dimensions, arrival);
+	else
+		add_measure(walk, start, end, account, entity, value, isnull,
+					dimensions);
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(walk->measure_context);
 	error_context_stack = errors.previous;

@@ -9,7 +9,7 @@
  *	owner		names of who does, by instant
  *	reading		of a counter: the carried reading of each series
  *	measure		by start; unique: by the period that holds the start, then by
- *				value in the order of bytes
+ *				value in the order of bytes; readings of a counter: by end
  *	end
  *
  * Usage is given out as soon as no later measure can add to it, by period.
@@ -24,6 +24,7 @@
 
 #include "catalog/definition.h"
 #include "core/core.h"
+#include "engine/counter.h"
 #include "engine/measure_owners.h"
 
 typedef struct MeterMeasureWalk MeterMeasureWalk;
@@ -55,20 +56,32 @@ typedef void (*MeterMeasureTrace) (void *arg, MeterMeasurePart part,
 								   TimestampTz begin, TimestampTz end,
 								   MeterAttr payer, Numeric quantity);
 
+/* What became of a reading of a counter. */
+typedef struct MeterMeasureCounted
+{
+	MeterCounted counted;
+	const MeterAttr *dimensions;
+	TimestampTz start;
+	TimestampTz time;
+	int64		arrival;
+	Numeric		value;
+	const MeterLastReading *before;
+	Numeric		added;			/* NULL: nothing */
+	bool		billed;			/* it lies in the time that is asked for */
+} MeterMeasureCounted;
+
 /*
- * Takes what a reading of a counter adds to the one before: the difference, or
- * all of its value, if that is less.
+ * Takes what became of a reading of a counter, instant by instant: of several at
+ * one that which counts, and those that were passed over before it was found.
  */
-typedef void (*MeterMeasureIncrease) (void *arg, TimestampTz time,
-									  int64 arrival, Numeric before,
-									  Numeric value, Numeric increase);
+typedef void (*MeterMeasureIncrease) (void *arg,
+									  const MeterMeasureCounted *counted);
 
 /* The last reading of a series: of a counter's readings of like dimensions. */
 typedef struct MeterMeasureReading
 {
 	const MeterAttr *dimensions;
-	TimestampTz time;
-	Numeric		value;
+	MeterLastReading last;
 	bool		walked;			/* not only carried: a measure was walked */
 } MeterMeasureReading;
 
@@ -89,7 +102,7 @@ extern void meter_measure_walk_owner(MeterMeasureWalk *walk,
 									 const MeterName *name);
 extern void meter_measure_walk_reading(MeterMeasureWalk *walk,
 									   const MeterAttr *dimensions,
-									   TimestampTz time, Numeric value);
+									   const MeterLastReading *last);
 extern void meter_measure_walk_measure(MeterMeasureWalk *walk,
 									   TimestampTz start, TimestampTz end,
 									   MeterAttr account, MeterAttr entity,

@@ -17,6 +17,7 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "core/core.h"
+#include "core/grid.h"
 #include "engine/duplicate_keys.h"
 #include "engine/duplicates.h"
 #include "engine/events.h"
@@ -73,6 +74,13 @@ append_dimension(StringInfo sql, const char *name)
 		appendStringInfo(sql, ", e.attributes ->> %s", quote_literal_cstr(name));
 }
 
+/* Return the time of a row of the measure log. */
+static char *
+row_time(const MeterDefinition *definition, const char *row)
+{
+	return meter_row_time(meter_placing(definition, METER_LOG_MEASURE), row);
+}
+
 /* Return the parameters of the queries of a scope. */
 void
 meter_measure_params(const MeterMeasureScope *scope, Oid *types, Datum *values)
@@ -89,35 +97,49 @@ meter_measure_params(const MeterMeasureScope *scope, Oid *types, Datum *values)
 }
 
 /*
+ * Return more conditions, with AND, on rows e in sealed segments of resources t
+ * that bear on usage between begin_at and end_at, or with `duplicates` of which
+ * these may be duplicates: by their end, of which there is an index.
+ */
+static const char *
+sealed_conditions(const MeterDefinition *definition,
+				  const MeterMeasureScope *scope, bool duplicates)
+{
+	int64		window = duplicates ? definition->deduplication_window : 0;
+	int64		longest;
+
+	if (scope->places.sealed == 0)
+		return "";
+	/* a counter needs the readings before, unless it begins at them */
+	if (definition->aggregate == METER_COUNTER)
+		return !scope->begin_at_readings ? "" :
+			psprintf(" AND e.end_time >= %s",
+					 meter_earlier_by("t.begin_at", window));
+	longest = meter_sealed_longest(definition->stream, "measure");
+	if (longest < 0)
+		return duplicates ? "" : " AND e.end_time >= t.begin_at";
+	return psprintf(" AND e.end_time >= %s AND e.end_time <= %s",
+					duplicates ? meter_earlier_by(meter_earlier_by("t.begin_at", window), longest) :
+					"t.begin_at", meter_later_than("t.end_at", longest));
+}
+
+/*
  * Return where the rows of a scope are: the log, or a subquery over its
- * resources t, of each between begin_at and end_at.  In sealed segments rows
- * are looked up that begin so much earlier that they may reach begin_at, and
- * with `duplicates` those that these may be duplicates of.
+ * resources t, of each between begin_at and end_at; with `duplicates` those
+ * that these may be duplicates of, too.
  */
 static const char *
 scope_log(const MeterDefinition *definition, const MeterMeasureScope *scope,
 		  bool duplicates)
 {
-	const char *back = "";
-	int64		longest = -1;
-
 	if (scope->resources == NULL)
 		return psprintf("%s.measure", quote_identifier(definition->stream));
-	if (definition->aggregate != METER_COUNTER && scope->places.sealed > 0)
-		longest = meter_sealed_longest(definition->stream, "measure");
-	/* a counter needs the readings before, unless it begins at them */
-	if (scope->begin_at_readings)
-		longest = 0;
-	if (longest >= 0)
-		back = psprintf(" AND e.start_time >= %s",
-						meter_earlier_by(duplicates ?
-										 meter_earlier_by("t.begin_at", definition->deduplication_window) :
-										 "t.begin_at", longest));
 	return meter_rows_at(&scope->places, definition, METER_LOG_MEASURE,
 						 "unnest($1, $2, $3) t (resource, begin_at, end_at)",
 						 "e.*, t.begin_at",
-						 "e.resource = t.resource COLLATE \"C\" AND e.start_time < t.end_at",
-						 back);
+						 psprintf("e.resource = t.resource COLLATE \"C\" AND %s < t.end_at",
+								  row_time(definition, "e")),
+						 sealed_conditions(definition, scope, duplicates));
 }
 
 /*
@@ -131,7 +153,8 @@ meter_measures_of_resources(const MeterDefinition *definition,
 {
 	return meter_rows_at(places, definition, METER_LOG_MEASURE,
 						 psprintf("%s t", resources), "e.*",
-						 psprintf("e.resource = t.resource AND e.start_time < %s", to),
+						 psprintf("e.resource = t.resource AND %s < %s",
+								  row_time(definition, "e"), to),
 						 "");
 }
 
@@ -140,13 +163,15 @@ static void
 append_scope(StringInfo sql, const MeterDefinition *definition,
 			 const MeterMeasureScope *scope, const char *alias)
 {
+	const char *time = row_time(definition, alias);
+
 	if (!TIMESTAMP_IS_NOEND(scope->to))
-		appendStringInfo(sql, " AND %s.start_time < %s", alias,
+		appendStringInfo(sql, " AND %s < %s", time,
 						 meter_timestamp_literal(scope->to));
 	if (scope->late_from != NULL)
 		appendStringInfo(sql, " AND (%s.arrival <= " INT64_FORMAT
-						 " OR %s.start_time >= %s)",
-						 alias, scope->safe, alias, scope->late_from);
+						 " OR %s >= %s)",
+						 alias, scope->safe, time, scope->late_from);
 	meter_append_none_held(sql, definition, METER_LOG_MEASURE, alias);
 }
 
@@ -157,6 +182,7 @@ append_bears(StringInfo sql, const MeterDefinition *definition,
 {
 	const char *from = scope->resources != NULL ? "e.begin_at" :
 	meter_timestamp_literal(scope->from);
+	const char *time = row_time(definition, "e");
 
 	if (scope->resources == NULL && TIMESTAMP_IS_NOBEGIN(scope->from))
 		return;
@@ -166,12 +192,12 @@ append_bears(StringInfo sql, const MeterDefinition *definition,
 	/* of a counter the readings before count, too, but for a carried one */
 	else if (definition->aggregate == METER_COUNTER && !scope->carried &&
 			 !TIMESTAMP_IS_NOBEGIN(definition->boundary))
-		appendStringInfo(sql, " AND e.start_time >= %s%s",
+		appendStringInfo(sql, " AND %s >= %s%s", time,
 						 meter_timestamp_literal(definition->boundary),
-						 scope->begin_at_readings ? " AND e.start_time >= e.begin_at" : "");
+						 scope->begin_at_readings ? psprintf(" AND %s >= e.begin_at", time) : "");
 	else if (definition->aggregate != METER_COUNTER || scope->carried ||
 			 scope->begin_at_readings)
-		appendStringInfo(sql, " AND e.start_time >= %s", from);
+		appendStringInfo(sql, " AND %s >= %s", time, from);
 }
 
 /* Return a query of the voids that bear on measures of a scope, or NULL. */
@@ -192,8 +218,8 @@ scope_voids(const MeterDefinition *definition, const MeterProgress *progress,
 
 /*
  * Return a query of the measures of a meter in a scope, with the columns of
- * the fold: the time is the start; the source is the text whose values unique
- * counts; then arrival, entity, end, and start.
+ * the fold: the time is the start, of a counter the end; the source is the text
+ * whose values unique counts; then arrival, entity, end, and start.
  */
 char *
 meter_measures_query(const MeterDefinition *definition,
@@ -205,7 +231,8 @@ meter_measures_query(const MeterDefinition *definition,
 	int			i;
 
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT e.start_time, " METER_SQL_KIND(MEASURE) "::\"char\", e.resource, e.account, ");
+	appendStringInfo(&sql, "SELECT %s, " METER_SQL_KIND(MEASURE) "::\"char\", e.resource, e.account, ",
+					 row_time(definition, "e"));
 	if (unique)
 		appendStringInfoString(&sql, "NULL::numeric, (");
 	append_value(&sql, definition);
@@ -281,30 +308,50 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 		if (suspects.count == 0)
 			return;
 		values[METER_MEASURE_NPARAMS] = suspects.hashes;
-		appendStringInfo(&conditions, " AND c.start_time >= %s",
+		appendStringInfo(&conditions, " AND %s >= %s",
+						 row_time(definition, "c"),
 						 meter_timestamp_literal(meter_later_by(scope->least_start, -window)));
 		suspects_query = "SELECT unnest($4)";
 		rows = meter_suspect_rows(definition, progress, METER_LOG_MEASURE,
 								  &suspects);
 	}
 	meter_keep_rows(&scope->duplicates, "measure_duplicates",
-					meter_duplicates_query(METER_LOG_MEASURE,
+					meter_duplicates_query(meter_placing(definition, METER_LOG_MEASURE),
 										   rows != NULL ? rows : log,
 										   conditions.data, suspects_query,
 										   scope->resources != NULL, window),
 					lengthof(types), types, values);
 }
 
-/* Append conditions, with AND, that a row e is a reading that counts. */
+/*
+ * Tell whether each reading that is a number of the counter counts, whatever was
+ * read before, and whether what follows depends on it alone: none but these is
+ * ever passed over.
+ */
+static bool
+each_reading_counts(const MeterDefinition *definition)
+{
+	return definition->drops == METER_DROPS_RESET &&
+		definition->begins != METER_BEGINS_START;
+}
+
+/* Append conditions, with AND, that a row e is such a reading. */
 static void
 append_counts(StringInfo sql, const MeterDefinition *definition,
 			  const MeterMeasureScope *scope)
 {
 	appendStringInfoString(sql, " AND ");
 	append_value(sql, definition);
-	appendStringInfoString(sql, " IS NOT NULL");
+	appendStringInfoString(sql, " >= 0");
+	if (definition->modulus != NULL)
+	{
+		appendStringInfoString(sql, " AND ");
+		append_value(sql, definition);
+		appendStringInfo(sql, " < %s::numeric",
+						 quote_literal_cstr(definition->modulus));
+	}
 	if (!TIMESTAMP_IS_NOBEGIN(definition->boundary))
-		appendStringInfo(sql, " AND e.start_time >= %s",
+		appendStringInfo(sql, " AND e.end_time >= %s",
 						 meter_timestamp_literal(definition->boundary));
 	append_scope(sql, definition, scope, "e");
 	if (definition->entity != NULL)
@@ -315,15 +362,18 @@ append_counts(StringInfo sql, const MeterDefinition *definition,
 }
 
 /*
- * Return a query (resource, start_time, arrival) for the last reading before
- * begin_at of each series of the resources t of a scope.
+ * Return a query (resource, dimensions, end_time, arrival) for the reading of
+ * each carried series of the resources t of a scope that is nearest to what is
+ * affected: the last before begin_at, or the first after end_at.
  */
 static char *
-readings_before(const MeterDefinition *definition,
-				const MeterMeasureScope *scope)
+nearest_readings(const MeterDefinition *definition,
+				 const MeterMeasureScope *scope, bool before)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
+	const char *beyond = before ? "e.end_time < t.begin_at" : "e.end_time > t.end_at";
+	const char *order = before ? "DESC" : "ASC";
 	StringInfoData dimensions;
 	StringInfoData counts;
 	int			i;
@@ -333,24 +383,25 @@ readings_before(const MeterDefinition *definition,
 		append_dimension(&dimensions, definition->dimension_names[i]);
 	initStringInfo(&counts);
 	append_counts(&counts, definition, scope);
-	return psprintf("WITH t AS MATERIALIZED (SELECT resource COLLATE \"C\" AS resource, begin_at "
-					"FROM unnest($1, $2) t (resource, begin_at)) "
-					"SELECT DISTINCT ON (resource, dimensions) resource, start_time, arrival FROM ("
-					"SELECT t.resource, c.dimensions, l.start_time, l.arrival FROM t "
+	return psprintf("WITH t AS MATERIALIZED (SELECT resource COLLATE \"C\" AS resource, begin_at, end_at "
+					"FROM unnest($1, $2, $3) t (resource, begin_at, end_at)) "
+					"SELECT DISTINCT ON (resource, dimensions) resource, dimensions, end_time, arrival FROM ("
+					"SELECT t.resource, c.dimensions, l.end_time, l.arrival FROM t "
 					"CROSS JOIN LATERAL (SELECT c.dimensions FROM %s._counter_state c WHERE c.meter = %s "
 					"AND c.hash = meter_internal.resource_hash(%s, %s, t.resource) AND c.resource = t.resource OFFSET 0) c "
-					"CROSS JOIN LATERAL (SELECT e.start_time, e.arrival FROM %s.measure e WHERE e.arrival < " INT64_FORMAT
-					" AND e.resource = t.resource AND e.start_time < t.begin_at AND c.dimensions = ARRAY[%s]::text[]%s "
-					"ORDER BY e.start_time DESC LIMIT 1) l UNION ALL "
-					"SELECT t.resource, ARRAY[%s]::text[], e.start_time, e.arrival FROM t, %s e "
-					"WHERE e.arrival >= " INT64_FORMAT " AND e.resource = t.resource AND e.start_time < t.begin_at%s) r "
-					"ORDER BY resource, dimensions, start_time DESC",
+					"CROSS JOIN LATERAL (SELECT e.end_time, e.arrival FROM %s.measure e WHERE e.arrival < " INT64_FORMAT
+					" AND e.resource = t.resource AND %s AND c.dimensions = ARRAY[%s]::text[]%s "
+					"ORDER BY e.end_time %s LIMIT 1) l UNION ALL "
+					"SELECT t.resource, ARRAY[%s]::text[], e.end_time, e.arrival FROM t, %s e "
+					"WHERE e.arrival >= " INT64_FORMAT " AND e.resource = t.resource AND %s%s) r "
+					"ORDER BY resource, dimensions, end_time %s",
 					schema, meter, quote_literal_cstr(definition->stream),
-					meter, schema, scope->places.sealed,
+					meter, schema, scope->places.sealed, beyond,
 					dimensions.len > 0 ? dimensions.data + 2 : "", counts.data,
+					order,
 					dimensions.len > 0 ? dimensions.data + 2 : "",
 					meter_newest_rows(&scope->places, definition, METER_LOG_MEASURE),
-					scope->places.sealed, counts.data);
+					scope->places.sealed, beyond, counts.data, order);
 }
 
 /* Tell whether rows are sealed that arrived after the position of before. */
@@ -367,40 +418,17 @@ any_unread(const MeterDefinition *definition, const MeterLogProgress *log,
 	return SPI_processed > 0;
 }
 
-/*
- * Have the resources of a scope, all that a counter's late readings affect,
- * begin with the last reading of each series before that; and find duplicates.
- * Where such a reading is a duplicate, another one before it counts: all
- * readings of its resource are read.
- */
-void
-meter_begin_at_readings(const MeterDefinition *definition,
-						const MeterProgress *progress,
-						MeterMeasureScope *scope)
+/* Have the resources of a scope begin with the readings before them. */
+static void
+begin_at_readings(MeterMeasureScope *scope)
 {
-	Oid			types[METER_MEASURE_NPARAMS];
-	Datum		values[METER_MEASURE_NPARAMS];
-	MeterRows	readings = {0};
 	uint64		row;
 	bool		isnull;
-	bool		again = false;
 	int64		i;
 
-	/* of what no step has looked at, the carried readings know nothing */
-	if (scope->places.sealed == 0 ||
-		any_unread(definition, &progress->logs[METER_LOG_MEASURE],
-				   scope->places.sealed))
-	{
-		meter_find_measure_duplicates(definition, progress, scope);
-		return;
-	}
-	meter_measure_params(scope, types, values);
-	meter_keep_rows(&readings, "readings_before",
-					readings_before(definition, scope),
-					lengthof(types), types, values);
 	for (i = 0; i < scope->resources->count; i++)
 		scope->resources->list[i].begin = scope->resources->list[i].from;
-	meter_execute("SELECT resource, min(start_time) FROM readings_before GROUP BY 1",
+	meter_execute("SELECT resource, min(end_time) FROM readings_before GROUP BY 1",
 				  SPI_OK_SELECT);
 	for (row = 0; row < SPI_processed; row++)
 	{
@@ -411,22 +439,131 @@ meter_begin_at_readings(const MeterDefinition *definition,
 							  DatumGetTimestampTz(meter_result(row, 2, &isnull)));
 	}
 	scope->begin_at_readings = true;
-	meter_find_measure_duplicates(definition, progress, scope);
-	if (scope->duplicates.count > 0)
+}
+
+/*
+ * Have the resources of a scope end with the period of the reading after what is
+ * affected, the last of those of its series.  A series whose carried reading is
+ * older has none after that.
+ */
+static void
+end_at_readings(const MeterDefinition *definition, MeterMeasureScope *scope)
+{
+	Oid			types[METER_MEASURE_NPARAMS];
+	Datum		values[METER_MEASURE_NPARAMS];
+	uint64		row;
+	bool		isnull;
+
+	meter_measure_params(scope, types, values);
+	meter_execute_params(psprintf("SELECT t.resource, coalesce(max(coalesce(n.end_time, 'infinity')), '-infinity') "
+								  "FROM unnest($1, $2, $3) t (resource, begin_at, end_at) "
+								  "LEFT JOIN %s._counter_state c ON c.meter = %s "
+								  "AND c.hash = meter_internal.resource_hash(%s, %s, t.resource) AND c.resource = t.resource COLLATE \"C\" "
+								  "AND c.\"time\" >= t.begin_at "
+								  "LEFT JOIN readings_after n ON n.resource = c.resource AND n.dimensions = c.dimensions GROUP BY 1",
+								  quote_identifier(definition->stream),
+								  quote_literal_cstr(definition->name),
+								  quote_literal_cstr(definition->stream),
+								  quote_literal_cstr(definition->name)),
+						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	for (row = 0; row < SPI_processed; row++)
 	{
-		meter_execute(psprintf("SELECT DISTINCT r.resource FROM readings_before r JOIN %s d ON d.arrival = r.arrival",
-							   scope->duplicates.name), SPI_OK_SELECT);
-		for (row = 0; row < SPI_processed; row++)
-			meter_resources_find(scope->resources,
-								 meter_attr_from_text(meter_result(row, 1, &isnull)))->begin = DT_NOBEGIN;
-		again = SPI_processed > 0;
+		MeterResource *resource = meter_resources_find(scope->resources,
+													   meter_attr_from_text(meter_result(row, 1, &isnull)));
+		TimestampTz next = DatumGetTimestampTz(meter_result(row, 2, &isnull));
+
+		resource->to = Max(resource->to, next);
+		if (!TIMESTAMP_NOT_FINITE(resource->to))
+			resource->to = meter_grid_period_end(definition->grid, resource->to);
+		resource->to = Min(resource->to, scope->to);
 	}
-	meter_forget_rows(&readings);
-	if (again)
+}
+
+/*
+ * Have all that is read of a resource counted: from its first reading on, and
+ * up to the end of the scope.
+ */
+static void
+read_whole(const MeterMeasureScope *scope, MeterResource *resource)
+{
+	resource->begin = DT_NOBEGIN;
+	resource->to = scope->to;
+}
+
+/*
+ * Have resources of a scope read whole whose nearest readings are duplicates:
+ * other ones beyond them count.  Returns whether there are any.
+ */
+static bool
+read_past_duplicates(const MeterMeasureScope *scope)
+{
+	bool		any;
+	uint64		row;
+	bool		isnull;
+
+	if (scope->duplicates.count == 0)
+		return false;
+	meter_execute(psprintf("SELECT DISTINCT r.resource FROM (SELECT resource, arrival FROM readings_before "
+						   "UNION ALL SELECT resource, arrival FROM readings_after) r JOIN %s d ON d.arrival = r.arrival",
+						   scope->duplicates.name), SPI_OK_SELECT);
+	any = SPI_processed > 0;
+	for (row = 0; row < SPI_processed; row++)
+		read_whole(scope, meter_resources_find(scope->resources,
+											   meter_attr_from_text(meter_result(row, 1, &isnull))));
+	return any;
+}
+
+/*
+ * Of the resources of a scope, each affected from `from` to its last affected
+ * reading, `to`, have those periods computed that may change; and find
+ * duplicates.
+ *
+ * If each reading counts, what a reading adds depends on it and on the one
+ * before.  So the resource is read from the last reading of each series before
+ * what is affected; and after the first reading behind it, which counts whatever
+ * changed, nothing changes: neither usage nor what is carried.  Where a reading
+ * may be passed over, that depends on all before it, and all of the resource is
+ * read.  `carried`: what is carried is known, and written.
+ */
+void
+meter_bound_by_readings(const MeterDefinition *definition,
+						const MeterProgress *progress,
+						MeterMeasureScope *scope, bool carried)
+{
+	Oid			types[METER_MEASURE_NPARAMS];
+	Datum		values[METER_MEASURE_NPARAMS];
+	MeterRows	before = {0};
+	MeterRows	after = {0};
+	int64		i;
+
+	/* of what no step has looked at, the carried readings know nothing */
+	if (!carried || !each_reading_counts(definition) ||
+		scope->places.sealed == 0 ||
+		any_unread(definition, &progress->logs[METER_LOG_MEASURE],
+				   scope->places.sealed))
+	{
+		for (i = 0; i < scope->resources->count; i++)
+			read_whole(scope, &scope->resources->list[i]);
+		meter_find_measure_duplicates(definition, progress, scope);
+		return;
+	}
+	meter_measure_params(scope, types, values);
+	meter_keep_rows(&before, "readings_before",
+					nearest_readings(definition, scope, true),
+					lengthof(types), types, values);
+	meter_keep_rows(&after, "readings_after",
+					nearest_readings(definition, scope, false),
+					lengthof(types), types, values);
+	end_at_readings(definition, scope);
+	begin_at_readings(scope);
+	meter_find_measure_duplicates(definition, progress, scope);
+	if (read_past_duplicates(scope))
 	{
 		meter_forget_rows(&scope->duplicates);
 		meter_find_measure_duplicates(definition, progress, scope);
 	}
+	meter_forget_rows(&after);
+	meter_forget_rows(&before);
 }
 
 /*
@@ -501,9 +638,10 @@ meter_look_back_to_owners(const MeterDefinition *definition,
 	appendStringInfo(&sql, "), n AS MATERIALIZED (SELECT r.resource COLLATE \"C\" AS resource FROM unnest($2, $3, $4) r (resource, of_some, of_all) "
 					 "LEFT JOIN e ON e.resource = r.resource COLLATE \"C\" LEFT JOIN a ON a.resource = r.resource COLLATE \"C\" "
 					 "WHERE r.of_some <= coalesce(e.at, 'infinity')%s) "
-					 "SELECT m.resource, min(m.start_time) FROM %s m GROUP BY 1",
+					 "SELECT m.resource, min(%s) FROM %s m GROUP BY 1",
 					 definition->entity != NULL ? "" :
 					 " OR (r.of_all < 'infinity' AND r.of_all <= coalesce(a.at, 'infinity'))",
+					 row_time(definition, "m"),
 					 meter_measures_of_resources(definition, "n", places,
 												 meter_timestamp_literal(to)));
 	meter_execute_params(sql.data, SPI_OK_SELECT, 4, all_types, all_values,
@@ -531,7 +669,8 @@ meter_earliest_measure(const MeterDefinition *definition, const MeterProgress *p
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT min(e.start_time) FROM %s.measure e WHERE true",
+	appendStringInfo(&sql, "SELECT min(%s) FROM %s.measure e WHERE true",
+					 row_time(definition, "e"),
 					 quote_identifier(definition->stream));
 	if (definition->entity != NULL)
 		appendStringInfo(&sql, " AND e.entity = %s",
@@ -556,7 +695,7 @@ meter_late_measures(const MeterDefinition *definition, const MeterProgress *prog
 					 progress->logs[METER_LOG_MEASURE].position);
 	if (safe >= 0)
 		appendStringInfo(&sql, " AND e.arrival <= " INT64_FORMAT, safe);
-	appendStringInfo(&sql, " AND (e.start_time < %s",
+	appendStringInfo(&sql, " AND (%s < %s", row_time(definition, "e"),
 					 meter_timestamp_literal(progress->has_watermark ?
 											 progress->watermark : DT_NOBEGIN));
 	meter_append_too_late(&sql, definition, progress, METER_LOG_MEASURE);

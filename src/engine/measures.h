@@ -51,9 +51,9 @@ extern char *meter_measures_query(const MeterDefinition *definition,
 extern void meter_find_measure_duplicates(const MeterDefinition *definition,
 										  const MeterProgress *progress,
 										  MeterMeasureScope *scope);
-extern void meter_begin_at_readings(const MeterDefinition *definition,
+extern void meter_bound_by_readings(const MeterDefinition *definition,
 									const MeterProgress *progress,
-									MeterMeasureScope *scope);
+									MeterMeasureScope *scope, bool carried);
 extern void meter_look_back_to_owners(const MeterDefinition *definition,
 									  MeterResources *asked,
 									  const MeterPlaces *places,

@@ -37,6 +37,7 @@ enum
 	READING_DIMENSIONS,
 	READING_TIME,
 	READING_VALUE,
+	READING_START,
 	READING_NCOLUMNS
 };
 
@@ -47,7 +48,8 @@ static const MeterWriterColumn reading_columns[READING_NCOLUMNS] = {
 	{"series", UUIDOID},
 	{"dimensions", TEXTARRAYOID},
 	{"time", TIMESTAMPTZOID},
-	{"value", NUMERICOID}
+	{"value", NUMERICOID},
+	{"start_time", TIMESTAMPTZOID}
 };
 
 struct MeterReadings
@@ -123,6 +125,7 @@ seek(MeterReadings *readings, MeterKeyScan *scan, uint64 hash,
 static bool
 next(MeterReadings *readings, MeterKeyScan *scan, MeterReading *reading)
 {
+	Datum		start;
 	bool		isnull;
 
 	if (!meter_key_scan_next(scan))
@@ -130,11 +133,14 @@ next(MeterReadings *readings, MeterKeyScan *scan, MeterReading *reading)
 	meter_dimensions_from_array(meter_key_scan_value(scan, READING_DIMENSIONS,
 													 &isnull),
 								reading->dimensions, readings->ndimensions);
-	reading->time = DatumGetTimestampTz(meter_key_scan_value(scan,
-															 READING_TIME,
-															 &isnull));
-	reading->value = DatumGetNumeric(meter_key_scan_value(scan, READING_VALUE,
-														  &isnull));
+	reading->last.time = DatumGetTimestampTz(meter_key_scan_value(scan,
+																  READING_TIME,
+																  &isnull));
+	reading->last.value = DatumGetNumeric(meter_key_scan_value(scan,
+															   READING_VALUE,
+															   &isnull));
+	start = meter_key_scan_value(scan, READING_START, &isnull);
+	reading->last.start = isnull ? DT_NOBEGIN : DatumGetTimestampTz(start);
 	return true;
 }
 
@@ -202,11 +208,25 @@ series_of(const MeterAttr *dimensions, int n)
 	return UUIDPGetDatum(series);
 }
 
-/* Write the last reading of a series, in place of the one that was stored. */
+/* Tell whether the written reading that was read is not before an instant. */
+static bool
+is_written_since(MeterReadings *readings, TimestampTz time)
+{
+	bool		isnull;
+
+	return DatumGetTimestampTz(meter_key_scan_value(readings->written,
+													READING_TIME,
+													&isnull)) >= time;
+}
+
+/*
+ * Write the last reading of a series, in place of the one that was stored; with
+ * `if_later` only if that is older.
+ */
 void
 meter_readings_put(MeterReadings *readings, uint64 hash, MeterAttr resource,
-				   const MeterAttr *dimensions, TimestampTz time,
-				   Numeric value)
+				   const MeterAttr *dimensions, const MeterLastReading *last,
+				   bool if_later)
 {
 	Datum		values[READING_NCOLUMNS];
 	bool		nulls[READING_NCOLUMNS];
@@ -216,13 +236,18 @@ meter_readings_put(MeterReadings *readings, uint64 hash, MeterAttr resource,
 	values[READING_SERIES] = series_of(dimensions, readings->ndimensions);
 	values[READING_DIMENSIONS] =
 		meter_array_from_dimensions(dimensions, readings->ndimensions);
-	values[READING_TIME] = TimestampTzGetDatum(time);
-	values[READING_VALUE] = NumericGetDatum(value);
+	values[READING_TIME] = TimestampTzGetDatum(last->time);
+	values[READING_VALUE] = NumericGetDatum(last->value);
+	nulls[READING_START] = TIMESTAMP_IS_NOBEGIN(last->start);
+	values[READING_START] = TimestampTzGetDatum(last->start);
 	meter_key_scan_seek(readings->written, READING_DIMENSIONS, values);
 	if (meter_key_scan_next(readings->written))
-		meter_writer_update(readings->writer,
-							meter_key_scan_place(readings->written), values,
-							nulls);
+	{
+		if (!if_later || !is_written_since(readings, last->time))
+			meter_writer_update(readings->writer,
+								meter_key_scan_place(readings->written),
+								values, nulls);
+	}
 	else
 	{
 		meter_writer_insert(readings->writer, values, nulls);
@@ -291,8 +316,8 @@ meter_readings_restart(const MeterDefinition *definition)
 	meter_execute_params(psprintf("DELETE FROM %s._counter_state r WHERE r.meter = $1 AND NOT EXISTS %s",
 								  schema, aside),
 						 SPI_OK_DELETE, lengthof(types), types, values, NULL);
-	meter_execute_params(psprintf("INSERT INTO %s._counter_state (meter, hash, resource, series, dimensions, \"time\", value) "
-								  "SELECT meter, hash, resource, series, dimensions, \"time\", value FROM %s._retention_reading "
+	meter_execute_params(psprintf("INSERT INTO %s._counter_state (meter, hash, resource, series, dimensions, \"time\", value, start_time) "
+								  "SELECT meter, hash, resource, series, dimensions, \"time\", value, start_time FROM %s._retention_reading "
 								  "r WHERE r.meter = $1 AND NOT EXISTS %s ORDER BY hash, resource, series", schema, schema, aside),
 						 SPI_OK_INSERT, lengthof(types), types, values, NULL);
 }

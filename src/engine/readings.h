@@ -11,13 +11,13 @@
 
 #include "catalog/definition.h"
 #include "core/core.h"
+#include "engine/counter.h"
 
 /* A reading as it is stored. */
 typedef struct MeterReading
 {
 	MeterAttr	dimensions[METER_MAX_DIMENSIONS];
-	TimestampTz time;
-	Numeric		value;
+	MeterLastReading last;
 } MeterReading;
 
 typedef struct MeterReadings MeterReadings;
@@ -36,8 +36,8 @@ extern bool meter_readings_next_written(MeterReadings *readings,
 										MeterReading *reading);
 extern void meter_readings_put(MeterReadings *readings, uint64 hash,
 							   MeterAttr resource,
-							   const MeterAttr *dimensions, TimestampTz time,
-							   Numeric value);
+							   const MeterAttr *dimensions,
+							   const MeterLastReading *last, bool if_later);
 extern void meter_readings_forget(MeterReadings *readings);
 extern int64 meter_readings_more(const MeterReadings *readings);
 extern void meter_readings_end(MeterReadings *readings);

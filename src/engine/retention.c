@@ -33,7 +33,12 @@
 static char *
 definition_text(const MeterDefinition *definition)
 {
-	return psprintf("%s of %s: starts %s stops %s changes %s%s dimensions %s%s",
+	const char *counter = definition->aggregate != METER_COUNTER ? "" :
+	psprintf(" counter begins %d modulus %s drops %d", definition->begins,
+			 definition->modulus == NULL ? "none" : definition->modulus,
+			 definition->drops);
+
+	return psprintf("%s of %s: starts %s stops %s changes %s%s dimensions %s%s%s",
 					definition->aggregate == METER_DURATION ||
 					definition->aggregate == METER_RUNS ? "time" :
 					definition->value_from,
@@ -45,7 +50,8 @@ definition_text(const MeterDefinition *definition)
 					psprintf(" ends %s", meter_text_array_literal(definition->ends)) : "",
 					meter_text_array_literal(definition->dimensions),
 					definition->liveness > 0 ?
-					psprintf(" liveness " INT64_FORMAT, definition->liveness) : "");
+					psprintf(" liveness " INT64_FORMAT, definition->liveness) : "",
+					counter);
 }
 
 /* Tell whether the retention boundary of a meter of that name is known. */
@@ -222,7 +228,8 @@ first_unread(const MeterDefinition *definition, const MeterProgress *progress)
 		TimestampTz of_log;
 
 		meter_execute_row(psprintf("SELECT min(%s) FROM %s",
-								   log == METER_LOG_MEASURE ? "e.start_time" :
+								   log == METER_LOG_MEASURE ?
+								   meter_row_time(meter_placing(definition, log), "e") :
 								   meter_least_time("e", definition->deduplication_window),
 								   meter_late_in(definition, progress, log, -1)));
 		if (meter_result_instant(1, &of_log))

@@ -54,7 +54,7 @@ typedef struct Log
 
 static const Log logs[] = {
 	{"event", "\"time\"", "\"time\"", "\"time\""},
-	{"measure", "start_time", "start_time", "end_time"}
+	{"measure", "end_time", "start_time", "end_time"}
 };
 
 /* A segment as a step of maintenance finds it. */

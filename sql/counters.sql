@@ -1,0 +1,224 @@
+-- Promise: a counter's readings count by their end, as its options say; what is passed over leaves no trace, whenever it came.
+SET timezone = 'UTC';
+SET datestyle = 'ISO';
+\set SHOW_CONTEXT never
+SET meter.segment_rows = 0;
+
+-- ---------------------------------------------------------------- what comes up in the field
+-- Each case is a meter of its own over the readings of its resources.
+SELECT meter.create_stream('counters_field');
+CREATE FUNCTION pg_temp.field(name text, options text, readings text) RETURNS numeric LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('INSERT INTO counters_field.measure (source, entity, start_time, end_time, resource, account, value, attributes)
+		SELECT ''field'', %1$L, ''2024-03-05''::date + at::interval, ''2024-03-05''::date + at::interval, resource, ''alice'', value,
+			jsonb_build_object(''pod'', pod) FROM (VALUES %2$s) v (at, resource, value, pod)', name, readings);
+	EXECUTE format('SELECT meter.create_meter(''counters_field'', %1$L, aggregate => ''counter'', entity => %1$L, lateness => ''0'', %2$s)', name, options);
+	PERFORM meter.advance('counters_field', name) FROM generate_series(1, 3);
+	RETURN (SELECT sum(quantity) FROM counters_field.usage WHERE meter = name);
+END $$;
+SET meter.now = '2024-03-06 00:00';
+SELECT * FROM (VALUES
+	('a register that goes round at 1000', 13.37, pg_temp.field('g02', $$dimensions => '{}', modulus => 1000$$,
+		$$('09:00', 'w', 999.93, NULL), ('09:30', 'w', 13.30, NULL)$$)),
+	('a poll that failed reads 0', 500, pg_temp.field('n02', $$dimensions => '{}', drops => 'ignore'$$,
+		$$('10:00', 'port-1', 1000000, NULL), ('10:05', 'port-1', 0, NULL), ('10:10', 'port-1', 1000500, NULL)$$)),
+	('a transaction begins at 0, its first reading comes later', 1400, pg_temp.field('o04', $$dimensions => '{}', begins => 'zero'$$,
+		$$('10:05', 'tx-1', 400, NULL), ('10:10', 'tx-1', 900, NULL), ('11:05', 'tx-2', 500, NULL)$$)),
+	('a pod and the next one', 40, pg_temp.field('p01', $$dimensions => '{pod}', begins => 'zero'$$,
+		$$('10:00:15', 'web', 3, 'a'), ('10:00:30', 'web', 8, 'a'), ('10:00:45', 'web', 15, 'a'), ('10:01:00', 'web', 21, 'a'),
+		('10:05:15', 'web', 8, 'b'), ('10:05:30', 'web', 9, 'b'), ('10:05:45', 'web', 13, 'b'), ('10:06:00', 'web', 19, 'b')$$)),
+	('octets in 32 bits', 1000, pg_temp.field('r01', $$dimensions => '{}', modulus => 4294967296$$,
+		$$('10:00', 'sess-1', 4294967000, NULL), ('10:10', 'sess-1', 704, NULL)$$)),
+	('a low word that went round before the high word was raised', 21, pg_temp.field('r02', $$dimensions => '{}', drops => 'ignore'$$,
+		$$('10:00', 'sess-1', 4294967290, NULL), ('10:10', 'sess-1', 5, NULL), ('10:20', 'sess-1', 4294967311, NULL)$$)),
+	('an interim after the stop that is stale', 2000, pg_temp.field('r04', $$dimensions => '{}', drops => 'ignore'$$,
+		$$('10:00', 'sess-1', 0, NULL), ('10:10', 'sess-1', 1000, NULL), ('10:20', 'sess-1', 2000, NULL), ('10:20:01', 'sess-1', 1900, NULL)$$))
+) f (field, should, does);
+SELECT * FROM meter.verify('counters_field');
+
+-- What was passed over is an anomaly, and what dropped says what was added.
+SELECT class, meter, resource, "time", detail FROM meter.anomalies('counters_field') WHERE class IN ('passed over', 'counter drop') ORDER BY 1, 2, 4;
+
+-- ---------------------------------------------------------------- all small sets of readings, with all options
+-- What a counter must say, instant by instant, from the table readings: of several at one instant the greatest that is not passed over.
+CREATE TEMP TABLE readings (resource text COLLATE "C", slot int, start_time timestamptz, end_time timestamptz, value numeric);
+CREATE FUNCTION pg_temp.expected(begins text, modulus numeric, drops text, since timestamptz)
+RETURNS TABLE (resource text, period_start timestamptz, quantity numeric) LANGUAGE plpgsql AS $$
+DECLARE
+	r record;
+	last record;
+	begun timestamptz;           -- the start of the last reading that counted and said one
+	done timestamptz;            -- the instant that has its reading
+	added numeric;
+BEGIN
+	last := NULL;
+	FOR r IN SELECT * FROM readings x ORDER BY x.resource, x.end_time, x.value DESC, x.start_time DESC LOOP
+		IF last.resource IS DISTINCT FROM r.resource THEN
+			last := NULL; begun := NULL;
+		END IF;
+		CONTINUE WHEN last.resource IS NOT NULL AND last.end_time = r.end_time;
+		CONTINUE WHEN r.value < 0 OR r.value >= modulus;
+		IF last.resource IS NULL THEN
+			added := CASE WHEN begins = 'zero' OR (begins = 'start' AND r.start_time < r.end_time
+				AND (since IS NULL OR r.start_time >= since)) THEN r.value END;
+		ELSIF begins = 'start' AND r.start_time + interval '1 second' < begun THEN
+			CONTINUE;
+		ELSIF begins = 'start' AND r.start_time > last.end_time AND r.start_time < r.end_time THEN
+			added := r.value;
+		ELSIF r.value >= last.value THEN
+			added := r.value - last.value;
+		ELSIF r.value + modulus - last.value < modulus / 2 THEN
+			added := r.value + modulus - last.value;
+		ELSIF drops = 'ignore' THEN
+			CONTINUE;
+		ELSE
+			added := r.value;
+		END IF;
+		last := r;
+		IF r.start_time < r.end_time THEN
+			begun := r.start_time;
+		END IF;
+		IF added <> 0 AND (since IS NULL OR r.end_time >= since) THEN
+			resource := r.resource; period_start := date_trunc('hour', r.end_time); quantity := added;
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END $$;
+
+-- The meters, and what the ledger says that it should not, or the other way round.
+CREATE TEMP TABLE options (meter text, begins text, modulus numeric, drops text, since timestamptz);
+CREATE FUNCTION pg_temp.create_meters(stream text) RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(meter.create_meter(stream, meter, aggregate => 'counter', dimensions => '{}', lateness => '0', begins => begins,
+		modulus => modulus, drops => drops, since => since)) FROM options
+$$;
+CREATE FUNCTION pg_temp.differs(stream text) RETURNS TABLE (meter text, resource text, period_start timestamptz, ledger numeric, expected numeric)
+LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT coalesce(u.meter, e.meter), coalesce(u.resource, e.resource), coalesce(u.period_start, e.period_start), u.quantity, e.quantity
+		FROM (SELECT meter, resource, period_start, sum(quantity) AS quantity FROM %I.usage GROUP BY 1, 2, 3 HAVING sum(quantity) <> 0) u
+		FULL JOIN (SELECT o.meter, e.resource, e.period_start, sum(e.quantity) AS quantity
+			FROM options o, pg_temp.expected(o.begins, o.modulus, o.drops, o.since) e GROUP BY 1, 2, 3) e
+		ON u.meter = e.meter AND u.resource = e.resource AND u.period_start = e.period_start
+		WHERE u.quantity IS DISTINCT FROM e.quantity LIMIT 5', stream);
+END $$;
+-- Logs the readings of some slots.
+CREATE FUNCTION pg_temp.log(stream text, VARIADIC slots int[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('INSERT INTO %I.measure (source, id, start_time, end_time, resource, account, value)
+		SELECT ''leaf'', r.slot, r.start_time, r.end_time, r.resource, ''alice'', r.value FROM readings r WHERE r.slot = ANY ($1) ORDER BY random()', stream)
+	USING slots;
+END $$;
+
+-- Up to four readings, two of them at one instant on a period's boundary: nothing, or one of these values.
+INSERT INTO readings SELECT format('%s/%s/%s/%s', a, b, c, d), s.slot, s.at, s.at, s.value
+FROM unnest('{-1,0,3,7,9,12,NULL}'::int[]) a, unnest('{-1,0,3,7,9,12,NULL}'::int[]) b, unnest('{0,3,7,9,12,NULL}'::int[]) c,
+	unnest('{0,3,7,9,NULL}'::int[]) d, LATERAL (VALUES (1, '2024-03-05 10:30'::timestamptz, a), (2, '2024-03-05 11:00', b),
+		(3, '2024-03-05 11:00', c), (4, '2024-03-05 12:30', d)) s (slot, at, value)
+WHERE s.value IS NOT NULL;
+INSERT INTO options VALUES ('base', NULL, NULL, 'reset', NULL), ('ignore', NULL, NULL, 'ignore', NULL), ('modulus', NULL, 10, 'reset', NULL),
+	('modulus ignore', NULL, 10, 'ignore', NULL), ('zero', 'zero', NULL, 'reset', NULL), ('zero since', 'zero', 10, 'ignore', '2024-03-05 11:00');
+
+-- In time, with a cut after each hour.
+SELECT meter.create_stream('counters_cut');
+SELECT pg_temp.log('counters_cut', 1, 2, 3, 4);
+SET meter.now = '2024-03-05 11:00';
+SELECT pg_temp.create_meters('counters_cut');
+CALL meter.run('counters_cut');
+SET meter.now = '2024-03-05 12:00';
+CALL meter.run('counters_cut');
+SET meter.now = '2024-03-05 13:00';
+CALL meter.run('counters_cut');
+SELECT * FROM pg_temp.differs('counters_cut');
+SELECT * FROM meter.verify('counters_cut');
+SELECT meter, count(*), sum(quantity) FROM counters_cut.usage GROUP BY 1 ORDER BY 1;
+
+-- What comes late: settled with what the fourth says, then with the others, one by one.
+SELECT meter.create_stream('counters_late');
+SELECT pg_temp.log('counters_late', 4);
+SET meter.now = '2024-03-05 14:00';
+SELECT pg_temp.create_meters('counters_late');
+CALL meter.run('counters_late');
+SELECT pg_temp.log('counters_late', 2);
+CALL meter.run('counters_late');
+SELECT pg_temp.log('counters_late', 1);
+CALL meter.run('counters_late');
+SELECT pg_temp.log('counters_late', 3);
+CALL meter.run('counters_late');
+SELECT * FROM pg_temp.differs('counters_late');
+SELECT * FROM meter.verify('counters_late');
+
+-- What is taken back was never there. Sealed, and few at a time: looked up in the index, and no further than it has to be.
+CREATE FUNCTION pg_temp.take_back(stream text, of_slot int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('INSERT INTO %I.event (source, id, "time", resource, action) SELECT ''leaf'', slot, end_time, resource, ''void'' FROM readings WHERE slot = $1', stream)
+	USING of_slot;
+	DELETE FROM readings WHERE slot = of_slot;
+END $$;
+CREATE TEMP TABLE all_readings AS TABLE readings;
+SELECT meter.roll('counters_cut');
+CALL meter.run('counters_cut');
+SELECT DISTINCT state FROM meter.log_segments('counters_cut') WHERE log = 'measure' AND segment = 0;
+SET meter.batch_rows = 100;
+SELECT pg_temp.take_back('counters_cut', 2);
+CALL meter.run('counters_cut');
+SELECT * FROM pg_temp.differs('counters_cut');
+SELECT pg_temp.take_back('counters_cut', 4);
+CALL meter.run('counters_cut');
+SELECT * FROM pg_temp.differs('counters_cut');
+SELECT * FROM meter.verify('counters_cut');
+
+-- Late in sealed segments: the first, the second of the boundary, and the third.
+SELECT meter.create_stream('counters_sealed');
+TRUNCATE readings;
+INSERT INTO readings TABLE all_readings;
+SELECT pg_temp.log('counters_sealed', 2, 4);
+SELECT pg_temp.create_meters('counters_sealed');
+RESET meter.batch_rows;
+CALL meter.run('counters_sealed');
+SELECT meter.roll('counters_sealed');
+CALL meter.run('counters_sealed');
+SET meter.batch_rows = 50;
+SELECT pg_temp.log('counters_sealed', 1);
+CALL meter.run('counters_sealed');
+SELECT pg_temp.log('counters_sealed', 3);
+CALL meter.run('counters_sealed');
+SELECT * FROM pg_temp.differs('counters_sealed');
+SELECT * FROM meter.verify('counters_sealed');
+RESET meter.batch_rows;
+
+-- Counters that say when they were 0: up to three readings, with the start of the counter or none (it is the end).
+TRUNCATE readings;
+INSERT INTO readings SELECT format('%s/%s/%s', a, b, c), s.slot, least(coalesce(s.said[1]::timestamptz, s.at), s.at), s.at, s.said[2]::numeric
+FROM (SELECT ARRAY[st, v] AS said FROM unnest('{09:00,09:00:00.5,10:15,11:15,NULL}'::text[]) st, unnest('{2,7}'::text[]) v UNION ALL SELECT NULL) a,
+	(SELECT ARRAY[st, v] FROM unnest('{09:00,09:00:00.5,10:15,11:15,NULL}'::text[]) st, unnest('{2,7}'::text[]) v UNION ALL SELECT NULL) b (said),
+	(SELECT ARRAY[st, v] FROM unnest('{09:00,09:00:01.5,10:15,11:15,NULL}'::text[]) st, unnest('{2,7}'::text[]) v UNION ALL SELECT NULL) c (said),
+	LATERAL (VALUES (1, '2024-03-05 10:30'::timestamptz, ARRAY['2024-03-05 ' || a.said[1], a.said[2]]), (2, '2024-03-05 11:30', ARRAY['2024-03-05 ' || b.said[1], b.said[2]]),
+		(3, '2024-03-05 12:30', ARRAY['2024-03-05 ' || c.said[1], c.said[2]])) s (slot, at, said)
+WHERE s.said[2] IS NOT NULL;
+TRUNCATE options;
+INSERT INTO options VALUES ('start', 'start', NULL, 'reset', NULL), ('start since', 'start', NULL, 'ignore', '2024-03-05 10:00'), ('start modulus', 'start', 10, 'ignore', NULL);
+SELECT meter.create_stream('counters_start');
+SELECT pg_temp.log('counters_start', 1, 2, 3);
+SET meter.now = '2024-03-05 11:00';
+SELECT pg_temp.create_meters('counters_start');
+CALL meter.run('counters_start');
+SET meter.now = '2024-03-05 12:00';
+CALL meter.run('counters_start');
+SET meter.now = '2024-03-05 14:00';
+CALL meter.run('counters_start');
+SELECT * FROM pg_temp.differs('counters_start');
+SELECT * FROM meter.verify('counters_start');
+SELECT meter, count(*), sum(quantity) FROM counters_start.usage GROUP BY 1 ORDER BY 1;
+SELECT meter.create_stream('counters_start_late');
+SELECT pg_temp.log('counters_start_late', 3);
+SELECT pg_temp.create_meters('counters_start_late');
+CALL meter.run('counters_start_late');
+SELECT pg_temp.log('counters_start_late', 1);
+CALL meter.run('counters_start_late');
+SELECT pg_temp.log('counters_start_late', 2);
+CALL meter.run('counters_start_late');
+SELECT * FROM pg_temp.differs('counters_start_late');
+SELECT pg_temp.take_back('counters_start_late', 1);
+CALL meter.run('counters_start_late');
+SELECT * FROM pg_temp.differs('counters_start_late');
+SELECT * FROM meter.verify('counters_start_late');
