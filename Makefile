@@ -22,6 +22,7 @@ SQL_PARTS = \
 	src/header.sql \
 	src/types/timeline.sql \
 	src/types/event.sql \
+	src/types/measure.sql \
 	src/types/transaction_id.sql \
 	src/types/protobuf.sql \
 	src/catalog/catalog.sql \

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Taking in 1,000,000 events and measures: the inbox against COPY of the same lines into a jsonb column, and what both take on
+# Taking in 1,000,000 events and measures: the inboxes against COPY of the same lines into a jsonb column, and what both take on
 # disk; decoding measures against protobuf-c's own unpack. Each round writes into a stream of its own.
 
 lines=$(scaled 1000000)
@@ -29,7 +29,27 @@ for ((round = 1; round <= RUNS; round++)); do
 	sql "SELECT meter.drop_stream('lines', true); SELECT meter.drop_stream('messages', true)" >/dev/null
 done
 
-say "ingest: $lines measures"
+say "ingest: $lines measures, such as"
+sql "CREATE UNLOGGED TABLE lines AS SELECT format('{\"start_time\":\"%s\",\"end_time\":\"%s\",\"resource\":\"%s\",\"account\":\"account-%s\",\"entity\":\"ip\",\"value\":%s,\"source\":\"router-%s\",\"id\":\"%s\",\"direction\":\"out\",\"zone\":\"ch-gva-%s\"}',
+	to_char('2024-03-05 00:00Z'::timestamptz + i / 1000 * interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), to_char('2024-03-05 00:01Z'::timestamptz + i / 1000 * interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+	md5((i % 100000)::text)::uuid, i % 1000, hashint4(i)::bigint + 2147483648, i % 10, md5(i::text)::uuid, i % 3) AS line FROM generate_series(1, $lines) i"
+sql 'SELECT line FROM lines LIMIT 1'
+sql "COPY lines TO '$dir/measure_lines'"
+sql "COPY (SELECT line::meter.measure FROM lines) TO '$dir/usage_measures' (FORMAT binary)"
+sql 'DROP TABLE lines'
+for ((round = 1; round <= RUNS; round++)); do
+	sql "TRUNCATE plain; SELECT meter.create_stream('lines'); SELECT meter.create_stream('messages')" >/dev/null
+	sql CHECKPOINT
+	timed measure_json "COPY plain FROM '$dir/measure_lines'"
+	sql CHECKPOINT
+	timed measure_text "COPY lines.measure_inbox FROM '$dir/measure_lines'"
+	sql CHECKPOINT
+	timed measure_binary "COPY messages.measure_inbox FROM '$dir/usage_measures' (FORMAT binary)"
+	[ "$(sql "SELECT count(*) = $lines AND count(*) = (SELECT count(*) FROM messages.measure) FROM lines.measure")" = t ] || die "rows are missing"
+	sql "SELECT meter.drop_stream('lines', true); SELECT meter.drop_stream('messages', true)" >/dev/null
+done
+
+say "ingest: $lines measures of addresses"
 sql "$(cat "$SCRATCH/tree/test/protobuf.sql")
 CREATE UNLOGGED TABLE stream AS SELECT string_agg(pg_temp.delimited(pg_temp.measure(format('10.%s.%s.%s', i % 256, i / 256 % 256, i % 199),
 	(hashint4(i)::bigint + 2147483648) * (i % 100), '2024-03-05 00:00Z'::timestamptz + i / 1000 * interval '1 s',
@@ -58,6 +78,8 @@ header
 figure 'COPY inbox, JSON lines' text 'COPY of the same lines into jsonb' json '<= 2.5'
 figure 'COPY BINARY inbox, protobuf' binary 'COPY of the same lines into jsonb' json '<= 1.25'
 figure 'COPY into a meter.event column, JSON lines' typed 'COPY of the same lines into jsonb' json
+figure 'COPY measure_inbox, JSON lines' measure_text 'COPY of the same lines into jsonb' measure_json '<= 2.5'
+figure 'COPY BINARY measure_inbox, protobuf' measure_binary 'COPY of the same lines into jsonb' measure_json '<= 1.25'
 figure 'decoding IPMeasure' decoded "a loop over protobuf-c's unpack" unpacked '<= 1.5'
 figure 'the same to rows in SQL' rows "a loop over protobuf-c's unpack" unpacked
 figure 'meter.ingest_measures' ingest 'COPY of the same columns into measure' columns

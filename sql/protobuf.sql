@@ -51,7 +51,7 @@ SELECT what, pg_temp.why(message) FROM (VALUES
 	(6, 'an unknown field longer than what remains', decode('08001201721a0161 da020261', 'hex')),
 	(7, 'a group', decode('08001201721a0161 db02dc02', 'hex')),
 	(8, 'a group in place of a field', decode('08001201721b', 'hex')),
-	(9, 'wire type 7', decode('08001201721a0161 5f', 'hex')),
+	(9, 'wire type 7', decode('08001201721a0161 67', 'hex')),
 	(10, 'field number 0', decode('0001', 'hex')),
 	(11, 'a field number beyond 29 bits', decode('80808080100000', 'hex')),
 	(12, 'a tag cut short', decode('0800120172 80', 'hex')),

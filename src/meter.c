@@ -11,7 +11,7 @@
 #include "pg/meter_compat.h"
 #include "pg/now.h"
 #include "pg/settings.h"
-#include "types/event.h"
+#include "types/record.h"
 #include "worker/worker.h"
 
 METER_MODULE_MAGIC;
@@ -24,7 +24,7 @@ _PG_init(void)
 {
 	meter_settings_init();
 	meter_now_init();
-	meter_events_settings_init();
+	meter_records_settings_init();
 	meter_inbox_init();
 	meter_worker_init();
 	MarkGUCPrefixReserved("meter");

@@ -237,7 +237,7 @@ comment_tables(const char *stream)
 		{"TABLE %s._counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
 		{"TABLE %s._calendar", "the first instant of each local day of a time zone that usage was settled with: later changes of the zone''s rules move no day that was billed; kept by the engine"},
 		{"TABLE %s._view_key", "what the views current_usage and anomaly hand on: who has it may ask for what they show"},
-		{"TABLE %s.rejected", "what came to the inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
+		{"TABLE %s.rejected", "what came to an inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
 		{"COLUMN %s.rejected.sender", "the session user"},
 		{"COLUMN %s.rejected.raw", "the input as it came: text, or the bytes of protobuf in hexadecimal"},
 		{"TABLE %s.inventory", "snapshots of what exists, each row a resource that ran at an instant as a source has it; COPY one in, then call meter.reconcile()"},
@@ -345,7 +345,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 
 	insert_stream(stream, PG_GETARG_DATUM(1));
 	meter_create_views(stream);
-	meter_make_inbox(stream);
+	meter_make_inboxes(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }
@@ -393,7 +393,8 @@ meter_drop_stream(PG_FUNCTION_ARGS)
 												   quote_identifier(stream)));
 		else
 			meter_execute_utility(stream,
-								  psprintf("DROP VIEW IF EXISTS %s.current_usage, %s.anomaly, %s.inbox",
+								  psprintf("DROP VIEW IF EXISTS %s.current_usage, %s.anomaly, %s.inbox, %s.measure_inbox",
+										   quote_identifier(stream),
 										   quote_identifier(stream),
 										   quote_identifier(stream),
 										   quote_identifier(stream)));

@@ -1,9 +1,9 @@
 /*
  * inbox.c
- *	  The ingestion paths of a stream for events as values: the view inbox,
- *	  and the functions meter.ingest….
+ *	  The ingestion paths of a stream for events and measures as values: the
+ *	  views inbox and measure_inbox, and the functions meter.ingest….
  *
- * An INSTEAD OF row trigger of the view collects rows, and an AFTER statement
+ * An INSTEAD OF row trigger of each view collects rows, and an AFTER statement
  * trigger inserts those that are left (intake.c).  Rows are collected for a
  * view and a subtransaction: when a subtransaction is aborted, the rows that
  * it collected are dropped, and no rows are inserted in a deeper
@@ -21,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -34,27 +35,43 @@
 #include "catalog/stream.h"
 #include "commands/inbox.h"
 #include "core/core.h"
-#include "core/eventform.h"
+#include "core/jsontext.h"
 #include "core/messages.h"
+#include "core/record.h"
 #include "core/wire.h"
 #include "log/intake.h"
 #include "pg/arguments.h"
+#include "pg/copying.h"
 #include "pg/meter_compat.h"
 #include "pg/spi.h"
-#include "types/event.h"
 #include "types/protobuf.h"
+#include "types/record.h"
 
 PG_FUNCTION_INFO_V1(meter_inbox_collect);
 PG_FUNCTION_INFO_V1(meter_inbox_store);
 PG_FUNCTION_INFO_V1(meter_inbox_refuse);
 PG_FUNCTION_INFO_V1(meter_ingest);
+PG_FUNCTION_INFO_V1(meter_ingest_json);
 PG_FUNCTION_INFO_V1(meter_ingest_protobuf);
 PG_FUNCTION_INFO_V1(meter_ingest_measures);
+
+/* The view that takes records of a kind. */
+typedef struct Inbox
+{
+	const char *view;
+	const char *comment;
+} Inbox;
+
+static const Inbox inboxes[METER_RECORD_KINDS] = {
+	{"inbox", "an ingestion path of the event log: what is inserted here, by INSERT or COPY, as text (JSON, EDN or CloudEvents) or binary (protobuf), is logged as events; always empty"},
+	{"measure_inbox", "an ingestion path of the measure log: what is inserted here, by INSERT or COPY, as text (JSON, EDN or CloudEvents) or binary (protobuf), is logged as measures; always empty"}
+};
 
 /* The rows that one subtransaction inserted into an inbox. */
 typedef struct Collected
 {
 	Oid			view;
+	MeterRecordKind kind;
 	SubTransactionId subid;
 	bool		busy;			/* rows are being inserted: no more are added */
 	MeterIntake *intake;
@@ -66,64 +83,100 @@ static Collected *all_collected = NULL;
 
 /* --- the view ----------------------------------------------------------- */
 
-/* Make the inbox of a stream, or make it anew. */
-void
-meter_make_inbox(const char *stream)
+/* Make the inbox for records of a kind, in a session. */
+static void
+make_inbox(const char *stream, MeterRecordKind kind)
 {
 	static const char *const triggers[] = {
-		"collect INSTEAD OF INSERT ON %s.inbox FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_collect()",
-		"store AFTER INSERT ON %s.inbox FOR EACH STATEMENT EXECUTE FUNCTION meter_internal.inbox_store()",
+		"collect INSTEAD OF INSERT ON %s FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_collect()",
+		"store AFTER INSERT ON %s FOR EACH STATEMENT EXECUTE FUNCTION meter_internal.inbox_store()",
 
 		/*
 		 * a statement that finds no row says so too; without the other it
 		 * would not get there
 		 */
-		"refuse BEFORE UPDATE OR DELETE ON %s.inbox FOR EACH STATEMENT EXECUTE FUNCTION meter_internal.inbox_refuse()",
-		"refuse_row INSTEAD OF UPDATE OR DELETE ON %s.inbox FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_refuse()"
+		"refuse BEFORE UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION meter_internal.inbox_refuse()",
+		"refuse_row INSTEAD OF UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION meter_internal.inbox_refuse()"
 	};
-	const char *schema = quote_identifier(stream);
-	MeterSession session;
+	const Inbox *inbox = &inboxes[kind];
+	const char *type = meter_record_forms[kind].name;
+	char	   *view = psprintf("%s.%s", quote_identifier(stream), inbox->view);
 	int			i;
 
-	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_execute_utility(stream,
-						  psprintf("CREATE OR REPLACE VIEW %s.inbox AS "
-								   "SELECT NULL::meter.event AS event WHERE false",
-								   schema));
+						  psprintf("CREATE OR REPLACE VIEW %s AS "
+								   "SELECT NULL::meter.%s AS %s WHERE false",
+								   view, type, type));
 	for (i = 0; i < (int) lengthof(triggers); i++)
 		meter_execute_utility(stream,
 							  psprintf("CREATE OR REPLACE TRIGGER %s",
-									   psprintf(triggers[i], schema)));
+									   psprintf(triggers[i], view)));
 	meter_execute_utility(stream,
-						  psprintf("COMMENT ON VIEW %s.inbox IS "
-								   "'an ingestion path of the event log: what is inserted here, by INSERT or COPY, as text (JSON, EDN or CloudEvents) or binary (protobuf), is logged as events; always empty'",
-								   schema));
+						  psprintf("COMMENT ON VIEW %s IS %s", view,
+								   quote_literal_cstr(inbox->comment)));
+}
+
+/* Make the inboxes of a stream, or make them anew. */
+void
+meter_make_inboxes(const char *stream)
+{
+	MeterSession session;
+	int			kind;
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	for (kind = 0; kind < METER_RECORD_KINDS; kind++)
+		make_inbox(stream, (MeterRecordKind) kind);
 	meter_session_end(&session);
 }
 
+/* Return which inbox the name of a view is that of; -1: none. */
+static int
+inbox_kind(const char *view)
+{
+	int			kind;
+
+	for (kind = 0; kind < METER_RECORD_KINDS; kind++)
+	{
+		if (strcmp(view, inboxes[kind].view) == 0)
+			return kind;
+	}
+	return -1;
+}
+
+/* Tell whether a view has one column, of the type of records of a kind. */
+static bool
+takes_records(Relation view, MeterRecordKind kind)
+{
+	TupleDesc	descriptor = RelationGetDescr(view);
+
+	return descriptor->natts == 1 &&
+		TupleDescAttr(descriptor, 0)->atttypid ==
+		GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+						CStringGetDatum(meter_record_forms[kind].name),
+						ObjectIdGetDatum(get_namespace_oid("meter", false)));
+}
+
 /*
- * Return the name of the stream whose inbox a view is.  What comes through a
- * view is logged as the owner of the schema, so the view must be the one that
- * the extension made for a stream, and that owner's.
+ * Return the name of the stream of which a view is an inbox.  What comes
+ * through a view is logged as the owner of the schema, so the view must be the
+ * one that the extension made for a stream, and that owner's.
  */
 static char *
 inbox_stream(Relation view)
 {
-	TupleDesc	descriptor = RelationGetDescr(view);
 	char	   *stream = get_namespace_name(RelationGetNamespace(view));
 	char	   *name = RelationGetRelationName(view);
+	int			kind = inbox_kind(name);
 	bool		exists;
 	bool		active;
 
-	if (descriptor->natts != 1 ||
-		TupleDescAttr(descriptor, 0)->atttypid !=
-		GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-						CStringGetDatum("event"),
-						ObjectIdGetDatum(get_namespace_oid("meter", false))))
+	if (!takes_records(view, kind < 0 ? METER_EVENT_RECORD : (MeterRecordKind) kind) &&
+		(kind >= 0 || !takes_records(view, METER_MEASURE_RECORD)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("view \"%s\" is no inbox: it must have one column, of type meter.event",
-						name)));
+				 errmsg("view \"%s\" is no inbox: it must have one column, of type meter.%s",
+						name, kind < 0 ? "event or meter.measure" :
+						meter_record_forms[kind].name)));
 	meter_look_up_stream(stream, &exists, &active);
 	if (exists && view->rd_rel->relowner != meter_stream_owner(stream))
 		ereport(ERROR,
@@ -131,16 +184,16 @@ inbox_stream(Relation view)
 				 errmsg("view \"%s.%s\" does not belong to the owner of the schema",
 						stream, name),
 				 errhint("Give the view to the owner of the stream with ALTER VIEW ... OWNER TO.")));
-	if (!exists || strcmp(name, "inbox") != 0)
+	if (!exists || kind < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("view \"%s.%s\" is not the inbox of a stream",
+				 errmsg("view \"%s.%s\" is not an inbox of a stream",
 						stream, name),
 				 exists ?
-				 errdetail("The inbox of stream \"%s\" is \"%s.inbox\".",
-						   stream, stream) :
+				 errdetail("The inboxes of stream \"%s\" are \"%s.inbox\" and \"%s.measure_inbox\".",
+						   stream, stream, stream) :
 				 errdetail("There is no stream \"%s\".", stream),
-				 errhint("meter.create_stream() makes the inbox of a stream, meter.resume() makes it anew.")));
+				 errhint("meter.create_stream() makes the inboxes of a stream, meter.resume() makes them anew.")));
 	return stream;
 }
 
@@ -158,7 +211,7 @@ check_trigger(FunctionCallInfo fcinfo, TriggerEvent timing, bool row,
 		trigger->tg_relation->rd_rel->relkind != RELKIND_VIEW)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("%s is for the trigger that meter.create_stream() makes on the view inbox of a stream",
+				 errmsg("%s is for the trigger that meter.create_stream() makes on the inboxes of a stream",
 						function)));
 	return trigger;
 }
@@ -193,6 +246,7 @@ begin_collecting(Relation view)
 											   sizeof(Collected));
 
 	collected->view = RelationGetRelid(view);
+	collected->kind = (MeterRecordKind) inbox_kind(RelationGetRelationName(view));
 	collected->subid = GetCurrentSubTransactionId();
 	collected->busy = false;
 	collected->intake = meter_intake_begin(stream, TopTransactionContext);
@@ -201,24 +255,29 @@ begin_collecting(Relation view)
 	return collected;
 }
 
-/* Collect a row.  Rows that are diverted do not count as inserted. */
+/*
+ * Collect a row.  Rows that are diverted, and blank lines, do not count as
+ * inserted.
+ */
 Datum
 meter_inbox_collect(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = check_trigger(fcinfo, TRIGGER_EVENT_INSTEAD, true,
 										 "meter_internal.inbox_collect()");
 	Collected  *collected = find_collected(RelationGetRelid(trigger->tg_relation));
-	Datum		event;
+	Datum		value;
 	bool		isnull;
 	bool		logged;
 
 	if (collected == NULL)
 		collected = begin_collecting(trigger->tg_relation);
-	event = heap_getattr(trigger->tg_trigtuple, 1,
+	value = heap_getattr(trigger->tg_trigtuple, 1,
 						 RelationGetDescr(trigger->tg_relation), &isnull);
+	if (isnull && meter_copied_blank_line())
+		PG_RETURN_POINTER(NULL);
 	collected->busy = true;
-	logged = meter_intake_event(collected->intake, isnull ? NULL :
-								PG_DETOAST_DATUM_PACKED(event));
+	logged = meter_intake_record(collected->intake, collected->kind,
+								 isnull ? NULL : PG_DETOAST_DATUM_PACKED(value));
 	collected->busy = false;
 	PG_RETURN_POINTER(logged ? trigger->tg_trigtuple : NULL);
 }
@@ -258,16 +317,22 @@ meter_inbox_store(PG_FUNCTION_ARGS)
 Datum
 meter_inbox_refuse(PG_FUNCTION_ARGS)
 {
+	const char *view;
+	const char *name;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("%s is for triggers", "meter_internal.inbox_refuse()")));
+	view = RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation);
+	name = meter_record_forms[inbox_kind(view) == METER_MEASURE_RECORD ?
+							  METER_MEASURE_RECORD : METER_EVENT_RECORD].name;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot update or delete events in \"%s\"",
-					RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation)),
-			 errdetail("The view is an ingestion path: what was inserted is in the event log, which is append-only."),
-			 errhint("To take an event back, send one with the same resource, source, id and time, and action void.")));
+			 errmsg("cannot update or delete %ss in \"%s\"", name, view),
+			 errdetail("The view is an ingestion path: what was inserted is in the %s log, which is append-only.",
+					   name),
+			 errhint("To take a row back, send an event with the same resource, source, id and time, and action void.")));
 }
 
 /* Check that nothing that was collected is left behind. */
@@ -284,10 +349,11 @@ check_stored(void)
 		if (pending > 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg_plural(INT64_FORMAT " row inserted into \"%s.inbox\" was not stored",
-								   INT64_FORMAT " rows inserted into \"%s.inbox\" were not stored",
+					 errmsg_plural(INT64_FORMAT " row inserted into \"%s.%s\" was not stored",
+								   INT64_FORMAT " rows inserted into \"%s.%s\" were not stored",
 								   (unsigned long) pending, pending,
-								   meter_intake_stream(collected->intake)),
+								   meter_intake_stream(collected->intake),
+								   inboxes[collected->kind].view),
 					 errdetail("Trigger \"store\" of the inbox is missing or disabled."),
 					 errhint("meter.resume('%s') makes the trigger again.",
 							 meter_intake_stream(collected->intake))));
@@ -357,12 +423,13 @@ meter_inbox_init(void)
 /* --- functions ---------------------------------------------------------- */
 
 /*
- * Begin to take rows into a stream.  Whoever may insert into its inbox may use
- * the functions, too.
+ * Begin to take rows into a stream.  Whoever may insert into the inbox for
+ * records of that kind may use the functions, too.
  */
 static MeterIntake *
-begin_intake(const char *stream)
+begin_intake(const char *stream, MeterRecordKind kind)
 {
+	const char *name = inboxes[kind].view;
 	bool		exists;
 	bool		active;
 	Oid			schema;
@@ -371,18 +438,19 @@ begin_intake(const char *stream)
 
 	meter_look_up_stream(stream, &exists, &active);
 	schema = exists ? get_namespace_oid(stream, true) : InvalidOid;
-	view = OidIsValid(schema) ? get_relname_relid("inbox", schema) : InvalidOid;
+	view = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 	if (!OidIsValid(view) || get_rel_relkind(view) != RELKIND_VIEW)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("stream \"%s\" does not exist, or has no inbox", stream),
-				 errhint("meter.create_stream('%s') makes a stream, meter.resume('%s') its inbox.",
+				 errmsg("stream \"%s\" does not exist, or has no view \"%s\"",
+						stream, name),
+				 errhint("meter.create_stream('%s') makes a stream, meter.resume('%s') its inboxes.",
 						 stream, stream)));
 	if (meter_schema_aclcheck(schema, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, stream);
 	if (pg_class_aclcheck(view, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW,
-					   psprintf("%s.inbox", stream));
+					   psprintf("%s.%s", stream, name));
 	relation = table_open(view, AccessShareLock);
 	(void) inbox_stream(relation);
 	table_close(relation, AccessShareLock);
@@ -403,7 +471,7 @@ meter_ingest(PG_FUNCTION_ARGS)
 	bool		isnull;
 
 	PreventCommandIfReadOnly("meter.ingest()");
-	intake = begin_intake(stream);
+	intake = begin_intake(stream, METER_EVENT_RECORD);
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -415,14 +483,141 @@ meter_ingest(PG_FUNCTION_ARGS)
 	while (array_iterate(iterator, &event, &isnull))
 	{
 		before = MemoryContextSwitchTo(row);
-		(void) meter_intake_event(intake, isnull ? NULL :
-								  PG_DETOAST_DATUM_PACKED(event));
+		(void) meter_intake_record(intake, METER_EVENT_RECORD,
+								   isnull ? NULL :
+								   PG_DETOAST_DATUM_PACKED(event));
 		MemoryContextSwitchTo(before);
 		MemoryContextReset(row);
 		CHECK_FOR_INTERRUPTS();
 	}
 	PG_RETURN_INT64(meter_intake_end(intake));
 }
+
+/* --- functions: JSON ---------------------------------------------------- */
+
+/* An element of a JSON list that is being read. */
+typedef struct Element
+{
+	int64		number;			/* from 1 */
+	const char *text;			/* the whole, in the server's encoding */
+	size_t		position;		/* of the element in it */
+} Element;
+
+/* Add the place of an element to an error. */
+static void
+name_element(void *arg)
+{
+	const Element *element = arg;
+
+	errcontext("element " INT64_FORMAT " of the list, which begins at character %d",
+			   element->number,
+			   pg_mbstrlen_with_len(element->text, (int) element->position) + 1);
+}
+
+/* Take a text into the log as one record. */
+static void
+ingest_text(FunctionCallInfo fcinfo, MeterIntake *intake, MeterRecordKind kind,
+			const char *text, size_t length)
+{
+	Datum		value = meter_record_input(fcinfo, kind, text, length);
+
+	(void) meter_intake_record(intake, kind,
+							   (struct varlena *) DatumGetPointer(value));
+}
+
+/* Divert a list that is not well formed, or raise what is wrong with it. */
+static void
+refuse_list(FunctionCallInfo fcinfo, MeterIntake *intake, MeterRecordKind kind,
+			const char *list, size_t length, const MeterProblem *problem)
+{
+	Datum		reason = meter_record_text(meter_name_attr(problem->reason));
+	Datum		value;
+
+	value = meter_record_refuse(fcinfo, kind,
+								ERRCODE_INVALID_TEXT_REPRESENTATION, list,
+								length,
+								psprintf("At character %d: %s.",
+										 pg_mbstrlen_with_len(list, (int) problem->position) + 1,
+										 TextDatumGetCString(reason)));
+	(void) meter_intake_record(intake, kind,
+							   (struct varlena *) DatumGetPointer(value));
+}
+
+/*
+ * Take the elements of a JSON list into the log, each as a record.  A list
+ * that is not well formed is refused as a whole.
+ */
+static void
+ingest_list(FunctionCallInfo fcinfo, MeterIntake *intake, MeterRecordKind kind,
+			const char *text, size_t length)
+{
+	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext,
+											  "meter ingest row",
+											  ALLOCSET_DEFAULT_SIZES);
+	MeterReader reader;
+	MeterProblem problem;
+	MeterAttr	part;
+	Element		element;
+	ErrorContextCallback callback;
+
+	meter_reader_init(&reader, text, length, &problem);
+	meter_json_skip_space(&reader);
+	while (meter_json_next_element(&reader, &part))
+		CHECK_FOR_INTERRUPTS();
+	meter_json_skip_space(&reader);
+	if (!reader.failed && reader.at != reader.end)
+		meter_fail(&reader, reader.at, "the text goes on after the list");
+	if (reader.failed)
+	{
+		refuse_list(fcinfo, intake, kind, text, length, &problem);
+		return;
+	}
+
+	element.number = 0;
+	element.text = text;
+	callback.callback = name_element;
+	callback.arg = &element;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	meter_reader_init(&reader, text, length, &problem);
+	meter_json_skip_space(&reader);
+	while (meter_json_next_element(&reader, &part))
+	{
+		MemoryContext before = MemoryContextSwitchTo(row);
+
+		element.number++;
+		element.position = part.data - text;
+		ingest_text(fcinfo, intake, kind, part.data, part.len);
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(row);
+		CHECK_FOR_INTERRUPTS();
+	}
+	error_context_stack = callback.previous;
+}
+
+/* ingest_json(stream, document, measures) */
+Datum
+meter_ingest_json(PG_FUNCTION_ARGS)
+{
+	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
+	MeterRecordKind kind = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2) ?
+		METER_MEASURE_RECORD : METER_EVENT_RECORD;
+	MeterIntake *intake;
+	const char *text;
+	size_t		length;
+
+	PreventCommandIfReadOnly("meter.ingest_json()");
+	intake = begin_intake(stream, kind);
+	text = meter_text_arg(fcinfo, 1, "document");
+	length = strlen(text);
+	if (text[strspn(text, " \t\r\n")] == '[')
+		ingest_list(fcinfo, intake, kind, text, length);
+	else
+		ingest_text(fcinfo, intake, kind, text, length);
+	PG_RETURN_INT64(meter_intake_end(intake));
+}
+
+/* --- functions: protobuf ------------------------------------------------ */
 
 /* A protobuf batch or stream that is being read. */
 typedef struct Ingest
@@ -457,29 +652,29 @@ ingest_message(Ingest *ingest, MeterProtobuf message,
 			   const MeterWireValue *value)
 {
 	MemoryContext before = MemoryContextSwitchTo(ingest->row);
+	const MeterWireMessage *description = meter_protobuf(message);
 	size_t		begin = value->offset;
 	size_t		end = begin + value->length;
-	MeterUsageEvent event;
+	MeterRecordKind kind = message == METER_USAGE_EVENT ?
+		METER_EVENT_RECORD : METER_MEASURE_RECORD;
+	MeterRecord record;
 	MeterIPMeasure measure;
 	MeterWireError error;
 
-	if (message == METER_USAGE_EVENT)
+	if (message == METER_IP_MEASURE)
 	{
-		if (meter_read_usage_event(meter_protobuf(message), ingest->bytes,
-								   begin, end, &event, &error))
-			(void) meter_intake_event(ingest->intake, meter_event_pack(&event));
+		if (meter_read_ip_measure(description, ingest->bytes, begin, end,
+								  ingest->milliseconds, &measure, &error))
+			meter_intake_ip_measure(ingest->intake, ingest->source, &measure);
 		else
 			reject_piece(ingest, begin, end, message, &error);
 	}
+	else if (meter_read_usage_record(description, kind, ingest->bytes, begin,
+									 end, &record, &error))
+		(void) meter_intake_record(ingest->intake, kind,
+								   meter_record_pack(&record));
 	else
-	{
-		if (meter_read_ip_measure(meter_protobuf(message), ingest->bytes,
-								  begin, end, ingest->milliseconds, &measure,
-								  &error))
-			meter_intake_measure(ingest->intake, ingest->source, &measure);
-		else
-			reject_piece(ingest, begin, end, message, &error);
-	}
+		reject_piece(ingest, begin, end, message, &error);
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(ingest->row);
 	CHECK_FOR_INTERRUPTS();
@@ -489,7 +684,7 @@ ingest_message(Ingest *ingest, MeterProtobuf message,
 static void
 begin_ingest(Ingest *ingest, const char *stream, const bytea *value)
 {
-	ingest->intake = begin_intake(stream);
+	ingest->intake = begin_intake(stream, METER_EVENT_RECORD);
 	ingest->row = AllocSetContextCreate(CurrentMemoryContext,
 										"meter ingest row",
 										ALLOCSET_DEFAULT_SIZES);
@@ -515,13 +710,13 @@ text_value(const MeterWireValue *value)
 {
 	MeterAttr	text = {(const char *) value->data, (int32) value->length};
 
-	return meter_event_text(text);
+	return meter_record_text(text);
 }
 
 /*
  * ingest_protobuf(stream, batch)
  *
- * The source of all measures may come after them, so it is looked for first.
+ * The source of all IPMeasures may come after them, so it is looked for first.
  */
 Datum
 meter_ingest_protobuf(PG_FUNCTION_ARGS)
@@ -585,6 +780,8 @@ meter_ingest_protobuf(PG_FUNCTION_ARGS)
 			ingest_message(&ingest, METER_USAGE_EVENT, &value);
 		else if (field == METER_BATCH_MEASURE)
 			ingest_message(&ingest, METER_IP_MEASURE, &value);
+		else if (field == METER_BATCH_USAGE_MEASURE)
+			ingest_message(&ingest, METER_USAGE_MEASURE, &value);
 	}
 	PG_RETURN_INT64(meter_intake_end(ingest.intake));
 }

@@ -131,7 +131,7 @@ resume_stream(const char *stream)
 	foreach(cell, meter_list_meters(stream, NULL, false))
 		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
 	meter_create_views(stream);
-	meter_make_inbox(stream);
+	meter_make_inboxes(stream);
 }
 
 /* Pause a meter, or resume it. */

@@ -87,4 +87,11 @@ meter_attr(const char *data, int32 len)
 	return attr;
 }
 
+/* Make an attribute of a name in C. */
+static inline MeterAttr
+meter_name_attr(const char *name)
+{
+	return meter_attr(name, (int32) strlen(name));
+}
+
 #endif							/* METER_CORE_H */

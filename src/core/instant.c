@@ -5,7 +5,7 @@
  * Instants are written as RFC 3339 in UTC, with as many digits of a second as
  * needed; years of more than four digits and years before 1, which RFC 3339
  * does not know, are written as the server shows them.  The same form is read,
- * with any offset.  A zone is always needed: a local time means nothing without
+ * with any offset, any number of digits of a second, or no second.  A zone is always needed: a local time means nothing without
  * it.
  */
 #include "core/core.h"
@@ -144,7 +144,30 @@ get_zone(const char **at, const char *end, int64 *offset)
 	return true;
 }
 
-/* Read an instant.  Returns NULL, or what is wrong with it. */
+/*
+ * Read the digits of a second behind its point, as many as there are: those
+ * beyond microseconds are cut off.
+ */
+static bool
+get_fraction(const char **at, const char *end, int64 *micros)
+{
+	const char *first = *at;
+	int64		further;
+	int			digits;
+
+	if (!get_digits(at, end, 1, 6, micros))
+		return false;
+	for (digits = (int) (*at - first); digits < 6; digits++)
+		*micros *= 10;
+	while (get_digits(at, end, 1, 1, &further))
+		;
+	return true;
+}
+
+/*
+ * Read an instant.  A second of 60 is the first of the next minute, as the
+ * server has it.  Returns NULL, or what is wrong with it.
+ */
 const char *
 meter_instant_parse(const char *text, size_t length, int64 *instant)
 {
@@ -156,7 +179,7 @@ meter_instant_parse(const char *text, size_t length, int64 *instant)
 	int64		mday;
 	int64		hour;
 	int64		minute;
-	int64		second;
+	int64		second = 0;
 	int64		fraction = 0;
 	int64		offset;
 	int64		seconds;
@@ -166,23 +189,12 @@ meter_instant_parse(const char *text, size_t length, int64 *instant)
 		!get_digits(&at, end, 2, 2, &mday) ||
 		!(take(&at, end, 'T') || take(&at, end, 't') || take(&at, end, ' ')) ||
 		!get_digits(&at, end, 2, 2, &hour) || !take(&at, end, ':') ||
-		!get_digits(&at, end, 2, 2, &minute) || !take(&at, end, ':') ||
-		!get_digits(&at, end, 2, 2, &second))
+		!get_digits(&at, end, 2, 2, &minute))
 		return form;
-	if (take(&at, end, '.'))
-	{
-		const char *first = at;
-		int			digits;
-
-		if (!get_digits(&at, end, 1, 6, &fraction))
-			return form;
-		for (digits = (int) (at - first); digits < 6; digits++)
-			fraction *= 10;
-		while (take(&at, end, '0'))
-			;
-		if (at < end && *at >= '1' && *at <= '9')
-			return "expected an instant of whole microseconds: no more than six digits of a second";
-	}
+	if (take(&at, end, ':') &&
+		(!get_digits(&at, end, 2, 2, &second) ||
+		 (take(&at, end, '.') && !get_fraction(&at, end, &fraction))))
+		return form;
 	if (at == end)
 		return "the instant has no zone: add Z for UTC, or an offset such as +01:00";
 	if (!get_zone(&at, end, &offset))
@@ -198,11 +210,9 @@ meter_instant_parse(const char *text, size_t length, int64 *instant)
 		return "there is no year 0";
 	if (at != end)
 		return form;
-	if (second == 60)
-		return "leap seconds are not counted: expected a second of 00 to 59";
 	if (month < 1 || month > 12 || mday < 1 ||
 		mday > meter_days_of_month(year, month) ||
-		hour > 23 || minute > 59 || second > 59)
+		hour > 23 || minute > 59 || second > 60)
 		return "there is no such instant";
 
 	/* no timestamp has such a year, and the arithmetic does not overflow */

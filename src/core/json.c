@@ -298,3 +298,66 @@ meter_json_read_map(MeterReader *reader, MeterMembers *members)
 	reader->depth--;
 	return !reader->failed && meter_members_unique(reader, members);
 }
+
+/* Go past a string, of which only the end is looked for. */
+static void
+skip_string(MeterReader *reader)
+{
+	for (reader->at++; reader->at < reader->end && *reader->at != '"'; reader->at++)
+	{
+		if (*reader->at == '\\' && reader->at + 1 < reader->end)
+			reader->at++;
+	}
+	if (reader->at < reader->end)
+		reader->at++;
+}
+
+/*
+ * Find the next element of a list whose bracket, or the comma or bracket
+ * behind whose last element, is next: its text, which is not looked at but for
+ * where it ends.  Returns false behind the last one, or if the list is not
+ * well formed.
+ */
+bool
+meter_json_next_element(MeterReader *reader, MeterAttr *element)
+{
+	bool		first = reader->at < reader->end && *reader->at == '[';
+	const char *from;
+	int			depth = 0;
+
+	if (!first && !next_part(reader, ']'))
+		return false;
+	if (first)
+	{
+		reader->at++;
+		if (take(reader, ']'))
+			return false;
+	}
+	meter_json_skip_space(reader);
+	from = reader->at;
+	while (reader->at < reader->end &&
+		   (depth > 0 || (*reader->at != ',' && *reader->at != ']')))
+	{
+		char		byte = *reader->at;
+
+		if (byte == '"')
+		{
+			skip_string(reader);
+			continue;
+		}
+		if (byte == '{' || byte == '[')
+			depth++;
+		else if (byte == '}' || byte == ']')
+			depth--;
+		reader->at++;
+	}
+	element->data = from;
+	element->len = (int32) (reader->at - from);
+	while (element->len > 0 && strchr(" \t\r\n", from[element->len - 1]) != NULL)
+		element->len--;
+	if (element->len == 0)
+		meter_fail_expected(reader, reader->at, "a value");
+	else if (reader->at == reader->end)
+		meter_fail_expected(reader, reader->at, "the end of the list");
+	return !reader->failed;
+}

@@ -14,7 +14,7 @@
 #include "core/problem.h"
 
 /* No text of an event is longer: an escape takes six bytes at most. */
-#define MAX_TEXT	((size_t) 8 * METER_MAX_EVENT)
+#define MAX_TEXT	((size_t) 8 * METER_MAX_RECORD)
 
 /* --- writing ------------------------------------------------------------ */
 
@@ -654,7 +654,7 @@ meter_number_parse(const char *text, size_t length, MeterAttr *number,
 		*integer = true;
 		return NULL;
 	}
-	if (at - whole > METER_MAX_EVENT)
+	if (at - whole > METER_MAX_RECORD)
 		return "the number is out of range";
 	nwhole = (int) (at - whole);
 	*integer = at == end;
@@ -666,7 +666,7 @@ meter_number_parse(const char *text, size_t length, MeterAttr *number,
 			at++;
 		if (at == fraction)
 			return form;
-		if (at - fraction > METER_MAX_EVENT)
+		if (at - fraction > METER_MAX_RECORD)
 			return "the number is out of range";
 		nfraction = (int) (at - fraction);
 	}

@@ -8,8 +8,8 @@
 #include "core/core.h"
 #include "core/problem.h"
 
-/* The longest packed event, and so the longest text in one. */
-#define METER_MAX_EVENT		(16 * 1024 * 1024)
+/* The longest packed record, and so the longest text in one. */
+#define METER_MAX_RECORD		(16 * 1024 * 1024)
 
 /* A text that grows; too_long once it would be longer than it may be. */
 typedef struct MeterWriter
@@ -101,6 +101,7 @@ typedef bool (*MeterReadMap) (MeterReader *reader, MeterMembers *members);
 extern bool meter_json_read_map(MeterReader *reader, MeterMembers *members);
 extern bool meter_edn_read_map(MeterReader *reader, MeterMembers *members);
 extern void meter_json_skip_space(MeterReader *reader);
+extern bool meter_json_next_element(MeterReader *reader, MeterAttr *element);
 extern void meter_edn_skip_space(MeterReader *reader);
 
 /* A member of a map, or an element of a set, as it is written. */

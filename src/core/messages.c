@@ -3,10 +3,10 @@
  *	  What the messages of usage.proto say.
  */
 #include "core/core.h"
-#include "core/eventform.h"
 #include "core/jsontext.h"
 #include "core/messages.h"
 #include "core/problem.h"
+#include "core/record.h"
 #include "core/wire.h"
 
 /* Seconds of the Unix epoch: the years 1, 1971 and 10000 begin. */
@@ -14,29 +14,18 @@
 #define YEAR_1971	INT64_C(31536000)
 #define YEAR_10000	UINT64_C(253402300800)
 
-/* Fields of UsageEvent by their order in usage.proto. */
-enum
-{
-	EVENT_TIME,
-	EVENT_RESOURCE,
-	EVENT_ACTION,
-	EVENT_SOURCE,
-	EVENT_ID,
-	EVENT_ACCOUNT,
-	EVENT_ENTITY,
-	EVENT_OFFERING,
-	EVENT_VALUE,
-	EVENT_ATTRIBUTES,
-	EVENT_FIELDS
-};
-
-/*
- * The fields of an event that the fields of UsageEvent after the time stand
- * for.
- */
-const MeterField meter_event_field_order[METER_NFIELDS] = {
-	METER_RESOURCE, METER_ACTION, METER_SOURCE, METER_ID, METER_ACCOUNT,
-	METER_ENTITY, METER_OFFERING, METER_VALUE, METER_ATTRIBUTES
+const MeterRecordMessage meter_record_messages[METER_RECORD_KINDS] = {
+	{
+		1, 10,
+		{METER_RESOURCE, METER_ACTION, METER_SOURCE, METER_ID, METER_ACCOUNT,
+			METER_ENTITY, METER_OFFERING, METER_VALUE, METER_ATTRIBUTES,
+		METER_SEQUENCE}
+	},
+	{
+		2, 7,
+		{METER_RESOURCE, METER_SOURCE, METER_ID, METER_ACCOUNT, METER_ENTITY,
+		METER_VALUE, METER_ATTRIBUTES}
+	}
 };
 
 /* Fields of IPMeasure by their order in usage.proto. */
@@ -77,7 +66,7 @@ keep_reason(const char *reason)
 #define LEAST_SECONDS	INT64_C(1000000000)
 
 /*
- * Say what is wrong with the time of a UsageEvent; NULL: nothing.  Seconds and
+ * Say what is wrong with a time of a record; NULL: nothing.  Seconds and
  * milliseconds that are taken for microseconds lie in 1970, nanoseconds far in
  * the future.  What they name would be billed from there on, or never: so they
  * are refused.  The first minutes of 1970 are those of a clock that was not set.
@@ -94,74 +83,103 @@ wrong_time(int64 time)
 	return NULL;
 }
 
+/* Read the times of a record, which come first in its message. */
+static bool
+read_times(const MeterWireMessage *message, const MeterWireValue *values,
+		   int ntimes, MeterRecord *record, MeterWireError *error)
+{
+	int			i;
+
+	for (i = 0; i < ntimes; i++)
+	{
+		int64		time = (int64) values[i].number;
+		const char *reason = wrong_time(time);
+
+		if (reason == NULL && i > 0 && time - METER_UNIX_EPOCH < record->time)
+			reason = "lies before start_time";
+		if (reason != NULL)
+			return wrong(error, message, i, values[i].offset, reason);
+		if (i == 0)
+			record->time = time - METER_UNIX_EPOCH;
+		else
+			record->end = time - METER_UNIX_EPOCH;
+	}
+	return true;
+}
+
+/* Read a field of a record.  Returns NULL, or what is wrong with it. */
+static const char *
+read_field(MeterRecord *record, MeterField field, const MeterWireValue *value,
+		   size_t *offset)
+{
+	MeterAttr  *to = &record->fields[field];
+	MeterProblem problem;
+	bool		integer;
+
+	*offset = value->offset;
+	if (field == METER_SEQUENCE)
+	{
+		*to = meter_sequence_write((int64) value->number,
+								   palloc(METER_SEQUENCE_SIZE));
+		return NULL;
+	}
+	if (value->length > METER_MAX_RECORD)
+		return "is too long";
+	to->data = (const char *) value->data;
+	to->len = (int32) value->length;
+	if (to->len == 0 &&
+		MeterHasField(meter_record_forms[record->kind].required, field))
+		return "is empty";
+	if (field == METER_VALUE &&
+		meter_number_parse(to->data, value->length, to, &integer) != NULL)
+		return "is not a decimal number";
+	if (field == METER_ATTRIBUTES &&
+		!meter_attributes_from_json(record->kind, to->data, value->length, to,
+									&problem))
+	{
+		*offset += problem.position;
+		return keep_reason(problem.reason);
+	}
+	return NULL;
+}
+
 /*
- * Read a UsageEvent from the bytes of begin up to end.  Texts of the event
- * point into these bytes, or are allocated.
+ * Read a UsageEvent or UsageMeasure from the bytes of begin up to end.  Texts
+ * of the record point into these bytes, or are allocated.
  */
 bool
-meter_read_usage_event(const MeterWireMessage *message, const uint8 *bytes,
-					   size_t begin, size_t end, MeterUsageEvent *event,
-					   MeterWireError *error)
+meter_read_usage_record(const MeterWireMessage *message, MeterRecordKind kind,
+						const uint8 *bytes, size_t begin, size_t end,
+						MeterRecord *record, MeterWireError *error)
 {
+	const MeterRecordMessage *layout = &meter_record_messages[kind];
 	MeterWireValue values[METER_WIRE_FIELDS];
 	MeterProblem problem;
-	const char *reason;
 	uint32		present;
-	int64		time;
-	bool		integer;
 	int			i;
 
 	if (!meter_wire_read(message, bytes, begin, end, values, &present, error))
 		return false;
-
-	meter_event_init(event);
-	time = (int64) values[EVENT_TIME].number;
-	reason = wrong_time(time);
-	if (reason != NULL)
-		return wrong(error, message, EVENT_TIME, values[EVENT_TIME].offset,
-					 reason);
-	event->time = time - METER_UNIX_EPOCH;
-	for (i = EVENT_RESOURCE; i < EVENT_FIELDS; i++)
+	meter_record_init(record, kind);
+	if (!read_times(message, values, layout->ntimes, record, error))
+		return false;
+	for (i = 0; i < layout->nfields; i++)
 	{
-		MeterAttr  *field = &event->fields[meter_event_field_order[i - 1]];
-		const MeterWireValue *value = &values[i];
+		int			field = layout->ntimes + i;
+		const char *reason;
+		size_t		offset;
 
-		if (!MeterWireHas(present, i))
+		if (!MeterWireHas(present, field))
 			continue;
-		if (value->length > METER_MAX_EVENT)
-			return wrong(error, message, i, value->offset, "is too long");
-		field->data = (const char *) value->data;
-		field->len = (int32) value->length;
-		if (i <= EVENT_ACTION && field->len == 0)
-			return wrong(error, message, i, value->offset, "is empty");
-	}
-	if (MeterWireHas(present, EVENT_VALUE))
-	{
-		reason = meter_number_parse((const char *) values[EVENT_VALUE].data,
-									values[EVENT_VALUE].length,
-									&event->fields[METER_VALUE], &integer);
+		reason = read_field(record, layout->fields[i], &values[field], &offset);
 		if (reason != NULL)
-			return wrong(error, message, EVENT_VALUE,
-						 values[EVENT_VALUE].offset,
-						 "is not a decimal number");
+			return wrong(error, message, field, offset, reason);
 	}
-	if (MeterWireHas(present, EVENT_ATTRIBUTES))
+	if (!meter_record_check(record, &problem))
 	{
-		const MeterWireValue *value = &values[EVENT_ATTRIBUTES];
-
-		if (!meter_attributes_from_json((const char *) value->data,
-										value->length,
-										&event->fields[METER_ATTRIBUTES],
-										&problem))
-			return wrong(error, message, EVENT_ATTRIBUTES,
-						 value->offset + problem.position,
-						 keep_reason(problem.reason));
-	}
-	if (!meter_event_check(event, &problem))
-	{
-		/* all fields are right, so the event is too long as a whole */
+		/* all fields are right, so the record is too long as a whole */
 		error->field = NULL;
-		error->subject = "the event";
+		error->subject = kind == METER_EVENT_RECORD ? "the event" : "the measure";
 		error->problem = "is too long";
 		error->offset = begin;
 		return false;

@@ -6,17 +6,24 @@
 #define METER_MESSAGES_H
 
 #include "core/core.h"
-#include "core/eventform.h"
+#include "core/record.h"
 #include "core/wire.h"
 
 /* The Unix epoch, the other way round: seconds 0 is -METER_UNIX_EPOCH. */
 #define METER_UNIX_EPOCH	INT64_C(946684800000000)
 
 /*
- * The fields of an event that the fields of UsageEvent after the time stand
- * for.
+ * A message UsageEvent or UsageMeasure: its first fields are the times, the
+ * others stand for these fields of a record.
  */
-extern const MeterField meter_event_field_order[METER_NFIELDS];
+typedef struct MeterRecordMessage
+{
+	int			ntimes;
+	int			nfields;		/* after the times */
+	MeterField	fields[METER_NFIELDS];
+} MeterRecordMessage;
+
+extern const MeterRecordMessage meter_record_messages[METER_RECORD_KINDS];
 
 /* Fields of UsageBatch by their order in usage.proto. */
 typedef enum MeterBatchField
@@ -24,7 +31,8 @@ typedef enum MeterBatchField
 	METER_BATCH_EVENT,
 	METER_BATCH_MEASURE,
 	METER_BATCH_SOURCE,
-	METER_BATCH_MILLISECONDS
+	METER_BATCH_MILLISECONDS,
+	METER_BATCH_USAGE_MEASURE
 } MeterBatchField;
 
 /* What an IPMeasure says. */
@@ -40,10 +48,11 @@ typedef struct MeterIPMeasure
 /* The longest IPv4 address in its dotted form. */
 #define METER_ADDRESS_LENGTH	15
 
-extern bool meter_read_usage_event(const MeterWireMessage *message,
-								   const uint8 *bytes, size_t begin,
-								   size_t end, MeterUsageEvent *event,
-								   MeterWireError *error);
+extern bool meter_read_usage_record(const MeterWireMessage *message,
+									MeterRecordKind kind,
+									const uint8 *bytes, size_t begin,
+									size_t end, MeterRecord *record,
+									MeterWireError *error);
 extern bool meter_read_ip_measure(const MeterWireMessage *message,
 								  const uint8 *bytes, size_t begin,
 								  size_t end, bool milliseconds,

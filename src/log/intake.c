@@ -29,13 +29,13 @@
 #include "catalog/limits.h"
 #include "catalog/stream.h"
 #include "core/core.h"
-#include "core/eventform.h"
 #include "core/messages.h"
+#include "core/record.h"
 #include "log/intake.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
-#include "types/event.h"
 #include "types/protobuf.h"
+#include "types/record.h"
 
 /* A block is inserted when it has so many rows, or about BLOCK_BYTES. */
 #define BLOCK_ROWS	1000
@@ -43,7 +43,7 @@
 
 #define RESERVED_PREFIX	"reconciled:"
 
-/* The tables that rows go to. */
+/* The tables that rows go to; those of records in the order of their kinds. */
 typedef enum Target
 {
 	TARGET_EVENT,
@@ -52,12 +52,21 @@ typedef enum Target
 	TARGETS
 } Target;
 
-#define MAX_COLUMNS	10
+StaticAssertDecl(TARGET_EVENT == (int) METER_EVENT_RECORD &&
+				 TARGET_MEASURE == (int) METER_MEASURE_RECORD,
+				 "a kind of record has its table");
+
+#define MAX_COLUMNS	11
+
+/* What of a record a column holds, besides its fields. */
+#define FROM_TIME	METER_NFIELDS
+#define FROM_END	(METER_NFIELDS + 1)
 
 typedef struct Column
 {
 	const char *name;
 	Oid			type;
+	int			from;
 } Column;
 
 typedef struct TargetTable
@@ -67,30 +76,57 @@ typedef struct TargetTable
 	Column		columns[MAX_COLUMNS];
 } TargetTable;
 
-/* Fields of an event as in MeterField, after its time. */
+/* Columns of the table measure. */
+enum
+{
+	MEASURE_START,
+	MEASURE_END,
+	MEASURE_RESOURCE,
+	MEASURE_ACCOUNT,
+	MEASURE_ENTITY,
+	MEASURE_VALUE,
+	MEASURE_SOURCE,
+	MEASURE_ID,
+	MEASURE_ATTRIBUTES,
+	MEASURE_COLUMNS
+};
+
 static const TargetTable tables[TARGETS] = {
 	{
-		"event", 10,
+		"event", 11,
 		{
-			{"time", TIMESTAMPTZOID}, {"resource", TEXTOID},
-			{"action", TEXTOID}, {"account", TEXTOID}, {"entity", TEXTOID},
-			{"offering", TEXTOID}, {"value", NUMERICOID},
-			{"source", TEXTOID}, {"id", TEXTOID}, {"attributes", JSONBOID}
+			{"time", TIMESTAMPTZOID, FROM_TIME},
+			{"sequence", INT8OID, METER_SEQUENCE},
+			{"resource", TEXTOID, METER_RESOURCE},
+			{"action", TEXTOID, METER_ACTION},
+			{"account", TEXTOID, METER_ACCOUNT},
+			{"entity", TEXTOID, METER_ENTITY},
+			{"offering", TEXTOID, METER_OFFERING},
+			{"value", NUMERICOID, METER_VALUE},
+			{"source", TEXTOID, METER_SOURCE},
+			{"id", TEXTOID, METER_ID},
+			{"attributes", JSONBOID, METER_ATTRIBUTES}
 		}
 	},
 	{
-		"measure", 7,
+		"measure", MEASURE_COLUMNS,
 		{
-			{"source", TEXTOID}, {"id", TEXTOID},
-			{"start_time", TIMESTAMPTZOID}, {"end_time", TIMESTAMPTZOID},
-			{"resource", TEXTOID}, {"value", NUMERICOID},
-			{"attributes", JSONBOID}
+			[MEASURE_START] = {"start_time", TIMESTAMPTZOID, FROM_TIME},
+			[MEASURE_END] = {"end_time", TIMESTAMPTZOID, FROM_END},
+			[MEASURE_RESOURCE] = {"resource", TEXTOID, METER_RESOURCE},
+			[MEASURE_ACCOUNT] = {"account", TEXTOID, METER_ACCOUNT},
+			[MEASURE_ENTITY] = {"entity", TEXTOID, METER_ENTITY},
+			[MEASURE_VALUE] = {"value", NUMERICOID, METER_VALUE},
+			[MEASURE_SOURCE] = {"source", TEXTOID, METER_SOURCE},
+			[MEASURE_ID] = {"id", TEXTOID, METER_ID},
+			[MEASURE_ATTRIBUTES] = {"attributes", JSONBOID, METER_ATTRIBUTES}
 		}
 	},
 	{
 		"rejected", 3,
 		{
-			{"sender", TEXTOID}, {"raw", TEXTOID}, {"reason", TEXTOID}
+			{"sender", TEXTOID, 0}, {"raw", TEXTOID, 0},
+			{"reason", TEXTOID, 0}
 		}
 	}
 };
@@ -219,10 +255,10 @@ meter_intake_reject(MeterIntake *intake, const char *raw, size_t length,
 	add_row(intake, TARGET_REJECTED, values, nulls);
 }
 
-/* Divert an event, or raise what is wrong with it. */
+/* Divert a record, or raise what is wrong with it. */
 static void
-refuse_event(MeterIntake *intake, const MeterUsageEvent *event, int code,
-			 const char *reason, const char *detail)
+refuse_record(MeterIntake *intake, const MeterRecord *record, int code,
+			  const char *reason, const char *detail)
 {
 	MeterAttr	json;
 	char	   *raw;
@@ -232,28 +268,33 @@ refuse_event(MeterIntake *intake, const MeterUsageEvent *event, int code,
 		ereport(ERROR,
 				(errcode(code), errmsg("%s", reason),
 				 detail == NULL ? 0 : errdetail("%s", detail)));
-	json.data = meter_event_to_text(event, &length);
+	json.data = meter_record_to_text(record, &length);
 	json.len = (int32) length;
-	raw = TextDatumGetCString(meter_event_text(json));
+	raw = TextDatumGetCString(meter_record_text(json));
 	meter_intake_reject(intake, raw, strlen(raw), reason);
 }
 
-/* Say what is wrong with a row of the event log; NULL: nothing. */
+/* Say what is wrong with a row of a log; NULL: nothing. */
 static char *
-find_problem(Datum *values, bool *nulls)
+find_problem(Target target, Datum *values, bool *nulls)
 {
-	static const MeterLimit *limits[MAX_COLUMNS];
-	const TargetTable *table = &tables[TARGET_EVENT];
+	static const MeterLimit *limits[TARGETS][MAX_COLUMNS];
+	const TargetTable *table = &tables[target];
 	char	   *problem;
 	int			i;
 
 	for (i = 0; i < table->ncolumns; i++)
 	{
+		const MeterLimit **limit = &limits[target][i];
+
 		if (nulls[i])
 			continue;
-		if (limits[i] == NULL)
-			limits[i] = meter_limit_of(table->name, table->columns[i].name);
-		problem = meter_beyond_limit(limits[i], values[i]);
+		if (*limit == NULL)
+			*limit = meter_limit_of(table->name, table->columns[i].name);
+		/* all numbers of 64 bits may enter as a sequence */
+		if (*limit == NULL)
+			continue;
+		problem = meter_beyond_limit(*limit, values[i]);
 		if (problem != NULL)
 			return psprintf("\"%s\" %s", table->columns[i].name, problem);
 	}
@@ -261,73 +302,113 @@ find_problem(Datum *values, bool *nulls)
 }
 
 /*
- * Take an event in, which must not be null.  Returns false if it was diverted
- * to the table rejected.
+ * Take a value that is no record: null, bad or blank.  Returns false if it is
+ * a record.
  */
-bool
-meter_intake_event(MeterIntake *intake, const struct varlena *value)
+static bool
+take_other(MeterIntake *intake, MeterRecordKind kind,
+		   const struct varlena *value)
 {
-	MeterUsageEvent event;
 	MeterAttr	raw;
 	MeterAttr	reason;
+
+	if (value == NULL)
+	{
+		char	   *problem = psprintf("%s must not be null",
+									   meter_record_forms[kind].name);
+
+		if (meter_on_bad_event != METER_BAD_EVENT_DIVERT)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s", problem)));
+		meter_intake_reject(intake, NULL, 0, problem);
+		return true;
+	}
+	if (!meter_record_is_bad(value, &raw, &reason))
+		return false;
+	if (reason.len > 0)
+		meter_intake_reject(intake, raw.data, raw.len,
+							pnstrdup(reason.data, reason.len));
+	return true;
+}
+
+/* Return the value of a column of a record; *isnull if it has none. */
+static Datum
+column_value(const Column *column, const MeterRecord *record, bool *isnull)
+{
+	MeterAttr	field;
+	int64		sequence;
+
+	*isnull = false;
+	if (column->from == FROM_TIME)
+		return TimestampTzGetDatum(record->time);
+	if (column->from == FROM_END)
+		return TimestampTzGetDatum(record->end);
+	field = record->fields[column->from];
+	*isnull = MeterAttrIsNull(field) ||
+		(column->from == METER_ENTITY && field.len == 0);
+	if (*isnull)
+		return (Datum) 0;
+	switch (column->from)
+	{
+		case METER_SEQUENCE:
+			*isnull = !meter_sequence_read(field, &sequence);
+			return *isnull ? (Datum) 0 : Int64GetDatum(sequence);
+		case METER_VALUE:
+			return NumericGetDatum(meter_numeric_from_attr(field));
+		case METER_ATTRIBUTES:
+			return meter_record_jsonb(field);
+		default:
+			return meter_record_text(field);
+	}
+}
+
+/* Tell whether a record has an action that only observations have. */
+static bool
+is_reserved(const MeterRecord *record)
+{
+	MeterAttr	action = record->fields[METER_ACTION];
+
+	return action.len >= (int32) strlen(RESERVED_PREFIX) &&
+		memcmp(action.data, RESERVED_PREFIX, strlen(RESERVED_PREFIX)) == 0;
+}
+
+/*
+ * Take a record in, which must not be null.  Returns false if it was not
+ * logged: if it was diverted to the table rejected, or is a blank line.
+ */
+bool
+meter_intake_record(MeterIntake *intake, MeterRecordKind kind,
+					const struct varlena *value)
+{
+	const TargetTable *table = &tables[kind];
+	MeterRecord record;
 	Datum		values[MAX_COLUMNS];
 	bool		nulls[MAX_COLUMNS];
 	char	   *problem;
 	int			i;
 
-	if (value == NULL)
-	{
-		if (meter_on_bad_event != METER_BAD_EVENT_DIVERT)
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("event must not be null")));
-		meter_intake_reject(intake, NULL, 0, "event must not be null");
+	if (take_other(intake, kind, value))
 		return false;
-	}
-	if (meter_event_is_bad(value, &raw, &reason))
-	{
-		meter_intake_reject(intake, raw.data, raw.len,
-							pnstrdup(reason.data, reason.len));
-		return false;
-	}
-
-	meter_event_unpack(value, &event);
-	if (event.fields[METER_ACTION].len >= (int32) strlen(RESERVED_PREFIX) &&
-		memcmp(event.fields[METER_ACTION].data, RESERVED_PREFIX,
-			   strlen(RESERVED_PREFIX)) == 0)
+	meter_record_unpack(value, &record);
+	if (is_reserved(&record))
 	{
 		problem = psprintf("action \"%s\" is reserved",
-						   TextDatumGetCString(meter_event_text(event.fields[METER_ACTION])));
-		refuse_event(intake, &event, ERRCODE_RESERVED_NAME, problem,
-					 "Only meter.reconcile() logs actions that begin with \"" RESERVED_PREFIX "\".");
+						   TextDatumGetCString(meter_record_text(record.fields[METER_ACTION])));
+		refuse_record(intake, &record, ERRCODE_RESERVED_NAME, problem,
+					  "Only meter.reconcile() logs actions that begin with \"" RESERVED_PREFIX "\".");
 		return false;
 	}
-
-	values[0] = TimestampTzGetDatum(event.time);
-	nulls[0] = false;
-	for (i = 0; i < METER_NFIELDS; i++)
-	{
-		MeterAttr	field = event.fields[i];
-
-		nulls[i + 1] = MeterAttrIsNull(field) ||
-			(i == METER_ENTITY && field.len == 0);
-		if (nulls[i + 1])
-			continue;
-		if (i == METER_VALUE)
-			values[i + 1] = NumericGetDatum(meter_numeric_from_attr(field));
-		else if (i == METER_ATTRIBUTES)
-			values[i + 1] = meter_event_jsonb(field);
-		else
-			values[i + 1] = meter_event_text(field);
-	}
-	problem = find_problem(values, nulls);
+	for (i = 0; i < table->ncolumns; i++)
+		values[i] = column_value(&table->columns[i], &record, &nulls[i]);
+	problem = find_problem((Target) kind, values, nulls);
 	if (problem != NULL)
 	{
-		refuse_event(intake, &event, ERRCODE_CHECK_VIOLATION, problem, NULL);
+		refuse_record(intake, &record, ERRCODE_CHECK_VIOLATION, problem, NULL);
 		return false;
 	}
 	intake->bytes += VARSIZE_ANY(value);
-	add_row(intake, TARGET_EVENT, values, nulls);
+	add_row(intake, (Target) kind, values, nulls);
 	return true;
 }
 
@@ -364,34 +445,37 @@ write_unix_time(char *text, int64 instant)
 }
 
 /*
- * Take a measure in.  Its id is made of the address and the times, in one unit
- * whatever they came in: sent again, the measure is a duplicate.
+ * Take a measure of an address in.  Its id is made of the address and the
+ * times, in one unit whatever they came in: sent again, the measure is a
+ * duplicate.
  */
 void
-meter_intake_measure(MeterIntake *intake, Datum source,
-					 const MeterIPMeasure *measure)
+meter_intake_ip_measure(MeterIntake *intake, Datum source,
+						const MeterIPMeasure *measure)
 {
 	MeterAddressText address;
 	char		id[80];
-	Datum		values[7];
-	bool		nulls[7] = {false};
+	Datum		values[MEASURE_COLUMNS];
+	bool		nulls[MEASURE_COLUMNS] = {false};
 	int			length = meter_write_address(measure->address, id);
 
 	id[length++] = '/';
 	length += write_unix_time(id + length, measure->start);
 	id[length++] = '/';
 	length += write_unix_time(id + length, measure->end);
-	values[0] = source;
-	values[1] = PointerGetDatum(cstring_to_text_with_len(id, length));
-	values[2] = TimestampTzGetDatum(measure->start);
-	values[3] = TimestampTzGetDatum(measure->end);
-	values[4] = meter_address_text(measure->address, &address);
-	values[5] = meter_uint64_numeric(measure->bytes);
-	values[6] = header_attributes(intake, measure->header);
+	nulls[MEASURE_ACCOUNT] = true;
+	nulls[MEASURE_ENTITY] = true;
+	values[MEASURE_SOURCE] = source;
+	values[MEASURE_ID] = PointerGetDatum(cstring_to_text_with_len(id, length));
+	values[MEASURE_START] = TimestampTzGetDatum(measure->start);
+	values[MEASURE_END] = TimestampTzGetDatum(measure->end);
+	values[MEASURE_RESOURCE] = meter_address_text(measure->address, &address);
+	values[MEASURE_VALUE] = meter_uint64_numeric(measure->bytes);
+	values[MEASURE_ATTRIBUTES] = header_attributes(intake, measure->header);
 	intake->bytes += 100;
 	add_row(intake, TARGET_MEASURE, values, nulls);
-	pfree(DatumGetPointer(values[1]));
-	pfree(DatumGetPointer(values[5]));
+	pfree(DatumGetPointer(values[MEASURE_ID]));
+	pfree(DatumGetPointer(values[MEASURE_VALUE]));
 }
 
 /* Return the statement that inserts blocks into a table of a stream. */
@@ -450,7 +534,7 @@ check_table(const char *stream, const char *name, Oid owner)
 	if (check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("\"%s.%s\" has row security, which the inbox and meter.ingest...() cannot apply to role \"%s\"",
+				 errmsg("\"%s.%s\" has row security, which an inbox and meter.ingest...() cannot apply to role \"%s\"",
 						stream, name, GetUserNameFromId(GetUserId(), false)),
 				 errhint("INSERT into the table itself applies its policies. A role with BYPASSRLS may use this path.")));
 }

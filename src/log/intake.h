@@ -11,10 +11,10 @@ typedef struct MeterIntake MeterIntake;
 
 extern MeterIntake *meter_intake_begin(const char *stream,
 									   MemoryContext parent);
-extern bool meter_intake_event(MeterIntake *intake,
-							   const struct varlena *event);
-extern void meter_intake_measure(MeterIntake *intake, Datum source,
-								 const MeterIPMeasure *measure);
+extern bool meter_intake_record(MeterIntake *intake, MeterRecordKind kind,
+								const struct varlena *value);
+extern void meter_intake_ip_measure(MeterIntake *intake, Datum source,
+									const MeterIPMeasure *measure);
 extern void meter_intake_reject(MeterIntake *intake, const char *raw,
 								size_t length, const char *reason);
 extern void meter_intake_flush(MeterIntake *intake);

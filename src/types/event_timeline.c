@@ -13,8 +13,8 @@
 
 #include "core/core.h"
 #include "core/event_set.h"
-#include "core/eventform.h"
-#include "types/event.h"
+#include "core/record.h"
+#include "types/record.h"
 #include "types/timeline_agg.h"
 
 PG_FUNCTION_INFO_V1(meter_events_accum_event);
@@ -91,7 +91,7 @@ load_list(FunctionCallInfo fcinfo, int n, ActionList *list)
 
 			if (!nulls[i])
 				list->actions[list->n++] =
-					meter_event_from_server(VARDATA_ANY(action),
+					meter_record_from_server(VARDATA_ANY(action),
 											VARSIZE_ANY_EXHDR(action));
 		}
 		MemoryContextSwitchTo(oldcontext);
@@ -123,7 +123,7 @@ get_lists(FunctionCallInfo fcinfo)
 		if (!has_action(&lists->starts, action))
 			continue;
 		lists->stops.known = false;
-		action = meter_event_to_server(action);
+		action = meter_record_to_server(action);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("action \"%s\" is in both %s and %s",
@@ -141,7 +141,7 @@ get_lists(FunctionCallInfo fcinfo)
 Datum
 meter_events_accum_event(PG_FUNCTION_ARGS)
 {
-	MeterUsageEvent event;
+	MeterRecord event;
 	const ActionLists *lists;
 	MeterAttr	action;
 	MeterAttr	attrs[2];
@@ -153,7 +153,7 @@ meter_events_accum_event(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 	}
-	meter_event_unpack(PG_GETARG_VARLENA_PP(1), &event);
+	meter_record_unpack(PG_GETARG_VARLENA_PP(1), &event);
 	lists = get_lists(fcinfo);
 	action = event.fields[METER_ACTION];
 	if (has_action(&lists->starts, action))
@@ -166,7 +166,7 @@ meter_events_accum_event(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 	}
-	attrs[0] = meter_event_to_server(event.fields[METER_OFFERING]);
+	attrs[0] = meter_record_to_server(event.fields[METER_OFFERING]);
 	attrs[1] = event.fields[METER_VALUE];
 	return meter_events_collect(fcinfo, kind, event.time, attrs);
 }

@@ -19,61 +19,35 @@
 #include "utils/timestamp.h"
 
 #include "core/core.h"
-#include "core/eventform.h"
 #include "core/messages.h"
+#include "core/record.h"
 #include "core/wire.h"
 #include "pg/meter_compat.h"
 #include "pg/spi.h"
-#include "types/event.h"
 #include "types/protobuf.h"
+#include "types/record.h"
 #include "types/usage.pb-c.h"
-#include "types/wire_descriptor.h"
+#include "types/usage_messages.h"
 
 PG_FUNCTION_INFO_V1(meter_event_recv);
-PG_FUNCTION_INFO_V1(meter_event_send);
+PG_FUNCTION_INFO_V1(meter_measure_recv);
+PG_FUNCTION_INFO_V1(meter_record_send);
 PG_FUNCTION_INFO_V1(meter_event_from_protobuf);
-PG_FUNCTION_INFO_V1(meter_event_to_protobuf);
+PG_FUNCTION_INFO_V1(meter_measure_from_protobuf);
 PG_FUNCTION_INFO_V1(meter_events_from_protobuf_stream);
+PG_FUNCTION_INFO_V1(meter_usage_measures_from_protobuf_stream);
 PG_FUNCTION_INFO_V1(meter_events_from_protobuf_batch);
 PG_FUNCTION_INFO_V1(meter_measures_from_protobuf_stream);
 
 /* --- messages ----------------------------------------------------------- */
 
-/* Return the description of a message, as wire.c reads it. */
-const MeterWireMessage *
-meter_protobuf(MeterProtobuf message)
-{
-	static const ProtobufCMessageDescriptor *const descriptors[METER_PROTOBUFS] = {
-		&meter__usage_event__descriptor,
-		&meter__ipmeasure__descriptor,
-		&meter__usage_batch__descriptor
-	};
-	static MeterWireMessage messages[METER_PROTOBUFS];
-
-	if (messages[message].name == NULL &&
-		!meter_wire_describe(&messages[message], descriptors[message]))
-	{
-		messages[message].name = NULL;
-		elog(ERROR, "message %s has fields that cannot be read",
-			 descriptors[message]->name);
-	}
-	return &messages[message];
-}
-
-/* Describe what is wrong with a message. */
+/* Describe what is wrong with a message, in the server's encoding. */
 char *
 meter_protobuf_reason(MeterProtobuf message, const MeterWireError *error)
 {
-	MeterAttr	utf8 = {error->problem, (int32) strlen(error->problem)};
-	char	   *problem = TextDatumGetCString(meter_event_text(utf8));
+	MeterAttr	problem = meter_name_attr(meter_protobuf_problem(message, error));
 
-	if (error->field == NULL)
-		return psprintf("protobuf message %s: %s %s, at byte %zu",
-						meter_protobuf(message)->name, error->subject,
-						problem, error->offset);
-	return psprintf("protobuf message %s: field \"%s\" %s, at byte %zu",
-					meter_protobuf(message)->name, error->field, problem,
-					error->offset);
+	return TextDatumGetCString(meter_record_text(problem));
 }
 
 /* Raise what is wrong with a message. */
@@ -120,42 +94,57 @@ pack(const ProtobufCMessage *message)
 	return bytes;
 }
 
-/* --- events ------------------------------------------------------------- */
+/* --- records ------------------------------------------------------------ */
 
-/* Read the message in the bytes from begin up to end as an event. */
+/* Read the message in the bytes from begin up to end as a record. */
 static Datum
-read_event(const uint8 *bytes, size_t begin, size_t end)
+read_record(MeterRecordKind kind, const uint8 *bytes, size_t begin, size_t end)
 {
-	MeterUsageEvent event;
+	MeterProtobuf message = meter_protobuf_of(kind);
+	MeterRecord record;
 	MeterWireError error;
 
-	if (!meter_read_usage_event(meter_protobuf(METER_USAGE_EVENT), bytes,
-								begin, end, &event, &error))
-		refuse(METER_USAGE_EVENT, &error);
-	return PointerGetDatum(meter_event_pack(&event));
+	if (!meter_read_usage_record(meter_protobuf(message), kind, bytes, begin,
+								 end, &record, &error))
+		refuse(message, &error);
+	return PointerGetDatum(meter_record_pack(&record));
 }
 
-/*
- * Make an event of a message UsageEvent, as COPY BINARY and clients send it.
- */
-Datum
-meter_event_recv(PG_FUNCTION_ARGS)
+/* Make a record of a message, as COPY BINARY and clients send it. */
+static Datum
+receive(FunctionCallInfo fcinfo, MeterRecordKind kind)
 {
-	StringInfo	message = (StringInfo) PG_GETARG_POINTER(0);
-	size_t		length = message->len - message->cursor;
-	const uint8 *bytes = (const uint8 *) pq_getmsgbytes(message, (int) length);
-	MeterUsageEvent event;
+	StringInfo	buffer = (StringInfo) PG_GETARG_POINTER(0);
+	size_t		length = buffer->len - buffer->cursor;
+	const uint8 *bytes = (const uint8 *) pq_getmsgbytes(buffer, (int) length);
+	MeterProtobuf message = meter_protobuf_of(kind);
+	MeterRecord record;
 	MeterWireError error;
 	char	   *raw;
 
-	if (likely(meter_read_usage_event(meter_protobuf(METER_USAGE_EVENT),
-									  bytes, 0, length, &event, &error)))
-		return PointerGetDatum(meter_event_pack(&event));
+	if (likely(meter_read_usage_record(meter_protobuf(message), kind, bytes, 0,
+									   length, &record, &error)))
+		return PointerGetDatum(meter_record_pack(&record));
 	raw = meter_on_bad_event == METER_BAD_EVENT_DIVERT ?
 		meter_protobuf_hex(bytes, length) : NULL;
-	return meter_event_refuse(fcinfo, ERRCODE_INVALID_BINARY_REPRESENTATION,
-							  raw, raw == NULL ? 0 : strlen(raw),
-							  meter_protobuf_reason(METER_USAGE_EVENT, &error));
+	return meter_record_refuse(fcinfo, kind,
+							   ERRCODE_INVALID_BINARY_REPRESENTATION,
+							   raw, raw == NULL ? 0 : strlen(raw),
+							   meter_protobuf_reason(message, &error));
+}
+
+/* Make an event of a message UsageEvent. */
+Datum
+meter_event_recv(PG_FUNCTION_ARGS)
+{
+	return receive(fcinfo, METER_EVENT_RECORD);
+}
+
+/* Make a measure of a message UsageMeasure. */
+Datum
+meter_measure_recv(PG_FUNCTION_ARGS)
+{
+	return receive(fcinfo, METER_MEASURE_RECORD);
 }
 
 /* event_from_protobuf(message) */
@@ -165,83 +154,129 @@ meter_event_from_protobuf(PG_FUNCTION_ARGS)
 	size_t		length;
 	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
 
-	return read_event(bytes, 0, length);
+	return read_record(METER_EVENT_RECORD, bytes, 0, length);
 }
 
-/* Fill a message with an event; its texts are copies. */
-static void
-fill_message(Meter__UsageEvent * message, Datum value)
+/* measure_from_protobuf(message) */
+Datum
+meter_measure_from_protobuf(PG_FUNCTION_ARGS)
 {
-	const ProtobufCMessageDescriptor *descriptor = &meter__usage_event__descriptor;
-	MeterUsageEvent event;
-	int			i;
+	size_t		length;
+	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
 
-	meter_event_unpack(PG_DETOAST_DATUM_PACKED(value), &event);
-	meter__usage_event__init(message);
-	if (pg_add_s64_overflow(event.time, METER_UNIX_EPOCH, &message->time))
+	return read_record(METER_MEASURE_RECORD, bytes, 0, length);
+}
+
+/* Return a time as a message has it. */
+static int64
+message_time(int64 time, MeterRecordKind kind)
+{
+	int64		unix_time;
+
+	if (pg_add_s64_overflow(time, METER_UNIX_EPOCH, &unix_time))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("time of the event is out of range for a UsageEvent")));
-	for (i = 0; i < METER_NFIELDS; i++)
-	{
-		MeterAttr	field = event.fields[meter_event_field_order[i]];
+				 errmsg("time of the %s is out of range for a %s",
+						meter_record_forms[kind].name,
+						meter_protobuf(meter_protobuf_of(kind))->name)));
+	return unix_time;
+}
 
-		if (!MeterAttrIsNull(field))
-			*(char **) ((char *) message + descriptor->fields[i + 1].offset) =
-				pnstrdup(field.data, field.len);
+/*
+ * Fill the fields of a message behind its times from a record; texts are
+ * copies.
+ */
+static void
+fill_fields(ProtobufCMessage *message, const MeterRecord *record)
+{
+	const MeterRecordMessage *layout = &meter_record_messages[record->kind];
+	int			i;
+
+	for (i = 0; i < layout->nfields; i++)
+	{
+		const ProtobufCFieldDescriptor *to = &message->descriptor->fields[layout->ntimes + i];
+		MeterAttr	field = record->fields[layout->fields[i]];
+		char	   *place = (char *) message + to->offset;
+
+		if (MeterAttrIsNull(field))
+			continue;
+		if (to->type == PROTOBUF_C_TYPE_INT64)
+			*(protobuf_c_boolean *) ((char *) message + to->quantifier_offset) =
+				meter_sequence_read(field, (int64 *) place);
+		else
+			*(char **) place = pnstrdup(field.data, field.len);
 	}
 }
 
 /*
- * event_to_protobuf(event), which is also what clients get that ask for binary
+ * event_to_protobuf(event), measure_to_protobuf(measure): also what COPY
+ * BINARY gets, and clients that ask for binary
  */
 Datum
-meter_event_to_protobuf(PG_FUNCTION_ARGS)
+meter_record_send(PG_FUNCTION_ARGS)
 {
-	Meter__UsageEvent message;
+	Meter__UsageEvent event = METER__USAGE_EVENT__INIT;
+	Meter__UsageMeasure measure = METER__USAGE_MEASURE__INIT;
+	MeterRecord record;
 
-	fill_message(&message, PG_GETARG_DATUM(0));
-	PG_RETURN_BYTEA_P(pack(&message.base));
+	meter_record_unpack(PG_GETARG_VARLENA_PP(0), &record);
+	if (record.kind == METER_EVENT_RECORD)
+	{
+		event.time = message_time(record.time, record.kind);
+		fill_fields(&event.base, &record);
+		PG_RETURN_BYTEA_P(pack(&event.base));
+	}
+	measure.start_time = message_time(record.time, record.kind);
+	measure.end_time = message_time(record.end, record.kind);
+	fill_fields(&measure.base, &record);
+	PG_RETURN_BYTEA_P(pack(&measure.base));
 }
 
-/* Return an event as a message UsageEvent, as COPY BINARY and clients get it. */
-Datum
-meter_event_send(PG_FUNCTION_ARGS)
-{
-	return meter_event_to_protobuf(fcinfo);
-}
-
-/* Return a row with an event, and free the event. */
+/* Return a row with a record, and free the record. */
 static void
-return_event(ReturnSetInfo *info, Datum event)
+return_record(ReturnSetInfo *info, Datum record)
 {
 	bool		isnull = false;
 
-	tuplestore_putvalues(info->setResult, info->setDesc, &event, &isnull);
-	pfree(DatumGetPointer(event));
+	tuplestore_putvalues(info->setResult, info->setDesc, &record, &isnull);
+	pfree(DatumGetPointer(record));
 	CHECK_FOR_INTERRUPTS();
+}
+
+/* Return the records of a stream of messages. */
+static Datum
+return_stream(FunctionCallInfo fcinfo, MeterRecordKind kind)
+{
+	size_t		length;
+	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	MeterProtobuf message = meter_protobuf_of(kind);
+	MeterWireReader reader;
+	MeterWireValue value;
+	MeterWireStep step;
+
+	meter_return_begin(fcinfo);
+	meter_wire_begin(&reader, meter_protobuf(message), bytes, 0, length);
+	while ((step = meter_wire_next_delimited(&reader, &value)) == METER_WIRE_FIELD)
+		return_record(info, read_record(kind, bytes, value.offset,
+										value.offset + value.length));
+	if (step == METER_WIRE_WRONG)
+		refuse(message, &reader.error);
+	PG_RETURN_NULL();
 }
 
 /* events_from_protobuf_stream(stream) */
 Datum
 meter_events_from_protobuf_stream(PG_FUNCTION_ARGS)
 {
-	size_t		length;
-	const uint8 *bytes = bytes_arg(fcinfo, 0, &length);
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MeterWireReader reader;
-	MeterWireValue message;
-	MeterWireStep step;
+	return return_stream(fcinfo, METER_EVENT_RECORD);
+}
 
-	meter_return_begin(fcinfo);
-	meter_wire_begin(&reader, meter_protobuf(METER_USAGE_EVENT), bytes, 0,
-					 length);
-	while ((step = meter_wire_next_delimited(&reader, &message)) == METER_WIRE_FIELD)
-		return_event(info, read_event(bytes, message.offset,
-									  message.offset + message.length));
-	if (step == METER_WIRE_WRONG)
-		refuse(METER_USAGE_EVENT, &reader.error);
-	PG_RETURN_NULL();
+/* usage_measures_from_protobuf_stream(stream) */
+Datum
+meter_usage_measures_from_protobuf_stream(PG_FUNCTION_ARGS)
+{
+	return return_stream(fcinfo, METER_MEASURE_RECORD);
 }
 
 /* events_from_protobuf_batch(batch) */
@@ -262,15 +297,16 @@ meter_events_from_protobuf_batch(PG_FUNCTION_ARGS)
 	while ((step = meter_wire_next(&reader, &field, &value)) == METER_WIRE_FIELD)
 	{
 		if (field == METER_BATCH_EVENT)
-			return_event(info, read_event(bytes, value.offset,
-										  value.offset + value.length));
+			return_record(info, read_record(METER_EVENT_RECORD, bytes,
+											value.offset,
+											value.offset + value.length));
 	}
 	if (step == METER_WIRE_WRONG)
 		refuse(METER_USAGE_BATCH, &reader.error);
 	PG_RETURN_NULL();
 }
 
-/* --- measures ----------------------------------------------------------- */
+/* --- measures of addresses ---------------------------------------------- */
 
 /* Write an address in its dotted form. */
 Datum

@@ -7,15 +7,7 @@
 
 #include "core/messages.h"
 #include "core/wire.h"
-
-/* The messages of usage.proto that wire.c reads. */
-typedef enum MeterProtobuf
-{
-	METER_USAGE_EVENT,
-	METER_IP_MEASURE,
-	METER_USAGE_BATCH,
-	METER_PROTOBUFS
-} MeterProtobuf;
+#include "types/usage_messages.h"
 
 /* A varlena with room for an IPv4 address in its dotted form. */
 typedef union MeterAddressText
@@ -24,7 +16,6 @@ typedef union MeterAddressText
 	char		data[VARHDRSZ + METER_ADDRESS_LENGTH];
 } MeterAddressText;
 
-extern const MeterWireMessage *meter_protobuf(MeterProtobuf message);
 extern char *meter_protobuf_reason(MeterProtobuf message,
 								   const MeterWireError *error);
 extern char *meter_protobuf_hex(const uint8 *bytes, size_t length);

@@ -1,9 +1,9 @@
 /*
  * parser_edn.c
- *	  The text of events for libFuzzer, always taken as EDN; event.h has the
+ *	  The text of records for libFuzzer, always taken as EDN; record.h has the
  *	  promise.
  */
-#include "event.h"
+#include "record.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8 *data, size_t size)

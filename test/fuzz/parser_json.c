@@ -1,24 +1,24 @@
 /*
  * parser_json.c
- *	  The text of events for libFuzzer, as it comes; event.h has the promise.
+ *	  The text of records for libFuzzer, as it comes; record.h has the promise.
  */
-#include "event.h"
+#include "record.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 {
-	MeterUsageEvent event;
+	MeterRecord event;
 
 	try_text((const char *) data, size);
 
-	/* hostile bytes as a stored event, too */
-	if (meter_event_read(data, size, &event))
+	/* hostile bytes as a stored record, too */
+	if (meter_record_read(data, size, &event))
 	{
 		MeterAttr	key;
 		MeterAttr	value;
 		int32		at = 0;
 
-		(void) meter_event_cmp(&event, &event);
+		(void) meter_record_order(&event, &event);
 		while (meter_attributes_next(event.fields[METER_ATTRIBUTES], &at,
 									 &key, &value))
 			;

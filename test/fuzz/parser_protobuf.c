@@ -11,17 +11,19 @@ extern int	LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 {
-	MeterUsageEvent event;
+	MeterRecord record;
 	MeterIPMeasure measure;
 
 	if (messages[0].name == NULL)
 		describe_messages();
-	(void) try_event(data, 0, size, &event);
+	(void) try_record(METER_EVENT_RECORD, data, 0, size, &record);
+	(void) try_record(METER_MEASURE_RECORD, data, 0, size, &record);
 	(void) try_measure(data, 0, size, false, &measure);
 	(void) try_measure(data, 0, size, true, &measure);
 	try_batch(data, size);
-	(void) try_stream(data, size, true);
-	(void) try_stream(data, size, false);
+	(void) try_stream(data, size, USAGE_EVENT);
+	(void) try_stream(data, size, USAGE_MEASURE);
+	(void) try_stream(data, size, IP_MEASURE);
 	fuzz_free_all();
 	return 0;
 }

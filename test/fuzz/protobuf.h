@@ -11,13 +11,24 @@
 #include "types/usage.pb-c.h"
 #include "types/wire_descriptor.h"
 
-static const ProtobufCMessageDescriptor *const descriptors[] = {
+/* Messages in this order: the first two are records, by their kind. */
+enum
+{
+	USAGE_EVENT = METER_EVENT_RECORD,
+	USAGE_MEASURE = METER_MEASURE_RECORD,
+	IP_MEASURE,
+	USAGE_BATCH,
+	MESSAGES
+};
+
+static const ProtobufCMessageDescriptor *const descriptors[MESSAGES] = {
 	&meter__usage_event__descriptor,
+	&meter__usage_measure__descriptor,
 	&meter__ipmeasure__descriptor,
 	&meter__usage_batch__descriptor
 };
 
-static MeterWireMessage messages[3];
+static MeterWireMessage messages[MESSAGES];
 
 /* Stop, and say which promise is broken. */
 static void
@@ -35,14 +46,32 @@ static void
 describe_messages(void)
 {
 	int			i;
+	int			kind;
 
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < MESSAGES; i++)
 		promise(meter_wire_describe(&messages[i], descriptors[i]),
 				"a message can be described");
-	for (i = 0; i < METER_NFIELDS; i++)
-		promise(strcmp(messages[0].fields[i + 1].name,
-					   meter_field_names[meter_event_field_order[i]]) == 0,
-				"fields of UsageEvent are those of events");
+	for (kind = 0; kind < METER_RECORD_KINDS; kind++)
+	{
+		const MeterRecordMessage *layout = &meter_record_messages[kind];
+		uint32		fields = 0;
+
+		promise(layout->ntimes + layout->nfields == messages[kind].nfields,
+				"all fields of a message are times or fields of records");
+		for (i = 0; i < layout->ntimes; i++)
+			promise(strcmp(messages[kind].fields[i].name,
+						   meter_record_forms[kind].times[i]) == 0,
+					"times of a message are those of records");
+		for (i = 0; i < layout->nfields; i++)
+		{
+			promise(strcmp(messages[kind].fields[layout->ntimes + i].name,
+						   meter_field_names[layout->fields[i]]) == 0,
+					"fields of a message are those of records");
+			fields |= UINT32_C(1) << layout->fields[i];
+		}
+		promise(fields == meter_record_forms[kind].fields,
+				"records have no others");
+	}
 }
 
 /* A refusal says why, and where. */
@@ -54,84 +83,122 @@ check_error(const MeterWireError *error, size_t begin, size_t end)
 	promise(error->offset >= begin && error->offset <= end, "a position");
 }
 
-/* The text in a field of a message of protobuf-c's. */
-static const char *
-message_text(const Meter__UsageEvent * message, int field)
+/* A message of protobuf-c's for a record of any kind. */
+typedef union UsageMessage
 {
-	return *(char *const *) ((const char *) message +
-							 descriptors[0]->fields[field].offset);
+	ProtobufCMessage base;
+	Meter__UsageEvent event;
+	Meter__UsageMeasure measure;
+} UsageMessage;
+
+/* The place of a field of a message of protobuf-c's. */
+static void *
+message_field(const ProtobufCMessage *message, int field)
+{
+	return (char *) message + message->descriptor->fields[field].offset;
 }
 
-/* An event as bytes. */
+/* A record as bytes. */
 static uint8 *
-pack_event(const MeterUsageEvent *event, size_t *length)
+pack_record(const MeterRecord *record, size_t *length)
 {
-	Meter__UsageEvent message = METER__USAGE_EVENT__INIT;
+	const MeterRecordMessage *layout = &meter_record_messages[record->kind];
+	UsageMessage message;
 	uint8	   *bytes;
 	int			i;
 
-	message.time = event->time + METER_UNIX_EPOCH;
-	for (i = 0; i < METER_NFIELDS; i++)
+	protobuf_c_message_init(descriptors[record->kind], &message);
+	*(int64 *) message_field(&message.base, 0) = record->time + METER_UNIX_EPOCH;
+	if (layout->ntimes == 2)
+		*(int64 *) message_field(&message.base, 1) = record->end + METER_UNIX_EPOCH;
+	for (i = 0; i < layout->nfields; i++)
 	{
-		MeterAttr	field = event->fields[meter_event_field_order[i]];
+		MeterAttr	field = record->fields[layout->fields[i]];
+		void	   *place = message_field(&message.base, layout->ntimes + i);
 		char	   *text;
 
 		if (MeterAttrIsNull(field))
 			continue;
+		if (layout->fields[i] == METER_SEQUENCE)
+		{
+			message.event.has_sequence = meter_sequence_read(field, (int64 *) place);
+			continue;
+		}
 		text = palloc((size_t) field.len + 1);
 		memcpy(text, field.data, field.len);
 		text[field.len] = '\0';
-		*(char **) ((char *) &message + descriptors[0]->fields[i + 1].offset) =
-			text;
+		*(char **) place = text;
 	}
-	bytes = palloc(meter__usage_event__get_packed_size(&message) + 1);
-	*length = meter__usage_event__pack(&message, bytes);
+	bytes = palloc(protobuf_c_message_get_packed_size(&message.base) + 1);
+	*length = protobuf_c_message_pack(&message.base, bytes);
 	return bytes;
 }
 
-/* Read bytes as an event; false if they are none. */
-static bool
-try_event(const uint8 *bytes, size_t begin, size_t end, MeterUsageEvent *event)
+/* A field of a record is what protobuf-c says. */
+static void
+check_field(const ProtobufCMessage *message, int place, MeterField which,
+			MeterAttr field)
 {
-	Meter__UsageEvent *message;
-	MeterUsageEvent again;
+	int64		sequence;
+	const char *text;
+
+	if (which == METER_SEQUENCE)
+	{
+		const Meter__UsageEvent *event = (const Meter__UsageEvent *) message;
+
+		promise(MeterAttrIsNull(field) ? !event->has_sequence :
+				event->has_sequence && meter_sequence_read(field, &sequence) &&
+				sequence == event->sequence, "and the same sequence");
+		return;
+	}
+	text = *(char *const *) message_field(message, place);
+	/* these are made canonical */
+	if (which == METER_VALUE || which == METER_ATTRIBUTES)
+		promise(MeterAttrIsNull(field) || text != NULL, "and the same");
+	else
+		promise(text == NULL ? MeterAttrIsNull(field) :
+				(strlen(text) == (size_t) field.len &&
+				 memcmp(text, field.data, field.len) == 0),
+				"and the same texts");
+}
+
+/* Read bytes as a record; false if they are none. */
+static bool
+try_record(MeterRecordKind kind, const uint8 *bytes, size_t begin, size_t end,
+		   MeterRecord *record)
+{
+	const MeterRecordMessage *layout = &meter_record_messages[kind];
+	ProtobufCMessage *message;
+	MeterRecord again;
 	MeterWireError error;
 	MeterProblem problem;
 	uint8	   *packed;
 	size_t		length;
 	int			i;
 
-	if (!meter_read_usage_event(&messages[0], bytes, begin, end, event, &error))
+	if (!meter_read_usage_record(&messages[kind], kind, bytes, begin, end,
+								 record, &error))
 	{
 		check_error(&error, begin, end);
 		return false;
 	}
-	promise(meter_event_check(event, &problem), "what is read is an event");
-	message = meter__usage_event__unpack(NULL, end - begin, bytes + begin);
+	promise(meter_record_check(record, &problem), "what is read is a record");
+	message = protobuf_c_message_unpack(descriptors[kind], NULL, end - begin,
+										bytes + begin);
 	promise(message != NULL, "protobuf-c takes what is taken");
-	promise(message->time == event->time + METER_UNIX_EPOCH,
-			"and reads the same time");
-	for (i = 0; i < METER_NFIELDS; i++)
-	{
-		MeterField	which = meter_event_field_order[i];
-		MeterAttr	field = event->fields[which];
-		const char *text = message_text(message, i + 1);
+	promise(*(int64 *) message_field(message, 0) == record->time + METER_UNIX_EPOCH &&
+			(layout->ntimes == 1 ||
+			 *(int64 *) message_field(message, 1) == record->end + METER_UNIX_EPOCH),
+			"and reads the same times");
+	for (i = 0; i < layout->nfields; i++)
+		check_field(message, layout->ntimes + i, layout->fields[i],
+					record->fields[layout->fields[i]]);
+	protobuf_c_message_free_unpacked(message, NULL);
 
-		/* these are made canonical */
-		if (which == METER_VALUE || which == METER_ATTRIBUTES)
-			promise(MeterAttrIsNull(field) || text != NULL, "and the same");
-		else
-			promise(text == NULL ? MeterAttrIsNull(field) :
-					(strlen(text) == (size_t) field.len &&
-					 memcmp(text, field.data, field.len) == 0),
-					"and the same texts");
-	}
-	meter__usage_event__free_unpacked(message, NULL);
-
-	packed = pack_event(event, &length);
-	promise(meter_read_usage_event(&messages[0], packed, 0, length, &again,
-								   &error) &&
-			meter_event_cmp(event, &again) == 0,
+	packed = pack_record(record, &length);
+	promise(meter_read_usage_record(&messages[kind], kind, packed, 0, length,
+									&again, &error) &&
+			meter_record_order(record, &again) == 0,
 			"what is packed again says the same");
 	return true;
 }
@@ -147,7 +214,7 @@ try_measure(const uint8 *bytes, size_t begin, size_t end, bool milliseconds,
 	struct in_addr address;
 	int64		unit = milliseconds ? 1000 : METER_SECOND;
 
-	if (!meter_read_ip_measure(&messages[1], bytes, begin, end, milliseconds,
+	if (!meter_read_ip_measure(&messages[IP_MEASURE], bytes, begin, end, milliseconds,
 							   measure, &error))
 	{
 		check_error(&error, begin, end);
@@ -178,26 +245,30 @@ try_batch(const uint8 *bytes, size_t size)
 	MeterWireReader reader;
 	MeterWireValue value;
 	MeterWireStep step;
-	MeterUsageEvent event;
+	MeterRecord record;
 	MeterIPMeasure measure;
 	int			field;
 	bool		good = true;
-	size_t		events = 0;
-	size_t		measures = 0;
+	size_t		found[MESSAGES] = {0};
 
-	meter_wire_begin(&reader, &messages[2], bytes, 0, size);
+	meter_wire_begin(&reader, &messages[USAGE_BATCH], bytes, 0, size);
 	while ((step = meter_wire_next(&reader, &field, &value)) == METER_WIRE_FIELD)
 	{
 		size_t		end = value.offset + value.length;
 
 		if (field == METER_BATCH_EVENT)
 		{
-			events++;
-			good &= try_event(bytes, value.offset, end, &event);
+			found[USAGE_EVENT]++;
+			good &= try_record(METER_EVENT_RECORD, bytes, value.offset, end, &record);
+		}
+		else if (field == METER_BATCH_USAGE_MEASURE)
+		{
+			found[USAGE_MEASURE]++;
+			good &= try_record(METER_MEASURE_RECORD, bytes, value.offset, end, &record);
 		}
 		else if (field == METER_BATCH_MEASURE)
 		{
-			measures++;
+			found[IP_MEASURE]++;
 			good &= try_measure(bytes, value.offset, end, false, &measure);
 		}
 	}
@@ -207,31 +278,34 @@ try_batch(const uint8 *bytes, size_t size)
 	{
 		Meter__UsageBatch *batch = meter__usage_batch__unpack(NULL, size, bytes);
 
-		promise(batch != NULL && batch->n_event == events &&
-				batch->n_measure == measures, "protobuf-c finds as many");
+		promise(batch != NULL && batch->n_event == found[USAGE_EVENT] &&
+				batch->n_usage_measure == found[USAGE_MEASURE] &&
+				batch->n_measure == found[IP_MEASURE],
+				"protobuf-c finds as many");
 		meter__usage_batch__free_unpacked(batch, NULL);
 	}
 }
 
 /* Read bytes as a stream; the number of messages that could be read. */
 static int
-try_stream(const uint8 *bytes, size_t size, bool of_events)
+try_stream(const uint8 *bytes, size_t size, int message)
 {
 	MeterWireReader reader;
 	MeterWireValue value;
 	MeterWireStep step;
-	MeterUsageEvent event;
+	MeterRecord record;
 	MeterIPMeasure measure;
 	int			good = 0;
 
-	meter_wire_begin(&reader, &messages[of_events ? 0 : 1], bytes, 0, size);
+	meter_wire_begin(&reader, &messages[message], bytes, 0, size);
 	while ((step = meter_wire_next_delimited(&reader, &value)) == METER_WIRE_FIELD)
 	{
 		size_t		end = value.offset + value.length;
 
 		promise(end <= size, "a message ends where the stream does, or before");
-		good += of_events ? try_event(bytes, value.offset, end, &event) :
-			try_measure(bytes, value.offset, end, false, &measure);
+		good += message == IP_MEASURE ?
+			try_measure(bytes, value.offset, end, false, &measure) :
+			try_record((MeterRecordKind) message, bytes, value.offset, end, &record);
 	}
 	if (step == METER_WIRE_WRONG)
 		check_error(&reader.error, 0, size);

@@ -31,7 +31,8 @@ INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-05 11:17Z', 
 SET client_min_messages = error;
 SET meter.on_bad_event = divert;
 INSERT INTO cloud.inbox VALUES ('{"what":"ever"}');
-SELECT 'rejected', string_agg(raw, ' ') FROM cloud.rejected;
+INSERT INTO cloud.measure_inbox VALUES ('{"whatever":"else"}');
+SELECT 'rejected', string_agg(raw, ' ' ORDER BY rejection) FROM cloud.rejected;
 SELECT 'ledger', ($ledger);
 SELECT 'rows', count(*) FROM cloud.usage;
 SELECT 'meters', string_agg(m::text || ' ' || p::text, ' ' ORDER BY name, log) FROM meter.meter m JOIN meter.log_progress p ON p.stream = m.stream AND p.meter = m.name;
@@ -50,8 +51,8 @@ SELECT 'meters', string_agg(m::text || ' ' || p::text, ' ' ORDER BY name, log) F
 SELECT 'streams', string_agg(s::text, ' ' ORDER BY name) FROM meter.stream s;
 SELECT 'sources', string_agg(s::text, ' ' ORDER BY source) FROM meter.source s;
 SELECT 'active', count(*) FROM meter.active_stream;
-SELECT 'rejected', string_agg(raw, ' ') FROM cloud.rejected;
-SELECT 'inbox', string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'cloud.inbox'::regclass;
+SELECT 'rejected', string_agg(raw, ' ' ORDER BY rejection) FROM cloud.rejected;
+SELECT n, string_agg(tgname, ' ' ORDER BY tgname) FROM unnest(ARRAY['inbox', 'measure_inbox']) n JOIN pg_trigger ON tgrelid = ('cloud.' || n)::regclass GROUP BY n;
 SELECT 'status', bool_or(active) FROM meter.status WHERE stream = 'cloud';
 SET meter.now = '2024-03-05 14:00Z';
 SELECT 'advance all', count(*) FROM meter.advance();
@@ -60,7 +61,7 @@ SELECT 'untouched', ($ledger);
 SQL
 is($restored->{$_}, $before->{$_}, "restored: the same $_") foreach ('ledger', 'meters', 'streams', 'sources');
 is($restored->{rejected}, $before->{rejected}, 'and so is what was rejected');
-is($restored->{inbox}, 'collect refuse refuse_row store', 'the inbox is there, with its triggers');
+is($restored->{$_}, 'collect refuse refuse_row store', "the $_ is there, with its triggers") foreach ('inbox', 'measure_inbox');
 is($restored->{active}, 0,   'no stream is active');
 is($restored->{status}, 'f', 'and meter.status says so');
 is($restored->{'advance all'}, 0, 'advance finds nothing to do');
@@ -72,6 +73,8 @@ like($stderr, qr/meter\.resume/, 'and the message says what to do');
 # Both go on, the restored one after being told to, with the same further events.
 my $go_on = <<"SQL";
 INSERT INTO cloud.inbox VALUES ('{"time":"2024-03-05T13:20:00Z","resource":"r3","account":"a7","action":"start"}');
+INSERT INTO cloud.measure_inbox VALUES ('{"time":"2024-03-05T13:20:00Z","resource":"r3","account":"a7","value":7}');
+SELECT 'measured', value FROM cloud.measure WHERE resource = 'r3' AND start_time = '2024-03-05 13:20Z';
 SET meter.now = '2024-03-05 14:00Z';
 CALL meter.run('cloud');
 SELECT 'ledger', ($ledger);
@@ -93,6 +96,7 @@ foreach ([ 'the original', $here ], [ 'the restored one', $there ])
 	is($said->{adjusted},    't', "$which: the late row led to adjustments");
 	is($said->{arrivals},    't', "$which: arrivals are numbered on");
 	is($said->{errors},      0,   "$which: no errors");
+	is($said->{measured},    7,   "$which: measures come in");
 }
 is($there->{ledger}, $here->{ledger}, 'and both have the same ledger');
 
@@ -103,15 +107,15 @@ my $without = answers($node, <<"SQL");
 DROP EXTENSION meter CASCADE;
 SELECT 'ledger', ($ledger);
 SELECT 'events', count(*) FROM cloud.event;
-SELECT 'rejected', string_agg(raw, ' ') FROM cloud.rejected;
-SELECT 'inbox', to_regclass('cloud.inbox') IS NULL;
+SELECT 'rejected', string_agg(raw, ' ' ORDER BY rejection) FROM cloud.rejected;
+SELECT 'inbox', to_regclass('cloud.inbox') IS NULL AND to_regclass('cloud.measure_inbox') IS NULL;
 INSERT INTO cloud.event ("time", resource, action) VALUES ('2024-03-05 13:40Z', 'r3', 'stop');
 SELECT 'one more', count(*) FROM cloud.event;
 SQL
 is($without->{ledger}, $here->{ledger}, 'DROP EXTENSION … CASCADE leaves the ledger');
 is($without->{events}, 63, 'and the log');
 is($without->{rejected}, $before->{rejected}, 'and what was rejected');
-is($without->{inbox}, 't', 'and takes the inbox along');
+is($without->{inbox}, 't', 'and takes the inboxes along');
 is($without->{'one more'}, 64, 'which still takes events');
 foreach my $statement ('UPDATE cloud.usage SET quantity = 0', 'DELETE FROM cloud.usage', 'TRUNCATE cloud.usage', 'TRUNCATE cloud.event')
 {

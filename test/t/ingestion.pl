@@ -75,7 +75,7 @@ foreach my $path (sort keys %paths)
 }
 my $in = answers($node, $script);
 my $row = '{"id": null, "time": "2016-12-12T15:48:32+00:00", "value": null, "action": "create", "entity": "vm", "source": "cloudstack", "account": "geneva-jug", '
-  . '"offering": "medium", "resource": "7a070a3d-66ff-4658-ab08-fe3cecd7c70f", "attributes": {"version": 1, "template": "ubuntu-16.04"}}';
+  . '"offering": "medium", "resource": "7a070a3d-66ff-4658-ab08-fe3cecd7c70f", "sequence": null, "attributes": {"version": 1, "template": "ubuntu-16.04"}}';
 foreach my $path (sort keys %paths)
 {
 	my $n = $path =~ /copy|stream|JSON and|ingest_protobuf/ ? 2 : 1;
@@ -116,6 +116,36 @@ is($measured->{logged}, 1, 'the measure is logged');
 is($measured->{row}, '{"id": "192.0.2.1/1481557680/1481557740", "value": 10485760, "entity": null, "source": "router-1", "account": null, "end_time": "2016-12-12T15:49:00+00:00", '
 	  . '"resource": "192.0.2.1", "attributes": {"header": 1}, "start_time": "2016-12-12T15:48:00+00:00"}', 'as what it is');
 is($measured->{out}, unpack('H*', delimited($measure)), 'and goes out as it came');
+
+# A measure goes in by each path that takes measures as values, and comes out the same.
+my $said = '{"source":"router-1","id":"7","start_time":"2016-12-12T15:48:00Z","end_time":"2016-12-12T15:49:00Z","resource":"vm-1","account":"geneva-jug","entity":"vm","value":10.50,"direction":"out"}';
+my $in_edn = '{:source "router-1" :id "7" :start_time #inst "2016-12-12T15:48:00Z" :end_time #inst "2016-12-12T15:49:00Z" :resource :vm-1 :account :geneva-jug :entity :vm :value 10.50M :direction :out}';
+my $cloud = '{"specversion":"1.0","source":"router-1","id":"7","type":"t","subject":"vm-1","time":"2030-01-01T00:00:00Z","data":{"start_time":"2016-12-12T15:48:00Z","end_time":"2016-12-12T15:49:00Z","account":"geneva-jug","entity":"vm","value":"10.5","direction":"out"}}';
+my $usage_measure = field_number(1, 1481557680 * 1000000) . field_number(2, 1481557740 * 1000000) . field_text(3, 'vm-1') . field_text(4, 'router-1') . field_text(5, '7') . field_text(6, 'geneva-jug')
+  . field_text(7, 'vm') . field_text(8, '10.50') . field_text(9, '{"direction": "out"}');
+my %measure_paths = (
+	'insert, JSON'      => 'INSERT INTO cloud.measure_inbox VALUES (' . literal($said) . ');',
+	'insert, text'      => 'INSERT INTO cloud.measure_inbox VALUES (' . literal($said) . '::text);',
+	'insert, jsonb'     => 'INSERT INTO cloud.measure_inbox VALUES (' . literal($said) . '::jsonb);',
+	'insert, EDN'       => 'INSERT INTO cloud.measure_inbox VALUES (' . literal($in_edn) . ');',
+	'insert, CloudEvent' => 'INSERT INTO cloud.measure_inbox VALUES ((' . literal($cloud) . "::jsonb #- '{type}' || '{\"type\":\"t\"}')::text);",
+	'copy, text'        => 'COPY cloud.measure_inbox FROM ' . file('measure_lines', "$said\n\n$in_edn\n") . ';',
+	'copy, binary'      => 'COPY cloud.measure_inbox FROM ' . file('measure_binary', copy_binary($usage_measure)) . ' (FORMAT binary);',
+	'ingest_json'       => "SELECT FROM meter.ingest_json('cloud', " . literal("[$said, $cloud]") . ', true);',
+	'ingest_protobuf'   => "SELECT FROM meter.ingest_protobuf('cloud', " . $hex->(field_text(5, $usage_measure)) . ');',
+	'columns'           => q{INSERT INTO cloud.measure (source, id, start_time, end_time, resource, account, entity, value, attributes) VALUES
+		('router-1', '7', '2016-12-12 15:48Z', '2016-12-12 15:49Z', 'vm-1', 'geneva-jug', 'vm', 10.5, '{"direction": "out"}');});
+$script = "DELETE FROM cloud.measure;\n";
+foreach my $path (sort keys %measure_paths)
+{
+	$script .= "$measure_paths{$path}\nSELECT " . literal($path) . ", string_agg(DISTINCT (jsonb_strip_nulls(to_jsonb(m) - 'arrival' - 'attributes') || (attributes - 'ce-type'))::meter.measure::text, ' ') FROM cloud.measure m;\n"
+	  . "DELETE FROM cloud.measure;\n";
+}
+$script .= "SELECT 'sent', encode(meter.measure_to_protobuf(" . literal($said) . "), 'hex');\n";
+my $measured_in = answers($node, $script);
+is($measured_in->{$_}, '{"start_time":"2016-12-12T15:48:00Z","end_time":"2016-12-12T15:49:00Z","resource":"vm-1","account":"geneva-jug","entity":"vm","value":10.5,"source":"router-1","id":"7","direction":"out"}',
+	"a measure in by $_") foreach sort keys %measure_paths;
+is($measured_in->{sent}, unpack('H*', $usage_measure =~ s/10\.50/10.5/r =~ s/\x42\x05/\x42\x04/r =~ s/\{"direction": "out"\}/{"direction":"out"}/r =~ s/\x4a\x14/\x4a\x13/r), 'and out as the message');
 
 # A message that is none refuses its COPY, which names it; diverted, it is kept as it came.
 my $bad = substr($event, 0, 20);

@@ -35,7 +35,7 @@ SELECT meter.create_stream('$s');
 GRANT USAGE ON SCHEMA $s TO producer;
 GRANT INSERT (source, id, "time", resource, account, entity, action, offering, value, attributes) ON $s.event TO producer;
 GRANT INSERT (source, id, start_time, end_time, resource, account, entity, value, attributes) ON $s.measure TO producer;
-GRANT INSERT ON $s.inbox, $s.inventory TO producer;
+GRANT INSERT ON $s.inbox, $s.measure_inbox, $s.inventory TO producer;
 SELECT meter.create_meter('$s', 'vm', aggregate => 'weighted', starts => '{start}', stops => '{stop}', dimensions => '{offering,note}', unit => '1 minute', clock => 'event', lateness => '0', since => '2024-03-05 10:00Z');
 SELECT meter.create_meter('$s', 'net', aggregate => 'sum', dimensions => '{note}', clock => 'event', lateness => '0', since => '2024-03-05 10:00Z');
 SELECT meter.create_meter('$s', 'reads', aggregate => 'counter', dimensions => '{note}', clock => 'event', lateness => '0', since => '2024-03-05 10:00Z');
@@ -114,6 +114,8 @@ sub event_paths
 	$paths{columns}  = qq{INSERT INTO STREAM.event (source, id, "time", resource, account, entity, action, offering, value, attributes) SELECT $columns} if defined $columns;
 	return %paths unless defined $json;
 	$paths{inbox}    = "INSERT INTO STREAM.inbox VALUES (($json)::text::meter.event)";
+	$paths{text}     = "INSERT INTO STREAM.inbox SELECT ($json)::text";
+	$paths{list}     = "SELECT meter.ingest_json('STREAM', jsonb_build_array($json)::text)";
 	$paths{ingest}   = "SELECT meter.ingest('STREAM', ($json)::text::meter.event)";
 	$paths{protobuf} = "SELECT meter.ingest_protobuf('STREAM', pg_temp.batch(($json)::text::meter.event))";
 	$paths{stream}   = "INSERT INTO STREAM.inbox SELECT meter.events_from_protobuf_stream(pg_temp.stream(($json)::text::meter.event))";
@@ -138,7 +140,14 @@ sub odd_measure
 {
 	my ($column, $value) = @_;
 	my %c = (start_time => "'2024-03-05 10:00Z'", end_time => "'2024-03-05 10:30Z'", resource => "'odd'", account => "'p'", value => '1', $column => $value);
-	return (measure => "INSERT INTO STREAM.measure (" . join(', ', sort keys %c) . ") SELECT " . join(', ', map { $c{$_} } sort keys %c));
+	my %paths = (measure => "INSERT INTO STREAM.measure (" . join(', ', sort keys %c) . ") SELECT " . join(', ', map { $c{$_} } sort keys %c));
+	return %paths if $value =~ /BC/;    # which JSON does not say
+	my $json = 'jsonb_build_object(' . join(', ', map { literal($_) . ', ' . ($c{$_} =~ /^'(\d{4,6}-\d\d-\d\d)( \d\d:\d\d)?Z?'$/ ? literal($1 . 'T' . ($2 // ' 00:00') . 'Z') =~ s/T /T/r : $c{$_}) } sort keys %c) . ')';
+	$paths{measure_inbox} = "INSERT INTO STREAM.measure_inbox VALUES (($json)::text)";
+	$paths{measure_jsonb} = "INSERT INTO STREAM.measure_inbox VALUES ($json)";
+	$paths{measure_list}  = "SELECT meter.ingest_json('STREAM', jsonb_build_array($json)::text, true)";
+	$paths{measure_batch} = "SELECT meter.ingest_protobuf('STREAM', '\\x2a' || pg_temp.delimited(meter.measure_to_protobuf(($json)::meter.measure)))";
+	return %paths;
 }
 sub odd_inventory
 {

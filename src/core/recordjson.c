@@ -1,46 +1,65 @@
 /*
- * eventjson.c
- *	  Usage events as canonical JSON: writing it, and finding attributes in it.
+ * recordjson.c
+ *	  Usage records as canonical JSON: writing it, and finding attributes in it.
  */
 #include "core/core.h"
-#include "core/eventform.h"
 #include "core/instant.h"
 #include "core/jsontext.h"
 #include "core/problem.h"
+#include "core/record.h"
 
-/* Return the canonical text of an event, terminated by a zero byte. */
-char *
-meter_event_to_text(const MeterUsageEvent *event, size_t *length)
+/* Write a key of a record. */
+static void
+put_key(MeterWriter *writer, const char *key)
 {
-	MeterWriter writer;
+	meter_put_char(writer, writer->used == 0 ? '{' : ',');
+	meter_put_char(writer, '"');
+	meter_put(writer, key, strlen(key));
+	meter_put(writer, "\":", 2);
+}
+
+/* Write a time of a record. */
+static void
+put_time(MeterWriter *writer, const char *key, int64 time)
+{
 	char		instant[METER_INSTANT_SIZE];
+
+	put_key(writer, key);
+	meter_put_char(writer, '"');
+	meter_put(writer, instant, meter_instant_write(time, instant));
+	meter_put_char(writer, '"');
+}
+
+/* Return the canonical text of a record, terminated by a zero byte. */
+char *
+meter_record_to_text(const MeterRecord *record, size_t *length)
+{
+	const MeterRecordForm *form = &meter_record_forms[record->kind];
+	MeterWriter writer;
 	int			i;
 
-	meter_writer_init(&writer, meter_event_bound(event) + 128);
-	meter_put(&writer, "{\"time\":\"", 9);
-	meter_put(&writer, instant, meter_instant_write(event->time, instant));
-	meter_put_char(&writer, '"');
+	meter_writer_init(&writer, meter_record_bound(record) + 160);
+	put_time(&writer, form->times[0], record->time);
+	if (form->times[1] != NULL)
+		put_time(&writer, form->times[1], record->end);
 	for (i = 0; i < METER_ATTRIBUTES; i++)
 	{
-		MeterAttr	field = event->fields[i];
+		MeterAttr	field = record->fields[i];
 
 		if (MeterAttrIsNull(field))
 			continue;
-		meter_put(&writer, ",\"", 2);
-		meter_put(&writer, meter_field_names[i],
-				  strlen(meter_field_names[i]));
-		meter_put(&writer, "\":", 2);
-		if (i == METER_VALUE)
+		put_key(&writer, meter_field_names[i]);
+		if (i == METER_VALUE || i == METER_SEQUENCE)
 			meter_put(&writer, field.data, field.len);
 		else
 			meter_put_string(&writer, field.data, field.len);
 	}
-	if (!MeterAttrIsNull(event->fields[METER_ATTRIBUTES]))
+	if (!MeterAttrIsNull(record->fields[METER_ATTRIBUTES]))
 	{
 		/* without its opening brace */
 		meter_put_char(&writer, ',');
-		meter_put(&writer, event->fields[METER_ATTRIBUTES].data + 1,
-				  event->fields[METER_ATTRIBUTES].len - 1);
+		meter_put(&writer, record->fields[METER_ATTRIBUTES].data + 1,
+				  record->fields[METER_ATTRIBUTES].len - 1);
 	}
 	else
 		meter_put_char(&writer, '}');

@@ -1,21 +1,21 @@
 /*
- * event.c
- *	  Promises: an event written as JSON or EDN, however it is spelled, reads
- *	  as the same event; it is stored, compared and written as what it is; its
- *	  order is that of its time and fields; packed bytes that are damaged are
- *	  refused or another event, and nothing worse.
+ * record.c
+ *	  Promises: an event or measure written as JSON or EDN, however it is
+ *	  spelled, reads as the same; it is stored, compared and written as what it is; its
+ *	  order is that of its times and fields; packed bytes that are damaged are
+ *	  refused or another record, and nothing worse.
  *
- * Random events.  The seed is printed.  Arguments: the seed, and for how many
+ * Random records.  The seed is printed.  Arguments: the seed, and for how many
  * seconds to go on (without: a fixed number of events).
  */
 #include <time.h>
 
 #include "core/decimal.h"
-#include "core/eventform.h"
+#include "core/record.h"
 #include "core/instant.h"
 #include "standalone/unit.h"
 
-#define EVENTS		20000
+#define RECORDS		20000
 #define MAX_NODES	400
 
 static char text_json[1 << 20];
@@ -320,14 +320,19 @@ order_sets(void)
 	}
 }
 
-/* --- events --------------------------------------------------------------- */
+/* --- records -------------------------------------------------------------- */
 
 typedef struct Model
 {
+	MeterRecordKind kind;
 	int64		time;
+	int64		end;
+	bool		one_time;		/* "time" stands for both */
 	const char *fields[METER_NFIELDS];
 	Node		value;
 	bool		has_value;
+	Node		sequence;
+	bool		has_sequence;
 	int			nattributes;
 	const char *names[6];
 	Node	   *attributes[6];
@@ -337,19 +342,31 @@ static void
 random_model(Model *model)
 {
 	int			first = below(COUNT(keys));
+	const MeterRecordForm *form;
 	int			i;
 
 	nnodes = 0;
 	memset(model, 0, sizeof(*model));
 	model->time = below(20) == 0 ? METER_FIRST + METER_DAY + below(1000) :
 		(int64) below(2000000000) * (below(2) ? METER_SECOND : 1000003) / 2;
+	model->kind = (MeterRecordKind) below(METER_RECORD_KINDS);
+	form = &meter_record_forms[model->kind];
+	model->one_time = below(3) == 0;
+	model->end = model->one_time ? model->time :
+		model->time + (int64) below(1000) * 1000003;
 	for (i = 0; i < METER_ATTRIBUTES; i++)
 	{
-		if (i != METER_VALUE && (i < METER_ACCOUNT || below(2)))
+		bool		required = MeterHasField(form->required, i);
+
+		if (i != METER_VALUE && i != METER_SEQUENCE &&
+			MeterHasField(form->fields, i) && (required || below(2)))
 			do
 				model->fields[i] = strings[below(COUNT(strings))];
-			while (i < METER_ACCOUNT && model->fields[i][0] == '\0');
+			while (required && model->fields[i][0] == '\0');
 	}
+	model->has_sequence = MeterHasField(form->fields, METER_SEQUENCE) && below(2);
+	model->sequence.kind = K_NUMBER;
+	model->sequence.mantissa = (int64) below(2000000) - 1000000;
 	model->has_value = below(2);
 	model->value.kind = K_NUMBER;
 	model->value.mantissa = (int64) below(2000000) - 1000000;
@@ -363,7 +380,7 @@ random_model(Model *model)
 	order_sets();
 }
 
-/* Write an event down in either syntax, its keys in any order. */
+/* Write a record down in either syntax, its keys in any order. */
 static void
 write_model(const Model *model, char *text, bool edn)
 {
@@ -387,10 +404,12 @@ write_model(const Model *model, char *text, bool edn)
 		if (attribute >= 0 && nested)
 			continue;
 		if (part > 0 && attribute < 0 && part - 1 != METER_VALUE &&
+			part - 1 != METER_SEQUENCE &&
 			model->fields[part - 1] == NULL &&
 			!(part - 1 == METER_ATTRIBUTES && nested && model->nattributes > 0))
 			continue;
-		if (part - 1 == METER_VALUE && !model->has_value)
+		if ((part - 1 == METER_VALUE && !model->has_value) ||
+			(part - 1 == METER_SEQUENCE && !model->has_sequence))
 			continue;
 		if (any)
 			put(&text, edn ? " " : ",");
@@ -398,8 +417,16 @@ write_model(const Model *model, char *text, bool edn)
 		put_space(&text, edn);
 		if (part == 0)
 		{
-			put_key(&text, "time", edn);
+			bool		both = model->kind == METER_MEASURE_RECORD && !model->one_time;
+
+			put_key(&text, both ? "start_time" : "time", edn);
 			put_instant(&text, model->time, edn, model->time < 0);
+			if (both)
+			{
+				put(&text, edn ? " " : ",");
+				put_key(&text, "end_time", edn);
+				put_instant(&text, model->end, edn, model->end < 0);
+			}
 		}
 		else if (attribute >= 0)
 		{
@@ -410,6 +437,11 @@ write_model(const Model *model, char *text, bool edn)
 		{
 			put_key(&text, "value", edn);
 			put_node(&text, &model->value, edn);
+		}
+		else if (part - 1 == METER_SEQUENCE)
+		{
+			put_key(&text, "sequence", edn);
+			put_node(&text, &model->sequence, edn);
 		}
 		else if (part - 1 == METER_ATTRIBUTES)
 		{
@@ -439,18 +471,33 @@ write_model(const Model *model, char *text, bool edn)
 }
 
 static void
-read_text(const char *text, MeterUsageEvent *event)
+read_text(MeterRecordKind kind, const char *text, MeterRecord *record)
 {
+	MeterTextOptions options = {kind, NULL};
 	MeterProblem problem;
 
-	if (!meter_event_from_text(text, strlen(text), event, &problem))
+	if (!meter_record_from_text(&options, text, strlen(text), record, &problem))
 	{
 		printf("byte %zu: %s\n", problem.position, problem.reason);
-		check(false, "it is an event");
+		check(false, "it is a record");
 	}
 }
 
-/* One order of events, whatever it is asked of. */
+/* Check a number of a record against the node that it was written from. */
+static void
+check_number(bool there, const Node *node, MeterAttr field, const char *what)
+{
+	char		text[64];
+	int			expected;
+
+	check(there == (field.len >= 0), what);
+	if (!there)
+		return;
+	expected = meter_decimal_trim(text, decimal_text(node, text));
+	check(expected == field.len && memcmp(text, field.data, expected) == 0, what);
+}
+
+/* One order of records, whatever it is asked of. */
 static int
 sign(int number)
 {
@@ -458,15 +505,15 @@ sign(int number)
 }
 
 static void
-try_event(void)
+try_record(void)
 {
 	static uint8 before[1 << 20];
 	static size_t before_size;
 	Model		model;
-	MeterUsageEvent json;
-	MeterUsageEvent edn;
-	MeterUsageEvent stored;
-	MeterUsageEvent other;
+	MeterRecord json;
+	MeterRecord edn;
+	MeterRecord stored;
+	MeterRecord other;
 	MeterProblem problem;
 	MeterAttr	key;
 	MeterAttr	value;
@@ -484,41 +531,38 @@ try_event(void)
 	random_model(&model);
 	write_model(&model, text_json, false);
 	write_model(&model, text_edn, true);
-	read_text(text_json, &json);
-	read_text(text_edn, &edn);
-	check(meter_event_check(&json, &problem), "it may be stored");
-	check(meter_event_cmp(&json, &edn) == 0, "JSON and EDN say the same");
+	read_text(model.kind, text_json, &json);
+	read_text(model.kind, text_edn, &edn);
+	check(meter_record_check(&json, &problem), "it may be stored");
+	check(meter_record_order(&json, &edn) == 0, "JSON and EDN say the same");
 
 	/* what was written is what is read */
 	check(json.time == model.time, "its time");
-	for (i = 0; i < METER_VALUE; i++)
-		check(model.fields[i] == NULL ? json.fields[i].len < 0 :
-			  (size_t) json.fields[i].len == strlen(model.fields[i]) &&
-			  memcmp(json.fields[i].data, model.fields[i], json.fields[i].len) == 0,
-			  "its fields");
-	check(model.has_value == (json.fields[METER_VALUE].len >= 0), "its value");
-	if (model.has_value)
+	check(model.kind == METER_EVENT_RECORD || json.end == model.end, "its end");
+	for (i = 0; i < METER_ATTRIBUTES; i++)
 	{
-		char		text[64];
-		int			expected = meter_decimal_trim(text, decimal_text(&model.value, text));
-
-		check(expected == json.fields[METER_VALUE].len &&
-			  memcmp(text, json.fields[METER_VALUE].data, expected) == 0, "its value");
+		if (i != METER_VALUE && i != METER_SEQUENCE)
+			check(model.fields[i] == NULL ? json.fields[i].len < 0 :
+				  (size_t) json.fields[i].len == strlen(model.fields[i]) &&
+				  memcmp(json.fields[i].data, model.fields[i], json.fields[i].len) == 0,
+				  "its fields");
 	}
+	check_number(model.has_value, &model.value, json.fields[METER_VALUE], "its value");
+	check_number(model.has_sequence, &model.sequence, json.fields[METER_SEQUENCE], "its sequence");
 
 	/* stored, it is the same, and the same bytes */
-	bytes = palloc(meter_event_bound(&json));
-	again = palloc(meter_event_bound(&edn));
-	size = meter_event_write(&json, bytes);
-	check(size <= meter_event_bound(&json), "its bound");
-	check(meter_event_write(&edn, again) == size, "the same size");
+	bytes = palloc(meter_record_bound(&json));
+	again = palloc(meter_record_bound(&edn));
+	size = meter_record_write(&json, bytes);
+	check(size <= meter_record_bound(&json), "its bound");
+	check(meter_record_write(&edn, again) == size, "the same size");
 	check(memcmp(bytes, again, size) == 0, "the same bytes");
-	check(meter_event_read(bytes, size, &stored), "it can be read");
-	check(meter_event_cmp(&json, &stored) == 0, "it is what was stored");
-	one = meter_event_to_text(&stored, &length);
-	read_text(one, &other);
-	check(meter_event_cmp(&other, &json) == 0, "its text is the same event");
-	two = meter_event_to_text(&edn, &length_again);
+	check(meter_record_read(bytes, size, &stored), "it can be read");
+	check(meter_record_order(&json, &stored) == 0, "it is what was stored");
+	one = meter_record_to_text(&stored, &length);
+	read_text(model.kind, one, &other);
+	check(meter_record_order(&other, &json) == 0, "its text is the same record");
+	two = meter_record_to_text(&edn, &length_again);
 	check(length == length_again && memcmp(one, two, length) == 0, "one text");
 
 	/* attributes are there, under their names */
@@ -548,13 +592,12 @@ try_event(void)
 	check(n == model.nattributes, "all attributes");
 
 	/* an order, and only what is equal has the same bytes */
-	if (before_size > 0)
+	if (before_size > 0 && meter_record_read(before, before_size, &other) &&
+		other.kind == stored.kind)
 	{
-		int			cmp;
+		int			cmp = meter_record_order(&other, &stored);
 
-		check(meter_event_read(before, before_size, &other), "the one before");
-		cmp = meter_event_cmp(&other, &stored);
-		check(sign(cmp) == -sign(meter_event_cmp(&stored, &other)), "one order");
+		check(sign(cmp) == -sign(meter_record_order(&stored, &other)), "one order");
 		check((cmp == 0) == (size == before_size && memcmp(bytes, before, size) == 0), "equal is the same bytes");
 		check(other.time == stored.time || (cmp < 0) == (other.time < stored.time), "times first");
 	}
@@ -573,9 +616,10 @@ try_event(void)
 		memcpy(damaged, bytes, cut);
 		if (cut > 0)
 			damaged[below((int) cut)] ^= (uint8) (1 << below(8));
-		if (meter_event_read(damaged, cut, &other))
+		if (meter_record_read(damaged, cut, &other))
 		{
-			(void) meter_event_cmp(&other, &stored);
+			if (other.kind == stored.kind)
+				(void) meter_record_order(&other, &stored);
 			at = 0;
 			while (meter_attributes_next(other.fields[METER_ATTRIBUTES], &at, &key, &value))
 				(void) meter_attributes_find(other.fields[METER_ATTRIBUTES], key, &value);
@@ -597,9 +641,9 @@ main(int argc, char **argv)
 	unit_seed(argc, argv);
 	do
 	{
-		try_event();
+		try_record();
 		history++;
-	} while (argc > 2 ? history % 256 != 0 || time(NULL) < until : history < EVENTS);
-	printf("%ld events\n", history);
+	} while (argc > 2 ? history % 256 != 0 || time(NULL) < until : history < RECORDS);
+	printf("%ld records\n", history);
 	return 0;
 }
