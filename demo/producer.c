@@ -78,7 +78,7 @@ add_int32(Bytes *bytes, uint32_t value)
 
 /* A row of one column, which is an event. */
 static void
-add_event(Bytes *bytes, const Meter__UsageEvent * event)
+add_event(Bytes *bytes, const Meter__UsageEvent *event)
 {
 	size_t		length = meter__usage_event__get_packed_size(event);
 
@@ -89,7 +89,7 @@ add_event(Bytes *bytes, const Meter__UsageEvent * event)
 
 /* A measure with its length before it, seven bits a byte, least first. */
 static void
-add_measure(Bytes *bytes, const Meter__IPMeasure * measure)
+add_measure(Bytes *bytes, const Meter__IPMeasure *measure)
 {
 	size_t		length = meter__ipmeasure__get_packed_size(measure);
 	size_t		rest = length;

@@ -46,7 +46,7 @@ CREATE FUNCTION pg_temp.expected(begins text, modulus numeric, drops text, since
 RETURNS TABLE (resource text, period_start timestamptz, quantity numeric) LANGUAGE plpgsql AS $$
 DECLARE
 	r record;
-	last record;
+	last readings;
 	begun timestamptz;           -- the start of the last reading that counted and said one
 	done timestamptz;            -- the instant that has its reading
 	added numeric;
@@ -88,7 +88,7 @@ END $$;
 -- The meters, and what the ledger says that it should not, or the other way round.
 CREATE TEMP TABLE options (meter text, begins text, modulus numeric, drops text, since timestamptz);
 CREATE FUNCTION pg_temp.create_meters(stream text) RETURNS bigint LANGUAGE sql AS $$
-	SELECT count(meter.create_meter(stream, meter, aggregate => 'counter', dimensions => '{}', lateness => '0', begins => begins,
+	SELECT count(meter.create_meter(stream, meter, aggregate => 'counter', entity => 'port', dimensions => '{}', lateness => '0', begins => begins,
 		modulus => modulus, drops => drops, since => since)) FROM options
 $$;
 CREATE FUNCTION pg_temp.differs(stream text) RETURNS TABLE (meter text, resource text, period_start timestamptz, ledger numeric, expected numeric)
@@ -104,15 +104,15 @@ END $$;
 -- Logs the readings of some slots.
 CREATE FUNCTION pg_temp.log(stream text, VARIADIC slots int[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-	EXECUTE format('INSERT INTO %I.measure (source, id, start_time, end_time, resource, account, value)
-		SELECT ''leaf'', r.slot, r.start_time, r.end_time, r.resource, ''alice'', r.value FROM readings r WHERE r.slot = ANY ($1) ORDER BY random()', stream)
+	EXECUTE format('INSERT INTO %I.measure (source, id, entity, start_time, end_time, resource, account, value)
+		SELECT ''leaf'', r.slot, ''port'', r.start_time, r.end_time, r.resource, ''alice'', r.value FROM readings r WHERE r.slot = ANY ($1) ORDER BY random()', stream)
 	USING slots;
 END $$;
 
 -- Up to four readings, two of them at one instant on a period's boundary: nothing, or one of these values.
 INSERT INTO readings SELECT format('%s/%s/%s/%s', a, b, c, d), s.slot, s.at, s.at, s.value
-FROM unnest('{-1,0,3,7,9,12,NULL}'::int[]) a, unnest('{-1,0,3,7,9,12,NULL}'::int[]) b, unnest('{0,3,7,9,12,NULL}'::int[]) c,
-	unnest('{0,3,7,9,NULL}'::int[]) d, LATERAL (VALUES (1, '2024-03-05 10:30'::timestamptz, a), (2, '2024-03-05 11:00', b),
+FROM unnest('{-1,3,9,12,NULL}'::int[]) a, unnest('{-1,0,7,12,NULL}'::int[]) b, unnest('{3,9,12,NULL}'::int[]) c, unnest('{0,3,7,NULL}'::int[]) d,
+	LATERAL (VALUES (1, '2024-03-05 10:30'::timestamptz, a), (2, '2024-03-05 11:00', b),
 		(3, '2024-03-05 11:00', c), (4, '2024-03-05 12:30', d)) s (slot, at, value)
 WHERE s.value IS NOT NULL;
 INSERT INTO options VALUES ('base', NULL, NULL, 'reset', NULL), ('ignore', NULL, NULL, 'ignore', NULL), ('modulus', NULL, 10, 'reset', NULL),
@@ -147,7 +147,13 @@ CALL meter.run('counters_late');
 SELECT * FROM pg_temp.differs('counters_late');
 SELECT * FROM meter.verify('counters_late');
 
--- What is taken back was never there. Sealed, and few at a time: looked up in the index, and no further than it has to be.
+-- What is taken back was never there. In sealed segments with many other rows, readings are looked up, and no further than they have to be.
+CREATE FUNCTION pg_temp.seal(stream text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('INSERT INTO %I.measure (entity, start_time, end_time, resource, value)
+		SELECT ''other'', ''2024-03-05 10:00'', ''2024-03-05 10:00'', ''other-'' || i %% 1000, i FROM generate_series(1, 60000) i', stream);
+	PERFORM meter.roll(stream);
+END $$;
 CREATE FUNCTION pg_temp.take_back(stream text, of_slot int) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('INSERT INTO %I.event (source, id, "time", resource, action) SELECT ''leaf'', slot, end_time, resource, ''void'' FROM readings WHERE slot = $1', stream)
@@ -155,10 +161,9 @@ BEGIN
 	DELETE FROM readings WHERE slot = of_slot;
 END $$;
 CREATE TEMP TABLE all_readings AS TABLE readings;
-SELECT meter.roll('counters_cut');
+SELECT pg_temp.seal('counters_cut');
 CALL meter.run('counters_cut');
 SELECT DISTINCT state FROM meter.log_segments('counters_cut') WHERE log = 'measure' AND segment = 0;
-SET meter.batch_rows = 100;
 SELECT pg_temp.take_back('counters_cut', 2);
 CALL meter.run('counters_cut');
 SELECT * FROM pg_temp.differs('counters_cut');
@@ -173,28 +178,26 @@ TRUNCATE readings;
 INSERT INTO readings TABLE all_readings;
 SELECT pg_temp.log('counters_sealed', 2, 4);
 SELECT pg_temp.create_meters('counters_sealed');
-RESET meter.batch_rows;
 CALL meter.run('counters_sealed');
-SELECT meter.roll('counters_sealed');
+SELECT pg_temp.seal('counters_sealed');
 CALL meter.run('counters_sealed');
-SET meter.batch_rows = 50;
 SELECT pg_temp.log('counters_sealed', 1);
 CALL meter.run('counters_sealed');
 SELECT pg_temp.log('counters_sealed', 3);
 CALL meter.run('counters_sealed');
 SELECT * FROM pg_temp.differs('counters_sealed');
 SELECT * FROM meter.verify('counters_sealed');
-RESET meter.batch_rows;
 
 -- Counters that say when they were 0: up to three readings, with the start of the counter or none (it is the end).
 TRUNCATE readings;
-INSERT INTO readings SELECT format('%s/%s/%s', a, b, c), s.slot, least(coalesce(s.said[1]::timestamptz, s.at), s.at), s.at, s.said[2]::numeric
-FROM (SELECT ARRAY[st, v] AS said FROM unnest('{09:00,09:00:00.5,10:15,11:15,NULL}'::text[]) st, unnest('{2,7}'::text[]) v UNION ALL SELECT NULL) a,
-	(SELECT ARRAY[st, v] FROM unnest('{09:00,09:00:00.5,10:15,11:15,NULL}'::text[]) st, unnest('{2,7}'::text[]) v UNION ALL SELECT NULL) b (said),
-	(SELECT ARRAY[st, v] FROM unnest('{09:00,09:00:01.5,10:15,11:15,NULL}'::text[]) st, unnest('{2,7}'::text[]) v UNION ALL SELECT NULL) c (said),
-	LATERAL (VALUES (1, '2024-03-05 10:30'::timestamptz, ARRAY['2024-03-05 ' || a.said[1], a.said[2]]), (2, '2024-03-05 11:30', ARRAY['2024-03-05 ' || b.said[1], b.said[2]]),
-		(3, '2024-03-05 12:30', ARRAY['2024-03-05 ' || c.said[1], c.said[2]])) s (slot, at, said)
-WHERE s.said[2] IS NOT NULL;
+INSERT INTO readings SELECT format('%s,%s/%s,%s/%s,%s', a.start, a.value, b.start, b.value, c.start, c.value), s.slot,
+	least(coalesce(('2024-03-05 ' || s.start)::timestamptz, s.at), s.at), s.at, s.value
+FROM (SELECT * FROM unnest('{09:00,10:15,NULL}'::text[]) start, unnest('{2,7}'::int[]) value UNION ALL SELECT NULL, NULL) a,
+	(SELECT * FROM unnest('{09:00:00.5,09:00,10:45,11:15,NULL}'::text[]) start, unnest('{2,7}'::int[]) value UNION ALL SELECT NULL, NULL) b,
+	(SELECT * FROM unnest('{09:00,09:00:01.5,10:45,11:15,12:15,NULL}'::text[]) start, unnest('{2,7}'::int[]) value) c,
+	LATERAL (VALUES (1, '2024-03-05 10:30'::timestamptz, a.start, a.value), (2, '2024-03-05 11:30', b.start, b.value),
+		(3, '2024-03-05 12:30', c.start, c.value)) s (slot, at, start, value)
+WHERE s.value IS NOT NULL;
 TRUNCATE options;
 INSERT INTO options VALUES ('start', 'start', NULL, 'reset', NULL), ('start since', 'start', NULL, 'ignore', '2024-03-05 10:00'), ('start modulus', 'start', 10, 'ignore', NULL);
 SELECT meter.create_stream('counters_start');
@@ -222,3 +225,86 @@ SELECT pg_temp.take_back('counters_start_late', 1);
 CALL meter.run('counters_start_late');
 SELECT * FROM pg_temp.differs('counters_start_late');
 SELECT * FROM meter.verify('counters_start_late');
+
+-- ---------------------------------------------------------------- the time of a reading is its end
+-- OTLP's cumulative sums: each says since when it counts, two weeks ago. None is late or held for that, nor are two of one id that end two
+-- days apart duplicates; the meter begins with the period of the first end.
+SELECT meter.create_stream('counters_otlp');
+INSERT INTO counters_otlp.measure (source, id, start_time, end_time, resource, account, value) VALUES
+	('otel', 'a', '2024-02-20 10:00', '2024-03-05 10:30', 'api', 'alice', 1000), ('otel', 'a', '2024-02-20 10:00', '2024-03-07 10:30', 'api', 'alice', 1500),
+	('otel', 'b', '2024-02-20 10:00', '2024-03-07 11:30', 'api', 'alice', 1700);
+SET meter.now = '2024-03-07 11:00';
+SELECT * FROM meter.preview_meter('counters_otlp', 'requests', aggregate => 'counter', dimensions => '{}', begins => 'start', clock => 'event', lateness => '0', max_lateness => '1 day', drops => 'ignore');
+SELECT meter.create_meter('counters_otlp', 'requests', aggregate => 'counter', dimensions => '{}', begins => 'start', lateness => '0', max_lateness => '1 day', drops => 'ignore');
+CALL meter.run('counters_otlp');
+CREATE FUNCTION pg_temp.otlp() RETURNS TABLE (period_start timestamptz, quantity numeric) LANGUAGE sql AS $$
+	SELECT period_start, sum(quantity) FROM counters_otlp.usage WHERE resource = 'api' GROUP BY 1 ORDER BY 1
+$$;
+SELECT * FROM pg_temp.otlp();
+SET meter.now = '2024-03-07 11:45';
+SELECT resource, period_start, quantity, settled FROM counters_otlp.current_usage WHERE NOT settled;
+SET meter.now = '2024-03-07 14:00';
+CALL meter.run('counters_otlp');
+-- The process starts again, and one that is stopping still sends what it counted: its start is older.
+INSERT INTO counters_otlp.measure (source, id, start_time, end_time, resource, account, value) VALUES
+	('otel', 'c', '2024-03-07 13:55', '2024-03-07 14:10', 'api', 'alice', 40), ('otel', 'd', '2024-02-20 10:00', '2024-03-07 14:20', 'api', 'alice', 1790),
+	('otel', 'e', '2024-03-07 13:55', '2024-03-07 14:40', 'api', 'alice', 90),
+	-- late by its end, and too late
+	('otel', 'f', '2024-02-20 10:00', '2024-03-07 12:30', 'api', 'alice', 1720), ('otel', 'g', '2024-02-20 10:00', '2024-03-05 09:30', 'api', 'alice', 900);
+SET meter.now = '2024-03-07 15:00';
+CALL meter.run('counters_otlp');
+SELECT * FROM pg_temp.otlp();
+SELECT class, resource, "time", arrival, regexp_replace(detail, 'held since [^:]*:[^:]*:[^:]*: ', '') AS detail FROM counters_otlp.anomaly ORDER BY 1, 2, 3;
+SELECT e."time", e.until, e.quantity, e.explanation FROM counters_otlp.usage u, meter.explain('counters_otlp', u.transaction_id) e
+WHERE u.period_start = '2024-03-07 14:00' AND part IN ('measure', 'total') ORDER BY e."time", e.until;
+-- What was held counts when it is released: the first reading is another one.
+SELECT meter.release('counters_otlp', 'requests');
+SELECT * FROM pg_temp.otlp();
+-- A void has the time of the end.
+INSERT INTO counters_otlp.event (source, id, "time", resource, action) VALUES ('otel', 'e', '2024-03-07 14:40', 'api', 'void');
+CALL meter.run('counters_otlp');
+SELECT * FROM pg_temp.otlp();
+SELECT * FROM meter.verify('counters_otlp');
+-- What a segment had is known from the reading at the retention boundary, which says since when it counts.
+SELECT meter.roll('counters_otlp');
+SET meter.now = '2024-03-20 10:00';
+INSERT INTO counters_otlp.measure (source, id, start_time, end_time, resource, account, value) VALUES
+	('otel', 'h', '2024-02-20 10:00', '2024-03-20 08:10', 'api', 'alice', 1800), ('otel', 'i', '2024-03-07 13:55', '2024-03-20 09:10', 'api', 'alice', 100);
+CALL meter.run('counters_otlp');
+SELECT meter.expire('counters_otlp', '2024-03-15') > 0 AS expired;
+SELECT "time", value, start_time FROM counters_otlp._retention_reading;
+SELECT * FROM meter.verify('counters_otlp');
+SELECT meter.resettle('counters_otlp', 'requests', NULL);
+SELECT class, resource, "time" FROM meter.anomalies('counters_otlp', class => 'passed over');
+SELECT period_start, sum(quantity) FROM counters_otlp.usage WHERE period_start >= '2024-03-20' GROUP BY 1 ORDER BY 1;
+
+-- ---------------------------------------------------------------- what is said of several readings of one instant, and why
+SELECT meter.create_stream('counters_tie');
+INSERT INTO counters_tie.measure (start_time, end_time, resource, account, value) VALUES
+	('2024-03-05 10:00', '2024-03-05 10:00', 'port', 'alice', 990), ('2024-03-05 10:30', '2024-03-05 10:30', 'port', 'alice', 5),
+	('2024-03-05 10:40', '2024-03-05 10:40', 'port', 'alice', 1000), ('2024-03-05 10:40', '2024-03-05 10:40', 'port', NULL, 15),
+	('2024-03-05 10:40', '2024-03-05 10:40', 'port', 'bob', 15), ('2024-03-05 10:40', '2024-03-05 10:40', 'port', 'bob', -3),
+	('2024-03-05 10:50', '2024-03-05 10:50', 'port', 'alice', 600), ('2024-03-05 10:55', '2024-03-05 10:55', 'port', 'alice', 400);
+SELECT meter.create_meter('counters_tie', 'octets', aggregate => 'counter', dimensions => '{}', lateness => '0', modulus => 1000, since => '2024-03-05 10:00');
+SET meter.now = '2024-03-05 12:00';
+CALL meter.run('counters_tie');
+SELECT account, quantity FROM counters_tie.usage ORDER BY 1;
+SELECT account, explanation, quantity FROM meter.explain('counters_tie', (SELECT transaction_id FROM counters_tie.usage WHERE account = 'alice')) WHERE part IN ('measure', 'total');
+SELECT class, "time", detail FROM meter.anomalies('counters_tie', resource => 'port') ORDER BY "time", arrival;
+SELECT class, "time", detail FROM meter.anomalies('counters_tie', class => 'passed over', during => '[2024-03-05 10:50, 2024-03-05 11:00)');
+
+-- ---------------------------------------------------------------- a late reading costs as much as its neighbours
+SELECT meter.create_stream('counters_long');
+SELECT meter.create_meter('counters_long', 'octets', aggregate => 'counter', dimensions => '{}', lateness => '0', since => '2024-03-01');
+INSERT INTO counters_long.measure (start_time, end_time, resource, account, value)
+	SELECT t, t, 'port', 'alice', 10 * i FROM (SELECT i, '2024-03-01'::timestamptz + i * interval '1 min' AS t FROM generate_series(0, 9999) i) r;
+SELECT meter.roll('counters_long');
+SET meter.now = '2024-03-09 00:00';
+CALL meter.run('counters_long');
+INSERT INTO counters_long.measure (start_time, end_time, resource, account, value) VALUES
+	('2024-03-04 12:00:30', '2024-03-04 12:00:30', 'port', 'bob', 50404);
+CALL meter.run('counters_long');
+SELECT account, period_start, sum(quantity) FROM counters_long.usage WHERE period_start = '2024-03-04 12:00' GROUP BY 1, 2 ORDER BY 1;
+SELECT max(rows) < 200 AS few FROM meter.last_step('counters_long', 'octets');
+SELECT "time", value FROM counters_long._counter_state;
+SELECT * FROM meter.verify('counters_long');

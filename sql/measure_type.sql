@@ -76,6 +76,8 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SELECT what, pg_temp.why(message) FROM (VALUES (1, 'nothing', ''::bytea), (2, 'no end', '\x08001a0172'), (3, 'an empty resource', '\x080010001a00'), (4, 'ends before it starts', '\x080110001a0172'),
 	(5, 'a value that is no number', '\x080010001a0172420178'), (6, 'milliseconds', '\x08 80e8eda1ba2b 10 80e8eda1ba2b 1a0172'), (7, 'attributes with a field', '\x080010001a01724a0b7b2276616c7565223a317d'), (8, 'no length', '\x080010001a0172')) x (n, what, message) ORDER BY n;
+-- What timestamps can say and the message cannot is refused by the name of the field.
+SELECT meter.measure_to_protobuf('{"start_time":"2024-03-05T10:00:00Z","end_time":"294276-01-01T00:00:00Z","resource":"r"}');
 
 -- --- the inbox
 
@@ -161,6 +163,14 @@ SELECT m ->> 'id' AS id FROM meter.usage_measures_from_protobuf_stream(pg_temp.d
 
 -- An address is a text, and taken as it comes: two spellings of one are two resources. inet has one spelling of each.
 SELECT host(a::inet) AS resource, count(*) FROM unnest('{2001:db8::1,2001:0DB8:0:0::0001,192.0.2.1}'::text[]) a GROUP BY 1 ORDER BY 1;
+
+-- Row security of the measure log is for the producer: an inbox, which inserts as the owner, cannot apply it, and refuses.
+ALTER TABLE measures.measure ENABLE ROW LEVEL SECURITY;
+SET ROLE regress_measure_producer;
+INSERT INTO measures.measure_inbox VALUES ('{"time":"2024-03-05T13:00:00Z","resource":"r"}');
+SELECT meter.ingest_json('measures', '[{"time":"2024-03-05T13:00:00Z","resource":"r"}]', true);
+RESET ROLE;
+ALTER TABLE measures.measure DISABLE ROW LEVEL SECURITY;
 
 -- The views come and go with the stream; resume makes them anew.
 DROP VIEW measures.measure_inbox;

@@ -57,7 +57,7 @@ SELECT "time", action FROM log WHERE resource = 'call-1';
 COPY producers.inbox FROM STDIN;
 
 {"time":"2024-03-05T10:00:00Z","resource":"file","action":"start"}
-   
+\x20\x20
 {"time":"2024-03-05T11:00:00Z","resource":"file","action":"stop"}
 
 \.

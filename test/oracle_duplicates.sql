@@ -10,23 +10,23 @@ CREATE FUNCTION oracle.apart(a timestamptz, b timestamptz) RETURNS numeric LANGU
 $$;
 
 -- Rows of a resource are named by source ('' where there is none), id and action; the least of one name comes first in `place`: by
--- time, value, account, entity, offering, attributes, source, the value as it is written, arrival. A row counts if no lesser one of
+-- time, value, account, entity, offering, sequence, attributes, source, the value as it is written, arrival. A row counts if no lesser one of
 -- its name is at most the window before it. A void takes back what has its source and id and is at most the window away from it, but
 -- for other voids and what snapshots have left.
 CREATE FUNCTION oracle.counted(log regclass, deduplication_window interval, held bigint[])
-RETURNS TABLE (arrival bigint, source text, id text, "time" timestamptz, resource text, account text, entity text, action text,
+RETURNS TABLE (arrival bigint, source text, id text, "time" timestamptz, sequence bigint, resource text, account text, entity text, action text,
 	offering text, value numeric, attributes jsonb) LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN QUERY EXECUTE format('
 		WITH logged AS MATERIALIZED (
 			SELECT e.*, coalesce(e.source, '''') AS key_source, row_number() OVER (ORDER BY e."time", e.value NULLS FIRST,
 				e.account COLLATE "C" NULLS FIRST, e.entity COLLATE "C" NULLS FIRST, e.offering COLLATE "C" NULLS FIRST,
-				e.attributes::text COLLATE "C" NULLS FIRST, e.source COLLATE "C" NULLS FIRST, e.value::text COLLATE "C", e.arrival) AS place
+				e.sequence NULLS FIRST, e.attributes::text COLLATE "C" NULLS FIRST, e.source COLLATE "C" NULLS FIRST, e.value::text COLLATE "C", e.arrival) AS place
 			FROM %s e WHERE e.arrival <> ALL ($2)
 		), void AS MATERIALIZED (
 			SELECT DISTINCT resource, key_source, id, "time" FROM logged WHERE action = ''void'' AND id IS NOT NULL
 		)
-		SELECT l.arrival, l.source, l.id, l."time", l.resource, l.account, l.entity, l.action, l.offering, l.value, l.attributes
+		SELECT l.arrival, l.source, l.id, l."time", l.sequence, l.resource, l.account, l.entity, l.action, l.offering, l.value, l.attributes
 		FROM logged l
 		WHERE l.action <> ''void''
 		AND (l.action LIKE ''reconciled:%%'' OR NOT EXISTS (SELECT FROM void v

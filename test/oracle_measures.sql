@@ -3,39 +3,36 @@
 --
 --   SELECT * FROM oracle.measure_usage('cloud', oracle.define(aggregate => 'sum'), '2024-03-05 13:00Z', '1 day', '{}', '{}');
 
--- The measures that count: the least of duplicates within the deduplication window, and none that was taken back or is held. The time of a
--- measure is its start; two of a resource with one source and id are duplicates. Voids are events.
-CREATE FUNCTION oracle.counted_measures(stream text, deduplication_window interval, held bigint[], held_events bigint[])
-RETURNS TABLE (arrival bigint, source text, id text, start_time timestamptz, end_time timestamptz, resource text, account text,
-	entity text, value numeric, attributes jsonb) LANGUAGE plpgsql AS $$
+-- The measures that count: the least of duplicates within the deduplication window, and none that was taken back or is held. Two of a
+-- resource with one source and id are duplicates. `at` is the time of a measure: its start, of a counter's readings its end, then the start.
+-- `place` is its place in the order of duplicates. Voids are events.
+CREATE FUNCTION oracle.counted_measures(stream text, deduplication_window interval, held bigint[], held_events bigint[], readings boolean)
+RETURNS TABLE (arrival bigint, source text, id text, at timestamptz, start_time timestamptz, end_time timestamptz, resource text, account text,
+	entity text, value numeric, attributes jsonb, place bigint) LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN QUERY EXECUTE format('
 		WITH logged AS MATERIALIZED (
-			SELECT m.*, coalesce(m.source, '''') AS key_source, row_number() OVER (ORDER BY m.start_time, m.end_time, m.value NULLS FIRST,
+			SELECT m.*, t.at, coalesce(m.source, '''') AS key_source, row_number() OVER (ORDER BY t.at, t.other_end, m.value NULLS FIRST,
 				m.account COLLATE "C" NULLS FIRST, m.entity COLLATE "C" NULLS FIRST, m.attributes::text COLLATE "C" NULLS FIRST,
 				m.source COLLATE "C" NULLS FIRST, m.value::text COLLATE "C", m.arrival) AS place
-			FROM %1$I.measure m WHERE m.arrival <> ALL ($2)
+			FROM %1$I.measure m, LATERAL (SELECT CASE WHEN $4 THEN m.end_time ELSE m.start_time END, CASE WHEN $4 THEN m.start_time ELSE m.end_time END)
+				t (at, other_end) WHERE m.arrival <> ALL ($2)
 		)
-		SELECT l.arrival, l.source, l.id, l.start_time, l.end_time, l.resource, l.account, l.entity, l.value, l.attributes
+		SELECT l.arrival, l.source, l.id, l.at, l.start_time, l.end_time, l.resource, l.account, nullif(l.entity, ''''), l.value, l.attributes, l.place
 		FROM logged l
 		WHERE NOT EXISTS (SELECT FROM %1$I.event v WHERE v.action = ''void'' AND v.arrival <> ALL ($3) AND v.resource = l.resource
-			AND coalesce(v.source, '''') = l.key_source AND v.id = l.id AND oracle.apart(v."time", l.start_time) <= $1)
+			AND coalesce(v.source, '''') = l.key_source AND v.id = l.id AND oracle.apart(v."time", l.at) <= $1)
 		AND NOT EXISTS (SELECT FROM logged c
 			WHERE c.resource = l.resource AND c.key_source = l.key_source AND c.id = l.id
-			AND oracle.apart(c.start_time, l.start_time) <= $1 AND c.place < l.place)', stream)
-	USING extract(epoch FROM deduplication_window), held, held_events;
+			AND oracle.apart(c.at, l.at) <= $1 AND c.place < l.place)', stream)
+	USING extract(epoch FROM deduplication_window), held, held_events, readings;
 END
 $$;
 
--- Who owns a resource at an instant, by pg_temp.naming (resource, time, account): who was named last, the greatest of those named at
--- once; before the first name, the first.
-CREATE FUNCTION oracle.owner(of_resource text, at timestamptz) RETURNS text LANGUAGE plpgsql AS $$
+-- Who owns what measures are of, by pg_temp.naming (entity, resource, names): for a measure of an entity those count that are of that or of none.
+CREATE FUNCTION oracle.owner_of(of_resource text, of_entity text, at timestamptz) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-	RETURN coalesce(
-		(SELECT n.account FROM pg_temp.naming n WHERE n.resource = of_resource AND n."time" <= at
-			ORDER BY n."time" DESC, n.account COLLATE "C" DESC LIMIT 1),
-		(SELECT n.account FROM pg_temp.naming n WHERE n.resource = of_resource ORDER BY n."time", n.account COLLATE "C" DESC LIMIT 1),
-		'');
+	RETURN oracle.owner((SELECT n.names FROM pg_temp.naming n WHERE n.resource = of_resource AND n.entity IS NOT DISTINCT FROM of_entity), at);
 END
 $$;
 
@@ -45,24 +42,79 @@ CREATE FUNCTION oracle.cumulated(value numeric, from_time timestamptz, to_time t
 		* ('1e-' || scale(value))::numeric
 $$;
 
+-- What the readings of a counter count with, in pg_temp.taken; one series after the other.
+CREATE FUNCTION oracle.read_counter(m oracle.meter) RETURNS TABLE (at timestamptz, resource text, account text, dims jsonb, increase numeric)
+LANGUAGE plpgsql AS $$
+DECLARE
+	r record;
+	last_at timestamptz;				-- of the reading that counted last
+	last_value numeric;
+	known_start timestamptz;			-- the start of the last that counted and had one before its end
+	of_series text;
+BEGIN
+	FOR r IN
+		SELECT t.*, ROW(t.resource, t.dims)::text AS series, t.start_time < t.at AS starts FROM pg_temp.taken t WHERE t.value IS NOT NULL
+		ORDER BY t.resource COLLATE "C", t.dims, t.at, t.value DESC, t.place DESC
+	LOOP
+		IF r.series IS DISTINCT FROM of_series THEN
+			of_series := r.series;
+			last_at := NULL;
+			last_value := NULL;
+			known_start := NULL;
+		END IF;
+
+		-- one counts of those of an instant; what is passed over is as if it were not there
+		CONTINUE WHEN r.at = last_at;
+		CONTINUE WHEN r.value < 0 OR r.value >= m.modulus;
+		CONTINUE WHEN m.begins = 'start' AND r.start_time < known_start - interval '1 second';
+		IF last_at IS NULL THEN
+			increase := CASE WHEN m.begins = 'zero' THEN r.value
+				WHEN m.begins = 'start' AND r.starts AND (r.start_time >= m.since OR m.since IS NULL) THEN r.value ELSE 0 END;
+		ELSIF m.begins = 'start' AND r.starts AND r.start_time > last_at THEN
+			increase := r.value;
+		ELSIF r.value >= last_value THEN
+			increase := r.value - last_value;
+		ELSIF r.value + m.modulus - last_value < m.modulus / 2 THEN
+			increase := r.value + m.modulus - last_value;
+		ELSIF m.drops = 'ignore' THEN
+			CONTINUE;
+		ELSE
+			increase := r.value;
+		END IF;
+		last_at := r.at;
+		last_value := r.value;
+		known_start := CASE WHEN r.starts THEN r.start_time ELSE known_start END;
+		at := r.at;
+		resource := r.resource;
+		account := r.account;
+		dims := r.dims;
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+
 -- The usage rows of a meter whose watermark is given. Rows of quantity 0 are left out, but for min, max and latest.
 CREATE FUNCTION oracle.measure_usage(stream text, m oracle.meter, watermark timestamptz, deduplication_window interval,
 	held bigint[], held_events bigint[])
 RETURNS TABLE (period_start timestamptz, resource text, account text, dimensions jsonb, quantity numeric) LANGUAGE plpgsql AS $$
 DECLARE
 	e record;
-	at timestamptz;
+	from_time timestamptz;
 	till timestamptz;
 	slice record;
 	next_name timestamptz;
-	payer text;
-	said text;
 BEGIN
-	DROP TABLE IF EXISTS pg_temp.naming, pg_temp.taken;
+	DROP TABLE IF EXISTS pg_temp.naming_log, pg_temp.measured, pg_temp.naming, pg_temp.taken;
+	CREATE TEMP TABLE naming_log AS SELECT * FROM oracle.counted(format('%I.event', stream)::regclass, deduplication_window, held_events);
+	CREATE TEMP TABLE measured AS SELECT * FROM oracle.counted_measures(stream, deduplication_window, held, held_events, m.aggregate = 'counter') c
+		WHERE (m.entity IS NULL OR c.entity = m.entity) AND c.at < watermark;
 	CREATE TEMP TABLE naming AS
-		SELECT c.resource, c."time", c.account FROM oracle.counted(format('%I.event', stream)::regclass, deduplication_window, held_events) c
-		WHERE c.account <> '' AND c.action NOT LIKE 'reconciled:%' AND c."time" < watermark;
-	CREATE TEMP TABLE taken (period_start timestamptz, resource text, account text, dims jsonb, start_time timestamptz, value numeric, said text);
+		SELECT x.entity, w.resource, array_agg(ROW(w.begins, w.account)::oracle.name ORDER BY w.n) AS names
+		FROM (SELECT DISTINCT c.entity FROM pg_temp.measured c) x,
+			LATERAL (SELECT *, row_number() OVER () AS n
+				FROM oracle.walk('pg_temp.naming_log', oracle.define(entity => x.entity, starts => '{}', stops => '{}', dimensions => '{}'), watermark)) w
+		WHERE w.what = 'name' AND w.begins < watermark GROUP BY 1, 2;
+	CREATE TEMP TABLE taken (resource text, account text, dims jsonb, at timestamptz, start_time timestamptz, value numeric, said text, place bigint);
 
 	FOR e IN
 		SELECT c.*, (SELECT coalesce(jsonb_object_agg(d, CASE d WHEN 'source' THEN c.source WHEN 'entity' THEN c.entity
@@ -70,51 +122,44 @@ BEGIN
 			CASE m.value_from WHEN 'value' THEN c.value::text ELSE c.attributes ->> m.value_from END AS word,
 			CASE m.value_from WHEN 'value' THEN c.value ELSE CASE WHEN m.aggregate <> 'unique' OR jsonb_typeof(c.attributes -> m.value_from) = 'number'
 				THEN (c.attributes ->> m.value_from)::numeric END END AS number
-		FROM oracle.counted_measures(stream, deduplication_window, held, held_events) c
-		WHERE (m.entity IS NULL OR c.entity = m.entity) AND c.start_time < watermark
+		FROM pg_temp.measured c
 	LOOP
 		IF m.aggregate <> 'sum' OR e.start_time = e.end_time THEN
-			INSERT INTO pg_temp.taken VALUES (oracle.slice_begin(e.start_time, m.period, m.timezone), e.resource,
-				coalesce(nullif(e.account, ''), oracle.owner(e.resource, e.start_time)), e.dims, e.start_time, e.number,
-				coalesce(trim_scale(e.number)::text, e.word));
+			INSERT INTO pg_temp.taken VALUES (e.resource, coalesce(e.account, oracle.owner_of(e.resource, e.entity, e.at)), e.dims, e.at, e.start_time, e.number,
+				coalesce(trim_scale(e.number)::text, e.word), e.place);
 			CONTINUE;
 		END IF;
-		at := e.start_time;
-		WHILE at < least(e.end_time, watermark) LOOP
-			slice := oracle.slice_of(at, m.period, m.timezone);
-			SELECT min(n."time") INTO next_name FROM pg_temp.naming n WHERE n.resource = e.resource AND n."time" > at;
+		from_time := e.start_time;
+		WHILE from_time < least(e.end_time, watermark) LOOP
+			slice := oracle.slice_of(from_time, m.period, m.timezone);
+			SELECT min(c.at) INTO next_name FROM pg_temp.naming n, unnest(n.names) c
+				WHERE n.resource = e.resource AND n.entity IS NOT DISTINCT FROM e.entity AND c.at > from_time;
 			till := least(e.end_time, slice.ends, next_name, watermark);
-			INSERT INTO pg_temp.taken VALUES (slice.begins, e.resource, coalesce(nullif(e.account, ''), oracle.owner(e.resource, at)), e.dims, at,
-				oracle.cumulated(e.number, e.start_time, e.end_time, till) - oracle.cumulated(e.number, e.start_time, e.end_time, at));
-			at := till;
+			INSERT INTO pg_temp.taken VALUES (e.resource, coalesce(e.account, oracle.owner_of(e.resource, e.entity, from_time)), e.dims, from_time, e.start_time,
+				oracle.cumulated(e.number, e.start_time, e.end_time, till) - oracle.cumulated(e.number, e.start_time, e.end_time, from_time));
+			from_time := till;
 		END LOOP;
 	END LOOP;
 
 	IF m.aggregate = 'counter' THEN
 		RETURN QUERY
-		WITH reading AS (
-			SELECT DISTINCT ON (t.resource, t.dims, t.start_time) t.* FROM pg_temp.taken t WHERE t.value IS NOT NULL
-			ORDER BY t.resource, t.dims, t.start_time, t.value DESC, t.account COLLATE "C" DESC
-		), increase AS (
-			SELECT r.*, (SELECT p.value FROM reading p WHERE p.resource = r.resource AND p.dims = r.dims AND p.start_time < r.start_time
-				ORDER BY p.start_time DESC LIMIT 1) AS before
-			FROM reading r
-		)
-		SELECT i.period_start, i.resource, i.account, i.dims, sum(CASE WHEN i.value >= i.before THEN i.value - i.before ELSE i.value END)
-		FROM increase i WHERE i.before IS NOT NULL AND (i.period_start >= m.since OR m.since IS NULL)
-		GROUP BY 1, 2, 3, 4 HAVING sum(CASE WHEN i.value >= i.before THEN i.value - i.before ELSE i.value END) <> 0;
+		SELECT p.period_start, c.resource, c.account, c.dims, sum(c.increase)
+		FROM oracle.read_counter(m) c, LATERAL (SELECT oracle.slice_begin(c.at, m.period, m.timezone)) p (period_start)
+		WHERE p.period_start >= m.since OR m.since IS NULL
+		GROUP BY 1, 2, 3, 4 HAVING sum(c.increase) <> 0;
 		RETURN;
 	END IF;
 	RETURN QUERY
 	SELECT g.* FROM (
-		SELECT t.period_start, t.resource, t.account, t.dims, CASE m.aggregate
+		SELECT p.period_start, t.resource, t.account, t.dims, CASE m.aggregate
 			WHEN 'sum' THEN sum(t.value)
 			WHEN 'count' THEN count(*)
 			WHEN 'min' THEN min(t.value)
 			WHEN 'max' THEN max(t.value)
-			WHEN 'latest' THEN (array_agg(t.value ORDER BY t.start_time DESC, t.value DESC) FILTER (WHERE t.value IS NOT NULL))[1]
+			WHEN 'latest' THEN (array_agg(t.value ORDER BY t.at DESC, t.value DESC) FILTER (WHERE t.value IS NOT NULL))[1]
 			WHEN 'unique' THEN count(DISTINCT t.said) END AS quantity
-		FROM pg_temp.taken t WHERE t.period_start >= m.since OR m.since IS NULL
+		FROM pg_temp.taken t, LATERAL (SELECT oracle.slice_begin(t.at, m.period, m.timezone)) p (period_start)
+		WHERE p.period_start >= m.since OR m.since IS NULL
 		GROUP BY 1, 2, 3, 4) g
 	WHERE g.quantity <> 0 OR m.aggregate IN ('min', 'max', 'latest');
 END

@@ -13,16 +13,14 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/rangetypes.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
-#include "utils/typcache.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "commands/asked.h"
 #include "commands/odd_rows.h"
+#include "commands/odd_runs.h"
 #include "core/core.h"
 #include "engine/duplicates.h"
 #include "engine/events.h"
@@ -100,7 +98,7 @@ too_late(MeterAsked *asked)
 										psprintf("SELECT v.meter, v.resource, v.source, v.id, array_agg(v.\"time\" ORDER BY v.\"time\") AS times "
 												 "FROM %s._voided v GROUP BY 1, 2, 3, 4",
 												 asked->schema),
-	/* a row was held by its time as the meter places it */
+		/* a row was held by its time as the meter places it */
 										log == METER_LOG_MEASURE ?
 										meter_takes_back_at("e", "h.\"time\"", window) :
 										meter_takes_back(METER_BY_TIME, "e", window)));
@@ -246,10 +244,12 @@ typedef struct Turns
 	MeterAsked *asked;
 	const char *class;			/* NULL: both */
 	bool		was_open;
+	bool		ended;			/* for good: starts are ignored */
 	bool		any;			/* in the instant at hand */
 	TimestampTz at;
 	bool		starts;
 	bool		stops;
+	bool		ends;
 	int64		arrival;		/* the least */
 } Turns;
 
@@ -257,39 +257,25 @@ typedef struct Turns
 static void
 end_instant(MeterFold *fold, Turns *turns)
 {
-	ReturnSetInfo *info = (ReturnSetInfo *) turns->asked->fcinfo->resultinfo;
 	bool		start = turns->starts;
 	const char *class = start ? "duplicate start" : "orphan stop";
-	Datum		values[6];
-	bool		nulls[6] = {false, false, false, false, false, false};
 
 	if (!turns->any)
 		return;
 	turns->any = false;
+	if (turns->ends)
+	{
+		turns->was_open = false;
+		turns->ended = true;
+		return;
+	}
 	if (turns->starts && turns->stops)
 		return;
 	if (start == turns->was_open &&
-		(turns->class == NULL || strcmp(class, turns->class) == 0) &&
-		(turns->asked->during == 0 ||
-		 range_contains_elem_internal(lookup_type_cache(TSTZRANGEOID,
-														TYPECACHE_RANGE_INFO),
-									  DatumGetRangeTypeP(turns->asked->during),
-									  TimestampTzGetDatum(turns->at))))
-	{
-		MemoryContext before;
-
-		MemoryContextReset(fold->row_context);
-		before = MemoryContextSwitchTo(fold->row_context);
-		values[0] = CStringGetTextDatum(class);
-		values[1] = CStringGetTextDatum(fold->definition->name);
-		values[2] = meter_text_from_attr(fold->resource);
-		values[3] = TimestampTzGetDatum(turns->at);
-		values[4] = Int64GetDatum(turns->arrival);
-		values[5] = CStringGetTextDatum(start ? "it was running already" :
-										"it was not running");
-		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
-		MemoryContextSwitchTo(before);
-	}
+		(turns->class == NULL || strcmp(class, turns->class) == 0))
+		meter_put_anomaly(turns->asked, class, fold, turns->at, &turns->arrival,
+						  start ? "it was running already" :
+						  "it was not running");
 	turns->was_open = start;
 }
 
@@ -303,23 +289,27 @@ take_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 
 	if (kind == METER_ROW_CARRIED_OPEN)
 		turns->was_open = true;
-	if (kind != METER_ROW_START && kind != METER_ROW_STOP)
+	if (kind == METER_ROW_CARRIED_CLOSED)
+		turns->ended = DatumGetBool(slot->tts_values[METER_FOLD_ENDED]);
+	if (kind != METER_ROW_START && kind != METER_ROW_STOP &&
+		kind != METER_ROW_END)
 		return;
 	if (turns->any && time != turns->at)
 		end_instant(fold, turns);
+	if (turns->ended && kind == METER_ROW_START)
+		return;
 	arrival = DatumGetInt64(slot->tts_values[METER_FOLD_ARRIVAL]);
 	if (!turns->any)
 	{
 		turns->any = true;
 		turns->at = time;
-		turns->starts = turns->stops = false;
+		turns->starts = turns->stops = turns->ends = false;
 		turns->arrival = arrival;
 	}
 	turns->arrival = Min(turns->arrival, arrival);
-	if (kind == METER_ROW_START)
-		turns->starts = true;
-	else
-		turns->stops = true;
+	turns->starts |= kind == METER_ROW_START;
+	turns->stops |= kind == METER_ROW_STOP;
+	turns->ends |= kind == METER_ROW_END;
 }
 
 /* End a resource. */
@@ -329,7 +319,7 @@ end_resource(MeterFold *fold)
 	Turns	   *turns = fold->look_arg;
 
 	end_instant(fold, turns);
-	turns->was_open = false;
+	turns->was_open = turns->ended = false;
 }
 
 /* Find starts and stops out of turn. */
@@ -398,6 +388,8 @@ static const AnomalyClass classes[] = {
 	{"since too early", meter_since_too_early, NULL},
 	{"duplicate start", NULL, duplicate_start},
 	{"orphan stop", NULL, orphan_stop},
+	{"after its end", NULL, meter_after_its_end},
+	{"silent", NULL, meter_silent},
 	{"unknown account", NULL, unknown_account},
 	{"not a number", NULL, not_a_number},
 	{"same name, other action", NULL, meter_other_action},

@@ -7,14 +7,53 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/typcache.h"
 
 #include "catalog/definition.h"
 #include "commands/asked.h"
 #include "engine/duplicates.h"
+#include "engine/fold.h"
 #include "engine/usage_kind.h"
+#include "pg/attr.h"
 #include "pg/spi.h"
+
+/*
+ * Return a row of a class about the resource that a pass is at, if it lies in
+ * the time that is asked for; `arrival` may be NULL.  The pass must have paused.
+ */
+void
+meter_put_anomaly(const MeterAsked *asked, const char *class,
+				  const MeterFold *fold, TimestampTz time,
+				  const int64 *arrival, const char *detail)
+{
+	ReturnSetInfo *info = (ReturnSetInfo *) asked->fcinfo->resultinfo;
+	Datum		values[6];
+	bool		nulls[6] = {false, false, false, false, arrival == NULL, false};
+	static const int texts[] = {0, 1, 2, 5};
+	int			i;
+
+	if (asked->during != 0 &&
+		!range_contains_elem_internal(lookup_type_cache(TSTZRANGEOID,
+														TYPECACHE_RANGE_INFO),
+									  DatumGetRangeTypeP(asked->during),
+									  TimestampTzGetDatum(time)))
+		return;
+	values[0] = CStringGetTextDatum(class);
+	values[1] = CStringGetTextDatum(fold->definition->name);
+	values[2] = meter_text_from_attr(fold->resource);
+	values[3] = TimestampTzGetDatum(time);
+	values[4] = arrival == NULL ? (Datum) 0 : Int64GetDatum(*arrival);
+	values[5] = CStringGetTextDatum(detail);
+	tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
+	for (i = 0; i < (int) lengthof(texts); i++)
+		pfree(DatumGetPointer(values[texts[i]]));
+}
 
 /*
  * Return rows of a query: meter, resource, time, arrival, detail.  Its

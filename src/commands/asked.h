@@ -12,6 +12,8 @@
 #include "catalog/definition.h"
 #include "engine/duplicates.h"
 
+#include "engine/fold.h"
+
 /* What is asked for, and where it is returned. */
 typedef struct MeterAsked
 {
@@ -24,6 +26,9 @@ typedef struct MeterAsked
 	Datum		during;			/* tstzrange, or 0 */
 } MeterAsked;
 
+extern void meter_put_anomaly(const MeterAsked *asked, const char *class,
+							  const MeterFold *fold, TimestampTz time,
+							  const int64 *arrival, const char *detail);
 extern void meter_return_anomalies(const MeterAsked *asked, const char *class,
 								   const char *query);
 extern List *meter_asked_meters(const MeterAsked *asked);

@@ -236,7 +236,7 @@ check_no_time(MeterAggregate aggregate, Datum *values, const char *nulls,
 			  const char *of_units, const char *of_increments)
 {
 	const Interval *increment =
-		DatumGetIntervalP(values[METER_COLUMN_INCREMENT]);
+	DatumGetIntervalP(values[METER_COLUMN_INCREMENT]);
 
 	if (is_other_word(values, nulls, METER_COLUMN_ROUNDING, "none"))
 		means_nothing("rounding", aggregate,

@@ -89,8 +89,10 @@ typedef struct Explained
 	Datum		dimensions;		/* of its key, jsonb */
 	Numeric		total;			/* what the key should have */
 	MeterRows	events;			/* kind, at, account, value, said, arrival */
-	MeterRows	spans;			/* rounded, begin, end, account, dimensions,
-								 * value */
+	MeterRows	spans;			/* of runs, gaps or rounded; begin, end,
+								 * account, dimensions, value */
+	MeterRows	marks;			/* at, account, dimensions, value, amount */
+	MeterRows	ignored;		/* starts after an end: at, sequence */
 	MeterRows	parts;			/* of measures: arrival, start, end, payer,
 								 * dimensions, what, begin, end, quantity,
 								 * value, label */
@@ -107,8 +109,12 @@ make_lists(Explained *explained)
 {
 	static const char *const event_names[] = {"kind", "at", "account", "value", "observation", "arrival"};
 	static const Oid event_types[] = {CHAROID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, JSONBOID, INT8OID};
-	static const char *const span_names[] = {"rounded", "span_begin", "span_end", "account", "dimensions", "value"};
-	static const Oid span_types[] = {BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, NUMERICOID};
+	static const char *const span_names[] = {"kind", "span_begin", "span_end", "account", "dimensions", "value"};
+	static const Oid span_types[] = {CHAROID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, NUMERICOID};
+	static const char *const mark_names[] = {"at", "account", "dimensions", "value", "amount"};
+	static const Oid mark_types[] = {TIMESTAMPTZOID, TEXTOID, JSONBOID, NUMERICOID, INT8OID};
+	static const char *const ignored_names[] = {"at", "sequence"};
+	static const Oid ignored_types[] = {TIMESTAMPTZOID, INT8OID};
 	static const char *const part_names[] = {"arrival", "start_time", "end_time", "payer", "dimensions", "what", "part_begin", "part_end", "quantity", "value", "label"};
 	static const Oid part_types[] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID, TEXTOID};
 
@@ -117,6 +123,8 @@ make_lists(Explained *explained)
 
 	meter_begin_rows(&explained->events, "found_events", lengthof(event_types), event_names, event_types);
 	meter_begin_rows(&explained->spans, "found_spans", lengthof(span_types), span_names, span_types);
+	meter_begin_rows(&explained->marks, "found_marks", lengthof(mark_types), mark_names, mark_types);
+	meter_begin_rows(&explained->ignored, "found_ignored", lengthof(ignored_types), ignored_names, ignored_types);
 	meter_begin_rows(&explained->parts, "found_parts", lengthof(part_types), part_names, part_types);
 	meter_begin_rows(&explained->readings, "found_readings", lengthof(reading_types), reading_names, reading_types);
 }
@@ -152,61 +160,123 @@ look_at_row(MeterFold *fold, MeterRowKind kind, TimestampTz time,
 	meter_add_row(&explained->events, values, nulls);
 }
 
-/*
- * Note the spans of a timeline that meet the time up to the end of the period,
- * or rounded the period.
- */
+/* The kinds of spans that are noted. */
+#define SPAN_OF_RUN		'r'
+#define SPAN_GAP		'g'
+#define SPAN_ROUNDED	'b'
+
+/* Set account, dimensions and value as a label has them. */
 static void
-note_spans(MeterFold *fold, MeterTimeline *timeline, bool rounded)
+set_label(MeterFold *fold, const MeterTimeline *timeline, int32 key,
+		  MeterAttr value, Datum *values, bool *nulls)
+{
+	const MeterAttr *attrs = timeline->keys + (size_t) key * timeline->natts;
+
+	values[0] = meter_text_from_attr(attrs[0]);
+	values[1] = meter_usage_dimensions(fold->spec, attrs + 1);
+	nulls[2] = MeterAttrIsNull(value);
+	values[2] = nulls[2] ? (Datum) 0 :
+		NumericGetDatum(meter_numeric_from_attr(value));
+}
+
+/* Note spans that meet the time up to the end of the period. */
+static void
+note_spans(MeterFold *fold, const MeterTimeline *timeline, char kind,
+		   const MeterSpan *spans, int32 count, bool keyed_by_key)
 {
 	Explained  *explained = fold->look_arg;
-	MeterUsageSpec *spec = fold->spec;
-	bool		keyed_by_key = rounded && spec->aggregate == METER_DURATION;
-	MeterRounded spans;
 	int32		i;
 
-	meter_round(&spans, timeline,
-				keyed_by_key ? METER_KEYED_BY_KEY : METER_KEYED_BY_LABEL,
-				rounded ? spec->rounding : METER_ROUND_NONE, &spec->grid,
-				METER_END);
-	for (i = 0; i < spans.nspans; i++)
+	for (i = 0; i < count; i++)
 	{
-		const MeterSpan *span = &spans.spans[i];
-		MeterAttr	value = METER_NULL_ATTR;
-		int32		key = span->label;
-		const MeterAttr *attrs;
+		const MeterSpan *span = &spans[i];
 		Datum		values[6];
 		bool		nulls[6] = {false, false, false, false, false, false};
 
 		CHECK_FOR_INTERRUPTS();
 		if (span->begin >= explained->end ||
-			(rounded && span->end <= explained->row.period_start))
+			(kind == SPAN_ROUNDED && span->end <= explained->row.period_start))
 			continue;
-		if (!keyed_by_key)
-		{
-			value = meter_timeline_value(timeline, span->label);
-			key = timeline->labels[span->label].key;
-		}
-		attrs = timeline->keys + (size_t) key * timeline->natts;
-		values[0] = BoolGetDatum(rounded);
+		values[0] = CharGetDatum(kind);
 		values[1] = TimestampTzGetDatum(span->begin);
 		values[2] = TimestampTzGetDatum(span->end);
-		values[3] = meter_text_from_attr(attrs[0]);
-		values[4] = meter_usage_dimensions(spec, attrs + 1);
-		nulls[5] = MeterAttrIsNull(value);
-		values[5] = nulls[5] ? (Datum) 0 :
-			NumericGetDatum(meter_numeric_from_attr(value));
+		set_label(fold, timeline, keyed_by_key ? span->label :
+				  timeline->labels[span->label].key,
+				  keyed_by_key ? METER_NULL_ATTR :
+				  meter_timeline_value(timeline, span->label),
+				  values + 3, nulls + 3);
 		meter_add_row(&explained->spans, values, nulls);
+	}
+}
+
+/* Note what is billed at instants of the period. */
+static void
+note_marks(MeterFold *fold, const MeterTimeline *timeline)
+{
+	Explained  *explained = fold->look_arg;
+	int32		i;
+
+	for (i = 0; i < timeline->nmarks; i++)
+	{
+		const MeterMark *mark = &timeline->marks[i];
+		Datum		values[5];
+		bool		nulls[5] = {false, false, false, false, false};
+
+		CHECK_FOR_INTERRUPTS();
+		if (mark->time < explained->row.period_start ||
+			mark->time >= explained->end)
+			continue;
+		values[0] = TimestampTzGetDatum(mark->time);
+		set_label(fold, timeline, timeline->labels[mark->label].key,
+				  fold->spec->aggregate == METER_WEIGHTED ?
+				  meter_timeline_value(timeline, mark->label) : METER_NULL_ATTR,
+				  values + 1, nulls + 1);
+		values[4] = Int64GetDatum(mark->amount);
+		meter_add_row(&explained->marks, values, nulls);
+	}
+}
+
+/* Note the starts that were ignored. */
+static void
+note_ignored(Explained *explained, const MeterEvents *events)
+{
+	int32		i;
+
+	for (i = 0; i < events->nevents; i++)
+	{
+		const MeterEvent *event = &events->events[i];
+		Datum		values[2];
+		bool		nulls[2] = {false, !event->sequenced};
+
+		CHECK_FOR_INTERRUPTS();
+		if (event->kind != METER_IGNORED)
+			continue;
+		values[0] = TimestampTzGetDatum(event->time);
+		values[1] = Int64GetDatum(event->sequence);
+		meter_add_row(&explained->ignored, values, nulls);
 	}
 }
 
 /* Note the timeline. */
 static void
-look_at_timeline(MeterFold *fold, MeterCollected *collected pg_attribute_unused(),
+look_at_timeline(MeterFold *fold, MeterCollected *collected,
 				 MeterTimeline *timeline)
 {
-	note_spans(fold, timeline, false);
-	note_spans(fold, timeline, true);
+	bool		keyed_by_key = fold->spec->aggregate != METER_WEIGHTED;
+	MeterRounded rounded;
+
+	note_spans(fold, timeline, SPAN_OF_RUN, timeline->spans, timeline->nspans,
+			   false);
+	note_spans(fold, timeline, SPAN_GAP, timeline->gaps, timeline->ngaps, false);
+	note_marks(fold, timeline);
+	note_ignored(fold->look_arg, &collected->events);
+	if (fold->spec->runs.counts)
+		return;
+	meter_round(&rounded, timeline, keyed_by_key ? METER_KEYED_BY_KEY :
+				METER_KEYED_BY_LABEL, fold->spec->rounding, &fold->spec->grid,
+				METER_END);
+	note_spans(fold, timeline, SPAN_ROUNDED, rounded.spans, rounded.nspans,
+			   keyed_by_key);
 }
 
 /* Note the part of a measure. */
@@ -415,10 +485,13 @@ append_events(StringInfo sql, const MeterDefinition *definition,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
 					 "e.account, NULL, v.value, NULL, "
 					 "CASE v.kind WHEN " METER_SQL_KIND(START) " THEN 'starts' WHEN " METER_SQL_KIND(STOP)
-					 " THEN 'stops' WHEN " METER_SQL_KIND(CHANGE) " THEN 'changes' WHEN " METER_SQL_KIND(OWNER) " THEN " SAYS_WHO_PAYS("e")
+					 " THEN 'stops' WHEN " METER_SQL_KIND(CHANGE) " THEN 'changes' WHEN " METER_SQL_KIND(END) " THEN 'ends for good' "
+					 "WHEN " METER_SQL_KIND(OWNER) " THEN " SAYS_WHO_PAYS("e")
 					 " WHEN " METER_SQL_KIND(OBSERVED_OWNER) " THEN " SAYS_WHO_PAYS("e") " || format(': a snapshot of %%s that meter %%s did not agree with', e.source, e.attributes ->> 'meter') "
 					 "ELSE meter_internal.observation_text(e.action, e.source, e.\"time\", e.attributes) END || "
-					 "CASE WHEN " METER_IS_START_OR_STOP("v.kind") " AND EXISTS (SELECT FROM found_events w WHERE w.at = v.at "
+					 "CASE WHEN " METER_IS_KIND("v.kind", START) " AND EXISTS (SELECT FROM found_ignored i WHERE i.at = v.at "
+					 "AND i.sequence IS NOT DISTINCT FROM e.sequence) THEN ', but it had ended: ignored' "
+					 "WHEN " METER_IS_START_OR_STOP("v.kind") " AND EXISTS (SELECT FROM found_events w WHERE w.at = v.at "
 					 "AND " METER_IS_START_OR_STOP("w.kind") " AND w.kind <> v.kind) "
 					 "THEN format(', together with a %%s: it goes on as before', CASE v.kind WHEN " METER_SQL_KIND(START) " THEN 'stop' ELSE 'start' END) "
 					 "WHEN " METER_IS_KIND("v.kind", START) " AND " WAS_OPEN " THEN ', but it was running already' "
@@ -436,7 +509,8 @@ append_events(StringInfo sql, const MeterDefinition *definition,
 	appendStringInfoString(sql,
 						   "UNION ALL SELECT 3, 'span', s.span_begin, nullif(s.span_end, 'infinity'), NULL, NULL, NULL, NULL, "
 						   "s.account, s.dimensions, s.value, NULL, "
-						   "CASE WHEN s.span_end = 'infinity' THEN 'runs on' ELSE 'ran' END, NULL FROM spans s ");
+						   "CASE WHEN s.kind = 'g' THEN 'no sign of life: not billed' "
+						   "WHEN s.span_end = 'infinity' THEN 'runs on' ELSE 'ran' END, NULL FROM spans s ");
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 4, 'billed', s.cut_begin, s.cut_end, NULL, NULL, NULL, NULL, s.account, "
 					 "s.dimensions, s.value, s.quantity, "
@@ -446,9 +520,33 @@ append_events(StringInfo sql, const MeterDefinition *definition,
 					 "trim_scale(" INT64_FORMAT " / 1000000.0), "
 					 "CASE WHEN s.account = %s AND s.dimensions = %s::jsonb THEN '' ELSE ': another key''s' END), NULL FROM billed s ",
 					 weighted ? ", times the value" : "",
-					 quote_literal_cstr(definition->rounding == METER_ROUND_NONE ? "not rounded" :
+					 quote_literal_cstr(definition->rounding == METER_ROUND_NONE ||
+										definition->rounding_of == METER_ROUND_RUN ? "not rounded" :
 										psprintf("rounded %s in units of %s", definition->rounding_name, definition->increment)),
 					 definition->unit, quote_literal_cstr(row->account),
+					 quote_literal_cstr(row->dimensions));
+}
+
+/* Append rows for what runs are billed beside their time, or that they began. */
+static void
+append_marks(StringInfo sql, const MeterDefinition *definition, const Row *row)
+{
+	bool		counts = definition->aggregate == METER_RUNS;
+	const char *what = counts ? "'a run began'" :
+	psprintf("format('a run ended that lacked %%s s of what it is billed: %s%s%s%s, divided by %%s s', "
+			 "trim_scale(m.amount / 1000000.0), trim_scale(" INT64_FORMAT " / 1000000.0))",
+			 definition->rounding_of == METER_ROUND_RUN ?
+			 psprintf("whole increments of %s", definition->increment) : "",
+			 definition->rounding_of == METER_ROUND_RUN && definition->minimum > 0 ? ", and " : "",
+			 definition->minimum > 0 ? psprintf("a minimum of " INT64_FORMAT " s", definition->minimum / METER_SECOND) : "",
+			 definition->aggregate == METER_WEIGHTED ? ", times the value" : "",
+			 definition->unit);
+
+	appendStringInfo(sql,
+					 "UNION ALL SELECT 4, %s, m.at, NULL, NULL, NULL, NULL, NULL, m.account, m.dimensions, m.value, m.quantity, "
+					 "%s || CASE WHEN m.account = %s AND m.dimensions = %s::jsonb THEN '' ELSE ': another key''s' END, NULL FROM marks m ",
+					 counts ? "'run'" : "'surplus'", what,
+					 quote_literal_cstr(row->account),
 					 quote_literal_cstr(row->dimensions));
 }
 
@@ -465,7 +563,7 @@ append_runs(StringInfo sql, const MeterDefinition *definition,
 	/* spans that touch are one run; a number tells runs apart */
 					 "WITH runs AS (SELECT s.*, sum(s.gap) OVER (ORDER BY s.span_begin) AS run FROM "
 					 "(SELECT s.*, CASE WHEN s.span_begin = lag(s.span_end) OVER (ORDER BY s.span_begin) "
-					 "THEN 0 ELSE 1 END AS gap FROM found_spans s WHERE NOT s.rounded) s), "
+					 "THEN 0 ELSE 1 END AS gap FROM found_spans s WHERE s.kind <> 'b') s), "
 					 "spans AS MATERIALIZED (SELECT * FROM runs WHERE span_end > %s), "
 					 "since AS (SELECT coalesce(min(r.span_begin) FILTER (WHERE r.run IN (SELECT s.run FROM spans s)), "
 					 "max(r.span_end)) AS at FROM runs r), "
@@ -473,10 +571,14 @@ append_runs(StringInfo sql, const MeterDefinition *definition,
 	/* digits enough for what is rounded once to be rounded twice */
 					 "trim_scale(round(extract(epoch FROM s.cut_end - s.cut_begin) * %s * 1000000.000000000000000000 / " INT64_FORMAT ", 12)) AS quantity "
 					 "FROM (SELECT s.*, greatest(s.span_begin, %s) AS cut_begin, "
-					 "least(s.span_end, %s) AS cut_end FROM found_spans s WHERE s.rounded) s) ",
+					 "least(s.span_end, %s) AS cut_end FROM found_spans s WHERE s.kind = 'b') s), "
+					 "marks AS MATERIALIZED (SELECT m.*, trim_scale(round(m.amount * %s * 1.000000000000000000 / " INT64_FORMAT ", 12)) AS quantity "
+					 "FROM found_marks m) ",
 					 begin,
 					 definition->aggregate == METER_WEIGHTED ? "coalesce(s.value, 0)" : "1",
-					 definition->unit, begin, end);
+					 definition->unit, begin, end,
+					 definition->aggregate == METER_WEIGHTED ? "coalesce(m.value, 0)" : "1",
+					 definition->aggregate == METER_RUNS ? 1 : definition->unit);
 }
 
 /*
@@ -559,7 +661,7 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 					 names, end, names, begin, names, names, end);
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 3, 'measure', b.start_time, b.end_time, b.arrival, m.source, m.id, NULL, "
-					 "m.account, NULL, m.value, trim_scale(coalesce(b.quantity, i.added)), CASE b.what WHEN %d THEN 'all of it' "
+					 "m.account, NULL, m.value, trim_scale(coalesce(b.quantity, CASE WHEN b.what <> %d THEN i.added END)), CASE b.what WHEN %d THEN 'all of it' "
 					 "WHEN %d THEN format('from %%s to %%s: trunc(%%s * %%s / %%s, %%s) - trunc(%%s * %%s / %%s, %%s)', "
 					 "b.part_begin, b.part_end, b.value, "
 					 "trim_scale(extract(epoch FROM b.part_end - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value), b.value, "
@@ -568,7 +670,7 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 					 "ELSE format('says %%s%%s', coalesce(b.label, b.value::text, 'nothing'), %s) END, b.arrival "
 					 "FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival "
 					 "LEFT JOIN found_readings i ON i.arrival = b.arrival WHERE %s AND %s AND (b.what = %d OR b.payer = %s) ",
-					 METER_MEASURE_WHOLE, METER_MEASURE_CUT, METER_MEASURE_BASE,
+					 METER_MEASURE_BASE, METER_MEASURE_WHOLE, METER_MEASURE_CUT, METER_MEASURE_BASE,
 					 definition->aggregate == METER_COUNTER ? counted_in_words(definition) : "''",
 					 schema, key, matters, METER_MEASURE_BASE,
 					 quote_literal_cstr(row->account));
@@ -591,7 +693,8 @@ append_total(StringInfo sql, const MeterDefinition *definition,
 		appendStringInfo(sql,
 						 "UNION ALL SELECT 5, 'rounding', %s, %s, NULL, NULL, NULL, NULL, %s, %s::jsonb, NULL, r.rest, "
 						 "'what is missing to the total, which is divided once and then rounded', 0 "
-						 "FROM (SELECT %s::numeric - coalesce(sum(s.quantity), 0) FROM billed s WHERE s.account = %s AND s.dimensions = %s::jsonb) r (rest) "
+						 "FROM (SELECT %s::numeric - coalesce(sum(s.quantity), 0) FROM (SELECT account, dimensions, quantity FROM billed "
+						 "UNION ALL SELECT account, dimensions, quantity FROM marks) s WHERE s.account = %s AND s.dimensions = %s::jsonb) r (rest) "
 						 "WHERE r.rest <> 0 ",
 						 begin, end, quote_literal_cstr(explained->row.account),
 						 quote_literal_cstr(explained->row.dimensions), total,
@@ -652,7 +755,11 @@ meter_explain(PG_FUNCTION_ARGS)
 						   "value, quantity, explanation FROM (");
 	append_ledger(&sql, definition, row, uuid, end);
 	if (events)
+	{
 		append_events(&sql, definition, row, begin, end);
+		if (definition->of_runs)
+			append_marks(&sql, definition, row);
+	}
 	else
 		append_measures(&sql, definition, row, begin, end);
 	append_total(&sql, definition, &explained, begin, end);
@@ -660,6 +767,8 @@ meter_explain(PG_FUNCTION_ARGS)
 	appendStringInfoString(&sql, ") x ORDER BY section, \"time\", place");
 	meter_register_rows(&explained.events);
 	meter_register_rows(&explained.spans);
+	meter_register_rows(&explained.marks);
+	meter_register_rows(&explained.ignored);
 	meter_register_rows(&explained.parts);
 	meter_register_rows(&explained.readings);
 	meter_execute(sql.data, SPI_OK_SELECT);

@@ -601,7 +601,7 @@ meter_ingest_json(PG_FUNCTION_ARGS)
 {
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	MeterRecordKind kind = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2) ?
-		METER_MEASURE_RECORD : METER_EVENT_RECORD;
+	METER_MEASURE_RECORD : METER_EVENT_RECORD;
 	MeterIntake *intake;
 	const char *text;
 	size_t		length;
@@ -656,7 +656,7 @@ ingest_message(Ingest *ingest, MeterProtobuf message,
 	size_t		begin = value->offset;
 	size_t		end = begin + value->length;
 	MeterRecordKind kind = message == METER_USAGE_EVENT ?
-		METER_EVENT_RECORD : METER_MEASURE_RECORD;
+	METER_EVENT_RECORD : METER_MEASURE_RECORD;
 	MeterRecord record;
 	MeterIPMeasure measure;
 	MeterWireError error;

@@ -19,6 +19,7 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "engine/fold.h"
+#include "engine/resources.h"
 #include "engine/states.h"
 #include "engine/usage_kind.h"
 #include "engine/views.h"
@@ -69,12 +70,47 @@ return_row(MeterFold *fold, const MeterUsageRow *row)
 	tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
 }
 
+/*
+ * Begin a pass over live usage up to `end`, from the states, or of resources of
+ * which these do not tell enough.
+ */
+static MeterFold *
+begin_pass(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+		   const MeterProgress *progress, TimestampTz end,
+		   MeterResources *behind)
+{
+	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
+										progress);
+
+	fold->from = progress->watermark;
+	fold->to = end;
+	fold->scope.to = end;
+	fold->scope.settled_to = DT_NOEND;
+	fold->scope.late_from = meter_late_from(definition, progress);
+	fold->emit = return_row;
+	fold->emit_arg = fcinfo->resultinfo;
+	if (behind != NULL)
+	{
+		fold->asked = behind;
+		fold->scope.resources = meter_resources_names(behind);
+		meter_fold_find_places(fold);
+		return fold;
+	}
+	fold->carried = true;
+	fold->scope.from = progress->watermark;
+	fold->scope.stored = true;
+	fold->states = meter_states_begin(definition, "_resource_state", false);
+	fold->behind = meter_resources_begin();
+	return fold;
+}
+
 /* Return the live usage of a meter. */
 static void
 return_live_usage(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 				  const MeterProgress *progress)
 {
 	MeterSession session;
+	MeterResources *behind;
 	MeterFold  *fold;
 	TimestampTz end;
 
@@ -83,22 +119,17 @@ return_live_usage(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
 	meter_session_bulk();
-	fold = meter_fold_begin(meter_usage_of(definition), definition,
-							progress);
-	fold->from = progress->watermark;
-	fold->to = end;
-	fold->carried = true;
-	fold->scope.from = progress->watermark;
-	fold->scope.to = end;
-	fold->scope.settled_to = DT_NOEND;
-	fold->scope.stored = true;
-	fold->scope.late_from = meter_late_from(definition, progress);
-	fold->states = meter_states_begin(definition, "_resource_state", false);
-	fold->emit = return_row;
-	fold->emit_arg = fcinfo->resultinfo;
+	fold = begin_pass(fcinfo, definition, progress, end, NULL);
+	behind = fold->behind;
 	meter_fold_run(fold);
 	(void) meter_states_end(fold->states);
 	meter_fold_end(fold);
+	if (behind->count > 0)
+	{
+		fold = begin_pass(fcinfo, definition, progress, end, behind);
+		meter_fold_run(fold);
+		meter_fold_end(fold);
+	}
 	meter_session_end(&session);
 }
 

@@ -8,15 +8,11 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/rangetypes.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
-#include "utils/typcache.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
@@ -165,10 +161,11 @@ append_actions(StringInfo sql, List *definitions)
 		const MeterDefinition *definition = lfirst(cell);
 
 		if (meter_usage_of(definition)->log == METER_LOG_EVENT)
-			appendStringInfo(sql, " || %s || %s || %s",
+			appendStringInfo(sql, " || %s || %s || %s || %s",
 							 meter_text_array_literal(definition->starts),
 							 meter_text_array_literal(definition->stops),
-							 meter_text_array_literal(definition->changes));
+							 meter_text_array_literal(definition->changes),
+							 meter_text_array_literal(definition->ends));
 	}
 	appendStringInfoString(sql, ")");
 }
@@ -229,7 +226,7 @@ void
 meter_other_action(MeterAsked *asked, const MeterDefinition *definition,
 				   const MeterProgress *progress pg_attribute_unused())
 {
-	const Datum actions[] = {definition->starts, definition->stops, definition->changes};
+	const Datum actions[] = {definition->starts, definition->stops, definition->changes, definition->ends};
 	const char *key = meter_row_key(METER_LOG_MEASURE, "e");
 	StringInfoData kind;
 	StringInfoData rows;
@@ -333,6 +330,7 @@ counted_text(const MeterDefinition *definition,
 			 const MeterMeasureCounted *counted)
 {
 	const char *value = number_text(counted->value);
+	const char *start = pstrdup(timestamptz_to_str(counted->start));
 
 	switch (counted->counted)
 	{
@@ -347,8 +345,7 @@ counted_text(const MeterDefinition *definition,
 							timestamptz_to_str(counted->before->time));
 		case METER_PASSED_START:
 			return psprintf("it counts from %s, after one that counts from %s",
-							pstrdup(timestamptz_to_str(counted->start)),
-							timestamptz_to_str(counted->before->start));
+							start, timestamptz_to_str(counted->before->start));
 		default:
 			return psprintf("it dropped from %s to %s%s: %s was added",
 							number_text(counted->before->value), value,
@@ -357,26 +354,12 @@ counted_text(const MeterDefinition *definition,
 	}
 }
 
-/* Tell whether an instant is asked for. */
-static bool
-is_asked_for(const MeterAsked *asked, TimestampTz time)
-{
-	return asked->during == 0 ||
-		range_contains_elem_internal(lookup_type_cache(TSTZRANGEOID,
-													   TYPECACHE_RANGE_INFO),
-									 DatumGetRangeTypeP(asked->during),
-									 TimestampTzGetDatum(time));
-}
-
 /* Return that a counter dropped, or that a reading was passed over, if so. */
 static void
 take_counted(void *arg, const MeterMeasureCounted *counted)
 {
 	MeterFold  *fold = arg;
 	const Readings *readings = fold->look_arg;
-	ReturnSetInfo *info = (ReturnSetInfo *) readings->asked->fcinfo->resultinfo;
-	Datum		values[6];
-	bool		nulls[6] = {false, false, false, false, false, false};
 
 	if (!counted->billed ||
 		!(readings->drops ? MeterIsDrop(counted->counted) :
@@ -384,16 +367,10 @@ take_counted(void *arg, const MeterMeasureCounted *counted)
 		return;
 	/* what is written now is not the resource's doing */
 	meter_fold_pause();
-	if (is_asked_for(readings->asked, counted->time))
-	{
-		values[0] = CStringGetTextDatum(readings->drops ? "counter drop" : "passed over");
-		values[1] = CStringGetTextDatum(fold->definition->name);
-		values[2] = meter_text_from_attr(fold->resource);
-		values[3] = TimestampTzGetDatum(counted->time);
-		values[4] = Int64GetDatum(counted->arrival);
-		values[5] = CStringGetTextDatum(counted_text(fold->definition, counted));
-		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
-	}
+	meter_put_anomaly(readings->asked,
+					  readings->drops ? "counter drop" : "passed over", fold,
+					  counted->time, &counted->arrival,
+					  counted_text(fold->definition, counted));
 	meter_fold_go_on();
 }
 

@@ -30,7 +30,7 @@ add_beside(MeterMapping *mapping, MeterAttr key, const MeterMember *member)
 	meter_put(&name, "data.", 5);
 	meter_put(&name, key.data, key.len);
 	return meter_map_attribute(mapping, meter_attr(name.text, (int32) name.used),
-						 member);
+							   member);
 }
 
 /* Add to a record what the "data" of a CloudEvent says. */
@@ -219,10 +219,10 @@ check_envelope(MeterMapping *mapping, const MeterMember *specversion)
 
 		if (member == NULL)
 			return meter_map_missing(mapping, required[i],
-								"a CloudEvent must have it");
+									 "a CloudEvent must have it");
 		if (member->kind != METER_JSON_STRING || member->value.len == 0)
 			return meter_map_fail(mapping, member,
-							   "expected a string that is not empty");
+								  "expected a string that is not empty");
 	}
 	return true;
 }
@@ -236,7 +236,7 @@ map_contents(MeterMapping *mapping)
 
 	if (data != NULL && bytes != NULL)
 		return meter_map_fail(mapping, bytes,
-						   "expected \"data\" or \"data_base64\", not both");
+							  "expected \"data\" or \"data_base64\", not both");
 	if (bytes != NULL)
 		return map_bytes(mapping, bytes,
 						 meter_map_find(mapping->members, "datacontenttype"));
@@ -303,7 +303,7 @@ map_envelope(MeterMapping *mapping, const MeterMember *member, int from_data)
 	}
 	if (meaning == METER_ATTRIBUTES)
 		return meter_map_fail(mapping, member,
-						   "a CloudEvent has its attributes in \"data\"");
+							  "a CloudEvent has its attributes in \"data\"");
 	return !is_open(mapping, meaning) || meter_map_field(mapping, meaning, member);
 }
 
@@ -326,6 +326,6 @@ meter_map_cloud_event(MeterMapping *mapping, const MeterMember *specversion)
 	}
 	if (MeterAttrIsNull(mapping->record->fields[METER_RESOURCE]))
 		return meter_map_missing(mapping, "subject",
-							"it is missing, and \"data\" names no resource");
+								 "it is missing, and \"data\" names no resource");
 	return true;
 }

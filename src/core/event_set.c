@@ -5,7 +5,6 @@
 #include "core/core.h"
 #include "core/decimal.h"
 #include "core/event_set.h"
-#include "core/owners.h"
 
 /* Begin to collect events with so many text attributes. */
 void
@@ -392,28 +391,6 @@ meter_instant_observed(MeterEvents *events, int32 from, int32 to)
 		list[to] = event;
 	}
 	return to;
-}
-
-/*
- * Return the name that counts of the events [from, to), all of one instant and
- * one sequence: the greatest.  NULL: there is none.
- */
-MeterAttr
-meter_tie_name(const MeterEvents *events, int32 from, int32 to)
-{
-	MeterAttr	greatest = METER_NULL_ATTR;
-	int32		i;
-
-	for (i = from; i < to; i++)
-	{
-		MeterAttr	name;
-
-		if (events->events[i].attrs == 0)
-			continue;
-		(void) meter_event_attr(events->arena + events->events[i].attrs, &name);
-		greatest = meter_owner_greater(greatest, name);
-	}
-	return greatest;
 }
 
 /*

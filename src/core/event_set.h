@@ -33,7 +33,8 @@ typedef struct MeterEvent
 	uint32		attrs;
 	uint16		source;			/* see meter_events_source(), or 0 */
 	uint8		kind;
-	bool		sequenced;		/* it has a sequence: comes after those without */
+	bool		sequenced;		/* it has a sequence: comes after those
+								 * without */
 } MeterEvent;
 
 struct MeterObservation;
@@ -93,8 +94,6 @@ extern bool meter_record_differs(const MeterEvents *events, uint32 record,
 extern void meter_events_sort(MeterEvents *events);
 extern void meter_instant_sort(MeterEvents *events, int32 from, int32 to);
 extern int32 meter_instant_observed(MeterEvents *events, int32 from, int32 to);
-extern MeterAttr meter_tie_name(const MeterEvents *events, int32 from,
-								int32 to);
 extern int32 meter_tie_end(const MeterEvents *events, int32 from, int32 to);
 extern const char *meter_event_attr(const char *record, MeterAttr *attr);
 extern int	meter_attr_cmp(MeterAttr a, MeterAttr b);

@@ -31,6 +31,28 @@ meter_owner_greater(MeterAttr a, MeterAttr b)
 	return meter_attr_cmp(a, b) < 0 ? b : a;
 }
 
+/*
+ * Return the name that counts of the events [from, to), all of one instant and
+ * one sequence: the greatest.  NULL: there is none.
+ */
+MeterAttr
+meter_tie_name(const MeterEvents *events, int32 from, int32 to)
+{
+	MeterAttr	greatest = METER_NULL_ATTR;
+	int32		i;
+
+	for (i = from; i < to; i++)
+	{
+		MeterAttr	name;
+
+		if (events->events[i].attrs == 0)
+			continue;
+		(void) meter_event_attr(events->arena + events->events[i].attrs, &name);
+		greatest = meter_owner_greater(greatest, name);
+	}
+	return greatest;
+}
+
 /* Note an owner that the instant passes through. */
 static void
 pass(MeterOwner *owner)

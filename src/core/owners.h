@@ -7,6 +7,7 @@
 #define METER_OWNERS_H
 
 #include "core/core.h"
+#include "core/event_set.h"
 
 /*
  * Who owns a resource, instant by instant.  NULL: nothing has named an account
@@ -23,6 +24,8 @@ typedef struct MeterOwner
 
 extern void meter_owner_begin(MeterOwner *owner, MeterAttr *now);
 extern MeterAttr meter_owner_greater(MeterAttr a, MeterAttr b);
+extern MeterAttr meter_tie_name(const MeterEvents *events, int32 from,
+								int32 to);
 extern void meter_owner_instant(MeterOwner *owner, bool observed);
 extern bool meter_owner_name(MeterOwner *owner, MeterAttr name);
 extern bool meter_owner_agrees(const MeterOwner *owner, MeterAttr name);

@@ -347,7 +347,7 @@ meter_map_finish(MeterMapping *mapping)
 /* Read the map that is the value of a member, member by member. */
 bool
 meter_map_read(MeterMapping *mapping, const MeterMember *member,
-			 MeterMembers *members)
+			   MeterMembers *members)
 {
 	MeterReader *reader = mapping->reader;
 	const char *at = reader->at;
@@ -444,7 +444,7 @@ meter_map_complete(MeterMapping *mapping)
 		if (MeterHasField(mapping->form->required, i) &&
 			MeterAttrIsNull(record->fields[i]))
 			return meter_map_missing(mapping, meter_field_names[i],
-								"it is required, and missing");
+									 "it is required, and missing");
 	}
 	if (times[1] != NULL && record->end < record->time)
 	{
@@ -482,7 +482,7 @@ meter_map_find(const MeterMembers *members, const char *name)
 /* Begin to make a record. */
 void
 meter_map_begin(MeterMapping *mapping, const MeterTextOptions *options,
-			  MeterReader *reader, MeterReadMap read_map, MeterRecord *record)
+				MeterReader *reader, MeterReadMap read_map, MeterRecord *record)
 {
 	memset(mapping, 0, offsetof(MeterMapping, attributes));
 	mapping->options = options;

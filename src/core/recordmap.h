@@ -13,10 +13,10 @@
 /* What a key stands for; the fields are themselves. */
 typedef enum MeterKeyMeaning
 {
-	METER_KEY_TIME = METER_NFIELDS,	/* of an event; both times of a measure */
+	METER_KEY_TIME = METER_NFIELDS, /* of an event; both times of a measure */
 	METER_KEY_START,
 	METER_KEY_END,
-	METER_KEY_TYPE,					/* of an event, or the envelope of any */
+	METER_KEY_TYPE,				/* of an event, or the envelope of any */
 	METER_KEY_SPECVERSION,
 	METER_KEY_ATTRIBUTE
 } MeterKeyMeaning;

@@ -103,7 +103,7 @@ read_whole(MeterReader *reader, bool edn, MeterMembers *members,
 		   const MeterRecordForm *form)
 {
 	void		(*skip_space) (MeterReader *) = edn ? meter_edn_skip_space :
-		meter_json_skip_space;
+	meter_json_skip_space;
 	char		expected[64];
 
 	skip_space(reader);
@@ -137,12 +137,12 @@ meter_record_from_text(const MeterTextOptions *options,
 	bool		edn = looks_like_edn(text, length);
 	MeterReader reader;
 	MeterMembers members;
-	MeterMapping		mapping;
+	MeterMapping mapping;
 	const MeterMember *specversion;
 
 	meter_reader_init(&reader, text, length, problem);
 	meter_map_begin(&mapping, options, &reader,
-				  edn ? meter_edn_read_map : meter_json_read_map, record);
+					edn ? meter_edn_read_map : meter_json_read_map, record);
 	if (!read_whole(&reader, edn, &members, mapping.form))
 		return false;
 	mapping.members = &members;
@@ -164,7 +164,7 @@ meter_attributes_from_json(MeterRecordKind kind, const char *text,
 	MeterTextOptions options = {kind, NULL};
 	MeterReader reader;
 	MeterMembers members;
-	MeterMapping		mapping;
+	MeterMapping mapping;
 	MeterRecord record;
 
 	meter_reader_init(&reader, text, length, problem);

@@ -380,14 +380,15 @@ meter_runs_find_gaps(const MeterRuns *runs)
 
 	if (runs->rules->liveness == 0 || timeline->nspans == 0)
 		return;
-	between = meter_grow(NULL, (runs->nlives + 1) * sizeof(MeterLive));
-	for (i = 0; i <= runs->nlives; i++)
+	/* nothing runs before the first sign of life */
+	between = meter_grow(NULL, Max(runs->nlives, 1) * sizeof(MeterLive));
+	for (i = 0; i < runs->nlives; i++)
 	{
-		between[i].from = i == 0 ? METER_BEGIN : runs->lives[i - 1].to;
-		between[i].to = i == runs->nlives ? METER_END : runs->lives[i].from;
+		between[i].from = runs->lives[i].to;
+		between[i].to = i + 1 < runs->nlives ? runs->lives[i + 1].from :
+			METER_END;
 	}
 	gaps.lives = between;
-	gaps.nlives = runs->nlives + 1;
 	gaps.spans = spans.spans = NULL;
 	gaps.maxspans = spans.maxspans = 0;
 	timeline->ngaps = timeline->nspans;

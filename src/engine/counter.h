@@ -31,12 +31,12 @@ typedef struct MeterLastReading
 /* What becomes of a reading.  Those from METER_PASSED_NEGATIVE on are passed over. */
 typedef enum MeterCounted
 {
-	METER_COUNTED_BASE,				/* the base: adds nothing */
+	METER_COUNTED_BASE,			/* the base: adds nothing */
 	METER_COUNTED_DIFFERENCE,
 	METER_COUNTED_WRAP,
-	METER_COUNTED_RESET,				/* all of it */
+	METER_COUNTED_RESET,		/* all of it */
 	METER_COUNTED_ZERO,			/* the first one: all of it */
-	METER_COUNTED_START,			/* all of it, since its start */
+	METER_COUNTED_START,		/* all of it, since its start */
 	METER_PASSED_NEGATIVE,
 	METER_PASSED_MODULUS,
 	METER_PASSED_DROP,

@@ -566,6 +566,26 @@ put_state(MeterFold *fold, const MeterTimeline *timeline)
 			fold->state->unnamed_since;
 }
 
+/*
+ * Have all of a resource walked, if a run begins so far before the carried state
+ * that it does not tell what ends the run.  Where nothing is written, what was
+ * given out is dropped.
+ */
+static void
+look_behind(MeterFold *fold)
+{
+	const EventFold *walk = fold->walk;
+
+	if (!walk->collected.events.behind || !fold->carried ||
+		fold->behind == NULL)
+		return;
+	meter_fold_pause();
+	meter_resources_add(fold->behind, fold->resource)->from = DT_NOBEGIN;
+	if (!fold->writes_states)
+		meter_fold_drop(fold);
+	meter_fold_go_on();
+}
+
 /* Give out the usage of the resource, and write its state. */
 static void
 end(MeterFold *fold)
@@ -610,6 +630,7 @@ end(MeterFold *fold)
 	}
 	if (fold->states != NULL)
 		put_state(fold, timeline);
+	look_behind(fold);
 }
 
 /* End the pass: what observations say is part of snapshots. */

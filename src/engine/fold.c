@@ -509,6 +509,17 @@ forget_staged(MeterFold *fold)
 	fold->staged_bytes = 0;
 }
 
+/*
+ * Drop the usage of the resource that was given out, where all of it is held
+ * back: it is computed otherwise.
+ */
+void
+meter_fold_drop(MeterFold *fold)
+{
+	Assert(fold->emit != NULL && fold->take_back == NULL);
+	forget_staged(fold);
+}
+
 /* Append an attribute to bytes, and return it as it is there. */
 static MeterAttr
 put_attr(char **at, MeterAttr attr)

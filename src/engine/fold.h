@@ -163,6 +163,9 @@ struct MeterFold
 	TimestampTz keep_from;		/* new ones are kept from then on */
 	MeterResources *named;		/* those whose first name came; NULL: not
 								 * asked for */
+	MeterResources *behind;		/* those of which a run begins so far before
+								 * the carried state that all of it has to be
+								 * walked; NULL: not asked for */
 	MeterResources *walked;		/* those that were asked for, each with the
 								 * time that was computed */
 	const MeterLook *look;		/* who looks on, or NULL */
@@ -213,6 +216,7 @@ extern int64 meter_fold_clock(void);
 extern void meter_fold_look(MeterFold *fold, MeterRowKind kind,
 							TimestampTz time, const TupleTableSlot *slot);
 extern void meter_fold_emit(MeterFold *fold, const MeterUsageRow *row);
+extern void meter_fold_drop(MeterFold *fold);
 extern void meter_fold_end(MeterFold *fold);
 extern MeterAttr meter_fold_text(const TupleTableSlot *slot, int column);
 extern TimestampTz meter_fold_instant(const TupleTableSlot *slot, int column,

@@ -335,7 +335,18 @@ each_reading_counts(const MeterDefinition *definition)
 		definition->begins != METER_BEGINS_START;
 }
 
-/* Append conditions, with AND, that a row e is such a reading. */
+/*
+ * Tell whether a reading counts if none before it is greater, and what follows
+ * then depends on it alone.
+ */
+static bool
+each_greatest_counts(const MeterDefinition *definition)
+{
+	return definition->drops == METER_DROPS_IGNORE &&
+		definition->modulus == NULL && definition->begins != METER_BEGINS_START;
+}
+
+/* Append conditions, with AND, that a row e is a number of the counter. */
 static void
 append_counts(StringInfo sql, const MeterDefinition *definition,
 			  const MeterMeasureScope *scope)
@@ -361,10 +372,45 @@ append_counts(StringInfo sql, const MeterDefinition *definition,
 							meter_noted_voids(definition, DT_NOBEGIN, scope->to, true));
 }
 
+/* Return the dimensions of a row e as an array. */
+static char *
+dimensions_array(const MeterDefinition *definition)
+{
+	StringInfoData dimensions;
+	int			i;
+
+	initStringInfo(&dimensions);
+	for (i = 0; i < definition->ndimensions; i++)
+		append_dimension(&dimensions, definition->dimension_names[i]);
+	return psprintf("ARRAY[%s]::text[]",
+					dimensions.len > 0 ? dimensions.data + 2 : "");
+}
+
 /*
- * Return a query (resource, dimensions, end_time, arrival) for the reading of
- * each carried series of the resources t of a scope that is nearest to what is
- * affected: the last before begin_at, or the first after end_at.
+ * Return a query (resource, dimensions, bound) for what no reading of a series,
+ * up to end_at of a resource of a scope, exceeds that counts or did: the last
+ * before begin_at that counts, and those that follow it.
+ */
+static char *
+bounds(const MeterDefinition *definition, const MeterMeasureScope *scope,
+	   const char *dimensions, const char *value)
+{
+	return psprintf("SELECT resource, dimensions, max(value) AS bound FROM ("
+					"SELECT resource, dimensions, value FROM readings_before UNION ALL "
+					"SELECT e.resource, %s, %s FROM %s e) b GROUP BY 1, 2",
+					dimensions, value,
+					meter_rows_at(&scope->places, definition, METER_LOG_MEASURE,
+								  "unnest($1, $2, $3) t (resource, begin_at, end_at)",
+								  "e.*",
+								  "e.resource = t.resource COLLATE \"C\" AND e.end_time >= t.begin_at AND e.end_time <= t.end_at",
+								  ""));
+}
+
+/*
+ * Return a query (resource, dimensions, end_time, arrival, value) for a reading
+ * of each carried series of the resources t of a scope: the last before begin_at
+ * on which what follows depends, or the first after end_at that counts whatever
+ * changed before.
  */
 static char *
 nearest_readings(const MeterDefinition *definition,
@@ -372,34 +418,42 @@ nearest_readings(const MeterDefinition *definition,
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
+	const char *dimensions = dimensions_array(definition);
+	bool		greatest = each_greatest_counts(definition);
 	const char *beyond = before ? "e.end_time < t.begin_at" : "e.end_time > t.end_at";
-	const char *order = before ? "DESC" : "ASC";
-	StringInfoData dimensions;
+	const char *bound = "";
+	const char *order = !before ? "end_time" :
+	greatest ? "value DESC, end_time DESC" : "end_time DESC";
 	StringInfoData counts;
-	int			i;
+	StringInfoData value;
 
-	initStringInfo(&dimensions);
-	for (i = 0; i < definition->ndimensions; i++)
-		append_dimension(&dimensions, definition->dimension_names[i]);
+	initStringInfo(&value);
+	append_value(&value, definition);
 	initStringInfo(&counts);
 	append_counts(&counts, definition, scope);
+	if (greatest && !before)
+	{
+		bound = psprintf(", k AS MATERIALIZED (%s)",
+						 bounds(definition, scope, dimensions, value.data));
+		appendStringInfo(&counts, " AND %s >= coalesce((SELECT k.bound FROM k WHERE k.resource = t.resource AND k.dimensions = %s), 0)",
+						 value.data, dimensions);
+	}
 	return psprintf("WITH t AS MATERIALIZED (SELECT resource COLLATE \"C\" AS resource, begin_at, end_at "
-					"FROM unnest($1, $2, $3) t (resource, begin_at, end_at)) "
-					"SELECT DISTINCT ON (resource, dimensions) resource, dimensions, end_time, arrival FROM ("
-					"SELECT t.resource, c.dimensions, l.end_time, l.arrival FROM t "
+					"FROM unnest($1, $2, $3) t (resource, begin_at, end_at))%s "
+					"SELECT DISTINCT ON (resource, dimensions) resource, dimensions, end_time, arrival, value FROM ("
+					"SELECT t.resource, c.dimensions, l.end_time, l.arrival, l.value FROM t "
 					"CROSS JOIN LATERAL (SELECT c.dimensions FROM %s._counter_state c WHERE c.meter = %s "
 					"AND c.hash = meter_internal.resource_hash(%s, %s, t.resource) AND c.resource = t.resource OFFSET 0) c "
-					"CROSS JOIN LATERAL (SELECT e.end_time, e.arrival FROM %s.measure e WHERE e.arrival < " INT64_FORMAT
-					" AND e.resource = t.resource AND %s AND c.dimensions = ARRAY[%s]::text[]%s "
-					"ORDER BY e.end_time %s LIMIT 1) l UNION ALL "
-					"SELECT t.resource, ARRAY[%s]::text[], e.end_time, e.arrival FROM t, %s e "
+					"CROSS JOIN LATERAL (SELECT e.end_time, e.arrival, %s AS value FROM %s.measure e WHERE e.arrival < " INT64_FORMAT
+					" AND e.resource = t.resource AND %s AND c.dimensions = %s%s "
+					"ORDER BY %s LIMIT 1) l UNION ALL "
+					"SELECT t.resource, %s, e.end_time, e.arrival, %s FROM t, %s e "
 					"WHERE e.arrival >= " INT64_FORMAT " AND e.resource = t.resource AND %s%s) r "
-					"ORDER BY resource, dimensions, end_time %s",
-					schema, meter, quote_literal_cstr(definition->stream),
-					meter, schema, scope->places.sealed, beyond,
-					dimensions.len > 0 ? dimensions.data + 2 : "", counts.data,
-					order,
-					dimensions.len > 0 ? dimensions.data + 2 : "",
+					"ORDER BY resource, dimensions, %s",
+					bound, schema, meter, quote_literal_cstr(definition->stream),
+					meter, value.data, schema, scope->places.sealed, beyond,
+					dimensions, counts.data, order,
+					dimensions, value.data,
 					meter_newest_rows(&scope->places, definition, METER_LOG_MEASURE),
 					scope->places.sealed, beyond, counts.data, order);
 }
@@ -521,9 +575,17 @@ read_past_duplicates(const MeterMeasureScope *scope)
  * If each reading counts, what a reading adds depends on it and on the one
  * before.  So the resource is read from the last reading of each series before
  * what is affected; and after the first reading behind it, which counts whatever
- * changed, nothing changes: neither usage nor what is carried.  Where a reading
- * may be passed over, that depends on all before it, and all of the resource is
- * read.  `carried`: what is carried is known, and written.
+ * changed, nothing changes: neither usage nor what is carried.
+ *
+ * If drops are ignored, and nothing else is passed over for what came before, a
+ * reading counts unless an earlier one is greater.  So it is read from the
+ * greatest before what is affected, of these the last; and the first reading
+ * behind it counts whatever changed that is not less than any that did count or
+ * does.
+ *
+ * Where a modulus or a start is compared with what came before, all readings
+ * before may matter, and all of the resource is read.  `carried`: what is carried
+ * is known, and written.
  */
 void
 meter_bound_by_readings(const MeterDefinition *definition,
@@ -537,7 +599,8 @@ meter_bound_by_readings(const MeterDefinition *definition,
 	int64		i;
 
 	/* of what no step has looked at, the carried readings know nothing */
-	if (!carried || !each_reading_counts(definition) ||
+	if (!carried ||
+		!(each_reading_counts(definition) || each_greatest_counts(definition)) ||
 		scope->places.sealed == 0 ||
 		any_unread(definition, &progress->logs[METER_LOG_MEASURE],
 				   scope->places.sealed))

@@ -184,7 +184,8 @@ meter_settle_anew(const MeterDefinition *definition,
 /*
  * Settle the periods from the watermark to `end`.  Where the account of a
  * resource is named for the first time in them, what was billed to nobody
- * before is that account's.
+ * before is that account's.  Where a run begins so far before the watermark that
+ * its state does not tell what ends it, all of the resource is computed anew.
  */
 void
 meter_settle(const MeterDefinition *definition, MeterProgress *progress,
@@ -192,6 +193,7 @@ meter_settle(const MeterDefinition *definition, MeterProgress *progress,
 {
 	TimestampTz from = progress->watermark;
 	MeterResources *named = meter_resources_begin();
+	MeterResources *behind = meter_resources_begin();
 
 	/* from `ledger_until` on there is no difference to look for */
 	MeterFold  *fold = begin(definition, progress, from, end,
@@ -209,9 +211,12 @@ meter_settle(const MeterDefinition *definition, MeterProgress *progress,
 	fold->scope.settled_to = end;
 	fold->scope.stored = true;
 	fold->named = named;
+	fold->behind = behind;
 	step->usage_rows += run(fold);
 	step->adjustments += recompute(definition, progress, named, NULL, from, end,
 								   false);
+	step->adjustments += recompute(definition, progress, behind, NULL, end, end,
+								   true);
 	progress->watermark = end;
 	meter_prune_duplicate_keys(definition, progress);
 	meter_prune_kept(definition, from, end);

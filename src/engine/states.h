@@ -54,15 +54,15 @@ typedef struct MeterStateTimes
 	TimestampTz at;				/* the state is that of then; DT_NOEND: of a
 								 * boundary */
 	TimestampTz last_time;		/* of the last row in it; DT_NOEND: not known */
-	TimestampTz unnamed_since;	/* what is `unnamed` began then, if not before;
-								 * DT_NOEND: nothing is */
+	TimestampTz unnamed_since;	/* what is `unnamed` began then, if not
+								 * before; DT_NOEND: nothing is */
 	TimestampTz straddles;		/* the last observation that reaches back
 								 * behind the state, or DT_NOBEGIN */
 	TimestampTz kept_time;		/* of the last state that was kept, or of the
 								 * first row; DT_NOBEGIN: not known */
 	int32		kept_rows;		/* since then */
-	bool		unnamed;		/* something is billed to nobody, as its account
-								 * is not known */
+	bool		unnamed;		/* something is billed to nobody, as its
+								 * account is not known */
 	Datum		owners;			/* as in MeterCarried */
 } MeterStateTimes;
 

@@ -241,6 +241,22 @@ warn_of_future(const MeterDefinition *definition,
 						 definition->stream, definition->name)));
 }
 
+/*
+ * Give a meter its first watermark.  Who owns what may have been said before
+ * that, when nothing was to be settled yet: a meter of events then has to know
+ * it.  Returns false if there is none yet.
+ */
+static bool
+begin_usage(const MeterDefinition *definition, MeterProgress *progress)
+{
+	if (!meter_first_watermark(definition, progress))
+		return false;
+	if (!meter_usage_of(definition)->begins_late)
+		(void) meter_settle_anew(definition, progress, progress->watermark,
+								 progress->watermark, DT_NOBEGIN);
+	return true;
+}
+
 /* Make a step; errors are left to the caller. */
 static void
 do_step(StepCall *call)
@@ -283,7 +299,7 @@ do_step(StepCall *call)
 	call->stage = "looking for what is due to";
 	if (meter_clock_target(definition, progress, step, &target) &&
 		(progress->has_watermark ||
-		 meter_first_watermark(definition, progress)) &&
+		 begin_usage(definition, progress)) &&
 		target > progress->watermark &&
 	/* the first state comes from late rows as well */
 		(caught_up || progress->settlement > 0))

@@ -38,13 +38,12 @@ meter_copying_into_view(void)
 
 /*
  * Tell whether the row of one column that a trigger has from COPY, and that is
- * null, was a blank line: with CSV it is.
+ * null, was a blank line: it was where nothing stands for null, as in CSV.
  */
 bool
 meter_copied_blank_line(void)
 {
 	CopyFromState state = copying();
 
-	return state != NULL && state->opts.csv_mode &&
-		state->opts.null_print_len == 0;
+	return state != NULL && state->opts.null_print_len == 0;
 }

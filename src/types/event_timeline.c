@@ -92,7 +92,7 @@ load_list(FunctionCallInfo fcinfo, int n, ActionList *list)
 			if (!nulls[i])
 				list->actions[list->n++] =
 					meter_record_from_server(VARDATA_ANY(action),
-											VARSIZE_ANY_EXHDR(action));
+											 VARSIZE_ANY_EXHDR(action));
 		}
 		MemoryContextSwitchTo(oldcontext);
 	}

@@ -169,14 +169,15 @@ meter_measure_from_protobuf(PG_FUNCTION_ARGS)
 
 /* Return a time as a message has it. */
 static int64
-message_time(int64 time, MeterRecordKind kind)
+message_time(int64 time, MeterRecordKind kind, int which)
 {
 	int64		unix_time;
 
 	if (pg_add_s64_overflow(time, METER_UNIX_EPOCH, &unix_time))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("time of the %s is out of range for a %s",
+				 errmsg("%s of the %s is out of range for a %s",
+						meter_record_forms[kind].times[which],
 						meter_record_forms[kind].name,
 						meter_protobuf(meter_protobuf_of(kind))->name)));
 	return unix_time;
@@ -222,12 +223,12 @@ meter_record_send(PG_FUNCTION_ARGS)
 	meter_record_unpack(PG_GETARG_VARLENA_PP(0), &record);
 	if (record.kind == METER_EVENT_RECORD)
 	{
-		event.time = message_time(record.time, record.kind);
+		event.time = message_time(record.time, record.kind, 0);
 		fill_fields(&event.base, &record);
 		PG_RETURN_BYTEA_P(pack(&event.base));
 	}
-	measure.start_time = message_time(record.time, record.kind);
-	measure.end_time = message_time(record.end, record.kind);
+	measure.start_time = message_time(record.time, record.kind, 0);
+	measure.end_time = message_time(record.end, record.kind, 1);
 	fill_fields(&measure.base, &record);
 	PG_RETURN_BYTEA_P(pack(&measure.base));
 }

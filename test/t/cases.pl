@@ -367,7 +367,7 @@ foreach my $case (@$peers)
 
 note("skipped: " . join(', ', map { "$skipped{$_} $_" } sort keys %skipped));
 my $answer = answers($node, <<"SQL");
-CREATE TEMP TABLE oracle_log (source text, id text, "time" timestamptz, resource text, account text, entity text, action text,
+CREATE TEMP TABLE oracle_log (source text, id text, "time" timestamptz, sequence bigint, resource text, account text, entity text, action text,
 	offering text, value numeric, attributes jsonb);
 $script
 SQL

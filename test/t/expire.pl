@@ -2,7 +2,8 @@
 # stay the same.
 #
 # Who starts something names the account: what nobody has named at the retention boundary stays billed to nobody; each resource that is measured is
-# named first. Rows are out of order, late by up to nearly max_lateness, doubled, and taken back. METER_SEED=n for the same again, METER_WORLDS=n for
+# named first. Rows are out of order, late by up to nearly max_lateness, doubled, and taken back. Some meters bill runs, fall silent or see ends;
+# accounts change by any action. METER_SEED=n for the same again, METER_WORLDS=n for
 # more.
 use strict;
 use warnings;
@@ -41,20 +42,20 @@ sub batch
 		{
 			my $old = one_of(@$recent);
 			my $void = rand() < 0.3;
-			push @rows, [ stamp($void ? void_time($now, $old->{time}) : $old->{time} + one_of(0, 0, 600)), $old->{resource}, $void ? undef : $old->{account}, $void ? 'void' : $old->{action}, undef, undef, 's', $old->{id} ];
+			push @rows, [ stamp($void ? void_time($now, $old->{time}) : $old->{time} + one_of(0, 0, 600)), $old->{resource}, $void ? undef : $old->{account}, $void ? 'void' : $old->{action}, undef, undef, 's', $old->{id}, $void ? undef : 'vm', undef ];
 			next;
 		}
 		my $event = {
 			time     => int($now - one_of(0, 0, 0, 1) * rand(1.5 * $day) - rand(7200)),
 			resource => 'r' . int(rand 8),
-			action   => one_of('start', 'stop', 'start', 'stop', 'resize'),
+			action   => one_of('start', 'stop', 'start', 'stop', 'resize', 'resize', rand() < 0.2 ? 'end' : 'own'),
 			id       => @$sent + 1 };
 		# what has stopped has the id of what started
 		$event->{id} = $sent->[-1]{id} if @$sent && rand() < 0.2;
-		$event->{account} = $event->{action} eq 'start' ? one_of('a', 'b') : one_of(undef, 'b');
+		$event->{account} = $event->{action} eq 'start' ? one_of('a', 'b') : $event->{action} eq 'own' ? one_of('a', 'b', '') : one_of(undef, 'b');
 		push @$sent, $event;
 		push @rows, [ stamp($event->{time}), $event->{resource}, $event->{account}, $event->{action}, one_of(undef, 'm', 'l'), one_of(undef, 1, 2.5),
-			's', one_of(undef, $event->{id}) ];
+			's', one_of(undef, $event->{id}), $event->{action} eq 'start' ? 'vm' : one_of('vm', undef, 'disk'), one_of(undef, undef, 1, 2) ];
 	}
 	return join(', ', map { '(' . join(', ', map { literal($_) } @$_) . ')' } @rows);
 }
@@ -93,9 +94,15 @@ for my $world (1 .. $worlds)
 			SELECT meter.create_meter('$stream', 'minutes', $common);
 			SELECT meter.create_meter('$stream', 'gb', 'weighted', dimensions => '{}', period => '1 day', unit => '1 hour', timezone => 'Europe/Zurich',
 				$common);
-			SELECT meter.create_meter('$stream', 'days', dimensions => '{offering,source}', period => '1 day', $common)");
+			SELECT meter.create_meter('$stream', 'days', dimensions => '{offering,source}', period => '1 day', $common);
+			SELECT meter.create_meter('$stream', 'calls', entity => 'vm', ends => '{end}', dimensions => '{}', rounding_of => 'run', increment => '7 minutes', minimum => '3 hours',
+				liveness => '6 hours', $common);
+			SELECT meter.create_meter('$stream', 'fees', aggregate => 'runs', ends => '{end}', $common);
+			SELECT meter.create_meter('$stream', 'least', 'weighted', rounding => 'none', minimum => '2 days', unit => '1 hour', liveness => '30 hours', $common)");
 		my $measured = "dimensions => '{way}', lateness => '0', max_lateness => '2 days', since => NULL";
 		$node->safe_psql('postgres', "SELECT meter.create_meter('$stream', a, a, $measured) FROM unnest('{sum,counter,max}'::text[]) a;
+			SELECT meter.create_meter('$stream', 'wraps', 'counter', modulus => 800, drops => 'ignore', begins => 'zero', $measured);
+			SELECT meter.create_meter('$stream', 'begun', 'counter', begins => 'start', $measured);
 			INSERT INTO $stream.event (\"time\", resource, account, action) SELECT '2024-02-29 00:00Z', 'r' || i, CASE i % 2 WHEN 0 THEN 'a' ELSE 'b' END, 'name' FROM generate_series(0, 7) i");
 	}
 	for (1 .. 40)
@@ -107,8 +114,8 @@ for my $world (1 .. $worlds)
 		my $part = $clock;
 		foreach my $stream ("kept$world", "old$world")
 		{
-			$part .= "INSERT INTO $stream.event (\"time\", resource, account, action, offering, value, source, id)
-				SELECT t::timestamptz, r, a, x, o, v::numeric, s, i FROM (VALUES $rows) e (t, r, a, x, o, v, s, i);\n";
+			$part .= "INSERT INTO $stream.event (\"time\", resource, account, action, offering, value, source, id, entity, sequence)
+				SELECT t::timestamptz, r, a, x, o, v::numeric, s, i, e, q::bigint FROM (VALUES $rows) e (t, r, a, x, o, v, s, i, e, q);\n";
 			$part .= "INSERT INTO $stream.measure (start_time, end_time, resource, account, value, attributes, source, id)
 				SELECT t::timestamptz, e::timestamptz, r, a, v::numeric, jsonb_build_object('way', w), s, i FROM (VALUES $measures) m (t, e, r, a, v, w, s, i);\n" if $measures;
 			$part .= "INSERT INTO $stream.event (\"time\", resource, account, action, offering, value, source, id)

@@ -1,13 +1,14 @@
 # Promise: whatever measures and events arrive, and in whatever order, the ledger of a meter of measures says what the rules say.
 #
 # Worlds of random measures (long and of no length, duplicates with other times and values, voids near and far, readings of one instant, values of every
-# scale, no account, odd texts) and of events that move accounts, late, early and never, are fed to a stream in random batches, settled after
-# each, and compared with the oracle in plain SQL, by seven meters. In some worlds one resource has more than its share of memory holds: it is
+# scale, no account, odd texts), of counters that go round, dip, begin anew and are told late, and of events that move accounts, for all entities or
+# for one, late, early and never, are fed to a stream in random batches, settled after each, and compared with the oracle in plain SQL, by nine
+# meters. In some worlds one resource has more than its share of memory holds: it is
 # set aside, now and then released, and in the end computed as all others were.
 #
 #   METER_SEED=n      the same worlds again
 #   METER_WORLD=n     only that world
-#   METER_RANDOM=n    this many worlds instead of 12
+#   METER_RANDOM=n    this many worlds instead of 10
 use strict;
 use warnings;
 use FindBin;
@@ -19,12 +20,12 @@ use Test::More;
 
 my $seed    = seed();
 my $node    = start_server('quantities_random');
-my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 12));
+my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 10));
 $node->safe_psql('postgres', slurp_file("$FindBin::RealBin/../$_")) foreach 'oracle_duplicates.sql', 'oracle_measures.sql';
 
 sub one_of { return $_[ rand @_ ]; }
 
-my @aggregates = qw(sum count min max latest unique counter);
+my @names     = qw(sum count min max latest unique counter octets requests);	# the last three are counters
 my @values     = ('0', '1', '2.50', '10', '10.0', '-3', '0.001', '123456789012345678901.5', '7', '7.00', '999999999999999999');
 my @places     = (
 	[ 'UTC',              '2024-03-04T20:00:00Z' ],
@@ -59,8 +60,10 @@ sub world
 	my $at     = sub { sprintf("'%s'::timestamptz + interval '%s seconds'", $begin, $_[0]) };
 
 	my @meters;
-	foreach my $aggregate (@aggregates)
+	my $modulus = one_of(1000, 256, '99.5');
+	foreach my $name (@names)
 	{
+		my $aggregate = $name =~ /octets|requests/ ? 'counter' : $name;
 		my %meter = (
 			aggregate  => $aggregate,
 			entity     => one_of(undef, undef, 'ip'),
@@ -68,11 +71,13 @@ sub world
 			period     => $period,
 			timezone   => $timezone,
 			value_from => ($aggregate ne 'count' && rand() < 0.2 ? 'n' : 'value'));
+		%meter = (%meter, begins => one_of(undef, 'zero', 'start', 'start'), modulus => one_of(undef, $modulus, $modulus), drops => one_of(undef, 'reset', 'ignore'))
+		  if $aggregate eq 'counter';
 		my $since = rand() < 0.3 ? "oracle.slice_begin('$begin'::timestamptz + interval '" . int(rand($hours / 2)) . " hours', '$period', '$timezone')" : 'NULL';
 		my $define = join(', ', meter_arguments(\%meter), "since => $since");
 		my $clock = one_of('wall', 'wall', 'event');
-		push @meters, { name => $aggregate, define => $define, clock => $clock,
-			create => "SELECT meter.create_meter('$stream', '$aggregate', $define, clock => '$clock', lateness => "
+		push @meters, { name => $name, define => $define, clock => $clock,
+			create => "SELECT meter.create_meter('$stream', '$name', $define, clock => '$clock', lateness => "
 			  . one_of("'0'", "'0'", "'90 minutes'") . ', max_lateness => ' . one_of('NULL', 'NULL', "'1 day'", "'3 hours'") . ");\n" };
 	}
 
@@ -88,13 +93,13 @@ sub world
 			my $id     = rand() < $ids ? 'i' . int(rand(8)) : undef;
 			my $source = one_of(undef, 's', '');
 			my @what   = (literal($source), literal($id), literal("r$r"), literal(rand() < $owned ? one_of('A', 'B', '') : undef),
-				literal(one_of(undef, 'ip', 'ip')), literal(rand() < 0.1 ? undef : one_of(@values)),
+				literal(one_of(undef, 'ip', 'ip', 'port')), literal(rand() < 0.1 ? undef : one_of(@values)),
 				literal(one_of(undef, '{"zone": "z", "n": 12}', '{"n": 1.50, "offering": "o"}', '{"n": "1.5"}', '{"zone": null, "n": null}')));
 			foreach (1 .. (defined $id && rand() < 0.5 ? 1 + int(rand(3)) : 1))
 			{
 				push @rows, [ $start, 'measure', join(', ', $at->($start), $at->($start + $length), @what) ];
 				# taken back: at its time, at the window's edges, or out of reach
-				push @rows, map { [ max($_, 0), 'event', join(', ', $at->($_), literal($source), literal($id), literal("r$r"), 'NULL', "'void'") ] }
+				push @rows, map { [ max($_, 0), 'event', join(', ', $at->($_), literal($source), literal($id), literal("r$r"), 'NULL', "'void'", 'NULL', 'NULL') ] }
 				  map { my $time = $start + one_of(0, 0, -$apart, $apart, -$apart - 1, $apart + 1, int(rand(4 * $apart + 2)) - 2 * $apart); ($time) x one_of(1, 1, 2) } 1 .. one_of(1, 1, 2)
 				  if defined $id && rand() < 0.1;
 				# a duplicate that differs
@@ -103,13 +108,34 @@ sub world
 				$what[5] = literal(one_of(@values)) if rand() < 0.3;
 			}
 		}
-		foreach (1 .. int(rand(6)))
+		foreach (1 .. int(rand(8)))
 		{
 			my $time = moment($hours);
-			my $action = rand() < 0.15 ? 'void' : one_of('start', 'change', 'stop', 'reconciled:change');
+			my $action = rand() < 0.15 ? 'void' : one_of('start', 'change', 'stop', 'transfer');
 			my $id = $action eq 'void' || rand() < $ids ? 'i' . int(rand(8)) : undef;
-			push @rows, [ $time, 'event', join(', ', $at->($time), literal(one_of(undef, 's', '')), literal($id), literal("r$r"),
-					literal($named && rand() < 0.7 ? one_of('A', 'B', 'b', '') : undef), literal($action)) ];
+			push @rows, [ $time, 'event', join(', ', $at->($time), literal(one_of(undef, 's', '')), literal($id), literal(one_of("r$r", "c$r")),
+					literal($named && rand() < 0.7 ? one_of('A', 'B', 'b', '') : undef), literal($action), literal(one_of(undef, undef, '', 'ip', 'port')),
+					literal(one_of(undef, undef, 0, 1, 2))) ];
+		}
+
+		# a counter: what it counts since it began, at each reading; some are wrong, stale, doubled or from before
+		my ($count, $began, $time) = (one_of(0, 50), undef, moment($hours / 2));
+		my @of = (literal(one_of("c$r", "c$r", "r$r")), literal(rand() < $owned ? 'A' : undef), literal(one_of(undef, 'ip', 'ip')));
+		my $knows = one_of(0, 0.5, 1);	# how often it says since when
+		foreach (1 .. int(rand(15)))
+		{
+			$began = $time, $time += 1 + int(rand(600)), $count = 0 if !defined $began || rand() < 0.15;
+			$count += one_of(0, 1, 7, '0.25', int(rand(120)));
+			my $reading = rand() < 0.1 ? one_of(0, -1, 5, $modulus, 2 * $modulus) : rand() < 0.1 ? max(0, $count - int(rand(20))) : $count;
+			$reading -= $modulus * int($reading / $modulus) if $count > 0 && rand() < 0.8;
+			my $start = rand() < $knows ? $began + one_of(0, 0, 0, -1, 1, -2, -3600) : $time;
+			my ($source, $id) = (one_of(undef, 's'), rand() < $ids ? 'c' . int(rand(30)) : undef);
+			my $line = [ $time, 'measure', join(', ', $at->(min($start, $time)), $at->($time), literal($source), literal($id), @of, literal($reading),
+					literal(one_of(undef, undef, '{"zone": "z"}'))) ];
+			push @rows, ($line) x one_of(1, 1, 1, 2);
+			push @rows, map { [ max($_, 0), 'event', join(', ', $at->($_), literal($source), literal($id), $of[0], 'NULL', "'void'", 'NULL', 'NULL') ] }
+			  $time + one_of(0, 0, -$apart, $apart, -$apart - 1, $apart + 1) if defined $id && rand() < 0.1;
+			$time += one_of(0, 0, 1, 300, 3600, int(rand($hours * 600)));
 		}
 	}
 
@@ -147,7 +173,7 @@ sub world
 		{
 			my @batch = map { $_->[2] } grep { $_->[1] eq $table } @{ $batches[ $round - 1 ] || [] } or next;
 			$script .= "INSERT INTO $stream.$table ("
-			  . ($table eq 'measure' ? 'start_time, end_time, source, id, resource, account, entity, value, attributes' : '"time", source, id, resource, account, action')
+			  . ($table eq 'measure' ? 'start_time, end_time, source, id, resource, account, entity, value, attributes' : '"time", source, id, resource, account, action, entity, sequence')
 			  . ") VALUES\n" . join(",\n", map { "($_)" } @batch) . ";\n";
 		}
 		my $now = $round == $rounds ? $hours * (1 + rand()) : $hours * $round / $rounds + (rand() < 0.3 ? -$hours / 3 : 0);

@@ -51,11 +51,18 @@ $sets
 SELECT FROM meter.create_stream('$stream');
 SELECT FROM meter.create_meter('$stream', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{offering,"NULL"}', clock => 'event', lateness => '0', max_lateness => '20 days');
 SELECT FROM meter.create_meter('$stream', 'size', 'weighted', starts => '{start}', stops => '{stop}', changes => '{resize}', period => '1 day', unit => '7 seconds', increment => '1 hour', timezone => 'Europe/Zurich', clock => 'event', lateness => '0');
+SELECT FROM meter.create_meter('$stream', 'calls', entity => 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', ends => '{end}', dimensions => '{}', rounding_of => 'run',
+	increment => '7 minutes', minimum => '2 days', liveness => '5 hours', clock => 'event', lateness => '0');
+SELECT FROM meter.create_meter('$stream', 'fees', 'runs', starts => '{start}', stops => '{stop}', ends => '{end}', dimensions => '{entity}', clock => 'event', lateness => '0');
+SELECT FROM meter.create_meter('$stream', 'wraps', 'counter', dimensions => '{zone}', begins => 'start', modulus => 10.25, drops => 'ignore', clock => 'event', lateness => '0');
 SELECT meter.create_meter('$stream', a, a, dimensions => '{zone}', clock => 'event', lateness => '0') IS NOT NULL FROM unnest('{sum,unique,counter,latest}'::text[]) a;
 INSERT INTO $stream.event (source, id, "time", resource, account, action, offering, value, attributes) VALUES
 	('a', '1', '2024-03-30 10:00:00.5Z', E'vm\\\\1', 'acme', 'start', 'it''s', 0.30, '{"NULL": "null"}'), ('a', '2', '2024-03-30 13:20Z', E'vm\\\\1', NULL, 'resize', NULL, 1e-7, NULL),
 	('a', '3', '2024-03-30 11:00Z', 'vm 2', NULL, 'start', 's', 123456789.000000001, NULL), ('a', '1', '2024-03-30 10:10Z', E'vm\\\\1', 'other', 'start', 's', 5, NULL),
 	('a', '9', '1970-01-01Z', 'vm 2', 'acme', 'start', 's', 1, NULL), ('a', '4', '2024-03-30 15:00Z', 'clock', NULL, 'tick', NULL, NULL, NULL);
+INSERT INTO $stream.event (source, id, "time", sequence, resource, account, entity, action) VALUES
+	('a', '11', '2024-03-30 10:00Z', 1, 'vm 3', 'acme', 'vm', 'start'), ('a', '12', '2024-03-30 10:00Z', 2, 'vm 3', '', NULL, 'give back'), ('a', '13', '2024-03-30 10:45:30Z', 1, 'vm 3', 'b', 'vm', 'own'),
+	('a', '14', '2024-03-30 16:10:07Z', NULL, 'vm 3', NULL, '', 'end'), ('a', '15', '2024-03-30 16:11Z', NULL, 'vm 3', 'a', 'vm', 'start');
 INSERT INTO $stream.measure (source, id, start_time, end_time, resource, account, value, attributes)
 	SELECT 'm', g, '2024-03-30 10:00Z'::timestamptz + g * interval '25 minutes', '2024-03-30 10:40Z'::timestamptz + g * interval '25 minutes', 'ip', 'acme', 10.50 / g, '{"zone": "1"}' FROM generate_series(1, 9) g;
 CALL meter.run('$stream');

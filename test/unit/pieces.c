@@ -227,7 +227,7 @@ add_event(MeterEvents *all, const Event *event)
 		meter_events_sequence(all, event->sequence);
 	if (event->kind != METER_NAMES)
 		all->events[all->nevents - 1].source =
-		meter_events_source(all, meter_attr(sources[event->source], 1));
+			meter_events_source(all, meter_attr(sources[event->source], 1));
 }
 
 /* Append an attribute to a text. */

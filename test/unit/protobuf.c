@@ -126,8 +126,8 @@ put_base64(char *to, const uint8 *bytes, size_t length)
 	for (i = 0; i < length; i += 3)
 	{
 		uint32		bits = (uint32) bytes[i] << 16 |
-			(i + 1 < length ? (uint32) bytes[i + 1] << 8 : 0) |
-			(i + 2 < length ? bytes[i + 2] : 0);
+		(i + 1 < length ? (uint32) bytes[i + 1] << 8 : 0) |
+		(i + 2 < length ? bytes[i + 2] : 0);
 
 		*to++ = digits[bits >> 18];
 		*to++ = digits[bits >> 12 & 63];
