@@ -123,7 +123,7 @@ help:
 	@echo '                     of the rows, RUNS=n so many samples (5); docs/performance.md'
 	@echo 'make soak            the random tests for longer, each time with other numbers'
 	@echo 'make fuzz            the pure core as a plain program, five minutes; SECONDS=n'
-	@echo "make mutants         breaks the engine's rules one at a time: does sql/golden.sql notice? MUTANTS='pairing 3' picks some"
+	@echo "make mutants         breaks the engine's rules one at a time: does a test notice? MUTANTS='pairing 3' picks some"
 	@echo 'make installcheck    the SQL tests against a running server that preloads meter'
 	@echo 'make clean           removes what was built'
 

@@ -308,3 +308,50 @@ SELECT account, period_start, sum(quantity) FROM counters_long.usage WHERE perio
 SELECT max(rows) < 200 AS few FROM meter.last_step('counters_long', 'octets');
 SELECT "time", value FROM counters_long._counter_state;
 SELECT * FROM meter.verify('counters_long');
+
+-- ---------------------------------------------------------------- a reading without an account is the owner's, one with '' nobody's
+SELECT meter.create_stream('counters_nobody');
+SELECT meter.create_meter('counters_nobody', 'octets', aggregate => 'counter', dimensions => '{}', lateness => '0');
+INSERT INTO counters_nobody.event ("time", resource, account, action) VALUES ('2024-03-05 10:00', 'port', 'acme', 'buy');
+INSERT INTO counters_nobody.measure (start_time, end_time, resource, account, value) VALUES
+	('2024-03-05 10:10', '2024-03-05 10:10', 'port', NULL, 10), ('2024-03-05 10:20', '2024-03-05 10:20', 'port', '', 30), ('2024-03-05 10:30', '2024-03-05 10:30', 'port', NULL, 60);
+SET meter.now = '2024-03-05 12:00';
+CALL meter.run('counters_nobody');
+SELECT account, quantity FROM counters_nobody.usage ORDER BY 1;
+
+-- A reading next to a late one that is a duplicate bounds nothing: the ones beyond it count.
+SELECT meter.create_stream('counters_copies');
+SELECT meter.create_meter('counters_copies', 'octets', aggregate => 'counter', entity => 'port', dimensions => '{}', lateness => '0');
+INSERT INTO counters_copies.measure (source, id, entity, start_time, end_time, resource, account, value) VALUES
+	('leaf', 'a', 'port', '2024-03-05 08:30', '2024-03-05 08:30', 'port', 'alice', 10), ('leaf', 'a', 'port', '2024-03-05 09:45', '2024-03-05 09:45', 'port', 'alice', 20),
+	('leaf', 'b', 'port', '2024-03-05 10:30', '2024-03-05 10:30', 'port', 'alice', 40);
+SELECT pg_temp.seal('counters_copies');
+CALL meter.run('counters_copies');
+INSERT INTO counters_copies.measure (source, id, entity, start_time, end_time, resource, account, value) VALUES ('leaf', 'c', 'port', '2024-03-05 09:15', '2024-03-05 09:15', 'port', 'alice', 25);
+CALL meter.run('counters_copies');
+SELECT period_start, sum(quantity) FROM counters_copies.usage GROUP BY 1 ORDER BY 1;
+SELECT * FROM meter.verify('counters_copies');
+
+-- Of duplicates the one that ends first counts, whenever it starts; a void reaches a reading by its end, however long ago it starts.
+SELECT meter.create_stream('counters_ends');
+SELECT meter.create_meter('counters_ends', 'octets', aggregate => 'counter', dimensions => '{}', begins => 'zero', lateness => '0');
+INSERT INTO counters_ends.measure (source, id, start_time, end_time, resource, account, value) VALUES
+	('leaf', 'a', '2024-03-05 09:00', '2024-03-05 11:00', 'port-1', 'alice', 20), ('leaf', 'a', '2024-03-05 10:00', '2024-03-05 10:30', 'port-1', 'alice', 10),
+	('leaf', 'b', '2024-02-20 09:00', '2024-03-05 10:30', 'port-2', 'alice', 5), ('leaf', 'c', '2024-02-20 09:00', '2024-03-05 11:30', 'port-2', 'alice', 7);
+INSERT INTO counters_ends.event (source, id, "time", resource, action) VALUES ('leaf', 'b', '2024-03-05 10:30', 'port-2', 'void');
+SET meter.now = '2024-03-05 13:00';
+CALL meter.run('counters_ends');
+SELECT resource, period_start, quantity FROM counters_ends.usage ORDER BY 1, 2;
+SELECT * FROM meter.verify('counters_ends');
+
+-- A counter that begins where its last reading ended goes on; one that begins later counts whole.
+SELECT meter.create_stream('counters_next');
+SELECT meter.create_meter('counters_next', 'octets', aggregate => 'counter', dimensions => '{}', begins => 'start', lateness => '0', since => '2024-03-05 10:00');
+INSERT INTO counters_next.measure (start_time, end_time, resource, account, value) VALUES
+	('2024-03-05 10:00', '2024-03-05 10:30', 'port', 'alice', 5), ('2024-03-05 10:30', '2024-03-05 11:30', 'port', 'alice', 7), ('2024-03-05 11:30:00.000001', '2024-03-05 12:30', 'port', 'alice', 8);
+CALL meter.run('counters_next');
+SELECT period_start, quantity FROM counters_next.usage ORDER BY 1;
+-- What was passed over before the meter begins is none of its anomalies.
+INSERT INTO counters_next.measure (start_time, end_time, resource, account, value) VALUES ('2024-03-05 09:30', '2024-03-05 09:30', 'before', 'alice', -1);
+CALL meter.run('counters_next');
+SELECT count(*) FROM meter.anomalies('counters_next', class => 'passed over');

@@ -188,3 +188,60 @@ INSERT INTO owners_early.event ("time", resource, account, action) VALUES ('2024
 CALL meter.run('owners_early');
 SELECT * FROM pg_temp.bill('owners_early');
 SELECT * FROM meter.verify('owners_early');
+
+-- Names count if they lie before the watermark: what a snapshot of that very instant says does not, nor what comes between it and one that reaches behind it.
+SET client_min_messages = warning;
+SELECT meter.create_stream('owners_snapshot');
+SELECT meter.create_meter('owners_snapshot', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{}', lateness => '0', max_lateness => NULL);
+INSERT INTO owners_snapshot.event (source, "time", resource, action) VALUES ('s', '2024-03-05 05:30', 'early', 'start'), ('s', '2024-03-05 05:30', 'cut', 'start');
+INSERT INTO owners_snapshot.event (source, "time", resource, account, action) VALUES ('s', '2024-03-05 06:10', 'early', 'b', 'resize'), ('s', '2024-03-05 06:10', 'cut', 'b', 'resize');
+INSERT INTO owners_snapshot.inventory (source, at, resource, account, since) VALUES
+	('s', '2024-03-05 06:00', 'early', 'a', '2024-03-05 05:30'), ('s', '2024-03-05 06:00', 'opened', 'a', '2024-03-05 05:30'), ('s', '2024-03-05 06:00', 'cut', NULL, '2024-03-05 05:30'),
+	('s', '2024-03-05 06:20', 'early', 'b', '2024-03-05 05:30'), ('s', '2024-03-05 06:20', 'opened', 'a', '2024-03-05 05:30'), ('s', '2024-03-05 06:20', 'cut', 'b', '2024-03-05 05:45');
+SET meter.now = '2024-03-05 06:30';
+SELECT resource, correction FROM meter.reconcile('owners_snapshot', 's', '2024-03-05 06:00') ORDER BY 1;
+SELECT resource, correction FROM meter.reconcile('owners_snapshot', 's', '2024-03-05 06:20') ORDER BY 1;
+CALL meter.run('owners_snapshot');
+SELECT resource, account, period_start, sum(quantity) FROM owners_snapshot.usage GROUP BY 1, 2, 3 ORDER BY 1, 3, 2;
+SELECT * FROM meter.verify('owners_snapshot');
+SET meter.now = '2024-03-05 07:00';
+CALL meter.run('owners_snapshot');
+SELECT resource, account, period_start, sum(quantity) FROM owners_snapshot.usage GROUP BY 1, 2, 3 HAVING sum(quantity) <> 0 ORDER BY 1, 3, 2;
+SELECT * FROM meter.verify('owners_snapshot');
+SELECT meter.drop_stream('owners_snapshot', true);
+-- A void names nobody. An entity begins with what was said without one; and where that is taken back, with what is left: who is named
+-- first without an entity owns the time before of all that no name is about.
+SELECT meter.create_stream('owners_kinds');
+SELECT meter.create_meter('owners_kinds', 'mb', 'sum', dimensions => '{}', clock => 'event', lateness => '0', max_lateness => NULL);
+INSERT INTO owners_kinds.event (source, id, "time", resource, account, entity, action) VALUES
+	('crm', '1', '2024-03-05 10:00', 'void', 'acme', NULL, 'buy'), ('crm', '2', '2024-03-05 10:30', 'void', 'globex', NULL, 'void'),
+	('crm', '3', '2024-03-05 10:00', 'begins', 'acme', NULL, 'buy'), ('crm', '4', '2024-03-05 11:00', 'begins', 'globex', 'vm', 'move'),
+	('crm', '5', '2024-03-05 11:00', 'back', 'acme', 'vm', 'buy'), ('crm', '6', '2024-03-05 11:30', 'back', 'globex', NULL, 'buy');
+INSERT INTO owners_kinds.measure (start_time, end_time, resource, entity, value) VALUES
+	('2024-03-05 10:00', '2024-03-05 11:00', 'void', NULL, 60), ('2024-03-05 10:30', '2024-03-05 10:30', 'begins', 'vm', 1), ('2024-03-05 11:30', '2024-03-05 11:30', 'begins', 'vm', 2),
+	('2024-03-05 10:30', '2024-03-05 10:30', 'back', 'disk', 4), ('2024-03-05 12:00', '2024-03-05 12:00', 'clock', NULL, 0);
+CALL meter.run('owners_kinds');
+SELECT * FROM pg_temp.bill('owners_kinds');
+INSERT INTO owners_kinds.event (source, id, "time", resource, action) VALUES ('crm', '6', '2024-03-05 11:30', 'back', 'void');
+CALL meter.run('owners_kinds');
+SELECT * FROM pg_temp.bill('owners_kinds') WHERE resource = 'back';
+SELECT * FROM meter.verify('owners_kinds');
+
+-- A snapshot holds after the events of its instant, to all meters: it names whom it says where they name another, though that is the
+-- lesser text; who owned it just before them agrees, and stays the owner no longer than they say.
+SELECT meter.create_stream('owners_instant');
+SELECT meter.create_meter('owners_instant', 'vm', starts => '{start}', stops => '{stop}', dimensions => '{}', lateness => '0');
+SELECT meter.create_meter('owners_instant', 'gpu', starts => '{attach}', stops => '{detach}', dimensions => '{}', lateness => '0');
+SELECT meter.create_meter('owners_instant', 'mb', 'sum', dimensions => '{}', lateness => '0');
+INSERT INTO owners_instant.event (source, "time", resource, account, action) VALUES
+	('gpus', '2024-03-05 10:00', 'agrees', 'acme', 'attach'), ('crm', '2024-03-05 12:30', 'agrees', 'globex', 'transfer'),
+	('gpus', '2024-03-05 10:00', 'names', 'acme', 'attach'), ('crm', '2024-03-05 12:30', 'names', 'umbrella', 'transfer');
+INSERT INTO owners_instant.measure (start_time, end_time, resource, value) SELECT '2024-03-05 10:00', '2024-03-05 14:00', r, 240 FROM unnest('{agrees,names}'::text[]) r;
+SET meter.now = '2024-03-05 14:00';
+CALL meter.run('owners_instant');
+INSERT INTO owners_instant.inventory (source, at, resource, account, meter) VALUES ('dc', '2024-03-05 12:30', 'agrees', 'acme', 'vm'), ('dc', '2024-03-05 12:30', 'names', 'globex', 'vm');
+SELECT resource, correction FROM meter.reconcile('owners_instant', 'dc', '2024-03-05 12:30') ORDER BY 1, 2;
+CALL meter.run('owners_instant');
+SELECT * FROM pg_temp.bill('owners_instant');
+SELECT * FROM meter.verify('owners_instant');
+RESET meter.now;

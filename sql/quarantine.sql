@@ -276,6 +276,29 @@ SELECT meter.release_resource('quarantine_back', 'odometer', 'ip');
 SELECT period_start, sum(quantity) FROM quarantine_back.usage GROUP BY 1 ORDER BY 1;
 SELECT * FROM meter.verify('quarantine_back');
 
+-- What is set aside while the watermark is taken back has rows after it no more, once it is released.
+SELECT meter.create_stream('quarantine_rows');
+SELECT meter.create_meter('quarantine_rows', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{flavor}', lateness => '0', since => '2024-03-05 09:00');
+SELECT meter.create_meter('quarantine_rows', 'ip', aggregate => 'count', dimensions => '{flavor}', lateness => '0', since => '2024-03-05 09:00');
+INSERT INTO quarantine_rows.event ("time", resource, account, action) VALUES ('2024-03-05 09:30', 'vm', 'acme', 'start');
+INSERT INTO quarantine_rows.measure (start_time, end_time, resource, account, value) SELECT t, t, 'ip', 'acme', 1 FROM unnest('{2024-03-05 09:30,2024-03-05 10:30}'::timestamptz[]) t;
+SET meter.now = '2024-03-05 11:00';
+CALL meter.run('quarantine_rows');
+SET meter.resource_memory = '64kB';
+INSERT INTO quarantine_rows.event ("time", resource, action, attributes) SELECT '2024-03-05 11:10', 'vm', 'resize', pg_temp.label('l' || n) FROM generate_series(1, 5) n;
+INSERT INTO quarantine_rows.measure (start_time, end_time, resource, attributes) SELECT '2024-03-05 11:10', '2024-03-05 11:10', 'ip', pg_temp.label('l' || n) FROM generate_series(1, 5) n;
+SET meter.now = '2024-03-05 12:00';
+CALL meter.run('quarantine_rows');
+SELECT meter, resource, since FROM quarantine_rows.quarantine ORDER BY 1;
+SELECT meter, meter.rewind('quarantine_rows', meter, '2024-03-05 10:00') FROM unnest('{vm,ip}'::text[]) meter;
+RESET meter.resource_memory;
+SELECT meter.release_resource('quarantine_rows', meter, resource) FROM quarantine_rows.quarantine;
+SELECT meter, period_start, sum(quantity) FROM quarantine_rows.usage GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT * FROM meter.verify('quarantine_rows');
+CALL meter.run('quarantine_rows');
+SELECT meter, period_start, sum(quantity) FROM quarantine_rows.usage GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT * FROM meter.verify('quarantine_rows');
+
 SET client_min_messages = warning;
 DROP FUNCTION public.quarantine_raise();
-SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{quarantine_cloud,quarantine_net,quarantine_bad,quarantine_old,quarantine_since,quarantine_source,quarantine_back}'::text[]) s;
+SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{quarantine_cloud,quarantine_net,quarantine_bad,quarantine_old,quarantine_since,quarantine_source,quarantine_back,quarantine_rows}'::text[]) s;

@@ -275,6 +275,27 @@ CALL meter.run('reconcile_tie');
 SELECT resource, account, period_start, sum(quantity) FROM reconcile_tie.usage GROUP BY 1, 2, 3 HAVING sum(quantity) <> 0 ORDER BY 1, 3, 2;
 SELECT * FROM meter.verify('reconcile_tie');
 
+-- Snapshots of one instant stay together when a later one is compared: one that has a resource silences that of another source.
+SET client_min_messages = warning;
+SELECT meter.create_stream('reconcile_same');
+SELECT meter.create_meter('reconcile_same', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', dimensions => '{}', lateness => '0', max_lateness => NULL);
+SET meter.now = '2024-03-05 06:00';
+INSERT INTO reconcile_same.event (source, "time", resource, account, action) VALUES
+	('b', '2024-03-05 00:00', 'r', 'A', 'start'), ('b', '2024-03-05 01:30', 'r', 'A', 'resize');
+INSERT INTO reconcile_same.inventory (source, at, resource) VALUES ('a', '2024-03-05 02:00', 'r'), ('a', '2024-03-05 02:30', 'r');
+SELECT correction FROM meter.reconcile('reconcile_same', 'a', '2024-03-05 02:00');
+SELECT correction FROM meter.reconcile('reconcile_same', 'b', '2024-03-05 02:00', allow_empty => true);
+SET meter.now = '2024-03-05 01:00';
+CALL meter.run('reconcile_same');
+SET meter.now = '2024-03-05 06:00';
+SELECT correction FROM meter.reconcile('reconcile_same', 'a', '2024-03-05 02:30');
+SELECT correction FROM meter.reconcile('reconcile_same', 'a', '2024-03-05 04:00', allow_empty => true);
+CALL meter.run('reconcile_same');
+SELECT sum(quantity) FROM reconcile_same.usage;
+SELECT * FROM meter.verify('reconcile_same');
+SELECT meter.drop_stream('reconcile_same', true);
+RESET meter.now;
+
 -- The name of a source is one that can be forgotten again.
 SELECT meter.reconcile('reconcile_tie', repeat('s', 256), '2024-03-05 12:30', allow_empty => true);
 SELECT meter.drop_stream('reconcile_tie', true);

@@ -2,6 +2,7 @@
 -- `liveness`, and a settle does not look at it any more; each run can be rounded, and have a minimum, by itself; runs can be
 -- counted. All of it is one function of the log: late rows, live usage, explain, verify and expiry agree.
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 SET client_min_messages = warning;
 
 -- What the ledger says of a meter, and of which resource it differs from the log.
@@ -261,3 +262,105 @@ SELECT meter.resettle('t09', 'calls', NULL), meter.resettle('t02', 'call', NULL)
 SELECT meter.rewind('runs_calls', 'call', '2024-03-05 12:00Z') > 0 AS taken_back;
 CALL meter.run('runs_calls');
 SELECT s.stream, count(v.*) AS differ FROM unnest('{c03,s03,f01,f05,r05,runs_alive,t01,t02,runs_calls,t09}'::text[]) s (stream) LEFT JOIN LATERAL meter.verify(s.stream) v ON true GROUP BY 1 ORDER BY 1;
+
+-- Events of one instant go by their sequence: those without one come first, before 0, too; those of one sequence are a tie, so a
+-- start and a stop of it restart what runs. Of duplicates that differ in nothing else, the least sequence counts, none before all.
+SELECT meter.create_stream('runs_ties');
+SELECT meter.create_meter('runs_ties', 'vm', starts => '{start}', stops => '{stop}', dimensions => '{}', clock => 'event', lateness => '0');
+INSERT INTO runs_ties.event (source, id, "time", sequence, resource, account, action) VALUES
+    ('s', '1', '2024-03-05 10:00Z', NULL, 'tie', 'acme', 'start'), ('s', '2', '2024-03-05 11:00Z', 5, 'tie', NULL, 'start'), ('s', '3', '2024-03-05 11:00Z', 5, 'tie', NULL, 'stop'), ('s', '4', '2024-03-05 12:00Z', NULL, 'tie', NULL, 'stop'),
+    ('s', '5', '2024-03-05 10:00Z', 0, 'zero', 'acme', 'start'), ('s', '6', '2024-03-05 10:00Z', NULL, 'zero', NULL, 'stop'), ('s', '7', '2024-03-05 11:00Z', NULL, 'zero', NULL, 'stop'),
+    ('s', '8', '2024-03-05 10:00Z', NULL, 'duplicate', 'acme', 'start'), ('s', '9', '2024-03-05 11:00Z', 9, 'duplicate', NULL, 'start'), ('s', '9', '2024-03-05 11:00Z', NULL, 'duplicate', NULL, 'start'),
+    ('s', '10', '2024-03-05 11:00Z', 5, 'duplicate', NULL, 'stop'), ('s', '11', '2024-03-05 12:00Z', NULL, 'duplicate', NULL, 'stop'), (NULL, NULL, '2024-03-05 13:00Z', NULL, 'clock', NULL, 'tick');
+CALL meter.run('runs_ties');
+SELECT * FROM pg_temp.billed('runs_ties', 'vm');
+SELECT count(*) AS differ FROM meter.verify('runs_ties');
+
+-- A start that is ignored after an end does not make the resource its source's: what that source's snapshot opens is another's.
+SELECT meter.create_stream('runs_whose');
+SET meter.now = '2024-03-05 11:00Z';
+SELECT meter.create_meter('runs_whose', 'vm', starts => '{start}', stops => '{stop}', ends => '{end}', dimensions => '{}', lateness => '0');
+INSERT INTO runs_whose.event (source, "time", resource, account, action) VALUES ('a', '2024-03-05 10:00Z', 'vm-1', 'acme', 'end'), ('b', '2024-03-05 10:30Z', 'vm-1', NULL, 'start');
+INSERT INTO runs_whose.inventory (source, at, resource) VALUES ('b', '2024-03-05 11:00Z', 'vm-1');
+SELECT resource, correction FROM meter.reconcile('runs_whose', 'b', '2024-03-05 11:00Z');
+SET meter.now = '2024-03-05 12:00Z';
+CALL meter.run('runs_whose');
+SELECT class, resource, "time", detail FROM meter.anomalies('runs_whose') WHERE class IN ('opened by another source', 'after its end') ORDER BY 1;
+SELECT * FROM pg_temp.billed('runs_whose', 'vm');
+RESET meter.now;
+
+-- A start while it runs is a sign of life; a snapshot that holds it is none, though it says who owns it from then on.
+SELECT meter.create_stream('runs_signs');
+SET meter.now = '2024-03-05 10:00Z';
+SELECT meter.create_meter('runs_signs', 'vm', starts => '{start}', stops => '{stop}', dimensions => '{}', liveness => '30 minutes', lateness => '0');
+INSERT INTO runs_signs.event (source, "time", resource, account, action) VALUES ('a', '2024-03-05 10:00Z', 'vm-1', 'acme', 'start'), ('a', '2024-03-05 10:20Z', 'vm-1', NULL, 'start'), ('a', '2024-03-05 12:00Z', 'vm-1', NULL, 'start');
+INSERT INTO runs_signs.inventory (source, at, resource, account) VALUES ('a', '2024-03-05 11:00Z', 'vm-1', 'globex');
+SET meter.now = '2024-03-05 13:00Z';
+SELECT resource, correction FROM meter.reconcile('runs_signs', 'a', '2024-03-05 11:00Z');
+CALL meter.run('runs_signs');
+SELECT * FROM pg_temp.billed('runs_signs', 'vm');
+RESET meter.now;
+
+-- A run of a whole number of increments lacks nothing, one that begins and ends at one instant is billed nothing.
+SELECT meter.create_stream('runs_whole');
+SELECT meter.create_meter('runs_whole', 'call', starts => '{start}', stops => '{stop}', dimensions => '{}', increment => '1 hour', rounding_of => 'run', minimum => '30 minutes', clock => 'event', lateness => '0');
+INSERT INTO runs_whole.event ("time", sequence, resource, account, action) VALUES ('2024-03-05 10:00Z', NULL, 'whole', 'acme', 'start'), ('2024-03-05 12:00Z', NULL, 'whole', NULL, 'stop'),
+    ('2024-03-05 10:15Z', 1, 'nothing', 'acme', 'start'), ('2024-03-05 10:15Z', 2, 'nothing', NULL, 'stop'), ('2024-03-05 13:00Z', NULL, 'clock', NULL, 'tick');
+CALL meter.run('runs_whole');
+SELECT * FROM pg_temp.billed('runs_whole', 'call');
+SELECT count(*) AS differ FROM meter.verify('runs_whole');
+
+-- What is missing to the increment at the end of a run with gaps: who owned it when it was billed last owes it; the gaps before a
+-- watermark are no part of its length, nor are those before the watermark of a run that a snapshot finds to have begun there. A start
+-- while it runs begins none.
+SELECT meter.create_stream('runs_gaps');
+SELECT meter.create_meter('runs_gaps', 'call', starts => '{start}', stops => '{stop}', changes => '{ping}', dimensions => '{}', increment => '1 hour', rounding_of => 'run', liveness => '30 minutes', clock => 'event', lateness => '0');
+SELECT meter.create_meter('runs_gaps', 'fee', aggregate => 'runs', starts => '{start}', stops => '{stop}', changes => '{ping}', dimensions => '{}', clock => 'event', lateness => '0');
+INSERT INTO runs_gaps.event (source, "time", resource, account, action) VALUES
+    ('sw', '2024-03-05 10:00Z', 'owed', 'acme', 'start'), ('crm', '2024-03-05 10:45Z', 'owed', 'globex', 'transfer'), ('sw', '2024-03-05 11:00Z', 'owed', NULL, 'stop'),
+    ('sw', '2024-03-05 10:00Z', 'again', 'acme', 'start'), ('sw', '2024-03-05 10:20Z', 'again', NULL, 'start'), ('sw', '2024-03-05 10:30Z', 'again', NULL, 'stop'),
+    ('sw', '2024-03-05 10:00Z', 'length', 'acme', 'start'), ('sw', '2024-03-05 11:00Z', 'length', NULL, 'ping'),
+    ('api', '2024-03-05 10:00Z', 'behind', 'acme', 'start'), ('api', '2024-03-05 11:40Z', 'behind', NULL, 'ping'), (NULL, '2024-03-05 12:00Z', 'clock', NULL, 'tick');
+CALL meter.run('runs_gaps');
+INSERT INTO runs_gaps.inventory (source, at, resource, since) VALUES ('api', '2024-03-05 12:10Z', 'behind', '2024-03-05 10:20Z');
+SELECT DISTINCT correction FROM meter.reconcile('runs_gaps', 'api', '2024-03-05 12:10Z');
+INSERT INTO runs_gaps.event (source, "time", resource, action) VALUES
+    ('sw', '2024-03-05 12:00Z', 'length', 'ping'), ('sw', '2024-03-05 12:10Z', 'length', 'stop'), ('api', '2024-03-05 12:20Z', 'behind', 'stop'), (NULL, '2024-03-05 13:00Z', 'clock', 'tick');
+CALL meter.run('runs_gaps');
+SELECT * FROM pg_temp.billed('runs_gaps', 'call');
+SELECT * FROM pg_temp.billed('runs_gaps', 'fee');
+SELECT count(*) AS differ FROM meter.verify('runs_gaps');
+
+-- A run counts with what its instant comes to, whatever is said after its start.
+SELECT meter.create_stream('runs_last');
+SELECT meter.create_meter('runs_last', 'fee', aggregate => 'runs', starts => '{start}', stops => '{stop}', changes => '{move}', clock => 'event', lateness => '0');
+INSERT INTO runs_last.event ("time", sequence, resource, account, action, offering) VALUES ('2024-03-05 10:00Z', 1, 'vm-1', 'acme', 'start', 's'), ('2024-03-05 10:00Z', 2, 'vm-1', 'globex', 'move', 'l'),
+    ('2024-03-05 11:00Z', NULL, 'clock', NULL, 'tick', NULL);
+CALL meter.run('runs_last');
+SELECT * FROM pg_temp.billed('runs_last', 'fee');
+
+-- Of more events than are walked at once: 19990 seconds with 199 gaps of 6 are 6 hours, and who owned it when it was billed last,
+-- 20000 names ago, owes what is missing.
+SELECT meter.create_stream('runs_long');
+SELECT meter.create_meter('runs_long', 'call', starts => '{start}', stops => '{stop}', changes => '{ping}', dimensions => '{}', increment => '1 hour', rounding_of => 'run', liveness => '5 seconds', unit => '1 second', clock => 'event', lateness => '0');
+INSERT INTO runs_long.event ("time", resource, account, action) SELECT '2024-03-05 10:00Z'::timestamptz + i * interval '1 s', 'pings', 'acme', CASE i WHEN 0 THEN 'start' WHEN 19990 THEN 'stop' ELSE 'ping' END
+    FROM generate_series(0, 19990) i WHERE i % 100 <= 89 OR i = 19990;
+INSERT INTO runs_long.event ("time", resource, account, action) SELECT '2024-03-05 10:01Z'::timestamptz + i * interval '1 s', 'names', 'n' || i % 3, 'tag' FROM generate_series(0, 19999) i;
+INSERT INTO runs_long.event ("time", resource, account, action) VALUES ('2024-03-05 10:00Z', 'names', 'acme', 'start'), ('2024-03-05 16:00Z', 'names', NULL, 'stop'), ('2024-03-05 17:00Z', 'clock', NULL, 'tick');
+CALL meter.run('runs_long');
+SELECT resource, account, max(period_start) AS last, sum(quantity) FROM runs_long.usage GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT count(*) AS differ FROM meter.verify('runs_long');
+-- a snapshot finds that it began again after 2 hours: 7189 seconds with 71 gaps and 12790 with 127, each to the full hour
+INSERT INTO runs_long.inventory (source, at, resource, since) VALUES ('api', '2024-03-05 15:30Z', 'pings', '2024-03-05 12:00Z');
+SELECT correction FROM meter.reconcile('runs_long', 'api', '2024-03-05 15:30Z');
+CALL meter.run('runs_long');
+SELECT period_start, sum(quantity) FROM runs_long.usage WHERE resource = 'pings' GROUP BY 1 ORDER BY 1;
+SELECT count(*) AS differ FROM meter.verify('runs_long');
+
+-- Of the starts of one instant those are listed that come after its end.
+SELECT meter.create_stream('runs_listed');
+SELECT meter.create_meter('runs_listed', 'vm', starts => '{start}', stops => '{stop}', ends => '{end}', dimensions => '{}', clock => 'event', lateness => '0');
+INSERT INTO runs_listed.event ("time", sequence, resource, account, action) VALUES ('2024-03-05 10:00Z', 1, 'vm-1', 'acme', 'start'), ('2024-03-05 10:00Z', 2, 'vm-1', NULL, 'end'), ('2024-03-05 10:00Z', 3, 'vm-1', NULL, 'start');
+SELECT e.sequence FROM meter.anomalies('runs_listed', 'after its end') a JOIN runs_listed.event e USING (arrival);
+-- A stretch without a sign of life is listed once, whatever is named in it.
+SELECT "time", detail FROM meter.anomalies('runs_gaps', 'silent') WHERE resource = 'owed';

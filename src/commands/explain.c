@@ -293,7 +293,7 @@ look_at_part(void *arg, MeterMeasurePart what, TimestampTz begin,
 	int			i;
 
 	for (i = 0; i < fold->definition->ndimensions; i++)
-		dimensions[i] = meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
+		dimensions[i] = meter_fold_text(slot, fold->first_dimension + i);
 	values[0] = slot->tts_values[METER_FOLD_ARRIVAL];
 	values[1] = slot->tts_values[METER_FOLD_ABSENT];
 	values[2] = slot->tts_values[METER_FOLD_ALIVE];

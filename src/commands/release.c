@@ -225,10 +225,9 @@ meter_release_resource(PG_FUNCTION_ARGS)
 								  psprintf("SELECT %s AS resource", name),
 								  "'-infinity'::timestamptz");
 	if (call.progress->has_watermark)
-		written = meter_recompute(call.definition, call.progress,
-								  psprintf("SELECT %s, %s, 'infinity'::timestamptz, %s, %s",
-										   name, since, since, since),
-								  NULL);
+		written = meter_recompute_aside(call.definition, call.progress,
+										psprintf("SELECT %s, %s, 'infinity'::timestamptz, %s, %s",
+												 name, since, since, since));
 	meter_execute(psprintf("SELECT FROM %s.quarantine WHERE meter = %s AND resource = %s",
 						   quote_identifier(stream), quote_literal_cstr(meter),
 						   name), SPI_OK_SELECT);

@@ -137,7 +137,10 @@ forget_states(const MeterDefinition *definition)
 						  lengthof(tables));
 }
 
-/* What is set aside is not settled from the watermark on, at the latest. */
+/*
+ * What is set aside is not settled from the watermark on, at the latest.  What
+ * the ledger has of it after that is taken back when it is released.
+ */
 static void
 take_back_quarantine(const MeterDefinition *definition, TimestampTz watermark)
 {

@@ -12,6 +12,7 @@ meter_events_init(MeterEvents *events, int32 natts)
 {
 	memset(events, 0, sizeof(*events));
 	events->natts = natts;
+	events->names_end = METER_END;
 	events->sorted = true;
 }
 

@@ -52,6 +52,8 @@ struct MeterRunRules;
 typedef struct MeterEvents
 {
 	int32		natts;
+	int64		names_end;		/* names from then on do not count before it:
+								 * none of them is the first */
 	const struct MeterRunRules *rules;	/* of their runs, see runs.h; NULL:
 										 * none */
 	int32		nevents;

@@ -394,6 +394,14 @@ end_run(MeterWalk *walk, int64 end)
 		meter_runs_close(&walk->runs, end, &current);
 }
 
+/* Note if a run is found to begin before what is known of runs. */
+static void
+look_behind(MeterWalk *walk, int64 since)
+{
+	if (walk->runs.rules != NULL)
+		walk->events->behind |= meter_runs_unknown(&walk->runs, since);
+}
+
 /* Let a run begin that is open from an instant on, which may be of the past. */
 static void
 begin_run(MeterWalk *walk, int64 since)
@@ -401,7 +409,6 @@ begin_run(MeterWalk *walk, int64 since)
 	walk->state.since = since;
 	if (walk->runs.rules == NULL)
 		return;
-	walk->events->behind |= meter_runs_unknown(&walk->runs, since);
 	meter_runs_open(&walk->runs, since);
 }
 
@@ -619,7 +626,7 @@ owner_since(MeterWalk *walk, int64 start, int64 now, MeterAttr owner)
 {
 	if (!meter_owner_agrees(&walk->owner, walk->said[0]) &&
 		walk->state.changed[0] < start &&
-		meter_walk_own(walk, walk->said[0], now))
+		meter_walk_own(walk, walk->said[0], now, start))
 		return walk->said[0];
 	/* who is named first owns the time before */
 	return MeterAttrIsNull(owner) ? walk->first_name : owner;
@@ -731,6 +738,7 @@ observe_opening(MeterWalk *walk, MeterObservation *observation, int32 number,
 		walk->state.changed[i] = METER_BEGIN;
 	walk->state.open = true;
 	walk->state.ended = false;
+	look_behind(walk, start);
 	begin_run(walk, start);
 	walk->state.alive = start;
 	meter_walk_started(walk, source_of(walk, observation), observation->time);
@@ -796,6 +804,7 @@ observe_cut(MeterWalk *walk, MeterObservation *observation, int32 number)
 
 	end_span(walk, observation->time);
 	cut_out(&walk->builder, last, observation->since);
+	look_behind(walk, observation->since);
 	end_run(walk, last);
 	walk->begin = observation->time;
 	walk->label = label;
@@ -896,7 +905,7 @@ apply_said(MeterWalk *walk, int64 now, const MeterAttr *before)
 		if (known == NULL)
 			known = copy_attrs(walk->state.attrs, natts + 1);
 		if (walk->owned && i == 0)
-			(void) meter_walk_own(walk, walk->said[i], now);
+			(void) meter_walk_own(walk, walk->said[i], now, now);
 		else
 		{
 			walk->state.attrs[i] = walk->said[i];
@@ -933,7 +942,7 @@ meter_walk_told(MeterWalk *walk, int64 now)
 		return;
 	if (!walk->state.open && walk->least_since <= now)
 		known = copy_attrs(walk->state.attrs, walk->events->natts + 1);
-	(void) meter_walk_own(walk, walk->told_name, now);
+	(void) meter_walk_own(walk, walk->told_name, now, now);
 	if (known != NULL)
 	{
 		meter_walk_change(walk, now, known, false);
@@ -1164,15 +1173,15 @@ take_first_name(MeterWalk *walk, MeterAttr name)
 }
 
 /*
- * Let a name say who owns the resource from an instant on.  Returns false if it
- * says nothing.
+ * Let a name of `now` say who owns the resource, from an instant on that may be
+ * one of the past.  Returns false if it says nothing.
  */
 bool
-meter_walk_own(MeterWalk *walk, MeterAttr name, int64 now)
+meter_walk_own(MeterWalk *walk, MeterAttr name, int64 now, int64 from)
 {
 	if (!meter_owner_name(&walk->owner, name))
 		return false;
-	if (!walk->named)
+	if (!walk->named && from < walk->events->names_end)
 		take_first_name(walk, name);
 	walk->state.changed[0] = now;
 	return true;

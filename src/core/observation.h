@@ -134,7 +134,8 @@ typedef struct MeterWalk
 
 extern MeterSpan meter_walk_current(const MeterWalk *walk);
 extern void meter_walk_apply(MeterWalk *walk, uint32 attrs);
-extern bool meter_walk_own(MeterWalk *walk, MeterAttr name, int64 now);
+extern bool meter_walk_own(MeterWalk *walk, MeterAttr name, int64 now,
+						   int64 from);
 extern void meter_walk_told(MeterWalk *walk, int64 now);
 extern void meter_walk_turn(MeterWalk *walk, int64 now);
 extern bool meter_observations_add(MeterEvents *events,

@@ -260,7 +260,7 @@ apply_tie(MeterWalk *walk, int32 from, int32 to, Instant *instant)
 		before_changes = copy_attrs(walk);
 	if (count[METER_CHANGE] > 0)
 		apply_kind(walk, METER_CHANGE, from, to, count[METER_CHANGE]);
-	(void) meter_walk_own(walk, name, now);
+	(void) meter_walk_own(walk, name, now, now);
 
 	if (count[METER_START] > 0 && count[METER_STOP] == 0)
 		walk->state.open = true;

@@ -223,6 +223,8 @@ meter_runs_close(MeterRuns *runs, int64 end, const MeterSpan *current)
 
 	if (!bills_more(runs))
 		return;
+	/* what begins later does so after the carried state */
+	runs->known_from = METER_BEGIN;
 	length = end - since - runs->gaps - gaps_in(runs, since, end);
 	if (length <= 0)
 		return;

@@ -335,7 +335,7 @@ meter_new_rows(const MeterDefinition *definition, MeterLog log, int64 after,
 	rows->log = log;
 	rows->limited = true;
 	rows->row = AllocSetContextCreate(CurrentMemoryContext, "meter new row",
-									  ALLOCSET_SMALL_SIZES);
+									  ALLOCSET_DEFAULT_SIZES);
 	look_over(rows, after, upto, late);
 	*any_late = rows->any_late;
 	return rows;
@@ -442,7 +442,7 @@ meter_renew_duplicate_keys(const MeterDefinition *definition,
 							  meter_timestamp_literal(first_slice(definition,
 																  progress->watermark)));
 	rows->row = AllocSetContextCreate(CurrentMemoryContext, "meter new row",
-									  ALLOCSET_SMALL_SIZES);
+									  ALLOCSET_DEFAULT_SIZES);
 	note_piece_by_piece(rows, -1, progress->logs[log].position);
 	MemoryContextDelete(rows->row);
 	pfree(rows);

@@ -77,7 +77,7 @@ scan(MeterFold *fold)
 	meter_scope_params(&fold->scope, types, values);
 	meter_fold_scan(fold, meter_events_query(definition, &fold->scope),
 					METER_SCOPE_NPARAMS, types, values, METER_FOLD_NEVENT);
-	if (!fold->carried && !TIMESTAMP_IS_NOBEGIN(definition->boundary))
+	if (meter_fold_has_boundary(fold))
 		meter_fold_scan(fold,
 						meter_boundary_states_query(definition, &fold->scope),
 						METER_SCOPE_NPARAMS, types, values,
@@ -141,6 +141,7 @@ begin(MeterFold *fold)
 	walk->straddling = fold->scope.straddling;
 	meter_events_init(&walk->collected.events, ndimensions + 1);
 	walk->collected.events.rules = fold->spec->rules;
+	walk->collected.events.names_end = fold->scope.to;
 	if (walk->straddling)
 	{
 		meter_events_init(&walk->before.events, ndimensions + 1);
@@ -458,7 +459,7 @@ row(MeterFold *fold, const TupleTableSlot *slot)
 	attrs[0] = meter_fold_text(slot, METER_FOLD_ACCOUNT);
 	for (i = 0; i < ndimensions; i++)
 		attrs[i + 1] = only_names ? METER_NULL_ATTR :
-			meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
+			meter_fold_text(slot, fold->first_dimension + i);
 	attrs[ndimensions + 1] = only_names || slot->tts_isnull[METER_FOLD_VALUE] ?
 		METER_NULL_ATTR :
 		meter_attr_from_numeric(DatumGetNumeric(slot->tts_values[METER_FOLD_VALUE]));

@@ -121,7 +121,7 @@ check_columns(void *arg, TupleDesc descriptor)
 	for (i = 0; i < given + fold->definition->ndimensions; i++)
 	{
 		int			column = i < given ? METER_FOLD_FIRST + i :
-		METER_FOLD_NCOLUMNS + i - given;
+		fold->first_dimension + i - given;
 
 		if (i >= descriptor->natts ||
 			TupleDescAttr(descriptor, i)->atttypid !=
@@ -223,18 +223,18 @@ take_row(void *arg, TupleTableSlot *slot)
 	MeterFold  *fold = scan->fold;
 	TupleTableSlot *put = fold->put;
 	int			given = scan->ncolumns;
-	int			natts = fold->natts;
+	int			first = fold->first_dimension;
+	int			ndimensions = fold->natts - first;
 
 	ExecClearTuple(put);
 	memcpy(put->tts_values + METER_FOLD_FIRST, slot->tts_values,
 		   given * sizeof(Datum));
 	memcpy(put->tts_isnull + METER_FOLD_FIRST, slot->tts_isnull, given);
 	memset(put->tts_isnull + METER_FOLD_FIRST + given, true,
-		   METER_FOLD_NCOLUMNS - METER_FOLD_FIRST - given);
-	memcpy(put->tts_values + METER_FOLD_NCOLUMNS, slot->tts_values + given,
-		   (natts - METER_FOLD_NCOLUMNS) * sizeof(Datum));
-	memcpy(put->tts_isnull + METER_FOLD_NCOLUMNS, slot->tts_isnull + given,
-		   natts - METER_FOLD_NCOLUMNS);
+		   first - METER_FOLD_FIRST - given);
+	memcpy(put->tts_values + first, slot->tts_values + given,
+		   ndimensions * sizeof(Datum));
+	memcpy(put->tts_isnull + first, slot->tts_isnull + given, ndimensions);
 	put_row(fold);
 	count.rows++;
 }
@@ -287,6 +287,13 @@ less_operator(Oid type)
 	return lookup_type_cache(type, TYPECACHE_LT_OPR)->lt_opr;
 }
 
+/* Tell whether the states at the retention boundary are scanned. */
+bool
+meter_fold_has_boundary(const MeterFold *fold)
+{
+	return !fold->carried && !TIMESTAMP_IS_NOBEGIN(fold->definition->boundary);
+}
+
 /* Begin the order. */
 static void
 begin_order(MeterFold *fold)
@@ -305,11 +312,14 @@ begin_order(MeterFold *fold)
 	(fold->definition->aggregate == METER_UNIQUE ? 0 : 1);
 	int			i;
 
-	fold->natts = METER_FOLD_NCOLUMNS + fold->definition->ndimensions;
+	fold->first_dimension = fold->usage->log == METER_LOG_MEASURE ?
+		METER_FOLD_NMEASURE :
+		meter_fold_has_boundary(fold) ? METER_FOLD_NCOLUMNS : METER_FOLD_NEVENT;
+	fold->natts = fold->first_dimension + fold->definition->ndimensions;
 	fold->descriptor = CreateTemplateTupleDesc(fold->natts);
 	for (i = 0; i < fold->natts; i++)
 		TupleDescInitEntry(fold->descriptor, i + 1, NULL,
-						   i < METER_FOLD_NCOLUMNS ? fold_types[i] : TEXTOID,
+						   i < fold->first_dimension ? fold_types[i] : TEXTOID,
 						   -1, 0);
 	fold->sort = METER_BEGIN_SORT(fold->descriptor, nkeys, keys,
 								  operators, collations, nulls_first,
@@ -729,7 +739,10 @@ walk(MeterFold *fold)
 		int			cmp = !fold->has_row ? 1 : state == NULL ? -1 :
 		compare_row(fold, slot, state->hash, state->resource);
 
-		/* what is not billed on, and to which nothing happened, stays as it is */
+		/*
+		 * what is not billed on, and to which nothing happened, stays as it
+		 * is
+		 */
 		if (cmp > 0 && fold->carried && !state->active)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -790,7 +803,7 @@ meter_fold_begin(const MeterUsage *usage, const MeterDefinition *definition,
 												   RESOURCE_BLOCK,
 												   ALLOCSET_DEFAULT_MAXSIZE);
 	fold->row_context = AllocSetContextCreate(context, "meter row",
-											  ALLOCSET_SMALL_SIZES);
+											  ALLOCSET_DEFAULT_SIZES);
 	fold->staged_context = AllocSetContextCreate(context, "meter staged usage",
 												 ALLOCSET_DEFAULT_SIZES);
 	fold->staged_end = &fold->staged;
@@ -833,6 +846,22 @@ meter_fold_count(void)
 	return &count;
 }
 
+/* Read what the ledger says of the resources that were asked for. */
+static void
+read_resources(MeterFold *fold)
+{
+	int64		i;
+
+	for (i = 0; i < fold->walked->count && fold->to < fold->ledger_to; i++)
+	{
+		MeterResource *resource = &fold->walked->list[i];
+
+		resource->from = Min(resource->from, fold->to);
+		resource->to = fold->ledger_to;
+	}
+	meter_ledger_read_resources(fold->ledger, fold->walked);
+}
+
 /* Go through everything once, and read what the ledger says of it. */
 static void
 run(void *arg)
@@ -866,7 +895,7 @@ run(void *arg)
 	if (fold->ledger != NULL && meter_ledger_compares(fold->ledger))
 	{
 		if (fold->walked != NULL)
-			meter_ledger_read_resources(fold->ledger, fold->walked);
+			read_resources(fold);
 		else
 			meter_ledger_read(fold->ledger, fold->from,
 							  Max(fold->to, fold->ledger_to));

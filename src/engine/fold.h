@@ -26,7 +26,10 @@
 struct Tuplesortstate;
 typedef struct MeterFold MeterFold;
 
-/* The columns of a row in the order; those of dimensions follow. */
+/*
+ * The columns of a row in the order; those of dimensions follow.  Where a pass
+ * has no states or no events, they follow earlier.
+ */
 typedef enum MeterFoldColumn
 {
 	/* what the order goes by stands where it is quick to get at */
@@ -173,6 +176,7 @@ struct MeterFold
 
 	/* the order */
 	int			natts;
+	int			first_dimension;	/* its column */
 	TupleDesc	descriptor;
 	struct Tuplesortstate *sort;
 	TupleTableSlot *put;
@@ -204,6 +208,7 @@ extern MeterFold *meter_fold_begin(const MeterUsage *usage,
 extern void meter_fold_scan(MeterFold *fold, const char *sql, int nargs,
 							const Oid *types, const Datum *values,
 							int upto);
+extern bool meter_fold_has_boundary(const MeterFold *fold);
 extern void meter_fold_find_places(MeterFold *fold);
 extern void meter_fold_run(MeterFold *fold);
 extern MeterFoldClass meter_fold_class(const MeterFold *fold,

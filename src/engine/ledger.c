@@ -138,10 +138,10 @@ meter_ledger_begin(const MeterDefinition *definition, MeterUsageSpec *spec,
 	ledger->settlement = settlement;
 	ledger->meter = CStringGetTextDatum(definition->name);
 	ledger->row = AllocSetContextCreate(CurrentMemoryContext, "meter usage row",
-										ALLOCSET_SMALL_SIZES);
+										ALLOCSET_DEFAULT_SIZES);
 	ledger->names = AllocSetContextCreate(CurrentMemoryContext,
 										  "meter names",
-										  ALLOCSET_SMALL_SIZES);
+										  ALLOCSET_DEFAULT_SIZES);
 	if (use != METER_LEDGER_COMPARE)
 		ledger->writer = meter_writer_begin(definition->stream, "usage",
 											usage_columns, USAGE_NCOLUMNS,

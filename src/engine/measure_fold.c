@@ -276,7 +276,7 @@ take_row(MeterFold *fold, MeterRowKind kind, const TupleTableSlot *slot)
 		return;
 	}
 	for (i = 0; i < fold->definition->ndimensions; i++)
-		dimensions[i] = meter_fold_text(slot, METER_FOLD_NCOLUMNS + i);
+		dimensions[i] = meter_fold_text(slot, fold->first_dimension + i);
 	start = meter_fold_instant(slot, METER_FOLD_ABSENT, 0);
 	meter_fold_look(fold, kind,
 					meter_fold_instant(slot, METER_FOLD_TIME, 0), slot);

@@ -151,7 +151,8 @@ typedef struct Series
 	Kept		pending;		/* the one of these that counts, so far */
 	TimestampTz start;			/* of that */
 	int64		arrival;
-	MeterAttr	payer[2];		/* the account and the entity it names, or NULL */
+	MeterAttr	payer[2];		/* the account and the entity it names, or
+								 * NULL */
 	char	   *chunk;			/* where these lie */
 	int32		room;
 	struct PassedOver *passed_over; /* others of walk->instant */

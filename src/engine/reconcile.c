@@ -188,7 +188,8 @@ append_all_suspects(StringInfo sql, const MeterDefinition *definition,
 /*
  * Append a query (source, at, tolerance) for the snapshots to compare with:
  * those from an instant on, and of each source the one before, which tells
- * what it showed last.
+ * what it showed last, with all others of its instant: one that has a resource
+ * silences those that do not.
  */
 static void
 append_checked(StringInfo sql, const MeterDefinition *definition,
@@ -198,9 +199,9 @@ append_checked(StringInfo sql, const MeterDefinition *definition,
 
 	appendStringInfo(sql,
 					 "SELECT n.source, n.at, n.tolerance FROM %s.snapshot n "
-					 "WHERE NOT n.pruned AND n.at >= coalesce((SELECT max(p.at) FROM %s.snapshot p "
-					 "WHERE p.source = n.source AND p.at < %s AND NOT p.pruned), %s)",
-					 schema, schema, from, from);
+					 "WHERE NOT n.pruned AND (n.at >= %s OR n.at IN (SELECT max(p.at) FROM %s.snapshot p "
+					 "WHERE p.at < %s AND NOT p.pruned GROUP BY p.source))",
+					 schema, from, schema, from);
 	if (target != NULL)
 		appendStringInfo(sql, " UNION SELECT %s::text COLLATE \"C\", %s, %s",
 						 target->source, target->at, target->tolerance);

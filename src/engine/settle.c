@@ -30,6 +30,7 @@
 #include "engine/states.h"
 #include "engine/step_state.h"
 #include "engine/usage_kind.h"
+#include "pg/now.h"
 #include "pg/spi.h"
 
 /* Begin a pass that writes, and with `states` the states, too. */
@@ -94,12 +95,15 @@ run(MeterFold *fold)
  * Compute resources anew, with `states` from where they begin, else from all
  * their rows, and write how usage up to `settled_to` differs from the ledger.
  * Rows before `horizon` say who owns what.  Of each log, `places` says where the
- * rows of the resources are, or NULL.  Returns the number of adjustments.
+ * rows of the resources are, or NULL.  What the ledger has of them from
+ * `settled_to` on, up to `ledger_to`, is taken back.  Returns the number of
+ * adjustments.
  */
 static int64
 recompute(const MeterDefinition *definition, MeterProgress *progress,
 		  MeterResources *affected, const MeterPlaces *places,
-		  TimestampTz settled_to, TimestampTz horizon, bool states)
+		  TimestampTz settled_to, TimestampTz horizon, TimestampTz ledger_to,
+		  bool states)
 {
 	MeterFold  *fold;
 	MemoryContext before;
@@ -113,6 +117,7 @@ recompute(const MeterDefinition *definition, MeterProgress *progress,
 				 settled_to, METER_LEDGER_CORRECT, states);
 	before = MemoryContextSwitchTo(fold->context);
 	fold->asked = affected;
+	fold->ledger_to = ledger_to;
 	fold->scope.to = horizon;
 	fold->scope.settled_to = settled_to;
 	fold->scope.resources = meter_resources_names(affected);
@@ -148,7 +153,22 @@ meter_recompute(const MeterDefinition *definition,
 {
 	return recompute(definition, progress,
 					 meter_resources_from_query(affected), places,
-					 progress->watermark, progress->watermark, true);
+					 progress->watermark, progress->watermark, DT_NOBEGIN,
+					 true);
+}
+
+/*
+ * The same of resources that were set aside.  The watermark may have been taken
+ * back meanwhile, and what the ledger has of them since then was left as it is.
+ */
+int64
+meter_recompute_aside(const MeterDefinition *definition,
+					  MeterProgress *progress, const char *affected)
+{
+	return recompute(definition, progress,
+					 meter_resources_from_query(affected), NULL,
+					 progress->watermark, progress->watermark,
+					 meter_later_by(progress->ledger_until, 1), true);
 }
 
 /*
@@ -214,9 +234,9 @@ meter_settle(const MeterDefinition *definition, MeterProgress *progress,
 	fold->behind = behind;
 	step->usage_rows += run(fold);
 	step->adjustments += recompute(definition, progress, named, NULL, from, end,
-								   false);
+								   DT_NOBEGIN, false);
 	step->adjustments += recompute(definition, progress, behind, NULL, end, end,
-								   true);
+								   DT_NOBEGIN, true);
 	progress->watermark = end;
 	meter_prune_duplicate_keys(definition, progress);
 	meter_prune_kept(definition, from, end);

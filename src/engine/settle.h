@@ -19,6 +19,9 @@ extern int64 meter_recompute(const MeterDefinition *definition,
 							 MeterProgress *progress,
 							 const char *affected,
 							 const MeterPlaces *places);
+extern int64 meter_recompute_aside(const MeterDefinition *definition,
+								   MeterProgress *progress,
+								   const char *affected);
 extern int64 meter_settle_anew(const MeterDefinition *definition,
 							   MeterProgress *progress,
 							   TimestampTz from, TimestampTz to,

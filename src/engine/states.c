@@ -130,7 +130,7 @@ begin(const MeterDefinition *definition, const char *table, bool kept,
 	states->first = kept ? STATE_AT + 1 : STATE_NKEYS;
 	states->meter = CStringGetTextDatum(definition->name);
 	states->row = AllocSetContextCreate(CurrentMemoryContext, "meter state",
-										ALLOCSET_SMALL_SIZES);
+										ALLOCSET_DEFAULT_SIZES);
 	states->scan = meter_key_scan_begin(definition->stream, table, columns,
 										ncolumns);
 	if (!write)

@@ -38,8 +38,7 @@ typedef struct MeterUsageSpec
 	MeterGrid	grid;
 	MeterRounding rounding;		/* of the clock's units */
 	MeterRunRules runs;
-	const MeterRunRules *rules; /* these; NULL: a run is no more than its
-								 * time */
+	const MeterRunRules *rules; /* these; NULL: a run is no more than its time */
 	int64		unit;
 	int			ndimensions;
 	MeterAttr  *names;			/* in the meter's order */

@@ -86,7 +86,7 @@ typedef struct Combination
 	int			count;
 	Happening	events[3];
 	Said		said;
-	int			ticks;			/* SINCE_BEFORE */
+	int			ticks;			/* SINCE_BEFORE; PRESENT: the label, or 0 */
 } Combination;
 
 static const Combination combinations[] = {
@@ -109,6 +109,8 @@ static const Combination combinations[] = {
 	{"present since 6", 0, {{0}}, SINCE_BEFORE, 6},
 	{"start, stop and end", 3, {{METER_START, 0, 1, 0}, {METER_STOP, 0, 0, 0}, {METER_FINISH, 0, 0, 0}}, NOTHING, 0},
 	{"start b", 1, {{METER_START, 0, 2, 2}}, NOTHING, 0},
+	{"present, b", 0, {{0}}, PRESENT, 2},
+	{"start, stop, start", 3, {{METER_START, 1, 1, 0}, {METER_STOP, 2, 0, 0}, {METER_START, 3, 2, 0}}, NOTHING, 0},
 	{"change a, absent", 1, {{METER_CHANGE, 0, 1, 1}}, ABSENT, 0},
 };
 
@@ -176,7 +178,7 @@ typedef struct Reference
 	int			labels[TICKS];	/* what was in force in each tick so far */
 	int			values[TICKS];
 	int			absent;			/* tick, or -1 */
-	bool		changes[TICKS];	/* while it did not run */
+	bool		changes[TICKS]; /* while it did not run */
 	Billed	   *billed;
 } Reference;
 
@@ -411,8 +413,13 @@ simulate(Billed *billed)
 			be_absent(&reference, tick, passed_closed);
 		else if (tick % 2 == 0 && now->said != NOTHING &&
 				 (reference.run.open || !passed_open))
+		{
+			/* no sign of life, but it applies from then on */
+			if (now->said == PRESENT && now->ticks > 0)
+				reference.label = now->ticks;
 			be_present(&reference, tick, now->said == SINCE_BEFORE &&
 					   tick >= now->ticks ? tick - now->ticks : -1);
+		}
 		reference.labels[tick] = reference.label;
 		reference.values[tick] = reference.value;
 	}
@@ -476,7 +483,8 @@ collect(int from, int to)
 			said.since = now->said == SINCE_BEFORE && 2 * i >= now->ticks ?
 				instant(i) - now->ticks * TICK : METER_BEGIN;
 			said.alive = METER_BEGIN;
-			attrs[0] = attrs[1] = METER_NULL_ATTR;
+			attrs[0] = attr(labels[now->said == PRESENT ? now->ticks : 0]);
+			attrs[1] = METER_NULL_ATTR;
 			check(meter_observations_add(events, &said, attrs), "a snapshot fits");
 		}
 	}
@@ -557,16 +565,16 @@ same(const Billed *a, const Billed *b, int from, const char *promise)
 
 static long not_known;
 
-/* Does a snapshot at or after an instant reach behind it? */
+/* Does a snapshot at or after an instant say since when, or since before it? */
 static bool
-reaches_behind(int cut)
+says_since(int cut, bool before)
 {
 	int			i;
 
 	for (i = cut; i < ninstants; i++)
 	{
 		if (combinations[chosen[i]].said == SINCE_BEFORE &&
-			2 * i - combinations[chosen[i]].ticks < 2 * cut)
+			(!before || 2 * i - combinations[chosen[i]].ticks < 2 * cut))
 			return true;
 	}
 	return false;
@@ -605,14 +613,14 @@ one_set(void)
 			state = bill(0, cut, NULL, cut, &before, &behind);
 			memset(&rest, 0, sizeof(rest));
 			(void) bill(cut, ninstants, &state, ninstants, &rest, &unknown);
-			check(!unknown || reaches_behind(cut),
-				  "only what reaches back leads to what is not known");
+			check(!unknown || says_since(cut, false),
+				  "only what says since when leads to what is not known");
 			if (unknown)
 				not_known++;
 			else
 				same(&all, &rest, cut, "from a carried state all is as from the beginning");
 		}
-		any_behind |= reaches_behind(cut) ||
+		any_behind |= says_since(cut, true) ||
 			combinations[chosen[cut]].said == ABSENT;
 		step = bill(cut, cut + 1, cut > 0 ? &step : NULL, cut + 1, &steps, &unknown);
 	}
