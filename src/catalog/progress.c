@@ -397,8 +397,9 @@ meter_greatest_positions(const char *stream, int64 positions[METER_NLOGS])
 }
 
 /*
- * Note what the ledger has of a new meter already: its settlements go on from
- * there, and up to there steps compare usage with the ledger.
+ * Note what the ledger and its totals have of a new meter already: its
+ * settlements go on from there, and up to there steps compare usage with the
+ * ledger.
  */
 void
 meter_note_ledger(const char *stream, const char *name)
@@ -412,8 +413,10 @@ meter_note_ledger(const char *stream, const char *name)
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(name);
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("SELECT coalesce(max(settlement), 0), max(period_start) "
+	meter_execute(psprintf("SELECT coalesce(max(settlement), 0), "
+						   "greatest(max(period_start), (SELECT max(period_start) FROM %s.account_usage WHERE meter = %s)) "
 						   "FROM %s.usage WHERE meter = %s",
+						   quote_identifier(stream), quote_literal_cstr(name),
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_SELECT);
 	values[2] = meter_result(0, 1, &isnull);

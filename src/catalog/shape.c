@@ -42,6 +42,12 @@ const MeterTableColumn meter_table_columns[] = {
 	{"usage", "revision", "integer", "NOT NULL"},
 	{"usage", "settlement", "bigint", "NOT NULL"},
 	{"usage", "recorded_at", "timestamp with time zone", "NOT NULL DEFAULT now()"},
+	{"account_usage", "meter", "text", "COLLATE \"C\" NOT NULL"},
+	{"account_usage", "account", "text", "COLLATE \"C\" NOT NULL"},
+	{"account_usage", "period_start", "timestamp with time zone", "NOT NULL"},
+	{"account_usage", "dimensions", "jsonb", "NOT NULL"},
+	{"account_usage", "quantity", "numeric", "NOT NULL"},
+	{"account_usage", "dimensions_key", "uuid", "NOT NULL"},
 	{"_resource_state", "meter", "text", "COLLATE \"C\" NOT NULL"},
 	{"_resource_state", "hash", "bigint", "NOT NULL"},
 	{"_resource_state", "resource", "text", "COLLATE \"C\" NOT NULL"},
@@ -215,6 +221,7 @@ const MeterTableColumn meter_table_columns[] = {
 
 /* The limits of what may enter are in limits.c. */
 const MeterTableConstraint meter_table_constraints[] = {
+	{"account_usage", "PRIMARY KEY (meter, account, period_start, dimensions_key)"},
 	{"_resource_state", "PRIMARY KEY (meter, hash, resource)"},
 	{"_kept_state", "PRIMARY KEY (meter, hash, resource, at)"},
 	{"_retention_state", "PRIMARY KEY (meter, hash, resource)"},
@@ -241,6 +248,7 @@ const MeterGuard meter_guards[] = {
 	{"measure", "guard_truncate", "TRUNCATE", "guard_log"},
 	{"usage", "guard_ledger", "UPDATE OR DELETE", "guard_ledger"},
 	{"usage", "guard_ledger_truncate", "TRUNCATE", "guard_ledger"},
+	{"account_usage", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_resource_state", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_counter_state", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_kept_state", "guard_truncate", "TRUNCATE", "guard_state"},

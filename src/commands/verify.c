@@ -35,6 +35,7 @@
 #include "engine/settle.h"
 #include "engine/state_counts.h"
 #include "engine/step.h"
+#include "engine/totals.h"
 #include "engine/usage_kind.h"
 #include "pg/arguments.h"
 #include "pg/attr.h"
@@ -174,6 +175,19 @@ compare_settled(const MeterDefinition *definition,
 	meter_fold_end(fold);
 }
 
+/* Return rows without a resource that show where totals of a meter differ. */
+static void
+return_wrong_totals(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+					TimestampTz from, TimestampTz to)
+{
+	meter_execute(psprintf("SELECT %s, account, NULL::text, dimensions, period_start, trim_scale(coalesce(total, 0)), trim_scale(coalesce(expected, 0)) "
+						   "FROM (%s) d ORDER BY period_start, account, dimensions",
+						   quote_literal_cstr(definition->name),
+						   meter_totals_differences(definition, from, to)),
+				  SPI_OK_SELECT);
+	meter_return_result(fcinfo);
+}
+
 /* Return rows that show where the ledger of a meter differs. */
 static void
 verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
@@ -188,6 +202,7 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	TimestampTz beyond;
 	bool		settled = settled_window(definition, progress, during, &from,
 										 &end, &beyond);
+	TimestampTz totals_from = from;
 
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
@@ -213,6 +228,8 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 
 	if (differences.rows.count > 0)
 		return_differences(fcinfo, definition, progress, &differences.rows);
+	return_wrong_totals(fcinfo, definition,
+						during == NULL ? DT_NOBEGIN : totals_from, beyond);
 	tuplestore_end(differences.rows.store);
 	meter_session_end(&session);
 }
@@ -297,6 +314,7 @@ meter_resettle(PG_FUNCTION_ARGS)
 	/* what a step has not read may have to be held */
 	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
 	written = meter_settle_anew(definition, progress, from, end, DT_NOBEGIN);
+	meter_totals_repair(definition, PG_ARGISNULL(2) ? DT_NOBEGIN : from, beyond);
 	if (PG_ARGISNULL(2))
 		missing = meter_accept_ledger(definition, progress);
 	meter_session_end(&session);

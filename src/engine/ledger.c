@@ -33,6 +33,7 @@
 #include "core/grid.h"
 #include "engine/ledger.h"
 #include "engine/resources.h"
+#include "engine/totals.h"
 #include "engine/usage_rows.h"
 #include "pg/attr.h"
 #include "pg/meter_compat.h"
@@ -110,6 +111,7 @@ struct MeterLedger
 	uint64		hash;
 
 	MeterTableWriter *writer;	/* NULL: nothing is written */
+	MeterTotals *totals;		/* of what is written */
 	Tuplesortstate *sort;		/* NULL: rows come in order */
 	TupleDesc	descriptor;
 	TupleTableSlot *put;
@@ -143,9 +145,13 @@ meter_ledger_begin(const MeterDefinition *definition, MeterUsageSpec *spec,
 										  "meter names",
 										  ALLOCSET_DEFAULT_SIZES);
 	if (use != METER_LEDGER_COMPARE)
+	{
 		ledger->writer = meter_writer_begin(definition->stream, "usage",
 											usage_columns, USAGE_NCOLUMNS,
 											NULL);
+		ledger->totals = meter_totals_begin(definition,
+											use == METER_LEDGER_APPEND);
+	}
 	if (use == METER_LEDGER_APPEND && in_order)
 		return ledger;
 	ledger->descriptor = CreateTemplateTupleDesc(SORT_NCOLUMNS);
@@ -235,6 +241,10 @@ write_row(MeterLedger *ledger, const Datum *sorted, int32 revision)
 	values[USAGE_RECORDED_AT] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	meter_writer_insert(ledger->writer, values, nulls);
+	meter_totals_add(ledger->totals, sorted[SORT_ACCOUNT],
+					 sorted[SORT_DIMENSIONS],
+					 DatumGetTimestampTz(sorted[SORT_PERIOD_START]),
+					 DatumGetNumeric(sorted[SORT_QUANTITY]));
 }
 
 /*
@@ -652,7 +662,10 @@ meter_ledger_end(MeterLedger *ledger, int64 *bytes)
 		ExecDropSingleTupleTableSlot(ledger->put);
 	}
 	if (ledger->writer != NULL)
+	{
 		rows = meter_writer_end(ledger->writer, bytes);
+		meter_totals_end(ledger->totals);
+	}
 	MemoryContextDelete(ledger->row);
 	MemoryContextDelete(ledger->names);
 	pfree(ledger);

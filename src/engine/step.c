@@ -424,8 +424,8 @@ cut_context(ErrorData *error)
 }
 
 /*
- * Tell whether the ledger's key refused a row: the ledger has rows where it
- * can have none.
+ * Tell whether the key of the ledger, or of its totals, refused a row: it has
+ * rows where it can have none.
  */
 static bool
 is_in_ledger(const StepCall *call, const ErrorData *error)
@@ -433,7 +433,8 @@ is_in_ledger(const StepCall *call, const ErrorData *error)
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
 		error->schema_name != NULL && error->table_name != NULL &&
 		strcmp(error->schema_name, call->stream) == 0 &&
-		strcmp(error->table_name, "usage") == 0;
+		(strcmp(error->table_name, "usage") == 0 ||
+		 strcmp(error->table_name, "account_usage") == 0);
 }
 
 /* Make a step that compares with what the ledger has, as meter_try() calls it. */
