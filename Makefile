@@ -21,6 +21,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" meter.contro
 SQL_PARTS = \
 	src/header.sql \
 	src/types/timeline.sql \
+	src/types/chart.sql \
 	src/types/event.sql \
 	src/types/measure.sql \
 	src/types/transaction_id.sql \

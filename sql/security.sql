@@ -65,7 +65,7 @@ SELECT resource, period_start, quantity, settled FROM security_cloud.current_usa
 SELECT * FROM security_cloud.event;
 SET ROLE regress_security_stranger;
 SELECT resource FROM security_cloud.current_usage;
-SELECT meter_internal.live_usage('security_cloud', gen_random_uuid());
+SELECT meter_internal.open_usage('security_cloud', gen_random_uuid());
 SELECT * FROM meter.anomalies('security_cloud');
 SELECT * FROM security_cloud._view_key;
 SELECT meter_internal.late_backlog('security_cloud', 'vm') AS late, meter_internal.held_rows('security_cloud', 'vm') AS held;

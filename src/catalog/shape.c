@@ -72,6 +72,9 @@ const MeterTableColumn meter_table_columns[] = {
 	{"_resource_state", "kept_time", "timestamp with time zone", ""},
 	{"_resource_state", "kept_rows", "integer", ""},
 	{"_resource_state", "owners", "jsonb", ""},
+	{"_account_resource", "meter", "text", "COLLATE \"C\" NOT NULL"},
+	{"_account_resource", "account", "text", "COLLATE \"C\" NOT NULL"},
+	{"_account_resource", "hashes", "bigint[]", "NOT NULL"},
 	{"_kept_state", "meter", "text", "COLLATE \"C\" NOT NULL"},
 	{"_kept_state", "hash", "bigint", "NOT NULL"},
 	{"_kept_state", "resource", "text", "COLLATE \"C\" NOT NULL"},
@@ -251,6 +254,7 @@ const MeterGuard meter_guards[] = {
 	{"account_usage", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_resource_state", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_counter_state", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_account_resource", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_kept_state", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_retention", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_retention_state", "guard_truncate", "TRUNCATE", "guard_state"},
@@ -273,6 +277,7 @@ const MeterGuard meter_guards[] = {
 const MeterTableIndex meter_table_indexes[] = {
 	/* kept states are added in the order of their instants, and so deleted */
 	{"_kept_state", "_kept_state_at", "brin (at)"},
+	{"_account_resource", "_account_resource_account", "btree (meter, account)"},
 	{"_duplicate_key", "_duplicate_key_period", "btree (meter, log, period_start)"},
 	{"inventory", "inventory_snapshot", "btree (source, at, resource)"},
 	{NULL, NULL, NULL}

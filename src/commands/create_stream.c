@@ -131,6 +131,7 @@ static const char *const upon_tables[] = {
 	 * row says which
 	 */
 	"ALTER TABLE %1$s._duplicate_key REPLICA IDENTITY FULL",
+	"ALTER TABLE %1$s._account_resource REPLICA IDENTITY FULL",
 	"ALTER TABLE %1$s.inventory REPLICA IDENTITY FULL",
 	"CREATE VIEW %1$s.source_quality AS "
 	"SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
@@ -250,6 +251,7 @@ comment_tables(const char *stream)
 		{"VIEW %s.source_quality", "how good each source is, snapshot by snapshot: how many resources ran, for how many a start, a stop or a change had been lost, and the part of them that was right"},
 		{"TABLE %s._compared", "the snapshots that each meter has been compared with; derived, kept by the engine"},
 		{"TABLE %s._resource_state", "what is known of each resource just before its meter''s watermark; derived, kept by the engine"},
+		{"TABLE %s._account_resource", "hashes of the resources that are each account''s, or once were, for each meter, by which their states are found; derived, kept by the engine"},
 		{"TABLE %s._kept_state", "what was known of resources at earlier instants, so that a late event need not read all of the past; derived, kept by the engine"}
 	};
 	int			i;

@@ -2,11 +2,19 @@
  * live.c
  *	  Live usage: what is not settled yet, computed from the carried states and
  *	  the rows since, as a step would.  Nothing is written: on a standby, too.
+ *
+ * An event names its resource, not its account.  So the live usage of an account
+ * is that of few resources: those that are, or once were, the account's, those
+ * that a row since gives it, and those of which an observation since may say that
+ * their past was otherwise.  Of these alone the states are read, and the rows.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -17,8 +25,12 @@
 #include "catalog/progress.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
+#include "commands/settled.h"
 #include "core/core.h"
+#include "core/event_set.h"
+#include "engine/events.h"
 #include "engine/fold.h"
+#include "engine/places.h"
 #include "engine/resources.h"
 #include "engine/states.h"
 #include "engine/usage_kind.h"
@@ -27,6 +39,30 @@
 #include "pg/attr.h"
 #include "pg/now.h"
 #include "pg/spi.h"
+#include "types/transaction_id.h"
+
+/* A meter with live usage, and up to when it has some. */
+typedef struct LiveMeter
+{
+	MeterDefinition *definition;
+	MeterProgress *progress;
+	TimestampTz end;
+} LiveMeter;
+
+/* What is asked for, and where it is returned. */
+typedef struct Live
+{
+	FunctionCallInfo fcinfo;
+	const char *stream;
+	Datum		account;		/* text, or 0: any */
+	Datum		resource;		/* text, or 0: all */
+	bool		settled;		/* what is settled is asked for, too */
+
+	/* where few resources are asked for */
+	MeterResources *few;		/* NULL: all */
+	Datum		names;			/* of these, text[] */
+	MeterPlaces places[METER_NLOGS];
+} Live;
 
 /* Find up to when a meter has live usage.  Returns false if it has none. */
 static bool
@@ -53,42 +89,155 @@ find_end(const MeterDefinition *definition, const MeterProgress *progress,
 	return progress->watermark < *end;
 }
 
-/* Return a usage row. */
+/* Return a usage row, if it is asked for. */
 static void
 return_row(MeterFold *fold, const MeterUsageRow *row)
 {
-	ReturnSetInfo *info = fold->emit_arg;
-	Datum		values[6];
-	bool		nulls[6] = {false, false, false, false, false, false};
+	const Live *live = fold->emit_arg;
+	ReturnSetInfo *info = (ReturnSetInfo *) live->fcinfo->resultinfo;
+	Datum		values[7];
+	bool		nulls[7] = {false, false, false, false, false, false, false};
 
+	if (live->account != 0 &&
+		!meter_attr_equal(row->account, meter_attr_from_text(live->account)))
+		return;
 	values[0] = CStringGetTextDatum(fold->definition->name);
 	values[1] = meter_text_from_attr(row->account);
 	values[2] = meter_text_from_attr(fold->resource);
 	values[3] = row->dimensions;
 	values[4] = TimestampTzGetDatum(row->period_start);
 	values[5] = NumericGetDatum(row->quantity);
+	values[6] = BoolGetDatum(false);
 	tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
 }
 
+/* --- few resources -------------------------------------------------------- */
+
+/* Append the condition that a row e of a log names the account that is asked for. */
+static void
+append_names(StringInfo sql, const Live *live)
+{
+	const char *account = TextDatumGetCString(live->account);
+
+	appendStringInfo(sql, "(e.account = %s%s", quote_literal_cstr(account),
+					 account[0] == '\0' ? " OR e.account IS NULL)" : ")");
+}
+
 /*
- * Begin a pass over live usage up to `end`, from the states, or of resources of
- * which these do not tell enough.
+ * Find the resources that usage of the account can be about, also of meters
+ * that have other accounts' usage of them.  `from` is the least watermark.
+ */
+static MeterResources *
+find_resources(const Live *live, const List *meters, TimestampTz from)
+{
+	const char *schema = quote_identifier(live->stream);
+	const char *instant = meter_timestamp_literal(from);
+	StringInfoData sql;
+	ListCell   *cell;
+
+	initStringInfo(&sql);
+	if (live->resource != 0)
+	{
+		MeterResources *one = meter_resources_begin();
+
+		(void) meter_resources_add(one, meter_attr_from_text(live->resource));
+		return one;
+	}
+	appendStringInfo(&sql, "SELECT e.resource FROM %s.event e WHERE e.\"time\" >= %s AND (",
+					 schema, instant);
+	append_names(&sql, live);
+	appendStringInfo(&sql, " OR (" METER_IS_PRESENCE("e") " AND e.attributes ? 'since')) "
+					 "UNION SELECT e.resource FROM %s.measure e WHERE e.end_time >= %s AND ",
+					 schema, instant);
+	append_names(&sql, live);
+	foreach(cell, meters)
+		appendStringInfo(&sql, " UNION %s",
+						 meter_account_resources(live->stream,
+												 ((LiveMeter *) lfirst(cell))->definition->name,
+												 TextDatumGetCString(live->account)));
+	appendStringInfoString(&sql, " ORDER BY 1");
+	return meter_resources_from_query(sql.data);
+}
+
+/* Find the few resources that are asked for, and their newest rows. */
+static void
+find_few(Live *live, const List *meters)
+{
+	const LiveMeter *first = linitial(meters);
+	TimestampTz from = DT_NOEND;
+	ListCell   *cell;
+
+	foreach(cell, meters)
+		from = Min(from, ((LiveMeter *) lfirst(cell))->progress->watermark);
+	live->few = find_resources(live, meters, from);
+	live->names = meter_resources_names(live->few);
+	meter_find_places_from(&live->places[METER_LOG_EVENT], first->definition,
+						   METER_LOG_EVENT, live->names, live->few->count,
+						   meter_later_by(from, -first->definition->deduplication_window));
+	meter_find_places_from(&live->places[METER_LOG_MEASURE], first->definition,
+						   METER_LOG_MEASURE, live->names, live->few->count,
+						   DT_NOBEGIN);
+}
+
+/* Order resources as they are walked. */
+static int
+walk_cmp(const void *a, const void *b)
+{
+	const MeterResource *x = a;
+	const MeterResource *y = b;
+
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	return meter_attr_cmp(x->name, y->name);
+}
+
+/* Have a pass from the states on be about the few resources alone. */
+static void
+narrow(MeterFold *fold, Live *live)
+{
+	MeterResources *only = live->few;
+	int64		i;
+
+	for (i = 0; i < only->count; i++)
+	{
+		MeterResource *resource = &only->list[i];
+
+		resource->hash = meter_hash_resource(fold->spec->stream,
+											 fold->spec->meter, resource->name);
+		resource->from = resource->begin = fold->from;
+		resource->to = fold->to;
+	}
+	qsort(only->list, only->count, sizeof(MeterResource), walk_cmp);
+	fold->only = only;
+	fold->scope.stored = false;
+	fold->scope.resources = meter_resources_names(only);
+	fold->scope.begins = meter_resources_begins(only);
+	fold->scope.least_begin = fold->from;
+	fold->scope.places = live->places[METER_LOG_EVENT];
+	fold->measure_places = live->places[METER_LOG_MEASURE];
+}
+
+/* --- the open part -------------------------------------------------------- */
+
+/*
+ * Begin a pass over live usage, from the states, or of resources of which these
+ * do not tell enough.
  */
 static MeterFold *
-begin_pass(FunctionCallInfo fcinfo, const MeterDefinition *definition,
-		   const MeterProgress *progress, TimestampTz end,
-		   MeterResources *behind)
+begin_pass(Live *live, const LiveMeter *meter, MeterResources *behind)
 {
+	const MeterDefinition *definition = meter->definition;
+	const MeterProgress *progress = meter->progress;
 	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
 										progress);
 
 	fold->from = progress->watermark;
-	fold->to = end;
-	fold->scope.to = end;
+	fold->to = meter->end;
+	fold->scope.to = meter->end;
 	fold->scope.settled_to = DT_NOEND;
 	fold->scope.late_from = meter_late_from(definition, progress);
 	fold->emit = return_row;
-	fold->emit_arg = fcinfo->resultinfo;
+	fold->emit_arg = live;
 	if (behind != NULL)
 	{
 		fold->asked = behind;
@@ -101,73 +250,122 @@ begin_pass(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	fold->scope.stored = true;
 	fold->states = meter_states_begin(definition, "_resource_state", false);
 	fold->behind = meter_resources_begin();
+	if (live->few != NULL)
+		narrow(fold, live);
 	return fold;
 }
 
-/* Return the live usage of a meter. */
+/* Return the usage of a meter that is not settled. */
 static void
-return_live_usage(FunctionCallInfo fcinfo, const MeterDefinition *definition,
-				  const MeterProgress *progress)
+return_open(Live *live, const LiveMeter *meter)
 {
-	MeterSession session;
-	MeterResources *behind;
-	MeterFold  *fold;
-	TimestampTz end;
+	MeterFold  *fold = begin_pass(live, meter, NULL);
+	MeterResources *behind = fold->behind;
 
-	if (!find_end(definition, progress, &end))
-		return;
-	meter_session_begin(&session, meter_stream_owner(definition->stream));
-	meter_check_stream(definition->stream);
-	meter_session_bulk();
-	fold = begin_pass(fcinfo, definition, progress, end, NULL);
-	behind = fold->behind;
 	meter_fold_run(fold);
 	(void) meter_states_end(fold->states);
 	meter_fold_end(fold);
-	if (behind->count > 0)
-	{
-		fold = begin_pass(fcinfo, definition, progress, end, behind);
-		meter_fold_run(fold);
-		meter_fold_end(fold);
-	}
-	meter_session_end(&session);
+	if (behind->count == 0)
+		return;
+	fold = begin_pass(live, meter, behind);
+	meter_fold_run(fold);
+	meter_fold_end(fold);
 }
 
-/* Return the live usage of all meters of a stream. */
-static void
-return_all(void *arg)
+/* Find the meters that have usage which is not settled. */
+static List *
+find_meters(const char *stream)
 {
-	FunctionCallInfo fcinfo = arg;
+	List	   *meters = NIL;
 	ListCell   *cell;
 
-	foreach(cell, meter_list_meters(meter_text_arg(fcinfo, 0, "stream"), NULL,
-									false))
+	foreach(cell, meter_list_meters(stream, NULL, false))
 	{
 		MeterRef   *ref = lfirst(cell);
-		MeterDefinition *definition = meter_load(ref->stream, ref->meter,
-												 METER_LOCK_NONE);
+		LiveMeter  *meter = palloc(sizeof(LiveMeter));
 
+		meter->definition = meter_load(ref->stream, ref->meter,
+									   METER_LOCK_NONE);
 		/* one zone that is gone must not hide the other meters */
-		if (meter_calendar_has_rules(definition->calendar))
-			return_live_usage(fcinfo, definition, meter_load_progress(definition));
-		else
+		if (!meter_calendar_has_rules(meter->definition->calendar))
+		{
 			ereport(WARNING,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("current usage of meter \"%s\" of stream \"%s\" is left out: time zone \"%s\" not recognized",
-							ref->meter, ref->stream, definition->timezone)));
+							ref->meter, ref->stream,
+							meter->definition->timezone)));
+			continue;
+		}
+		meter->progress = meter_load_progress(meter->definition);
+		if (find_end(meter->definition, meter->progress, &meter->end))
+			meters = lappend(meters, meter);
 	}
+	return meters;
+}
+
+/* Return what is asked for. */
+static void
+return_all(void *arg)
+{
+	Live	   *live = arg;
+	List	   *meters = find_meters(live->stream);
+	MeterSession session;
+	ListCell   *cell;
+	MeterLog	log;
+
+	meter_session_begin(&session, meter_stream_owner(live->stream));
+	meter_check_stream(live->stream);
+	meter_session_bulk();
+	if (meters != NIL && (live->account != 0 || live->resource != 0))
+		find_few(live, meters);
+	foreach(cell, meters)
+		return_open(live, lfirst(cell));
+	for (log = METER_LOG_EVENT; log <= METER_LOG_MEASURE; log++)
+		meter_forget_places(&live->places[log]);
+	if (live->settled)
+		meter_return_settled(live->fcinfo, live->stream, live->account,
+							 live->resource);
+	meter_session_end(&session);
+}
+
+/* Return what a call asks for. */
+static void
+return_live(FunctionCallInfo fcinfo, Live *live, Datum key)
+{
+	live->fcinfo = fcinfo;
+	live->stream = meter_text_arg(fcinfo, 0, "stream");
+	meter_check_may_read(live->stream, "current_usage", key);
+	meter_return_begin(fcinfo);
+	/* what the query sees, not what is there at this moment */
+	meter_with_one_snapshot(return_all, live);
 }
 
 PG_FUNCTION_INFO_V1(meter_live_usage);
 
-/* live_usage(stream, key) */
+/* live_usage(stream, account, resource) */
 Datum
 meter_live_usage(PG_FUNCTION_ARGS)
 {
-	meter_check_may_read(meter_text_arg(fcinfo, 0, "stream"), "current_usage",
-						 PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1));
-	meter_return_begin(fcinfo);
-	/* what the query sees, not what is there at this moment */
-	meter_with_one_snapshot(return_all, fcinfo);
+	Live		live = {0};
+
+	live.settled = true;
+	live.account = PG_ARGISNULL(1) ? (Datum) 0 :
+		PointerGetDatum(PG_GETARG_TEXT_PP(1));
+	live.resource = PG_ARGISNULL(2) ? (Datum) 0 :
+		PointerGetDatum(PG_GETARG_TEXT_PP(2));
+	return_live(fcinfo, &live, (Datum) 0);
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(meter_open_usage);
+
+/* open_usage(stream, key) */
+Datum
+meter_open_usage(PG_FUNCTION_ARGS)
+{
+	Live		live = {0};
+
+	return_live(fcinfo, &live, PG_ARGISNULL(1) ? (Datum) 0 :
+				PG_GETARG_DATUM(1));
 	return (Datum) 0;
 }

@@ -1,11 +1,21 @@
--- Usage that is not settled yet.
+-- Usage up to now.
 
-CREATE FUNCTION meter_internal.live_usage(
+CREATE FUNCTION meter_internal.open_usage(
     stream text, key uuid,
     OUT meter text, OUT account text, OUT resource text, OUT dimensions jsonb, OUT period_start timestamptz,
-    OUT quantity numeric)
+    OUT quantity numeric, OUT settled boolean)
 RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'meter_live_usage';
-COMMENT ON FUNCTION meter_internal.live_usage(text, uuid) IS
+AS 'MODULE_PATHNAME', 'meter_open_usage';
+COMMENT ON FUNCTION meter_internal.open_usage(text, uuid) IS
 'internal: usage from each meter''s watermark to now by its clock, and no further than until, from the carried states and the rows since; key is that of the stream''s views; raises 42501 for those who have it not and may not select from current_usage';
+
+CREATE FUNCTION meter.live_usage(
+    stream text, account text DEFAULT NULL, resource text DEFAULT NULL)
+RETURNS TABLE (
+    meter text, account text, resource text, dimensions jsonb, period_start timestamptz, quantity numeric,
+    settled boolean)
+LANGUAGE C STABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_live_usage';
+COMMENT ON FUNCTION meter.live_usage(text, text, text) IS
+'usage up to now of an account, a resource or both, null: any; the rows of the view current_usage: the ledger summed over revisions, and the periods that are not settled yet (settled: false); of an account without a resource, what is settled is its totals, with resource null; at the cost of the account''s resources and of the rows that no segment''s index has; raises 42501 for those who may not select from current_usage';

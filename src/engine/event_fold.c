@@ -527,6 +527,17 @@ undisturbed(MeterFold *fold)
 	}
 }
 
+/* Note whose the resource is, and who was billed for it last. */
+static void
+note_accounts(MeterFold *fold, const MeterState *state)
+{
+	meter_accounts_note(fold->accounts, fold->state, fold->hash,
+						state->attrs[0]);
+	if (state->billed != NULL)
+		meter_accounts_note(fold->accounts, fold->state, fold->hash,
+							state->billed[0]);
+}
+
 /* Write the state in which the resource is at the end of what is settled. */
 static void
 put_state(MeterFold *fold, const MeterTimeline *timeline)
@@ -559,6 +570,8 @@ put_state(MeterFold *fold, const MeterTimeline *timeline)
 		meter_states_put(fold->states, fold->state, fold->hash, fold->resource,
 						 &timeline->state, fold->definition->ndimensions,
 						 &times);
+	if (fold->accounts != NULL)
+		note_accounts(fold, &timeline->state);
 	if (fold->named != NULL && fold->state->exists &&
 		MeterAttrIsNull(fold->state->account) &&
 		fold->state->unnamed_since < fold->from &&

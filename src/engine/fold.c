@@ -711,6 +711,28 @@ walk_resource(MeterFold *fold, TupleTableSlot *slot, bool any_rows)
 }
 
 /*
+ * Return the next state of those that are read all, or NULL; `at` is the first
+ * resource that was not looked for yet, where only some are asked for.
+ */
+static const MeterCarried *
+next_state(MeterFold *fold, int64 *at)
+{
+	if (fold->only == NULL)
+		return meter_states_next(fold->states);
+	while (*at < fold->only->count)
+	{
+		const MeterResource *resource = &fold->only->list[(*at)++];
+		const MeterCarried *state = meter_states_find(fold->states,
+													  resource->hash,
+													  resource->name);
+
+		if (state->exists)
+			return state;
+	}
+	return NULL;
+}
+
+/*
  * Walk all resources in their order: those with rows, and those with a state
  * where that may have to do with usage, or may be out of date.
  */
@@ -725,13 +747,15 @@ walk(MeterFold *fold)
 	(fold->usage->runs_on || !fold->carried);
 	MeterStateCounts found = {0, 0};
 	const MeterCarried *state = NULL;
+	int64		at = 0;
 
 	walking = fold;
 	next_row(fold, slot);
 	if (all_states)
 	{
-		meter_states_read_all(fold->states);
-		state = meter_states_next(fold->states);
+		if (fold->only == NULL)
+			meter_states_read_all(fold->states);
+		state = next_state(fold, &at);
 	}
 	while (fold->has_row || state != NULL)
 	{
@@ -748,7 +772,7 @@ walk(MeterFold *fold)
 			CHECK_FOR_INTERRUPTS();
 			count.states++;
 			found.all++;
-			state = meter_states_next(fold->states);
+			state = next_state(fold, &at);
 			continue;
 		}
 		if (cmp < 0)
@@ -767,7 +791,7 @@ walk(MeterFold *fold)
 		if (cmp >= 0)
 		{
 			CHECK_FOR_INTERRUPTS();
-			state = meter_states_next(fold->states);
+			state = next_state(fold, &at);
 		}
 	}
 	if (all_states && fold->carried && fold->counts != NULL)

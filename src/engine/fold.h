@@ -13,6 +13,7 @@
 #include "catalog/progress.h"
 #include "core/core.h"
 #include "core/timeline_builder.h"
+#include "engine/account_resources.h"
 #include "engine/collect.h"
 #include "engine/events.h"
 #include "engine/ledger.h"
@@ -148,6 +149,8 @@ struct MeterFold
 	MeterPlaces measure_places; /* where measures of the resources are */
 	int64		measures_safe;	/* as `safe` of the scope, of measures */
 	const MeterResources *asked;	/* each from its instant on; NULL: all */
+	MeterResources *only; /* these alone, in the order of the walk, and
+								 * from states on; NULL: all */
 	const char *more_rows;		/* a query of more events; or NULL */
 	MeterFoldFailure failure;
 
@@ -159,6 +162,7 @@ struct MeterFold
 	void	   *emit_arg;
 	MeterStates *states;		/* NULL: neither read nor written */
 	bool		writes_states;
+	MeterAccounts *accounts;	/* whose resources are; NULL: not noted */
 	MeterStateCounts *counts;	/* of the meter's states, brought up to date;
 								 * NULL: nobody counts */
 	MeterStates *kept;			/* states to begin with, and new ones; NULL:

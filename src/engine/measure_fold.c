@@ -173,14 +173,14 @@ scan(MeterFold *fold)
 
 	scope->from = fold->from;
 	scope->to = fold->to;
-	scope->resources = fold->walked;
+	scope->resources = fold->asked != NULL ? fold->walked : fold->only;
 	scope->places = fold->measure_places;
 	scope->carried = fold->carried;
 	scope->late_from = fold->scope.late_from;
 	scope->safe = fold->measures_safe;
 	scope->voids_from_log = fold->scope.voids_from_log;
 	scope->arrivals = fold->scope.arrivals;
-	if (measures->readings != NULL && scope->resources != NULL)
+	if (measures->readings != NULL && fold->asked != NULL)
 		meter_bound_by_readings(definition, fold->progress, scope,
 								meter_readings_writes(measures->readings));
 	else
@@ -381,6 +381,12 @@ put_owners(MeterFold *fold)
 		(times.unnamed ? before->unnamed_since <= times.unnamed_since :
 		 TIMESTAMP_IS_NOEND(before->unnamed_since)))
 		return;
+	if (fold->accounts != NULL)
+	{
+		meter_accounts_note(fold->accounts, before, fold->hash, attrs[0]);
+		meter_accounts_note_known(fold->accounts, before, fold->hash,
+								  times.owners);
+	}
 	state.absent = state.started = METER_BEGIN;
 	state.holder = METER_NULL_ATTR;
 	state.changed = NULL;

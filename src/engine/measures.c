@@ -112,7 +112,7 @@ sealed_conditions(const MeterDefinition *definition,
 		return "";
 	/* a counter needs the readings before, unless it begins at them */
 	if (definition->aggregate == METER_COUNTER)
-		return !scope->begin_at_readings ? "" :
+		return !scope->begin_at_readings && !scope->carried ? "" :
 			psprintf(" AND e.end_time >= %s",
 					 meter_earlier_by("t.begin_at", window));
 	longest = meter_sealed_longest(definition->stream, "measure");
@@ -212,7 +212,7 @@ scope_voids(const MeterDefinition *definition, const MeterProgress *progress,
 								  meter_known_to_count(progress, METER_LOG_EVENT),
 								  asked);
 	return meter_noted_voids(definition,
-							 scope->carried ? scope->least_start : DT_NOBEGIN,
+							 scope->carried && !asked ? scope->least_start : DT_NOBEGIN,
 							 scope->to, asked);
 }
 
@@ -297,7 +297,8 @@ meter_find_measure_duplicates(const MeterDefinition *definition,
 	initStringInfo(&conditions);
 	appendStringInfoString(&conditions, "c.id IS NOT NULL");
 	append_scope(&conditions, definition, scope, "c");
-	if (scope->carried)
+	/* of few resources, the rows themselves tell */
+	if (scope->carried && scope->resources == NULL)
 	{
 		TimestampTz first = first_straddler(definition, scope);
 		MeterSuspects suspects;

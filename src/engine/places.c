@@ -10,6 +10,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "catalog/definition.h"
 #include "engine/places.h"
@@ -60,6 +61,29 @@ meter_find_places(MeterPlaces *places, const MeterDefinition *definition,
 							 "AND e.arrival >= " INT64_FORMAT,
 							 quote_identifier(definition->stream),
 							 meter_log_names[log], places->sealed),
+					lengthof(types), types, values);
+}
+
+/*
+ * The same of these resources from an instant on, which is of the end of
+ * measures: the newest rows are kept in any case.
+ */
+void
+meter_find_places_from(MeterPlaces *places, const MeterDefinition *definition,
+					   MeterLog log, Datum resources, int64 count,
+					   TimestampTz from)
+{
+	Oid			types[] = {TEXTARRAYOID, TIMESTAMPTZOID};
+	Datum		values[] = {resources, TimestampTzGetDatum(from)};
+
+	memset(places, 0, sizeof(*places));
+	places->sealed = meter_sealed_for(definition, log, count);
+	meter_keep_rows(&places->newest, newest_names[log],
+					psprintf("SELECT e.* FROM unnest($1) r, %s.%s e WHERE e.resource = r COLLATE \"C\" "
+							 "AND e.arrival >= " INT64_FORMAT " AND e.%s >= $2",
+							 quote_identifier(definition->stream),
+							 meter_log_names[log], places->sealed,
+							 log == METER_LOG_EVENT ? "\"time\"" : "end_time"),
 					lengthof(types), types, values);
 }
 

@@ -22,6 +22,10 @@ extern int64 meter_sealed_for(const MeterDefinition *definition, MeterLog log,
 extern void meter_find_places(MeterPlaces *places,
 							  const MeterDefinition *definition, MeterLog log,
 							  Datum resources, int64 count);
+extern void meter_find_places_from(MeterPlaces *places,
+								   const MeterDefinition *definition,
+								   MeterLog log, Datum resources, int64 count,
+								   TimestampTz from);
 extern char *meter_rows_at(const MeterPlaces *places,
 						   const MeterDefinition *definition, MeterLog log,
 						   const char *resources, const char *columns,

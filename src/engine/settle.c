@@ -16,6 +16,7 @@
 #include "catalog/progress.h"
 #include "core/core.h"
 #include "core/grid.h"
+#include "engine/account_resources.h"
 #include "engine/duplicate_keys.h"
 #include "engine/events.h"
 #include "engine/fold.h"
@@ -51,6 +52,7 @@ begin(const MeterDefinition *definition, MeterProgress *progress,
 	fold->scope.late_from = meter_late_from(definition, progress);
 	fold->ledger = meter_ledger_begin(definition, fold->spec, use,
 									  progress->settlement + 1, one_period);
+	fold->accounts = meter_accounts_begin(definition);
 	if (states)
 	{
 		fold->states = meter_states_begin(definition, "_resource_state", true);
@@ -78,6 +80,7 @@ run(MeterFold *fold)
 	began = meter_fold_clock();
 	rows = meter_ledger_end(fold->ledger, &count->usage_bytes);
 	count->usage_rows += rows;
+	meter_accounts_end(fold->accounts);
 	if (fold->states != NULL)
 	{
 		fold->counts->running += meter_states_more(fold->states)->running;
@@ -190,6 +193,8 @@ meter_settle_anew(const MeterDefinition *definition,
 	int64		rows;
 
 	fold->scope.voids_from_log = true;
+	if (states)
+		meter_accounts_renew(fold->accounts);
 	if (fold->writes_states && definition->aggregate == METER_COUNTER)
 		meter_readings_restart(definition);
 	if (fold->kept != NULL)

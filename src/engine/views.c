@@ -30,8 +30,8 @@ static const char *const views[][3] = {
 		"SELECT meter, account, resource, dimensions, period_start, "
 		"pg_catalog.sum(quantity) AS quantity, true AS settled FROM %1$s.usage "
 		"GROUP BY meter, account, resource, dimensions, period_start "
-		"UNION ALL SELECT meter, account, resource, dimensions, period_start, quantity, false "
-		"FROM meter_internal.live_usage(%2$s, (SELECT k.key FROM %1$s._view_key k))",
+		"UNION ALL SELECT meter, account, resource, dimensions, period_start, quantity, settled "
+		"FROM meter_internal.open_usage(%2$s, (SELECT k.key FROM %1$s._view_key k))",
 		"usage up to now: the ledger summed over revisions, and the periods that are not settled yet, computed live (settled: false)"
 	},
 	{

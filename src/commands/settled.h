@@ -1,0 +1,13 @@
+/*
+ * settled.h
+ *	  What the ledger says of an account or a resource.
+ */
+#ifndef METER_SETTLED_H
+#define METER_SETTLED_H
+
+#include "fmgr.h"
+
+extern void meter_return_settled(FunctionCallInfo fcinfo, const char *stream,
+								 Datum account, Datum resource);
+
+#endif							/* METER_SETTLED_H */
