@@ -138,6 +138,9 @@ SET meter.now = '2024-03-07 23:00';
 SELECT usage_rows, adjustments FROM meter.advance('step_errors_cloud');
 SELECT account, resource, period_start, quantity, revision FROM step_errors_cloud.usage WHERE resource = 'vm2' AND period_start >= '2024-03-07 20:00' ORDER BY period_start, revision;
 SELECT ledger_until, failures FROM meter.meter WHERE stream = 'step_errors_cloud';
+-- totals were not restored with them: resettle adds them up anew
+SELECT * FROM meter.verify('step_errors_cloud');
+SELECT meter.resettle('step_errors_cloud', 'vm');
 SELECT * FROM meter.verify('step_errors_cloud');
 
 SET client_min_messages = warning;
