@@ -8,7 +8,7 @@
  *
  * All sets of what may happen at a few instants, with each rule; then random
  * longer ones.  A first argument sets the seed, a second one says how many of
- * these.
+ * these, a third one at how many instants all sets are (5: 2,239,488 of them).
  */
 #include "standalone/unit.h"
 #include "core/grid.h"
@@ -115,7 +115,7 @@ static const Combination combinations[] = {
 };
 
 #define EXHAUSTIVE	12			/* of them in all sets */
-#define ALL_OF		4			/* instants of these */
+#define ALL_OF		4			/* instants of these, if not said */
 
 static const MeterRunRules rules[] = {
 	{0, 0, 0, false},
@@ -633,11 +633,13 @@ main(int argc, char **argv)
 {
 	uint64		seed = unit_seed(argc, argv);
 	long		sets = argc > 2 ? atol(argv[2]) : RANDOM_SETS;
+	int			all_of = argc > 3 ? atoi(argv[3]) : ALL_OF;
 	int			number_of_rule;
 	int			i;
 
 	show_case = show;
-	ninstants = ALL_OF;
+	check(all_of >= 1 && all_of < LONGEST, "instants of all sets: from 1 to 7");
+	ninstants = all_of;
 	for (;;)
 	{
 		for (number_of_rule = 0; number_of_rule < COUNT(rules); number_of_rule++)
@@ -655,7 +657,7 @@ main(int argc, char **argv)
 	while (sets-- > 0)
 	{
 		random_from(seed * UINT64_C(1000000007) + (uint64) history);
-		ninstants = ALL_OF + 1 + below(LONGEST - ALL_OF);
+		ninstants = all_of + 1 + below(LONGEST - all_of);
 		for (i = 0; i < ninstants; i++)
 			chosen[i] = below(COUNT(combinations));
 		rule = &rules[below(COUNT(rules))];
