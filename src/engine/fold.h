@@ -149,7 +149,7 @@ struct MeterFold
 	MeterPlaces measure_places; /* where measures of the resources are */
 	int64		measures_safe;	/* as `safe` of the scope, of measures */
 	const MeterResources *asked;	/* each from its instant on; NULL: all */
-	MeterResources *only; /* these alone, in the order of the walk, and
+	MeterResources *only;		/* these alone, in the order of the walk, and
 								 * from states on; NULL: all */
 	const char *more_rows;		/* a query of more events; or NULL */
 	MeterFoldFailure failure;

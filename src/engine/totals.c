@@ -122,7 +122,8 @@ struct MeterTotals
 	Datum		meter;			/* text */
 	total_hash *hash;
 	MemoryContext context;		/* of the sums; reset when they are written */
-	int			adds;			/* since it was looked how many bytes they fill */
+	int			adds;			/* since it was looked how many bytes they
+								 * fill */
 	SPIPlanPtr	plan;			/* adds to what the table has */
 };
 
