@@ -37,6 +37,7 @@ SQL_PARTS = \
 	src/commands/resume.sql \
 	src/engine/duplicates.sql \
 	src/engine/duplicate_keys.sql \
+	src/commands/detach_usage.sql \
 	src/commands/advance.sql \
 	src/commands/release.sql \
 	src/engine/reconcile.sql \

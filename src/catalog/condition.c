@@ -104,13 +104,18 @@ problems_query(void)
 	"WHERE c.relkind IN ('r', 'p') AND c.relname IN (%s)), "
 	"s AS (SELECT c.oid, c.relname, c.relpersistence, c.relname ~ ('^' || t.relname || '_[0-9]{1,10}$') AS ours FROM t "
 	"JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid "
-	"WHERE t.relname IN ('event', 'measure')) ";
+	"WHERE t.relname IN ('event', 'measure')), "
+	"m AS (SELECT c.oid, c.relname, c.relpersistence, t.relname AS tab FROM t "
+	"JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid "
+	"WHERE c.relname ~ ('^_' || t.relname || '_([0-9]{4}_[0-9]{2}|older)$')) ";
 	static const char *const unlogged =
-	"SELECT 'table', relname, NULL, NULL FROM (TABLE t UNION ALL SELECT oid, relname, relpersistence FROM s) u "
+	"SELECT 'table', relname, NULL, NULL FROM (TABLE t UNION ALL SELECT oid, relname, relpersistence FROM s "
+	"UNION ALL SELECT oid, relname, relpersistence FROM m) u "
 	"WHERE relpersistence <> 'p' ";
 	static const char *const guards =
 	"UNION ALL SELECT 'guard', g.tab, g.trg, NULL FROM ("
-	"SELECT t.oid, v.tab, v.trg FROM t JOIN (VALUES %s) v (tab, trg, no) ON v.tab = t.relname "
+	"SELECT p.oid, p.relname AS tab, v.trg FROM (SELECT oid, relname, relname AS tab FROM t UNION ALL SELECT oid, relname, tab FROM m) p "
+	"JOIN (VALUES %s) v (tab, trg, no) ON v.tab = p.tab "
 	"UNION ALL SELECT oid, relname, 'guard_segment' FROM s WHERE ours) g "
 	"WHERE NOT EXISTS (SELECT FROM pg_trigger x "
 	"WHERE x.tgrelid = g.oid AND x.tgname = g.trg AND x.tgenabled IN ('O', 'A')) ";

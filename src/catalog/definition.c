@@ -151,6 +151,26 @@ retention_boundary(const char *stream, const char *meter)
 	return boundary;
 }
 
+/*
+ * Return the end of the months of a stream's ledger that were detached, or
+ * DT_NOBEGIN.
+ */
+static TimestampTz
+detached_until(const char *stream)
+{
+	MeterSession session;
+	TimestampTz until = DT_NOBEGIN;
+
+	if (!OidIsValid(get_namespace_oid(stream, true)))
+		return until;
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_execute(psprintf("SELECT max(month_end) FROM %s._detached",
+						   quote_identifier(stream)), SPI_OK_SELECT);
+	(void) meter_result_instant(1, &until);
+	meter_session_end(&session);
+	return until;
+}
+
 /* Return a column of the row that is loaded, copied to where it may stay. */
 static Datum
 copy_column(MemoryContext context, int column, Oid type, bool *isnull)
@@ -340,6 +360,8 @@ make_definition(const MeterRow *row)
 					   DatumGetTimestampTz(values[METER_COLUMN_UNTIL]));
 	definition->boundary = retention_boundary(definition->stream,
 											  definition->name);
+	definition->ledger_from =
+		meter_first_period_from(definition, detached_until(definition->stream));
 	definition->increment = row->increment;
 	definition->rounding_name = DatumGetCString(values[METER_COLUMN_ROUNDING]);
 	return definition;
@@ -369,6 +391,58 @@ meter_define(Datum *values, const char *nulls)
 	copy_row(context, &row);
 	meter_session_end(&session);
 	return make_definition(&row);
+}
+
+/* Return the begin of the first period at or after an instant. */
+TimestampTz
+meter_first_period_from(const MeterDefinition *definition, TimestampTz instant)
+{
+	TimestampTz begin;
+
+	if (TIMESTAMP_NOT_FINITE(instant))
+		return instant;
+	begin = meter_grid_period_begin(definition->grid, instant);
+	return begin < instant ? meter_grid_period_end(definition->grid, instant) :
+		begin;
+}
+
+/*
+ * Return from when on usage is computed: before since, the retention boundary
+ * and the end of the months that were detached it stays as it is.
+ */
+TimestampTz
+meter_usage_from(const MeterDefinition *definition)
+{
+	return Max(Max(definition->since, definition->boundary),
+			   definition->ledger_from);
+}
+
+/* Raise that the month of an instant was detached, and usage of it is gone. */
+void
+meter_refuse_detached(const MeterDefinition *definition, TimestampTz instant)
+{
+	MeterSession session;
+	const char *schema = quote_identifier(definition->stream);
+	char	   *month;
+	char	   *name;
+
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_execute_row(psprintf("SELECT CASE WHEN isfinite(d.month) THEN to_char(d.month AT TIME ZONE 'UTC', 'YYYY-MM') ELSE 'older' END, "
+							   "d.month FROM %s._detached d, (VALUES (%s)) i (instant) ORDER BY d.month_end > i.instant DESC, "
+	/* a period may reach from the last month beyond its end */
+							   "CASE WHEN d.month_end > i.instant THEN d.month_end END, d.month_end DESC LIMIT 1",
+							   schema, meter_timestamp_literal(instant)));
+	month = meter_result_text(0, 1);
+	name = meter_result_text(0, 2);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the ledger of stream \"%s\" is without the month %s, which was detached",
+					definition->stream, month),
+			 errdetail("Usage of meter \"%s\" from before \"%s\" stays as it is.",
+					   definition->name,
+					   timestamptz_to_str(definition->ledger_from)),
+			 errhint("meter.attach_usage('%s', '%s') takes the month back.",
+					 definition->stream, name)));
 }
 
 /* Tell whether actions end resources for good. */

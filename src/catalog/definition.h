@@ -8,6 +8,8 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+#include "pg/meter_compat.h"
+
 #include "catalog/calendar.h"
 #include "core/grid.h"
 #include "core/rounding.h"
@@ -119,6 +121,8 @@ typedef struct MeterDefinition
 	TimestampTz until;			/* a boundary of periods; DT_NOEND: none */
 	TimestampTz boundary;		/* retention boundary: the log is incomplete
 								 * before it; DT_NOBEGIN: it is complete */
+	TimestampTz ledger_from;	/* the first period behind the months that
+								 * were detached; DT_NOBEGIN: none were */
 } MeterDefinition;
 
 /*
@@ -182,6 +186,11 @@ extern MeterDefinition *meter_load_to_write(const char *stream,
 											const char *name);
 extern MeterDefinition *meter_load_to_repair(const char *stream,
 											 const char *name);
+extern TimestampTz meter_usage_from(const MeterDefinition *definition);
+extern TimestampTz meter_first_period_from(const MeterDefinition *definition,
+										   TimestampTz instant);
+pg_noreturn extern void meter_refuse_detached(const MeterDefinition *definition,
+											  TimestampTz instant);
 extern bool meter_has_ends(const MeterDefinition *definition);
 extern MeterAggregate meter_parse_aggregate(const char *name);
 extern MeterClock meter_parse_clock(const char *name);

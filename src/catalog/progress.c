@@ -413,9 +413,11 @@ meter_note_ledger(const char *stream, const char *name)
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(name);
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("SELECT coalesce(max(settlement), 0), "
+	/* the rows of a settlement may have been detached, their totals not */
+	meter_execute(psprintf("SELECT greatest(max(settlement), (SELECT max(s.settlement) FROM %s.settlement s WHERE s.meter = %s), 0), "
 						   "greatest(max(period_start), (SELECT max(period_start) FROM %s.account_usage WHERE meter = %s)) "
 						   "FROM %s.usage WHERE meter = %s",
+						   quote_identifier(stream), quote_literal_cstr(name),
 						   quote_identifier(stream), quote_literal_cstr(name),
 						   quote_identifier(stream), quote_literal_cstr(name)),
 				  SPI_OK_SELECT);

@@ -139,6 +139,11 @@ const MeterTableColumn meter_table_columns[] = {
 	{"_expired", "least_time", "timestamp with time zone", ""},
 	{"_expired", "greatest_time", "timestamp with time zone", ""},
 	{"_expired", "expired_at", "timestamp with time zone", "NOT NULL DEFAULT now()"},
+	{"_detached", "month", "timestamp with time zone", "PRIMARY KEY"},
+	{"_detached", "month_end", "timestamp with time zone", "NOT NULL"},
+	{"_detached", "rows", "bigint", "NOT NULL"},
+	{"_detached", "content", "numeric", "NOT NULL"},
+	{"_detached", "detached_at", "timestamp with time zone", "NOT NULL DEFAULT now()"},
 	{"held", "meter", "text", "COLLATE \"C\" NOT NULL"},
 	{"held", "log", "text", "COLLATE \"C\" NOT NULL"},
 	{"held", "arrival", "bigint", "NOT NULL"},
@@ -168,6 +173,7 @@ const MeterTableColumn meter_table_columns[] = {
 	{"settlement", "measure_position", "bigint", ""},
 	{"settlement", "usage_rows", "bigint", "NOT NULL"},
 	{"settlement", "lost_rows", "bigint", "NOT NULL DEFAULT 0"},
+	{"settlement", "detached_rows", "bigint", "NOT NULL DEFAULT 0"},
 	{"settlement", "aggregate", "text", "NOT NULL"},
 	{"settlement", "unit", "interval", "NOT NULL"},
 	{"settlement", "period", "interval", "NOT NULL"},
@@ -222,6 +228,13 @@ const MeterTableColumn meter_table_columns[] = {
 	{NULL, NULL, NULL, NULL}
 };
 
+/* The ledger comes first: who has locked it may make months. */
+const MeterMonthly meter_monthly_tables[] = {
+	{"usage", "transaction_id", "meter_internal.transaction_id_from(%s)", true},
+	{"account_usage", "period_start", "%s", false},
+	{NULL, NULL, NULL, false}
+};
+
 /* The limits of what may enter are in limits.c. */
 const MeterTableConstraint meter_table_constraints[] = {
 	{"account_usage", "PRIMARY KEY (meter, account, period_start, dimensions_key)"},
@@ -260,6 +273,7 @@ const MeterGuard meter_guards[] = {
 	{"_retention_state", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_retention_reading", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_expired", "guard_truncate", "TRUNCATE", "guard_state"},
+	{"_detached", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_voided", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_future", "guard_truncate", "TRUNCATE", "guard_state"},
 	{"_duplicate_key", "guard_truncate", "TRUNCATE", "guard_state"},
@@ -275,6 +289,8 @@ const MeterGuard meter_guards[] = {
 
 /* The indexes of tables beyond those of their constraints. */
 const MeterTableIndex meter_table_indexes[] = {
+	/* few pages have the rows of one settlement: they follow each other */
+	{"usage", "usage_recorded_at", "brin (recorded_at) WITH (pages_per_range = 32)"},
 	/* kept states are added in the order of their instants, and so deleted */
 	{"_kept_state", "_kept_state_at", "brin (at)"},
 	{"_account_resource", "_account_resource_account", "btree (meter, account)"},

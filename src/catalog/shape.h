@@ -37,6 +37,19 @@ typedef struct MeterTableIndex
 	const char *definition;		/* after USING */
 } MeterTableIndex;
 
+/*
+ * A table that is partitioned by the month in which a period begins, by range
+ * of a column.
+ */
+typedef struct MeterMonthly
+{
+	const char *table;			/* NULL after the last */
+	const char *key;
+	const char *bound;			/* the least key of an instant, of its literal */
+	bool		detachable;		/* months of it may be taken out */
+} MeterMonthly;
+
+extern const MeterMonthly meter_monthly_tables[];
 extern const MeterTableColumn meter_table_columns[];
 extern const MeterTableConstraint meter_table_constraints[];
 extern const MeterGuard meter_guards[];

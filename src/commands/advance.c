@@ -21,6 +21,7 @@
 #include "core/core.h"
 #include "engine/step.h"
 #include "engine/step_state.h"
+#include "log/month.h"
 #include "pg/meter_compat.h"
 
 /*
@@ -28,6 +29,9 @@
  * as long as a worker's.
  */
 #define ALL_LOCK_TIMEOUT 10000
+
+/* The columns of advance_step(): one more than those of advance(). */
+#define ADVANCE_STEP_COLUMNS 7
 
 /* List the meters that are worked on. */
 List *
@@ -108,9 +112,38 @@ limit_waits(void)
 								 GUC_ACTION_SAVE, true, 0, false);
 }
 
-/* Make a step of each meter asked for; those that were made remain in refs. */
+/*
+ * Make the months that steps of these meters lacked in the transaction before.
+ * The next call goes on.  Returns false if none was lacking.
+ */
+static bool
+make_months(Advanced *advanced, List *asked)
+{
+	ListCell   *cell;
+	int			i = 0;
+
+	foreach(cell, asked)
+	{
+		MeterRef   *ref = lfirst(cell);
+		MeterStep  *step = &advanced->steps[i];
+
+		if (!meter_lacks_months(ref->stream, ref->meter))
+			continue;
+		memset(step, 0, sizeof(*step));
+		step->more = meter_step_make_months(ref->stream, ref->meter, step);
+		advanced->refs = lappend(advanced->refs, ref);
+		i++;
+	}
+	return i > 0;
+}
+
+/*
+ * Make a step of each meter asked for; those that were made remain in refs.
+ * With `by_steps` the caller commits after each call, so months are made by the
+ * next one; otherwise once the step that lacks them is undone, with its lock.
+ */
 static void
-step_all(Advanced *advanced, List *asked, MeterStepFor whom)
+step_all(Advanced *advanced, List *asked, MeterStepFor whom, bool by_steps)
 {
 	int			level = NewGUCNestLevel();
 	int			i = 0;
@@ -125,7 +158,11 @@ step_all(Advanced *advanced, List *asked, MeterStepFor whom)
 	{
 		MeterRef   *ref = lfirst(cell);
 
-		meter_step(ref->stream, ref->meter, whom, &advanced->steps[i]);
+		do
+			meter_step(ref->stream, ref->meter, whom, &advanced->steps[i]);
+		while (!by_steps && advanced->steps[i].lacks_months &&
+			   meter_step_make_months(ref->stream, ref->meter,
+									  &advanced->steps[i]));
 		if (advanced->steps[i].skipped)
 			continue;			/* locked, or dropped meanwhile */
 		advanced->refs = lappend(advanced->refs, ref);
@@ -133,7 +170,6 @@ step_all(Advanced *advanced, List *asked, MeterStepFor whom)
 	}
 	AtEOXact_GUC(false, level);
 }
-
 
 PG_FUNCTION_INFO_V1(meter_advance);
 
@@ -156,6 +192,7 @@ meter_advance(PG_FUNCTION_ARGS)
 		MemoryContext before;
 		TupleDesc	descriptor;
 		List	   *asked;
+		bool		by_steps;
 
 		PreventCommandIfReadOnly("meter.advance()");
 		call = SRF_FIRSTCALL_INIT();
@@ -175,8 +212,11 @@ meter_advance(PG_FUNCTION_ARGS)
 		call->user_fctx = advanced;
 
 		/* make all steps now, even if not all rows are fetched */
-		step_all(advanced, asked,
-				 PG_ARGISNULL(0) ? METER_STEP_ALL : METER_STEP_NAMED);
+		by_steps = descriptor->natts == ADVANCE_STEP_COLUMNS;
+		if (!by_steps || !make_months(advanced, asked))
+			step_all(advanced, asked,
+					 PG_ARGISNULL(0) ? METER_STEP_ALL : METER_STEP_NAMED,
+					 by_steps);
 		call->max_calls = list_length(advanced->refs);
 		MemoryContextSwitchTo(before);
 	}

@@ -36,6 +36,9 @@ BEGIN
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         EXIT WHEN again IS NOT TRUE;
     END LOOP;
+    PERFORM meter_internal.summarize_usage(run.stream);
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     LOOP
         SELECT meter_internal.maintain_step(run.stream) INTO again;
         COMMIT;

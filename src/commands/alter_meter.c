@@ -38,16 +38,20 @@ enum
 
 /*
  * Check that a max_lateness does not reach behind the retention boundary, nor
- * voids that are as late.
+ * voids that are as late; nor into a month that was detached.
  */
 static void
 check_max_lateness(const MeterDefinition *definition,
 				   const MeterProgress *progress, bool limited, int64 usec)
 {
+	TimestampTz from = limited && progress->has_watermark ?
+	meter_later_by(meter_later_by(progress->watermark, -usec),
+				   -definition->deduplication_window) : DT_NOBEGIN;
+
+	if (progress->has_watermark && from < definition->ledger_from)
+		meter_refuse_detached(definition, from);
 	if (TIMESTAMP_IS_NOBEGIN(definition->boundary) || !progress->has_watermark ||
-		(limited &&
-		 meter_later_by(meter_later_by(progress->watermark, -usec),
-						-definition->deduplication_window) >= definition->boundary))
+		from >= definition->boundary)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -634,6 +634,8 @@ begin_progress(MeterDefinition *definition)
 	}
 	else if (TIMESTAMP_IS_NOBEGIN(begin))
 		(void) meter_earliest_period(definition, progress, &begin);
+	if (!TIMESTAMP_IS_NOBEGIN(begin) && begin < definition->ledger_from)
+		meter_refuse_detached(definition, begin);
 	meter_count_states(definition, &progress->carried);
 	meter_session_end(&session);
 	progress->has_watermark = !TIMESTAMP_IS_NOBEGIN(begin);

@@ -150,6 +150,20 @@ execute_all(const char *schema, const char *const *statements, int count)
 		meter_execute(psprintf(statements[i], schema), SPI_OK_UTILITY);
 }
 
+/* Return how a table is partitioned, or an empty string. */
+static char *
+partitioned_by(const char *table)
+{
+	const MeterMonthly *monthly;
+
+	for (monthly = meter_monthly_tables; monthly->table != NULL; monthly++)
+	{
+		if (strcmp(monthly->table, table) == 0)
+			return psprintf("PARTITION BY RANGE (%s)", monthly->key);
+	}
+	return "";
+}
+
 /* Tell whether a table is a log. */
 static bool
 is_log(const char *table)
@@ -185,7 +199,8 @@ create_tables(const char *stream)
 			continue;
 		table = column->table;
 		create_table(stream, table,
-					 is_log(table) ? "PARTITION BY RANGE (arrival)" : "");
+					 is_log(table) ? "PARTITION BY RANGE (arrival)" :
+					 partitioned_by(table));
 		for (segment = 0; is_log(table) && segment <= METER_SEGMENTS_AHEAD;
 			 segment++)
 			meter_create_segment(stream, table, segment);
@@ -217,7 +232,8 @@ comment_tables(const char *stream)
 		{"COLUMN %s.event.account", "who pays; null: as known before"},
 		{"COLUMN %s.event.action", "what happened; a meter says which actions start, stop or change"},
 		{"TABLE %s.measure", "measure log: quantities used by resources between two instants, append-only"},
-		{"TABLE %s.usage", "the ledger: usage rows, append-only; revision 0 is the first usage of a key, later ones are adjustments"},
+		{"TABLE %s._detached", "months of the ledger that meter.detach_usage() took out, with the number of their rows and a hash of them; month -infinity: what is older than the first month"},
+		{"TABLE %s.usage", "the ledger: usage rows, append-only, partitioned by the month in which their period begins; revision 0 is the first usage of a key, later ones are adjustments"},
 		{"COLUMN %s.usage.transaction_id", "computed from what the row is about by meter.transaction_id(): writing it twice is impossible"},
 		{"COLUMN %s.usage.quantity", "billed time in the meter''s unit, for weighted meters times value; for meters of measures what the measures add up to, in their own unit; of an adjustment the difference"},
 		{"COLUMN %s.usage.settlement", "the number of the meter''s settlement that wrote the row; gap-free and in commit order"},

@@ -31,12 +31,15 @@
 
 /*
  * Check that no row asked for by its arrival lies before the retention
- * boundary.  Within a session.
+ * boundary, or in a month that was detached.  Within a session.
  */
 static void
 check_release(const MeterDefinition *definition, const char *arrivals)
 {
-	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(definition->boundary))
+	TimestampTz limit = Max(definition->boundary, definition->ledger_from);
+	TimestampTz time;
+
+	if (arrivals == NULL || TIMESTAMP_IS_NOBEGIN(limit))
 		return;
 	meter_execute(psprintf("SELECT arrival, \"time\" FROM %s.held WHERE meter = %s "
 						   "AND arrival = ANY (%s::bigint[]) "
@@ -44,15 +47,19 @@ check_release(const MeterDefinition *definition, const char *arrivals)
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   quote_literal_cstr(arrivals),
-						   meter_timestamp_literal(definition->boundary)),
+						   meter_timestamp_literal(limit)),
 				  SPI_OK_SELECT);
-	if (SPI_processed > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("arrival %s of \"%s\" cannot count any more: its time lies before the log's retention boundary",
-						meter_result_text(0, 1), meter_result_text(0, 2)),
-				 errdetail("What the log had before %s was expired, and its usage stays as it is.",
-						   timestamptz_to_str(definition->boundary))));
+	if (SPI_processed == 0)
+		return;
+	(void) meter_result_instant(2, &time);
+	if (time >= definition->boundary)
+		meter_refuse_detached(definition, time);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("arrival %s of \"%s\" cannot count any more: its time lies before the log's retention boundary",
+					meter_result_text(0, 1), meter_result_text(0, 2)),
+			 errdetail("What the log had before %s was expired, and its usage stays as it is.",
+					   timestamptz_to_str(definition->boundary))));
 }
 
 /*
@@ -80,6 +87,13 @@ arrivals_arg(FunctionCallInfo fcinfo)
 /* A call that writes usage: its meter, and the session of the stream's owner. */
 typedef struct ReleaseCall
 {
+	const char *stream;
+	const char *meter;
+	const char *arrivals;		/* of release(): NULL: all */
+	const char *resource;		/* of release_resource() */
+	int64		released;		/* rows that count now */
+	bool		settled;		/* the resource is not set aside any more */
+
 	MeterDefinition *definition;
 	MeterProgress *progress;
 	MeterSession session;
@@ -87,12 +101,12 @@ typedef struct ReleaseCall
 
 /* Load and lock the meter of a call, and begin its session. */
 static void
-begin(ReleaseCall *call, const char *stream, const char *meter)
+begin(ReleaseCall *call)
 {
-	call->definition = meter_load_to_write(stream, meter);
+	call->definition = meter_load_to_write(call->stream, call->meter);
 	call->progress = meter_load_progress(call->definition);
-	meter_session_begin(&call->session, meter_stream_owner(stream));
-	meter_check_stream(stream);
+	meter_session_begin(&call->session, meter_stream_owner(call->stream));
+	meter_check_stream(call->stream);
 	meter_session_bulk();
 }
 
@@ -108,44 +122,55 @@ end(ReleaseCall *call, int64 usage_rows)
 		meter_store_state_counts(call->definition, call->progress);
 }
 
+/* Release rows that are held, as meter_with_months() calls it. */
+static void
+release(void *arg)
+{
+	ReleaseCall *call = arg;
+	StringInfoData which;
+	MeterReleased released;
+	TimestampTz limit;
+	int64		written = 0;
+
+	begin(call);
+	check_release(call->definition, call->arrivals);
+	limit = Max(call->definition->boundary, call->definition->ledger_from);
+	initStringInfo(&which);
+	appendStringInfoString(&which, "true");
+	append_which(&which, call->arrivals);
+	if (!TIMESTAMP_IS_NOBEGIN(limit))
+		appendStringInfo(&which, " AND \"time\" >= %s",
+						 meter_timestamp_literal(limit));
+	meter_take_held(call->definition, which.data, &released);
+	meter_compare_released(call->definition, call->progress, &released);
+	if (released.count > 0)
+	{
+		/* voids among them are noted, also if all they reach is to come */
+		char	   *affected = meter_released_rows(call->definition,
+												   call->progress, &released);
+
+		if (call->progress->has_watermark)
+			written = meter_recompute(call->definition, call->progress,
+									  affected, NULL);
+	}
+	call->released = released.count;
+	end(call, written);
+}
+
 PG_FUNCTION_INFO_V1(meter_release);
 
 /* release(stream, meter, arrivals) */
 Datum
 meter_release(PG_FUNCTION_ARGS)
 {
-	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
-	ReleaseCall call;
-	StringInfoData which;
-	MeterReleased released;
-	char	   *arrivals;
-	int64		written = 0;
+	ReleaseCall call = {0};
 
 	PreventCommandIfReadOnly("meter.release()");
-	begin(&call, stream, meter);
-	arrivals = arrivals_arg(fcinfo);
-	check_release(call.definition, arrivals);
-	initStringInfo(&which);
-	appendStringInfoString(&which, "true");
-	append_which(&which, arrivals);
-	if (!TIMESTAMP_IS_NOBEGIN(call.definition->boundary))
-		appendStringInfo(&which, " AND \"time\" >= %s",
-						 meter_timestamp_literal(call.definition->boundary));
-	meter_take_held(call.definition, which.data, &released);
-	meter_compare_released(call.definition, call.progress, &released);
-	if (released.count > 0)
-	{
-		/* voids among them are noted, also if all they reach is to come */
-		char	   *affected = meter_released_rows(call.definition,
-												   call.progress, &released);
-
-		if (call.progress->has_watermark)
-			written = meter_recompute(call.definition, call.progress,
-									  affected, NULL);
-	}
-	end(&call, written);
-	PG_RETURN_INT64(released.count);
+	call.stream = meter_text_arg(fcinfo, 0, "stream");
+	call.meter = meter_text_arg(fcinfo, 1, "meter");
+	call.arrivals = arrivals_arg(fcinfo);
+	meter_with_months(call.stream, call.meter, release, &call);
+	PG_RETURN_INT64(call.released);
 }
 
 PG_FUNCTION_INFO_V1(meter_discard);
@@ -202,36 +227,46 @@ take_out(const MeterDefinition *definition, const char *resource)
 	return meter_timestamp_literal(since);
 }
 
+/* Compute a resource that was set aside, as meter_with_months() calls it. */
+static void
+release_resource(void *arg)
+{
+	ReleaseCall *call = arg;
+	const char *name = psprintf("%s COLLATE \"C\"",
+								quote_literal_cstr(call->resource));
+	const char *since;
+	int64		written = 0;
+
+	begin(call);
+	since = take_out(call->definition, call->resource);
+	/* no snapshot was compared with it meanwhile, of whatever time */
+	(void) meter_compare_affected(call->definition, call->progress,
+								  psprintf("SELECT %s AS resource", name),
+								  "'-infinity'::timestamptz");
+	if (call->progress->has_watermark)
+		written = meter_recompute_aside(call->definition, call->progress,
+										psprintf("SELECT %s, %s, 'infinity'::timestamptz, %s, %s",
+												 name, since, since, since));
+	meter_execute(psprintf("SELECT FROM %s.quarantine WHERE meter = %s AND resource = %s",
+						   quote_identifier(call->stream),
+						   quote_literal_cstr(call->meter), name),
+				  SPI_OK_SELECT);
+	call->settled = SPI_processed == 0;
+	end(call, written);
+}
+
 PG_FUNCTION_INFO_V1(meter_release_resource);
 
 /* release_resource(stream, meter, resource) */
 Datum
 meter_release_resource(PG_FUNCTION_ARGS)
 {
-	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
-	char	   *resource = meter_text_arg(fcinfo, 2, "resource");
-	const char *name = psprintf("%s COLLATE \"C\"", quote_literal_cstr(resource));
-	ReleaseCall call;
-	const char *since;
-	int64		written = 0;
-	bool		settled;
+	ReleaseCall call = {0};
 
 	PreventCommandIfReadOnly("meter.release_resource()");
-	begin(&call, stream, meter);
-	since = take_out(call.definition, resource);
-	/* no snapshot was compared with it meanwhile, of whatever time */
-	(void) meter_compare_affected(call.definition, call.progress,
-								  psprintf("SELECT %s AS resource", name),
-								  "'-infinity'::timestamptz");
-	if (call.progress->has_watermark)
-		written = meter_recompute_aside(call.definition, call.progress,
-										psprintf("SELECT %s, %s, 'infinity'::timestamptz, %s, %s",
-												 name, since, since, since));
-	meter_execute(psprintf("SELECT FROM %s.quarantine WHERE meter = %s AND resource = %s",
-						   quote_identifier(stream), quote_literal_cstr(meter),
-						   name), SPI_OK_SELECT);
-	settled = SPI_processed == 0;
-	end(&call, written);
-	PG_RETURN_BOOL(settled);
+	call.stream = meter_text_arg(fcinfo, 0, "stream");
+	call.meter = meter_text_arg(fcinfo, 1, "meter");
+	call.resource = meter_text_arg(fcinfo, 2, "resource");
+	meter_with_months(call.stream, call.meter, release_resource, &call);
+	PG_RETURN_BOOL(call.settled);
 }

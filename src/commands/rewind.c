@@ -66,6 +66,8 @@ check_watermark(const MeterDefinition *definition,
 						definition->name,
 						timestamptz_to_str(definition->boundary)),
 				 errdetail("What the log had before the boundary was expired, and its usage stays as it is.")));
+	if (watermark < definition->ledger_from)
+		meter_refuse_detached(definition, watermark);
 	if (watermark < definition->since)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -109,7 +111,7 @@ release_held(const MeterDefinition *definition, const MeterProgress *progress)
 
 	if (!definition->has_max_lateness)
 		return;
-	limit = Max(definition->boundary,
+	limit = Max(Max(definition->boundary, definition->ledger_from),
 				meter_later_by(meter_lateness_from(progress),
 							   -definition->max_lateness));
 	meter_take_held(definition,
@@ -152,35 +154,33 @@ take_back_quarantine(const MeterDefinition *definition, TimestampTz watermark)
 				  SPI_OK_UPDATE);
 }
 
-PG_FUNCTION_INFO_V1(meter_rewind);
-
-/* rewind(stream, meter, watermark) */
-Datum
-meter_rewind(PG_FUNCTION_ARGS)
+/* A call of rewind(), and how many rows it wrote. */
+typedef struct RewindCall
 {
-	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
+	const char *stream;
+	const char *meter;
 	TimestampTz watermark;
+	int64		written;
+} RewindCall;
+
+/* Take a watermark back, as meter_with_months() calls it. */
+static void
+rewind_meter(void *arg)
+{
+	RewindCall *call = arg;
+	const char *stream = call->stream;
 	MeterDefinition *definition;
 	MeterProgress *progress;
 	MeterProgress before;
 	MeterSession session;
 	MeterLog	log;
-	int64		written;
 	bool		missing;
 
-	PreventCommandIfReadOnly("meter.rewind()");
-	if (PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("\"watermark\" must not be null")));
-	watermark = PG_GETARG_TIMESTAMPTZ(2);
-	meter_check_stream_permission(stream);
 	/* other meters of the time zone have to stand still, too */
 	meter_lock_all(stream);
-	definition = meter_load_to_repair(stream, meter);
+	definition = meter_load_to_repair(stream, call->meter);
 	progress = meter_load_progress(definition);
-	check_watermark(definition, progress, watermark);
+	check_watermark(definition, progress, call->watermark);
 	before = *progress;
 
 	meter_session_begin(&session, meter_stream_owner(stream));
@@ -188,26 +188,47 @@ meter_rewind(PG_FUNCTION_ARGS)
 	meter_session_bulk();
 	meter_refuse_empty_log(definition, progress);
 	meter_accept_log(definition, progress);
-	go_back(definition, progress, watermark);
+	go_back(definition, progress, call->watermark);
 	release_held(definition, progress);
 	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
 	forget_states(definition);
-	take_back_quarantine(definition, watermark);
+	take_back_quarantine(definition, call->watermark);
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
 		meter_renew_duplicate_keys(definition, progress, log);
-	written = meter_settle_anew(definition, progress,
-								Max(definition->since, definition->boundary),
-								watermark, DT_NOEND);
+	call->written = meter_settle_anew(definition, progress,
+									  meter_usage_from(definition),
+									  call->watermark, DT_NOEND);
 	missing = meter_accept_ledger(definition, progress);
 	meter_session_end(&session);
 
-	if (written > 0 || missing)
-		meter_store_settlement(definition, progress, &before, written);
+	if (call->written > 0 || missing)
+		meter_store_settlement(definition, progress, &before, call->written);
 	else
 		meter_store_progress(definition, progress, false);
 	meter_calendar_forget(stream, definition->timezone);
 	/* periods that are settled again are compared with the ledger */
-	meter_note_ledger(stream, meter);
+	meter_note_ledger(stream, call->meter);
+}
+
+PG_FUNCTION_INFO_V1(meter_rewind);
+
+/* rewind(stream, meter, watermark): returns how many usage rows were written */
+Datum
+meter_rewind(PG_FUNCTION_ARGS)
+{
+	RewindCall	call = {
+		meter_text_arg(fcinfo, 0, "stream"), meter_text_arg(fcinfo, 1, "meter"),
+		0, 0
+	};
+
+	PreventCommandIfReadOnly("meter.rewind()");
+	if (PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"watermark\" must not be null")));
+	call.watermark = PG_GETARG_TIMESTAMPTZ(2);
+	meter_check_stream_permission(call.stream);
+	meter_with_months(call.stream, call.meter, rewind_meter, &call);
 	meter_worker_wake();
-	PG_RETURN_INT64(written);
+	PG_RETURN_INT64(call.written);
 }

@@ -42,15 +42,16 @@
 #include "pg/spi.h"
 
 /*
- * Find the settled periods of a meter that overlap a range (NULL: all), and up
- * to where the range goes.  It is widened to whole periods.  Returns false if
- * there are none.
+ * Find the settled periods of a meter that overlap a range (NULL: all that the
+ * ledger has), and up to where the range goes.  It is widened to whole periods,
+ * and must not begin in a month that was detached.  Returns false if there are
+ * none.
  */
 static bool
 settled_window(const MeterDefinition *definition, const MeterProgress *progress, RangeType *during,
 			   TimestampTz *from, TimestampTz *end, TimestampTz *beyond)
 {
-	*from = Max(definition->since, definition->boundary);
+	*from = meter_usage_from(definition);
 	*end = progress->has_watermark ? progress->watermark : DT_NOBEGIN;
 	*beyond = DT_NOEND;
 	if (during != NULL)
@@ -69,9 +70,14 @@ settled_window(const MeterDefinition *definition, const MeterProgress *progress,
 		}
 		if (!lower.infinite &&
 			!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(lower.val)))
-			*from = Max(*from,
-						meter_grid_period_begin(definition->grid,
-												DatumGetTimestampTz(lower.val)));
+		{
+			TimestampTz begin = meter_grid_period_begin(definition->grid,
+														DatumGetTimestampTz(lower.val));
+
+			if (begin < definition->ledger_from && begin >= definition->boundary)
+				meter_refuse_detached(definition, begin);
+			*from = Max(*from, begin);
+		}
 		if (!upper.infinite &&
 			!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(upper.val)))
 		{
@@ -229,7 +235,7 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	if (differences.rows.count > 0)
 		return_differences(fcinfo, definition, progress, &differences.rows);
 	return_wrong_totals(fcinfo, definition,
-						during == NULL ? DT_NOBEGIN : totals_from, beyond);
+						during == NULL ? definition->ledger_from : totals_from, beyond);
 	tuplestore_end(differences.rows.store);
 	meter_session_end(&session);
 }
@@ -274,14 +280,21 @@ meter_verify(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-PG_FUNCTION_INFO_V1(meter_resettle);
-
-/* resettle(stream, meter, during) */
-Datum
-meter_resettle(PG_FUNCTION_ARGS)
+/* A call of resettle(), and how many rows it wrote. */
+typedef struct ResettleCall
 {
-	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
-	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
+	const char *stream;
+	const char *meter;
+	RangeType  *during;			/* NULL: everything */
+	int64		written;
+} ResettleCall;
+
+/* Compute a meter's usage anew, as meter_with_months() calls it. */
+static void
+resettle(void *arg)
+{
+	ResettleCall *call = arg;
+	const char *stream = call->stream;
 	MeterDefinition *definition;
 	MeterProgress *progress;
 	MeterProgress before;
@@ -290,22 +303,21 @@ meter_resettle(PG_FUNCTION_ARGS)
 	TimestampTz from;
 	TimestampTz end;
 	TimestampTz beyond;
-	int64		written;
 	bool		missing = false;
 
-	PreventCommandIfReadOnly("meter.resettle()");
-	definition = meter_load_to_repair(stream, meter);
+	call->written = 0;
+	definition = meter_load_to_repair(stream, call->meter);
 	progress = meter_load_progress(definition);
-	if (!settled_window(definition, progress, range_arg(fcinfo, 2), &from, &end,
+	if (!settled_window(definition, progress, call->during, &from, &end,
 						&beyond))
-		PG_RETURN_INT64(0);
+		return;
 	before = *progress;
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
 	meter_refuse_empty_log(definition, progress);
-	if (PG_ARGISNULL(2))
+	if (call->during == NULL)
 	{
 		meter_accept_log(definition, progress);
 		for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
@@ -313,15 +325,30 @@ meter_resettle(PG_FUNCTION_ARGS)
 	}
 	/* what a step has not read may have to be held */
 	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
-	written = meter_settle_anew(definition, progress, from, end, DT_NOBEGIN);
-	meter_totals_repair(definition, PG_ARGISNULL(2) ? DT_NOBEGIN : from, beyond);
-	if (PG_ARGISNULL(2))
+	call->written = meter_settle_anew(definition, progress, from, end, DT_NOBEGIN);
+	meter_totals_repair(definition, call->during == NULL ? definition->ledger_from : from, beyond);
+	if (call->during == NULL)
 		missing = meter_accept_ledger(definition, progress);
 	meter_session_end(&session);
 
-	if (written > 0 || missing)
-		meter_store_settlement(definition, progress, progress, written);
+	if (call->written > 0 || missing)
+		meter_store_settlement(definition, progress, progress, call->written);
 	else if (meter_progress_differs(&before, progress))
 		meter_store_progress(definition, progress, false);
-	PG_RETURN_INT64(written);
+}
+
+PG_FUNCTION_INFO_V1(meter_resettle);
+
+/* resettle(stream, meter, during) */
+Datum
+meter_resettle(PG_FUNCTION_ARGS)
+{
+	ResettleCall call = {
+		meter_text_arg(fcinfo, 0, "stream"), meter_text_arg(fcinfo, 1, "meter"),
+		range_arg(fcinfo, 2), 0
+	};
+
+	PreventCommandIfReadOnly("meter.resettle()");
+	meter_with_months(call.stream, call.meter, resettle, &call);
+	PG_RETURN_INT64(call.written);
 }

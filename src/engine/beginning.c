@@ -27,7 +27,8 @@
 
 /*
  * Find the period with which a meter begins that has no since: that of its
- * earliest row that counts, or of the earliest usage of its name in the ledger.
+ * earliest row that counts, or of the earliest usage of its name in the ledger;
+ * not one of a month that was detached.
  * Returns false if there is none, or only in the future.
  */
 bool
@@ -42,7 +43,8 @@ meter_earliest_period(const MeterDefinition *definition,
 							   quote_literal_cstr(definition->name)));
 	if (!meter_result_instant(1, &first) || first > meter_now())
 		return false;
-	*begin = meter_grid_period_begin(definition->grid, first);
+	*begin = Max(meter_grid_period_begin(definition->grid, first),
+				 definition->ledger_from);
 	return true;
 }
 

@@ -248,7 +248,7 @@ write_chunks(MeterNewRows *rows)
 			values[2] = TimestampTzGetDatum(chunk->key.slice);
 			values[3] = Int64GetDatum(chunk->key.block);
 			values[4] = PointerGetDatum(keys);
-			meter_writer_insert(writer, values, nulls);
+			(void) meter_writer_insert(writer, values, nulls);
 			pfree(keys);
 		}
 		(void) meter_writer_end(writer, NULL);

@@ -200,14 +200,15 @@ meter_late_from(const MeterDefinition *definition, const MeterProgress *progress
 /*
  * Return the instant before which rows are held that arrived after the
  * position: max_lateness before the watermark that was noted with it, or the
- * retention boundary if that is later.  DT_NOBEGIN: nothing is held.
+ * retention boundary, or the end of the months that were detached, if one is
+ * later.  DT_NOBEGIN: nothing is held.
  */
 TimestampTz
 meter_hold_limit(const MeterDefinition *definition,
 				 const MeterProgress *progress, MeterLog log)
 {
 	TimestampTz noted_at = progress->logs[log].position_watermark;
-	TimestampTz limit = definition->boundary;
+	TimestampTz limit = Max(definition->boundary, definition->ledger_from);
 
 	if (TIMESTAMP_IS_NOBEGIN(noted_at))
 		return DT_NOBEGIN;

@@ -422,7 +422,7 @@ unsettled_since(MeterFold *fold)
 	if (TIMESTAMP_IS_NOEND(since) || fold->failure == METER_FOLD_TRIES ||
 		(fold->definition->aggregate == METER_COUNTER && !fold->carried &&
 		 fold->affected == NULL))
-		return Max(fold->definition->since, fold->definition->boundary);
+		return meter_usage_from(fold->definition);
 	if (fold->affected != NULL)
 	{
 		/* also before usage begins: what is known later depends on it */
@@ -831,7 +831,7 @@ meter_fold_begin(const MeterUsage *usage, const MeterDefinition *definition,
 	fold->staged_context = AllocSetContextCreate(context, "meter staged usage",
 												 ALLOCSET_DEFAULT_SIZES);
 	fold->staged_end = &fold->staged;
-	fold->from = Max(definition->since, definition->boundary);
+	fold->from = meter_usage_from(definition);
 	fold->to = progress->watermark;
 	fold->ledger_to = DT_NOBEGIN;
 	fold->scope.from = DT_NOBEGIN;

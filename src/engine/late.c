@@ -76,25 +76,11 @@ meter_prune_voids(const MeterDefinition *definition, TimestampTz from)
 				  SPI_OK_DELETE);
 }
 
-/* Raise a notice of how many rows the last statement held. */
-static void
-tell_held(const MeterDefinition *definition)
-{
-	const char *schema = quote_identifier(definition->stream);
-
-	if (SPI_processed > 0)
-		ereport(NOTICE,
-				(errmsg_plural("meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " row that came later than \"max_lateness\"",
-							   "meter \"%s\" of stream \"%s\" holds " UINT64_FORMAT " rows that came later than \"max_lateness\"",
-							   (unsigned long) SPI_processed,
-							   definition->name, definition->stream,
-							   SPI_processed),
-				 errhint("View %s.anomaly lists the rows that are held; meter.release() lets them count.",
-						 schema)));
-}
-
-/* Hold the rows that came too late, of those that arrived up to `upto`. */
-static void
+/*
+ * Hold the rows that came too late, of those that arrived up to `upto`.  Returns
+ * how many.
+ */
+static int64
 hold(const MeterDefinition *definition, const MeterProgress *progress,
 	 MeterLog log, int64 upto)
 {
@@ -104,7 +90,7 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 	StringInfoData counted;
 
 	if (TIMESTAMP_IS_NOBEGIN(limit))
-		return;
+		return 0;
 	initStringInfo(&counted);
 	if (events)
 		appendStringInfoString(&counted, " AND e.action NOT LIKE 'reconciled:%'");
@@ -129,7 +115,7 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 						   time, meter_timestamp_literal(limit),
 						   counted.data),
 				  SPI_OK_INSERT);
-	tell_held(definition);
+	return SPI_processed;
 }
 
 /*
@@ -400,7 +386,7 @@ look_at(const MeterDefinition *definition, MeterProgress *progress,
 	}
 	if (late->count > 0)
 	{
-		hold(definition, progress, log, upto);
+		step->held[log] = hold(definition, progress, log, upto);
 		late->rows = meter_late_in(definition, progress, log, upto);
 	}
 	/* also those that are not late: what they reach is still to come */

@@ -35,6 +35,7 @@
 #include "engine/resources.h"
 #include "engine/totals.h"
 #include "engine/usage_rows.h"
+#include "log/month.h"
 #include "pg/attr.h"
 #include "pg/meter_compat.h"
 #include "pg/quantity.h"
@@ -240,11 +241,14 @@ write_row(MeterLedger *ledger, const Datum *sorted, int32 revision)
 	values[USAGE_SETTLEMENT] = Int64GetDatum(ledger->settlement);
 	values[USAGE_RECORDED_AT] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	meter_writer_insert(ledger->writer, values, nulls);
-	meter_totals_add(ledger->totals, sorted[SORT_ACCOUNT],
-					 sorted[SORT_DIMENSIONS],
-					 DatumGetTimestampTz(sorted[SORT_PERIOD_START]),
-					 DatumGetNumeric(sorted[SORT_QUANTITY]));
+	if (!meter_writer_insert(ledger->writer, values, nulls))
+		meter_lack_month(ledger->definition->stream, ledger->definition->name,
+						 DatumGetTimestampTz(sorted[SORT_PERIOD_START]));
+	else
+		meter_totals_add(ledger->totals, sorted[SORT_ACCOUNT],
+						 sorted[SORT_DIMENSIONS],
+						 DatumGetTimestampTz(sorted[SORT_PERIOD_START]),
+						 DatumGetNumeric(sorted[SORT_QUANTITY]));
 }
 
 /*
@@ -643,7 +647,8 @@ write_sorted(MeterLedger *ledger)
 }
 
 /*
- * Write or tell what is left.  Returns how many rows were written, and adds
+ * Write or tell what is left.  Raises METER_ERRCODE_NO_MONTH if rows had no
+ * month that they could go to: those were passed over.  Returns how many rows were written, and adds
  * their bytes to a number (NULL: nobody asks).
  */
 int64
@@ -665,6 +670,8 @@ meter_ledger_end(MeterLedger *ledger, int64 *bytes)
 	{
 		rows = meter_writer_end(ledger->writer, bytes);
 		meter_totals_end(ledger->totals);
+		meter_check_months(ledger->definition->stream,
+						   ledger->definition->name, "usage");
 	}
 	MemoryContextDelete(ledger->row);
 	MemoryContextDelete(ledger->names);

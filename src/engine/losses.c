@@ -145,6 +145,9 @@ meter_check_sealed(const char *stream)
 	"%s.settlement s LEFT JOIN (SELECT settlement, count(*) AS found FROM %s.usage " \
 	"WHERE meter = %s GROUP BY 1) u ON u.settlement = s.settlement WHERE s.meter = %s"
 
+/* How many rows the ledger should have of a settlement s. */
+#define STILL_THERE	"s.usage_rows - s.lost_rows - s.detached_rows"
+
 /*
  * Check that the ledger has the rows that the settlements of a meter wrote.
  * Within a session.
@@ -157,8 +160,8 @@ meter_check_ledger(const MeterDefinition *definition,
 	const char *meter = quote_literal_cstr(definition->name);
 	char	   *detail = NULL;
 
-	meter_execute(psprintf("SELECT s.settlement, s.usage_rows - s.lost_rows, coalesce(u.found, 0) FROM " SETTLEMENTS
-						   " AND coalesce(u.found, 0) < s.usage_rows - s.lost_rows ORDER BY 1 LIMIT 1",
+	meter_execute(psprintf("SELECT s.settlement, " STILL_THERE ", coalesce(u.found, 0) FROM " SETTLEMENTS
+						   " AND coalesce(u.found, 0) < " STILL_THERE " ORDER BY 1 LIMIT 1",
 						   schema, schema, meter, meter), SPI_OK_SELECT);
 	if (SPI_processed > 0)
 		detail = psprintf("Settlement %s wrote %s usage rows, and %s of them are there.",
@@ -223,9 +226,9 @@ meter_accept_ledger(const MeterDefinition *definition,
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 
-	meter_execute(psprintf("UPDATE %s.settlement t SET lost_rows = t.usage_rows - l.found "
+	meter_execute(psprintf("UPDATE %s.settlement t SET lost_rows = t.usage_rows - t.detached_rows - l.found "
 						   "FROM (SELECT s.settlement, coalesce(u.found, 0) AS found FROM " SETTLEMENTS
-						   " AND coalesce(u.found, 0) < s.usage_rows - s.lost_rows) l "
+						   " AND coalesce(u.found, 0) < " STILL_THERE ") l "
 						   "WHERE t.meter = %s AND t.settlement = l.settlement",
 						   schema, schema, schema, meter, meter, meter),
 				  SPI_OK_UPDATE);

@@ -250,7 +250,7 @@ meter_readings_put(MeterReadings *readings, uint64 hash, MeterAttr resource,
 	}
 	else
 	{
-		meter_writer_insert(readings->writer, values, nulls);
+		(void) meter_writer_insert(readings->writer, values, nulls);
 		readings->more++;
 	}
 }

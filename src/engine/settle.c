@@ -116,7 +116,7 @@ recompute(const MeterDefinition *definition, MeterProgress *progress,
 		return 0;
 	if (states && meter_usage_of(definition)->log == METER_LOG_EVENT)
 		meter_begin_at_kept(definition, progress, affected);
-	fold = begin(definition, progress, Max(definition->since, definition->boundary),
+	fold = begin(definition, progress, meter_usage_from(definition),
 				 settled_to, METER_LEDGER_CORRECT, states);
 	before = MemoryContextSwitchTo(fold->context);
 	fold->asked = affected;

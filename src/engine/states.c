@@ -571,7 +571,7 @@ meter_states_put(MeterStates *states, const MeterCarried *before, uint64 hash,
 		meter_writer_update(states->writer, meter_key_scan_place(states->scan),
 							values, nulls);
 	else
-		meter_writer_insert(states->writer, values, nulls);
+		(void) meter_writer_insert(states->writer, values, nulls);
 }
 
 /* Unless states are kept before each period, so many rows are between two. */
@@ -600,7 +600,7 @@ meter_kept_states_add(MeterStates *states, uint64 hash, MeterAttr resource,
 
 	fill(states, hash, resource, state, ndimensions, last_time, values, nulls);
 	values[STATE_AT] = TimestampTzGetDatum(at);
-	meter_writer_insert(states->writer, values, nulls);
+	(void) meter_writer_insert(states->writer, values, nulls);
 }
 
 /* Delete a state. */

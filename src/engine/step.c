@@ -15,6 +15,9 @@
  * After an error of the environment (disk, memory, time) the next step of the
  * meter takes half the rows, down to one period or one late row, to which the
  * time limit does not apply.  Each step that succeeds doubles them again.
+ *
+ * A step that lacks a month of the ledger ends, and nothing of it remains.  Its
+ * caller has the month made, and makes the step again (see month.c).
  */
 #include "postgres.h"
 
@@ -41,6 +44,7 @@
 #include "engine/step.h"
 #include "engine/step_state.h"
 #include "engine/usage_kind.h"
+#include "log/month.h"
 #include "log/position.h"
 #include "pg/now.h"
 #include "pg/spi.h"
@@ -165,6 +169,26 @@ process_arrivals(StepCall *call, const MeterDefinition *definition,
 	return caught_up;
 }
 
+/* Say how many rows a step holds. */
+static void
+tell_held(const MeterDefinition *definition, const MeterStep *step)
+{
+	MeterLog	log;
+
+	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
+	{
+		if (step->held[log] > 0)
+			ereport(NOTICE,
+					(errmsg_plural("meter \"%s\" of stream \"%s\" holds " INT64_FORMAT " row that came later than \"max_lateness\"",
+								   "meter \"%s\" of stream \"%s\" holds " INT64_FORMAT " rows that came later than \"max_lateness\"",
+								   (unsigned long) step->held[log],
+								   definition->name, definition->stream,
+								   step->held[log]),
+					 errhint("View %s.anomaly lists the rows that are held; meter.release() lets them count.",
+							 quote_identifier(definition->stream))));
+	}
+}
+
 /* Settle the periods that the clock has closed, or as many as a step takes. */
 static void
 settle_due(StepCall *call, const MeterDefinition *definition,
@@ -176,6 +200,8 @@ settle_due(StepCall *call, const MeterDefinition *definition,
 
 	call->stage = "settling";
 	call->end = pstrdup(timestamptz_to_str(end));
+	/* not when the work is done, and all of it to be done again */
+	meter_require_months(call->stream, call->meter, progress->watermark, end);
 	meter_settle(definition, progress, end, step);
 	call->end = NULL;
 	step->more |= end < target;
@@ -321,6 +347,7 @@ do_step(StepCall *call)
 							 step->usage_rows + step->adjustments > 0);
 	step->has_watermark = progress->has_watermark;
 	step->watermark = progress->watermark;
+	tell_held(definition, step);
 }
 
 /*
@@ -433,8 +460,8 @@ is_in_ledger(const StepCall *call, const ErrorData *error)
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
 		error->schema_name != NULL && error->table_name != NULL &&
 		strcmp(error->schema_name, call->stream) == 0 &&
-		(strcmp(error->table_name, "usage") == 0 ||
-		 strcmp(error->table_name, "account_usage") == 0);
+		(meter_is_month_of(error->table_name, "usage") ||
+		 meter_is_month_of(error->table_name, "account_usage"));
 }
 
 /* Make a step that compares with what the ledger has, as meter_try() calls it. */
@@ -497,8 +524,43 @@ meter_step_terminated(const char *stream, const char *meter)
 }
 
 /*
+ * Record and report that a meter could not be advanced; an order to stop goes
+ * on.
+ */
+static void
+fail(StepCall *call, ErrorContextCallback *callback, ErrorData *error)
+{
+	bool		halve;
+
+	/* an order to stop is no failure of the meter */
+	if (is_cancel(error) && !meter_step_expired)
+		ReThrowError(error);
+	halve = is_of_environment(error);
+	if (is_cancel(error))
+		describe_expiry(error);
+	cut_context(error);
+	meter_cut_error(error);
+	memset(call->step, 0, sizeof(*call->step));
+	call->step->failed = true;
+	call->stage = "recording a failure of";
+	call->end = NULL;
+	error_context_stack = callback;
+	record_failure(call, error, halve);
+	error_context_stack = callback->previous;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("meter \"%s\" of stream \"%s\" could not be advanced: %s",
+					call->meter, call->stream, error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 error->hint ? errhint("%s", error->hint) : 0,
+			 error->context ? errcontext("%s", error->context) : 0));
+	FreeErrorData(error);
+}
+
+/*
  * Make one bounded step of one meter, in a subtransaction of the caller's
- * transaction.  An error is caught and recorded on the meter.
+ * transaction.  An error is caught and recorded on the meter.  If the step lacks
+ * months it says so, and did nothing.
  */
 void
 meter_step(const char *stream, const char *meter, MeterStepFor whom,
@@ -507,7 +569,6 @@ meter_step(const char *stream, const char *meter, MeterStepFor whom,
 	StepCall	call = {stream, meter, whom, step, NULL, "loading", NULL};
 	ErrorContextCallback callback = {error_context_stack, describe_stage, &call};
 	ErrorData  *error;
-	bool		halve;
 
 	memset(step, 0, sizeof(*step));
 	took_too_long = false;
@@ -526,30 +587,60 @@ meter_step(const char *stream, const char *meter, MeterStepFor whom,
 	error_context_stack = callback.previous;
 	MemoryContextDelete(call.scratch);
 
-	if (error != NULL)
+	if (error != NULL && error->sqlerrcode == METER_ERRCODE_NO_MONTH)
 	{
-		/* an order to stop is no failure of the meter */
-		if (is_cancel(error) && !meter_step_expired)
-			ReThrowError(error);
-		halve = is_of_environment(error);
-		if (is_cancel(error))
-			describe_expiry(error);
-		cut_context(error);
-		meter_cut_error(error);
-		memset(step, 0, sizeof(*step));
-		step->failed = true;
-		call.stage = "recording a failure of";
-		call.end = NULL;
-		error_context_stack = &callback;
-		record_failure(&call, error, halve);
-		error_context_stack = callback.previous;
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("meter \"%s\" of stream \"%s\" could not be advanced: %s",
-						meter, stream, error->message),
-				 error->detail ? errdetail_internal("%s", error->detail) : 0,
-				 error->hint ? errhint("%s", error->hint) : 0,
-				 error->context ? errcontext("%s", error->context) : 0));
 		FreeErrorData(error);
+		memset(step, 0, sizeof(*step));
+		step->lacks_months = step->more = true;
+	}
+	else if (error != NULL)
+		fail(&call, &callback, error);
+}
+
+/* Make what a step lacked, as meter_try() calls it. */
+static void
+call_make_months(void *arg)
+{
+	StepCall   *call = arg;
+
+	meter_make_months(call->stream, call->meter);
+}
+
+/*
+ * Make the months that a step of a meter lacked, in a subtransaction.  An error
+ * is caught, and is the step's.  Returns whether the step can be made again.
+ */
+bool
+meter_step_make_months(const char *stream, const char *meter, MeterStep *step)
+{
+	StepCall	call = {stream, meter, METER_STEP_NAMED, step, NULL, "making months for", NULL};
+	ErrorContextCallback callback = {error_context_stack, describe_stage, &call};
+	ErrorData  *error;
+
+	error_context_stack = &callback;
+	error = meter_try(call_make_months, &call);
+	error_context_stack = callback.previous;
+	if (error != NULL)
+		fail(&call, &callback, error);
+	return error == NULL;
+}
+
+/*
+ * Call a function that writes usage of a meter, in a subtransaction.  If it
+ * lacks months, it is undone with its locks, they are made, and it is called
+ * again.
+ */
+void
+meter_with_months(const char *stream, const char *meter,
+				  void (*body) (void *arg), void *arg)
+{
+	ErrorData  *error;
+
+	while ((error = meter_try(body, arg)) != NULL)
+	{
+		if (error->sqlerrcode != METER_ERRCODE_NO_MONTH)
+			ReThrowError(error);
+		FreeErrorData(error);
+		meter_make_months(stream, meter);
 	}
 }

@@ -27,6 +27,10 @@ extern void meter_step_expire(void);
 extern void meter_step_terminated(const char *stream, const char *meter);
 extern void meter_step(const char *stream, const char *meter,
 					   MeterStepFor whom, MeterStep *step);
+extern bool meter_step_make_months(const char *stream, const char *meter,
+								   MeterStep *step);
+extern void meter_with_months(const char *stream, const char *meter,
+							  void (*body) (void *arg), void *arg);
 extern void meter_store_settlement(const MeterDefinition *definition,
 								   MeterProgress *progress,
 								   const MeterProgress *before,

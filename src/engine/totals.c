@@ -31,6 +31,7 @@
 #include "core/event_set.h"
 #include "core/sha256.h"
 #include "engine/totals.h"
+#include "log/month.h"
 #include "pg/attr.h"
 #include "pg/now.h"
 #include "pg/spi.h"
@@ -76,7 +77,8 @@ typedef struct Total
 {
 	Key			key;
 	Numeric		quantity;		/* allocated apart */
-	pg_uuid_t	dimensions_key; /* when it is written */
+	pg_uuid_t	dimensions_key; /* when it is written, as is the next */
+	int			month;
 	uint32		hash;
 	char		status;
 } Total;
@@ -189,21 +191,24 @@ make_dimensions_key(MeterAttr payload, pg_uuid_t *key)
 	pfree(jsonb);
 }
 
-/* Compare sums in the order of the table's key. */
+/* Compare sums in the order of the table's months, and of their keys. */
 static int
 compare_totals(const void *a, const void *b)
 {
 	const Total *x = *(const Total *const *) a;
 	const Total *y = *(const Total *const *) b;
-	int			order = meter_attr_cmp(x->key.account, y->key.account);
+	int			order;
 
+	if (x->month != y->month)
+		return x->month < y->month ? -1 : 1;
+	order = meter_attr_cmp(x->key.account, y->key.account);
 	if (order == 0 && x->key.period_start != y->key.period_start)
 		order = x->key.period_start < y->key.period_start ? -1 : 1;
 	return order != 0 ? order :
 		memcmp(x->dimensions_key.data, y->dimensions_key.data, UUID_LEN);
 }
 
-/* Return the sums in the order of the table's key. */
+/* Return the sums in the order in which they are written. */
 static Total **
 sorted_totals(MeterTotals *totals, int *count)
 {
@@ -216,6 +221,7 @@ sorted_totals(MeterTotals *totals, int *count)
 	while ((total = total_iterate(totals->hash, &iterator)) != NULL)
 	{
 		make_dimensions_key(total->key.dimensions, &total->dimensions_key);
+		total->month = meter_month_of(total->key.period_start);
 		list[(*count)++] = total;
 	}
 	qsort(list, *count, sizeof(Total *), compare_totals);
@@ -251,7 +257,13 @@ write_fresh(MeterTotals *totals, Total *const *list, int count)
 	{
 		CHECK_FOR_INTERRUPTS();
 		fill(totals, list[i], values);
-		meter_writer_insert(writer, values, nulls);
+		if (!meter_writer_insert(writer, values, nulls))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s.account_usage\" has no partition for %s",
+							totals->definition->stream,
+							timestamptz_to_str(list[i]->key.period_start)),
+					 errhint("Attach the partition that it had for this month.")));
 	}
 	(void) meter_writer_end(writer, NULL);
 }

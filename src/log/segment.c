@@ -32,6 +32,7 @@
 #include "catalog/home.h"
 #include "catalog/stream.h"
 #include "core/core.h"
+#include "log/month.h"
 #include "log/position.h"
 #include "log/segment.h"
 #include "pg/arguments.h"
@@ -607,6 +608,8 @@ maintain(void *arg)
 	{
 		for (i = 0; i < (int) lengthof(logs) && !step->done; i++)
 			step->done = maintain_log(step->stream, &logs[i]);
+		if (!step->done)
+			step->done = meter_make_months_ahead(step->stream);
 		if (step->failures > 0)
 			store_outcome(step->stream, NULL);
 	}

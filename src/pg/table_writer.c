@@ -9,21 +9,32 @@
  * partitions, forced row security or columns of somebody else's, and with
  * indexes that decide at once.  Rows for any other table are put aside, and
  * an INSERT writes each block of them.
+ *
+ * Of a partitioned table each row goes to its partition.  Rows mostly come in
+ * the order of its key, so a block is of one partition, and is written when the
+ * next row is of another.  Both the table and the partition must be plain, or
+ * the rows of the partition are put aside.  A row without a partition is left
+ * to the caller.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/index.h"
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
@@ -37,13 +48,51 @@
 #define BLOCK_ROWS	1000
 #define BLOCK_BYTES	(1024 * 1024)
 
-struct MeterTableWriter
+/* What a table is to the writer. */
+typedef enum Role
 {
-	TupleDesc	descriptor;		/* of the rows that the caller gives */
-	Relation	relation;		/* NULL: the table is not plain */
-	EState	   *estate;
+	ROLE_TABLE,					/* rows are written into it */
+	ROLE_PARENT,				/* into its partitions */
+	ROLE_PARTITION
+} Role;
+
+/*
+ * A BRIN index of one column, by value.  It keeps what a range of pages has, so
+ * a row that says the same as the one before it, on the same page, adds nothing.
+ */
+typedef struct Summary
+{
+	Relation	index;
+	IndexInfo  *info;
+	BlockNumber block;			/* of the last row; InvalidBlockNumber: none */
+	Datum		value;
+	bool		isnull;
+} Summary;
+
+/* A table that blocks are written into. */
+typedef struct Target
+{
+	bool		known;			/* it was looked at */
+	Relation	relation;		/* NULL: it is not plain */
 	ResultRelInfo *result;
 	BulkInsertState bulk;
+	int			nindices;		/* with those that are summaries, at the end */
+	Summary    *summaries;
+} Target;
+
+struct MeterTableWriter
+{
+	const char *schema;
+	const char *table;
+	const MeterWriterColumn *columns;
+	int			ncolumns;
+	const char *key;
+	Relation	relation;		/* the table itself, NULL: it is not plain,
+								 * nor partitioned */
+	TupleDesc	descriptor;		/* of the rows that the caller gives */
+	EState	   *estate;
+	Target		own;			/* unless it is partitioned */
+	Target	   *target;			/* into which rows go now; NULL: aside */
 	TupleTableSlot *slots[BLOCK_ROWS];
 	TupleTableSlot *update_slot;
 	int			nslots;			/* that are filled */
@@ -53,55 +102,78 @@ struct MeterTableWriter
 	MemoryContext block;		/* what a flush allocates */
 	int64		rows;
 
-	/* for a table that is not plain */
-	char	   *sql;			/* the INSERT */
+	/* of a partitioned table */
+	PartitionKey partition_key;
+	PartitionDesc partitions;	/* NULL: it is not partitioned */
+	bool		parent_is_plain;
+	Target	   *targets;		/* one for each */
+	int			current;		/* the partition of the last row, or -1 */
+
+	/* rows for what is not plain */
+	char	   *sql;			/* the INSERT; NULL: there were none */
 	SPIPlanPtr	plan;
 	MeterRows	aside;
 };
+
+/*
+ * Tell whether triggers leave rows as they are.  Those of statements are the
+ * table's that an INSERT names.
+ */
+static bool
+triggers_are_plain(Relation relation, bool updates, Role role)
+{
+	TriggerDesc *triggers = relation->trigdesc;
+
+	if (triggers == NULL)
+		return true;
+	if (triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+		triggers->trig_insert_instead_row ||
+		triggers->trig_update_before_row || triggers->trig_update_after_row)
+		return false;
+	if (role == ROLE_PARTITION)
+		return true;
+	if (triggers->trig_insert_before_statement ||
+		triggers->trig_insert_after_statement ||
+		triggers->trig_insert_new_table ||
+		triggers->trig_update_new_table || triggers->trig_update_old_table)
+		return false;
+	return !updates || (!triggers->trig_update_before_statement &&
+						!triggers->trig_update_after_statement);
+}
 
 /*
  * Tell whether a row of the table is nothing but what the caller puts into it.
  * What was checked before the table was locked is checked again here.
  */
 static bool
-is_plain(Relation relation, const MeterWriterColumn *columns, int ncolumns,
-		 bool updates)
+is_plain(const MeterTableWriter *writer, Relation relation, Role role)
 {
+	Form_pg_class form = relation->rd_rel;
 	TupleDesc	descriptor = RelationGetDescr(relation);
-	TriggerDesc *triggers = relation->trigdesc;
 	int			i;
 
-	if (relation->rd_rel->relkind != RELKIND_RELATION ||
-		relation->rd_rel->relam != HEAP_TABLE_AM_OID ||
-		relation->rd_rel->relispartition || relation->rd_rel->relhassubclass ||
-		relation->rd_rules != NULL || relation->rd_rel->relforcerowsecurity ||
-		relation->rd_rel->relowner != GetUserId())
+	if (role == ROLE_PARENT ? form->relkind != RELKIND_PARTITIONED_TABLE :
+		(form->relkind != RELKIND_RELATION ||
+		 form->relam != HEAP_TABLE_AM_OID || form->relhassubclass))
 		return false;
-	if (triggers != NULL &&
-		(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
-		 triggers->trig_insert_before_statement ||
-		 triggers->trig_insert_after_statement ||
-		 triggers->trig_insert_instead_row ||
-		 triggers->trig_insert_new_table ||
-		 triggers->trig_update_before_row || triggers->trig_update_after_row ||
-		 triggers->trig_update_new_table || triggers->trig_update_old_table))
+	if (form->relispartition != (role == ROLE_PARTITION) ||
+		relation->rd_rules != NULL || form->relforcerowsecurity ||
+		form->relowner != GetUserId())
 		return false;
-	if (updates && triggers != NULL &&
-		(triggers->trig_update_before_statement ||
-		 triggers->trig_update_after_statement))
+	if (!triggers_are_plain(relation, writer->key != NULL, role))
 		return false;
 	if (descriptor->constr != NULL && descriptor->constr->has_generated_stored)
 		return false;
-	if (descriptor->natts != ncolumns)
+	if (descriptor->natts != writer->ncolumns)
 		return false;
-	for (i = 0; i < ncolumns; i++)
+	for (i = 0; i < writer->ncolumns; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
 
 		if (attribute->attisdropped ||
-			attribute->atttypid != columns[i].type ||
+			attribute->atttypid != writer->columns[i].type ||
 			attribute->atttypmod != -1 ||
-			strcmp(NameStr(attribute->attname), columns[i].name) != 0)
+			strcmp(NameStr(attribute->attname), writer->columns[i].name) != 0)
 			return false;
 	}
 	return true;
@@ -131,9 +203,7 @@ indexes_are_plain(ResultRelInfo *result)
  * those with the same key if there is one.
  */
 static char *
-insert_statement(const char *schema, const char *table,
-				 const MeterWriterColumn *columns, int ncolumns,
-				 const char *key)
+insert_statement(const MeterTableWriter *writer)
 {
 	StringInfoData names;
 	StringInfoData sets;
@@ -141,44 +211,135 @@ insert_statement(const char *schema, const char *table,
 
 	initStringInfo(&names);
 	initStringInfo(&sets);
-	for (i = 0; i < ncolumns; i++)
+	for (i = 0; i < writer->ncolumns; i++)
 	{
-		const char *name = quote_identifier(columns[i].name);
+		const char *name = quote_identifier(writer->columns[i].name);
 		const char *separator = i > 0 ? ", " : "";
 
 		appendStringInfo(&names, "%s%s", separator, name);
 		appendStringInfo(&sets, "%s%s = excluded.%s", separator, name, name);
 	}
 	return psprintf("INSERT INTO %s.%s (%s) SELECT %s FROM " ROWS_ASIDE "%s",
-					quote_identifier(schema), quote_identifier(table),
+					quote_identifier(writer->schema),
+					quote_identifier(writer->table),
 					names.data, names.data,
-					key == NULL ? "" :
-					psprintf(" ON CONFLICT (%s) DO UPDATE SET %s", key,
+					writer->key == NULL ? "" :
+					psprintf(" ON CONFLICT (%s) DO UPDATE SET %s", writer->key,
 							 sets.data));
 }
 
-/* Begin to put aside rows for a table that is not plain. */
+/* Begin to put aside rows for what is not plain. */
 static void
-begin_aside(MeterTableWriter *writer, const char *schema, const char *table,
-			const MeterWriterColumn *columns, int ncolumns, const char *key)
+begin_aside(MeterTableWriter *writer)
 {
-	const char **names = palloc(ncolumns * sizeof(char *));
-	Oid		   *types = palloc(ncolumns * sizeof(Oid));
+	MemoryContext before = MemoryContextSwitchTo(writer->context);
+	const char **names = palloc(writer->ncolumns * sizeof(char *));
+	Oid		   *types = palloc(writer->ncolumns * sizeof(Oid));
 	int			i;
 
-	for (i = 0; i < ncolumns; i++)
+	for (i = 0; i < writer->ncolumns; i++)
 	{
-		names[i] = columns[i].name;
-		types[i] = columns[i].type;
+		names[i] = writer->columns[i].name;
+		types[i] = writer->columns[i].type;
 	}
-	writer->sql = insert_statement(schema, table, columns, ncolumns, key);
-	meter_begin_rows(&writer->aside, ROWS_ASIDE, ncolumns, names, types);
-	writer->descriptor = writer->aside.descriptor;
+	writer->sql = insert_statement(writer);
+	meter_begin_rows(&writer->aside, ROWS_ASIDE, writer->ncolumns, names, types);
+	MemoryContextSwitchTo(before);
+}
+
+/* Tell whether an index is a summary. */
+static bool
+is_summary(Relation index, const IndexInfo *info)
+{
+	return index->rd_rel->relam == BRIN_AM_OID &&
+		info->ii_NumIndexAttrs == 1 && info->ii_Expressions == NIL &&
+		info->ii_Predicate == NIL &&
+		TupleDescAttr(RelationGetDescr(index), 0)->attbyval;
+}
+
+/* Put the summaries of a target behind its other indexes. */
+static void
+find_summaries(Target *target)
+{
+	ResultRelInfo *result = target->result;
+	int			last = result->ri_NumIndices;
+	int			i = 0;
+
+	target->nindices = result->ri_NumIndices;
+	while (i < last)
+	{
+		Relation	index = result->ri_IndexRelationDescs[i];
+		IndexInfo  *info = result->ri_IndexRelationInfo[i];
+
+		if (!is_summary(index, info))
+		{
+			i++;
+			continue;
+		}
+		last--;
+		result->ri_IndexRelationDescs[i] = result->ri_IndexRelationDescs[last];
+		result->ri_IndexRelationInfo[i] = result->ri_IndexRelationInfo[last];
+		result->ri_IndexRelationDescs[last] = index;
+		result->ri_IndexRelationInfo[last] = info;
+	}
+	result->ri_NumIndices = last;
+	target->summaries = palloc0(Max(target->nindices - last, 1) * sizeof(Summary));
+	for (i = last; i < target->nindices; i++)
+	{
+		Summary    *summary = &target->summaries[i - last];
+
+		summary->index = result->ri_IndexRelationDescs[i];
+		summary->info = result->ri_IndexRelationInfo[i];
+		summary->block = InvalidBlockNumber;
+	}
+}
+
+/*
+ * Open a table that blocks may be written into.  If it is not plain, it is
+ * closed.
+ */
+static void
+open_target(MeterTableWriter *writer, Target *target, Relation relation,
+			Role role)
+{
+	MemoryContext before = MemoryContextSwitchTo(writer->context);
+
+	target->known = true;
+	if (is_plain(writer, relation, role))
+	{
+		target->result = makeNode(ResultRelInfo);
+		InitResultRelInfo(target->result, relation, 0, NULL, 0);
+		ExecOpenIndices(target->result, false);
+		if (indexes_are_plain(target->result))
+		{
+			target->relation = relation;
+			target->bulk = GetBulkInsertState();
+			find_summaries(target);
+		}
+		else
+			ExecCloseIndices(target->result);
+	}
+	if (target->relation == NULL)
+		table_close(relation, NoLock);
+	MemoryContextSwitchTo(before);
+}
+
+/* Close a table that blocks were written into. */
+static void
+close_target(Target *target)
+{
+	if (target->relation == NULL)
+		return;
+	FreeBulkInsertState(target->bulk);
+	target->result->ri_NumIndices = target->nindices;
+	ExecCloseIndices(target->result);
+	table_close(target->relation, NoLock);
 }
 
 /*
  * Begin to write into a table, rows of just these columns in this order.  With
- * a key, a list of columns, rows may be written anew.
+ * a key, a list of columns, rows may be written anew.  A partitioned table is so
+ * by ranges of one column, and has no such key.
  */
 MeterTableWriter *
 meter_writer_begin(const char *schema, const char *table,
@@ -191,26 +352,39 @@ meter_writer_begin(const char *schema, const char *table,
 	MeterTableWriter *writer = palloc0(sizeof(MeterTableWriter));
 
 	writer->context = CurrentMemoryContext;
-	if (is_plain(relation, columns, ncolumns, key != NULL))
+	writer->schema = pstrdup(schema);
+	writer->table = table;
+	writer->columns = columns;
+	writer->ncolumns = ncolumns;
+	writer->key = key;
+	writer->estate = CreateExecutorState();
+	writer->block = AllocSetContextCreate(CurrentMemoryContext,
+										  "meter block of rows",
+										  ALLOCSET_DEFAULT_SIZES);
+	if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 	{
-		writer->result = makeNode(ResultRelInfo);
-		InitResultRelInfo(writer->result, relation, 0, NULL, 0);
-		ExecOpenIndices(writer->result, false);
-		if (indexes_are_plain(writer->result))
-		{
-			writer->relation = relation;
-			writer->descriptor = RelationGetDescr(relation);
-			writer->estate = CreateExecutorState();
-			writer->bulk = GetBulkInsertState();
-			writer->block = AllocSetContextCreate(CurrentMemoryContext,
-												  "meter block of rows",
-												  ALLOCSET_DEFAULT_SIZES);
-			return writer;
-		}
-		ExecCloseIndices(writer->result);
+		writer->relation = relation;
+		writer->partition_key = RelationGetPartitionKey(relation);
+		writer->partitions = RelationGetPartitionDesc(relation, true);
+		writer->parent_is_plain = is_plain(writer, relation, ROLE_PARENT);
+		writer->targets = palloc0(Max(writer->partitions->nparts, 1) *
+								  sizeof(Target));
+		writer->current = -1;
+		writer->descriptor = RelationGetDescr(relation);
+		return writer;
 	}
-	table_close(relation, NoLock);
-	begin_aside(writer, schema, table, columns, ncolumns, key);
+	open_target(writer, &writer->own, relation, ROLE_TABLE);
+	if (writer->own.relation != NULL)
+	{
+		writer->relation = relation;
+		writer->target = &writer->own;
+		writer->descriptor = RelationGetDescr(relation);
+	}
+	else
+	{
+		begin_aside(writer);
+		writer->descriptor = writer->aside.descriptor;
+	}
 	return writer;
 }
 
@@ -221,15 +395,42 @@ meter_writer_descriptor(const MeterTableWriter *writer)
 	return writer->descriptor;
 }
 
+/* Put the entry of a row into a summary, if it adds anything. */
+static void
+insert_summary(MeterTableWriter *writer, Summary *summary, TupleTableSlot *slot)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(&slot->tts_tid);
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	FormIndexDatum(summary->info, slot, writer->estate, values, nulls);
+	if (summary->block == block && summary->isnull == nulls[0] &&
+		(nulls[0] || summary->value == values[0]))
+		return;
+	index_insert(summary->index, values, nulls, &slot->tts_tid,
+				 writer->target->relation, UNIQUE_CHECK_NO, false,
+				 summary->info);
+	summary->block = block;
+	summary->value = values[0];
+	summary->isnull = nulls[0];
+}
+
 /* Put the entries of a row into the indexes. */
 static void
 insert_entries(MeterTableWriter *writer, TupleTableSlot *slot, bool update,
 			   bool summarizing)
 {
-	if (writer->result->ri_NumIndices > 0)
-		list_free(METER_INSERT_INDEX_TUPLES(writer->result, slot,
+	Target	   *target = writer->target;
+	int			i;
+
+	if (target->result->ri_NumIndices > 0)
+		list_free(METER_INSERT_INDEX_TUPLES(target->result, slot,
 											writer->estate, update,
 											summarizing));
+	for (i = target->result->ri_NumIndices; i < target->nindices; i++)
+		insert_summary(writer,
+					   &target->summaries[i - target->result->ri_NumIndices],
+					   slot);
 	ResetPerTupleExprContext(writer->estate);
 }
 
@@ -237,7 +438,7 @@ insert_entries(MeterTableWriter *writer, TupleTableSlot *slot, bool update,
 static void
 flush_aside(MeterTableWriter *writer)
 {
-	if (writer->aside.count == 0)
+	if (writer->sql == NULL || writer->aside.count == 0)
 		return;
 	meter_insert_rows(&writer->plan, writer->sql, &writer->aside);
 	writer->rows += SPI_processed;
@@ -253,8 +454,9 @@ flush(MeterTableWriter *writer)
 	int			i;
 
 	if (writer->nslots > 0)
-		table_multi_insert(writer->relation, writer->slots, writer->nslots,
-						   GetCurrentCommandId(true), 0, writer->bulk);
+		table_multi_insert(writer->target->relation, writer->slots,
+						   writer->nslots, GetCurrentCommandId(true), 0,
+						   writer->target->bulk);
 	for (i = 0; i < writer->nslots; i++)
 	{
 		insert_entries(writer, writer->slots[i], false, false);
@@ -277,10 +479,10 @@ fill_slot(MeterTableWriter *writer, TupleTableSlot *slot, const Datum *values,
 	memcpy(slot->tts_values, values, natts * sizeof(Datum));
 	memcpy(slot->tts_isnull, nulls, natts * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
-	slot->tts_tableOid = RelationGetRelid(writer->relation);
-	if (RelationGetDescr(writer->relation)->constr != NULL)
+	slot->tts_tableOid = RelationGetRelid(writer->target->relation);
+	if (RelationGetDescr(writer->target->relation)->constr != NULL)
 	{
-		ExecConstraints(writer->result, slot, writer->estate);
+		ExecConstraints(writer->target->result, slot, writer->estate);
 		ResetPerTupleExprContext(writer->estate);
 	}
 	/* what it points to may go away before the block is written */
@@ -292,25 +494,84 @@ static TupleTableSlot *
 make_slot(MeterTableWriter *writer)
 {
 	MemoryContext before = MemoryContextSwitchTo(writer->context);
-	TupleTableSlot *slot = table_slot_create(writer->relation, NULL);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(writer->descriptor,
+													table_slot_callbacks(writer->target->relation));
 
 	MemoryContextSwitchTo(before);
 	return slot;
 }
 
-/* Write a new row, with the others of its block. */
-void
+/*
+ * Return the partition that a row belongs to, or -1.  Mostly it is the one of
+ * the row before.
+ */
+static int
+find_partition(const MeterTableWriter *writer, Datum value)
+{
+	PartitionBoundInfo bounds = writer->partitions->boundinfo;
+	bool		is_equal;
+	int			offset;
+
+	if (writer->partitions->nparts == 0)
+		return -1;
+	offset = partition_range_datum_bsearch(writer->partition_key->partsupfunc,
+										   writer->partition_key->partcollation,
+										   bounds, 1, &value, &is_equal);
+	return bounds->indexes[offset + 1] >= 0 ?
+		bounds->indexes[offset + 1] : bounds->default_index;
+}
+
+/*
+ * Have rows go to the partition of a row.  Returns false if there is none.
+ */
+static bool
+route(MeterTableWriter *writer, Datum value)
+{
+	int			partition = find_partition(writer, value);
+	Target	   *target;
+
+	if (partition < 0)
+		return false;
+	if (partition == writer->current)
+		return true;
+	if (writer->target != NULL)
+	{
+		flush(writer);
+		ReleaseBulkInsertStatePin(writer->target->bulk);
+	}
+	writer->current = partition;
+	writer->target = NULL;
+	target = &writer->targets[partition];
+	if (!target->known && writer->parent_is_plain)
+		open_target(writer, target,
+					table_open(writer->partitions->oids[partition],
+							   RowExclusiveLock), ROLE_PARTITION);
+	if (target->relation != NULL)
+		writer->target = target;
+	else if (writer->sql == NULL)
+		begin_aside(writer);
+	return true;
+}
+
+/*
+ * Write a new row, with the others of its block.  Returns false, and does
+ * nothing, if the table is partitioned and has no partition for it.
+ */
+bool
 meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 					const bool *nulls)
 {
 	uint32		length;
 
-	if (writer->relation == NULL)
+	if (writer->partitions != NULL &&
+		!route(writer, values[writer->partition_key->partattrs[0] - 1]))
+		return false;
+	if (writer->target == NULL)
 	{
 		if (writer->aside.count == BLOCK_ROWS)
 			flush_aside(writer);
 		meter_add_row(&writer->aside, values, nulls);
-		return;
+		return true;
 	}
 	if (writer->nslots == BLOCK_ROWS || writer->nbytes >= BLOCK_BYTES)
 		flush(writer);
@@ -323,6 +584,7 @@ meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 	writer->bytes += length;
 	writer->nslots++;
 	writer->rows++;
+	return true;
 }
 
 /*
@@ -340,9 +602,10 @@ meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
 	bool		update_indexes;
 	bool		summarizing;
 
-	if (writer->relation == NULL)
+	Assert(writer->partitions == NULL);
+	if (writer->target == NULL)
 	{
-		meter_writer_insert(writer, values, nulls);
+		(void) meter_writer_insert(writer, values, nulls);
 		return;
 	}
 	before = MemoryContextSwitchTo(writer->block);
@@ -350,7 +613,7 @@ meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
 		writer->update_slot = make_slot(writer);
 	slot = writer->update_slot;
 	fill_slot(writer, slot, values, nulls);
-	outcome = METER_TUPLE_UPDATE(writer->relation, tid, slot,
+	outcome = METER_TUPLE_UPDATE(writer->target->relation, tid, slot,
 								 GetCurrentCommandId(true),
 								 GetActiveSnapshot(), &failure,
 								 &update_indexes, &summarizing);
@@ -358,7 +621,7 @@ meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("a row of table \"%s\" was changed by somebody else",
-						RelationGetRelationName(writer->relation)),
+						RelationGetRelationName(writer->target->relation)),
 				 errhint("Only meter writes to this table.")));
 	if (update_indexes)
 		insert_entries(writer, slot, true, summarizing);
@@ -379,28 +642,28 @@ meter_writer_end(MeterTableWriter *writer, int64 *bytes)
 	int64		rows;
 	int			i;
 
-	if (writer->relation == NULL)
-	{
-		flush_aside(writer);
-		rows = writer->rows;
-		if (writer->plan != NULL)
-			SPI_freeplan(writer->plan);
-		tuplestore_end(writer->aside.store);
-		pfree(writer);
-		return rows;
-	}
+	if (writer->target != NULL)
+		flush(writer);
+	flush_aside(writer);
 	rows = writer->rows;
 	if (bytes != NULL)
 		*bytes += writer->bytes;
-	flush(writer);
+	if (writer->sql != NULL)
+	{
+		if (writer->plan != NULL)
+			SPI_freeplan(writer->plan);
+		tuplestore_end(writer->aside.store);
+	}
 	for (i = 0; i < BLOCK_ROWS && writer->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
 	if (writer->update_slot != NULL)
 		ExecDropSingleTupleTableSlot(writer->update_slot);
-	FreeBulkInsertState(writer->bulk);
-	ExecCloseIndices(writer->result);
+	close_target(&writer->own);
+	for (i = 0; writer->partitions != NULL && i < writer->partitions->nparts; i++)
+		close_target(&writer->targets[i]);
+	if (writer->partitions != NULL)
+		table_close(writer->relation, NoLock);
 	FreeExecutorState(writer->estate);
-	table_close(writer->relation, NoLock);
 	MemoryContextDelete(writer->block);
 	pfree(writer);
 	return rows;

@@ -22,7 +22,7 @@ extern MeterTableWriter *meter_writer_begin(const char *schema,
 											const MeterWriterColumn *columns,
 											int ncolumns, const char *key);
 extern TupleDesc meter_writer_descriptor(const MeterTableWriter *writer);
-extern void meter_writer_insert(MeterTableWriter *writer, const Datum *values,
+extern bool meter_writer_insert(MeterTableWriter *writer, const Datum *values,
 								const bool *nulls);
 extern void meter_writer_update(MeterTableWriter *writer, ItemPointer tid,
 								const Datum *values, const bool *nulls);

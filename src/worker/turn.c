@@ -67,6 +67,7 @@
 #include "core/core.h"
 #include "engine/step.h"
 #include "engine/step_state.h"
+#include "log/month.h"
 #include "log/segment.h"
 #include "pg/settings.h"
 #include "pg/worker_slot.h"
@@ -112,6 +113,7 @@ typedef struct Job
 	int			position;		/* in the list, as turns take it up */
 	int64		busy;			/* how long its stream took lately, about */
 	bool		more;
+	bool		lacks_months;	/* its last step did */
 } Job;
 
 typedef void (*TurnBody) (Turn *turn, void *arg);
@@ -507,11 +509,29 @@ step_meter(Turn *turn, void *arg)
 	stop_step_clock();
 
 	job->more = step.more && !step.failed;
+	job->lacks_months = step.lacks_months;
 	turn->stepped = !step.skipped;
-	turn->step.steps = step.skipped ? 0 : 1;
+	turn->step.steps = step.skipped || step.lacks_months ? 0 : 1;
 	turn->step.usage_rows = step.usage_rows;
 	turn->step.adjustments = step.adjustments;
 	turn->step.late_rows = step.late_rows;
+	turn->step.errors = step.failed ? 1 : 0;
+}
+
+/* Makes the months that a step lacked; arg is its Job. */
+static void
+make_months(Turn *turn, void *arg)
+{
+	Job		   *job = arg;
+	MeterStep	step = {0};
+
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("making months for meter \"%s\" of stream \"%s\"",
+									job->meter, job->stream));
+	start_step_clock();
+	job->more = meter_step_make_months(job->stream, job->meter, &step);
+	stop_step_clock();
+	turn->stepped = true;
 	turn->step.errors = step.failed ? 1 : 0;
 }
 
@@ -593,10 +613,26 @@ may_step(Turn *turn, const Job *job, MeterStreamLoad *load)
 		(!load->slow || load->slow_workers < places);
 }
 
+/* Brings the summaries of a ledger up to date; arg is the Job of a meter. */
+static void
+summarize(Turn *turn pg_attribute_unused(), void *arg)
+{
+	Job		   *job = arg;
+
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("summarizing the ledger of stream \"%s\"",
+									job->stream));
+	start_step_clock();
+	meter_summarize_months(job->stream);
+	stop_step_clock();
+}
+
 /* Makes one step of a job, and counts what it did. */
 static void
 take_step(Turn *turn, Job *job)
 {
+	TurnBody	body;
+
 	if (job->meter != NULL)
 		meter_slot_note_turn(&turn->slot, turn->meters, turn->due_meters,
 							 job->index + 1);
@@ -606,8 +642,18 @@ take_step(Turn *turn, Job *job)
 	job->round = turn->round;
 	memset(&turn->step, 0, sizeof(turn->step));
 	turn->stepped = false;
-	if (run_transaction(turn, job->meter ? step_meter : step_stream, job))
+	body = job->meter == NULL ? step_stream :
+		job->lacks_months ? make_months : step_meter;
+	job->lacks_months = false;
+	if (run_transaction(turn, body, job))
+	{
 		count_step(turn);
+		if (!job->more && turn->step.usage_rows + turn->step.adjustments > 0)
+		{
+			meter_slot_begin_step(&turn->slot, job->stream, NULL);
+			(void) run_transaction(turn, summarize, job);
+		}
+	}
 	else
 	{
 		turn->total.errors++;
