@@ -48,6 +48,7 @@ SQL_PARTS = \
 	src/commands/last_step.sql \
 	src/commands/anomalies.sql \
 	src/commands/expire.sql \
+	src/commands/consumer.sql \
 	src/commands/status.sql \
 	src/catalog/source.sql \
 	src/worker/worker.sql \

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The ledger that people read: what totals cost, an account's month from them, an account's usage up to now.
+# The ledger that people read: what totals cost, an account's month from them, an account's usage up to now, what a consumer
+# pays, and late events in a ledger of years.
 #
 # Each stream has resources of many accounts that run. 100,000 events have come since the last settle. An account's month is 720
 # periods of three offerings, as they would be in a ledger of 100,000,000 rows: in the totals of 1,000 accounts.
@@ -31,6 +32,29 @@ tail_of() {
 	vacuum "$1"
 }
 
+# polled NAME STATEMENT: the median time of a statement that one client repeats.
+polled() {
+	local statements=() i
+	for ((i = 0; i < 101; i++)); do statements+=("$2"); done
+	sample "$1" "$(sql '\o /dev/null' '\timing on' "${statements[@]}" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | sort -g | sed -n 51p)"
+}
+
+# years STREAM MONTHS: resources that run for so many months, by days, and as many late events, which change as many days.
+years() {
+	local from end
+	from=$(sql "SELECT timestamptz '2024-03-01 00:00Z' - interval '$2 months'")
+	end='2024-03-01 00:00Z'
+	sql "SELECT meter.drop_stream('$1', delete_data => true, if_exists => true)" "SELECT meter.create_stream('$1')" \
+		"SELECT meter.create_meter('$1', 'vm', starts => '{start}', stops => '{stop}', period => '1 day', lateness => '0', max_lateness => NULL, since => '$from')" \
+		"INSERT INTO $1.event (\"time\", resource, account, action, offering)
+			SELECT '$from'::timestamptz + i % 3599 * interval '1 s', md5(i::text)::uuid::text, 'account-' || i % 100, 'start', 'm' || i % 4 FROM generate_series(1, $late_events / 2) i" \
+		"SELECT meter.roll('$1')" "SET meter.now = '$end'" "CALL meter.run('$1')" \
+		"INSERT INTO $1.event (\"time\", resource, action)
+			SELECT '$from'::timestamptz + (i * 7919 % (extract(epoch FROM '$end'::timestamptz - '$from') / 86400)::int) * interval '1 day' + interval '12 h' + CASE action WHEN 'start' THEN interval '1 h' ELSE '0' END,
+				md5(i::text)::uuid::text, action FROM generate_series(1, $late_events / 2) i, (VALUES ('stop'), ('start')) a (action)" >/dev/null
+	vacuum "$1"
+}
+
 say "ledger: $many and $few resources run"
 for ((round = 1; round <= RUNS; round++)); do
 	fleet bench "$many" 10000
@@ -40,8 +64,44 @@ for ((round = 1; round <= RUNS; round++)); do
 	timed 'hour floor' "$(write_ledger)"
 done
 
+say "ledger: a consumer of $many rows"
+for ((round = 1; round <= RUNS; round++)); do
+	sql "SELECT meter.create_consumer('bench', 'c$round', from_start => true)" >/dev/null
+	timed 'consume' "CREATE PROCEDURE pg_temp.consume() LANGUAGE plpgsql AS \$\$
+		DECLARE b bigint; rows bigint; all_rows bigint = 0;
+		BEGIN
+			LOOP
+				SELECT max(batch), count(quantity) INTO b, rows FROM meter.next_batch('bench', 'c$round', 100000);
+				EXIT WHEN rows = 0 OR all_rows >= $many;
+				all_rows := all_rows + rows;
+				PERFORM meter.finish_batch('bench', 'c$round', b);
+				COMMIT;
+			END LOOP;
+			IF all_rows <> $many THEN RAISE 'it got % rows', all_rows; END IF;
+		END\$\$" 'CALL pg_temp.consume()'
+	timed 'read' "SELECT count(*), count(quantity) FROM (SELECT * FROM bench.usage
+		WHERE transaction_id >= meter_internal.transaction_id_from('2024-03-05 01:00Z') ORDER BY transaction_id OFFSET 0) u"
+	sql "SELECT meter.create_consumer('bench', 'n$round')" >/dev/null
+	polled nothing "SELECT * FROM meter.next_batch('bench', 'n$round')"
+	polled one 'SELECT 1'
+	sql "SELECT meter.drop_consumer('bench', 'c$round'), meter.drop_consumer('bench', 'n$round')" >/dev/null
+done
+
+say 'ledger: late events in a ledger of 24 months'
+late_events=$(scaled 10000)
+for ((round = 1; round <= RUNS; round++)); do
+	for months in 24 1; do
+		years years "$months"
+		timed "late $months" "SET meter.now = '2024-03-01 00:00Z'" 'SET meter.batch_rows = 2000000000' "SELECT adjustments FROM meter.advance('years', 'vm')"
+		expect $((late_events / 2))
+	done
+	[ -z "$(sql "SELECT FROM meter.verify('years', 'vm') LIMIT 1")" ] || die "verify is not empty"
+done
+
 say 'ledger: totals of 1,000 accounts'
 accounts=$(scaled 1000)
+sql "SELECT meter.create_meter('bench', 'month', starts => '{none}', stops => '{stop}', lateness => '0', since => '2024-04-01 00:00Z')" \
+	"SET meter.now = '2024-05-01 00:00Z'" "SELECT meter.advance('bench', 'month')" "SELECT meter.drop_meter('bench', 'month')" >/dev/null
 sql "INSERT INTO bench.account_usage SELECT 'month', 'account-' || a, '2024-04-01 00:00Z'::timestamptz + p * interval '1 h', d, 60,
 		encode(substr(sha256(convert_to(d::text, 'UTF8')), 1, 16), 'hex')::uuid
 	FROM generate_series(1, $accounts) a, generate_series(0, 719) p, (SELECT jsonb_build_object('offering', 'm' || i) AS d FROM generate_series(1, 3) i) o
@@ -76,3 +136,6 @@ figure "close an hour of $many of 10,000 accounts, totals included" hour 'INSERT
 within "a month of one account of $accounts, from totals" month '< 0.005'
 within "live usage of one account, 20 of $many, $unsettled events" 'live large' '< 0.030'
 figure "the same with $many running" 'live large' "with $few" 'live small' '<= 1.3'
+figure "a consumer that finds nothing new" nothing 'SELECT 1' one '<= 3'
+figure "a consumer of $many rows, in batches of 100,000" consume 'SELECT by key' read '<= 1.5'
+figure "$late_events late events over 24 months of ledger" 'late 24' 'over one month' 'late 1' '<= 1.3'

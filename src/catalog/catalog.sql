@@ -157,6 +157,47 @@ COMMENT ON COLUMN meter.segment.rows IS 'of a sealed segment: rows, arrivals and
 COMMENT ON COLUMN meter.segment.longest IS 'of a sealed segment: from the start of a row to its end, at most';
 COMMENT ON COLUMN meter.segment.sealed_at IS 'when the segment had got its indexes and constraint; null: not yet';
 
+-- Every change of a position changes the consumer's row, too, which is locked first.
+CREATE TABLE meter.consumer (
+    stream     text COLLATE "C" NOT NULL,            -- no foreign key, as above
+    name       text COLLATE "C" NOT NULL,
+    meters     text[] COLLATE "C",
+    batch      bigint,
+    opened_at  timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (stream, name)
+);
+COMMENT ON TABLE meter.consumer IS 'consumers: named readers of a ledger that get each row once; made by meter.create_consumer';
+COMMENT ON COLUMN meter.consumer.meters IS 'the meters whose usage the consumer reads; null: all, those to come included';
+COMMENT ON COLUMN meter.consumer.batch IS 'the batch that is open or was finished last; null: there was none yet';
+COMMENT ON COLUMN meter.consumer.opened_at IS 'when the open batch was opened; null: none is open';
+
+CREATE SEQUENCE meter.consumer_batch;
+COMMENT ON SEQUENCE meter.consumer_batch IS 'numbers of batches: one that was rolled back is never the number of another batch';
+
+CREATE TABLE meter.consumer_position (
+    stream         text COLLATE "C" NOT NULL,        -- no foreign key, as above
+    consumer       text COLLATE "C" NOT NULL,
+    meter          text COLLATE "C" NOT NULL,
+    settlement     bigint NOT NULL DEFAULT 0,
+    transaction_id uuid,
+    rows           bigint NOT NULL DEFAULT 0,
+    batch_settlement     bigint,
+    batch_transaction_id uuid,
+    batch_rows           bigint,
+    PRIMARY KEY (stream, consumer, meter)
+);
+COMMENT ON TABLE meter.consumer_position IS 'how far each consumer has read each meter''s usage; a meter without a row has been read from its first settlement on';
+COMMENT ON COLUMN meter.consumer_position.settlement IS 'the settlement up to which all usage was read, or, with a transaction_id, the one of which a part was';
+COMMENT ON COLUMN meter.consumer_position.transaction_id IS 'of that settlement the rows up to this one were read; null: all of them';
+COMMENT ON COLUMN meter.consumer_position.rows IS 'how many rows those are, where it is a part';
+COMMENT ON COLUMN meter.consumer_position.batch_settlement IS 'where the open batch ends: the settlement; null: the open batch has nothing of the meter, or none is open';
+COMMENT ON COLUMN meter.consumer_position.batch_transaction_id IS 'of that settlement, the last row in the batch; null: all of it';
+COMMENT ON COLUMN meter.consumer_position.batch_rows IS 'how many rows of that settlement are read then, where it is a part';
+
+SELECT pg_catalog.pg_extension_config_dump('meter.consumer', '');
+SELECT pg_catalog.pg_extension_config_dump('meter.consumer_position', '');
+SELECT pg_catalog.pg_extension_config_dump('meter.consumer_batch', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('meter.meter', '');

@@ -36,6 +36,8 @@ meter_forget_stream(const char *stream)
 	static const char *const statements[] = {
 		"DELETE FROM meter.meter WHERE stream = $1",
 		"DELETE FROM meter.segment WHERE stream = $1",
+		"DELETE FROM meter.consumer WHERE stream = $1",
+		"DELETE FROM meter.consumer_position WHERE stream = $1",
 		"DELETE FROM meter.active_stream WHERE name = $1",
 		"DELETE FROM meter.stream WHERE name = $1"
 	};

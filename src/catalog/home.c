@@ -36,6 +36,7 @@
 #include "utils/memutils.h"
 
 #include "catalog/home.h"
+#include "pg/key_scan.h"
 #include "pg/meter_compat.h"
 #include "pg/spi.h"
 
@@ -121,27 +122,85 @@ meter_home(PG_FUNCTION_ARGS)
 													  values, nulls)));
 }
 
+/*
+ * Tell whether that was written here; `name` of the base backup may be NULL.
+ */
+static bool
+is_home(Oid database, uint64 system, int version, const char *name)
+{
+	const BaseBackup *backup;
+
+	if (database != MyDatabaseId)
+		return false;
+	if (version != METER_MAJOR_VERSION)
+		return true;
+	if (system != GetSystemIdentifier())
+		return false;
+	backup = find_base_backup();
+	if (backup->name[0] == '\0' || RecoveryInProgress() ||
+		(name != NULL && strcmp(name, backup->name) == 0))
+		return true;
+	return METER_CURRENT_TIMELINE() > backup->timeline;
+}
+
 PG_FUNCTION_INFO_V1(meter_is_home);
 
 /* is_home(database, system, version, backup) */
 Datum
 meter_is_home(PG_FUNCTION_ARGS)
 {
-	const BaseBackup *backup;
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(is_home(PG_GETARG_OID(0), (uint64) PG_GETARG_INT64(1),
+						   PG_GETARG_INT32(2), PG_ARGISNULL(3) ? NULL :
+						   text_to_cstring(PG_GETARG_TEXT_PP(3))));
+}
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
-		PG_GETARG_OID(0) != MyDatabaseId)
-		PG_RETURN_BOOL(false);
-	if (PG_GETARG_INT32(2) != METER_MAJOR_VERSION)
-		PG_RETURN_BOOL(true);
-	if ((uint64) PG_GETARG_INT64(1) != GetSystemIdentifier())
-		PG_RETURN_BOOL(false);
-	backup = find_base_backup();
-	if (backup->name[0] == '\0' || RecoveryInProgress() ||
-		(!PG_ARGISNULL(3) &&
-		 strcmp(text_to_cstring(PG_GETARG_TEXT_PP(3)), backup->name) == 0))
-		PG_RETURN_BOOL(true);
-	PG_RETURN_BOOL(METER_CURRENT_TIMELINE() > backup->timeline);
+/* The columns of meter.active_stream, its key first. */
+enum
+{
+	ACTIVE_NAME,
+	ACTIVE_DATABASE,
+	ACTIVE_SYSTEM,
+	ACTIVE_VERSION,
+	ACTIVE_BACKUP,
+	ACTIVE_NCOLUMNS
+};
+
+static const MeterWriterColumn active_columns[ACTIVE_NCOLUMNS] = {
+	{"name", TEXTOID},
+	{"database", OIDOID},
+	{"system", INT8OID},
+	{"version", INT4OID},
+	{"backup", TEXTOID}
+};
+
+/*
+ * Tell whether a stream is active here, as the active snapshot sees it: this is
+ * meter_stream_is_active() without a query.
+ */
+bool
+meter_is_active_here(const char *stream)
+{
+	MeterKeyScan *scan = meter_key_scan_begin("meter", "active_stream",
+											  active_columns, ACTIVE_NCOLUMNS);
+	Datum		key = CStringGetTextDatum(stream);
+	bool		active = false;
+	bool		isnull;
+
+	meter_key_scan_seek(scan, 1, &key);
+	if (meter_key_scan_next(scan))
+	{
+		Datum		backup = meter_key_scan_value(scan, ACTIVE_BACKUP, &isnull);
+		char	   *name = isnull ? NULL : TextDatumGetCString(backup);
+
+		active = is_home(DatumGetObjectId(meter_key_scan_value(scan, ACTIVE_DATABASE, &isnull)),
+						 (uint64) DatumGetInt64(meter_key_scan_value(scan, ACTIVE_SYSTEM, &isnull)),
+						 DatumGetInt32(meter_key_scan_value(scan, ACTIVE_VERSION, &isnull)),
+						 name);
+	}
+	meter_key_scan_end(scan);
+	return active;
 }
 
 /* Have a stream be active here.  In a session of the extension's owner. */

@@ -9,6 +9,7 @@
 #define METER_IS_HOME(a) \
 	"meter_internal.is_home(" a ".database, " a ".system, " a ".version, " a ".backup)"
 
+extern bool meter_is_active_here(const char *stream);
 extern void meter_move_in(const char *stream);
 extern void meter_confirm_home(void);
 

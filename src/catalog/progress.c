@@ -398,8 +398,8 @@ meter_greatest_positions(const char *stream, int64 positions[METER_NLOGS])
 
 /*
  * Note what the ledger and its totals have of a new meter already: its
- * settlements go on from there, and up to there steps compare usage with the
- * ledger.
+ * settlements go on from there, and from what consumers have read, whatever was
+ * lost since; up to there steps compare usage with the ledger.
  */
 void
 meter_note_ledger(const char *stream, const char *name)
@@ -428,7 +428,9 @@ meter_note_ledger(const char *stream, const char *name)
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.meter SET settlement = greatest(settlement, $3), "
+	meter_execute_params("UPDATE meter.meter SET settlement = greatest(settlement, $3, "
+						 "(SELECT max(greatest(p.settlement, p.batch_settlement)) FROM meter.consumer_position p "
+						 "WHERE p.stream = $1 AND p.meter = $2)), "
 						 "ledger_until = $4 WHERE stream = $1 AND name = $2",
 						 SPI_OK_UPDATE, 4, types, values, nulls);
 	meter_session_end(&session);

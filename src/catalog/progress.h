@@ -8,6 +8,7 @@
 #include "datatype/timestamp.h"
 
 #include "catalog/definition.h"
+#include "types/transaction_id.h"
 
 /* How far a meter has looked at a log: see position.c. */
 typedef struct MeterLogProgress
@@ -47,6 +48,7 @@ typedef struct MeterProgress
 	TimestampTz ledger_until;	/* DT_NOBEGIN: the ledger had nothing */
 	MeterStateCounts carried;	/* as they were written */
 	int			failures;
+	MeterIdRange written;		/* usage, since the last settlement */
 	const char *last_step;		/* jsonb: what the step did; NULL: nothing to
 								 * tell */
 	bool		retry_later;	/* workers leave the meter alone for now */

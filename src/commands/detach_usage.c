@@ -22,6 +22,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "catalog/consumer.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
@@ -30,6 +31,7 @@
 #include "log/month.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
+#include "types/transaction_id.h"
 
 /* How often, and for how long each time, users of the ledger are waited for. */
 #define ATTEMPTS	10
@@ -151,23 +153,39 @@ resource_aside(const char *stream, TimestampTz end)
 				 meter_result_text(0, 1), meter_result_text(0, 2));
 }
 
+/* Return which consumer has not read all usage of a month, or NULL. */
+static char *
+consumer_behind(const char *stream, const Month *month)
+{
+	pg_uuid_t	low;
+	pg_uuid_t	high;
+	char	   *consumer;
+
+	meter_least_id(month->begin, &low);
+	meter_least_id(month->end, &high);
+	consumer = meter_consumer_that_needs(stream, &low, &high);
+	return consumer == NULL ? NULL :
+		psprintf("consumer \"%s\" has not read the month yet", consumer);
+}
+
 /*
- * Return who still needs usage from before an instant, or NULL: whoever does is
- * asked here.  Within a session.
+ * Return who still needs a month, or NULL: whoever does is asked here.  Within a
+ * session.
  */
 static char *
-find_holder(const char *stream, List *definitions, TimestampTz end)
+find_holder(const char *stream, List *definitions, const Month *month)
 {
 	ListCell   *cell;
 	char	   *holder;
 
 	foreach(cell, definitions)
 	{
-		holder = meter_behind(lfirst(cell), end);
+		holder = meter_behind(lfirst(cell), month->end);
 		if (holder != NULL)
 			return holder;
 	}
-	return resource_aside(stream, end);
+	holder = resource_aside(stream, month->end);
+	return holder != NULL ? holder : consumer_behind(stream, month);
 }
 
 /*
@@ -329,7 +347,7 @@ meter_detach_usage(PG_FUNCTION_ARGS)
 		call.month = lfirst(cell);
 		/* what holds one back holds back those that follow */
 		if (holder == NULL)
-			holder = find_holder(stream, definitions, call.month->end);
+			holder = find_holder(stream, definitions, call.month);
 		if (holder == NULL && !detach_month(&call))
 			holder = "transactions that have not ended use the ledger";
 		return_month(fcinfo, call.month, holder);

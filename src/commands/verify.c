@@ -177,7 +177,7 @@ compare_settled(const MeterDefinition *definition,
 									  METER_LEDGER_COMPARE, 0, false);
 	meter_ledger_tell(fold->ledger, note_difference, differences);
 	meter_fold_run(fold);
-	(void) meter_ledger_end(fold->ledger, NULL);
+	(void) meter_ledger_end(fold->ledger, NULL, NULL);
 	meter_fold_end(fold);
 }
 
@@ -229,7 +229,7 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 									METER_LEDGER_COMPARE, 0, false);
 		meter_ledger_tell(ledger, note_difference, &differences);
 		meter_ledger_read(ledger, from, beyond);
-		(void) meter_ledger_end(ledger, NULL);
+		(void) meter_ledger_end(ledger, NULL, NULL);
 	}
 
 	if (differences.rows.count > 0)

@@ -113,6 +113,7 @@ struct MeterLedger
 
 	MeterTableWriter *writer;	/* NULL: nothing is written */
 	MeterTotals *totals;		/* of what is written */
+	MeterIdRange written;		/* of the rows that are */
 	Tuplesortstate *sort;		/* NULL: rows come in order */
 	TupleDesc	descriptor;
 	TupleTableSlot *put;
@@ -242,13 +243,16 @@ write_row(MeterLedger *ledger, const Datum *sorted, int32 revision)
 	values[USAGE_RECORDED_AT] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	if (!meter_writer_insert(ledger->writer, values, nulls))
+	{
 		meter_lack_month(ledger->definition->stream, ledger->definition->name,
 						 DatumGetTimestampTz(sorted[SORT_PERIOD_START]));
-	else
-		meter_totals_add(ledger->totals, sorted[SORT_ACCOUNT],
-						 sorted[SORT_DIMENSIONS],
-						 DatumGetTimestampTz(sorted[SORT_PERIOD_START]),
-						 DatumGetNumeric(sorted[SORT_QUANTITY]));
+		return;
+	}
+	meter_id_range_add(&ledger->written, DatumGetUUIDP(sorted[SORT_KEY]));
+	meter_totals_add(ledger->totals, sorted[SORT_ACCOUNT],
+					 sorted[SORT_DIMENSIONS],
+					 DatumGetTimestampTz(sorted[SORT_PERIOD_START]),
+					 DatumGetNumeric(sorted[SORT_QUANTITY]));
 }
 
 /*
@@ -648,11 +652,12 @@ write_sorted(MeterLedger *ledger)
 
 /*
  * Write or tell what is left.  Raises METER_ERRCODE_NO_MONTH if rows had no
- * month that they could go to: those were passed over.  Returns how many rows were written, and adds
- * their bytes to a number (NULL: nobody asks).
+ * month that they could go to: those were passed over.  Returns how many rows
+ * were written, and adds their bytes to a number and their transaction IDs to a
+ * range (NULL: nobody asks).
  */
 int64
-meter_ledger_end(MeterLedger *ledger, int64 *bytes)
+meter_ledger_end(MeterLedger *ledger, int64 *bytes, MeterIdRange *written)
 {
 	int64		rows = 0;
 
@@ -673,6 +678,8 @@ meter_ledger_end(MeterLedger *ledger, int64 *bytes)
 		meter_check_months(ledger->definition->stream,
 						   ledger->definition->name, "usage");
 	}
+	if (written != NULL)
+		meter_id_range_merge(written, &ledger->written);
 	MemoryContextDelete(ledger->row);
 	MemoryContextDelete(ledger->names);
 	pfree(ledger);

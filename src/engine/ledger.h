@@ -14,6 +14,7 @@
 #include "engine/quarantine.h"
 #include "engine/resources.h"
 #include "engine/usage_rows.h"
+#include "types/transaction_id.h"
 
 /* What becomes of expected usage. */
 typedef enum MeterLedgerUse
@@ -60,6 +61,7 @@ extern void meter_ledger_read_resources(MeterLedger *ledger,
 										const MeterResources *resources);
 extern void meter_ledger_tell(MeterLedger *ledger, MeterTellDifference tell,
 							  void *arg);
-extern int64 meter_ledger_end(MeterLedger *ledger, int64 *bytes);
+extern int64 meter_ledger_end(MeterLedger *ledger, int64 *bytes,
+							  MeterIdRange *written);
 
 #endif							/* METER_LEDGER_H */

@@ -70,7 +70,7 @@ begin(const MeterDefinition *definition, MeterProgress *progress,
 
 /* Make the pass.  Returns how many usage rows it wrote. */
 static int64
-run(MeterFold *fold)
+run(MeterFold *fold, MeterProgress *progress)
 {
 	MeterFoldCount *count = meter_fold_count();
 	int64		began;
@@ -78,7 +78,8 @@ run(MeterFold *fold)
 
 	meter_fold_run(fold);
 	began = meter_fold_clock();
-	rows = meter_ledger_end(fold->ledger, &count->usage_bytes);
+	rows = meter_ledger_end(fold->ledger, &count->usage_bytes,
+							&progress->written);
 	count->usage_rows += rows;
 	meter_accounts_end(fold->accounts);
 	if (fold->states != NULL)
@@ -140,7 +141,7 @@ recompute(const MeterDefinition *definition, MeterProgress *progress,
 										  affected->list[i].begin);
 	}
 	MemoryContextSwitchTo(before);
-	return run(fold);
+	return run(fold, progress);
 }
 
 /*
@@ -200,7 +201,7 @@ meter_settle_anew(const MeterDefinition *definition,
 	if (fold->kept != NULL)
 		meter_forget_kept(definition->stream, definition->name);
 	fold->ledger_to = ledger_to;
-	rows = run(fold);
+	rows = run(fold, progress);
 	if (states)
 		meter_count_states(definition, &progress->carried);
 	return rows;
@@ -237,7 +238,7 @@ meter_settle(const MeterDefinition *definition, MeterProgress *progress,
 	fold->scope.stored = true;
 	fold->named = named;
 	fold->behind = behind;
-	step->usage_rows += run(fold);
+	step->usage_rows += run(fold, progress);
 	step->adjustments += recompute(definition, progress, named, NULL, from, end,
 								   DT_NOBEGIN, false);
 	step->adjustments += recompute(definition, progress, behind, NULL, end, end,

@@ -26,6 +26,7 @@
 #include "commands/async.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -65,6 +66,15 @@ static volatile sig_atomic_t took_too_long = false;
 /* The current step is one period, or one late row: no time limit holds. */
 static volatile sig_atomic_t no_smaller_step = false;
 
+/* Return a transaction ID as a literal, or NULL where no row was written. */
+static char *
+id_literal(const MeterIdRange *written, const pg_uuid_t *id)
+{
+	return !written->any ? "NULL" :
+		psprintf("'%s'", DatumGetCString(DirectFunctionCall1(uuid_out,
+															 UUIDPGetDatum(id))));
+}
+
 /*
  * Count usage that was written as a settlement, store a record of it, and
  * notify listeners.  `before` is the progress before it.  The caller stores
@@ -79,9 +89,9 @@ count_settlement(const MeterDefinition *definition, MeterProgress *progress,
 	progress->settlement++;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_execute(psprintf("INSERT INTO %s.settlement (meter, settlement, watermark_before, "
-						   "watermark, position_before, \"position\", measure_position_before, measure_position, usage_rows, aggregate, unit, period, timezone, recorded_at) "
+						   "watermark, position_before, \"position\", measure_position_before, measure_position, usage_rows, first_transaction_id, last_transaction_id, aggregate, unit, period, timezone, recorded_at) "
 						   "VALUES (%s, " INT64_FORMAT ", %s, %s, " INT64_FORMAT ", "
-						   INT64_FORMAT ", %s, " INT64_FORMAT ", '%s', '" INT64_FORMAT " microseconds', %s, %s, now())",
+						   INT64_FORMAT ", %s, " INT64_FORMAT ", %s, %s, '%s', '" INT64_FORMAT " microseconds', %s, %s, now())",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
 						   progress->settlement,
@@ -95,12 +105,17 @@ count_settlement(const MeterDefinition *definition, MeterProgress *progress,
 									progress->logs[METER_LOG_MEASURE].position) :
 						   "NULL, NULL",
 						   usage_rows,
+						   id_literal(&progress->written,
+									  &progress->written.first),
+						   id_literal(&progress->written,
+									  &progress->written.last),
 						   meter_aggregate_name(definition->aggregate),
 						   definition->unit,
 						   quote_literal_cstr(definition->period),
 						   quote_literal_cstr(definition->timezone)),
 				  SPI_OK_INSERT);
 	meter_session_end(&session);
+	progress->written.any = false;
 	Async_Notify("meter", psprintf("%s.%s", definition->stream,
 								   definition->name));
 }

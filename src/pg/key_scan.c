@@ -124,19 +124,12 @@ equality(Oid type)
 	}
 }
 
-/* Go to the rows whose key begins with these values. */
-void
-meter_key_scan_seek(MeterKeyScan *scan, int nkeys, const Datum *keys)
+/* Go to the rows that meet conditions on their key. */
+static void
+seek(MeterKeyScan *scan, int nkeys, ScanKey conditions)
 {
 	MemoryContext before = MemoryContextSwitchTo(scan->context);
-	ScanKeyData conditions[INDEX_MAX_KEYS];
-	int			i;
 
-	for (i = 0; i < nkeys; i++)
-		ScanKeyEntryInitialize(&conditions[i], 0, i + 1,
-							   BTEqualStrategyNumber, InvalidOid,
-							   scan->index->rd_indcollation[i],
-							   equality(scan->columns[i].type), keys[i]);
 	/* a scan has room for as many keys as it began with */
 	if (scan->scan != NULL && scan->scan->numberOfKeys != nkeys)
 	{
@@ -148,6 +141,33 @@ meter_key_scan_seek(MeterKeyScan *scan, int nkeys, const Datum *keys)
 										   GetActiveSnapshot(), nkeys);
 	index_rescan(scan->scan, conditions, nkeys, NULL, 0);
 	MemoryContextSwitchTo(before);
+}
+
+/* Go to the rows whose key begins with these values. */
+void
+meter_key_scan_seek(MeterKeyScan *scan, int nkeys, const Datum *keys)
+{
+	ScanKeyData conditions[INDEX_MAX_KEYS];
+	int			i;
+
+	for (i = 0; i < nkeys; i++)
+		ScanKeyEntryInitialize(&conditions[i], 0, i + 1,
+							   BTEqualStrategyNumber, InvalidOid,
+							   scan->index->rd_indcollation[i],
+							   equality(scan->columns[i].type), keys[i]);
+	seek(scan, nkeys, conditions);
+}
+
+/* Go to the rows whose key begins with a text before this one. */
+void
+meter_key_scan_seek_before(MeterKeyScan *scan, Datum text)
+{
+	ScanKeyData condition;
+
+	Assert(scan->columns[0].type == TEXTOID);
+	ScanKeyEntryInitialize(&condition, 0, 1, BTLessStrategyNumber, InvalidOid,
+						   scan->index->rd_indcollation[0], F_TEXT_LT, text);
+	seek(scan, 1, &condition);
 }
 
 /* Read a row.  Returns false if there is none. */

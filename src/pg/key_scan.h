@@ -17,6 +17,7 @@ extern MeterKeyScan *meter_key_scan_begin(const char *schema,
 										  int ncolumns);
 extern void meter_key_scan_seek(MeterKeyScan *scan, int nkeys,
 								const Datum *keys);
+extern void meter_key_scan_seek_before(MeterKeyScan *scan, Datum text);
 extern bool meter_key_scan_next(MeterKeyScan *scan);
 extern bool meter_key_scan_previous(MeterKeyScan *scan);
 extern Datum meter_key_scan_value(const MeterKeyScan *scan, int column,

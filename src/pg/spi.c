@@ -92,6 +92,18 @@ meter_session_bulk(void)
 	set_locally("enable_nestloop", "off");
 }
 
+/*
+ * Let the planner know that the order that is asked for is that of an index,
+ * from here to the end of the session: a LIMIT stops then where it is reached.
+ */
+void
+meter_session_in_order(void)
+{
+	set_locally("enable_sort", "off");
+	set_locally("enable_seqscan", "off");
+	set_locally("enable_bitmapscan", "off");
+}
+
 /* End a session; the results of its queries are gone. */
 void
 meter_session_end(MeterSession *session)

@@ -370,6 +370,39 @@ meter_transaction_id_high(PG_FUNCTION_ARGS)
 	PG_RETURN_UUID_P(name);
 }
 
+/* Extend a range of transaction IDs, so that it has one more. */
+void
+meter_id_range_add(MeterIdRange *range, const pg_uuid_t *id)
+{
+	if (!range->any || memcmp(id, &range->first, sizeof(*id)) < 0)
+		range->first = *id;
+	if (!range->any || memcmp(id, &range->last, sizeof(*id)) > 0)
+		range->last = *id;
+	range->any = true;
+}
+
+/* Extend a range of transaction IDs, so that it has those of another. */
+void
+meter_id_range_merge(MeterIdRange *range, const MeterIdRange *other)
+{
+	if (!other->any)
+		return;
+	meter_id_range_add(range, &other->first);
+	meter_id_range_add(range, &other->last);
+}
+
+/* Make the ID that no row of a period or a later one has a lesser one than. */
+void
+meter_least_id(TimestampTz period_start, pg_uuid_t *id)
+{
+	uint64		high = 0;
+
+	if (!TIMESTAMP_IS_NOBEGIN(period_start))
+		high = pg_hton64(period_seconds(period_start) << 28);
+	memset(id, 0, sizeof(*id));
+	memcpy(id->data, &high, sizeof(high));
+}
+
 PG_FUNCTION_INFO_V1(meter_transaction_id_from);
 
 /*
@@ -379,12 +412,8 @@ PG_FUNCTION_INFO_V1(meter_transaction_id_from);
 Datum
 meter_transaction_id_from(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *name = palloc0(sizeof(pg_uuid_t));
-	TimestampTz period_start = PG_GETARG_TIMESTAMPTZ(0);
-	uint64		high = 0;
+	pg_uuid_t  *name = palloc(sizeof(pg_uuid_t));
 
-	if (!TIMESTAMP_IS_NOBEGIN(period_start))
-		high = pg_hton64(period_seconds(period_start) << 28);
-	memcpy(name->data, &high, sizeof(high));
+	meter_least_id(PG_GETARG_TIMESTAMPTZ(0), name);
 	PG_RETURN_UUID_P(name);
 }

@@ -26,6 +26,18 @@ typedef struct MeterDimension
 	MeterAttr	value;
 } MeterDimension;
 
+/* The least and the greatest of the transaction IDs of rows. */
+typedef struct MeterIdRange
+{
+	bool		any;			/* there was a row */
+	pg_uuid_t	first;
+	pg_uuid_t	last;
+} MeterIdRange;
+
+extern void meter_id_range_add(MeterIdRange *range, const pg_uuid_t *id);
+extern void meter_id_range_merge(MeterIdRange *range,
+								 const MeterIdRange *other);
+extern void meter_least_id(TimestampTz period_start, pg_uuid_t *id);
 extern void meter_naming_begin(MeterNaming *naming, MeterAttr stream,
 							   MeterAttr meter, MeterAttr resource);
 extern uint64 meter_hash_resource(MeterAttr stream, MeterAttr meter,

@@ -3,7 +3,8 @@
 #
 # Writers work on 24 resources with a clock of their own (meter.now, which the conductor moves on). At random points, and in the end,
 # meter.verify is empty and the ledger is what the oracle computes in plain SQL. Stream "net" has measures, which the oracle computes in the end,
-# "fleet" has snapshots of two sources, of which meter.verify says that all is right.
+# "fleet" has snapshots of two sources, of which meter.verify says that all is right. Two consumers read the ledgers all the while, with their effects
+# in the transaction that finishes a batch; what they have in the end is the ledger. Months of "net" are taken out and back, where there are enough.
 #
 #   METER_SEED=n              the same choices again (what meets what depends on the machine all the same)
 #   METER_CHAOS_SECONDS=n     for how long, 25 s by default
@@ -21,7 +22,7 @@ use Time::HiRes qw(sleep time);
 my $seed     = seed();
 my $duration = $ENV{METER_CHAOS_SECONDS} || 25;
 my $writers  = 5;
-my $begin    = seconds('2024-03-05T00:00:00Z');
+my $begin    = seconds('2024-02-28T00:00:00Z');
 
 my $node = PostgreSQL::Test::Cluster->new('chaos');
 $node->init;
@@ -72,6 +73,9 @@ my $told     = qr/(?:ERROR|PANIC): |could not be advanced/;
 my $expected = qr/current transaction is aborted|given up|canceling statement|could not serialize|terminating|prepared transaction with identifier|meter "late" of stream "cloud" does not exist/;
 # (Some versions of psql send the lines of a COPY that was refused as a statement.)
 my $refused = qr/syntax error at or near "1"|permission denied for (table|view)|cannot insert into "cloud\.event_\d"|cannot insert a non-DEFAULT value/;
+
+# Two sessions may have the same batch: whoever comes second has none to finish, and the rows already.
+my $not_open = qr/is not open|duplicate key value violates unique constraint "got_pkey"/;
 
 # Runs a script in a session of its own; what comes back unexpected is kept for the end.
 sub session
@@ -232,7 +236,24 @@ sub settle_somehow
 		  . one_of('hourly', 'late') . "' AND watermark >= '" . stamp($begin + 40 * 3600) . "';\n",
 		chance(0.7) ? () : "UPDATE meter.log_progress SET \"position\" = 0, position_watermark = NULL WHERE meter = '" . one_of('hourly', 'late') . "';\n",
 		one_of('VACUUM', 'ANALYZE', 'VACUUM FREEZE') . " cloud.event;\n",
+		one_of('VACUUM', 'ANALYZE') . " cloud.usage;\n",
+		"SELECT count(*) FROM meter.detach_usage('net', '" . stamp($now) . "');\n" . pause() . "SELECT meter.attach_usage('net', month) FROM net._detached;\n",
 		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'meter%' AND backend_type NOT LIKE '%launcher%';\n");
+}
+
+# A consumer: what is in a batch goes into a table of its own, in the transaction that finishes the batch. Sometimes it gives up.
+sub consume
+{
+	my ($consumer) = @_;
+	my ($stream, $name) = split /\./, $consumer;
+	my $size = one_of(1 + int(rand(20)), 1 + int(rand(2000)), 10000);
+	return "SELECT count(*) FROM meter.next_batch('$stream', '$name', $size);\n" . pause() if chance(0.1);
+	return 'BEGIN' . one_of('', '', ' ISOLATION LEVEL REPEATABLE READ') . <<"SQL" . pause() . one_of(("COMMIT;\n") x 4, "ROLLBACK;\n");
+;
+CREATE TEMP TABLE batch ON COMMIT DROP AS SELECT * FROM meter.next_batch('$stream', '$name', $size);
+INSERT INTO got SELECT '$consumer', transaction_id, quantity FROM batch;
+SELECT meter.finish_batch('$stream', '$name', max(batch)) FROM batch HAVING count(*) > 0;
+SQL
 }
 
 sub resolve_prepared
@@ -293,6 +314,8 @@ SELECT 'revisions', count(*) FROM (SELECT FROM cloud.usage GROUP BY meter, perio
 SELECT 'settlements', count(*) FROM (SELECT meter, settlement FROM cloud.usage EXCEPT SELECT meter, settlement FROM cloud.settlement) q;
 SELECT 'gaps', count(*) FROM (SELECT meter FROM cloud.settlement GROUP BY meter HAVING count(*) <> max(settlement)) q;
 SELECT 'refused', count(*) FROM cloud.event WHERE resource = 'refused';
+SELECT 'consumed', count(*) FROM (SELECT consumer, transaction_id, quantity FROM got EXCEPT SELECT 'cloud.all', transaction_id, quantity FROM cloud.usage EXCEPT SELECT 'cloud.one', transaction_id, quantity FROM cloud.usage WHERE meter = 'hourly') q;
+SELECT 'totals', count(*) FROM (SELECT meter, account, period_start, dimensions, quantity FROM cloud.account_usage EXCEPT SELECT meter, account, period_start, dimensions, sum(quantity) FROM cloud.usage GROUP BY 1, 2, 3, 4) q;
 SELECT 'held in time', count(*) FROM cloud.held h JOIN meter.meter m ON m.name = h.meter WHERE h."time" >= m.watermark - m.max_lateness;
 COMMIT;
 SQL
@@ -310,7 +333,7 @@ sub check
 		{
 			is($said{$name}, exists $meters{$name} || $name eq 'errors' ? '' : '0', $name);
 		}
-		cmp_ok(scalar(keys %said), '>=', 11, 'all was asked');
+		cmp_ok(scalar(keys %said), '>=', 13, 'all was asked');
 	};
 	return 1;
 }
@@ -332,6 +355,9 @@ SELECT FROM unnest('{sum,count,counter}'::text[]) name, meter.create_meter('net'
 	max_lateness => '5 days', aggregate => name, entity => CASE name WHEN 'counter' THEN 'port' ELSE 'ip' END);
 SELECT FROM meter.create_stream('fleet');
 SELECT FROM meter.create_meter('fleet', 'fleet', entity => 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', since => '@{[ stamp($begin - 86400) ]}', lateness => '20 minutes', max_lateness => '5 days');
+SELECT FROM meter.create_consumer('cloud', 'all', from_start => true);
+SELECT FROM meter.create_consumer('cloud', 'one', meters => '{hourly}', from_start => true);
+CREATE TABLE got (consumer text, transaction_id uuid, quantity numeric, PRIMARY KEY (consumer, transaction_id));
 CREATE ROLE producer;
 GRANT USAGE ON SCHEMA cloud TO producer;
 GRANT INSERT ($list), SELECT ON cloud.event TO producer;
@@ -376,6 +402,8 @@ sub child
 child($_, sub { session("writer$_[0]", transaction($_[0]), $refused) // sleep(0.1) }) foreach 1 .. $writers;
 child(101, sub { session('settler', settle_somehow()) // sleep(0.1); sleep(rand(0.5)) });
 child(102, sub { resolve_prepared(); sleep(rand(2)) });
+child(104, sub { session('consumer1', consume('cloud.all'), $not_open) // sleep(0.1); sleep(rand(0.3)) });
+child(105, sub { session('consumer2', consume(one_of('cloud.one', 'cloud.one', 'cloud.all')), $not_open) // sleep(0.1); sleep(rand(0.3)) });
 child(103, sub { session('inventory', snapshot()) // sleep(0.1); sleep(rand(2)) });
 
 srand($seed);
@@ -445,6 +473,19 @@ ok($node->poll_query_until('postgres', <<"SQL"), 'the worker settles what is lef
 SELECT bool_and(late_backlog = 0 AND (meter = 'zones' OR watermark >= date_trunc('hour', '@{[ stamp($now) ]}'::timestamptz - interval '20 minutes')))
 	AND bool_and(last_error IS NULL) FROM meter.status
 SQL
+foreach my $consumer ('cloud.all', 'cloud.one')
+{
+	my ($stream, $name) = split /\./, $consumer;
+	1 while $node->safe_psql('postgres', <<"SQL") ne '0';
+WITH b AS MATERIALIZED (SELECT * FROM meter.next_batch('$stream', '$name', 3000)), i AS (INSERT INTO got SELECT '$consumer', transaction_id, quantity FROM b),
+f AS MATERIALIZED (SELECT meter.finish_batch('$stream', '$name', max(batch)) FROM b HAVING count(*) > 0)
+SELECT count(*) FROM f
+SQL
+}
+is($node->safe_psql('postgres', "SELECT count(*) FROM (SELECT 'cloud.all', transaction_id, quantity FROM cloud.usage UNION ALL SELECT 'cloud.one', transaction_id, quantity FROM cloud.usage WHERE meter = 'hourly' EXCEPT SELECT * FROM got) q"),
+	'0', 'consumers have got each row');
+is($node->safe_psql('postgres', 'SELECT sum(rows) + sum(settlements) FROM meter.consumer_status'), '0', 'and none is left');
+$node->safe_psql('postgres', "SELECT meter.attach_usage('net', month) FROM net._detached");
 ok(check('in the end'), 'the end is looked at');
 is($node->safe_psql('postgres', "SELECT string_agg(oracle.measure_differences('net', '$_', oracle.define(aggregate => '$_', entity => '" . ($_ eq 'counter' ? 'port' : 'ip') . "', $quantities{of}, since => '" . stamp($begin - 86400) . "')), '')"),
 	'', "measures: $_ as the oracle says") foreach qw(sum count counter);
