@@ -14,7 +14,7 @@ SHLIB_LINK = -lprotobuf-c
 CORE = $(wildcard src/core/*.c)
 PGFILEDESC = "meter - usage metering"
 
-# The version stands in meter.control and nowhere else.
+# What is built has its version from meter.control. META.json, debian/changelog and CHANGELOG.md repeat it; make lint compares.
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" meter.control)
 
 # The install script is these files joined, each after those it needs.
@@ -72,7 +72,7 @@ REGRESS_OPTS = --load-extension=meter
 
 # --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------
 
-RUNNERS = demo check check-regress check-isolation check-tap check-unit check-docs lint format bench soak fuzz mutants help pg_config core
+RUNNERS = demo check check-regress check-isolation check-tap check-unit check-docs lint format bench soak fuzz mutants dist help pg_config core
 
 ifneq ($(filter $(RUNNERS),$(MAKECMDGOALS)),)
 
@@ -105,6 +105,20 @@ fuzz:
 mutants:
 	@test/mutants/run '$(MUTANTS)'
 
+# The last commit, the same bytes each time; the zip for PGXN, whose versions have three numbers.
+DIST ?= .
+DIST_TAR = $(DIST)/meter-$(EXTVERSION).tar
+DIST_ZIP = $(DIST)/meter-$(PGXN_VERSION).zip
+PGXN_VERSION = $(shell sed -n 's/^   "version": "\(.*\)",$$/\1/p' META.json)
+ARCHIVE = TZ=UTC git -c safe.directory='$(CURDIR)' -c core.autocrlf=false -c tar.umask=0022 archive
+
+dist:
+	@$(ARCHIVE) --prefix=meter-$(EXTVERSION)/ -o '$(DIST_TAR)' HEAD
+	@gzip -9nf '$(DIST_TAR)'
+	@$(ARCHIVE) --prefix=meter-$(PGXN_VERSION)/ -o '$(DIST_ZIP)' HEAD
+	@echo '$(DIST_TAR).gz'
+	@echo '$(DIST_ZIP)'
+
 pg_config:
 	@echo '$(PG_CONFIG)'
 
@@ -127,6 +141,7 @@ help:
 	@echo 'make soak            the random tests for longer, each time with other numbers'
 	@echo 'make fuzz            the pure core as a plain program, five minutes; SECONDS=n'
 	@echo "make mutants         breaks the engine's rules one at a time: does a test notice? MUTANTS='pairing 3' picks some"
+	@echo 'make dist            archives of the last commit: a tar.gz, and a zip for PGXN; DIST=folder'
 	@echo 'make installcheck    the SQL tests against a running server that preloads meter'
 	@echo 'make clean           removes what was built'
 
@@ -176,6 +191,23 @@ $(OBJS): | $(PROTO_H)
 
 # Bitcode is as old as its object file.
 $(OBJS:.o=.bc): %.bc: %.o
+
+# Documentation and examples go into a folder of their own, where the links of the pages lead from one to another.
+DOCUMENTATION = '$(DESTDIR)$(docdir)/meter'
+EXAMPLES = $(filter-out demo/run,$(wildcard demo/*)) $(PROTO)
+
+install: install-documentation
+uninstall: uninstall-documentation
+
+.PHONY: install-documentation uninstall-documentation
+install-documentation:
+	$(MKDIR_P) $(DOCUMENTATION)/docs $(DOCUMENTATION)/examples
+	$(INSTALL_DATA) $(wildcard *.md) $(DOCUMENTATION)/
+	$(INSTALL_DATA) $(wildcard docs/*.md) $(DOCUMENTATION)/docs/
+	$(INSTALL_DATA) $(EXAMPLES) $(DOCUMENTATION)/examples/
+
+uninstall-documentation:
+	rm -rf $(DOCUMENTATION)
 
 meter--$(EXTVERSION).sql: $(SQL_PARTS) meter.control Makefile
 	cat $(SQL_PARTS) >$@.tmp

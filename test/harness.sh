@@ -89,7 +89,7 @@ _missing_packages() {
 	done
 }
 
-# need_packages PACKAGE…: installs those that are missing, and says which.
+# need_packages PACKAGE…: installs those that are missing, and says which, and what comes with them.
 need_packages() {
 	local missing log status=0
 	if ! command -v apt-get >/dev/null; then
@@ -101,13 +101,34 @@ need_packages() {
 
 	say "installing with apt-get: ${missing[*]} (this can take some minutes)"
 	log=$(mktemp "${TMPDIR:-/tmp}/meter-apt.XXXXXX")
-	_install_packages "${missing[@]}" >"$log" 2>&1 || status=$?
+	_install_packages "${missing[@]}" 2>&1 | _show_packages "$log" || status=$?
 	if [ "$status" != 0 ]; then
 		cat "$log" >&2
 		rm -f "$log"
 		die "could not install ${missing[*]}"
 	fi
 	rm -f "$log"
+}
+
+# _show_packages LOG: what apt-get prints goes into LOG, and each package is shown as it is set up: on a terminal in one line
+# that changes.
+_show_packages() {
+	local terminal=0
+	[ ! -t 1 ] || terminal=1
+	awk -v log_file="$1" -v terminal="$terminal" '
+		{ print >log_file; fflush(log_file) }
+		/^Setting up / {
+			packages++
+			sub(/:[a-z0-9]+$/, "", $3)
+			printf terminal ? "\r\033[K    %s %s" : "    %s %s\n", $3, $4
+			fflush()
+		}
+		END {
+			if (terminal && packages > 0)
+				printf "\r\033[K"
+			if (packages > 0)
+				printf "   %d packages are installed\n", packages
+		}'
 }
 
 # The server's package makes and starts a cluster "main" on port 5432. Nobody asked for one here, so a setting of its
@@ -187,7 +208,8 @@ scratch() {
 	shift
 	if [ -n "${METER_HANDED_OVER:-}" ]; then
 		SCRATCH=$METER_HANDED_OVER
-		unset METER_HANDED_OVER
+		SECONDS=$((SECONDS + METER_SECONDS))
+		unset METER_HANDED_OVER METER_SECONDS
 		_clean_up_at_end
 		return 0
 	fi
@@ -229,7 +251,7 @@ _hand_over() {
 		_install_as_root
 	fi
 	before_hand_over
-	export METER_HANDED_OVER=$SCRATCH METER_ROOT_HANDED_OVER=yes HOME=$SCRATCH TMPDIR=$SCRATCH/tmp USER=$user LOGNAME=$user
+	export METER_HANDED_OVER=$SCRATCH METER_SECONDS=$SECONDS METER_ROOT_HANDED_OVER=yes HOME=$SCRATCH TMPDIR=$SCRATCH/tmp USER=$user LOGNAME=$user
 	cd "$SCRATCH"
 	trap - EXIT INT TERM
 	exec setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups -- bash "tree/$script" "$@"
