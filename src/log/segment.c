@@ -145,10 +145,11 @@ list_segments(const char *stream, const Log *log)
 						 "SELECT s.number, format('%I.%I', $1, s.relname), s.xmin, g.started_at, "
 						 "g.note_writers IS NOT NULL, coalesce(g.closed, false), g.sealed_at IS NOT NULL, "
 	/* such an index may have been there before, under any name */
-						 "EXISTS (SELECT FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid "
-						 "JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree' "
+						 "EXISTS (SELECT FROM pg_index x "
 						 "WHERE x.indrelid = s.oid AND x.indisvalid AND x.indpred IS NULL "
 						 "AND x.indnkeyatts >= 2 "
+	/* no join: of many segments, each would be one */
+						 "AND (SELECT c.relam FROM pg_class c WHERE c.oid = x.indexrelid) = (SELECT oid FROM pg_am WHERE amname = 'btree') "
 						 "AND x.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = 'resource') "
 						 "AND x.indkey[1] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = $3)), "
 						 "(SELECT k.convalidated FROM pg_constraint k WHERE k.conrelid = s.oid AND k.conname = 'times_of_segment'), "
