@@ -32,7 +32,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::Local qw(timegm);
 
-my $most_exempt = 3;
+my $most_exempt = 4;
 my $root        = "$FindBin::RealBin/..";
 my $instant     = qr/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?\+00/;
 my $marker      = '--- end of block';
