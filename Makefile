@@ -29,6 +29,7 @@ SQL_PARTS = \
 	src/catalog/catalog.sql \
 	src/catalog/home.sql \
 	src/commands/create_stream.sql \
+	src/commands/upgrade.sql \
 	src/commands/inbox.sql \
 	src/log/segment.sql \
 	src/commands/create_meter.sql \
@@ -55,7 +56,10 @@ SQL_PARTS = \
 	src/commands/schedule.sql \
 	src/privileges.sql
 
-DATA_built = meter--$(EXTVERSION).sql
+# From version to version: what is in src/updates, then privileges and streams as in a new installation.
+UPDATES = $(patsubst src/updates/%.sql,meter--%.sql,$(wildcard src/updates/*--*.sql))
+
+DATA_built = meter--$(EXTVERSION).sql $(UPDATES)
 EXTRA_CLEAN = meter--$(EXTVERSION).sql.tmp $(PROTO_C) $(PROTO_H)
 
 PG_CFLAGS = -Wall -Wextra
@@ -162,7 +166,7 @@ $(error no PostgreSQL headers behind "$(PG_CONFIG)": apt-get install postgresql-
 endif
 
 # A file left out of SQL_PARTS would be missed by nobody until it is needed.
-SQL_FOUND := $(wildcard src/*.sql src/*/*.sql)
+SQL_FOUND := $(filter-out src/updates/%,$(wildcard src/*.sql src/*/*.sql))
 ifneq ($(filter-out clean distclean,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(filter-out $(SQL_PARTS),$(SQL_FOUND)),)
 $(error not in SQL_PARTS: $(filter-out $(SQL_PARTS),$(SQL_FOUND)))
@@ -212,5 +216,8 @@ uninstall-documentation:
 meter--$(EXTVERSION).sql: $(SQL_PARTS) meter.control Makefile
 	cat $(SQL_PARTS) >$@.tmp
 	mv $@.tmp $@
+
+$(UPDATES): meter--%.sql: src/updates/%.sql src/privileges.sql src/updates/end.sql
+	cat $^ >$@
 
 endif

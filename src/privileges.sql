@@ -17,4 +17,4 @@ GRANT EXECUTE ON ALL ROUTINES IN SCHEMA meter_internal TO PUBLIC;
 GRANT SELECT ON meter.status, meter.source_status, meter.worker_status, meter.consumer_status TO PUBLIC;
 
 -- For administration.
-REVOKE EXECUTE ON FUNCTION meter_internal.worker_wake(), meter_internal.home() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION meter_internal.worker_wake(), meter_internal.home(), meter_internal.upgrade_streams() FROM PUBLIC;

@@ -5,12 +5,14 @@ CREATE TABLE meter.stream (
     name            text COLLATE "C" PRIMARY KEY,
     deduplication_window interval NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT now(),
+    shape           integer NOT NULL,
     -- the last failure to roll or seal segments, until that succeeds
     maintenance_failures integer NOT NULL DEFAULT 0,
     maintenance_error text,
     maintenance_retry_at timestamptz
 );
 COMMENT ON TABLE meter.stream IS 'streams: each a schema of that name with logs and a ledger; made by meter.create_stream';
+COMMENT ON COLUMN meter.stream.shape IS 'the shape of its tables, counted up by versions that change it; meter.upgrade_stream brings it up to date';
 COMMENT ON COLUMN meter.stream.maintenance_failures IS 'how often rolling or sealing segments failed since it last did not';
 COMMENT ON COLUMN meter.stream.maintenance_error IS 'why it failed last';
 COMMENT ON COLUMN meter.stream.maintenance_retry_at IS 'after a failure: workers leave the segments alone until then';

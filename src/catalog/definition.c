@@ -358,6 +358,7 @@ make_definition(const MeterRow *row)
 	definition->until = isnull[METER_COLUMN_UNTIL] ? DT_NOEND :
 		until_boundary(definition,
 					   DatumGetTimestampTz(values[METER_COLUMN_UNTIL]));
+	meter_check_shape(definition->stream);
 	definition->boundary = retention_boundary(definition->stream,
 											  definition->name);
 	definition->ledger_from =

@@ -38,6 +38,13 @@ typedef struct MeterTableIndex
 } MeterTableIndex;
 
 /*
+ * The shape of a stream that this version makes.  Whoever changes what
+ * create_stream() makes counts it up; meter.upgrade_stream() brings older
+ * streams up to date.
+ */
+#define METER_SHAPE	1
+
+/*
  * A table that is partitioned by the month in which a period begins, by range
  * of a column.
  */

@@ -190,6 +190,46 @@ shape_values(void)
 }
 
 /*
+ * Return the shape of a stream's tables, or that of this version if the catalog
+ * does not have it yet.
+ */
+int
+meter_stream_shape(const char *stream)
+{
+	MeterSession session;
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(stream)};
+	int			shape;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT coalesce((SELECT shape FROM meter.stream WHERE name = $1), " CppAsString2(METER_SHAPE) ")",
+						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	shape = DatumGetInt32(meter_result(0, 1, &isnull));
+	meter_session_end(&session);
+	return shape;
+}
+
+/* Check that a stream has the shape of this version. */
+void
+meter_check_shape(const char *stream)
+{
+	int			shape = meter_stream_shape(stream);
+
+	if (shape == METER_SHAPE)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("stream \"%s\" was made by %s version of meter", stream,
+					shape < METER_SHAPE ? "an older" : "a newer"),
+			 errdetail("Its shape is %d, and that of this version %d.", shape,
+					   METER_SHAPE),
+			 shape < METER_SHAPE ?
+			 errhint("meter.upgrade_stream('%s') brings it up to date.", stream) :
+			 errhint("Install that version.")));
+}
+
+/*
  * Check what the engine relies upon: all tables of the stream are there and
  * belong to the schema's owner, and none has a deferrable trigger, which would
  * run after the session that confines the owner's code.  Within a session.
@@ -200,6 +240,7 @@ meter_check_stream(const char *stream)
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 
+	meter_check_shape(stream);
 	meter_execute_params(
 						 "SELECT c.relname, c.relowner <> n.nspowner, t.tgname "
 						 "FROM pg_namespace n "

@@ -11,6 +11,8 @@
 
 extern Oid	meter_stream_owner(const char *stream);
 extern void meter_check_stream_permission(const char *stream);
+extern int	meter_stream_shape(const char *stream);
+extern void meter_check_shape(const char *stream);
 extern void meter_check_stream(const char *stream);
 extern void meter_lock_stream(const char *stream);
 extern void meter_delete_of_meter(const char *stream, const char *meter,

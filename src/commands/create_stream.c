@@ -10,6 +10,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "catalog/condition.h"
@@ -21,6 +22,7 @@
 #include "catalog/shape.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
+#include "commands/create_stream.h"
 #include "commands/inbox.h"
 #include "engine/views.h"
 #include "log/segment.h"
@@ -87,7 +89,7 @@ create_table(const char *stream, const char *table, const char *options)
  * stream does.
  */
 static const char *const guard_functions[] = {
-	"CREATE FUNCTION %1$s.guard_log() RETURNS trigger "
+	"CREATE OR REPLACE FUNCTION %1$s.guard_log() RETURNS trigger "
 	"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
 	"BEGIN\n"
 	"  IF TG_OP = 'TRUNCATE' THEN\n"
@@ -98,13 +100,13 @@ static const char *const guard_functions[] = {
 	"    USING ERRCODE = '55000', HINT = 'Insert into the log itself: it gives each row its arrival. "
 	"To restore data only, use pg_restore --disable-triggers, or a dump made with --load-via-partition-root.';\n"
 	"END$guard$",
-	"CREATE FUNCTION %1$s.guard_ledger() RETURNS trigger "
+	"CREATE OR REPLACE FUNCTION %1$s.guard_ledger() RETURNS trigger "
 	"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
 	"BEGIN\n"
 	"  RAISE EXCEPTION 'ledger \"%%.%%\" is append-only: %% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP\n"
 	"    USING ERRCODE = '55000', HINT = 'Log what really happened: the ledger then gets an adjustment.';\n"
 	"END$guard$",
-	"CREATE FUNCTION %1$s.guard_state() RETURNS trigger "
+	"CREATE OR REPLACE FUNCTION %1$s.guard_state() RETURNS trigger "
 	"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$"
 	"BEGIN\n"
 	"  RAISE EXCEPTION 'table \"%%.%%\" cannot be truncated', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"
@@ -114,7 +116,7 @@ static const char *const guard_functions[] = {
 
 /* What stands on the tables: indexes, views and settings of storage. */
 static const char *const upon_tables[] = {
-	"CREATE VIEW %1$s.usage_total AS "
+	"CREATE OR REPLACE VIEW %1$s.usage_total AS "
 	"SELECT meter, account, resource, dimensions, period_start, "
 	"pg_catalog.sum(quantity) AS quantity, "
 	"pg_catalog.max(revision) AS revision, "
@@ -133,7 +135,7 @@ static const char *const upon_tables[] = {
 	"ALTER TABLE %1$s._duplicate_key REPLICA IDENTITY FULL",
 	"ALTER TABLE %1$s._account_resource REPLICA IDENTITY FULL",
 	"ALTER TABLE %1$s.inventory REPLICA IDENTITY FULL",
-	"CREATE VIEW %1$s.source_quality AS "
+	"CREATE OR REPLACE VIEW %1$s.source_quality AS "
 	"SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
 	"changes AS lost_changes, pg_catalog.round(1 - (starts + stops + changes)::numeric "
 	"/ nullif(running + starts, 0), 6) AS agreement "
@@ -178,44 +180,47 @@ is_log(const char *table)
 	return false;
 }
 
+/* Tell whether a table of a stream has a column. */
+static bool
+has_column(const char *stream, const MeterTableColumn *column)
+{
+	Oid			table = get_relname_relid(column->table,
+										  get_namespace_oid(stream, false));
+
+	return get_attnum(table, column->name) != InvalidAttrNumber;
+}
+
 /*
- * Make all tables of a stream in a schema that is empty.  A log gets its first
- * segments at once, and its parent gives out arrivals.
+ * Make the tables of a stream, and columns of them, that are not there.  A log
+ * gets its first segments at once, and its parent gives out arrivals.
  */
 static void
-create_tables(const char *stream)
+complete_tables(const char *stream)
 {
-	const char *schema = quote_identifier(stream);
+	Oid			schema = get_namespace_oid(stream, false);
 	const MeterTableColumn *column;
-	const MeterTableIndex *index;
-	const MeterGuard *guard;
-	const char *table = "";
+	const char *table;
 	int			segment;
 
-	execute_all(schema, guard_functions, lengthof(guard_functions));
 	for (column = meter_table_columns; column->table != NULL; column++)
 	{
-		if (strcmp(column->table, table) == 0)
-			continue;
 		table = column->table;
-		create_table(stream, table,
-					 is_log(table) ? "PARTITION BY RANGE (arrival)" :
-					 partitioned_by(table));
-		for (segment = 0; is_log(table) && segment <= METER_SEGMENTS_AHEAD;
-			 segment++)
-			meter_create_segment(stream, table, segment);
+		if (!OidIsValid(get_relname_relid(table, schema)))
+		{
+			create_table(stream, table,
+						 is_log(table) ? "PARTITION BY RANGE (arrival)" :
+						 partitioned_by(table));
+			for (segment = 0; is_log(table) && segment <= METER_SEGMENTS_AHEAD;
+				 segment++)
+				meter_create_segment(stream, table, segment);
+		}
+		else if (!has_column(stream, column))
+			meter_execute(psprintf("ALTER TABLE %s.%s ADD COLUMN %s %s %s",
+								   quote_identifier(stream), table,
+								   quote_identifier(column->name),
+								   column->type, column->rest),
+						  SPI_OK_UTILITY);
 	}
-	for (guard = meter_guards; guard->table != NULL; guard++)
-		meter_execute(psprintf("CREATE TRIGGER %s BEFORE %s ON %s.%s "
-							   "FOR EACH STATEMENT EXECUTE FUNCTION %s.%s()",
-							   guard->name, guard->events, schema,
-							   guard->table, schema, guard->function),
-					  SPI_OK_UTILITY);
-	for (index = meter_table_indexes; index->table != NULL; index++)
-		meter_execute(psprintf("CREATE INDEX %s ON %s.%s USING %s",
-							   index->name, schema, index->table,
-							   index->definition), SPI_OK_UTILITY);
-	execute_all(schema, upon_tables, lengthof(upon_tables));
 }
 
 /* Comment on each object of a stream, for those who look at it with psql. */
@@ -283,6 +288,37 @@ comment_tables(const char *stream)
 					  SPI_OK_UTILITY);
 }
 
+/*
+ * Make what a stream lacks of its tables, guards and indexes, and what stands on
+ * them anew.  Within a session.
+ */
+void
+meter_complete_stream(const char *stream)
+{
+	const char *schema = quote_identifier(stream);
+	Oid			namespace = get_namespace_oid(stream, false);
+	const MeterTableIndex *index;
+	const MeterGuard *guard;
+
+	execute_all(schema, guard_functions, lengthof(guard_functions));
+	complete_tables(stream);
+	for (guard = meter_guards; guard->table != NULL; guard++)
+		meter_execute(psprintf("CREATE OR REPLACE TRIGGER %s BEFORE %s ON %s.%s "
+							   "FOR EACH STATEMENT EXECUTE FUNCTION %s.%s()",
+							   guard->name, guard->events, schema,
+							   guard->table, schema, guard->function),
+					  SPI_OK_UTILITY);
+	for (index = meter_table_indexes; index->table != NULL; index++)
+	{
+		if (!OidIsValid(get_relname_relid(index->name, namespace)))
+			meter_execute(psprintf("CREATE INDEX %s ON %s.%s USING %s",
+								   index->name, schema, index->table,
+								   index->definition), SPI_OK_UTILITY);
+	}
+	execute_all(schema, upon_tables, lengthof(upon_tables));
+	comment_tables(stream);
+}
+
 /* Insert a row for a stream into the catalog. */
 static void
 insert_stream(const char *stream, Datum deduplication_window)
@@ -293,7 +329,8 @@ insert_stream(const char *stream, Datum deduplication_window)
 
 	meter_sources_forget(stream);
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("INSERT INTO meter.stream (name, deduplication_window) VALUES ($1, $2)",
+	meter_execute_params("INSERT INTO meter.stream (name, deduplication_window, shape) "
+						 "VALUES ($1, $2, " CppAsString2(METER_SHAPE) ")",
 						 SPI_OK_INSERT, 2, types, values, NULL);
 	meter_move_in(stream);
 	meter_session_end(&session);
@@ -362,8 +399,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 		meter_session_begin(&session, InvalidOid);
 		meter_execute(psprintf("CREATE SCHEMA %s", quote_identifier(stream)),
 					  SPI_OK_UTILITY);
-		create_tables(stream);
-		comment_tables(stream);
+		meter_complete_stream(stream);
 		meter_session_end(&session);
 	}
 

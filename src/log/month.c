@@ -167,6 +167,32 @@ meter_guard_month(const char *stream, const char *table, const char *partition)
 	}
 }
 
+/* Give the guards of its table to each month of a stream.  Within a session. */
+void
+meter_guard_months(const char *stream)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *months = NIL;
+	ListCell   *cell;
+	uint64		i;
+
+	meter_execute(psprintf("SELECT t.relname, c.relname FROM pg_inherits i "
+						   "JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class t ON t.oid = i.inhparent "
+						   "WHERE t.relnamespace = %u AND t.relkind = 'p' ORDER BY 1, 2",
+						   get_namespace_oid(stream, false)), SPI_OK_SELECT);
+	MemoryContextSwitchTo(context);
+	for (i = 0; i < SPI_processed; i++)
+		months = lappend(months, list_make2(meter_result_text(i, 1),
+											meter_result_text(i, 2)));
+	foreach(cell, months)
+	{
+		List	   *month = lfirst(cell);
+
+		if (meter_is_month_of(lsecond(month), linitial(month)))
+			meter_guard_month(stream, linitial(month), lsecond(month));
+	}
+}
+
 /* Tell whether a month of the ledger was detached. */
 static bool
 is_detached(const char *stream, int month)

@@ -30,6 +30,7 @@ extern bool meter_lacks_months(const char *stream, const char *meter);
 extern void meter_make_months(const char *stream, const char *meter);
 extern bool meter_make_months_ahead(const char *stream);
 extern void meter_summarize_months(const char *stream);
+extern void meter_guard_months(const char *stream);
 extern void meter_guard_month(const char *stream, const char *table,
 							  const char *partition);
 

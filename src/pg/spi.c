@@ -15,6 +15,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/tstoreReceiver.h"
 #include "fmgr.h"
@@ -747,6 +748,32 @@ meter_return_begin(FunctionCallInfo fcinfo)
 	MemoryContextSwitchTo(before);
 }
 
+/* Return a number that is greater for a later version, such as "0.10". */
+static int
+version_number(const char *version)
+{
+	int			numbers[3] = {0};
+
+	(void) sscanf(version, "%d.%d.%d", &numbers[0], &numbers[1], &numbers[2]);
+	return (numbers[0] * 1000 + numbers[1]) * 1000 + numbers[2];
+}
+
+/* Check that the library is of the version that the extension's SQL is of. */
+static void
+check_version(const char *version)
+{
+	if (strcmp(version, METER_VERSION) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the library of extension \"meter\" is of version %s, and the extension in database \"%s\" of version %s",
+					METER_VERSION, get_database_name(MyDatabaseId), version),
+			 version_number(version) < version_number(METER_VERSION) ?
+			 errhint("ALTER EXTENSION meter UPDATE brings the extension up to date.") :
+			 errhint("Install the library of version %s, and restart the server if it preloads meter.",
+					 version)));
+}
+
 /* Return the owner of the extension, and so of its catalog. */
 Oid
 meter_extension_owner(void)
@@ -757,6 +784,8 @@ meter_extension_owner(void)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	Oid			owner = InvalidOid;
+	Datum		version;
+	bool		isnull;
 
 	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(extension));
@@ -764,7 +793,14 @@ meter_extension_owner(void)
 							  &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
+	{
 		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+		version = heap_getattr(tuple, Anum_pg_extension_extversion,
+							   RelationGetDescr(relation), &isnull);
+		/* while a script runs, it is the version that the script makes */
+		if (!isnull && !creating_extension)
+			check_version(TextDatumGetCString(version));
+	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 	if (!OidIsValid(owner))
