@@ -51,6 +51,7 @@ SQL_PARTS = \
 	src/commands/expire.sql \
 	src/commands/consumer.sql \
 	src/commands/status.sql \
+	src/commands/progress.sql \
 	src/catalog/source.sql \
 	src/worker/worker.sql \
 	src/commands/schedule.sql \

@@ -14,7 +14,7 @@ GRANT USAGE ON SCHEMA meter_internal TO PUBLIC;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA meter_internal TO PUBLIC;
 
 -- These show each role what it may see.
-GRANT SELECT ON meter.status, meter.source_status, meter.worker_status, meter.consumer_status TO PUBLIC;
+GRANT SELECT ON meter.status, meter.source_status, meter.worker_status, meter.consumer_status, meter.progress TO PUBLIC;
 
 -- For administration.
 REVOKE EXECUTE ON FUNCTION meter_internal.worker_wake(), meter_internal.home(), meter_internal.upgrade_streams() FROM PUBLIC;

@@ -13,7 +13,7 @@
 #
 # Times of now differ from run to run. So in a result with an instant between two hours before the page began and its end, any
 # instant will do in that place, and widths of columns do not count. The same holds for the number in "with PID n", and for
-# the interval in a line "lag | …" of expanded output. Pages whose times shall be exact set meter.now.
+# the interval in a line "lag | …" of expanded output, and "lag_seconds" and "overdue_seconds". Pages whose times shall be exact set meter.now.
 #
 # <!-- not compared: why --> on the line before a block lets it print anything but errors, <!-- not run: why --> leaves it out.
 # Only as many as $most_exempt may be so.
@@ -125,12 +125,12 @@ sub pattern_of_now
 	my $pattern = '';
 	my $found   = 0;
 
-	foreach my $part (split /($instant|(?<=with PID )\d+|(?<=^lag \| )-?[\d:.]+$)/, squeeze($line))
+	foreach my $part (split /($instant|(?<=with PID )\d+|(?<=^lag \| )-?[\d:.]+$|(?<=^lag_seconds \| )-?\d+$|(?<=^overdue_seconds \| )-?\d+$)/, squeeze($line))
 	{
 		my $any;
 		if    ($part =~ /^$instant$/)                                     { $any = $instant if is_of_now($part, $begin) }
 		elsif ($pattern =~ /with\\ PID\\ $/ && $part =~ /^\d+$/)             { $any = qr/\d+/ }
-		elsif ($pattern eq quotemeta('lag | ') && $part =~ /^-?[\d:.]+$/) { $any = qr/-?[\d:.]+/ }
+		elsif ((grep { $pattern eq quotemeta("$_ | ") } qw(lag lag_seconds overdue_seconds)) && $part =~ /^-?[\d:.]+$/) { $any = qr/-?[\d:.]+/ }
 		$found = 1 if $any;
 		$pattern .= $any // quotemeta $part;
 	}

@@ -10,8 +10,10 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -69,6 +71,17 @@ meter_stream_is_active(const char *stream)
 
 	meter_look_up_stream(stream, &exists, &active);
 	return active;
+}
+
+/*
+ * Tell whether the caller may see how things are in streams and databases of
+ * others: numbers and states, no contents.
+ */
+bool
+meter_sees_all(void)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
+		has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
 }
 
 /*

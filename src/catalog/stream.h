@@ -14,6 +14,7 @@ extern void meter_check_stream_permission(const char *stream);
 extern int	meter_stream_shape(const char *stream);
 extern void meter_check_shape(const char *stream);
 extern void meter_check_stream(const char *stream);
+extern bool meter_sees_all(void);
 extern void meter_lock_stream(const char *stream);
 extern void meter_delete_of_meter(const char *stream, const char *meter,
 								  const char *const *tables, int ntables);

@@ -32,7 +32,7 @@ CREATE FUNCTION meter_internal.consumer_backlog(stream text, consumer text, OUT 
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_consumer_backlog';
 COMMENT ON FUNCTION meter_internal.consumer_backlog(text, text) IS
-'settlements of which a consumer has not finished all, the rows of them that it has not finished, and when the first was recorded; null for who may not read them';
+'settlements of which a consumer has not finished all, the rows of them that it has not finished, and when the first was recorded; null for who may neither read them nor monitor';
 
 CREATE VIEW meter.consumer_status WITH (security_barrier) AS
 SELECT c.stream,
@@ -52,12 +52,12 @@ WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
    OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
    OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW meter.consumer_status IS
-'a row a consumer: how far it is behind, and its open batch; for who may call meter.next_batch, and for members of pg_read_all_stats';
+'a row a consumer: how far it is behind, and its open batch; for who may call meter.next_batch, and for members of pg_monitor and pg_read_all_stats';
 COMMENT ON COLUMN meter.consumer_status.stream IS 'the stream whose ledger it reads';
 COMMENT ON COLUMN meter.consumer_status.consumer IS 'the consumer';
 COMMENT ON COLUMN meter.consumer_status.meters IS 'the meters whose usage it reads; null: all';
-COMMENT ON COLUMN meter.consumer_status.settlements IS 'settlements of which it has not finished all; null for who may not read the ledger';
-COMMENT ON COLUMN meter.consumer_status.rows IS 'usage rows of these that it has not finished; null for who may not read the ledger';
+COMMENT ON COLUMN meter.consumer_status.settlements IS 'settlements of which it has not finished all';
+COMMENT ON COLUMN meter.consumer_status.rows IS 'usage rows of these that it has not finished';
 COMMENT ON COLUMN meter.consumer_status.age IS 'how long ago the first of these settlements was recorded; null: there is none';
 COMMENT ON COLUMN meter.consumer_status.batch IS 'the open batch; null: none is open';
 COMMENT ON COLUMN meter.consumer_status.opened_at IS 'when that was opened';

@@ -32,6 +32,7 @@
 #include "log/segment.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
+#include "pg/operation.h"
 #include "pg/spi.h"
 
 /* What is known at the retention boundary. */
@@ -229,8 +230,12 @@ expire(const char *stream, List *definitions, TimestampTz before)
 							   schema, boundary_tables[i], schema),
 					  SPI_OK_DELETE);
 	meter_session_end(&session);
+	meter_operation_phase("dropping segments", list_length(segments));
 	foreach(cell, segments)
+	{
 		drop_segment(stream, lfirst(cell));
+		meter_operation_done(foreach_current_index(cell) + 1);
+	}
 	return list_length(segments);
 }
 
@@ -249,6 +254,7 @@ meter_expire(PG_FUNCTION_ARGS)
 	List	   *definitions;
 	MeterSession session;
 	int64		dropped = 0;
+	bool		shown;
 
 	PreventCommandIfReadOnly("meter.expire()");
 	if (PG_ARGISNULL(1))
@@ -268,10 +274,12 @@ meter_expire(PG_FUNCTION_ARGS)
 	meter_check_stream(stream);
 	meter_session_end(&session);
 
+	shown = meter_operation_begin("expire", stream, NULL);
 	definitions = list_concat(of_events, of_measures);
 	if (definitions != NIL)
 		dropped = expire(stream, definitions, before);
 	(void) DirectFunctionCall2(meter_prune_inventory, PG_GETARG_DATUM(0),
 							   PG_GETARG_DATUM(1));
+	meter_operation_end(shown);
 	PG_RETURN_INT64(dropped);
 }

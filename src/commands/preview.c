@@ -27,6 +27,7 @@
 #include "engine/clock.h"
 #include "engine/fold.h"
 #include "engine/usage_kind.h"
+#include "pg/operation.h"
 #include "pg/spi.h"
 
 /* What a meter would come to. */
@@ -143,6 +144,8 @@ count_usage(void *arg)
 	MeterProgress *progress = make_progress();
 	MeterSession session;
 	MeterFold  *fold;
+	bool		shown = meter_operation_begin("preview", definition->stream,
+											  definition->name);
 
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
@@ -169,6 +172,7 @@ count_usage(void *arg)
 		meter_fold_end(fold);
 	}
 	meter_session_end(&session);
+	meter_operation_end(shown);
 }
 
 PG_FUNCTION_INFO_V1(meter_preview_meter);

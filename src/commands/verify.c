@@ -39,6 +39,7 @@
 #include "engine/usage_kind.h"
 #include "pg/arguments.h"
 #include "pg/attr.h"
+#include "pg/operation.h"
 #include "pg/spi.h"
 
 /*
@@ -209,6 +210,8 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	bool		settled = settled_window(definition, progress, during, &from,
 										 &end, &beyond);
 	TimestampTz totals_from = from;
+	bool		shown = meter_operation_begin("verify", definition->stream,
+											  definition->name);
 
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
@@ -234,10 +237,12 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 
 	if (differences.rows.count > 0)
 		return_differences(fcinfo, definition, progress, &differences.rows);
+	meter_operation_phase("verifying totals", METER_TOTAL_UNKNOWN);
 	return_wrong_totals(fcinfo, definition,
 						during == NULL ? definition->ledger_from : totals_from, beyond);
 	tuplestore_end(differences.rows.store);
 	meter_session_end(&session);
+	meter_operation_end(shown);
 }
 
 /* Return rows that show where the ledger differs. */
@@ -304,6 +309,7 @@ resettle(void *arg)
 	TimestampTz end;
 	TimestampTz beyond;
 	bool		missing = false;
+	bool		shown;
 
 	call->written = 0;
 	definition = meter_load_to_repair(stream, call->meter);
@@ -312,6 +318,7 @@ resettle(void *arg)
 						&beyond))
 		return;
 	before = *progress;
+	shown = meter_operation_begin("resettle", stream, call->meter);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
@@ -335,6 +342,7 @@ resettle(void *arg)
 		meter_store_settlement(definition, progress, progress, call->written);
 	else if (meter_progress_differs(&before, progress))
 		meter_store_progress(definition, progress, false);
+	meter_operation_end(shown);
 }
 
 PG_FUNCTION_INFO_V1(meter_resettle);

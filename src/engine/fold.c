@@ -52,6 +52,7 @@
 #include "engine/usage_rows.h"
 #include "pg/attr.h"
 #include "pg/meter_compat.h"
+#include "pg/operation.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 #include "types/transaction_id.h"
@@ -237,6 +238,7 @@ take_row(void *arg, TupleTableSlot *slot)
 	memcpy(put->tts_isnull + first, slot->tts_isnull + given, ndimensions);
 	put_row(fold);
 	count.rows++;
+	meter_operation_count();
 }
 
 /*
@@ -366,6 +368,7 @@ next_row(MeterFold *fold, TupleTableSlot *slot)
 	meter_fold_pause();
 	CHECK_FOR_INTERRUPTS();
 	fold->has_row = tuplesort_gettupleslot(fold->sort, true, false, slot, NULL);
+	meter_operation_count();
 	if (fold->has_row)
 		slot_getallattrs(slot);
 }
@@ -717,6 +720,7 @@ walk_resource(MeterFold *fold, TupleTableSlot *slot, bool any_rows)
 static const MeterCarried *
 next_state(MeterFold *fold, int64 *at)
 {
+	meter_operation_count();
 	if (fold->only == NULL)
 		return meter_states_next(fold->states);
 	while (*at < fold->only->count)
@@ -750,6 +754,8 @@ walk(MeterFold *fold)
 	int64		at = 0;
 
 	walking = fold;
+	meter_operation_phase("walking resources",
+						  fold->rows + (all_states ? fold->progress->carried.all : 0));
 	next_row(fold, slot);
 	if (all_states)
 	{
@@ -892,10 +898,12 @@ run(void *arg)
 {
 	MeterFold  *fold = arg;
 	int64		began = meter_fold_clock();
+	int64		rows_before = count.rows;
 	int64		scanned;
 	int64		sorted;
 
 	meter_fold_pause();
+	meter_operation_phase("scanning the logs", METER_TOTAL_UNKNOWN);
 	fold->quarantine = meter_quarantine_begin(fold->definition);
 	if (fold->failure == METER_FOLD_LEAVES_OUT ||
 		fold->failure == METER_FOLD_SETS_ASIDE)
@@ -910,6 +918,9 @@ run(void *arg)
 	}
 	fold->usage->scan(fold);
 	scanned = meter_fold_clock();
+	fold->rows = count.rows - rows_before +
+		(fold->asked != NULL ? fold->asked->count : 0);
+	meter_operation_phase("sorting rows", fold->rows);
 	tuplesort_performsort(fold->sort);
 	count_sort(fold);
 	sorted = meter_fold_clock();
@@ -918,6 +929,7 @@ run(void *arg)
 	ExecDropSingleTupleTableSlot(fold->put);
 	if (fold->ledger != NULL && meter_ledger_compares(fold->ledger))
 	{
+		meter_operation_phase("reading the ledger", METER_TOTAL_UNKNOWN);
 		if (fold->walked != NULL)
 			read_resources(fold);
 		else

@@ -180,6 +180,7 @@ struct MeterFold
 
 	/* the order */
 	int			natts;
+	int64		rows;			/* in it */
 	int			first_dimension;	/* its column */
 	TupleDesc	descriptor;
 	struct Tuplesortstate *sort;

@@ -38,6 +38,7 @@
 #include "log/month.h"
 #include "pg/attr.h"
 #include "pg/meter_compat.h"
+#include "pg/operation.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
@@ -354,6 +355,7 @@ take_row(void *arg, TupleTableSlot *slot)
 	values[SORT_WRITTEN] = BoolGetDatum(true);
 	values[SORT_KEY] = UUIDPGetDatum(meeting_key(values));
 	put_row(ledger, values);
+	meter_operation_count();
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(ledger->row);
 }
@@ -598,6 +600,7 @@ compare(MeterLedger *ledger)
 		pg_uuid_t  *row_hash;
 
 		CHECK_FOR_INTERRUPTS();
+		meter_operation_count();
 		slot_getallattrs(slot);
 		row_hash = DatumGetUUIDP(slot->tts_values[SORT_KEY]);
 		if (nkeys > 0 && memcmp(row_hash, &hash, sizeof(hash)) != 0)
@@ -642,6 +645,7 @@ write_sorted(MeterLedger *ledger)
 	while (tuplesort_gettupleslot(ledger->sort, true, false, slot, NULL))
 	{
 		CHECK_FOR_INTERRUPTS();
+		meter_operation_count();
 		slot_getallattrs(slot);
 		if (!is_left_out(ledger,
 						 meter_attr_from_text(slot->tts_values[SORT_RESOURCE])))
@@ -663,6 +667,9 @@ meter_ledger_end(MeterLedger *ledger, int64 *bytes, MeterIdRange *written)
 
 	if (ledger->sort != NULL)
 	{
+		meter_operation_phase(ledger->use == METER_LEDGER_COMPARE ?
+							  "comparing usage" : "writing usage",
+							  METER_TOTAL_UNKNOWN);
 		tuplesort_performsort(ledger->sort);
 		if (ledger->use == METER_LEDGER_APPEND)
 			write_sorted(ledger);

@@ -48,6 +48,7 @@
 #include "log/month.h"
 #include "log/position.h"
 #include "pg/now.h"
+#include "pg/operation.h"
 #include "pg/spi.h"
 
 /*
@@ -310,6 +311,7 @@ do_step(StepCall *call)
 	TimestampTz target;
 	MeterLog	log;
 	bool		caught_up;
+	bool		shown;
 
 	meter_fold_count_anew();
 	definition = meter_load(call->stream, call->meter,
@@ -323,6 +325,7 @@ do_step(StepCall *call)
 		step->more = definition == NULL;	/* somebody else may have it */
 		return;
 	}
+	shown = meter_operation_begin("step", call->stream, call->meter);
 	meter_calendar_require(definition->calendar);
 	before = *progress;
 	warn_of_future(definition, progress);
@@ -363,6 +366,7 @@ do_step(StepCall *call)
 	step->has_watermark = progress->has_watermark;
 	step->watermark = progress->watermark;
 	tell_held(definition, step);
+	meter_operation_end(shown);
 }
 
 /*

@@ -37,6 +37,7 @@
 #include "log/segment.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
+#include "pg/operation.h"
 #include "pg/quantity.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
@@ -391,12 +392,18 @@ seal(const char *stream, const Log *log, const Segment *segment)
 	MeterSession session;
 	bool		last = segment->has_index && segment->check_is_valid;
 
+	bool		shown = meter_operation_begin("seal", stream, NULL);
+
 	if (segment->has_index &&
 		(!segment->has_check || segment->numbers == NULL))
 	{
+		meter_operation_phase("counting rows", METER_TOTAL_UNKNOWN);
 		add_check(stream, log, segment);
+		meter_operation_end(shown);
 		return;
 	}
+	meter_operation_phase(!segment->has_index ? "building indexes" :
+						  "validating the constraint", METER_TOTAL_UNKNOWN);
 	meter_session_begin(&session, meter_stream_owner(stream));
 	if (!segment->has_index)
 	{
@@ -419,6 +426,7 @@ seal(const char *stream, const Log *log, const Segment *segment)
 	meter_session_end(&session);
 	if (last)
 		store_segment(stream, log, segment->number, "sealed_at", "now()", 0, 0);
+	meter_operation_end(shown);
 }
 
 /* Tell whether it is time for a new segment. */

@@ -129,6 +129,27 @@ meter_slots_copy(MeterSlot **slots)
 	return count;
 }
 
+/*
+ * Returns a text of shared memory as it can be read in this database.  It may
+ * come from one with another encoding.
+ */
+char *
+meter_slot_readable(const char *text)
+{
+	char	   *copy = pstrdup(text);
+	char	   *at;
+
+	if (!pg_verifymbstr(copy, strlen(copy), true))
+	{
+		for (at = copy; *at != '\0'; at++)
+		{
+			if (IS_HIGHBIT_SET(*at))
+				*at = '?';
+		}
+	}
+	return copy;
+}
+
 /* Returns the serial number that was given out last. */
 uint64
 meter_slots_serial(void)

@@ -120,6 +120,7 @@ typedef struct MeterSlotRef
 extern void meter_slots_request(void);
 extern bool meter_slots_exist(void);
 extern int	meter_slots_copy(MeterSlot **slots);
+extern char *meter_slot_readable(const char *text);
 extern uint64 meter_slots_serial(void);
 extern void meter_slots_forget(bool (*exists) (Oid database), uint64 until);
 extern void meter_slots_hasten(void);

@@ -494,6 +494,18 @@ record_expired(Turn *turn pg_attribute_unused(), void *arg)
 							 "canceled, since it took longer than \"meter.step_timeout\"");
 }
 
+/* Says in pg_stat_activity whose turn it is: names as far as they fit. */
+static void
+show_job(const Job *job)
+{
+	char	   *name = job->meter == NULL ?
+	psprintf("meter worker: %s", job->stream) :
+	psprintf("meter worker: %s.%s", job->stream, job->meter);
+
+	pgstat_report_appname(name);
+	pfree(name);
+}
+
 /* Makes one step of a meter; arg is its Job. */
 static void
 step_meter(Turn *turn, void *arg)
@@ -642,6 +654,7 @@ take_step(Turn *turn, Job *job)
 	job->round = turn->round;
 	memset(&turn->step, 0, sizeof(turn->step));
 	turn->stepped = false;
+	show_job(job);
 	body = job->meter == NULL ? step_stream :
 		job->lacks_months ? make_months : step_meter;
 	job->lacks_months = false;
@@ -664,6 +677,7 @@ take_step(Turn *turn, Job *job)
 	}
 	if (job->meter != NULL && !job->more)
 		turn->due_meters--;
+	pgstat_report_appname("meter worker");
 }
 
 /*

@@ -9,15 +9,14 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
-#include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "catalog/stream.h"
+#include "pg/operation.h"
 #include "pg/settings.h"
 #include "pg/wake.h"
 #include "pg/worker_slot.h"
@@ -81,6 +80,7 @@ meter_worker_init(void)
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	meter_slots_request();
+	meter_operations_request();
 	register_launcher();
 }
 
@@ -159,14 +159,6 @@ turn_result(MeterTurnResult result)
 	return NULL;
 }
 
-/* Says whether the current user may see what is of other databases. */
-static bool
-sees_all(void)
-{
-	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
-		has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
-}
-
 /* Leaves of the slots those that the current user may see; returns how many. */
 static int
 visible_slots(MeterSlot *slots, int count)
@@ -174,7 +166,7 @@ visible_slots(MeterSlot *slots, int count)
 	int			visible = 0;
 	int			i;
 
-	if (sees_all())
+	if (meter_sees_all())
 		return count;
 	for (i = 0; i < count; i++)
 	{
@@ -184,31 +176,14 @@ visible_slots(MeterSlot *slots, int count)
 	return visible;
 }
 
-/*
- * Returns the last error of a slot as the current user may read it here, NULL
- * when there was none.  It may come from a database with another encoding.
- */
+/* Returns the last error of a slot as the current user may read it, or NULL. */
 static const char *
 readable_error(const MeterSlot *slot)
 {
-	char	   *text;
-	char	   *at;
-
 	if (slot->last_error_at == 0)
 		return NULL;
-	if (!sees_all())
-		return "<insufficient privilege>";
-
-	text = pstrdup(slot->last_error);
-	if (!pg_verifymbstr(text, strlen(text), true))
-	{
-		for (at = text; *at != '\0'; at++)
-		{
-			if (IS_HIGHBIT_SET(*at))
-				*at = '?';
-		}
-	}
-	return text;
+	return meter_sees_all() ? meter_slot_readable(slot->last_error) :
+		"<insufficient privilege>";
 }
 
 /* Sets a text column, or leaves it NULL. */
