@@ -32,13 +32,6 @@ tail_of() {
 	vacuum "$1"
 }
 
-# polled NAME STATEMENT: the median time of a statement that one client repeats.
-polled() {
-	local statements=() i
-	for ((i = 0; i < 101; i++)); do statements+=("$2"); done
-	sample "$1" "$(sql '\o /dev/null' '\timing on' "${statements[@]}" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | sort -g | sed -n 51p)"
-}
-
 # years STREAM MONTHS DAYS: resources that run for so many months, by days, and as many late events, which change as many of the
 # last days.
 years() {
@@ -56,6 +49,18 @@ years() {
 	vacuum "$1"
 }
 
+# client NAME <SCRIPT: a sample of the time that a psql takes to get all that a script returns.
+client() {
+	local began
+	cat >client.sql
+	began=$(date +%s%N)
+	psql -XqAt -v ON_ERROR_STOP=1 -o /dev/null -f client.sql || die "failed: $1"
+	sample "$1" $((($(date +%s%N) - began) / 1000000))
+}
+
+# repeat N LINES
+repeat() { awk -v n="$1" -v lines="$2" 'BEGIN { for (; n > 0; n--) print lines }'; }
+
 say "ledger: $many and $few resources run"
 for ((round = 1; round <= RUNS; round++)); do
 	fleet bench "$many" 10000
@@ -66,25 +71,18 @@ for ((round = 1; round <= RUNS; round++)); do
 done
 
 say "ledger: a consumer of $many rows"
+vacuum bench
 for ((round = 1; round <= RUNS; round++)); do
-	sql "SELECT meter.create_consumer('bench', 'c$round', from_start => true)" >/dev/null
-	timed 'consume' "CREATE PROCEDURE pg_temp.consume() LANGUAGE plpgsql AS \$\$
-		DECLARE b bigint; rows bigint; all_rows bigint = 0;
-		BEGIN
-			LOOP
-				SELECT max(batch), count(quantity) INTO b, rows FROM meter.next_batch('bench', 'c$round', $((many / 10)));
-				EXIT WHEN rows = 0 OR all_rows >= $many;
-				all_rows := all_rows + rows;
-				PERFORM meter.finish_batch('bench', 'c$round', b);
-				COMMIT;
-			END LOOP;
-			IF all_rows <> $many THEN RAISE 'it got % rows', all_rows; END IF;
-		END\$\$" 'CALL pg_temp.consume()'
-	timed 'read' "SELECT count(*), count(quantity) FROM (SELECT * FROM bench.usage
-		WHERE transaction_id >= meter_internal.transaction_id_from('2024-03-05 01:00Z') ORDER BY transaction_id OFFSET 0) u"
+	# behind the first hour
+	sql "SELECT meter.create_consumer('bench', 'c$round', from_start => true)" \
+		"UPDATE meter.consumer_position SET settlement = 1" >/dev/null
+	client consume < <(repeat $((many / 10000 + 1)) "SELECT * FROM meter.next_batch('bench', 'c$round');
+		SELECT meter.finish_batch('bench', 'c$round', batch) FROM meter.consumer WHERE name = 'c$round' AND opened_at IS NOT NULL;")
+	client 'read' <<<"SELECT * FROM bench.usage WHERE transaction_id >= meter_internal.transaction_id_from('2024-03-05 01:00Z') ORDER BY transaction_id;"
+	[ "$(sql 'SELECT rows FROM meter.consumer_status')" = 0 ] || die 'the consumer has not read all'
 	sql "SELECT meter.create_consumer('bench', 'n$round')" >/dev/null
-	polled nothing "SELECT * FROM meter.next_batch('bench', 'n$round')"
-	polled one 'SELECT 1'
+	client nothing < <(repeat 20000 "SELECT * FROM meter.next_batch('bench', 'n$round');")
+	client one < <(repeat 20000 'SELECT 1;')
 	sql "SELECT meter.drop_consumer('bench', 'c$round'), meter.drop_consumer('bench', 'n$round')" >/dev/null
 done
 
@@ -138,7 +136,7 @@ figure "close an hour of $many of 10,000 accounts, totals included" hour 'INSERT
 within "a month of one account of $accounts, from totals" month '< 0.005'
 within "live usage of one account, 20 of $many, $unsettled events" 'live large' '< 0.030'
 figure "the same with $many running" 'live large' "with $few" 'live small' '<= 1.3'
-figure "a consumer that finds nothing new" nothing 'SELECT 1' one '<= 3'
-figure "a consumer of $many rows, in ten batches" consume 'SELECT by key' read '<= 1.5'
+figure "a client that finds nothing new, 20,000 times" nothing 'SELECT 1' one '<= 3'
+figure "a client gets $many new rows, in batches of 10,000" consume 'SELECT by key' read '<= 1.5'
 figure "$late_events late events of 28 days, in a ledger of 24 months" 'late 24 28' 'in one of a month' 'late 1 28' '<= 1.3'
 figure "$late_events late events of 700 days" 'late 24 700' 'of 28 days' 'late 1 28'

@@ -5,15 +5,18 @@
 
 Each batch is sent as one POST of JSON lines, a usage row each, and finished once the endpoint has answered 2xx. If the answer is
 lost, the same rows are sent again: the endpoint has to ignore a transaction_id that it knows, and then each row counts once. The
-header Idempotency-Key has the number of the batch, which is the same then, too.
+header Idempotency-Key is a hash of the rows: the same for the same rows, and never that of others. (The number of a batch is
+not: where the database was restored, numbers that were used since the backup come again, with other rows.)
 
 While the endpoint cannot be reached, or answers 408, 429 or 5xx, the batch is tried again, after 1 s at first and 60 s at most (--retry). Any other
-answer is an error of the request, which a person has to look at: the program ends, and the batch stays open. With --once it ends
-when there is nothing new, else it looks again each few seconds. It connects as psql does (PGHOST, PGDATABASE, PGSERVICE...).
+answer is an error of the request, which a person has to look at: the program ends, and the batch stays open. So does it for an error
+that the server raises; while the server is away, it waits for it in the same way. With --once it ends when there is nothing new,
+else it looks again each few seconds. It connects as psql does (PGHOST, PGDATABASE, PGSERVICE...), anew for each statement.
 
 Nothing but Python's standard library and psql is needed.
 """
 import argparse
+import hashlib
 import http.client
 import random
 import signal
@@ -25,8 +28,15 @@ import urllib.request
 
 TRY_AGAIN = {408, 429}
 LONGEST_WAIT = 60
+CONNECTION_LOST = 2  # what psql ends with
 
 stopping = False
+
+
+def pause(wait):
+    """Wait for about so long.  Return how long to wait the next time."""
+    time.sleep(wait * random.uniform(0.5, 1))
+    return min(2 * wait, LONGEST_WAIT)
 
 
 def ask(script, **variables):
@@ -40,7 +50,8 @@ def ask(script, **variables):
 
 def next_batch(stream, consumer, rows):
     """Return the number of the open batch, or of a new one, and its rows as JSON; no rows: nothing is new."""
-    lines = ask("SELECT b.batch, to_jsonb(b) - 'batch' FROM meter.next_batch(:'stream', :'consumer', :rows) b;\n",
+    # committed before a row of it leaves: from then on these rows are the batch
+    lines = ask("SET timezone = 'UTC';\nSELECT b.batch, to_jsonb(b) - 'batch' FROM meter.next_batch(:'stream', :'consumer', :rows) b;\n",
                 stream=stream, consumer=consumer, rows=rows)
     batch = None
     usage = []
@@ -58,7 +69,7 @@ def post(url, batch, usage):
     """Send rows once.  Return whether the endpoint has them, and what was wrong if not."""
     body = "".join(row + "\n" for row in usage).encode()
     request = urllib.request.Request(url, data=body, method="POST", headers={
-        "Content-Type": "application/x-ndjson", "Idempotency-Key": batch})
+        "Content-Type": "application/x-ndjson", "Idempotency-Key": hashlib.sha256(body).hexdigest()})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
@@ -79,9 +90,16 @@ def send(url, batch, usage, wait):
         if done:
             return True
         print(f"batch {batch} is sent again: {wrong}", file=sys.stderr)
-        time.sleep(wait * random.uniform(0.5, 1))
-        wait = min(2 * wait, LONGEST_WAIT)
+        wait = pause(wait)
     return False
+
+
+def forward(args):
+    """Forward a batch.  Return whether there was one."""
+    batch, usage = next_batch(args.stream, args.consumer, args.batch)
+    if usage and send(args.url, batch, usage, args.retry):
+        finish(args.stream, args.consumer, batch)
+    return bool(usage)
 
 
 def stop(signum, frame):
@@ -102,14 +120,20 @@ def main():
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
 
+    wait = args.retry
     while not stopping:
-        batch, usage = next_batch(args.stream, args.consumer, args.batch)
-        if usage:
-            if send(args.url, batch, usage, args.retry):
-                finish(args.stream, args.consumer, batch)
-        elif args.once:
+        try:
+            found = forward(args)
+        except subprocess.CalledProcessError as error:
+            if error.returncode != CONNECTION_LOST:
+                raise
+            # whether the batch was finished or not: the next turn gets what is open
+            wait = pause(wait)
+            continue
+        wait = args.retry
+        if not found and args.once:
             return
-        else:
+        if not found:
             time.sleep(args.every)
 
 

@@ -114,6 +114,59 @@ SELECT consumer, count(*) FROM (
 	UNION ALL (TABLE got EXCEPT SELECT c, transaction_id, quantity FROM consumers_cloud.usage, (VALUES ('all', NULL), ('one', 'vm'), ('bytes', 'bytes')) v (c, m) WHERE meter = coalesce(m, meter))) d GROUP BY 1;
 SELECT consumer, settlements, rows FROM meter.consumer_status WHERE stream = 'consumers_cloud' AND consumer IN ('all', 'one', 'bytes') ORDER BY 1;
 
+-- Taken back by a rewind, settled again, let in late, and taken back with a meter that is made anew: all of that is rows to read.
+-- behind(): what a consumer of all has not got of the ledger, and what it got that is not there.
+CREATE FUNCTION pg_temp.behind() RETURNS TABLE (rows bigint, missing bigint, too_much bigint) LANGUAGE sql AS $$
+SELECT (SELECT s.rows FROM meter.consumer_status s WHERE stream = 'consumers_cloud' AND consumer = 'all'),
+	(SELECT count(*) FROM (SELECT transaction_id FROM consumers_cloud.usage EXCEPT SELECT transaction_id FROM got WHERE consumer = 'all') m),
+	(SELECT count(*) FROM (SELECT transaction_id, quantity FROM got WHERE consumer = 'all' EXCEPT SELECT transaction_id, quantity FROM consumers_cloud.usage) t)
+$$;
+CREATE PROCEDURE pg_temp.read_all(size integer) LANGUAGE plpgsql AS $$
+BEGIN
+	WHILE EXISTS (SELECT FROM meter.next_batch('consumers_cloud', 'all', size)) LOOP CALL pg_temp.read('all', size); END LOOP;
+END$$;
+SELECT meter.rewind('consumers_cloud', 'vm', '2024-03-05 12:00') > 1000 AS rewound;
+SELECT rows > 1000 AS rows, rows = missing AS missing, too_much FROM pg_temp.behind();
+CALL pg_temp.read('all', 700);
+SELECT rows = missing AS missing, too_much FROM pg_temp.behind();
+SELECT count(*) FROM meter.advance('consumers_cloud', 'vm');
+CALL pg_temp.read_all(700);
+SELECT * FROM pg_temp.behind();
+SELECT meter.alter_meter('consumers_cloud', 'vm', max_lateness => '1 hour');
+SELECT count(*) FROM meter.advance('consumers_cloud', 'vm');
+INSERT INTO consumers_cloud.event ("time", resource, account, action) VALUES ('2024-03-05 10:00', 'late', 'x', 'start'), ('2024-03-05 10:30', 'late', NULL, 'stop');
+SELECT late_rows, adjustments FROM meter.advance('consumers_cloud', 'vm');
+SELECT * FROM pg_temp.behind();
+SELECT meter.release('consumers_cloud', 'vm') > 0 AS released;
+SELECT rows > 0 AS rows, rows = missing AS missing FROM pg_temp.behind();
+SELECT meter.drop_meter('consumers_cloud', 'bytes');
+SELECT meter.create_meter('consumers_cloud', 'bytes', aggregate => 'sum', entity => 'none', dimensions => '{}', lateness => '0', since => '2024-03-05 10:00');
+SELECT count(*) FROM meter.advance('consumers_cloud', 'bytes');
+SELECT rows > 20 AS rows, rows = missing AS missing FROM pg_temp.behind();
+CALL pg_temp.read_all(10000);
+SELECT * FROM pg_temp.behind();
+SELECT * FROM meter.verify('consumers_cloud');
+-- Rows that were lost are in no batch. Written again they are new ones, with the transaction IDs that they had.
+SELECT max(settlement) AS settlement FROM consumers_cloud.settlement WHERE meter = 'vm' \gset
+INSERT INTO consumers_cloud.event ("time", resource, account, action) SELECT current_setting('meter.now')::timestamptz - interval '10 minutes', 'lost' || n, 'x', 'start' FROM generate_series(1, 20) n;
+SELECT (current_setting('meter.now')::timestamptz + interval '1 hour')::text AS later \gset
+SET meter.now = :'later';
+SELECT usage_rows > 0 AS settled FROM meter.advance('consumers_cloud', 'vm');
+ALTER TABLE consumers_cloud.usage DISABLE TRIGGER ALL;
+DELETE FROM consumers_cloud.usage WHERE meter = 'vm' AND settlement > :settlement;
+ALTER TABLE consumers_cloud.usage ENABLE TRIGGER ALL;
+SELECT count(*) FROM meter.next_batch('consumers_cloud', 'all');
+SELECT settlements, rows FROM meter.consumer_status WHERE stream = 'consumers_cloud' AND consumer = 'all';
+SELECT meter.resettle('consumers_cloud', 'vm') > 0 AS written;
+CALL pg_temp.read_all(700);
+SELECT * FROM pg_temp.behind();
+SELECT * FROM meter.verify('consumers_cloud');
+-- A batch that is rolled back leaves its number to no other one.
+BEGIN;
+SELECT max(batch) AS given_up FROM meter.next_batch('consumers_cloud', 'one') \gset
+ROLLBACK;
+SELECT max(batch) > :given_up AS greater FROM meter.next_batch('consumers_cloud', 'one');
+
 -- A month that a consumer has not read stays in the ledger.
 SELECT meter.alter_meter('consumers_cloud', name, max_lateness => '1 hour') FROM meter.meter WHERE stream = 'consumers_cloud' ORDER BY name;
 SET meter.now = '2024-04-20 12:00';
@@ -139,7 +192,7 @@ SELECT meter.drop_consumer('consumers_cloud', 'invoices');
 SELECT count(*) FROM meter.next_batch('consumers_cloud', 'invoices');
 \set VERBOSITY terse
 SELECT meter.finish_batch('consumers_cloud', 'invoices', 1);
-SELECT consumer, settlements FROM meter.consumer_status WHERE stream = 'consumers_cloud';
+SELECT consumer, settlements FROM meter.consumer_status WHERE stream = 'consumers_cloud' ORDER BY 1;
 RESET ROLE;
 GRANT SELECT ON consumers_cloud.usage TO consumers_client;
 SET ROLE consumers_client;
@@ -148,10 +201,18 @@ RESET ROLE;
 GRANT UPDATE ON consumers_cloud._consumer TO consumers_client;
 SET ROLE consumers_client;
 SELECT count(*) FROM meter.next_batch('consumers_cloud', 'invoices');
-SELECT consumer, settlements FROM meter.consumer_status WHERE stream = 'consumers_cloud';
+SELECT consumer, settlements FROM meter.consumer_status WHERE stream = 'consumers_cloud' ORDER BY 1;
 SELECT meter.finish_batch('consumers_cloud', 'invoices', 0);
 SELECT * FROM meter.consumer;
 RESET ROLE;
+-- Members of pg_monitor see how consumers stand, not how much they have to read.
+GRANT pg_monitor TO consumers_client;
+REVOKE UPDATE ON consumers_cloud._consumer FROM consumers_client;
+SET ROLE consumers_client;
+SELECT consumer, settlements, rows, batch IS NOT NULL AS open FROM meter.consumer_status WHERE stream = 'consumers_cloud' ORDER BY 1;
+RESET ROLE;
+REVOKE pg_monitor FROM consumers_client;
+GRANT UPDATE ON consumers_cloud._consumer TO consumers_client;
 -- Row security of the ledger is not got around.
 ALTER TABLE consumers_cloud.usage ENABLE ROW LEVEL SECURITY;
 SET ROLE consumers_client;
@@ -175,6 +236,12 @@ SELECT meter.drop_consumer('consumers_cloud', 'a');
 SET default_transaction_read_only = on;
 SELECT meter.next_batch('consumers_cloud', 'invoices');
 RESET default_transaction_read_only;
+
+-- A stream that is not active has no batches: it is a copy, perhaps.
+DELETE FROM meter.active_stream WHERE name = 'consumers_cloud';
+SELECT meter.next_batch('consumers_cloud', 'invoices');
+SELECT meter.finish_batch('consumers_cloud', 'invoices', 1);
+SELECT meter.resume('consumers_cloud');
 
 -- A stream takes its consumers along.
 SET client_min_messages = warning;

@@ -148,11 +148,13 @@ read_stretch(Batch *batch, const Stretch *stretch, int64 limit)
 
 		meter_scan(psprintf("SELECT " BATCH_COLUMNS " FROM %s.usage u "
 							"WHERE u.meter = $1 AND u.settlement %s AND u.transaction_id %s $4 AND u.transaction_id %s $5 "
-							"AND u.recorded_at >= $6 AND u.recorded_at <= $7 ORDER BY %su.transaction_id LIMIT $8",
+							"%s ORDER BY %su.transaction_id LIMIT $8",
 							quote_identifier(stream),
 							stretch->count == 1 ? "= $2" : "BETWEEN $2 AND $3",
 							stretch->low_excluded ? ">" : ">=",
 							stretch->high_excluded ? "<" : "<=",
+							stretch->in_order ? "" :
+							"AND u.recorded_at >= $6 AND u.recorded_at <= $7",
 							stretch->count == 1 ? "" : "u.settlement, "),
 				   lengthof(types), types, values, check_columns, take_row,
 				   batch);

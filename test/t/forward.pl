@@ -1,5 +1,5 @@
 # Promise: demo/forward.py loses no row and doubles none, on a network that cuts connections before, within and after a request, to an endpoint
-# that answers 503 at times, and while the program is killed. A request that the endpoint refuses stops it, and nothing is lost.
+# that answers 503 at times, while the program is killed, and the server restarted. A request that the endpoint refuses stops it, and nothing is lost.
 use strict;
 use warnings;
 use FindBin;
@@ -56,6 +56,14 @@ foreach my $day (2 .. 4)
 	usleep(1_500_000);
 	log_day($day);
 	usleep(500_000);
+	if ($day == 3)
+	{
+		$node->stop('immediate');
+		usleep(300_000);
+		ok($forward->pump_nb, 'the program waits for a server that is away');
+		$node->start;
+		usleep(500_000);
+	}
 	$forward->signal('KILL');
 	eval { $forward->finish };
 }
