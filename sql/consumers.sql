@@ -89,7 +89,7 @@ BEGIN
 	PERFORM meter.create_consumer('consumers_cloud', c, from_start => true, meters => m) FROM (VALUES ('all', NULL::text[]), ('one', '{vm}'), ('bytes', '{bytes}')) v (c, m);
 	FOR i IN 1 .. 40 LOOP
 		INSERT INTO consumers_cloud.event ("time", resource, account, action)
-			SELECT at - random() * interval '30 hours', 'r' || (random() * 200)::int, 'x' || (random() * 3)::int, CASE WHEN random() < 0.5 THEN 'start' ELSE 'stop' END
+			SELECT at - random() * interval '30 hours', 'r' || (random() * 60)::int, 'x' || (random() * 3)::int, CASE WHEN random() < 0.5 THEN 'start' ELSE 'stop' END
 			FROM generate_series(1, (random() ^ 8 * 2500)::int);
 		INSERT INTO consumers_cloud.measure (start_time, end_time, resource, account, value)
 			SELECT t, t, 'r' || n, 'x', n FROM generate_series(1, (random() * 5)::int) n, LATERAL (SELECT at - random() * interval '3 hours' + n * interval '1 ms') m (t);
@@ -205,7 +205,7 @@ SELECT consumer, settlements FROM meter.consumer_status WHERE stream = 'consumer
 SELECT meter.finish_batch('consumers_cloud', 'invoices', 0);
 SELECT * FROM meter.consumer;
 RESET ROLE;
--- Members of pg_monitor see how consumers stand, not how much they have to read.
+-- Members of pg_monitor see how far consumers are behind.
 GRANT pg_monitor TO consumers_client;
 REVOKE UPDATE ON consumers_cloud._consumer FROM consumers_client;
 SET ROLE consumers_client;

@@ -47,7 +47,7 @@ DROP TRIGGER raise ON step_errors_cloud.usage;
 -- A step that is canceled.
 CREATE FUNCTION public.step_errors_sleep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(3600); RETURN NULL; END$$;
 CREATE TRIGGER sleep AFTER INSERT ON step_errors_cloud.usage FOR EACH STATEMENT EXECUTE FUNCTION public.step_errors_sleep();
-SET statement_timeout = '500ms';
+SET statement_timeout = '2s';
 SELECT FROM meter.advance('step_errors_cloud');
 RESET statement_timeout;
 DROP TRIGGER sleep ON step_errors_cloud.usage;

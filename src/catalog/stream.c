@@ -16,11 +16,13 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "catalog/home.h"
 #include "catalog/shape.h"
 #include "catalog/stream.h"
+#include "pg/catalog_watch.h"
 #include "pg/meter_compat.h"
 #include "pg/spi.h"
 
@@ -242,18 +244,71 @@ meter_check_shape(const char *stream)
 			 errhint("Install that version.")));
 }
 
+/* A stream that was found to be as it should be. */
+typedef struct Checked
+{
+	char	   *stream;
+	uint64		changes;		/* those of the catalog up to then */
+} Checked;
+
+static List *checked = NIL;
+
+/* Find what is known of a check of a stream, or NULL. */
+static Checked *
+find_checked(const char *stream)
+{
+	ListCell   *cell;
+
+	foreach(cell, checked)
+	{
+		if (strcmp(((Checked *) lfirst(cell))->stream, stream) == 0)
+			return lfirst(cell);
+	}
+	return NULL;
+}
+
 /*
- * Check what the engine relies upon: all tables of the stream are there and
- * belong to the schema's owner, and none has a deferrable trigger, which would
- * run after the session that confines the owner's code.  Within a session.
+ * Tell whether all of a stream's tables were found to be as they should be, and
+ * no table has changed since.
+ */
+bool
+meter_stream_is_checked(const char *stream)
+{
+	Checked    *entry = find_checked(stream);
+
+	return entry != NULL && entry->changes == meter_catalog_changes();
+}
+
+/*
+ * Note that a stream was found to be as it should be, by queries that saw at
+ * least these changes of the catalog.
  */
 void
-meter_check_stream(const char *stream)
+meter_note_checked(const char *stream, uint64 changes)
+{
+	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+	Checked    *entry = find_checked(stream);
+
+	if (entry == NULL)
+	{
+		entry = palloc(sizeof(Checked));
+		entry->stream = pstrdup(stream);
+		checked = lappend(checked, entry);
+	}
+	entry->changes = changes;
+	MemoryContextSwitchTo(before);
+}
+
+/*
+ * Check that all tables of a stream are there and belong to the schema's owner,
+ * and that none has a deferrable trigger.  Within a session.
+ */
+static void
+check_tables(const char *stream)
 {
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 
-	meter_check_shape(stream);
 	meter_execute_params(
 						 "SELECT c.relname, c.relowner <> n.nspowner, t.tgname "
 						 "FROM pg_namespace n "
@@ -301,6 +356,22 @@ meter_check_stream(const char *stream)
 				 errdetail("Column \"%s\" of table \"%s\" must be of type %s, not %s.",
 						   meter_result_text(0, 2), meter_result_text(0, 1),
 						   meter_result_text(0, 3), meter_result_text(0, 4))));
+}
+
+/*
+ * Check what the engine relies upon: all tables of the stream are there and
+ * belong to the schema's owner, and none has a deferrable trigger, which would
+ * run after the session that confines the owner's code.  Within a session.
+ */
+void
+meter_check_stream(const char *stream)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+
+	meter_check_shape(stream);
+	if (!meter_stream_is_checked(stream))
+		check_tables(stream);
 
 	/* without a detached segment, its events would seem never to have been */
 	meter_execute_params(

@@ -13,6 +13,8 @@ extern Oid	meter_stream_owner(const char *stream);
 extern void meter_check_stream_permission(const char *stream);
 extern int	meter_stream_shape(const char *stream);
 extern void meter_check_shape(const char *stream);
+extern bool meter_stream_is_checked(const char *stream);
+extern void meter_note_checked(const char *stream, uint64 changes);
 extern void meter_check_stream(const char *stream);
 extern bool meter_sees_all(void);
 extern void meter_lock_stream(const char *stream);

@@ -47,6 +47,7 @@
 #include "engine/usage_kind.h"
 #include "log/month.h"
 #include "log/position.h"
+#include "pg/catalog_watch.h"
 #include "pg/now.h"
 #include "pg/operation.h"
 #include "pg/spi.h"
@@ -299,6 +300,25 @@ begin_usage(const MeterDefinition *definition, MeterProgress *progress)
 	return true;
 }
 
+/*
+ * Check a stream and its condition, unless that was done and no table has changed
+ * since.  One snapshot for all of the transaction may be older than changes that
+ * the catalog has told of.
+ */
+static void
+check_stream(const char *stream)
+{
+	uint64		changes = meter_catalog_changes();
+	bool		known = meter_stream_is_checked(stream);
+
+	meter_check_stream(stream);
+	if (known)
+		return;
+	meter_check_condition(stream);
+	if (!IsolationUsesXactSnapshot())
+		meter_note_checked(stream, changes);
+}
+
 /* Make a step; errors are left to the caller. */
 static void
 do_step(StepCall *call)
@@ -336,8 +356,7 @@ do_step(StepCall *call)
 											  &step->noted_at[log]);
 
 	meter_session_begin(&session, meter_stream_owner(call->stream));
-	meter_check_stream(call->stream);
-	meter_check_condition(call->stream);
+	check_stream(call->stream);
 	meter_session_bulk();
 	caught_up = process_arrivals(call, definition, progress);
 	call->stage = "looking for what is due to";
