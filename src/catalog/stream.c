@@ -153,6 +153,16 @@ meter_active_streams(bool own)
 	return streams;
 }
 
+/* Raise that there is no such stream. */
+void
+meter_no_stream(const char *stream)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("stream \"%s\" does not exist", stream),
+			 errhint("meter.create_stream('%s') makes the stream.", stream)));
+}
+
 /* Raise that a stream is not worked on. */
 void
 meter_not_active(const char *stream)
@@ -177,10 +187,7 @@ meter_check_stream_permission(const char *stream)
 
 	meter_look_up_stream(stream, &exists, &active);
 	if (!exists)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("stream \"%s\" does not exist", stream),
-				 errhint("meter.create_stream('%s') makes the stream.", stream)));
+		meter_no_stream(stream);
 	schema = get_namespace_oid(stream, true);
 	if (OidIsValid(schema) ? !meter_schema_ownercheck(schema, GetUserId()) :
 		!superuser())

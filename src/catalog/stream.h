@@ -20,6 +20,7 @@ extern bool meter_sees_all(void);
 extern void meter_lock_stream(const char *stream);
 extern void meter_delete_of_meter(const char *stream, const char *meter,
 								  const char *const *tables, int ntables);
+pg_noreturn extern void meter_no_stream(const char *stream);
 pg_noreturn extern void meter_not_active(const char *stream);
 extern bool meter_stream_is_active(const char *stream);
 extern List *meter_active_streams(bool own);

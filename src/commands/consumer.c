@@ -88,6 +88,20 @@ no_consumer(const char *stream, const char *name)
 					 stream, name)));
 }
 
+/* Check that there is such a stream, and that it is worked on. */
+static void
+check_active(const char *stream)
+{
+	bool		exists;
+	bool		active;
+
+	meter_look_up_stream(stream, &exists, &active);
+	if (!exists)
+		meter_no_stream(stream);
+	if (!active)
+		meter_not_active(stream);
+}
+
 /* See what is committed now, and what the transaction has written. */
 static void
 push_new_snapshot(void)
@@ -104,11 +118,7 @@ load(MeterConsumer *consumer, const char *stream, const char *name)
 {
 	push_new_snapshot();
 	if (!meter_is_active_here(stream))
-	{
-		/* raises an error if there is none */
-		if (!meter_stream_is_active(stream))
-			meter_not_active(stream);
-	}
+		check_active(stream);
 	if (!meter_consumer_load(consumer, stream, name))
 		no_consumer(stream, name);
 	if (!consumer->open)
@@ -214,8 +224,7 @@ meter_finish_batch(PG_FUNCTION_ARGS)
 				 errmsg("\"batch\" must not be null")));
 	batch = PG_GETARG_INT64(2);
 	check_may_consume(stream);
-	if (!meter_stream_is_active(stream))
-		meter_not_active(stream);
+	check_active(stream);
 	if (meter_consumer_finish(stream, name, batch))
 		PG_RETURN_VOID();
 
