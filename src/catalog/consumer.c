@@ -329,22 +329,36 @@ meter_consumer_create(MeterConsumer *consumer, Datum meters)
 	meter_session_end(&session);
 }
 
+/*
+ * Run a statement about a consumer: $1 is its stream, $2 its name, and $3 a batch
+ * if there is one in it.  In a session of the extension's owner.  Returns whether
+ * there were rows.
+ */
+static bool
+execute_for(const char *stream, const char *name, int64 batch, int expected,
+			const char *statement)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, INT8OID};
+	Datum		values[lengthof(types)] = {CStringGetTextDatum(stream),
+	CStringGetTextDatum(name), Int64GetDatum(batch)};
+
+	meter_execute_params(statement, expected, lengthof(types), types, values,
+						 NULL);
+	return SPI_processed > 0;
+}
+
 /* Forget a consumer.  Returns false if there is none. */
 bool
 meter_consumer_drop(const char *stream, const char *name)
 {
 	MeterSession session;
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[lengthof(types)] = {CStringGetTextDatum(stream),
-	CStringGetTextDatum(name)};
 	bool		found;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("DELETE FROM meter.consumer WHERE stream = $1 AND name = $2",
-						 SPI_OK_DELETE, lengthof(types), types, values, NULL);
-	found = SPI_processed > 0;
-	meter_execute_params("DELETE FROM meter.consumer_position WHERE stream = $1 AND consumer = $2",
-						 SPI_OK_DELETE, lengthof(types), types, values, NULL);
+	found = execute_for(stream, name, 0, SPI_OK_DELETE,
+						"DELETE FROM meter.consumer WHERE stream = $1 AND name = $2");
+	(void) execute_for(stream, name, 0, SPI_OK_DELETE,
+					   "DELETE FROM meter.consumer_position WHERE stream = $1 AND consumer = $2");
 	meter_session_end(&session);
 	return found;
 }
@@ -354,15 +368,11 @@ bool
 meter_consumer_lock(const char *stream, const char *name)
 {
 	MeterSession session;
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[lengthof(types)] = {CStringGetTextDatum(stream),
-	CStringGetTextDatum(name)};
 	bool		found;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT FROM meter.consumer WHERE stream = $1 AND name = $2 FOR UPDATE",
-						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
-	found = SPI_processed > 0;
+	found = execute_for(stream, name, 0, SPI_OK_SELECT,
+						"SELECT FROM meter.consumer WHERE stream = $1 AND name = $2 FOR UPDATE");
 	meter_session_end(&session);
 	return found;
 }
@@ -386,15 +396,10 @@ void
 meter_consumer_open(const MeterConsumer *consumer, int64 batch)
 {
 	MeterSession session;
-	Oid			types[] = {TEXTOID, TEXTOID, INT8OID};
-	Datum		values[lengthof(types)] = {
-		CStringGetTextDatum(consumer->stream),
-		CStringGetTextDatum(consumer->name), Int64GetDatum(batch)
-	};
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.consumer SET batch = $3, opened_at = clock_timestamp() WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, lengthof(types), types, values, NULL);
+	(void) execute_for(consumer->stream, consumer->name, batch, SPI_OK_UPDATE,
+					   "UPDATE meter.consumer SET batch = $3, opened_at = clock_timestamp() WHERE stream = $1 AND name = $2");
 	store_positions(consumer, true);
 	meter_session_end(&session);
 }
@@ -404,15 +409,10 @@ void
 meter_consumer_pass(const MeterConsumer *consumer)
 {
 	MeterSession session;
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[lengthof(types)] = {
-		CStringGetTextDatum(consumer->stream),
-		CStringGetTextDatum(consumer->name)
-	};
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.consumer SET opened_at = NULL WHERE stream = $1 AND name = $2",
-						 SPI_OK_UPDATE, lengthof(types), types, values, NULL);
+	(void) execute_for(consumer->stream, consumer->name, 0, SPI_OK_UPDATE,
+					   "UPDATE meter.consumer SET opened_at = NULL WHERE stream = $1 AND name = $2");
 	store_positions(consumer, false);
 	meter_session_end(&session);
 }
@@ -425,22 +425,18 @@ bool
 meter_consumer_finish(const char *stream, const char *name, int64 batch)
 {
 	MeterSession session;
-	Oid			types[] = {TEXTOID, TEXTOID, INT8OID};
-	Datum		values[lengthof(types)] = {CStringGetTextDatum(stream),
-	CStringGetTextDatum(name), Int64GetDatum(batch)};
 	bool		found;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("UPDATE meter.consumer SET opened_at = NULL "
-						 "WHERE stream = $1 AND name = $2 AND batch = $3 AND opened_at IS NOT NULL",
-						 SPI_OK_UPDATE, lengthof(types), types, values, NULL);
-	found = SPI_processed > 0;
+	found = execute_for(stream, name, batch, SPI_OK_UPDATE,
+						"UPDATE meter.consumer SET opened_at = NULL "
+						"WHERE stream = $1 AND name = $2 AND batch = $3 AND opened_at IS NOT NULL");
 	/* in a statement of its own: the one above may have waited */
 	if (found)
-		meter_execute_params("UPDATE meter.consumer_position SET settlement = batch_settlement, transaction_id = batch_transaction_id, "
-							 "rows = batch_rows, batch_settlement = NULL, batch_transaction_id = NULL, batch_rows = NULL "
-							 "WHERE stream = $1 AND consumer = $2 AND batch_settlement IS NOT NULL",
-							 SPI_OK_UPDATE, 2, types, values, NULL);
+		(void) execute_for(stream, name, batch, SPI_OK_UPDATE,
+						   "UPDATE meter.consumer_position SET settlement = batch_settlement, transaction_id = batch_transaction_id, "
+						   "rows = batch_rows, batch_settlement = NULL, batch_transaction_id = NULL, batch_rows = NULL "
+						   "WHERE stream = $1 AND consumer = $2 AND batch_settlement IS NOT NULL");
 	meter_session_end(&session);
 	return found;
 }

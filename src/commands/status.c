@@ -183,6 +183,33 @@ search_succeeds(void (*body) (void *arg), Search *search)
 	return error == NULL;
 }
 
+/*
+ * Begin a search in a stream, the first argument.  What `once` reads is read for
+ * all rows of the view together (NULL: nothing).  Returns false for callers who
+ * may not know, and where that fails.
+ */
+static bool
+begin_search(FunctionCallInfo fcinfo, Search *search, void (*once) (void *arg))
+{
+	search->stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	search->context = fcinfo->flinfo->fn_mcxt;
+	if (!may_count(search->stream))
+		return false;
+	if (once == NULL)
+		return true;
+	search->facts = find_facts(fcinfo, search->stream);
+	return search->facts->known || search_succeeds(once, search);
+}
+
+/* Run a search for a meter, the second argument, after beginning it. */
+static bool
+search_for_meter(FunctionCallInfo fcinfo, Search *search,
+				 void (*once) (void *arg), void (*body) (void *arg))
+{
+	search->meter = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	return begin_search(fcinfo, search, once) && search_succeeds(body, search);
+}
+
 /* Compare a name with that of an element, which is its first field. */
 static int
 compare_name(const void *name, const void *element)
@@ -226,18 +253,14 @@ static Datum
 count_for_meter(FunctionCallInfo fcinfo, const char *meter,
 				char *(*query) (const char *stream))
 {
-	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	StreamFacts *facts;
-	Search		search = {stream, meter, NULL, fcinfo->flinfo->fn_mcxt, query, 0};
+	Search		search = {0};
 	const MeterCount *count;
 
-	if (!may_count(stream))
+	search.query = query;
+	if (!begin_search(fcinfo, &search, read_counts))
 		PG_RETURN_NULL();
-	search.facts = facts = find_facts(fcinfo, stream);
-	if (!facts->known && !search_succeeds(read_counts, &search))
-		PG_RETURN_NULL();
-	count = bsearch(meter, facts->counts, facts->ncounts, sizeof(MeterCount),
-					compare_name);
+	count = bsearch(meter, search.facts->counts, search.facts->ncounts,
+					sizeof(MeterCount), compare_name);
 	PG_RETURN_INT64(count != NULL ? count->count : 0);
 }
 
@@ -420,15 +443,9 @@ PG_FUNCTION_INFO_V1(meter_late_backlog);
 Datum
 meter_late_backlog(PG_FUNCTION_ARGS)
 {
-	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Search		search = {stream, text_to_cstring(PG_GETARG_TEXT_PP(1)), NULL,
-	fcinfo->flinfo->fn_mcxt, NULL, 0};
+	Search		search = {0};
 
-	if (!may_count(stream))
-		PG_RETURN_NULL();
-	search.facts = find_facts(fcinfo, stream);
-	if ((!search.facts->known && !search_succeeds(look_at_stream, &search)) ||
-		!search_succeeds(count_late_rows, &search))
+	if (!search_for_meter(fcinfo, &search, look_at_stream, count_late_rows))
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(search.count);
 }
@@ -571,15 +588,9 @@ PG_FUNCTION_INFO_V1(meter_ledger_bytes_per_day);
 Datum
 meter_ledger_bytes_per_day(PG_FUNCTION_ARGS)
 {
-	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Search		search = {stream, text_to_cstring(PG_GETARG_TEXT_PP(1)), NULL,
-	fcinfo->flinfo->fn_mcxt, NULL, 0};
+	Search		search = {0};
 
-	if (!may_count(stream))
-		PG_RETURN_NULL();
-	search.facts = find_facts(fcinfo, stream);
-	if ((!search.facts->known && !search_succeeds(find_row_bytes, &search)) ||
-		!search_succeeds(count_rows_of_day, &search))
+	if (!search_for_meter(fcinfo, &search, find_row_bytes, count_rows_of_day))
 		PG_RETURN_NULL();
 	if (search.count == 0)
 		PG_RETURN_INT64(0);
@@ -618,11 +629,10 @@ PG_FUNCTION_INFO_V1(meter_settlement_recorded_at);
 Datum
 meter_settlement_recorded_at(PG_FUNCTION_ARGS)
 {
-	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Search		search = {stream, text_to_cstring(PG_GETARG_TEXT_PP(1)), NULL,
-	fcinfo->flinfo->fn_mcxt, NULL, PG_GETARG_INT64(2)};
+	Search		search = {0};
 
-	if (!may_count(stream) || !search_succeeds(find_settlement, &search) ||
+	search.count = PG_GETARG_INT64(2);
+	if (!search_for_meter(fcinfo, &search, NULL, find_settlement) ||
 		search.count == DT_NOBEGIN)
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(search.count);
@@ -670,11 +680,9 @@ PG_FUNCTION_INFO_V1(meter_why_no_usage);
 Datum
 meter_why_no_usage(PG_FUNCTION_ARGS)
 {
-	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Search		search = {stream, text_to_cstring(PG_GETARG_TEXT_PP(1)), NULL,
-	CurrentMemoryContext, NULL, 0};
+	Search		search = {0};
 
-	if (!may_count(stream) || !search_succeeds(say_why_no_usage, &search))
+	if (!search_for_meter(fcinfo, &search, NULL, say_why_no_usage))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(search.meter));
 }

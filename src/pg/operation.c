@@ -16,13 +16,12 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "pg/meter_compat.h"
 #include "pg/operation.h"
+#include "pg/shared_memory.h"
 
 typedef struct SharedOperations
 {
@@ -33,40 +32,8 @@ typedef struct SharedOperations
 static SharedOperations *shared = NULL;
 static MeterOperation *own = NULL;	/* of this process */
 static int	own_level;			/* the nesting of transactions it is part of */
-static shmem_request_hook_type previous_shmem_request = NULL;
-static shmem_startup_hook_type previous_shmem_startup = NULL;
 
 int64		meter_operation_rows = 0;
-
-/* Asks for the memory and the lock. */
-static void
-request_memory(void)
-{
-	if (previous_shmem_request != NULL)
-		previous_shmem_request();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedOperations)));
-	RequestNamedLWLockTranche("meter progress", 1);
-}
-
-/* Makes the places, or finds them.  After a crash all are free. */
-static void
-attach_memory(void)
-{
-	bool		found;
-
-	if (previous_shmem_startup != NULL)
-		previous_shmem_startup();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("meter progress", sizeof(SharedOperations),
-							 &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(SharedOperations));
-		shared->lock = &(GetNamedLWLockTranche("meter progress"))->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
-}
 
 /* Frees the place of this process. */
 static void
@@ -103,13 +70,12 @@ end_with_subtransaction(SubXactEvent event,
 		own_level = GetCurrentTransactionNestLevel() - 1;
 }
 
-/* Arranges for the places to exist; only while libraries are preloaded. */
+/* Names the memory of the places. */
 void
-meter_operations_request(void)
+meter_operations_share(void)
 {
-	METER_CHAIN_SHMEM_REQUEST(previous_shmem_request, request_memory);
-	previous_shmem_startup = shmem_startup_hook;
-	shmem_startup_hook = attach_memory;
+	meter_share("meter progress", "meter progress", sizeof(SharedOperations),
+				(void **) &shared);
 }
 
 /* Copies the operations that run into the current memory context. */

@@ -36,7 +36,7 @@ typedef struct MeterOperation
 /* Rows of the phase at hand, most of them not told yet. */
 extern int64 meter_operation_rows;
 
-extern void meter_operations_request(void);
+extern void meter_operations_share(void);
 extern int	meter_operations_copy(MeterOperation **operations);
 extern bool meter_operation_begin(const char *kind, const char *stream,
 								  const char *meter);

@@ -28,12 +28,12 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "core/core.h"
 #include "pg/meter_compat.h"
 #include "pg/settings.h"
+#include "pg/shared_memory.h"
 #include "pg/worker_slot.h"
 
 /* The longest waits, in seconds, of doubling ones that start at the naptime */
@@ -47,6 +47,7 @@
 #define SLOW_PART 4
 #define SLOW_MICROSECONDS INT64CONST(1000000)
 
+/* After a crash the slots are made again, and all are free. */
 typedef struct SharedSlots
 {
 	LWLock	   *lock;
@@ -59,49 +60,13 @@ typedef struct SharedSlots
 
 static SharedSlots *shared = NULL;
 static MeterSlot *own_slot = NULL;	/* of this worker, for signal handlers */
-static shmem_request_hook_type previous_shmem_request = NULL;
-static shmem_startup_hook_type previous_shmem_startup = NULL;
 
-/* Asks for the memory and the lock. */
-static void
-request_memory(void)
-{
-	if (previous_shmem_request != NULL)
-		previous_shmem_request();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedSlots)));
-	RequestNamedLWLockTranche("meter", 1);
-}
-
-/*
- * Makes the slots, or finds them.  After a crash they are made again, and all
- * are free.
- */
-static void
-attach_memory(void)
-{
-	bool		found;
-
-	if (previous_shmem_startup != NULL)
-		previous_shmem_startup();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("meter worker slots", sizeof(SharedSlots),
-							 &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(SharedSlots));
-		shared->lock = &(GetNamedLWLockTranche("meter"))->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
-}
-
-/* Arranges for the slots to exist; only while libraries are preloaded. */
+/* Names the memory of the slots. */
 void
-meter_slots_request(void)
+meter_slots_share(void)
 {
-	METER_CHAIN_SHMEM_REQUEST(previous_shmem_request, request_memory);
-	previous_shmem_startup = shmem_startup_hook;
-	shmem_startup_hook = attach_memory;
+	meter_share("meter worker slots", "meter", sizeof(SharedSlots),
+				(void **) &shared);
 }
 
 /* Says whether the library was preloaded. */

@@ -117,7 +117,7 @@ typedef struct MeterSlotRef
 	Oid			database;
 } MeterSlotRef;
 
-extern void meter_slots_request(void);
+extern void meter_slots_share(void);
 extern bool meter_slots_exist(void);
 extern int	meter_slots_copy(MeterSlot **slots);
 extern char *meter_slot_readable(const char *text);

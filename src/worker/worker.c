@@ -18,6 +18,7 @@
 #include "catalog/stream.h"
 #include "pg/operation.h"
 #include "pg/settings.h"
+#include "pg/shared_memory.h"
 #include "pg/wake.h"
 #include "pg/worker_slot.h"
 #include "worker/worker.h"
@@ -79,8 +80,9 @@ meter_worker_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-	meter_slots_request();
-	meter_operations_request();
+	meter_slots_share();
+	meter_operations_share();
+	meter_shared_memory_request();
 	register_launcher();
 }
 
