@@ -129,46 +129,29 @@ meter_parse_drops(const char *name)
 }
 
 /*
- * Return the retention boundary of the logs for a meter: the meter's own, or for
- * a meter that has none the latest boundary of those that have one.  Returns
- * DT_NOBEGIN if the logs are complete.
+ * Look up from when on there is something to compute from and to compare with:
+ * the retention boundary of the logs for a meter (the meter's own, or for a meter
+ * that has none the latest boundary of those that have one), and the end of the
+ * months of the ledger that were detached.  DT_NOBEGIN: nothing is gone.
  */
-static TimestampTz
-retention_boundary(const char *stream, const char *meter)
+static void
+look_up_limits(const char *stream, const char *meter, TimestampTz *boundary,
+			   TimestampTz *detached_until)
 {
 	MeterSession session;
-	TimestampTz boundary = DT_NOBEGIN;
+	const char *schema = quote_identifier(stream);
 
+	*boundary = *detached_until = DT_NOBEGIN;
 	if (!OidIsValid(get_namespace_oid(stream, true)))
-		return boundary;
+		return;
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("SELECT coalesce(max(\"time\") FILTER (WHERE meter = %s), max(\"time\")) "
-						   "FROM %s._retention",
-						   quote_literal_cstr(meter), quote_identifier(stream)),
+	meter_execute(psprintf("SELECT coalesce(max(\"time\") FILTER (WHERE meter = %s), max(\"time\")), "
+						   "(SELECT max(month_end) FROM %s._detached) FROM %s._retention",
+						   quote_literal_cstr(meter), schema, schema),
 				  SPI_OK_SELECT);
-	(void) meter_result_instant(1, &boundary);
+	(void) meter_result_instant(1, boundary);
+	(void) meter_result_instant(2, detached_until);
 	meter_session_end(&session);
-	return boundary;
-}
-
-/*
- * Return the end of the months of a stream's ledger that were detached, or
- * DT_NOBEGIN.
- */
-static TimestampTz
-detached_until(const char *stream)
-{
-	MeterSession session;
-	TimestampTz until = DT_NOBEGIN;
-
-	if (!OidIsValid(get_namespace_oid(stream, true)))
-		return until;
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("SELECT max(month_end) FROM %s._detached",
-						   quote_identifier(stream)), SPI_OK_SELECT);
-	(void) meter_result_instant(1, &until);
-	meter_session_end(&session);
-	return until;
 }
 
 /* Return a column of the row that is loaded, copied to where it may stay. */
@@ -295,6 +278,7 @@ make_definition(const MeterRow *row)
 	const Datum *values = row->values;
 	const bool *isnull = row->isnull;
 	MeterDefinition *definition = palloc0(sizeof(MeterDefinition));
+	TimestampTz detached_until;
 
 	definition->stream = DatumGetCString(values[METER_COLUMN_STREAM]);
 	definition->name = DatumGetCString(values[METER_COLUMN_NAME]);
@@ -359,10 +343,10 @@ make_definition(const MeterRow *row)
 		until_boundary(definition,
 					   DatumGetTimestampTz(values[METER_COLUMN_UNTIL]));
 	meter_check_shape(definition->stream);
-	definition->boundary = retention_boundary(definition->stream,
-											  definition->name);
-	definition->ledger_from =
-		meter_first_period_from(definition, detached_until(definition->stream));
+	look_up_limits(definition->stream, definition->name, &definition->boundary,
+				   &detached_until);
+	definition->ledger_from = meter_first_period_from(definition,
+													  detached_until);
 	definition->increment = row->increment;
 	definition->rounding_name = DatumGetCString(values[METER_COLUMN_ROUNDING]);
 	return definition;

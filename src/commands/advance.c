@@ -31,7 +31,7 @@
 #define ALL_LOCK_TIMEOUT 10000
 
 /* The columns of advance_step(): one more than those of advance(). */
-#define ADVANCE_STEP_COLUMNS 7
+#define ADVANCE_NCOLUMNS 7
 
 /* List the meters that are worked on. */
 List *
@@ -171,28 +171,22 @@ step_all(Advanced *advanced, List *asked, MeterStepFor whom, bool by_steps)
 	AtEOXact_GUC(false, level);
 }
 
-PG_FUNCTION_INFO_V1(meter_advance);
-
-/*
- * advance(stream, meter), and advance_step(stream, meter), whose column "more"
- * tells whether there is more to do: makes one step of each meter asked for
- */
-Datum
-meter_advance(PG_FUNCTION_ARGS)
+/* Make one step of each meter asked for, and return a row for each. */
+static Datum
+advance(FunctionCallInfo fcinfo, bool by_steps)
 {
 	FuncCallContext *call;
 	Advanced   *advanced;
 	MeterRef   *ref;
 	MeterStep  *step;
-	Datum		values[7];
-	bool		nulls[7] = {false, false, false, false, false, false, false};
+	Datum		values[ADVANCE_NCOLUMNS];
+	bool		nulls[ADVANCE_NCOLUMNS] = {false};
 
 	if (SRF_IS_FIRSTCALL())
 	{
 		MemoryContext before;
 		TupleDesc	descriptor;
 		List	   *asked;
-		bool		by_steps;
 
 		PreventCommandIfReadOnly("meter.advance()");
 		call = SRF_FIRSTCALL_INIT();
@@ -212,7 +206,6 @@ meter_advance(PG_FUNCTION_ARGS)
 		call->user_fctx = advanced;
 
 		/* make all steps now, even if not all rows are fetched */
-		by_steps = descriptor->natts == ADVANCE_STEP_COLUMNS;
 		if (!by_steps || !make_months(advanced, asked))
 			step_all(advanced, asked,
 					 PG_ARGISNULL(0) ? METER_STEP_ALL : METER_STEP_NAMED,
@@ -238,4 +231,25 @@ meter_advance(PG_FUNCTION_ARGS)
 	SRF_RETURN_NEXT(call,
 					HeapTupleGetDatum(heap_form_tuple(call->tuple_desc,
 													  values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(meter_advance);
+
+/* advance(stream, meter) */
+Datum
+meter_advance(PG_FUNCTION_ARGS)
+{
+	return advance(fcinfo, false);
+}
+
+PG_FUNCTION_INFO_V1(meter_advance_step);
+
+/*
+ * advance_step(stream, meter), for a caller who commits after each call: its
+ * column "more" tells whether to call again
+ */
+Datum
+meter_advance_step(PG_FUNCTION_ARGS)
+{
+	return advance(fcinfo, true);
 }

@@ -15,7 +15,7 @@ CREATE FUNCTION meter_internal.advance_step(
     OUT more boolean)
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'meter_advance';
+AS 'MODULE_PATHNAME', 'meter_advance_step';
 COMMENT ON FUNCTION meter_internal.advance_step(text, text) IS
 'as meter.advance, and more: whether there is more to do at once';
 
@@ -25,20 +25,26 @@ LANGUAGE plpgsql
 AS $run$
 DECLARE
     again boolean;
+    wrote boolean;
+    any_usage boolean := false;
 BEGIN
     -- within a transaction block this fails at once, not after all the work
     COMMIT;
     -- a snapshot for a whole transaction may be too old to see late rows; after any expression it would be too late to say so
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     LOOP
-        SELECT pg_catalog.bool_or(s.more) INTO again FROM meter_internal.advance_step(run.stream) AS s;
+        SELECT pg_catalog.bool_or(s.more), pg_catalog.bool_or(s.usage_rows OPERATOR(pg_catalog.>) 0 OR s.adjustments OPERATOR(pg_catalog.>) 0)
+            INTO again, wrote FROM meter_internal.advance_step(run.stream) AS s;
         COMMIT;
         SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        any_usage := any_usage OR wrote IS TRUE;
         EXIT WHEN again IS NOT TRUE;
     END LOOP;
-    PERFORM meter_internal.summarize_usage(run.stream);
-    COMMIT;
-    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    IF any_usage THEN
+        PERFORM meter_internal.summarize_usage(run.stream);
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    END IF;
     LOOP
         SELECT meter_internal.maintain_step(run.stream) INTO again;
         COMMIT;

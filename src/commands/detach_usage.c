@@ -76,27 +76,20 @@ make_month(const char *stream, int month, int first)
 static List *
 months_before(const char *stream, TimestampTz before)
 {
-	MemoryContext context = CurrentMemoryContext;
 	int			first = meter_first_month(stream);
 	List	   *months = NIL;
-	uint64		i;
+	ListCell   *cell;
+	int			number;
 
-	meter_execute(psprintf("SELECT CASE WHEN c.relname ~ '_older$' THEN '-infinity' ELSE "
-						   "make_timestamptz(substring(c.relname FROM '(.{4})_..$')::int, right(c.relname, 2)::int, 1, 0, 0, 0, 'UTC') END "
-						   "FROM pg_class c WHERE c.relnamespace = %u AND c.relispartition "
-						   "AND c.relname ~ '^_" LEDGER "_([0-9]{4}_[0-9]{2}|older)$' ORDER BY 1",
-						   get_namespace_oid(stream, false)), SPI_OK_SELECT);
-	for (i = 0; i < SPI_processed; i++)
+	foreach(cell, meter_list_months(stream, LEDGER))
 	{
-		MemoryContext previous = MemoryContextSwitchTo(context);
-		bool		isnull;
-		Month	   *month = make_month(stream,
-									   meter_month_of(DatumGetTimestampTz(meter_result(i, 1, &isnull))),
-									   first);
+		Month	   *month;
 
+		if (!meter_is_month_of(lfirst(cell), LEDGER, &number))
+			continue;
+		month = make_month(stream, number, first);
 		if (month->end <= before)
 			months = lappend(months, month);
-		MemoryContextSwitchTo(previous);
 	}
 	return months;
 }
@@ -440,8 +433,8 @@ attach(void *arg)
 
 	meter_execute(psprintf("ALTER TABLE %s." LEDGER " ATTACH PARTITION %s FOR VALUES %s",
 						   schema, month->name,
-						   meter_month_bounds(call->stream, LEDGER,
-											  month->month, call->first)),
+						   meter_month_bounds(LEDGER, month->month,
+											  call->first)),
 				  SPI_OK_UTILITY);
 }
 

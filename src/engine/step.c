@@ -498,8 +498,8 @@ is_in_ledger(const StepCall *call, const ErrorData *error)
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
 		error->schema_name != NULL && error->table_name != NULL &&
 		strcmp(error->schema_name, call->stream) == 0 &&
-		(meter_is_month_of(error->table_name, "usage") ||
-		 meter_is_month_of(error->table_name, "account_usage"));
+		(meter_is_month_of(error->table_name, "usage", NULL) ||
+		 meter_is_month_of(error->table_name, "account_usage", NULL));
 }
 
 /* Make a step that compares with what the ledger has, as meter_try() calls it. */

@@ -93,24 +93,36 @@ meter_month_name(const char *table, int month)
 					month % MONTHS_PER_YEAR + 1);
 }
 
-/* Tell whether a name is that of a partition of a table. */
+/*
+ * Tell whether a name is that of a partition of a table, and of which month
+ * (NULL: nobody asks).
+ */
 bool
-meter_is_month_of(const char *partition, const char *table)
+meter_is_month_of(const char *partition, const char *table, int *month)
 {
 	size_t		length = strlen(table);
+	const char *rest = partition + 1 + length;
+	int			found = METER_MONTH_OLDER;
 
-	return partition[0] == '_' &&
-		strncmp(partition + 1, table, length) == 0 &&
-		(strcmp(partition + 1 + length, "_older") == 0 ||
-		 (partition[1 + length] == '_' &&
-		  strspn(partition + 2 + length, "0123456789_") == 7 &&
-		  strlen(partition + 2 + length) == 7));
+	if (partition[0] != '_' || strncmp(partition + 1, table, length) != 0)
+		return false;
+	if (strcmp(rest, "_older") != 0)
+	{
+		if (strlen(rest) != 8 || rest[0] != '_' || rest[5] != '_' ||
+			strspn(rest + 1, "0123456789") != 4 ||
+			strspn(rest + 6, "0123456789") != 2)
+			return false;
+		found = (atoi(rest + 1) - FIRST_YEAR) * MONTHS_PER_YEAR +
+			atoi(rest + 6) - 1;
+	}
+	if (month != NULL)
+		*month = found;
+	return true;
 }
 
 /* Return the bounds of a partition as ATTACH takes them. */
 char *
-meter_month_bounds(const char *stream pg_attribute_unused(),
-				   const char *table, int month, int first)
+meter_month_bounds(const char *table, int month, int first)
 {
 	const MeterMonthly *monthly;
 	const char *begin;
@@ -129,6 +141,34 @@ meter_month_bounds(const char *stream pg_attribute_unused(),
 }
 
 /*
+ * List the partitions of a table that are months, by their names, in order: what
+ * is older than the first one comes first.  Within a session.
+ */
+List *
+meter_list_months(const char *stream, const char *table)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *months = NIL;
+	int			month;
+	uint64		i;
+
+	meter_execute(psprintf("SELECT c.relname FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid "
+						   "JOIN pg_class t ON t.oid = i.inhparent AND t.relname = '%s' "
+						   "WHERE t.relnamespace = %u ORDER BY c.relname ~ '_older$' DESC, c.relname COLLATE \"C\"",
+						   table, get_namespace_oid(stream, false)),
+				  SPI_OK_SELECT);
+	MemoryContextSwitchTo(context);
+	for (i = 0; i < SPI_processed; i++)
+	{
+		char	   *name = meter_result_text(i, 1);
+
+		if (meter_is_month_of(name, table, &month))
+			months = lappend(months, name);
+	}
+	return months;
+}
+
+/*
  * Return the first month that was made in a stream, or METER_MONTH_OLDER if
  * there is none.  Within a session of the stream's owner.
  */
@@ -136,17 +176,22 @@ int
 meter_first_month(const char *stream)
 {
 	const char *table = meter_monthly_tables[0].table;
-	TimestampTz first;
+	int			first = METER_MONTH_OLDER;
+	TimestampTz detached;
+	ListCell   *cell;
 
-	meter_execute_row(psprintf("SELECT min(month) FROM ("
-							   "SELECT make_timestamptz(substring(c.relname FROM '(.{4})_..$')::int, right(c.relname, 2)::int, 1, 0, 0, 0, 'UTC') AS month FROM pg_class c "
-							   "WHERE c.relnamespace = %u AND c.relispartition AND c.relname ~ '^_%s_[0-9]{4}_[0-9]{2}$' "
-							   "UNION ALL SELECT month FROM %s._detached WHERE isfinite(month)) m",
-							   get_namespace_oid(stream, false), table,
+	foreach(cell, meter_list_months(stream, table))
+	{
+		if (meter_is_month_of(lfirst(cell), table, &first) &&
+			first != METER_MONTH_OLDER)
+			break;
+	}
+	meter_execute_row(psprintf("SELECT min(month) FROM %s._detached WHERE isfinite(month)",
 							   quote_identifier(stream)));
-	if (!meter_result_instant(1, &first))
-		return METER_MONTH_OLDER;
-	return meter_month_of(first);
+	if (meter_result_instant(1, &detached) &&
+		(first == METER_MONTH_OLDER || meter_month_of(detached) < first))
+		first = meter_month_of(detached);
+	return first;
 }
 
 /* Give a partition the guards of its table, those that it does not have. */
@@ -171,25 +216,13 @@ meter_guard_month(const char *stream, const char *table, const char *partition)
 void
 meter_guard_months(const char *stream)
 {
-	MemoryContext context = CurrentMemoryContext;
-	List	   *months = NIL;
+	const MeterMonthly *monthly;
 	ListCell   *cell;
-	uint64		i;
 
-	meter_execute(psprintf("SELECT t.relname, c.relname FROM pg_inherits i "
-						   "JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class t ON t.oid = i.inhparent "
-						   "WHERE t.relnamespace = %u AND t.relkind = 'p' ORDER BY 1, 2",
-						   get_namespace_oid(stream, false)), SPI_OK_SELECT);
-	MemoryContextSwitchTo(context);
-	for (i = 0; i < SPI_processed; i++)
-		months = lappend(months, list_make2(meter_result_text(i, 1),
-											meter_result_text(i, 2)));
-	foreach(cell, months)
+	for (monthly = meter_monthly_tables; monthly->table != NULL; monthly++)
 	{
-		List	   *month = lfirst(cell);
-
-		if (meter_is_month_of(lsecond(month), linitial(month)))
-			meter_guard_month(stream, linitial(month), lsecond(month));
+		foreach(cell, meter_list_months(stream, monthly->table))
+			meter_guard_month(stream, monthly->table, lfirst(cell));
 	}
 }
 
@@ -224,13 +257,13 @@ make_partition(const char *stream, const char *table, int month, int first)
 						name, table),
 				 errhint("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES %s.",
 						 schema, table, schema, name,
-						 meter_month_bounds(stream, table, month, first))));
+						 meter_month_bounds(table, month, first))));
 	meter_execute(psprintf("CREATE TABLE %s.%s (LIKE %s.%s INCLUDING ALL EXCLUDING COMMENTS)",
 						   schema, name, schema, table), SPI_OK_UTILITY);
 	meter_guard_month(stream, table, name);
 	meter_execute(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES %s",
 						   schema, table, schema, name,
-						   meter_month_bounds(stream, table, month, first)),
+						   meter_month_bounds(table, month, first)),
 				  SPI_OK_UTILITY);
 	return true;
 }

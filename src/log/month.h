@@ -6,6 +6,7 @@
 #define METER_MONTH_H
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 /* A row has no partition that it could go to. */
 #define METER_ERRCODE_NO_MONTH	MAKE_SQLSTATE('M', 'E', '0', '0', '1')
@@ -16,9 +17,10 @@
 extern int	meter_month_of(TimestampTz instant);
 extern TimestampTz meter_month_begin(int month);
 extern char *meter_month_name(const char *table, int month);
-extern bool meter_is_month_of(const char *partition, const char *table);
-extern char *meter_month_bounds(const char *stream, const char *table,
-								int month, int first);
+extern bool meter_is_month_of(const char *partition, const char *table,
+							  int *month);
+extern List *meter_list_months(const char *stream, const char *table);
+extern char *meter_month_bounds(const char *table, int month, int first);
 extern int	meter_first_month(const char *stream);
 extern void meter_lack_month(const char *stream, const char *meter,
 							 TimestampTz period_start);
