@@ -142,7 +142,7 @@ help:
 	@echo 'make lint            the checks that need no server'
 	@echo 'make format          lays C out as PostgreSQL does (Debian: pg-bsd-indent)'
 	@echo "make bench           benchmarks: tables of ratios; BENCH='timelines settle' picks some, SCALE=0.1 takes a tenth"
-	@echo '                     of the rows, RUNS=n so many samples (5); docs/performance.md'
+	@echo '                     of the rows, RUNS=n so many samples (5); docs/operations/performance.md'
 	@echo 'make soak            the random tests for longer, each time with other numbers'
 	@echo 'make fuzz            the pure core as a plain program, five minutes; SECONDS=n'
 	@echo "make mutants         breaks the engine's rules one at a time: does a test notice? MUTANTS='pairing 3' picks some"
@@ -199,6 +199,7 @@ $(OBJS:.o=.bc): %.bc: %.o
 
 # Documentation and examples go into a folder of their own, where the links of the pages lead from one to another.
 DOCUMENTATION = '$(DESTDIR)$(docdir)/meter'
+CHAPTERS = docs $(patsubst %/,%,$(wildcard docs/*/))
 EXAMPLES = $(filter-out demo/run,$(wildcard demo/*)) $(PROTO)
 
 install: install-documentation
@@ -206,9 +207,9 @@ uninstall: uninstall-documentation
 
 .PHONY: install-documentation uninstall-documentation
 install-documentation:
-	$(MKDIR_P) $(DOCUMENTATION)/docs $(DOCUMENTATION)/examples
+	$(MKDIR_P) $(addprefix $(DOCUMENTATION)/,$(CHAPTERS)) $(DOCUMENTATION)/examples
 	$(INSTALL_DATA) $(wildcard *.md) $(DOCUMENTATION)/
-	$(INSTALL_DATA) $(wildcard docs/*.md) $(DOCUMENTATION)/docs/
+	set -e; for chapter in $(CHAPTERS); do $(INSTALL_DATA) "$$chapter"/*.* $(DOCUMENTATION)/"$$chapter"/; done
 	$(INSTALL_DATA) $(EXAMPLES) $(DOCUMENTATION)/examples/
 
 uninstall-documentation:

@@ -36,7 +36,7 @@ sub stands
 stands('debian/changelog', 'the version of the first entry', qr/\A\w+ \(([\d.]+)(?:-[\w.~+]+)?\) /);
 stands('CHANGELOG.md', 'the first heading of a version', qr/^## \[(\d[^\]]*)\] - \d{4}-\d\d-\d\d$/m);
 stands('README.md', 'what it says of itself', qr/^This is version (\d[\d.]*\d)\b/m);
-stands($_, 'the name of the package', qr/postgresql-\d+-meter_(.*?)_amd64\.deb/) foreach 'README.md', 'docs/install.md';
+stands($_, 'the name of the package', qr/postgresql-\d+-meter_(.*?)_amd64\.deb/) foreach 'README.md', 'docs/start/install.md';
 
 # --- META.json ----------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-# Promise: what stands in monitoring/ works: its queries and the SQL of its dashboard run, as the roles that docs/monitoring.md names,
+# Promise: what stands in monitoring/ works: its queries and the SQL of its dashboard run, as the roles that docs/operations/monitoring.md names,
 # the alert rules are valid, ask for metrics that the queries have, and fire when they should.
 use strict;
 use warnings;
