@@ -64,52 +64,112 @@ static const MeterWriterColumn total_columns[TOTAL_NCOLUMNS] = {
 	{"dimensions_key", UUIDOID}
 };
 
-/* What rows are added up by: the account, the payload of the jsonb, the period. */
+/* So long an account, and so large a quantity, are in the entry of their sum. */
+#define ACCOUNT_HERE	24
+#define QUANTITY_HERE	16
+
+/* Dimensions that rows have. */
+typedef struct Dimensions
+{
+	MeterAttr	payload;		/* of the jsonb */
+	int			number;			/* from 0 */
+	pg_uuid_t	key;			/* the hash that is in the key of the table */
+	uint32		hash;
+	char		status;
+} Dimensions;
+
+/* What rows are added up by. */
 typedef struct Key
 {
-	MeterAttr	account;
-	MeterAttr	dimensions;
 	TimestampTz period_start;
+	int			dimensions;		/* their number */
+	int			account_len;
+	union
+	{
+		char		here[ACCOUNT_HERE];
+		const char *apart;		/* of a longer one */
+	}			account;
 } Key;
 
-/* The sum of the rows of a key. */
+/*
+ * The sum of the rows of a key.  Rows come in the order of their resources, so
+ * each is of another sum than the one before: an entry is a line of the cache,
+ * and what is in it has not to be fetched from elsewhere.
+ */
 typedef struct Total
 {
 	Key			key;
-	Numeric		quantity;		/* allocated apart */
-	pg_uuid_t	dimensions_key; /* when it is written, as is the next */
-	int			month;
+	union
+	{
+		char		here[QUANTITY_HERE];
+		Numeric		apart;		/* a larger one */
+	}			quantity;
 	uint32		hash;
+	bool		quantity_apart;
 	char		status;
 } Total;
 
+/* A sum, in the order in which sums are written. */
+typedef struct Place
+{
+	const Total *total;
+	const Dimensions *dimensions;
+	int			month;
+} Place;
+
+/* Return a hash of a text. */
+static inline uint32
+hash_attr(MeterAttr text)
+{
+	return hash_bytes((const unsigned char *) text.data, text.len);
+}
+
+#define SH_PREFIX dimensions
+#define SH_ELEMENT_TYPE Dimensions
+#define SH_KEY_TYPE MeterAttr
+#define SH_KEY payload
+#define SH_HASH_KEY(table, key) hash_attr(key)
+#define SH_EQUAL(table, a, b) meter_attr_equal(a, b)
+#define SH_STORE_HASH
+#define SH_GET_HASH(table, entry) (entry)->hash
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* Return the account of a key. */
+static inline MeterAttr
+account_of(const Key *key)
+{
+	return meter_attr(key->account_len <= ACCOUNT_HERE ? key->account.here :
+					  key->account.apart, key->account_len);
+}
+
 /* Return a hash of a key. */
 static inline uint32
-hash_key(Key key)
+hash_key(const Key *key)
 {
-	uint32		hash = hash_bytes((const unsigned char *) key.account.data,
-								  key.account.len);
+	uint32		hash = hash_combine(hash_attr(account_of(key)),
+									murmurhash32(key->dimensions));
 
-	hash = hash_combine(hash, hash_bytes((const unsigned char *) key.dimensions.data,
-										 key.dimensions.len));
-	return hash_combine(hash, murmurhash32((uint32) (key.period_start / USECS_PER_SEC)));
+	return hash_combine(hash, murmurhash32((uint32) (key->period_start / USECS_PER_SEC)));
 }
 
 /* Tell whether two keys are the same. */
 static inline bool
-same_key(Key a, Key b)
+same_key(const Key *a, const Key *b)
 {
-	return a.period_start == b.period_start &&
-		meter_attr_equal(a.account, b.account) &&
-		meter_attr_equal(a.dimensions, b.dimensions);
+	return a->period_start == b->period_start &&
+		a->dimensions == b->dimensions &&
+		meter_attr_equal(account_of(a), account_of(b));
 }
 
 #define SH_PREFIX total
 #define SH_ELEMENT_TYPE Total
 #define SH_KEY_TYPE Key
 #define SH_KEY key
-#define SH_HASH_KEY(table, key) hash_key(key)
-#define SH_EQUAL(table, a, b) same_key(a, b)
+#define SH_HASH_KEY(table, key) hash_key(&(key))
+#define SH_EQUAL(table, a, b) same_key(&(a), &(b))
 #define SH_STORE_HASH
 #define SH_GET_HASH(table, entry) (entry)->hash
 #define SH_SCOPE static inline
@@ -123,6 +183,7 @@ struct MeterTotals
 	bool		fresh;			/* the table can have nothing of the keys */
 	Datum		meter;			/* text */
 	total_hash *hash;
+	dimensions_hash *dimensions;
 	MemoryContext context;		/* of the sums; reset when they are written */
 	int			adds;			/* since it was looked how many bytes they
 								 * fill */
@@ -134,6 +195,7 @@ static void
 begin_sums(MeterTotals *totals)
 {
 	totals->hash = total_create(totals->context, 256, NULL);
+	totals->dimensions = dimensions_create(totals->context, 16, NULL);
 	totals->adds = 0;
 }
 
@@ -191,59 +253,110 @@ make_dimensions_key(MeterAttr payload, pg_uuid_t *key)
 	pfree(jsonb);
 }
 
+/* Return dimensions that rows have, with their number. */
+static const Dimensions *
+find_dimensions(MeterTotals *totals, MeterAttr payload)
+{
+	bool		found;
+	Dimensions *dimensions = dimensions_insert(totals->dimensions, payload,
+											   &found);
+
+	if (!found)
+	{
+		dimensions->payload = copy(payload);
+		dimensions->number = (int) totals->dimensions->members - 1;
+		make_dimensions_key(payload, &dimensions->key);
+	}
+	return dimensions;
+}
+
+/* Return a sum's quantity. */
+static inline Numeric
+quantity_of(const Total *total)
+{
+	return total->quantity_apart ? total->quantity.apart :
+		(Numeric) total->quantity.here;
+}
+
+/* Let a sum have a quantity, which is taken over. */
+static inline void
+set_quantity(Total *total, Numeric quantity)
+{
+	total->quantity_apart = VARSIZE_ANY(quantity) > QUANTITY_HERE;
+	if (total->quantity_apart)
+		total->quantity.apart = quantity;
+	else
+	{
+		memcpy(total->quantity.here, quantity, VARSIZE_ANY(quantity));
+		pfree(quantity);
+	}
+}
+
 /* Compare sums in the order of the table's months, and of their keys. */
 static int
-compare_totals(const void *a, const void *b)
+compare_places(const void *a, const void *b)
 {
-	const Total *x = *(const Total *const *) a;
-	const Total *y = *(const Total *const *) b;
+	const Place *x = a;
+	const Place *y = b;
+	const Key  *k = &x->total->key;
+	const Key  *l = &y->total->key;
 	int			order;
 
 	if (x->month != y->month)
 		return x->month < y->month ? -1 : 1;
-	order = meter_attr_cmp(x->key.account, y->key.account);
-	if (order == 0 && x->key.period_start != y->key.period_start)
-		order = x->key.period_start < y->key.period_start ? -1 : 1;
+	order = meter_attr_cmp(account_of(k), account_of(l));
+	if (order == 0 && k->period_start != l->period_start)
+		order = k->period_start < l->period_start ? -1 : 1;
 	return order != 0 ? order :
-		memcmp(x->dimensions_key.data, y->dimensions_key.data, UUID_LEN);
+		memcmp(x->dimensions->key.data, y->dimensions->key.data, UUID_LEN);
 }
 
 /* Return the sums in the order in which they are written. */
-static Total **
-sorted_totals(MeterTotals *totals, int *count)
+static Place *
+sorted_places(MeterTotals *totals)
 {
-	Total	  **list = palloc(Max(totals->hash->members, 1) * sizeof(Total *));
+	Place	   *places = palloc(totals->hash->members * sizeof(Place));
+	const Dimensions **of_number = palloc(totals->dimensions->members * sizeof(Dimensions *));
+	dimensions_iterator each;
 	total_iterator iterator;
-	Total	   *total;
+	const Dimensions *dimensions;
+	const Total *total;
+	int			count = 0;
 
-	*count = 0;
+	dimensions_start_iterate(totals->dimensions, &each);
+	while ((dimensions = dimensions_iterate(totals->dimensions, &each)) != NULL)
+		of_number[dimensions->number] = dimensions;
 	total_start_iterate(totals->hash, &iterator);
 	while ((total = total_iterate(totals->hash, &iterator)) != NULL)
 	{
-		make_dimensions_key(total->key.dimensions, &total->dimensions_key);
-		total->month = meter_month_of(total->key.period_start);
-		list[(*count)++] = total;
+		Place	   *place = &places[count++];
+
+		place->total = total;
+		place->dimensions = of_number[total->key.dimensions];
+		place->month = meter_month_of(total->key.period_start);
 	}
-	qsort(list, *count, sizeof(Total *), compare_totals);
-	return list;
+	qsort(places, count, sizeof(Place), compare_places);
+	return places;
 }
 
 /* Fill in the columns of a sum. */
 static void
-fill(const MeterTotals *totals, const Total *total, Datum *values)
+fill(const MeterTotals *totals, const Place *place, Datum *values)
 {
+	const Total *total = place->total;
+
 	values[TOTAL_METER] = totals->meter;
-	values[TOTAL_ACCOUNT] = meter_text_from_attr(total->key.account);
+	values[TOTAL_ACCOUNT] = meter_text_from_attr(account_of(&total->key));
 	values[TOTAL_PERIOD_START] = TimestampTzGetDatum(total->key.period_start);
-	values[TOTAL_DIMENSIONS] = JsonbPGetDatum(make_jsonb(total->key.dimensions));
+	values[TOTAL_DIMENSIONS] = JsonbPGetDatum(make_jsonb(place->dimensions->payload));
 	values[TOTAL_QUANTITY] = DirectFunctionCall1(numeric_trim_scale,
-												 NumericGetDatum(total->quantity));
-	values[TOTAL_KEY] = UUIDPGetDatum(&total->dimensions_key);
+												 NumericGetDatum(quantity_of(total)));
+	values[TOTAL_KEY] = UUIDPGetDatum(&place->dimensions->key);
 }
 
 /* Write sums that the table has nothing of. */
 static void
-write_fresh(MeterTotals *totals, Total *const *list, int count)
+write_fresh(MeterTotals *totals, const Place *places, int count)
 {
 	static const bool nulls[TOTAL_NCOLUMNS] = {false};
 	MeterTableWriter *writer = meter_writer_begin(totals->definition->stream,
@@ -256,13 +369,13 @@ write_fresh(MeterTotals *totals, Total *const *list, int count)
 	for (i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		fill(totals, list[i], values);
+		fill(totals, &places[i], values);
 		if (!meter_writer_insert(writer, values, nulls))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("table \"%s.account_usage\" has no partition for %s",
 							totals->definition->stream,
-							timestamptz_to_str(list[i]->key.period_start)),
+							timestamptz_to_str(places[i].total->key.period_start)),
 					 errhint("Attach the partition that it had for this month.")));
 	}
 	(void) meter_writer_end(writer, NULL);
@@ -273,7 +386,7 @@ write_fresh(MeterTotals *totals, Total *const *list, int count)
 
 /* Add sums to what the table has. */
 static void
-write_added(MeterTotals *totals, Total *const *list, int count)
+write_added(MeterTotals *totals, const Place *places, int count)
 {
 	static const bool nulls[TOTAL_NCOLUMNS] = {false};
 	const char *names[TOTAL_NCOLUMNS];
@@ -290,7 +403,7 @@ write_added(MeterTotals *totals, Total *const *list, int count)
 	meter_begin_rows(&rows, ROWS_ADDED, TOTAL_NCOLUMNS, names, types);
 	for (i = 0; i < count; i++)
 	{
-		fill(totals, list[i], values);
+		fill(totals, &places[i], values);
 		meter_add_row(&rows, values, nulls);
 	}
 	meter_insert_rows(&totals->plan,
@@ -307,18 +420,18 @@ write_added(MeterTotals *totals, Total *const *list, int count)
 static void
 write_sums(MeterTotals *totals)
 {
+	int			count = (int) totals->hash->members;
 	MemoryContext before;
-	Total	  **list;
-	int			count;
+	const Place *places;
 
-	if (totals->hash->members > 0)
+	if (count > 0)
 	{
 		before = MemoryContextSwitchTo(totals->context);
-		list = sorted_totals(totals, &count);
+		places = sorted_places(totals);
 		if (totals->fresh)
-			write_fresh(totals, list, count);
+			write_fresh(totals, places, count);
 		else
-			write_added(totals, list, count);
+			write_added(totals, places, count);
 		MemoryContextSwitchTo(before);
 		/* what follows may be of the same keys */
 		totals->fresh = false;
@@ -332,27 +445,37 @@ void
 meter_totals_add(MeterTotals *totals, Datum account, Datum dimensions,
 				 TimestampTz period_start, Numeric quantity)
 {
-	struct varlena *payload = PG_DETOAST_DATUM_PACKED(dimensions);
-	Key			key = {meter_attr_from_text(account),
-	meter_attr(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload)), period_start};
+	struct varlena *jsonb = PG_DETOAST_DATUM_PACKED(dimensions);
+	MeterAttr	name = meter_attr_from_text(account);
 	MemoryContext before = MemoryContextSwitchTo(totals->context);
+	Key			key;
+	Total	   *total;
 	bool		found;
-	Total	   *total = total_insert(totals->hash, key, &found);
 
-	if (!found)
+	key.period_start = period_start;
+	key.dimensions = find_dimensions(totals, meter_attr(VARDATA_ANY(jsonb),
+														VARSIZE_ANY_EXHDR(jsonb)))->number;
+	key.account_len = name.len;
+	if (name.len <= ACCOUNT_HERE)
+		memcpy(key.account.here, name.data, name.len);
+	else
+		key.account.apart = name.data;
+	total = total_insert(totals->hash, key, &found);
+	if (found)
 	{
-		total->key.account = copy(key.account);
-		total->key.dimensions = copy(key.dimensions);
-		total->quantity = DatumGetNumericCopy(NumericGetDatum(quantity));
+		Numeric		sum = DatumGetNumeric(DirectFunctionCall2(numeric_add,
+															  NumericGetDatum(quantity_of(total)),
+															  NumericGetDatum(quantity)));
+
+		if (total->quantity_apart)
+			pfree(total->quantity.apart);
+		set_quantity(total, sum);
 	}
 	else
 	{
-		Numeric		sum = DatumGetNumeric(DirectFunctionCall2(numeric_add,
-															  NumericGetDatum(total->quantity),
-															  NumericGetDatum(quantity)));
-
-		pfree(total->quantity);
-		total->quantity = sum;
+		if (name.len > ACCOUNT_HERE)
+			total->key.account.apart = copy(name).data;
+		set_quantity(total, DatumGetNumericCopy(NumericGetDatum(quantity)));
 	}
 	MemoryContextSwitchTo(before);
 	if (++totals->adds % ADDS_PER_LOOK == 0 &&
