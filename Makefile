@@ -77,7 +77,7 @@ REGRESS_OPTS = --load-extension=meter
 
 # --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------
 
-RUNNERS = demo check check-regress check-isolation check-tap check-unit check-docs lint format bench soak fuzz mutants dist help pg_config core
+RUNNERS = demo check check-regress check-isolation check-tap check-unit check-docs lint format bench soak fuzz mutants diagrams reference book dist help pg_config core
 
 ifneq ($(filter $(RUNNERS),$(MAKECMDGOALS)),)
 
@@ -109,6 +109,17 @@ fuzz:
 
 mutants:
 	@test/mutants/run '$(MUTANTS)'
+
+diagrams:
+	@set -e; for source in docs/diagrams/*.txt; do \
+		perl docs/diagrams/draw.pl "$$source" >"$$source.tmp"; mv "$$source.tmp" "$${source%.txt}.svg"; done
+
+reference:
+	@docs/book/reference >docs/reference/functions.md.tmp || { rm -f docs/reference/functions.md.tmp; exit 1; }
+	@mv docs/reference/functions.md.tmp docs/reference/functions.md
+
+book:
+	@docs/book/run
 
 # The last commit, the same bytes each time; the zip for PGXN, whose versions have three numbers.
 DIST ?= .
@@ -146,6 +157,9 @@ help:
 	@echo 'make soak            the random tests for longer, each time with other numbers'
 	@echo 'make fuzz            the pure core as a plain program, five minutes; SECONDS=n'
 	@echo "make mutants         breaks the engine's rules one at a time: does a test notice? MUTANTS='pairing 3' picks some"
+	@echo 'make book            the documentation as HTML, in the folder book; BOOK=folder'
+	@echo 'make diagrams        draws docs/diagrams/*.svg anew from their sources'
+	@echo 'make reference       makes docs/reference/functions.md anew from the comments of the catalog'
 	@echo 'make dist            archives of the last commit: a tar.gz, and a zip for PGXN; DIST=folder'
 	@echo 'make installcheck    the SQL tests against a running server that preloads meter'
 	@echo 'make clean           removes what was built'
@@ -199,7 +213,7 @@ $(OBJS:.o=.bc): %.bc: %.o
 
 # Documentation and examples go into a folder of their own, where the links of the pages lead from one to another.
 DOCUMENTATION = '$(DESTDIR)$(docdir)/meter'
-CHAPTERS = docs $(patsubst %/,%,$(wildcard docs/*/))
+CHAPTERS = docs $(filter-out docs/book,$(patsubst %/,%,$(wildcard docs/*/)))
 EXAMPLES = $(filter-out demo/run,$(wildcard demo/*)) $(PROTO)
 
 install: install-documentation

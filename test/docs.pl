@@ -18,17 +18,20 @@
 # <!-- not compared: why --> on the line before a block lets it print anything but errors, <!-- not run: why --> leaves it out.
 # Only as many as $most_exempt may be so.
 #
-# The page "functions" is an index: it is compared with the catalog.
+# The page "functions" is made from the catalog, as far as docs/book/Reference.pm says: it is made again, and compared.
 #
 # Each page is also written to $TESTDIR/pages as it would have to be, for a person to read and to take over:
 # TESTS=settling KEEP=1.
 use strict;
 use warnings;
+use Encode qw(decode_utf8 encode_utf8);
 use FindBin;
+use lib "$FindBin::RealBin/../docs/book";
 use IPC::Run ();
 use List::Util qw(sum0);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Reference;
 use Test::More;
 use Time::Local qw(timegm);
 
@@ -296,72 +299,29 @@ sub finish_page
 	return;
 }
 
-# The catalog as entries of the index: routines with arguments and results as \df shows them, types, operators, casts, relations
-# and settings.
-my $catalog_entries = <<'SQL';
-SELECT CASE prokind WHEN 'p' THEN 'CALL ' ELSE '' END || format('meter.%s(%s)', proname, pg_get_function_arguments(oid))
-	|| CASE WHEN prokind = 'p' OR prorettype = 'void'::regtype OR 'o' = ANY (proargmodes) THEN '' ELSE ' → ' || pg_get_function_result(oid) END
-FROM pg_proc WHERE pronamespace = 'meter'::regnamespace
-UNION ALL
-SELECT 'type ' || format_type(oid, NULL) FROM pg_type WHERE typnamespace = 'meter'::regnamespace AND typrelid = 0 AND typcategory <> 'A'
-UNION ALL
-SELECT 'meter.' || relname FROM pg_class WHERE relnamespace = 'meter'::regnamespace AND relkind NOT IN ('i', 'I', 't')
-UNION ALL
-SELECT format('%s %s %s', oprleft::regtype, oprname, oprright::regtype) FROM pg_operator WHERE oid IN (SELECT objid FROM pg_depend
-	WHERE classid = 'pg_operator'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'meter'))
-UNION ALL
-SELECT format('%s::%s', castsource::regtype, casttarget::regtype) FROM pg_cast WHERE oid IN (SELECT objid FROM pg_depend
-	WHERE classid = 'pg_cast'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'meter'))
-UNION ALL
-SELECT name FROM pg_settings WHERE name LIKE 'meter.%'
-ORDER BY 1
-SQL
-
-# What of that has no comment, and columns of views that have none.
-my $without_comment = <<'SQL';
-SELECT p.oid::regprocedure::text FROM pg_proc p WHERE pronamespace = 'meter'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL
-UNION ALL
-SELECT t.oid::regtype::text FROM pg_type t WHERE typnamespace = 'meter'::regnamespace AND typrelid = 0 AND typcategory <> 'A' AND obj_description(oid, 'pg_type') IS NULL
-UNION ALL
-SELECT c.oid::regclass::text FROM pg_class c WHERE relnamespace = 'meter'::regnamespace AND relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL
-UNION ALL
-SELECT attrelid::regclass || '.' || attname FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
-WHERE relnamespace = 'meter'::regnamespace AND relkind = 'v' AND attnum > 0 AND col_description(attrelid, attnum) IS NULL
-ORDER BY 1
-SQL
-
-# Promise: the page "functions" lists what the extension has for users, no more and no less, and each entry leads to a section.
-# That it is there is for test/links.pl.
-sub check_index
+# Promise: the page "functions" has all that the extension has for users, as the catalog describes it, and an example of each
+# function. The page as it would have to be is written over the one that has the examples as they ran.
+sub check_reference
 {
 	my ($name) = @_;
-	my (%in_page, @complaints);
-
-	foreach my $line (grep { /^\| `/ } split /\n/, slurp_file(page_file($name)))
-	{
-		my ($entry, $links) = $line =~ /^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|$/;
-		if (!defined $entry)
-		{
-			push @complaints, "a line that is no entry: $line";
-			next;
-		}
-		push @complaints, "two times: $entry" if $in_page{$entry}++;
-		push @complaints, "no link: $entry" if $links !~ /\[\w+\]\([\w.\/]+\.md/;
-	}
-
-	my $node = PostgreSQL::Test::Cluster->new('index');
+	my $page = decode_utf8(slurp_file(page_file($name)));
+	my $node = PostgreSQL::Test::Cluster->new('reference');
 	$node->init(extra => [ '-U', 'postgres' ]);
 	$node->append_conf('postgresql.conf', "fsync = off\nshared_preload_libraries = 'meter'\nmeter.enabled = off\n");
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION meter');
-	my @in_catalog = split /\n/, $node->safe_psql('postgres', $catalog_entries);
-	my %in_catalog = map { $_ => 1 } @in_catalog;
-	push @complaints, map { "not in the page: $_" } grep { !$in_page{$_} } @in_catalog;
-	push @complaints, map { "not in the catalog: $_" } grep { !$in_catalog{$_} } sort keys %in_page;
-	push @complaints, map { "without a comment: $_" } split /\n/, $node->safe_psql('postgres', $without_comment);
+	my $catalog = $node->safe_psql('postgres', $Reference::catalog, extra_params => [ '-F', "\x1f", '-R', "\x1e" ]);
 	$node->stop;
-	ok(!@complaints, "$name: " . @in_catalog . ' entries are those of the catalog');
+
+	my ($expected, @complaints) = Reference::generate($page, decode_utf8($catalog));
+	push @complaints, "make reference would change it:\n" . difference("$name-reference", encode_utf8($page), encode_utf8($expected)) if $page ne $expected;
+	ok(!@complaints, "$name: it is what the catalog says, with an example of each function");
 	diag($_) foreach @complaints;
+
+	my $printed = "$ENV{TESTDIR}/pages/$name.md";
+	my ($whole) = Reference::generate(decode_utf8(slurp_file($printed)), decode_utf8($catalog));
+	unlink $printed;
+	append_to_file($printed, encode_utf8($whole));
 	return;
 }
 
@@ -374,7 +334,7 @@ while (@next || @begun)
 	push @begun, start_page(shift @next) while @next && @begun < $most_at_once;
 	finish_page(shift @begun) if @begun;
 }
-check_index('functions') if grep { $_ eq 'functions' } @ARGV;
+check_reference('functions') if grep { $_ eq 'functions' } @ARGV;
 my $exempt = $blocks{'not compared'} + $blocks{'not run'};
 ok(0, "$exempt blocks are exempt, more than $most_exempt") if $exempt > $most_exempt;
 note("$blocks{run} blocks as the pages have them, $blocks{'not compared'} not compared, $blocks{'not run'} not run");

@@ -305,7 +305,7 @@ find_data() {
 copy_tree() {
 	[ "$ROOT" != "$SCRATCH/tree" ] || return 0 # handed over
 	as_user mkdir tree
-	tar -C "$ROOT" --exclude='./.git' --exclude='./.deps' --exclude='./tmp_check' --exclude='*.o' --exclude='*.pb-c.[ch]' --exclude='*.so' \
+	tar -C "$ROOT" --exclude='./.git' --exclude='./.deps' --exclude='./tmp_check' --exclude='./book' --exclude='*.o' --exclude='*.pb-c.[ch]' --exclude='*.so' \
 		--exclude='*.bc' -cf - . | as_user tar -C tree -xf - --no-same-owner || die "could not copy $ROOT"
 }
 

@@ -7,58 +7,31 @@
 use strict;
 use warnings;
 use File::Basename;
-use File::Spec;
+use FindBin;
+use lib $FindBin::RealBin;
+use Pages;
 
-my @pages = sort grep { !m{^debian/} } (glob('*.md'), glob('docs/*.md'), glob('docs/*/*.md'));
-my (%text, %anchors, %of_name);
-
-# The lines of a page that are not code.
-sub prose
-{
-	my ($page) = @_;
-	my $code = 0;
-	open my $file, '<', $page or die "$page: $!\n";
-	my @lines = map { chomp; $code = !$code if /^```/; $code ? '' : $_ } <$file>;
-	return \@lines;
-}
-
-# FOLDER/../PATH as PATH
-sub resolve
-{
-	my ($path) = @_;
-	1 while $path =~ s{(?:^|(?<=/))(?!\.\.)[^/]+/\.\./}{};
-	return $path =~ s{^(?:\./)+}{}r;
-}
+my @pages = Pages::all();
+my (%anchors, %of_name, %listed);
 
 foreach my $page (@pages)
 {
-	$text{$page} = prose($page);
-	my %seen;
-	foreach my $heading (map { /^#+ (.+)$/ ? $1 : () } @{ $text{$page} })
-	{
-		my $anchor = lc($heading =~ s/\[([^\]]*)\]\([^)]*\)/$1/gr) =~ s/[^\w\- ]//gr =~ s/ /-/gr;
-		my $n = $seen{$anchor}++;
-		$anchors{$page}{ $n ? "$anchor-$n" : $anchor } = 1;
-	}
+	$anchors{$page}{$_} = 1 foreach grep { defined } Pages::anchors(Pages::lines($page));
 	my $name = basename($page);
 	print "$page: $of_name{$name} has the same name\n" if $page =~ /^docs/ && $of_name{$name};
 	$of_name{$name} = $page;
 }
 
-my %listed;
 foreach my $page (@pages)
 {
-	my $folder = dirname($page);
 	my $number = 0;
-	foreach my $line (@{ $text{$page} })
+	foreach my $line (Pages::prose($page))
 	{
 		$number++;
-		my $bare = $line =~ s/`[^`]*`//gr;
-		foreach my $link ($bare =~ /\]\(([^)\s]+)\)/g)
+		foreach my $link (Pages::links($line))
 		{
-			next if $link =~ /^\w+:/;
 			my ($path, $anchor) = split /#/, $link, 2;
-			my $target = $path eq '' ? $page : resolve($folder eq '.' ? $path : "$folder/$path");
+			my $target = $path eq '' ? $page : Pages::resolve($page, $path);
 			if (!-e $target)
 			{
 				print "$page:$number: there is no $target\n";

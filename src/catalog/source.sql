@@ -5,21 +5,29 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_heartbeat';
 COMMENT ON FUNCTION meter.heartbeat(text, text, timestamptz) IS
-'a source says that all it had to tell up to an instant (now) is in the log; meters of the clock source settle up to the least such instant of the stream''s sources; an instant before one that the source has named already changes nothing; an instant up to a minute ahead counts as now; raises 22023 for one that is later, 42704 if there is no such stream, 42501 for who may not insert into its event log';
+'a source says that all it had to tell up to an instant is in the log; meters of the clock source settle up to the least such instant of the stream''s sources
+source: its name, as in the logs
+at: the instant; one before an instant that the source has named already changes nothing, and one up to a minute ahead counts as now
+raises 22023 for an instant that is later, 42704 if there is no such stream, 42501 for who may not insert into its event log';
 
 CREATE FUNCTION meter.set_source(stream text, source text, idle_limit interval DEFAULT '1 hour')
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_set_source';
 COMMENT ON FUNCTION meter.set_source(text, text, interval) IS
-'say how long a source can be silent before the others are no longer held back by it (null: without end); one that was not heard of before is waited for from now on; raises 22023 for a limit that is not positive, 42704 if there is no such stream, 42501 for others than its owner';
+'say how long a source can be silent before the others are no longer held back by it; one that was not heard of before is waited for from now on
+source: its name, as in the logs
+idle_limit: how long; null: without end
+raises 22023 for a limit that is not positive, 42704 if there is no such stream, 42501 for others than its owner';
 
 CREATE FUNCTION meter.drop_source(stream text, source text)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_drop_source';
 COMMENT ON FUNCTION meter.drop_source(text, text) IS
-'forget a source, which holds nothing back any more; its next heartbeat makes it known again; raises 42704 if there is no such stream or source, 42501 for others than the stream''s owner';
+'forget a source, which holds nothing back any more; its next heartbeat makes it known again
+source: its name
+raises 42704 if there is no such stream or source, 42501 for others than the stream''s owner';
 
 CREATE VIEW meter.source_status WITH (security_barrier) AS
 SELECT s.stream,

@@ -17,4 +17,9 @@ RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_anomalies';
 COMMENT ON FUNCTION meter.anomalies(text, text, text, text, tstzrange) IS
-'what was odd, as the view anomaly of the stream shows it, but computed for one class (the error for a class that there is not lists all), meter or resource only (null: for all), and of that only what lies in a range of times (null: all). Classes that name no meter (in the future, conflicting duplicate, void of nothing, not counted) are left out where one is asked for. Raises 42501 for who may not select from the view or if there is no such stream, 42704 if there is no such meter, 22023 for a class there is not';
+'what was odd, as the view anomaly of the stream shows it, but computed for what is asked only; classes that name no meter (in the future, conflicting duplicate, void of nothing, not counted) are left out where a meter is asked for
+class: one class, and an error for one that there is not lists all; null: all
+meter: of one meter; null: all
+resource: of one resource; null: all
+during: only what lies in this range of times; null: all
+raises 42501 for who may not select from the view or if there is no such stream, 42704 if there is no such meter, 22023 for a class there is not';

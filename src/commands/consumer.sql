@@ -5,28 +5,40 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_create_consumer';
 COMMENT ON FUNCTION meter.create_consumer(text, text, text[], boolean) IS
-'makes a consumer of the usage of some meters (null: of all, those to come included), which begins with the first row that the ledger has (from_start), or with what is settled next; raises 42710 if there is one of that name, 42704 if there is no such stream or meter, 42501 for others than the stream''s owner';
+'makes a consumer: a reader of the ledger that gets each row once
+consumer: its name
+meters: the meters whose usage it reads; null: all, those to come included
+from_start: it begins with the first row that the ledger has; otherwise with what is settled next
+raises 42710 if there is one of that name, 42704 if there is no such stream or meter, 42501 for others than the stream''s owner';
 
 CREATE FUNCTION meter.drop_consumer(stream text, consumer text)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_drop_consumer';
 COMMENT ON FUNCTION meter.drop_consumer(text, text) IS
-'forgets a consumer and how far it has read; raises 42704 if there is none, 42501 for others than the stream''s owner';
+'forgets a consumer and how far it has read
+consumer: its name
+raises 42704 if there is none, 42501 for others than the stream''s owner';
 
 CREATE FUNCTION meter.next_batch(stream text, consumer text, max_rows integer DEFAULT 10000)
 RETURNS TABLE (batch bigint, transaction_id uuid, meter text, account text, resource text, dimensions jsonb, period_start timestamptz, quantity numeric, revision integer, settlement bigint, recorded_at timestamptz)
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_next_batch';
 COMMENT ON FUNCTION meter.next_batch(text, text, integer) IS
-'usage rows that a consumer has not finished, with the number of their batch: those of the open batch, always the same until meter.finish_batch, or else of a new one of max_rows at most, per meter in the order of settlements; no rows: there is nothing new; for the stream''s owner and who has SELECT on its table usage and UPDATE on its table _consumer; raises 42704 if there is no such consumer, 22023 for max_rows below 1, 55000 if the stream is not active';
+'usage rows that a consumer has not finished, with the number of their batch: those of the open batch, always the same until meter.finish_batch, or else of a new one, per meter in the order of settlements; no rows: there is nothing new; for the stream''s owner and who has SELECT on its table usage and UPDATE on its table _consumer
+consumer: its name
+max_rows: how many rows a new batch has at most
+raises 42704 if there is no such consumer, 22023 for max_rows below 1, 55000 if the stream is not active';
 
 CREATE FUNCTION meter.finish_batch(stream text, consumer text, batch bigint)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_finish_batch';
 COMMENT ON FUNCTION meter.finish_batch(text, text, bigint) IS
-'finishes the open batch of a consumer: the next one begins behind it; for who may call meter.next_batch; raises 55000 for any batch but the open one, and if the stream is not active, 42704 if there is no such consumer';
+'finishes the open batch of a consumer: the next one begins behind it; for who may call meter.next_batch
+consumer: its name
+batch: its number, of the batch that is open
+raises 55000 for any other batch, and if the stream is not active, 42704 if there is no such consumer';
 
 CREATE FUNCTION meter_internal.consumer_backlog(stream text, consumer text, OUT settlements bigint, OUT rows bigint, OUT oldest timestamptz)
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE

@@ -18,4 +18,7 @@ RETURNS TABLE (
 LANGUAGE C STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_live_usage';
 COMMENT ON FUNCTION meter.live_usage(text, text, text) IS
-'usage up to now of an account, a resource or both, null: any; the rows of the view current_usage: the ledger summed over revisions, and the periods that are not settled yet (settled: false); of an account without a resource, what is settled is its totals, with resource null; at the cost of the account''s resources and of the rows that no segment''s index has; raises 42501 for those who may not select from current_usage';
+'usage up to now, as rows of the view current_usage of the stream: the ledger summed over revisions, and the periods that are not settled yet (settled: false); at the cost of the account''s resources and of the rows that no segment''s index has
+account: of this account; without a resource, what is settled is its totals, with resource null; null: any
+resource: of this resource; null: any
+raises 42501 for those who may not select from current_usage';

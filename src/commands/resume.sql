@@ -12,4 +12,6 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_resume';
 COMMENT ON FUNCTION meter.resume(text, text) IS
-'work on a stream again, after a restore, in a copy of the database, or after a failure: checks its tables, guards and indexes, and that logs, ledger and carried states are what the catalog says, moves its sequences to or beyond all arrivals, and lets workers and meter.advance act on it; with a meter, make steps of it again after meter.pause or a failure, while without one those that are paused stay so; raises 42704 if there is no such stream or meter, 55000 or 42501 naming what is not as it must be';
+'work on a stream again, after a restore, in a copy of the database, or after a failure: checks its tables, guards and indexes, and that logs, ledger and carried states are what the catalog says, moves its sequences to or beyond all arrivals, and lets workers and meter.advance act on it
+meter: make steps of this meter again after meter.pause or a failure; null: those that are paused stay so
+raises 42704 if there is no such stream or meter, 55000 or 42501 naming what is not as it must be';

@@ -8,7 +8,12 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_schedule';
 COMMENT ON FUNCTION meter.schedule(text, text, text, interval, text) IS
-'have pg_cron work for a stream, as the caller, at times as in crontab: advance (null: every minute if no worker is preloaded), verify (null: never), and expire what is older than retention (null: never); returns the jobs that the caller now has for the stream, in place of those of an earlier call; raises 55000 if pg_cron is not there or keeps its jobs in another database, 42501 for others than the stream''s owner, and for who may not use pg_cron';
+'have pg_cron work for a stream, as the caller; returns the jobs that the caller now has for the stream, in place of those of an earlier call
+advance: when to settle, as in crontab; null: every minute if no worker is preloaded
+verify: when to call meter.assert_verified; null: never
+retention: expire what is older; null: never
+expire: when to do so
+raises 55000 if pg_cron is not there or keeps its jobs in another database, 42501 for others than the stream''s owner, and for who may not use pg_cron';
 
 CREATE FUNCTION meter.unschedule(stream text)
 RETURNS integer
@@ -39,4 +44,7 @@ BEGIN
 END
 $assert$;
 COMMENT ON FUNCTION meter.assert_verified(text, text) IS
-'fail if meter.verify finds anything, saying how much: for jobs, of which somebody is told when they fail; raises XX001 then, and what meter.verify raises';
+'fail if meter.verify finds anything, saying how much: for jobs, of which somebody is told when they fail
+stream: of this stream
+meter: of this meter; null: of all
+raises XX001 then, and what meter.verify raises';

@@ -151,4 +151,9 @@ CREATE AGGREGATE meter.timeline(event meter.event, starts text[], stops text[]) 
 	COMBINEFUNC = meter_internal.events_combine, SERIALFUNC = meter_internal.events_serialize, DESERIALFUNC = meter_internal.events_deserialize,
 	FINALFUNC = meter_internal.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.timeline(meter.event, text[], text[]) IS 'timeline of a resource''s events in any order: actions in starts start, those in stops stop, all others change; the label is the offering, the value the value; voids do not count, and duplicates are not looked for; NULL without events; 22023 for an action in both lists, otherwise as meter.timeline(timestamptz, boolean, text, numeric)';
+COMMENT ON AGGREGATE meter.timeline(meter.event, text[], text[]) IS
+'timeline of a resource''s events in any order: the label is the offering, the value the value; voids do not count, and duplicates are not looked for; NULL without events
+event: what happened
+starts: actions that start; all that are in neither list change
+stops: actions that stop
+raises 22023 for an action in both lists, otherwise as with labels and values';

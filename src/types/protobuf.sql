@@ -49,7 +49,9 @@ RETURNS SETOF meter.event
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'meter_events_from_protobuf_stream';
 COMMENT ON FUNCTION meter.events_from_protobuf_stream(bytea) IS
-'the messages UsageEvent of a stream, each with its length before it as a varint; raises 22P03 naming field and byte for what is damaged';
+'the messages UsageEvent of a stream
+stream: the messages, each with its length before it as a varint
+raises 22P03 naming field and byte for what is damaged';
 
 CREATE FUNCTION meter.measure_from_protobuf(message bytea)
 RETURNS meter.measure
@@ -70,18 +72,25 @@ RETURNS SETOF meter.measure
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'meter_usage_measures_from_protobuf_stream';
 COMMENT ON FUNCTION meter.usage_measures_from_protobuf_stream(bytea) IS
-'the messages UsageMeasure of a stream, each with its length before it as a varint; raises 22P03 naming field and byte for what is damaged';
+'the messages UsageMeasure of a stream
+stream: the messages, each with its length before it as a varint
+raises 22P03 naming field and byte for what is damaged';
 
 CREATE FUNCTION meter.events_from_protobuf_batch(batch bytea)
 RETURNS SETOF meter.event
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'meter_events_from_protobuf_batch';
 COMMENT ON FUNCTION meter.events_from_protobuf_batch(bytea) IS
-'the events of a message UsageBatch; its measures of both kinds are left out; raises 22P03 naming field and byte for what is damaged';
+'the events of a message UsageBatch; its measures of both kinds are left out
+batch: the message
+raises 22P03 naming field and byte for what is damaged';
 
 CREATE FUNCTION meter.measures_from_protobuf_stream(stream bytea, milliseconds boolean DEFAULT false)
 RETURNS TABLE (resource text, value numeric, start_time timestamptz, end_time timestamptz)
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'meter_measures_from_protobuf_stream';
 COMMENT ON FUNCTION meter.measures_from_protobuf_stream(bytea, boolean) IS
-'the messages IPMeasure of a stream, each with its length before it as a varint: resource is the IPv4 address in dotted form (192.0.2.1 for 0xC0000201), value its bytes; start and end are Unix seconds, or milliseconds where asked for; raises 22P03 naming field and byte for what is damaged, out of range, or ends before it starts';
+'the messages IPMeasure of a stream: resource is the IPv4 address in dotted form (192.0.2.1 for 0xC0000201), value its bytes
+stream: the messages, each with its length before it as a varint
+milliseconds: start and end are in milliseconds of Unix time, not seconds
+raises 22P03 naming field and byte for what is damaged, out of range, or ends before it starts';

@@ -102,42 +102,60 @@ CREATE AGGREGATE meter.timeline("time" timestamptz, active boolean) (
 	COMBINEFUNC = meter_internal.events_combine, SERIALFUNC = meter_internal.events_serialize, DESERIALFUNC = meter_internal.events_deserialize,
 	FINALFUNC = meter_internal.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean) IS 'timeline of a resource''s events in any order: active is true for a start, false for a stop, NULL for a change; rows without a time do not count; NULL without rows; 22008 for infinite times, 54000 for more events than a group can hold';
+COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean) IS
+'timeline of a resource''s events in any order; NULL without rows
+time: when it happened; rows without a time do not count
+active: true for a start, false for a stop, NULL for a change
+raises 22008 for infinite times, 54000 for more events than a group can hold';
 
 CREATE AGGREGATE meter.timeline("time" timestamptz, active boolean, label text) (
 	SFUNC = meter_internal.events_accum, STYPE = internal, SSPACE = 1024,
 	COMBINEFUNC = meter_internal.events_combine, SERIALFUNC = meter_internal.events_serialize, DESERIALFUNC = meter_internal.events_deserialize,
 	FINALFUNC = meter_internal.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean, text) IS 'timeline of a resource''s events in any order: a start or a change sets the label, NULL keeps the one before; otherwise as without labels';
+COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean, text) IS
+'timeline of a resource''s events with labels; otherwise as without
+label: what a start or a change sets; NULL keeps the one before';
 
 CREATE AGGREGATE meter.timeline("time" timestamptz, active boolean, label text, value numeric) (
 	SFUNC = meter_internal.events_accum, STYPE = internal, SSPACE = 1024,
 	COMBINEFUNC = meter_internal.events_combine, SERIALFUNC = meter_internal.events_serialize, DESERIALFUNC = meter_internal.events_deserialize,
 	FINALFUNC = meter_internal.events_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean, text, numeric) IS 'timeline of a resource''s events in any order: a start or a change sets label and value, each on its own, NULL keeps the one before; 22003 for NaN and infinite values; otherwise as without labels';
+COMMENT ON AGGREGATE meter.timeline(timestamptz, boolean, text, numeric) IS
+'timeline of a resource''s events with labels and values; otherwise as without
+value: what a start or a change sets; NULL keeps the one before
+raises 22003 for NaN and infinite values';
 
 CREATE AGGREGATE meter.billed("time" timestamptz, active boolean) (
 	SFUNC = meter_internal.events_accum, STYPE = internal, SSPACE = 256,
 	COMBINEFUNC = meter_internal.events_combine, SERIALFUNC = meter_internal.events_serialize, DESERIALFUNC = meter_internal.events_deserialize,
 	FINALFUNC = meter_internal.events_billed, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.billed(timestamptz, boolean) IS 'time a resource was active, exact, in hours and smaller: meter.duration(meter.timeline("time", active)) in one step';
+COMMENT ON AGGREGATE meter.billed(timestamptz, boolean) IS
+'time a resource was active, exact, in hours and smaller: meter.duration(meter.timeline("time", active)) in one step
+time: when it happened; rows without a time do not count
+active: true for a start, false for a stop, NULL for a change';
 
 CREATE AGGREGATE meter.billed("time" timestamptz, active boolean, during tstzrange) (
 	SFUNC = meter_internal.events_accum_window, STYPE = internal, SSPACE = 256,
 	COMBINEFUNC = meter_internal.events_combine, SERIALFUNC = meter_internal.events_serialize, DESERIALFUNC = meter_internal.events_deserialize,
 	FINALFUNC = meter_internal.events_billed, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.billed(timestamptz, boolean, tstzrange) IS 'time a resource was active within a window, exact: meter.duration(meter.timeline("time", active), during) in one step; 22023 where the window is not the same for all rows of a group';
+COMMENT ON AGGREGATE meter.billed(timestamptz, boolean, tstzrange) IS
+'meter.duration(meter.timeline("time", active), during) in one step
+during: only within this window; NULL: all
+raises 22023 where the window is not the same for all rows of a group';
 
 CREATE AGGREGATE meter.billed("time" timestamptz, active boolean, during tstzrange, increment interval) (
 	SFUNC = meter_internal.events_accum_window, STYPE = internal, SSPACE = 256,
 	COMBINEFUNC = meter_internal.events_combine, SERIALFUNC = meter_internal.events_serialize, DESERIALFUNC = meter_internal.events_deserialize,
 	FINALFUNC = meter_internal.events_billed, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.billed(timestamptz, boolean, tstzrange, interval) IS 'time a resource was active within a window (NULL: all of it), rounded up to units of increment (NULL: exact): meter.duration(meter.timeline("time", active), during, increment) in one step; 22023 where window or increment are not the same for all rows of a group';
+COMMENT ON AGGREGATE meter.billed(timestamptz, boolean, tstzrange, interval) IS
+'meter.duration(meter.timeline("time", active), during, increment) in one step
+increment: rounded up to units of it; NULL: exact
+raises 22023 where window or increment are not the same for all rows of a group';
 
 CREATE FUNCTION meter_internal.levels_accum(internal, timestamptz, numeric) RETURNS internal
 	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 4 AS 'MODULE_PATHNAME', 'meter_levels_accum';
@@ -151,7 +169,11 @@ CREATE AGGREGATE meter.levels("time" timestamptz, delta numeric) (
 	COMBINEFUNC = meter_internal.events_combine, SERIALFUNC = meter_internal.events_serialize, DESERIALFUNC = meter_internal.events_deserialize,
 	FINALFUNC = meter_internal.levels_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.levels(timestamptz, numeric) IS 'timeline whose value is the running sum of the deltas, active while it is not 0, deltas of one instant taken together; rows without time or delta do not count; NULL without rows; 22003 for NaN and infinite deltas, 22008 for infinite times, 54000 for more than a group can hold';
+COMMENT ON AGGREGATE meter.levels(timestamptz, numeric) IS
+'timeline whose value is the running sum of increases and decreases, active while it is not 0; NULL without rows
+time: when it changed; what changed at one instant is taken together; rows without a time do not count
+delta: by how much; rows without it do not count
+raises 22003 for NaN and infinite deltas, 22008 for infinite times, 54000 for more than a group can hold';
 
 -- --- stretches of time to timelines --------------------------------------------------------------------------------------
 
@@ -179,7 +201,11 @@ CREATE AGGREGATE meter.heartbeats("time" timestamptz, liveness interval) (
 	COMBINEFUNC = meter_internal.cover_combine, SERIALFUNC = meter_internal.cover_serialize, DESERIALFUNC = meter_internal.cover_deserialize,
 	FINALFUNC = meter_internal.cover_timeline, FINALFUNC_MODIFY = READ_ONLY, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE meter.heartbeats(timestamptz, interval) IS 'timeline active for liveness (days and smaller, a day being 24 hours) after each heartbeat; rows without time or liveness do not count; NULL without rows; 22023 for a liveness that is not positive, 22008 for infinite times, 54000 for more separate stretches than a group can hold';
+COMMENT ON AGGREGATE meter.heartbeats(timestamptz, interval) IS
+'timeline active for a time after each sign of life; NULL without rows
+time: when there was one; rows without a time do not count
+liveness: for how long it counts (days and smaller, a day being 24 hours); rows without it do not count
+raises 22023 for a liveness that is not positive, 22008 for infinite times, 54000 for more separate stretches than a group can hold';
 
 CREATE AGGREGATE meter.merge(timeline meter.timeline) (
 	SFUNC = meter_internal.merge_accum, STYPE = internal, SSPACE = 256,
@@ -193,11 +219,22 @@ COMMENT ON AGGREGATE meter.merge(meter.timeline) IS 'timeline active where any o
 CREATE FUNCTION meter.duration(timeline meter.timeline, during tstzrange DEFAULT NULL, increment interval DEFAULT NULL,
 		rounding text DEFAULT NULL) RETURNS interval
 	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'meter_timeline_duration';
-COMMENT ON FUNCTION meter.duration(meter.timeline, tstzrange, interval, text) IS 'time active within [from, to), in hours and smaller; without a window an open run counts to the last event; increment divides 24 hours (UTC); rounding is up (default with an increment), down, nearest or none (default without); each label is rounded on its own; 22008 for an open run in a window without an end, 22023 for bad arguments';
+COMMENT ON FUNCTION meter.duration(meter.timeline, tstzrange, interval, text) IS
+'time active, in hours and smaller; each label is rounded on its own
+timeline: of the resource
+during: only within this window; null: all, an open run up to the last event
+increment: rounded to units of it, which divide 24 hours (UTC)
+rounding: up (default with an increment), down, nearest or none (default without)
+raises 22008 for an open run in a window without an end, 22023 for bad arguments';
 
 CREATE FUNCTION meter.weighted(timeline meter.timeline, during tstzrange DEFAULT NULL, unit interval DEFAULT '1 second') RETURNS numeric
 	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'meter_timeline_weighted';
-COMMENT ON FUNCTION meter.weighted(meter.timeline, tstzrange, interval) IS 'sum of value times time active within [from, to), in value times unit: exact where that is a finite decimal, else rounded half away from zero at the 12th digit; no value counts as 0; errors as meter.duration';
+COMMENT ON FUNCTION meter.weighted(meter.timeline, tstzrange, interval) IS
+'sum of value times time active, in value times unit: exact where that is a finite decimal, else rounded half away from zero at the 12th digit
+timeline: of the resource; no value counts as 0
+during: only within this window; null: all, an open run up to the last event
+unit: the time that counts as 1
+raises errors as meter.duration';
 
 CREATE FUNCTION meter.spans(timeline meter.timeline, OUT during tstzrange, OUT label text, OUT value numeric) RETURNS SETOF record
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 ROWS 20 AS 'MODULE_PATHNAME', 'meter_timeline_spans';
@@ -207,8 +244,19 @@ CREATE FUNCTION meter.periods(timeline meter.timeline, during tstzrange, period 
 		rounding text DEFAULT NULL, timezone text DEFAULT 'UTC',
 		OUT period_start timestamptz, OUT label text, OUT value numeric, OUT billed interval) RETURNS SETOF record
 	LANGUAGE c STABLE PARALLEL SAFE COST 50 ROWS 100 AS 'MODULE_PATHNAME', 'meter_timeline_periods';
-COMMENT ON FUNCTION meter.periods(meter.timeline, tstzrange, interval, interval, text, text) IS 'time active within [from, to) (NULL: all of it) by period, label and value, where there is any: period divides 24 hours and is a multiple of the increment, or is 1 day, 1 week, or 1, 2, 3, 4, 6 or 12 months, from local midnight in the time zone; increment and rounding as meter.duration, counted from local midnight; errors as meter.duration';
+COMMENT ON FUNCTION meter.periods(meter.timeline, tstzrange, interval, interval, text, text) IS
+'time active by period, label and value, where there is any
+timeline: of the resource
+during: only within this window; null: all, an open run up to the last event
+period: divides 24 hours and is a multiple of the increment, or is 1 day, 1 week, or 1, 2, 3, 4, 6 or 12 months
+increment: as of meter.duration, counted from local midnight
+rounding: as of meter.duration
+timezone: where days begin
+raises errors as meter.duration';
 
 CREATE FUNCTION meter.active_at(timeline meter.timeline, at timestamptz) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'meter_timeline_active_at';
-COMMENT ON FUNCTION meter.active_at(meter.timeline, timestamptz) IS 'whether the resource was active at an instant: from a span''s beginning on and before its end; an open run is from its start on';
+COMMENT ON FUNCTION meter.active_at(meter.timeline, timestamptz) IS
+'whether the resource was active at an instant: from a span''s beginning on and before its end; an open run is from its start on
+timeline: of the resource
+at: the instant';

@@ -6,7 +6,14 @@ RETURNS uuid
 LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10
 AS 'MODULE_PATHNAME', 'meter_transaction_id';
 COMMENT ON FUNCTION meter.transaction_id(text, text, text, text, jsonb, timestamptz, integer) IS
-'the name of a usage row, computed from what it is about (a UUID of version 8): stream (the name it was created with), meter, resource, account (null: none), all dimensions of the meter as an object of strings and nulls, start of the period, revision (0: the first usage of that key); raises 22004 if another argument is null, 22023 for dimensions that are no such object, 22008 for a period from 4147 on';
+'the name of a usage row, computed from what it is about: a UUID of version 8
+stream: the name it was created with
+resource: whose usage it is
+account: who pays; null: none
+dimensions: all dimensions of the meter, as an object of strings and nulls
+period_start: when the period begins
+revision: 0: the first usage of that key; n: its nth adjustment
+raises 22004 if another argument than account is null, 22023 for dimensions that are no such object, 22008 for a period from 4147 on';
 
 CREATE FUNCTION meter_internal.transaction_id_low(stream text, meter text, resource text, period_start timestamptz)
 RETURNS uuid
