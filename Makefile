@@ -46,6 +46,7 @@ SQL_PARTS = \
 	src/commands/rewind.sql \
 	src/commands/explain.sql \
 	src/commands/live.sql \
+	src/commands/report.sql \
 	src/commands/last_step.sql \
 	src/commands/anomalies.sql \
 	src/commands/expire.sql \

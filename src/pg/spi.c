@@ -105,6 +105,16 @@ meter_session_in_order(void)
 	set_locally("enable_bitmapscan", "off");
 }
 
+/*
+ * Let row security decide what a session of the caller's reads, from here to its
+ * end: in place of an error where it would leave rows out.
+ */
+void
+meter_session_policies(void)
+{
+	set_locally("row_security", "on");
+}
+
 /* End a session; the results of its queries are gone. */
 void
 meter_session_end(MeterSession *session)

@@ -34,6 +34,7 @@ typedef void (*MeterTakeRow) (void *arg, TupleTableSlot *slot);
 extern void meter_session_begin(MeterSession *session, Oid role);
 extern void meter_session_bulk(void);
 extern void meter_session_in_order(void);
+extern void meter_session_policies(void);
 extern void meter_session_end(MeterSession *session);
 extern ErrorData *meter_try(void (*body) (void *arg), void *arg);
 extern void meter_with_one_snapshot(void (*body) (void *arg), void *arg);
