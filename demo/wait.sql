@@ -1,8 +1,8 @@
--- Waits until the worker has settled all that is in the log: every hour that ends `lateness` before the last event.
+-- Waits until the worker has settled all that is in the log: every hour that ends `lateness` before the last event, or before what all sources have reported.
 SET statement_timeout = '10min';
 DO $$
 DECLARE
-    last_event timestamptz := (SELECT max("time") FROM cloud.event);
+    last_event timestamptz := coalesce((SELECT min(clock) FROM meter.source_status WHERE stream = 'cloud'), (SELECT max("time") FROM cloud.event));
     error text;
 BEGIN
     WHILE EXISTS (SELECT FROM meter.meter
