@@ -29,6 +29,7 @@ SQL_PARTS = \
 	src/catalog/catalog.sql \
 	src/catalog/home.sql \
 	src/commands/create_stream.sql \
+	src/commands/access.sql \
 	src/commands/upgrade.sql \
 	src/commands/inbox.sql \
 	src/log/segment.sql \

@@ -16,6 +16,7 @@
 #include "utils/datum.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/definition.h"
 #include "catalog/home.h"
 #include "catalog/stream.h"
@@ -459,13 +460,13 @@ meter_load(const char *stream, const char *name, MeterLock lock)
 }
 
 /*
- * Load and lock a meter so that the caller, who must own the stream, can write
- * usage.
+ * Load and lock a meter so that the caller, who must be an operator of the
+ * stream, can write usage.
  */
 MeterDefinition *
 meter_load_to_write(const char *stream, const char *name)
 {
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
 	return meter_load(stream, name, METER_LOCK_WAIT);
@@ -478,7 +479,7 @@ meter_load_to_write(const char *stream, const char *name)
 MeterDefinition *
 meter_load_to_repair(const char *stream, const char *name)
 {
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	return meter_load(stream, name, METER_LOCK_WAIT);
 }
 

@@ -199,6 +199,14 @@ const MeterTableColumn meter_table_columns[] = {
 	{"_calendar", "starts_at", "timestamp with time zone", "NOT NULL"},
 	{"_consumer", "name", "text", "COLLATE \"C\" PRIMARY KEY"},
 	{"_view_key", "key", "uuid", "PRIMARY KEY DEFAULT gen_random_uuid()"},
+	{"_access", "ingest", "boolean", ""},
+	{"_access", "analyst", "boolean", ""},
+	{"_access", "operator", "boolean", ""},
+	{"_access", "consumer", "boolean", ""},
+	{"_access", "tenant", "boolean", ""},
+	{"_tenant", "role", "text", "COLLATE \"C\" NOT NULL"},
+	{"_tenant", "role_id", "oid", "NOT NULL"},
+	{"_tenant", "account", "text", "COLLATE \"C\" NOT NULL"},
 	{"rejected", "rejection", "bigint", "GENERATED ALWAYS AS IDENTITY PRIMARY KEY"},
 	{"rejected", "received_at", "timestamp with time zone", "NOT NULL DEFAULT now()"},
 	{"rejected", "sender", "text", "COLLATE \"C\" NOT NULL"},
@@ -256,6 +264,7 @@ const MeterTableConstraint meter_table_constraints[] = {
 	{"_calendar", "PRIMARY KEY (timezone, day)"},
 	{"snapshot", "PRIMARY KEY (source, at)"},
 	{"_compared", "PRIMARY KEY (meter, source, at)"},
+	{"_tenant", "PRIMARY KEY (role, account)"},
 	{NULL, NULL}
 };
 

@@ -19,6 +19,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/limits.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
@@ -242,7 +243,7 @@ check_may_report(const char *stream)
 		may |= may_insert(schema, logs[i]);
 	if (!may)
 	{
-		meter_check_stream_permission(stream);
+		meter_check_access(stream, METER_ACCESS_INGEST);
 		return;
 	}
 	meter_session_begin(&session, meter_extension_owner());
@@ -251,7 +252,7 @@ check_may_report(const char *stream)
 	exists = SPI_processed > 0;
 	meter_session_end(&session);
 	if (!exists)
-		meter_check_stream_permission(stream);	/* raises the error */
+		meter_no_stream(stream);
 }
 
 PG_FUNCTION_INFO_V1(meter_heartbeat);
@@ -288,7 +289,7 @@ meter_set_source(PG_FUNCTION_ARGS)
 	char		nulls[4] = {' ', ' ', ' ', ' '};
 
 	PreventCommandIfReadOnly("meter.set_source()");
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(source);
 	values[2] = PG_GETARG_DATUM(2);
@@ -325,7 +326,7 @@ meter_drop_source(PG_FUNCTION_ARGS)
 	CStringGetTextDatum(source)};
 
 	PreventCommandIfReadOnly("meter.drop_source()");
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params("DELETE FROM meter.source WHERE stream = $1 AND source = $2",
 						 SPI_OK_DELETE, 2, types, values, NULL);

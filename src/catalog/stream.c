@@ -120,39 +120,6 @@ meter_delete_of_meter(const char *stream, const char *meter,
 					  SPI_OK_DELETE);
 }
 
-/*
- * List the active streams, all of them or those whose owner the caller is a
- * member of.
- */
-List *
-meter_active_streams(bool own)
-{
-	MemoryContext context = CurrentMemoryContext;
-	MeterSession session;
-	List	   *all = NIL;
-	List	   *streams = NIL;
-	ListCell   *cell;
-	uint64		i;
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute("SELECT name FROM meter.active_stream a WHERE " METER_IS_HOME("a") " ORDER BY name",
-				  SPI_OK_SELECT);
-	MemoryContextSwitchTo(context);
-	for (i = 0; i < SPI_processed; i++)
-		all = lappend(all, meter_result_text(i, 1));
-	meter_session_end(&session);
-
-	foreach(cell, all)
-	{
-		Oid			schema = get_namespace_oid(lfirst(cell), true);
-
-		if (!own || (OidIsValid(schema) &&
-					 meter_schema_ownercheck(schema, GetUserId())))
-			streams = lappend(streams, lfirst(cell));
-	}
-	return streams;
-}
-
 /* Raise that there is no such stream. */
 void
 meter_no_stream(const char *stream)

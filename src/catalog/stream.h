@@ -23,7 +23,6 @@ extern void meter_delete_of_meter(const char *stream, const char *meter,
 pg_noreturn extern void meter_no_stream(const char *stream);
 pg_noreturn extern void meter_not_active(const char *stream);
 extern bool meter_stream_is_active(const char *stream);
-extern List *meter_active_streams(bool own);
 extern void meter_look_up_stream(const char *stream, bool *exists, bool *active);
 
 #endif							/* METER_STREAM_H */

@@ -13,6 +13,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/definition.h"
 #include "catalog/forget.h"
 #include "catalog/home.h"
@@ -56,7 +57,7 @@ meters_asked_for(char *stream, char *meter)
 	refs = meter_list_meters(stream, meter, true);
 	if (stream != NULL)
 	{
-		meter_check_stream_permission(stream);
+		meter_check_access(stream, METER_ACCESS_OPERATOR);
 		if (!meter_stream_is_active(stream))
 			meter_not_active(stream);
 		if (meter != NULL && refs == NIL &&
@@ -75,19 +76,18 @@ meters_asked_for(char *stream, char *meter)
 		return refs;
 	}
 
-	/* without a stream, advance those that are the caller's */
+	/* without a stream, advance those that the caller operates */
 	foreach(cell, refs)
 	{
 		MeterRef   *ref = lfirst(cell);
-		Oid			schema = get_namespace_oid(ref->stream, true);
 
-		if (OidIsValid(schema) ? meter_schema_ownercheck(schema, GetUserId()) :
-			superuser())
+		if (meter_has_access(ref->stream, METER_ACCESS_OPERATOR) ||
+			(superuser() && !OidIsValid(get_namespace_oid(ref->stream, true))))
 			allowed = lappend(allowed, ref);
 	}
 	if (allowed == NIL && refs != NIL)
 		ereport(NOTICE,
-				(errmsg("no meter is advanced: you own no stream that has one")));
+				(errmsg("no meter is advanced: you own or operate no stream that has one")));
 	return allowed;
 }
 

@@ -8,9 +8,9 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
 AS 'MODULE_PATHNAME', 'meter_advance';
 COMMENT ON FUNCTION meter.advance(text, text) IS
 'one bounded step (meter.batch_rows) of each meter asked for, in the caller''s transaction: what it wrote, from how many late rows, and the watermark it got to; a meter that fails is left as it was, with its error in meter.status and a warning
-stream: waits while somebody else settles a meter of it; null: all streams of the caller, passing over meters that somebody else settles
+stream: waits while somebody else settles a meter of it; null: all streams that the caller owns or operates, passing over meters that somebody else settles
 meter: null: all of the stream
-raises 42704 if there is no such stream or meter, 55000 for a stream that is not active, 42501 for others than its owner';
+raises 42704 if there is no such stream or meter, 55000 for a stream that is not active, 42501 for others than its owner and operators';
 
 CREATE FUNCTION meter_internal.advance_step(
     stream text DEFAULT NULL, meter text DEFAULT NULL,
@@ -58,5 +58,5 @@ END
 $run$;
 COMMENT ON PROCEDURE meter.run(text) IS
 'advance meters step by step, each committed, under READ COMMITTED whatever the default of the session, until nothing is due, then roll and seal segments of their logs: for pg_cron, or by hand
-stream: the meters of this stream; null: all that are the caller''s
+stream: the meters of this stream; null: those of all streams that the caller owns or operates
 raises 2D000 within a transaction block, and what meter.advance raises';

@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
@@ -476,7 +477,13 @@ anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
 	asked.during = PG_ARGISNULL(first + 3) ? (Datum) 0 :
 		PG_GETARG_DATUM(first + 3);
 	check_class(asked.class);
-	meter_check_may_read(stream, "anomaly", key);
+	/* an anomaly is of a resource, which may be of several accounts */
+	if (meter_check_may_read(stream, "anomaly", key) != (Datum) 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("stream \"%s\" isolates tenants: who sees the usage of some accounts only sees no anomalies",
+						stream),
+				 meter_access_hint(stream, METER_ACCESS_ANALYST)));
 	meter_return_begin(fcinfo);
 	/* what the query sees, not what is there at this moment */
 	meter_with_one_snapshot(return_anomalies, &asked);

@@ -22,4 +22,4 @@ class: one class, and an error for one that there is not lists all; null: all
 meter: of one meter; null: all
 resource: of one resource; null: all
 during: only what lies in this range of times; null: all
-raises 42501 for who may not select from the view or if there is no such stream, 42704 if there is no such meter, 22023 for a class there is not';
+raises 42501 for who may not select from the view, for tenants that are isolated, and if there is no such stream, 42704 if there is no such meter, 22023 for a class there is not';

@@ -19,10 +19,10 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/consumer.h"
 #include "catalog/home.h"
 #include "catalog/stream.h"
@@ -55,7 +55,6 @@ static void
 check_may_consume(const char *stream)
 {
 	Oid			schema = get_namespace_oid(stream, true);
-	Oid			ledger;
 
 	/* raises an error */
 	if (!OidIsValid(schema))
@@ -65,15 +64,13 @@ check_may_consume(const char *stream)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for consumers of stream \"%s\"",
 						stream),
-				 errhint("Grant SELECT on %s.usage and UPDATE on %s._consumer.",
-						 quote_identifier(stream), quote_identifier(stream))));
-	ledger = get_relname_relid("usage", schema);
-	if (!meter_schema_ownercheck(schema, GetUserId()) &&
-		check_enable_rls(ledger, InvalidOid, true) == RLS_ENABLED)
+				 meter_access_hint(stream, METER_ACCESS_CONSUMER)));
+	if (meter_is_isolated(stream) && !meter_reads_all(stream))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the ledger of stream \"%s\" has row security, which a consumer cannot apply to role \"%s\"",
-						stream, GetUserNameFromId(GetUserId(), false))));
+						stream, GetUserNameFromId(GetUserId(), false)),
+				 meter_access_hint(stream, METER_ACCESS_CONSUMER)));
 }
 
 /* Raise that there is no such consumer. */
@@ -394,7 +391,9 @@ meter_consumer_backlog(PG_FUNCTION_ARGS)
 	bool		nulls[3] = {false, false, false};
 	ErrorData  *error;
 
-	if (!OidIsValid(schema) || !(may_consume(schema) || meter_sees_all()))
+	if (!OidIsValid(schema) ||
+		!(may_consume(schema) || meter_sees_all() ||
+		  meter_has_access(backlog.stream, METER_ACCESS_OPERATOR)))
 		PG_RETURN_NULL();
 	/* one stream that is broken must not hide the others */
 	error = meter_try(count_backlog, &backlog);

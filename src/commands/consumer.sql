@@ -25,7 +25,7 @@ RETURNS TABLE (batch bigint, transaction_id uuid, meter text, account text, reso
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_next_batch';
 COMMENT ON FUNCTION meter.next_batch(text, text, integer) IS
-'usage rows that a consumer has not finished, with the number of their batch: those of the open batch, always the same until meter.finish_batch, or else of a new one, per meter in the order of settlements; no rows: there is nothing new; for the stream''s owner and who has SELECT on its table usage and UPDATE on its table _consumer
+'usage rows that a consumer has not finished, with the number of their batch: those of the open batch, always the same until meter.finish_batch, or else of a new one, per meter in the order of settlements; no rows: there is nothing new; for the stream''s owner and roles with the access consumer (SELECT on its table usage and UPDATE on its table _consumer)
 consumer: its name
 max_rows: how many rows a new batch has at most
 raises 42704 if there is no such consumer, 22023 for max_rows below 1, 55000 if the stream is not active';
@@ -59,12 +59,12 @@ FROM meter.consumer AS c
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname::text OPERATOR(pg_catalog.=) c.stream
 LEFT JOIN pg_catalog.pg_class AS t ON t.relnamespace OPERATOR(pg_catalog.=) n.oid AND t.relname OPERATOR(pg_catalog.=) '_consumer'
 LEFT JOIN LATERAL meter_internal.consumer_backlog(c.stream, c.name) AS b ON true
-WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
+WHERE meter_internal.has_access(c.stream, 'operator')
    OR pg_catalog.has_table_privilege(t.oid, 'UPDATE')
    OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
    OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW meter.consumer_status IS
-'a row a consumer: how far it is behind, and its open batch; for who may call meter.next_batch, and for members of pg_monitor and pg_read_all_stats';
+'a row a consumer: how far it is behind, and its open batch; for who may call meter.next_batch, the stream''s operators, and members of pg_monitor and pg_read_all_stats';
 COMMENT ON COLUMN meter.consumer_status.stream IS 'the stream whose ledger it reads';
 COMMENT ON COLUMN meter.consumer_status.consumer IS 'the consumer';
 COMMENT ON COLUMN meter.consumer_status.meters IS 'the meters whose usage it reads; null: all';

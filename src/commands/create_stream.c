@@ -22,9 +22,8 @@
 #include "catalog/shape.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
+#include "commands/access.h"
 #include "commands/create_stream.h"
-#include "commands/inbox.h"
-#include "engine/views.h"
 #include "log/segment.h"
 #include "pg/arguments.h"
 #include "pg/meter_compat.h"
@@ -116,13 +115,6 @@ static const char *const guard_functions[] = {
 
 /* What stands on the tables: indexes, views and settings of storage. */
 static const char *const upon_tables[] = {
-	"CREATE OR REPLACE VIEW %1$s.usage_total AS "
-	"SELECT meter, account, resource, dimensions, period_start, "
-	"pg_catalog.sum(quantity) AS quantity, "
-	"pg_catalog.max(revision) AS revision, "
-	"pg_catalog.max(recorded_at) AS recorded_at "
-	"FROM %1$s.usage "
-	"GROUP BY meter, account, resource, dimensions, period_start",
 	/* a page has room for each of its states to be written anew */
 	"ALTER TABLE %1$s._resource_state SET (fillfactor = 45)",
 	/* hashes cannot be compressed */
@@ -245,7 +237,6 @@ comment_tables(const char *stream)
 		{"TABLE %s.account_usage", "totals: the sum of the usage rows of an account, a period and dimensions over all resources, at every commit; written by the engine"},
 		{"COLUMN %s.account_usage.quantity", "the sum of their quantities, as they are: for min, max, latest and unique meters a sum over resources, too"},
 		{"COLUMN %s.account_usage.dimensions_key", "the first 16 bytes of the SHA-256 of the dimensions as text"},
-		{"VIEW %s.usage_total", "the ledger summed over revisions"},
 		{"TABLE %s._retention", "the retention boundary of each meter, and the definition that _retention_state was made by; see meter.expire()"},
 		{"TABLE %s._retention_state", "what was known of each resource at the retention boundary, of meters of measures its owner; replaces what the logs had before it"},
 		{"TABLE %s._retention_reading", "the last reading of each counter before the retention boundary; replaces what the log had before it"},
@@ -264,6 +255,10 @@ comment_tables(const char *stream)
 		{"TABLE %s._counter_state", "the last reading of each counter before its meter''s watermark; derived, kept by the engine"},
 		{"TABLE %s._calendar", "the first instant of each local day of a time zone that usage was settled with: later changes of the zone''s rules move no day that was billed; kept by the engine"},
 		{"TABLE %s._consumer", "stays empty: beside SELECT on usage, UPDATE on it is the right to read batches as a consumer and to finish them; see meter.next_batch()"},
+		{"TABLE %s._access", "stays empty: UPDATE on a column of it is the access of that name to the stream; see meter.grant_access()"},
+		{"TABLE %s._tenant", "whose usage roles see of a stream that isolates tenants; see meter.map_account()"},
+		{"COLUMN %s._tenant.role", "the name of a role; it counts while the role has UPDATE on the column tenant of _access"},
+		{"COLUMN %s._tenant.role_id", "the OID of that role, so that no other role gets what is mapped to its name; meter.resume() of a stream that was restored notes it anew"},
 		{"TABLE %s._view_key", "what the views current_usage and anomaly hand on: who has it may ask for what they show"},
 		{"TABLE %s.rejected", "what came to an inbox or to meter.ingest... while meter.on_bad_event was divert, and could not be logged"},
 		{"COLUMN %s.rejected.sender", "the session user"},
@@ -389,6 +384,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 		meter_session_end(&session);
 		ereport(NOTICE,
 				(errmsg("schema \"%s\" exists: the stream goes on with its logs and ledger", stream)));
+		meter_bind_tenants(stream);
 	}
 	else
 	{
@@ -404,8 +400,7 @@ meter_create_stream(PG_FUNCTION_ARGS)
 	}
 
 	insert_stream(stream, PG_GETARG_DATUM(1));
-	meter_create_views(stream);
-	meter_make_inboxes(stream);
+	meter_make_views(stream);
 	meter_worker_wake();
 	PG_RETURN_VOID();
 }

@@ -22,14 +22,15 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/consumer.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
-#include "pg/now.h"
 #include "engine/usage_kind.h"
 #include "log/month.h"
 #include "pg/arguments.h"
+#include "pg/now.h"
 #include "pg/spi.h"
 #include "types/transaction_id.h"
 
@@ -516,7 +517,7 @@ meter_summarize_usage(PG_FUNCTION_ARGS)
 	{
 		char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-		meter_check_stream_permission(stream);
+		meter_check_access(stream, METER_ACCESS_OPERATOR);
 		streams = list_make1(stream);
 	}
 	else

@@ -9,16 +9,19 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "catalog/access.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
@@ -52,9 +55,12 @@ typedef struct Row
 	int64		settlement;
 } Row;
 
-/* Look up the usage row; raises an error if there is none. */
+/*
+ * Look up the usage row; raises an error if there is none of the accounts that
+ * the caller may see (a literal; NULL: all).
+ */
 static void
-find_row(const char *stream, Datum transaction_id, Row *row)
+find_row(const char *stream, Datum transaction_id, const char *own, Row *row)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
@@ -64,8 +70,9 @@ find_row(const char *stream, Datum transaction_id, Row *row)
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_execute(psprintf("SELECT meter, account, resource, dimensions::text, period_start, settlement "
-						   "FROM %s.usage WHERE transaction_id = '%s'",
-						   quote_identifier(stream), uuid), SPI_OK_SELECT);
+						   "FROM %s.usage WHERE transaction_id = '%s'%s",
+						   quote_identifier(stream), uuid, own == NULL ? "" :
+						   psprintf(" AND account = ANY (%s)", own)), SPI_OK_SELECT);
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -709,6 +716,49 @@ append_total(StringInfo sql, const MeterDefinition *definition,
 					 psprintf("%s of these: ", meter_aggregate_name(definition->aggregate)));
 }
 
+/*
+ * Append the condition that leaves out what is of others' accounts.  Of a
+ * resource that others had before or after, a tenant sees the rows that name its
+ * account, and those without a name of the time that the resource was its own.
+ */
+static void
+append_own_only(StringInfo sql, bool events, const char *own)
+{
+	const char *is_own = psprintf("COLLATE \"C\" = ANY (%s)", own);
+
+	appendStringInfo(sql, " WHERE part IN ('ledger', 'rounding', 'total') OR x.account %s OR (x.account IS NULL AND ",
+					 is_own);
+	if (events)
+		appendStringInfo(sql, "part IN ('event', 'late event') AND EXISTS (SELECT FROM found_spans s WHERE s.kind <> 'b' "
+						 "AND s.account %s AND s.span_begin <= x.\"time\" AND (x.\"time\" < s.span_end OR (x.\"time\" = s.span_end "
+						 "AND NOT EXISTS (SELECT FROM found_spans n WHERE n.kind <> 'b' AND n.span_begin = s.span_end AND NOT n.account %s)))))",
+						 is_own, is_own);
+	else
+		appendStringInfo(sql, "part IN ('measure', 'late measure') AND EXISTS (SELECT FROM found_parts p WHERE p.arrival = x.arrival "
+						 "AND p.what <> %d AND p.payer %s))",
+						 METER_MEASURE_BASE, is_own);
+}
+
+/*
+ * Check that the caller may have rows explained.  Returns the accounts whose rows
+ * those are, as a literal, or NULL: of all.
+ */
+static char *
+check_may_explain(const char *stream)
+{
+	Datum		own;
+
+	if (meter_has_access(stream, METER_ACCESS_ANALYST) ||
+		!OidIsValid(get_namespace_oid(stream, true)) ||
+		(own = meter_own_accounts(stream)) == (Datum) 0 ||
+		ARR_NDIM(DatumGetArrayTypeP(own)) == 0)
+	{
+		meter_check_access(stream, METER_ACCESS_ANALYST);
+		return NULL;
+	}
+	return meter_text_array_literal(own);
+}
+
 PG_FUNCTION_INFO_V1(meter_explain);
 
 /* explain(stream, transaction_id) */
@@ -724,15 +774,16 @@ meter_explain(PG_FUNCTION_ARGS)
 	MeterProgress *progress;
 	MeterSession session;
 	StringInfoData sql;
+	const char *own;
 	const char *begin;
 	const char *end;
 	bool		events;
 
 	memset(&explained, 0, sizeof(explained));
 	explained.context = CurrentMemoryContext;
-	meter_check_stream_permission(stream);
+	own = check_may_explain(stream);
 	meter_return_begin(fcinfo);
-	find_row(stream, PG_GETARG_DATUM(1), &explained.row);
+	find_row(stream, PG_GETARG_DATUM(1), own, &explained.row);
 	definition = meter_load(stream, row->meter, METER_LOCK_NONE);
 	progress = meter_load_progress(definition);
 	events = meter_usage_of(definition)->log == METER_LOG_EVENT;
@@ -764,7 +815,10 @@ meter_explain(PG_FUNCTION_ARGS)
 		append_measures(&sql, definition, row, begin, end);
 	append_total(&sql, definition, &explained, begin, end);
 	append_late(&sql, definition, row, end);
-	appendStringInfoString(&sql, ") x ORDER BY section, \"time\", place");
+	appendStringInfoString(&sql, ") x");
+	if (own != NULL)
+		append_own_only(&sql, events, own);
+	appendStringInfoString(&sql, " ORDER BY section, \"time\", place");
 	meter_register_rows(&explained.events);
 	meter_register_rows(&explained.spans);
 	meter_register_rows(&explained.marks);

@@ -31,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "catalog/access.h"
 #include "catalog/limits.h"
 #include "catalog/stream.h"
 #include "commands/inbox.h"
@@ -447,10 +448,15 @@ begin_intake(const char *stream, MeterRecordKind kind)
 				 errhint("meter.create_stream('%s') makes a stream, meter.resume('%s') its inboxes.",
 						 stream, stream)));
 	if (meter_schema_aclcheck(schema, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, stream);
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for schema %s", stream),
+				 meter_access_hint(stream, METER_ACCESS_INGEST)));
 	if (pg_class_aclcheck(view, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW,
-					   psprintf("%s.%s", stream, name));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for view %s.%s", stream, name),
+				 meter_access_hint(stream, METER_ACCESS_INGEST)));
 	relation = table_open(view, AccessShareLock);
 	(void) inbox_stream(relation);
 	table_close(relation, AccessShareLock);

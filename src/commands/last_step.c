@@ -8,6 +8,7 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
+#include "catalog/access.h"
 #include "catalog/definition.h"
 #include "catalog/stream.h"
 #include "pg/spi.h"
@@ -24,7 +25,7 @@ meter_last_step(PG_FUNCTION_ARGS)
 	Oid			types[] = {TEXTOID, TEXTOID};
 	Datum		values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
 
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_ANALYST);
 	(void) meter_load(stream, meter, METER_LOCK_NONE);	/* raises an error if
 														 * there is none */
 	meter_return_begin(fcinfo);

@@ -3,9 +3,9 @@
  *	  Live usage: what is not settled yet, computed from the carried states and
  *	  the rows since, as a step would.  Nothing is written: on a standby, too.
  *
- * An event names its resource, not its account.  So the live usage of an account
- * is that of few resources: those that are, or once were, the account's, those
- * that a row since gives it, and those of which an observation since may say that
+ * An event names its resource, not its account.  So the live usage of accounts
+ * is that of few resources: those that are, or once were, theirs, those that a
+ * row since gives them, and those of which an observation since may say that
  * their past was otherwise.  Of these alone the states are read, and the rows.
  */
 #include "postgres.h"
@@ -15,6 +15,7 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -54,8 +55,11 @@ typedef struct Live
 {
 	FunctionCallInfo fcinfo;
 	const char *stream;
-	Datum		account;		/* text, or 0: any */
+	Datum		accounts;		/* text[], or 0: any */
+	MeterAttr  *account_list;	/* the same */
+	int			naccounts;
 	Datum		resource;		/* text, or 0: all */
+	bool		restricted;		/* the caller may see these accounts only */
 	bool		settled;		/* what is settled is asked for, too */
 
 	/* where few resources are asked for */
@@ -89,6 +93,36 @@ find_end(const MeterDefinition *definition, const MeterProgress *progress,
 	return progress->watermark < *end;
 }
 
+/* Tell whether an account is one of those that are asked for. */
+static bool
+is_asked_for(const Live *live, MeterAttr account)
+{
+	int			i;
+
+	for (i = 0; i < live->naccounts; i++)
+	{
+		if (meter_attr_equal(account, live->account_list[i]))
+			return true;
+	}
+	return live->accounts == 0;
+}
+
+/* Ask for accounts, a text[]. */
+static void
+ask_for(Live *live, Datum accounts)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			i;
+
+	live->accounts = accounts;
+	deconstruct_array(DatumGetArrayTypeP(accounts), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elements, &nulls, &live->naccounts);
+	live->account_list = palloc(Max(live->naccounts, 1) * sizeof(MeterAttr));
+	for (i = 0; i < live->naccounts; i++)
+		live->account_list[i] = meter_attr_from_text(elements[i]);
+}
+
 /* Return a usage row, if it is asked for. */
 static void
 return_row(MeterFold *fold, const MeterUsageRow *row)
@@ -98,8 +132,7 @@ return_row(MeterFold *fold, const MeterUsageRow *row)
 	Datum		values[7];
 	bool		nulls[7] = {false, false, false, false, false, false, false};
 
-	if (live->account != 0 &&
-		!meter_attr_equal(row->account, meter_attr_from_text(live->account)))
+	if (!is_asked_for(live, row->account))
 		return;
 	values[0] = CStringGetTextDatum(fold->definition->name);
 	values[1] = meter_text_from_attr(row->account);
@@ -113,19 +146,20 @@ return_row(MeterFold *fold, const MeterUsageRow *row)
 
 /* --- few resources -------------------------------------------------------- */
 
-/* Append the condition that a row e of a log names the account that is asked for. */
+/* Append the condition that a row e of a log names an account that is asked for. */
 static void
 append_names(StringInfo sql, const Live *live)
 {
-	const char *account = TextDatumGetCString(live->account);
-
-	appendStringInfo(sql, "(e.account = %s%s", quote_literal_cstr(account),
-					 account[0] == '\0' ? " OR e.account IS NULL)" : ")");
+	appendStringInfo(sql, "(e.account = ANY (%s)%s",
+					 meter_text_array_literal(live->accounts),
+					 is_asked_for(live, meter_attr("", 0)) ?
+					 " OR e.account IS NULL)" : ")");
 }
 
 /*
- * Find the resources that usage of the account can be about, also of meters
- * that have other accounts' usage of them.  `from` is the least watermark.
+ * Find the resources that usage of the accounts can be about, also of meters
+ * that have other accounts' usage of them.  `from` is the least watermark.  Of
+ * a resource nobody learns by its failure who may not see its usage.
  */
 static MeterResources *
 find_resources(const Live *live, const List *meters, TimestampTz from)
@@ -136,14 +170,14 @@ find_resources(const Live *live, const List *meters, TimestampTz from)
 	ListCell   *cell;
 
 	initStringInfo(&sql);
-	if (live->resource != 0)
+	if (live->resource != 0 && !live->restricted)
 	{
 		MeterResources *one = meter_resources_begin();
 
 		(void) meter_resources_add(one, meter_attr_from_text(live->resource));
 		return one;
 	}
-	appendStringInfo(&sql, "SELECT e.resource FROM %s.event e WHERE e.\"time\" >= %s AND (",
+	appendStringInfo(&sql, "SELECT resource FROM (SELECT e.resource FROM %s.event e WHERE e.\"time\" >= %s AND (",
 					 schema, instant);
 	append_names(&sql, live);
 	appendStringInfo(&sql, " OR (" METER_IS_PRESENCE("e") " AND e.attributes ? 'since')) "
@@ -154,8 +188,10 @@ find_resources(const Live *live, const List *meters, TimestampTz from)
 		appendStringInfo(&sql, " UNION %s",
 						 meter_account_resources(live->stream,
 												 ((LiveMeter *) lfirst(cell))->definition->name,
-												 TextDatumGetCString(live->account)));
-	appendStringInfoString(&sql, " ORDER BY 1");
+												 live->accounts));
+	appendStringInfo(&sql, ") r%s ORDER BY 1", live->resource == 0 ? "" :
+					 psprintf(" WHERE resource = %s COLLATE \"C\"",
+							  quote_literal_cstr(TextDatumGetCString(live->resource))));
 	return meter_resources_from_query(sql.data);
 }
 
@@ -238,6 +274,7 @@ begin_pass(Live *live, const LiveMeter *meter, MeterResources *behind)
 	fold->scope.late_from = meter_late_from(definition, progress);
 	fold->emit = return_row;
 	fold->emit_arg = live;
+	fold->anonymous = live->restricted;
 	if (behind != NULL)
 	{
 		fold->asked = behind;
@@ -316,25 +353,61 @@ return_all(void *arg)
 	meter_session_begin(&session, meter_stream_owner(live->stream));
 	meter_check_stream(live->stream);
 	meter_session_bulk();
-	if (meters != NIL && (live->account != 0 || live->resource != 0))
+	if (meters != NIL && (live->accounts != 0 || live->resource != 0))
 		find_few(live, meters);
 	foreach(cell, meters)
 		return_open(live, lfirst(cell));
 	for (log = METER_LOG_EVENT; log <= METER_LOG_MEASURE; log++)
 		meter_forget_places(&live->places[log]);
 	if (live->settled)
-		meter_return_settled(live->fcinfo, live->stream, live->account,
+		meter_return_settled(live->fcinfo, live->stream, live->accounts,
 							 live->resource);
 	meter_session_end(&session);
+}
+
+/*
+ * Ask for no more than the accounts that the caller may see, a text[], in a
+ * stream that isolates tenants.
+ */
+static void
+restrict_to(Live *live, Datum own)
+{
+	Live		allowed = {0};
+	const char *role = GetUserNameFromId(GetUserId(), false);
+
+	ask_for(&allowed, own);
+	if (allowed.naccounts == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("no account of stream \"%s\" is mapped to role \"%s\"",
+						live->stream, role),
+				 errhint("meter.map_account() maps one, and meter.grant_access(%s, %s, 'analyst') shows all. The owner of the stream, role \"%s\", may call them.",
+						 quote_literal_cstr(live->stream), quote_literal_cstr(role),
+						 GetUserNameFromId(meter_stream_owner(live->stream), true))));
+	if (live->naccounts == 1 && !is_asked_for(&allowed, live->account_list[0]))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("account \"%s\" of stream \"%s\" is not mapped to role \"%s\"",
+						TextDatumGetCString(meter_text_from_attr(live->account_list[0])),
+						live->stream, role),
+				 errhint("meter.map_account() maps it. The owner of the stream, role \"%s\", may call that.",
+						 GetUserNameFromId(meter_stream_owner(live->stream), true))));
+	if (live->naccounts == 0)
+		ask_for(live, own);
+	live->restricted = true;
 }
 
 /* Return what a call asks for. */
 static void
 return_live(FunctionCallInfo fcinfo, Live *live, Datum key)
 {
+	Datum		own;
+
 	live->fcinfo = fcinfo;
 	live->stream = meter_text_arg(fcinfo, 0, "stream");
-	meter_check_may_read(live->stream, "current_usage", key);
+	own = meter_check_may_read(live->stream, "current_usage", key);
+	if (own != (Datum) 0)
+		restrict_to(live, own);
 	meter_return_begin(fcinfo);
 	/* what the query sees, not what is there at this moment */
 	meter_with_one_snapshot(return_all, live);
@@ -349,8 +422,13 @@ meter_live_usage(PG_FUNCTION_ARGS)
 	Live		live = {0};
 
 	live.settled = true;
-	live.account = PG_ARGISNULL(1) ? (Datum) 0 :
-		PointerGetDatum(PG_GETARG_TEXT_PP(1));
+	if (!PG_ARGISNULL(1))
+	{
+		Datum		account = PG_GETARG_DATUM(1);
+
+		ask_for(&live, PointerGetDatum(construct_array(&account, 1, TEXTOID,
+													   -1, false, TYPALIGN_INT)));
+	}
 	live.resource = PG_ARGISNULL(2) ? (Datum) 0 :
 		PointerGetDatum(PG_GETARG_TEXT_PP(2));
 	return_live(fcinfo, &live, (Datum) 0);

@@ -19,6 +19,6 @@ LANGUAGE C STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_live_usage';
 COMMENT ON FUNCTION meter.live_usage(text, text, text) IS
 'usage up to now, as rows of the view current_usage of the stream: the ledger summed over revisions, and the periods that are not settled yet (settled: false); at the cost of the account''s resources and of the rows that no segment''s index has
-account: of this account; without a resource, what is settled is its totals, with resource null; null: any
+account: of this account; without a resource, what is settled is its totals, with resource null; null: any, or to a tenant who is isolated all that are mapped to the caller
 resource: of this resource; null: any
-raises 42501 for those who may not select from current_usage';
+raises 42501 for those who may not select from current_usage, and to a tenant who is isolated for an account that is not mapped to it';

@@ -6,10 +6,13 @@
 
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "catalog/access.h"
+#include "catalog/stream.h"
 #include "pg/operation.h"
 #include "pg/spi.h"
 #include "pg/worker_slot.h"
@@ -30,6 +33,18 @@ enum
 	PROGRESS_NCOLUMNS
 };
 
+/*
+ * Tell whether the caller may see an operation: analysts see those of their
+ * streams, which are of this database, and monitoring those of the server.
+ */
+static bool
+may_see(const MeterOperation *operation)
+{
+	return meter_sees_all() ||
+		(operation->database == MyDatabaseId &&
+		 meter_has_access(operation->stream, METER_ACCESS_ANALYST));
+}
+
 PG_FUNCTION_INFO_V1(meter_operations);
 
 /* operations() */
@@ -48,6 +63,8 @@ meter_operations(PG_FUNCTION_ARGS)
 		Datum		values[PROGRESS_NCOLUMNS];
 		bool		nulls[PROGRESS_NCOLUMNS] = {0};
 
+		if (!may_see(operation))
+			continue;
 		values[PROGRESS_PID] = Int32GetDatum(operation->pid);
 		values[PROGRESS_DATABASE] = ObjectIdGetDatum(operation->database);
 		values[PROGRESS_OPERATION] = CStringGetTextDatum(operation->kind);

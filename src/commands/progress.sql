@@ -7,20 +7,15 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10
 AS 'MODULE_PATHNAME', 'meter_operations';
 COMMENT ON FUNCTION meter_internal.operations() IS
-'the long operations of the server, for meter.progress, which leaves out those of others';
+'the long operations that the caller may see, for meter.progress';
 
-CREATE VIEW meter.progress WITH (security_barrier) AS
+CREATE VIEW meter.progress AS
 SELECT o.pid, d.datname AS database, o.operation, o.stream, o.meter, o.phase, o.done, o.total,
        o.started_at, o.phase_started_at
 FROM meter_internal.operations() AS o
-JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) o.database
-LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname::text OPERATOR(pg_catalog.=) o.stream
-    AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
-   OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
-   OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) o.database;
 COMMENT ON VIEW meter.progress IS
-'a row a long operation that runs: a step, resettle, verify, seal, expire or preview, and how far it is; for members of the stream''s owner those of this database, for members of pg_monitor and pg_read_all_stats those of the server; empty where meter is not in shared_preload_libraries';
+'a row a long operation that runs: a step, resettle, verify, seal, expire or preview, and how far it is; for the stream''s owner, and its analysts and operators, those of this database, for members of pg_monitor and pg_read_all_stats those of the server; empty where meter is not in shared_preload_libraries';
 COMMENT ON COLUMN meter.progress.pid IS 'process that makes the operation, as in pg_stat_activity';
 COMMENT ON COLUMN meter.progress.database IS 'its database';
 COMMENT ON COLUMN meter.progress.operation IS 'step (meter.advance, meter.run or a worker), resettle, verify, seal (a segment), expire or preview';

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "catalog/access.h"
 #include "catalog/calendar.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
@@ -1018,9 +1019,7 @@ check_may_read(const char *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for table account_usage of stream \"%s\"", stream),
-				 errhint("Grant SELECT on %s.account_usage; on %s.usage for resources and adjustments, on %s.current_usage for what is not settled yet.",
-						 quote_identifier(stream), quote_identifier(stream),
-						 quote_identifier(stream))));
+				 meter_access_hint(stream, METER_ACCESS_ANALYST)));
 }
 
 /* Set the parameters of the queries. */

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "catalog/access.h"
 #include "catalog/condition.h"
 #include "catalog/definition.h"
 #include "catalog/home.h"
@@ -17,14 +18,13 @@
 #include "catalog/progress.h"
 #include "catalog/source.h"
 #include "catalog/stream.h"
-#include "commands/inbox.h"
+#include "commands/access.h"
 #include "core/core.h"
 #include "engine/duplicate_keys.h"
 #include "engine/late.h"
 #include "engine/losses.h"
 #include "engine/state_counts.h"
 #include "engine/usage_kind.h"
-#include "engine/views.h"
 #include "log/segment.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
@@ -127,11 +127,13 @@ resume_stream(const char *stream)
 	meter_move_in(stream);
 	meter_session_end(&session);
 	if (restored)
+	{
 		meter_sources_expect(stream);
+		meter_bind_tenants(stream);
+	}
 	foreach(cell, meter_list_meters(stream, NULL, false))
 		meter_note_ledger(stream, ((MeterRef *) lfirst(cell))->meter);
-	meter_create_views(stream);
-	meter_make_inboxes(stream);
+	meter_make_views(stream);
 }
 
 /* Pause a meter, or resume it. */
@@ -166,7 +168,7 @@ meter_pause(PG_FUNCTION_ARGS)
 	char	   *meter = meter_text_arg(fcinfo, 1, "meter");
 
 	PreventCommandIfReadOnly("meter.pause()");
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	set_paused(stream, meter, true);
 	PG_RETURN_VOID();
 }
@@ -180,7 +182,7 @@ meter_resume(PG_FUNCTION_ARGS)
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 
 	PreventCommandIfReadOnly("meter.resume()");
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	if (PG_ARGISNULL(1))
 		resume_stream(stream);
 	else

@@ -5,7 +5,7 @@ RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'meter_pause';
 COMMENT ON FUNCTION meter.pause(text, text) IS
-'make no steps of a meter until meter.resume(stream, meter): late rows wait, meter.verify goes on, meter.expire waits for it as for any meter that lags; a dump carries it; raises 42704 if there is no such meter, 42501 for others than the stream''s owner';
+'make no steps of a meter until meter.resume(stream, meter): late rows wait, meter.verify goes on, meter.expire waits for it as for any meter that lags; a dump carries it; raises 42704 if there is no such meter, 42501 for others than the stream''s owner and operators';
 
 CREATE FUNCTION meter.resume(stream text, meter text DEFAULT NULL)
 RETURNS void

@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/calendar.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
@@ -227,7 +228,7 @@ meter_rewind(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("\"watermark\" must not be null")));
 	call.watermark = PG_GETARG_TIMESTAMPTZ(2);
-	meter_check_stream_permission(call.stream);
+	meter_check_access(call.stream, METER_ACCESS_OPERATOR);
 	meter_with_months(call.stream, call.meter, rewind_meter, &call);
 	meter_worker_wake();
 	PG_RETURN_INT64(call.written);

@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "catalog/access.h"
 #include "catalog/stream.h"
 #include "pg/arguments.h"
 #include "pg/meter_compat.h"
@@ -205,12 +206,15 @@ meter_schedule(PG_FUNCTION_ARGS)
 	int			i;
 
 	PreventCommandIfReadOnly("meter.schedule()");
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	name_jobs(stream, jobs);
 	jobs[0].schedule = schedule_arg(fcinfo, 1);
 	if (jobs[0].schedule == NULL && !meter_slots_exist())
 		jobs[0].schedule = "* * * * *";
 	jobs[0].command = psprintf("CALL meter.run(%s)", literal);
+	/* only the owner may forget what the logs have */
+	if (!PG_ARGISNULL(3))
+		meter_check_stream_permission(stream);
 	jobs[1].schedule = schedule_arg(fcinfo, 2);
 	jobs[1].command = psprintf("SELECT meter.assert_verified(%s)", literal);
 	if (!PG_ARGISNULL(3))

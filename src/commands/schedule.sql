@@ -13,7 +13,7 @@ advance: when to settle, as in crontab; null: every minute if no worker is prelo
 verify: when to call meter.assert_verified; null: never
 retention: expire what is older; null: never
 expire: when to do so
-raises 55000 if pg_cron is not there or keeps its jobs in another database, 42501 for others than the stream''s owner, and for who may not use pg_cron';
+raises 55000 if pg_cron is not there or keeps its jobs in another database, 42501 for others than the stream''s owner and operators, with retention for others than the owner, and for who may not use pg_cron';
 
 CREATE FUNCTION meter.unschedule(stream text)
 RETURNS integer

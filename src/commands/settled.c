@@ -41,8 +41,8 @@ typedef struct Settled
 	ReturnSetInfo *info;
 	const char *stream;
 	const char *schema;			/* quoted */
-	Datum		account;		/* text, or 0: any */
-	Datum		resource;		/* text, or 0: all of the account */
+	Datum		accounts;		/* text[], or 0: any */
+	Datum		resource;		/* text, or 0: all of the accounts */
 
 	Datum	   *meters;
 	int64		nmeters;
@@ -64,9 +64,9 @@ typedef struct Settled
 	"SELECT u.meter, u.account, u.resource, u.dimensions, u.period_start, sum(u.quantity), true "
 #define SETTLED_GROUPS " GROUP BY 1, 2, 3, 4, 5"
 
-/* The conditions on these, with $1 the account and $2 the resource. */
+/* The conditions on these, with $1 the accounts and $2 the resource. */
 #define SETTLED_CONDITIONS(settled) \
-	(settled)->account == 0 ? "" : " AND u.account = $1", \
+	(settled)->accounts == 0 ? "" : " AND u.account = ANY ($1)", \
 	(settled)->resource == 0 ? "" : " AND u.resource = $2 COLLATE \"C\""
 
 /* Return a row that a query gives. */
@@ -82,8 +82,8 @@ take_row(void *arg, TupleTableSlot *slot)
 static void
 read_where(Settled *settled, const char *condition)
 {
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {settled->account, settled->resource};
+	Oid			types[] = {TEXTARRAYOID, TEXTOID};
+	Datum		values[] = {settled->accounts, settled->resource};
 	char	   *sql = psprintf(SETTLED_COLUMNS "FROM %s.usage u WHERE %s%s%s" SETTLED_GROUPS,
 							   settled->schema, condition,
 							   SETTLED_CONDITIONS(settled));
@@ -114,15 +114,15 @@ column(int number, int64 *count)
 	"UNION ALL SELECT (SELECT x.meter FROM %1$s.account_usage x WHERE x.meter > m.meter " \
 	"ORDER BY x.meter LIMIT 1) FROM m WHERE m.meter IS NOT NULL) "
 
-/* Return the totals of the account. */
+/* Return the totals of the accounts. */
 static void
 read_totals(Settled *settled)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {settled->account};
+	Oid			types[] = {TEXTARRAYOID};
+	Datum		values[] = {settled->accounts};
 
 	meter_scan(psprintf(WITH_METERS "SELECT a.meter, a.account, NULL::text, a.dimensions, a.period_start, a.quantity, true "
-						"FROM m JOIN %1$s.account_usage a ON a.meter = m.meter AND a.account = $1",
+						"FROM m JOIN %1$s.account_usage a ON a.meter = m.meter AND a.account = ANY ($1)",
 						settled->schema),
 			   lengthof(types), types, values, NULL, take_row, settled);
 }
@@ -180,13 +180,13 @@ make_array(const Settled *settled, Datum *elements, Oid type)
 static void
 look_up(Settled *settled)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, UUIDARRAYOID, UUIDARRAYOID,
+	Oid			types[] = {TEXTARRAYOID, TEXTOID, UUIDARRAYOID, UUIDARRAYOID,
 	TEXTARRAYOID};
 	Datum		values[lengthof(types)];
 
 	if (settled->nranges == 0)
 		return;
-	values[0] = settled->account;
+	values[0] = settled->accounts;
 	values[1] = settled->resource;
 	values[2] = make_array(settled, settled->lows, UUIDOID);
 	values[3] = make_array(settled, settled->highs, UUIDOID);
@@ -233,23 +233,23 @@ look_all_up(Settled *settled)
 }
 
 /*
- * Return what is settled of an account, a resource, or both (0: any).  Within a
- * session of the stream's owner.  The rows of an account have no resource.
+ * Return what is settled of accounts (a text[]), a resource, or both (0: any).
+ * Within a session of the stream's owner.  The rows of accounts have no resource.
  */
 void
 meter_return_settled(FunctionCallInfo fcinfo, const char *stream,
-					 Datum account, Datum resource)
+					 Datum accounts, Datum resource)
 {
 	Settled    *settled = palloc0(sizeof(Settled));
 
 	settled->info = (ReturnSetInfo *) fcinfo->resultinfo;
 	settled->stream = stream;
 	settled->schema = quote_identifier(stream);
-	settled->account = account;
+	settled->accounts = accounts;
 	settled->resource = resource;
 	if (resource == 0)
 	{
-		if (account == 0)
+		if (accounts == 0)
 			read_where(settled, "true");
 		else
 			read_totals(settled);

@@ -8,6 +8,6 @@
 #include "fmgr.h"
 
 extern void meter_return_settled(FunctionCallInfo fcinfo, const char *stream,
-								 Datum account, Datum resource);
+								 Datum accounts, Datum resource);
 
 #endif							/* METER_SETTLED_H */

@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/condition.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
@@ -118,11 +119,8 @@ typedef struct Search
 static bool
 may_count(const char *stream)
 {
-	Oid			schema = get_namespace_oid(stream, true);
-
-	return OidIsValid(schema) &&
-		(meter_schema_ownercheck(schema, GetUserId()) ||
-		 meter_sees_all());
+	return OidIsValid(get_namespace_oid(stream, true)) &&
+		(meter_has_access(stream, METER_ACCESS_ANALYST) || meter_sees_all());
 }
 
 /* Return what the query at hand knows of a stream; first nothing. */

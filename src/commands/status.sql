@@ -171,12 +171,11 @@ LEFT JOIN LATERAL (
                  COALESCE((meter_internal.clock_now() OPERATOR(pg_catalog.-) s.heard_at) OPERATOR(pg_catalog.>) s.idle_limit, false) AS idle
           FROM meter.source AS s WHERE s.stream OPERATOR(pg_catalog.=) m.stream) AS s
 ) AS h ON m.clock OPERATOR(pg_catalog.=) 'source'
-LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname::text OPERATOR(pg_catalog.=) m.stream
-WHERE pg_catalog.pg_has_role(n.nspowner, 'USAGE')
+WHERE meter_internal.has_access(m.stream, 'analyst')
    OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
    OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW meter.status IS
-'a row a meter: how far it is settled, and what stands in the way; for members of the stream''s owner, of pg_monitor and of pg_read_all_stats';
+'a row a meter: how far it is settled, and what stands in the way; for the stream''s owner and its analysts and operators, and for members of pg_monitor and of pg_read_all_stats';
 COMMENT ON COLUMN meter.status.stream IS 'the stream that the meter belongs to';
 COMMENT ON COLUMN meter.status.meter IS 'the meter';
 COMMENT ON COLUMN meter.status.state IS 'in words: settled, or why there is no usage yet (no event counted yet, first period open until some time), or why nothing is settled (not active, paused, failed, a watermark in the future)';

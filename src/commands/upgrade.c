@@ -19,9 +19,8 @@
 #include "catalog/definition.h"
 #include "catalog/shape.h"
 #include "catalog/stream.h"
+#include "commands/access.h"
 #include "commands/create_stream.h"
-#include "commands/inbox.h"
-#include "engine/views.h"
 #include "log/month.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
@@ -57,8 +56,7 @@ upgrade(const char *stream, int shape)
 	meter_execute_params("UPDATE meter.stream SET shape = " CppAsString2(METER_SHAPE) " WHERE name = $1",
 						 SPI_OK_UPDATE, lengthof(types), types, values, NULL);
 	meter_session_end(&session);
-	meter_create_views(stream);
-	meter_make_inboxes(stream);
+	meter_make_views(stream);
 }
 
 /* Bring a stream to the shape of this version.  Returns whether it was older. */

@@ -21,6 +21,7 @@
 #include "utils/tuplestore.h"
 #include "utils/typcache.h"
 
+#include "catalog/access.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "catalog/stream.h"
@@ -275,7 +276,8 @@ PG_FUNCTION_INFO_V1(meter_verify);
 Datum
 meter_verify(PG_FUNCTION_ARGS)
 {
-	meter_check_stream_permission(meter_text_arg(fcinfo, 0, "stream"));
+	meter_check_access(meter_text_arg(fcinfo, 0, "stream"),
+					   METER_ACCESS_OPERATOR);
 	meter_return_begin(fcinfo);
 	/* a step that settles meanwhile must not change the answer */
 	CommandCounterIncrement();

@@ -255,17 +255,17 @@ meter_accounts_end(MeterAccounts *accounts)
 
 /*
  * Return a query (resource) for the resources with a state of a meter that are
- * an account's, or once were.
+ * one of these accounts', a text[], or once were.
  */
 char *
 meter_account_resources(const char *stream, const char *meter,
-						const char *account)
+						Datum accounts)
 {
 	const char *schema = quote_identifier(stream);
 	const char *name = quote_literal_cstr(meter);
 
 	return psprintf("SELECT s.resource FROM (SELECT DISTINCT unnest(a.hashes) AS hash FROM %s._account_resource a "
-					"WHERE a.meter = %s AND a.account = %s) h CROSS JOIN LATERAL "
+					"WHERE a.meter = %s AND a.account = ANY (%s)) h CROSS JOIN LATERAL "
 					"(SELECT resource FROM %s._resource_state r WHERE r.meter = %s AND r.hash = h.hash OFFSET 0) s",
-					schema, name, quote_literal_cstr(account), schema, name);
+					schema, name, meter_text_array_literal(accounts), schema, name);
 }

@@ -21,6 +21,6 @@ extern void meter_accounts_note_known(MeterAccounts *accounts,
 									  Datum owners);
 extern void meter_accounts_end(MeterAccounts *accounts);
 extern char *meter_account_resources(const char *stream, const char *meter,
-									 const char *account);
+									 Datum accounts);
 
 #endif							/* METER_ACCOUNT_RESOURCES_H */

@@ -975,6 +975,6 @@ meter_fold_end(MeterFold *fold)
 	if (fold->failure == METER_FOLD_SETS_ASIDE)
 		meter_quarantine_write(fold->quarantine);
 	else
-		meter_quarantine_warn(fold->quarantine);
+		meter_quarantine_warn(fold->quarantine, fold->anonymous);
 	MemoryContextDelete(fold->context);
 }

@@ -153,6 +153,7 @@ struct MeterFold
 								 * from states on; NULL: all */
 	const char *more_rows;		/* a query of more events; or NULL */
 	MeterFoldFailure failure;
+	bool		anonymous;		/* warnings name no resources */
 
 	/* what becomes of it */
 	MeterLedger *ledger;		/* NULL: see emit */

@@ -218,18 +218,29 @@ meter_quarantine_write(MeterQuarantine *quarantine)
 									  "AND k.resource = n.resource COLLATE \"C\"", schema),
 							 SPI_OK_DELETE, lengthof(types), types, values,
 							 NULL);
-	meter_quarantine_warn(quarantine);
+	meter_quarantine_warn(quarantine, false);
 }
 
-/* Say which resources the pass could not compute: the first, and how many. */
+/*
+ * Say which resources the pass could not compute: the first, and how many; or
+ * only that there are such, to who may not know those of others.
+ */
 void
-meter_quarantine_warn(const MeterQuarantine *quarantine)
+meter_quarantine_warn(const MeterQuarantine *quarantine, bool anonymous)
 {
 	const MeterDefinition *definition = quarantine->definition;
 	const MeterSetAside *first = &quarantine->first;
 
 	if (quarantine->added == 0)
 		return;
+	if (anonymous)
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("meter \"%s\" of stream \"%s\" leaves out resources that cannot be computed",
+						definition->name, definition->stream)));
+		return;
+	}
 	ereport(WARNING,
 			(errcode(first->sqlstate),
 			 errmsg("meter \"%s\" of stream \"%s\" leaves out resource \"%.*s\": %s",

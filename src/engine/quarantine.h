@@ -37,7 +37,8 @@ extern void meter_quarantine_add(MeterQuarantine *quarantine,
 								 const ErrorData *error);
 extern bool meter_quarantine_was_added(const MeterQuarantine *quarantine);
 extern void meter_quarantine_write(MeterQuarantine *quarantine);
-extern void meter_quarantine_warn(const MeterQuarantine *quarantine);
+extern void meter_quarantine_warn(const MeterQuarantine *quarantine,
+								  bool anonymous);
 extern TimestampTz meter_quarantine_least(const MeterDefinition *definition,
 										  char **resource);
 

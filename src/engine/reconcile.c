@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "catalog/access.h"
 #include "catalog/definition.h"
 #include "catalog/limits.h"
 #include "catalog/progress.h"
@@ -976,7 +977,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"tolerance\" must not be negative")));
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
 	if (target.instant > meter_now())
@@ -1060,7 +1061,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("\"before\" must not be null")));
 	before = PG_GETARG_TIMESTAMPTZ(1);
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	meter_load_all(stream, &definitions, &of_measures);
 	/* whatever is computed anew from the boundary on may need the others */
 	foreach(cell, definitions)

@@ -15,7 +15,7 @@ allow_empty: a snapshot without rows is right, although resources run
 max_stops: refuse a snapshot that would end more runs than that; null: more than 10 and 20 % of them
 tolerance: by how much a start may differ from since and be the same
 dry_run: nothing is logged, and no number of stops refused
-raises 22023 for a snapshot from the future, and for a resource that is in it twice, runs since later than at, or is for a meter there is not, 55000 for one without rows while resources run, one that would end too many runs, one with other rows than were reconciled before, a comparison with a snapshot whose rows are not all there, and a stream that is not active, 42704 if there is no such stream, 42501 for others than its owner';
+raises 22023 for a snapshot from the future, and for a resource that is in it twice, runs since later than at, or is for a meter there is not, 55000 for one without rows while resources run, one that would end too many runs, one with other rows than were reconciled before, a comparison with a snapshot whose rows are not all there, and a stream that is not active, 42704 if there is no such stream, 42501 for others than its owner and operators';
 
 CREATE FUNCTION meter.prune_inventory(stream text, before timestamptz)
 RETURNS bigint
@@ -24,7 +24,7 @@ AS 'MODULE_PATHNAME', 'meter_prune_inventory';
 COMMENT ON FUNCTION meter.prune_inventory(text, timestamptz) IS
 'deletes the rows of snapshots that were reconciled and that nothing needs: they are of before each meter''s retention boundary, which meter.expire() leaves, and not the last such of their source; returns how many rows were deleted
 before: only snapshots of before this instant
-raises 42704 if there is no such stream, 42501 for others than its owner';
+raises 42704 if there is no such stream, 42501 for others than its owner and operators';
 
 CREATE FUNCTION meter_internal.observation_text(action text, source text, at timestamptz, attributes jsonb)
 RETURNS text

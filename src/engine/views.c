@@ -1,11 +1,15 @@
 /*
  * views.c
- *	  The views of a stream that functions are behind: current_usage and
- *	  anomaly.
+ *	  The views of a stream: of its ledger, and those that functions are behind,
+ *	  current_usage and anomaly.
  *
  * A function in a view runs as whoever reads the view, and who reads it through
  * a view of somebody else's may not read it directly.  So the views hand on
  * what only the stream's owner can read: the key of the views.
+ *
+ * A view reads tables as the stream's owner, whom row security does not bind.  So
+ * in a stream that isolates tenants the views leave out what the caller may not
+ * see, and whoever has the key sees no more.
  */
 #include "postgres.h"
 
@@ -18,27 +22,70 @@
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 
+#include "catalog/access.h"
 #include "catalog/definition.h"
 #include "catalog/stream.h"
 #include "engine/views.h"
 #include "pg/spi.h"
 
-/* The views, and what each is for. */
-static const char *const views[][3] = {
+/* A view: %1$s is the schema, %2$s the stream as a literal. */
+typedef struct View
+{
+	const char *name;
+	const char *query;
+	const char *isolated;		/* where tenants are isolated; NULL: the same */
+	bool		barrier;		/* a condition in it hides rows */
+	const char *comment;
+} View;
+
+/* What the caller may see, where tenants are isolated. */
+#define OWN_ROWS \
+	" WHERE (SELECT meter_internal.own_accounts(%2$s)) IS NULL " \
+	"OR account = ANY ((SELECT meter_internal.own_accounts(%2$s))::text[])"
+
+#define USAGE_TOTAL(rows) \
+	"SELECT meter, account, resource, dimensions, period_start, " \
+	"pg_catalog.sum(quantity) AS quantity, " \
+	"pg_catalog.max(revision) AS revision, " \
+	"pg_catalog.max(recorded_at) AS recorded_at " \
+	"FROM %1$s.usage" rows \
+	" GROUP BY meter, account, resource, dimensions, period_start"
+
+#define CURRENT_USAGE(settled) \
+	"SELECT meter, account, resource, dimensions, period_start, " settled \
+	" UNION ALL SELECT meter, account, resource, dimensions, period_start, quantity, settled " \
+	"FROM meter_internal.open_usage(%2$s, (SELECT k.key FROM %1$s._view_key k))"
+
+static const View views[] = {
+	{
+		"usage_total", USAGE_TOTAL(""), USAGE_TOTAL(OWN_ROWS), false,
+		"the ledger summed over revisions"
+	},
 	{
 		"current_usage",
-		"SELECT meter, account, resource, dimensions, period_start, "
-		"pg_catalog.sum(quantity) AS quantity, true AS settled FROM %1$s.usage "
-		"GROUP BY meter, account, resource, dimensions, period_start "
-		"UNION ALL SELECT meter, account, resource, dimensions, period_start, quantity, settled "
-		"FROM meter_internal.open_usage(%2$s, (SELECT k.key FROM %1$s._view_key k))",
+		CURRENT_USAGE("pg_catalog.sum(quantity) AS quantity, true AS settled FROM %1$s.usage "
+					  "GROUP BY meter, account, resource, dimensions, period_start"),
+
+		/*
+		 * conditions of a query pass the barrier of a UNION, and stop at the
+		 * next
+		 */
+		CURRENT_USAGE("quantity, true AS settled FROM %1$s.usage_total"),
+		false,
 		"usage up to now: the ledger summed over revisions, and the periods that are not settled yet, computed live (settled: false)"
 	},
 	{
 		"anomaly",
 		"SELECT class, meter, resource, \"time\", arrival, detail "
 		"FROM meter_internal.anomalies(%2$s, (SELECT k.key FROM %1$s._view_key k), NULL, NULL, NULL, NULL)",
+		NULL, false,
 		"what was odd, a row for each thing, by class: what is set aside first, then what is held, stops first; meter.anomalies() is this for a class, meter, resource or time"
+	},
+	{
+		"own_rejected",
+		"SELECT rejection, received_at, raw, reason FROM %1$s.rejected WHERE sender = session_user::text",
+		NULL, true,
+		"of the table rejected, what the session user has sent"
 	}
 };
 
@@ -47,6 +94,7 @@ void
 meter_create_views(const char *stream)
 {
 	const char *schema = quote_identifier(stream);
+	bool		isolated = meter_is_isolated(stream);
 	MeterSession session;
 	int			i;
 
@@ -56,13 +104,17 @@ meter_create_views(const char *stream)
 						   schema, schema), SPI_OK_INSERT);
 	for (i = 0; i < (int) lengthof(views); i++)
 	{
-		char	   *query = psprintf(views[i][1], schema,
-									 quote_literal_cstr(stream));
+		const View *view = &views[i];
+		bool		hides = isolated && view->isolated != NULL;
+		char	   *query = psprintf(hides ? view->isolated : view->query,
+									 schema, quote_literal_cstr(stream));
 
-		meter_execute_utility(stream, psprintf("CREATE OR REPLACE VIEW %s.%s AS %s",
-											   schema, views[i][0], query));
+		meter_execute_utility(stream, psprintf("CREATE OR REPLACE VIEW %s.%s%s AS %s",
+											   schema, view->name,
+											   hides || view->barrier ? " WITH (security_barrier)" : "",
+											   query));
 		meter_execute_utility(stream, psprintf("COMMENT ON VIEW %s.%s IS %s", schema,
-											   views[i][0], quote_literal_cstr(views[i][2])));
+											   view->name, quote_literal_cstr(view->comment)));
 	}
 	meter_session_end(&session);
 }
@@ -105,33 +157,31 @@ is_bound_by_policies(Oid schema)
  * Check that the caller may see what a view shows: whoever may read the view,
  * and whoever comes from it with its key (0: none).  The logs are read as the
  * stream's owner, so who may read a part of them only may not read the view,
- * but through a view of the owner's that shows that part.
+ * but through a view of the owner's that shows that part.  Returns the accounts
+ * that the caller may see, a text[], or 0 for all.
  */
-void
+Datum
 meter_check_may_read(const char *stream, const char *view, Datum key)
 {
 	Oid			schema = get_namespace_oid(stream, true);
 	Oid			relation = OidIsValid(schema) ?
 	get_relname_relid(view, schema) : InvalidOid;
+	bool		may = OidIsValid(relation) &&
+	pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 
-	if (OidIsValid(relation) &&
-		pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
-	{
-		if (is_bound_by_policies(schema))
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("the logs of stream \"%s\" have row security, which view %s cannot apply to role \"%s\"",
-							stream, view,
-							GetUserNameFromId(GetUserId(), false)),
-					 errhint("Grant SELECT on a view over %s.%s that shows what the role may see, in place of that view.",
-							 quote_identifier(stream), view)));
-		return;
-	}
-	if (OidIsValid(relation) && key != 0 && is_key(stream, key))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for view %s of stream \"%s\"", view,
-					stream),
-			 errhint("Grant SELECT on %s.%s.", quote_identifier(stream), view)));
+	if (may && is_bound_by_policies(schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the logs of stream \"%s\" have row security, which view %s cannot apply to role \"%s\"",
+						stream, view,
+						GetUserNameFromId(GetUserId(), false)),
+				 errhint("Grant SELECT on a view over %s.%s that shows what the role may see, in place of that view.",
+						 quote_identifier(stream), view)));
+	if (!may && !(OidIsValid(relation) && key != 0 && is_key(stream, key)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for view %s of stream \"%s\"", view,
+						stream),
+				 meter_access_hint(stream, METER_ACCESS_ANALYST)));
+	return meter_own_accounts(stream);
 }

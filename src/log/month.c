@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/shape.h"
 #include "catalog/stream.h"
 #include "log/month.h"
@@ -194,7 +195,10 @@ meter_first_month(const char *stream)
 	return first;
 }
 
-/* Give a partition the guards of its table, those that it does not have. */
+/*
+ * Give a partition the guards of its table, those that it does not have.  Where
+ * tenants are isolated, nobody but the owner reads it directly.
+ */
 void
 meter_guard_month(const char *stream, const char *table, const char *partition)
 {
@@ -210,6 +214,10 @@ meter_guard_month(const char *stream, const char *table, const char *partition)
 								   partition, schema, guard->function),
 						  SPI_OK_UTILITY);
 	}
+	if (meter_is_isolated(stream) && !meter_has_row_security(stream, partition))
+		meter_execute_utility(stream,
+							  psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY",
+									   schema, partition));
 }
 
 /* Give the guards of its table to each month of a stream.  Within a session. */

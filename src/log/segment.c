@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/home.h"
 #include "catalog/stream.h"
 #include "core/core.h"
@@ -825,7 +826,7 @@ meter_roll(PG_FUNCTION_ARGS)
 	int			i;
 
 	PreventCommandIfReadOnly("meter.roll()");
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
 	meter_session_begin(&session, meter_extension_owner());
@@ -865,7 +866,7 @@ meter_maintain_step(PG_FUNCTION_ARGS)
 	{
 		char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-		meter_check_stream_permission(stream);
+		meter_check_access(stream, METER_ACCESS_OPERATOR);
 		if (!meter_stream_is_active(stream))
 			meter_not_active(stream);
 		streams = list_make1(stream);
@@ -887,7 +888,7 @@ meter_log_segments(PG_FUNCTION_ARGS)
 	char	   *stream = meter_text_arg(fcinfo, 0, "stream");
 	int			i;
 
-	meter_check_stream_permission(stream);
+	meter_check_access(stream, METER_ACCESS_OPERATOR);
 	meter_return_begin(fcinfo);
 	for (i = 0; i < (int) lengthof(logs); i++)
 	{

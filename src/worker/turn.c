@@ -59,6 +59,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "catalog/access.h"
 #include "catalog/definition.h"
 #include "catalog/forget.h"
 #include "catalog/home.h"

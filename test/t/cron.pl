@@ -102,7 +102,7 @@ is($both->safe_psql('billing', "SELECT meter.unschedule('cloud')", @owner), '0',
 like(refusal($both, 'billing', "SELECT meter.schedule('cloud', verify => 'at noon')", @owner), qr/invalid schedule: at noon/, 'a schedule that is none');
 like(refusal($both, 'billing', "SELECT meter.schedule('cloud', retention => '-1 day')", @owner), qr/"retention" must be positive/, 'a retention that is none');
 $both->safe_psql('billing', 'CREATE ROLE stranger LOGIN; GRANT USAGE ON SCHEMA cron TO stranger');
-like(refusal($both, 'billing', "SELECT meter.schedule('cloud')", extra_params => [ '-U', 'stranger' ]), qr/must be owner of stream "cloud"/, 'not one\'s own');
+like(refusal($both, 'billing', "SELECT meter.schedule('cloud')", extra_params => [ '-U', 'stranger' ]), qr/permission denied for stream "cloud"/, 'not one\'s own');
 
 # They run. A ledger that is right passes; one that is not makes the job fail, with how much and what to do.
 $_->safe_psql($home{ $_->name }, "$list('cloud', verify => '* * * * *')", @owner) foreach $alone, $both;

@@ -89,6 +89,7 @@ held('verify', 'LOCK cloud.usage', "SELECT * FROM meter.verify('cloud')", 'readi
 	{
 		like(operation('watcher'), qr/^verify\|cloud\|vm\|/, 'a member of pg_monitor sees it');
 		is(operation('stranger'), '', 'a stranger does not');
+		is($node->safe_psql('postgres', 'SELECT count(*) FROM meter_internal.operations()', extra_params => [ '-U', 'stranger' ]), '0', 'not by the function under it either');
 		$node->safe_psql('other', 'CREATE EXTENSION meter');
 		like(operation('watcher', 'other'), qr/^verify\|cloud\|vm\|.*\|postgres\|/, 'nor in another database, but a member of pg_monitor does');
 		is(operation('owner', 'other'), '', 'the owner does not: streams there are others');

@@ -68,7 +68,8 @@ like($node->safe_psql('updated', "SELECT string_agg(proname, ' ') FROM pg_proc W
 # Data as the older version had it: this library makes it, under the name of the older version.
 $node->safe_psql('updated', "UPDATE pg_extension SET extversion = '$version' WHERE extname = 'meter'; $setup");
 $node->safe_psql('updated', <<"SQL");
-DROP TABLE cloud._detached;
+DROP TABLE cloud._detached, cloud._access, cloud._tenant;
+DROP VIEW cloud.own_rejected;
 ALTER TABLE cloud.settlement DROP COLUMN detached_rows;
 UPDATE meter.stream SET shape = 0;
 UPDATE pg_extension SET extversion = '$old' WHERE extname = 'meter';
