@@ -182,6 +182,21 @@ SELECT meter.drop_stream(s, delete_data => true) FROM unnest('{twice,scattered,s
 RESET client_min_messages;
 RESET meter.now;
 
+-- The ledger's first month takes usage from before 1970, whose totals need a month of their own.
+SET client_min_messages = warning;
+SET meter.now = '1970-01-01 03:00';
+SELECT meter.create_stream('ancient');
+SELECT meter.create_meter('ancient', 'vm', starts => '{start}', stops => '{stop}', lateness => '0', max_lateness => NULL, since => '1969-12-01');
+INSERT INTO ancient.event ("time", resource, account, action) VALUES ('1970-01-01 01:30', 'r', 'a', 'start');
+CALL meter.run('ancient');
+INSERT INTO ancient.event ("time", resource, account, action) VALUES ('1969-12-31 22:15', 's', 'a', 'start'), ('1969-12-31 23:15', 's', 'a', 'stop');
+CALL meter.run('ancient');
+SELECT period_start, quantity FROM ancient.account_usage ORDER BY 1;
+SELECT * FROM meter.verify('ancient');
+SELECT meter.drop_stream('ancient', delete_data => true);
+RESET client_min_messages;
+RESET meter.now;
+
 -- A session that has settled goes on after the extension was dropped and made again.
 SET client_min_messages = warning;
 DROP EXTENSION meter CASCADE;

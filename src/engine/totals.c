@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -22,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -371,12 +373,9 @@ write_fresh(MeterTotals *totals, const Place *places, int count)
 		CHECK_FOR_INTERRUPTS();
 		fill(totals, &places[i], values);
 		if (!meter_writer_insert(writer, values, nulls))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table \"%s.account_usage\" has no partition for %s",
-							totals->definition->stream,
-							timestamptz_to_str(places[i].total->key.period_start)),
-					 errhint("Attach the partition that it had for this month.")));
+			meter_lack_month(totals->definition->stream,
+							 totals->definition->name,
+							 places[i].total->key.period_start);
 	}
 	(void) meter_writer_end(writer, NULL);
 }
@@ -416,6 +415,20 @@ write_added(MeterTotals *totals, const Place *places, int count)
 	tuplestore_end(rows.store);
 }
 
+/*
+ * Tell whether there is a partition for sums from before 1970, the first ones.
+ * The ledger's rows from then have the least keys, which its first month takes.
+ */
+static bool
+has_older(const MeterTotals *totals)
+{
+	const char *stream = totals->definition->stream;
+
+	return OidIsValid(get_relname_relid(meter_month_name("account_usage",
+														 METER_MONTH_OLDER),
+										get_namespace_oid(stream, false)));
+}
+
 /* Write the sums, and begin with none. */
 static void
 write_sums(MeterTotals *totals)
@@ -428,7 +441,11 @@ write_sums(MeterTotals *totals)
 	{
 		before = MemoryContextSwitchTo(totals->context);
 		places = sorted_places(totals);
-		if (totals->fresh)
+		if (places[0].month < 0 && !has_older(totals))
+			meter_lack_month(totals->definition->stream,
+							 totals->definition->name,
+							 places[0].total->key.period_start);
+		else if (totals->fresh)
 			write_fresh(totals, places, count);
 		else
 			write_added(totals, places, count);
@@ -483,7 +500,7 @@ meter_totals_add(MeterTotals *totals, Datum account, Datum dimensions,
 		write_sums(totals);
 }
 
-/* Write what is left. */
+/* Write what is left.  Sums that have no month are noted, as are usage rows. */
 void
 meter_totals_end(MeterTotals *totals)
 {
