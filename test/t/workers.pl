@@ -130,6 +130,11 @@ foreach my $limit (2, 3, 1)
 		is( sql("SELECT string_agg(number::text, ' ' ORDER BY number), count(DISTINCT pid) FROM meter.worker_status WHERE database = 'billing' AND state = 'running'"),
 			join(' ', 1 .. $limit) . "|$limit", 'meter.worker_status shows them');
 		is(sql("SELECT count(*) FROM meter.worker_status WHERE database = 'other' AND number > 1"), '0', 'but one where one is enough');
+		is( sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'meter worker' AND wait_event = 'PgSleep' AND state = 'active'
+			AND application_name = 'meter worker: cloud.' || substring(query FROM '^advancing meter \"(.*)\" of stream \"cloud\"\$')"),
+			$limit, 'pg_stat_activity tells what each is at, and what it waits for');
+		is( sql("SELECT count(*) FROM meter.progress p JOIN pg_stat_activity a USING (pid) WHERE p.operation = 'step' AND a.application_name = 'meter worker: cloud.' || p.meter"),
+			$limit, 'and meter.progress how far');
 		gate('cloud', 'false');
 		wait_settled('cloud', $hours, $_) && ledger_is('cloud', $hours, $_) foreach qw(a b c d);
 	};
