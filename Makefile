@@ -43,6 +43,8 @@ SQL_PARTS = \
 	src/commands/advance.sql \
 	src/commands/release.sql \
 	src/engine/reconcile.sql \
+	src/engine/scatter.sql \
+	src/commands/distribute.sql \
 	src/commands/verify.sql \
 	src/commands/rewind.sql \
 	src/commands/explain.sql \
@@ -79,7 +81,7 @@ REGRESS_OPTS = --load-extension=meter
 
 # --- runners: they install what they need, so nothing may be asked of PostgreSQL before they run -----------------------
 
-RUNNERS = demo check check-regress check-isolation check-tap check-unit check-docs lint format bench soak fuzz mutants diagrams reference book dist help pg_config core
+RUNNERS = demo check check-regress check-isolation check-tap check-unit check-docs check-citus lint format bench soak fuzz mutants diagrams reference book dist help pg_config core
 
 ifneq ($(filter $(RUNNERS),$(MAKECMDGOALS)),)
 
@@ -91,7 +93,7 @@ demo:
 check:
 	@test/check
 
-check-regress check-isolation check-tap check-unit check-docs:
+check-regress check-isolation check-tap check-unit check-docs check-citus:
 	@test/check $(@:check-%=%)
 
 lint:
@@ -149,7 +151,7 @@ help:
 	@echo "make demo            shows it at work in a private server; TRACE='FILE…' feeds a Google cluster trace"
 	@echo 'make check           builds without warnings and runs all tests in private servers'
 	@echo 'make check-regress   only the SQL tests;         also: check-isolation, check-tap, check-unit,'
-	@echo '                     check-docs (the examples of the documentation)'
+	@echo '                     check-docs (the examples of the documentation), check-citus (where Citus is installed)'
 	@echo "                     TESTS='a b' picks tests by name, KEEP=1 keeps their scratch folder,"
 	@echo "                     JOBS=n runs so many at a time, METER_SEED=n has other random numbers"
 	@echo 'make lint            the checks that need no server'

@@ -488,11 +488,14 @@ meter_calendar_forget(const char *stream, const char *timezone)
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute_params(psprintf("DELETE FROM %s._calendar WHERE timezone = $1 AND day > "
-								  "(SELECT min(c.day) FROM %s._calendar c WHERE c.timezone = $1 AND c.starts_at >= "
-								  "(SELECT coalesce(greatest($3, max(s.watermark)), '-infinity') FROM %s.settlement s "
-								  "WHERE s.timezone = $1 AND s.meter <> ALL ($2)))",
-								  schema, schema, schema),
-						 SPI_OK_DELETE, 3, types, values, nulls);
+	meter_execute_params(psprintf("SELECT coalesce(greatest($3, max(s.watermark)), '-infinity') FROM %s.settlement s "
+								  "WHERE s.timezone = $1 AND s.meter <> ALL ($2)",
+								  schema),
+						 SPI_OK_SELECT, 3, types, values, nulls);
+	values[2] = meter_result(0, 1, &isnull);
+	meter_execute_params(psprintf("DELETE FROM %s._calendar WHERE timezone = $1 AND $2 IS NOT NULL AND day > "
+								  "(SELECT min(c.day) FROM %s._calendar c WHERE c.timezone = $1 AND c.starts_at >= $3)",
+								  schema, schema),
+						 SPI_OK_DELETE, 3, types, values, NULL);
 	meter_session_end(&session);
 }

@@ -16,6 +16,7 @@
 
 #include "catalog/condition.h"
 #include "catalog/shape.h"
+#include "catalog/stream.h"
 #include "pg/spi.h"
 
 /* Append a row to VALUES. */
@@ -117,7 +118,7 @@ problems_query(void)
 	"SELECT p.oid, p.relname AS tab, v.trg FROM (SELECT oid, relname, relname AS tab FROM t UNION ALL SELECT oid, relname, tab FROM m) p "
 	"JOIN (VALUES %s) v (tab, trg, no) ON v.tab = p.tab "
 	"UNION ALL SELECT oid, relname, 'guard_segment' FROM s WHERE ours) g "
-	"WHERE NOT EXISTS (SELECT FROM pg_trigger x "
+	"WHERE NOT $2 AND NOT EXISTS (SELECT FROM pg_trigger x "
 	"WHERE x.tgrelid = g.oid AND x.tgname = g.trg AND x.tgenabled IN ('O', 'A')) ";
 	static const char *const indexes =
 	"UNION ALL SELECT 'index', v.tab, v.name, v.definition "
@@ -180,14 +181,17 @@ meter_find_problems(const char *stream)
 	MemoryContext context = CurrentMemoryContext;
 	const char *schema = quote_identifier(stream);
 	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
+	Oid			types[] = {TEXTOID, BOOLOID};
+
+	/* on a cluster, privileges guard */
+	Datum		values[] = {CStringGetTextDatum(stream),
+	BoolGetDatum(meter_stream_shards(stream) > 0)};
 	static SPIPlanPtr plan = NULL;
 	List	   *problems = NIL;
 	uint64		i;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_kept(&plan, problems_query, 1, types, values);
+	meter_execute_kept(&plan, problems_query, lengthof(types), types, values);
 	for (i = 0; i < SPI_processed; i++)
 	{
 		MemoryContext before = MemoryContextSwitchTo(context);

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -23,7 +24,9 @@
 #include "core/core.h"
 #include "core/grid.h"
 #include "pg/arguments.h"
+#include "pg/cluster.h"
 #include "pg/quantity.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 
 /* The columns of meter.meter in the order of MeterColumn. */
@@ -188,9 +191,10 @@ typedef struct MeterRow
 } MeterRow;
 
 /* What a query for a definition has beside its columns. */
+#define TEXT_COLUMNS \
+	"period::text AS period_text, increment::text AS increment_text, "
 #define MORE_COLUMNS \
-	"period::text AS period_text, increment::text AS increment_text, " \
-	"(SELECT s.deduplication_window FROM meter.stream s WHERE s.name = stream) AS deduplication_window "
+	TEXT_COLUMNS "(SELECT s.deduplication_window FROM meter.stream s WHERE s.name = stream) AS deduplication_window "
 
 /* Copy the row of the last result, which is a definition. */
 static void
@@ -231,12 +235,12 @@ read_row(const char *stream, const char *name, MeterLock lock, MeterRow *row)
 	bool		found;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params(psprintf("SELECT %s, " MORE_COLUMNS
-								  "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
-								  meter_definition_columns,
-								  lock == METER_LOCK_NONE ? "" :
-								  lock == METER_LOCK_SKIP ? "FOR UPDATE SKIP LOCKED" : "FOR UPDATE"),
-						 SPI_OK_SELECT, 2, types, values, NULL);
+	meter_execute_catalog(psprintf("SELECT %s, " MORE_COLUMNS
+								   "FROM meter.meter WHERE stream = $1 AND name = $2 %s",
+								   meter_definition_columns,
+								   lock == METER_LOCK_NONE ? "" :
+								   lock == METER_LOCK_SKIP ? "FOR UPDATE SKIP LOCKED" : "FOR UPDATE"),
+						  2, types, values);
 	found = SPI_processed > 0;
 	if (found)
 		copy_row(context, row);
@@ -350,6 +354,8 @@ make_definition(const MeterRow *row)
 													  detached_until);
 	definition->increment = row->increment;
 	definition->rounding_name = DatumGetCString(values[METER_COLUMN_ROUNDING]);
+	definition->shards = meter_current_shard() != NULL ? 0 :
+		meter_cluster_shards(definition->stream, meter_log_names[METER_LOG_EVENT]);
 	return definition;
 }
 
@@ -374,6 +380,29 @@ meter_define(Datum *values, const char *nulls)
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_params(sql.data, SPI_OK_SELECT, METER_NCOLUMNS,
 						 (Oid *) meter_definition_types, values, nulls);
+	copy_row(context, &row);
+	meter_session_end(&session);
+	return make_definition(&row);
+}
+
+/*
+ * Return the definition of a meter by its row of the catalog, and the stream's
+ * deduplication_window, as jsonb: the catalog may be that of another node.
+ */
+MeterDefinition *
+meter_definition_of_row(Datum jsonb)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	MeterRow	row;
+	Oid			types[] = {JSONBOID};
+	Datum		values[] = {jsonb};
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params(psprintf("SELECT %s, " TEXT_COLUMNS "($1 ->> 'deduplication_window')::interval AS deduplication_window "
+								  "FROM jsonb_populate_record(NULL::meter.meter, $1)",
+								  meter_definition_columns),
+						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
 	copy_row(context, &row);
 	meter_session_end(&session);
 	return make_definition(&row);

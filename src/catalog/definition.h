@@ -123,6 +123,8 @@ typedef struct MeterDefinition
 								 * before it; DT_NOBEGIN: it is complete */
 	TimestampTz ledger_from;	/* the first period behind the months that
 								 * were detached; DT_NOBEGIN: none were */
+	int			shards;			/* that the stream is distributed over; 0:
+								 * none */
 } MeterDefinition;
 
 /*
@@ -181,6 +183,7 @@ typedef struct MeterRef
 
 extern MeterDefinition *meter_load(const char *stream, const char *name,
 								   MeterLock lock);
+extern MeterDefinition *meter_definition_of_row(Datum jsonb);
 extern MeterDefinition *meter_define(Datum *values, const char *nulls);
 extern MeterDefinition *meter_load_to_write(const char *stream,
 											const char *name);

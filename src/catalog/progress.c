@@ -85,13 +85,13 @@ meter_load_progress(const MeterDefinition *definition)
 	values[1] = CStringGetTextDatum(definition->name);
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT m.watermark, m.event_clock, m.first_clock, m.settlement, m.ledger_until, m.running, m.states, "
-						 "m.failures::bigint AS failures, m.halvings::bigint AS halvings, coalesce(m.retry_at > $3, false) AS retry_later, "
-						 "p.log, p.\"position\", p.read_arrival, p.position_watermark, p.held_after, p.note_bound, p.note_writers, "
-						 "p.note_server, p.note_watermark, p.clock_position "
-						 "FROM meter.meter m JOIN meter.log_progress p ON p.stream = m.stream AND p.meter = m.name "
-						 "WHERE m.stream = $1 AND m.name = $2",
-						 SPI_OK_SELECT, 3, types, values, NULL);
+	meter_execute_catalog("SELECT m.watermark, m.event_clock, m.first_clock, m.settlement, m.ledger_until, m.running, m.states, "
+						  "m.failures::bigint AS failures, m.halvings::bigint AS halvings, coalesce(m.retry_at > $3, false) AS retry_later, "
+						  "p.log, p.\"position\", p.read_arrival, p.position_watermark, p.held_after, p.note_bound, p.note_writers, "
+						  "p.note_server, p.note_watermark, p.clock_position "
+						  "FROM meter.meter m JOIN meter.log_progress p ON p.stream = m.stream AND p.meter = m.name "
+						  "WHERE m.stream = $1 AND m.name = $2",
+						  3, types, values);
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -160,7 +160,8 @@ meter_known_to_count(const MeterProgress *progress, MeterLog log)
 int
 meter_step_rows(const MeterProgress *progress)
 {
-	return Max(meter_batch_rows >> Min(progress->halvings, 30), 1);
+	return progress->whole_steps ? PG_INT32_MAX :
+		Max(meter_batch_rows >> Min(progress->halvings, 30), 1);
 }
 
 /* Tell whether what is stored of the progress in a log differs. */
@@ -173,7 +174,8 @@ log_differs(const MeterLogProgress *a, const MeterLogProgress *b)
 		a->held_after != b->held_after ||
 		a->has_note != b->has_note ||
 		(a->has_note && (a->note_bound != b->note_bound ||
-						 a->note_server != b->note_server)) ||
+						 a->note_server != b->note_server ||
+						 a->note_writers != b->note_writers)) ||
 		a->clock_position != b->clock_position;
 }
 
@@ -414,9 +416,9 @@ meter_note_ledger(const char *stream, const char *name)
 	values[1] = CStringGetTextDatum(name);
 	meter_session_begin(&session, meter_stream_owner(stream));
 	/* the rows of a settlement may have been detached, their totals not */
-	meter_execute(psprintf("SELECT greatest(max(settlement), (SELECT max(s.settlement) FROM %s.settlement s WHERE s.meter = %s), 0), "
-						   "greatest(max(period_start), (SELECT max(period_start) FROM %s.account_usage WHERE meter = %s)) "
-						   "FROM %s.usage WHERE meter = %s",
+	meter_execute(psprintf("SELECT greatest(u.settlement, (SELECT max(s.settlement) FROM %s.settlement s WHERE s.meter = %s), 0), "
+						   "greatest(u.until, (SELECT max(period_start) FROM %s.account_usage WHERE meter = %s)) "
+						   "FROM (SELECT max(settlement) AS settlement, max(period_start) AS until FROM %s.usage WHERE meter = %s) u",
 						   quote_identifier(stream), quote_literal_cstr(name),
 						   quote_identifier(stream), quote_literal_cstr(name),
 						   quote_identifier(stream), quote_literal_cstr(name)),

@@ -53,6 +53,7 @@ typedef struct MeterProgress
 								 * tell */
 	bool		retry_later;	/* workers leave the meter alone for now */
 	int			halvings;		/* that make its steps smaller */
+	bool		whole_steps;	/* who asks for a step has bounded it */
 	MeterLogProgress logs[METER_NLOGS];
 } MeterProgress;
 

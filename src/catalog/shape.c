@@ -246,6 +246,30 @@ const MeterMonthly meter_monthly_tables[] = {
 	{NULL, NULL, NULL, false}
 };
 
+/* The first one has the shards that those of the others are beside. */
+const MeterPlacement meter_placements[] = {
+	{"event", false},
+	{"measure", false},
+	{"usage", false},
+	{"_resource_state", false},
+	{"_account_resource", false},
+	{"_kept_state", false},
+	{"_retention_state", false},
+	{"_retention_reading", false},
+	{"held", false},
+	{"quarantine", false},
+	{"_voided", false},
+	{"_duplicate_key", false},
+	{"_counter_state", false},
+	{"inventory", false},
+	{"_retention", true},
+	{"_expired", true},
+	{"_detached", true},
+	{"_calendar", true},
+	{"snapshot", true},
+	{NULL, false}
+};
+
 /* The limits of what may enter are in limits.c. */
 const MeterTableConstraint meter_table_constraints[] = {
 	{"account_usage", "PRIMARY KEY (meter, account, period_start, dimensions_key)"},

@@ -56,6 +56,15 @@ typedef struct MeterMonthly
 	bool		detachable;		/* months of it may be taken out */
 } MeterMonthly;
 
+/* Where the rows of a table are when a stream is distributed over a cluster. */
+typedef struct MeterPlacement
+{
+	const char *table;			/* NULL after the last; others stay on the
+								 * coordinator */
+	bool		everywhere;		/* on all nodes; else by resource, in shards */
+} MeterPlacement;
+
+extern const MeterPlacement meter_placements[];
 extern const MeterMonthly meter_monthly_tables[];
 extern const MeterTableColumn meter_table_columns[];
 extern const MeterTableConstraint meter_table_constraints[];

@@ -23,6 +23,7 @@
 #include "catalog/shape.h"
 #include "catalog/stream.h"
 #include "pg/catalog_watch.h"
+#include "pg/cluster.h"
 #include "pg/meter_compat.h"
 #include "pg/spi.h"
 
@@ -56,9 +57,9 @@ meter_look_up_stream(const char *stream, bool *exists, bool *active)
 	bool		isnull;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT EXISTS (SELECT FROM meter.stream WHERE name = $1), "
-						 "EXISTS (SELECT FROM meter.active_stream a WHERE a.name = $1 AND " METER_IS_HOME("a") ")",
-						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_execute_catalog("SELECT EXISTS (SELECT FROM meter.stream WHERE name = $1), "
+						  "EXISTS (SELECT FROM meter.active_stream a WHERE a.name = $1 AND " METER_IS_HOME("a") ")",
+						  1, types, values);
 	*exists = DatumGetBool(meter_result(0, 1, &isnull));
 	*active = DatumGetBool(meter_result(0, 2, &isnull));
 	meter_session_end(&session);
@@ -141,6 +142,25 @@ meter_not_active(const char *stream)
 					 stream)));
 }
 
+/* Return over how many shards a stream is distributed; 0: it is not. */
+int
+meter_stream_shards(const char *stream)
+{
+	return meter_cluster_shards(stream, meter_placements[0].table);
+}
+
+/* Raise that something does not work on a distributed stream, if this is one. */
+void
+meter_refuse_distributed(const char *stream, const char *what)
+{
+	if (meter_stream_shards(stream) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s does not work on a distributed stream", what),
+			 errdetail("Stream \"%s\" is distributed over a cluster.", stream)));
+}
+
 /*
  * Check that the caller is a member of the stream's owner, as for any DDL.
  * Only superusers may change a stream whose schema is gone.
@@ -192,8 +212,8 @@ meter_stream_shape(const char *stream)
 	bool		isnull;
 
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT coalesce((SELECT shape FROM meter.stream WHERE name = $1), " CppAsString2(METER_SHAPE) ")",
-						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	meter_execute_catalog("SELECT coalesce((SELECT shape FROM meter.stream WHERE name = $1), " CppAsString2(METER_SHAPE) ")",
+						  lengthof(types), types, values);
 	shape = DatumGetInt32(meter_result(0, 1, &isnull));
 	meter_session_end(&session);
 	return shape;
@@ -283,15 +303,15 @@ check_tables(const char *stream)
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(stream)};
 
-	meter_execute_params(
-						 "SELECT c.relname, c.relowner <> n.nspowner, t.tgname "
-						 "FROM pg_namespace n "
-						 "JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p') "
-						 "LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgdeferrable "
-						 "WHERE n.nspname = $1::name "
-						 "AND (c.relowner <> n.nspowner OR t.oid IS NOT NULL) "
-						 "ORDER BY c.relname LIMIT 1",
-						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_execute_catalog(
+						  "SELECT c.relname, c.relowner <> n.nspowner, t.tgname "
+						  "FROM pg_namespace n "
+						  "JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p') "
+						  "LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgdeferrable "
+						  "WHERE n.nspname = $1::name "
+						  "AND (c.relowner <> n.nspowner OR t.oid IS NOT NULL) "
+						  "ORDER BY c.relname LIMIT 1",
+						  1, types, values);
 	if (SPI_processed > 0)
 	{
 		char	   *table = meter_result_text(0, 1);
@@ -310,16 +330,16 @@ check_tables(const char *stream)
 				 errhint("Use a trigger that is not deferrable, or listen to NOTIFY.")));
 	}
 
-	meter_execute_params(
-						 psprintf("SELECT s.tab, s.col, s.typ, format_type(a.atttypid, NULL) "
-								  "FROM (VALUES %s) s (tab, col, typ) "
-								  "LEFT JOIN (pg_attribute a "
-								  "JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') "
-								  "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::name) "
-								  "ON c.relname = s.tab AND a.attname = s.col AND NOT a.attisdropped "
-								  "WHERE a.attname IS NULL OR format_type(a.atttypid, NULL) <> s.typ "
-								  "ORDER BY 1, 2 LIMIT 1", shape_values()),
-						 SPI_OK_SELECT, 1, types, values, NULL);
+	meter_execute_catalog(
+						  psprintf("SELECT s.tab, s.col, s.typ, format_type(a.atttypid, NULL) "
+								   "FROM (VALUES %s) s (tab, col, typ) "
+								   "LEFT JOIN (pg_attribute a "
+								   "JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') "
+								   "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::name) "
+								   "ON c.relname = s.tab AND a.attname = s.col AND NOT a.attisdropped "
+								   "WHERE a.attname IS NULL OR format_type(a.atttypid, NULL) <> s.typ "
+								   "ORDER BY 1, 2 LIMIT 1", shape_values()),
+						  1, types, values);
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -332,6 +352,47 @@ check_tables(const char *stream)
 						   meter_result_text(0, 3), meter_result_text(0, 4))));
 }
 
+/* The logs of which a segment seems to be missing; $1 is the stream. */
+#define SEEM_INCOMPLETE \
+"SELECT l.log FROM (VALUES ('event'), ('measure')) l (log) " \
+"JOIN pg_class p ON p.relname = l.log " \
+"JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name " \
+"LEFT JOIN (SELECT i.inhparent, substring(c.relname FROM '_([0-9]+)$')::bigint AS k " \
+"FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid " \
+"WHERE NOT i.inhdetachpending) s ON s.inhparent = p.oid " \
+"GROUP BY l.log HAVING count(s.k) <> coalesce(max(s.k), 0) + 1"
+
+/*
+ * Check that no segment is missing: without a detached one, its events would
+ * seem never to have been.  Where none has expired, the catalog says it, at a
+ * tenth of the price.  What expires between the two looks does not go unseen.
+ */
+static void
+check_segments(const char *stream)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+	bool		expired;
+
+	meter_execute(psprintf("SELECT FROM %s._expired LIMIT 1",
+						   quote_identifier(stream)), SPI_OK_SELECT);
+	expired = SPI_processed > 0;
+	if (!expired)
+		meter_execute_catalog(SEEM_INCOMPLETE, 1, types, values);
+	if (!expired && SPI_processed == 0)
+		return;
+
+	meter_execute_params(psprintf(SEEM_INCOMPLETE " - (SELECT count(*) FROM %s._expired x WHERE x.log = l.log)",
+								  quote_identifier(stream)),
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("log \"%s.%s\" is incomplete: a segment is missing",
+						stream, meter_result_text(0, 1)),
+				 errhint("Attach the segment again with ALTER TABLE ... ATTACH PARTITION.")));
+}
+
 /*
  * Check what the engine relies upon: all tables of the stream are there and
  * belong to the schema's owner, and none has a deferrable trigger, which would
@@ -340,28 +401,8 @@ check_tables(const char *stream)
 void
 meter_check_stream(const char *stream)
 {
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
-
 	meter_check_shape(stream);
 	if (!meter_stream_is_checked(stream))
 		check_tables(stream);
-
-	/* without a detached segment, its events would seem never to have been */
-	meter_execute_params(
-						 psprintf("SELECT l.log, count(s.k), max(s.k) FROM (VALUES ('event'), ('measure')) l (log) "
-								  "JOIN pg_class p ON p.relname = l.log "
-								  "JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
-								  "LEFT JOIN (SELECT i.inhparent, substring(c.relname FROM '_([0-9]+)$')::bigint AS k "
-								  "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-								  "WHERE NOT i.inhdetachpending) s ON s.inhparent = p.oid "
-								  "GROUP BY l.log HAVING count(s.k) + (SELECT count(*) FROM %s._expired x WHERE x.log = l.log) "
-								  "<> coalesce(max(s.k), 0) + 1", quote_identifier(stream)),
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	if (SPI_processed > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("log \"%s.%s\" is incomplete: a segment is missing",
-						stream, meter_result_text(0, 1)),
-				 errhint("Attach the segment again with ALTER TABLE ... ATTACH PARTITION.")));
+	check_segments(stream);
 }

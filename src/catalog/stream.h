@@ -22,6 +22,8 @@ extern void meter_delete_of_meter(const char *stream, const char *meter,
 								  const char *const *tables, int ntables);
 pg_noreturn extern void meter_no_stream(const char *stream);
 pg_noreturn extern void meter_not_active(const char *stream);
+extern int	meter_stream_shards(const char *stream);
+extern void meter_refuse_distributed(const char *stream, const char *what);
 extern bool meter_stream_is_active(const char *stream);
 extern void meter_look_up_stream(const char *stream, bool *exists, bool *active);
 

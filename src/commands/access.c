@@ -496,6 +496,7 @@ meter_isolate_tenants(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("\"isolate\" must not be null")));
+	meter_refuse_distributed(stream, "meter.isolate_tenants()");
 	begin_change(&session, stream);
 	if (PG_GETARG_BOOL(1))
 		isolate(stream);

@@ -496,6 +496,8 @@ PG_FUNCTION_INFO_V1(meter_anomalies);
 Datum
 meter_anomalies(PG_FUNCTION_ARGS)
 {
+	meter_refuse_distributed(meter_text_arg(fcinfo, 0, "stream"),
+							 "meter.anomalies()");
 	return anomalies(fcinfo, meter_text_arg(fcinfo, 0, "stream"), (Datum) 0, 1);
 }
 
@@ -505,6 +507,8 @@ PG_FUNCTION_INFO_V1(meter_anomalies_of_view);
 Datum
 meter_anomalies_of_view(PG_FUNCTION_ARGS)
 {
+	meter_refuse_distributed(meter_text_arg(fcinfo, 0, "stream"),
+							 "view anomaly");
 	return anomalies(fcinfo, meter_text_arg(fcinfo, 0, "stream"),
 					 PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1), 2);
 }

@@ -27,6 +27,7 @@
 #include "catalog/home.h"
 #include "catalog/stream.h"
 #include "engine/batch.h"
+#include "engine/scatter.h"
 #include "pg/arguments.h"
 #include "pg/meter_compat.h"
 #include "pg/spi.h"
@@ -163,6 +164,20 @@ open_batch(MeterConsumer *consumer, int64 max_rows, ReturnSetInfo *info)
 	return false;
 }
 
+/*
+ * Wait until all that is settled can be read: on a cluster, nodes commit after
+ * the coordinator.
+ */
+static void
+await_meters(const MeterConsumer *consumer)
+{
+	ListCell   *cell;
+
+	foreach(cell, consumer->readings)
+		meter_await_shards(consumer->stream,
+						   ((MeterReading *) lfirst(cell))->meter);
+}
+
 PG_FUNCTION_INFO_V1(meter_next_batch);
 
 /* next_batch(stream, consumer, max_rows) */
@@ -192,6 +207,7 @@ meter_next_batch(PG_FUNCTION_ARGS)
 		/* somebody else may have opened a batch, or finished it */
 		load(&consumer, stream, name);
 	}
+	await_meters(&consumer);
 	if (consumer.open)
 		(void) meter_batch_repeat(&consumer, info->setResult, info->setDesc);
 	else

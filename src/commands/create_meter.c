@@ -20,6 +20,7 @@
 #include "core/rounding.h"
 #include "engine/beginning.h"
 #include "engine/retention.h"
+#include "engine/scatter.h"
 #include "engine/state_counts.h"
 #include "pg/arguments.h"
 #include "pg/now.h"
@@ -535,7 +536,7 @@ check_unit(const MeterDefinition *definition)
 		return;
 	meter_execute(psprintf("SELECT FROM %s.settlement s WHERE s.meter = %s "
 						   "AND (s.period <> %s::interval OR s.timezone <> %s) "
-						   "AND EXISTS (SELECT FROM %s.usage u WHERE u.meter = %s "
+						   "AND EXISTS (SELECT 1 FROM %s.usage u WHERE u.meter = %s "
 						   "AND u.period_start < %s) LIMIT 1",
 						   quote_identifier(definition->stream),
 						   quote_literal_cstr(definition->name),
@@ -562,10 +563,12 @@ forget_rest(const char *stream, const char *meter)
 {
 	static const char *const tables[] = {
 		"_resource_state", "_kept_state", "_counter_state", "_duplicate_key",
-		"_future", "_compared", "quarantine"
+		"_future", "_compared", "quarantine", "_shard"
 	};
+	bool		distributed = meter_stream_shards(stream) > 0;
 
-	meter_delete_of_meter(stream, meter, tables, lengthof(tables));
+	meter_delete_of_meter(stream, meter, tables,
+						  lengthof(tables) - (distributed ? 0 : 1));
 }
 
 /* Say where a meter without since begins, and how much lies behind it. */
@@ -641,6 +644,8 @@ begin_progress(MeterDefinition *definition)
 	progress->has_watermark = !TIMESTAMP_IS_NOBEGIN(begin);
 	if (progress->has_watermark)	/* else with the first event */
 		progress->watermark = progress->settled_from = begin;
+	if (definition->shards > 0)
+		meter_shards_begin(definition->stream, definition->name);
 	meter_store_progress(definition, progress, false);
 	meter_note_ledger(definition->stream, definition->name);
 	warn_of_future(definition);

@@ -327,6 +327,7 @@ meter_detach_usage(PG_FUNCTION_ARGS)
 	char	   *holder = NULL;
 
 	PreventCommandIfReadOnly("meter.detach_usage()");
+	meter_refuse_distributed(stream, "meter.detach_usage()");
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -472,6 +473,7 @@ meter_attach_usage(PG_FUNCTION_ARGS)
 	char	   *content;
 
 	PreventCommandIfReadOnly("meter.attach_usage()");
+	meter_refuse_distributed(stream, "meter.attach_usage()");
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

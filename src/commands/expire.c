@@ -267,6 +267,7 @@ meter_expire(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("\"before\" must be finite")));
 	meter_check_stream_permission(stream);
+	meter_refuse_distributed(stream, "meter.expire()");
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
 	meter_load_all(stream, &of_events, &of_measures);

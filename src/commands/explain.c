@@ -782,6 +782,7 @@ meter_explain(PG_FUNCTION_ARGS)
 	memset(&explained, 0, sizeof(explained));
 	explained.context = CurrentMemoryContext;
 	own = check_may_explain(stream);
+	meter_refuse_distributed(stream, "meter.explain()");
 	meter_return_begin(fcinfo);
 	find_row(stream, PG_GETARG_DATUM(1), own, &explained.row);
 	definition = meter_load(stream, row->meter, METER_LOCK_NONE);

@@ -421,6 +421,8 @@ meter_live_usage(PG_FUNCTION_ARGS)
 {
 	Live		live = {0};
 
+	meter_refuse_distributed(meter_text_arg(fcinfo, 0, "stream"),
+							 "meter.live_usage()");
 	live.settled = true;
 	if (!PG_ARGISNULL(1))
 	{
@@ -443,6 +445,8 @@ meter_open_usage(PG_FUNCTION_ARGS)
 {
 	Live		live = {0};
 
+	meter_refuse_distributed(meter_text_arg(fcinfo, 0, "stream"),
+							 "view current_usage");
 	return_live(fcinfo, &live, PG_ARGISNULL(1) ? (Datum) 0 :
 				PG_GETARG_DATUM(1));
 	return (Datum) 0;

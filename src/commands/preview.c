@@ -27,6 +27,7 @@
 #include "engine/clock.h"
 #include "engine/fold.h"
 #include "engine/usage_kind.h"
+#include "pg/arguments.h"
 #include "pg/operation.h"
 #include "pg/spi.h"
 
@@ -190,6 +191,8 @@ meter_preview_meter(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	meter_refuse_distributed(meter_text_arg(fcinfo, METER_COLUMN_STREAM, "stream"),
+							 "meter.preview_meter()");
 	meter_definition_arguments(fcinfo, values, nulls);
 	preview.definition = meter_define(values, nulls);
 	meter_check_boundaries(preview.definition, values, nulls);

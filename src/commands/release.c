@@ -128,9 +128,8 @@ release(void *arg)
 {
 	ReleaseCall *call = arg;
 	StringInfoData which;
-	MeterReleased released;
 	TimestampTz limit;
-	int64		written = 0;
+	int64		written;
 
 	begin(call);
 	check_release(call->definition, call->arrivals);
@@ -141,19 +140,8 @@ release(void *arg)
 	if (!TIMESTAMP_IS_NOBEGIN(limit))
 		appendStringInfo(&which, " AND \"time\" >= %s",
 						 meter_timestamp_literal(limit));
-	meter_take_held(call->definition, which.data, &released);
-	meter_compare_released(call->definition, call->progress, &released);
-	if (released.count > 0)
-	{
-		/* voids among them are noted, also if all they reach is to come */
-		char	   *affected = meter_released_rows(call->definition,
-												   call->progress, &released);
-
-		if (call->progress->has_watermark)
-			written = meter_recompute(call->definition, call->progress,
-									  affected, NULL);
-	}
-	call->released = released.count;
+	call->released = meter_release_held(call->definition, call->progress,
+										which.data, &written);
 	end(call, written);
 }
 

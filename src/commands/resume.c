@@ -20,11 +20,11 @@
 #include "catalog/stream.h"
 #include "commands/access.h"
 #include "core/core.h"
-#include "engine/duplicate_keys.h"
-#include "engine/late.h"
 #include "engine/losses.h"
+#include "engine/resettle.h"
 #include "engine/state_counts.h"
 #include "engine/usage_kind.h"
+#include "engine/views.h"
 #include "log/segment.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
@@ -68,7 +68,6 @@ check_meter(const char *stream, const char *meter)
 	MeterDefinition *definition = meter_load(stream, meter, METER_LOCK_WAIT);
 	MeterProgress *progress = meter_load_progress(definition);
 	MeterSession session;
-	MeterLog	log;
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_session_bulk();
@@ -76,9 +75,7 @@ check_meter(const char *stream, const char *meter)
 	meter_check_log(definition, progress);
 	meter_check_ledger(definition, progress);
 	meter_check_states(definition, progress);
-	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
-	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
-		meter_renew_duplicate_keys(definition, progress, log);
+	meter_renew_rows(definition, progress);
 	meter_session_end(&session);
 }
 

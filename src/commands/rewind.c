@@ -28,9 +28,9 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "engine/clock.h"
-#include "engine/duplicate_keys.h"
 #include "engine/late.h"
 #include "engine/losses.h"
+#include "engine/resettle.h"
 #include "engine/settle.h"
 #include "engine/step.h"
 #include "engine/usage_kind.h"
@@ -109,20 +109,22 @@ release_held(const MeterDefinition *definition, const MeterProgress *progress)
 {
 	MeterReleased released;
 	TimestampTz limit;
+	TimestampTz settled_at = DT_NOBEGIN;
 
 	if (!definition->has_max_lateness)
 		return;
+	meter_execute_row(psprintf("SELECT max(recorded_at) FROM %s.settlement WHERE meter = %s AND watermark <= %s",
+							   quote_identifier(definition->stream),
+							   quote_literal_cstr(definition->name),
+							   meter_timestamp_literal(progress->watermark)));
+	(void) meter_result_instant(1, &settled_at);
 	limit = Max(Max(definition->boundary, definition->ledger_from),
 				meter_later_by(meter_lateness_from(progress),
 							   -definition->max_lateness));
 	meter_take_held(definition,
-					psprintf("\"time\" >= %s AND discarded_at IS NULL "
-							 "AND held_at > (SELECT coalesce(max(s.recorded_at), '-infinity') FROM %s.settlement s "
-							 "WHERE s.meter = %s AND s.watermark <= %s)",
+					psprintf("\"time\" >= %s AND discarded_at IS NULL AND held_at > %s",
 							 meter_timestamp_literal(limit),
-							 quote_identifier(definition->stream),
-							 quote_literal_cstr(definition->name),
-							 meter_timestamp_literal(progress->watermark)),
+							 meter_timestamp_literal(settled_at)),
 					&released);
 	meter_compare_released(definition, progress, &released);
 }
@@ -174,7 +176,6 @@ rewind_meter(void *arg)
 	MeterProgress *progress;
 	MeterProgress before;
 	MeterSession session;
-	MeterLog	log;
 	bool		missing;
 
 	/* other meters of the time zone have to stand still, too */
@@ -191,11 +192,9 @@ rewind_meter(void *arg)
 	meter_accept_log(definition, progress);
 	go_back(definition, progress, call->watermark);
 	release_held(definition, progress);
-	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
 	forget_states(definition);
 	take_back_quarantine(definition, call->watermark);
-	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
-		meter_renew_duplicate_keys(definition, progress, log);
+	meter_renew_rows(definition, progress);
 	call->written = meter_settle_anew(definition, progress,
 									  meter_usage_from(definition),
 									  call->watermark, DT_NOEND);

@@ -27,13 +27,11 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "core/grid.h"
-#include "engine/duplicate_keys.h"
-#include "engine/fold.h"
-#include "engine/late.h"
 #include "engine/late_rows.h"
 #include "engine/ledger.h"
 #include "engine/losses.h"
-#include "engine/settle.h"
+#include "engine/resettle.h"
+#include "engine/scatter.h"
 #include "engine/state_counts.h"
 #include "engine/step.h"
 #include "engine/totals.h"
@@ -130,57 +128,20 @@ note_difference(void *arg, const MeterDifference *difference)
 	meter_add_row(&differences->rows, values, nulls);
 }
 
-/*
- * Return what differs of a meter, in order.  Late rows that no step has looked
- * at yet are no fault.
- */
+/* Return what differs of a meter, in order. */
 static void
 return_differences(FunctionCallInfo fcinfo, const MeterDefinition *definition,
-				   const MeterProgress *progress,
 				   const MeterRows *differences)
 {
-	bool		keeps_zero = METER_KEEPS_ZERO(definition->aggregate);
-	StringInfoData sql;
-	MeterLog	log;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql,
-					 "SELECT d.meter, d.account, d.resource, d.dimensions, d.period_start, "
-					 "trim_scale(%s), trim_scale(coalesce(d.expected, 0)) FROM differences d WHERE true",
-	/* nothing is due where a first row of 0 is missing */
-					 keeps_zero ? "d.ledger" : "coalesce(d.ledger, 0)");
-	for (log = METER_LOG_EVENT; progress->has_watermark &&
-		 log <= meter_usage_of(definition)->log; log++)
-		appendStringInfo(&sql, " AND (d.period_start >= %s OR NOT EXISTS (SELECT FROM %s AND e.resource = d.resource COLLATE \"C\"))",
-						 meter_timestamp_literal(progress->watermark),
-						 meter_late_in(definition, progress, log, -1));
-	/* of what is set aside, nothing is known after the watermark, either */
-	appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s.quarantine q WHERE q.meter = d.meter AND q.resource = d.resource COLLATE \"C\")",
-					 quote_identifier(definition->stream));
-	appendStringInfoString(&sql, " ORDER BY d.period_start, d.resource COLLATE \"C\", d.account COLLATE \"C\", d.dimensions");
 	meter_register_rows(differences);
-	meter_execute(sql.data, SPI_OK_SELECT);
+	/* nothing is due where a first row of 0 is missing */
+	meter_execute(psprintf("SELECT d.meter, d.account, d.resource, d.dimensions, d.period_start, "
+						   "trim_scale(%s), trim_scale(coalesce(d.expected, 0)) FROM differences d "
+						   "ORDER BY d.period_start, d.resource COLLATE \"C\", d.account COLLATE \"C\", d.dimensions",
+						   METER_KEEPS_ZERO(definition->aggregate) ?
+						   "d.ledger" : "coalesce(d.ledger, 0)"),
+				  SPI_OK_SELECT);
 	meter_return_result(fcinfo);
-}
-
-/* Compare the ledger with usage that is computed anew. */
-static void
-compare_settled(const MeterDefinition *definition,
-				const MeterProgress *progress, TimestampTz from,
-				TimestampTz end, Differences *differences)
-{
-	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
-										progress);
-
-	fold->from = from;
-	fold->to = end;
-	fold->scope.voids_from_log = true;
-	fold->ledger = meter_ledger_begin(definition, fold->spec,
-									  METER_LEDGER_COMPARE, 0, false);
-	meter_ledger_tell(fold->ledger, note_difference, differences);
-	meter_fold_run(fold);
-	(void) meter_ledger_end(fold->ledger, NULL, NULL);
-	meter_fold_end(fold);
 }
 
 /* Return rows without a resource that show where totals of a meter differ. */
@@ -203,14 +164,12 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 {
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
 	MeterSession session;
-	MeterLedger *ledger;
 	Differences differences = {0};
 	TimestampTz from;
 	TimestampTz end;
 	TimestampTz beyond;
 	bool		settled = settled_window(definition, progress, during, &from,
 										 &end, &beyond);
-	TimestampTz totals_from = from;
 	bool		shown = meter_operation_begin("verify", definition->stream,
 											  definition->name);
 
@@ -223,24 +182,13 @@ verify_meter(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	differences.rows.descriptor = info->setDesc;
 	differences.rows.store = tuplestore_begin_heap(true, false, work_mem);
 
-	if (settled)
-		compare_settled(definition, progress, from, end, &differences);
-	/* after the watermark there is no usage yet */
-	from = Max(from, progress->has_watermark ? progress->watermark : DT_NOBEGIN);
-	if (from < beyond)
-	{
-		ledger = meter_ledger_begin(definition, meter_usage_spec(definition),
-									METER_LEDGER_COMPARE, 0, false);
-		meter_ledger_tell(ledger, note_difference, &differences);
-		meter_ledger_read(ledger, from, beyond);
-		(void) meter_ledger_end(ledger, NULL, NULL);
-	}
-
+	meter_find_faults(definition, progress, from, settled ? end : from, beyond,
+					  note_difference, &differences);
 	if (differences.rows.count > 0)
-		return_differences(fcinfo, definition, progress, &differences.rows);
+		return_differences(fcinfo, definition, &differences.rows);
 	meter_operation_phase("verifying totals", METER_TOTAL_UNKNOWN);
 	return_wrong_totals(fcinfo, definition,
-						during == NULL ? definition->ledger_from : totals_from, beyond);
+						during == NULL ? definition->ledger_from : from, beyond);
 	tuplestore_end(differences.rows.store);
 	meter_session_end(&session);
 	meter_operation_end(shown);
@@ -270,6 +218,17 @@ verify(void *arg)
 	}
 }
 
+/* Keep steps of a distributed stream away, once all nodes have committed the last ones. */
+static void
+stop_steps(const char *stream)
+{
+	ListCell   *cell;
+
+	meter_lock_meters(stream);
+	foreach(cell, meter_list_meters(stream, NULL, false))
+		meter_await_shards(stream, ((MeterRef *) lfirst(cell))->meter);
+}
+
 PG_FUNCTION_INFO_V1(meter_verify);
 
 /* verify(stream, meter, during) */
@@ -279,6 +238,9 @@ meter_verify(PG_FUNCTION_ARGS)
 	meter_check_access(meter_text_arg(fcinfo, 0, "stream"),
 					   METER_ACCESS_OPERATOR);
 	meter_return_begin(fcinfo);
+	/* nodes have no snapshot in common: no step settles meanwhile */
+	if (meter_stream_shards(meter_text_arg(fcinfo, 0, "stream")) > 0)
+		stop_steps(meter_text_arg(fcinfo, 0, "stream"));
 	/* a step that settles meanwhile must not change the answer */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -306,7 +268,6 @@ resettle(void *arg)
 	MeterProgress *progress;
 	MeterProgress before;
 	MeterSession session;
-	MeterLog	log;
 	TimestampTz from;
 	TimestampTz end;
 	TimestampTz beyond;
@@ -325,16 +286,10 @@ resettle(void *arg)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
-	meter_refuse_empty_log(definition, progress);
 	if (call->during == NULL)
-	{
 		meter_accept_log(definition, progress);
-		for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
-			meter_renew_duplicate_keys(definition, progress, log);
-	}
-	/* what a step has not read may have to be held */
-	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
-	call->written = meter_settle_anew(definition, progress, from, end, DT_NOBEGIN);
+	call->written = meter_resettle_rows(definition, progress,
+										call->during == NULL, from, end);
 	meter_totals_repair(definition, call->during == NULL ? definition->ledger_from : from, beyond);
 	if (call->during == NULL)
 		missing = meter_accept_ledger(definition, progress);

@@ -28,6 +28,7 @@
 #include "engine/account_resources.h"
 #include "engine/states.h"
 #include "pg/attr.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 
@@ -43,11 +44,13 @@ enum
 	ACCOUNT_METER,
 	ACCOUNT_ACCOUNT,
 	ACCOUNT_HASHES,
+	ACCOUNT_RESOURCE,			/* of a shard, by which its rows are its own */
 	ACCOUNT_NCOLUMNS
 };
 
 static const MeterWriterColumn columns[ACCOUNT_NCOLUMNS] = {
-	{"meter", TEXTOID}, {"account", TEXTOID}, {"hashes", INT8ARRAYOID}
+	{"meter", TEXTOID}, {"account", TEXTOID}, {"hashes", INT8ARRAYOID},
+	{"resource", TEXTOID}
 };
 
 /* What became an account's. */
@@ -114,8 +117,11 @@ write_list(MeterTableWriter *writer, Datum meter, const AccountList *list)
 	static const bool nulls[ACCOUNT_NCOLUMNS] = {false};
 	Datum		values[ACCOUNT_NCOLUMNS];
 	Datum		elements[LONGEST_LIST];
+	const MeterShard *shard = meter_current_shard();
 	int32		from;
 
+	if (shard != NULL)
+		values[ACCOUNT_RESOURCE] = CStringGetTextDatum(shard->key);
 	values[ACCOUNT_METER] = meter;
 	values[ACCOUNT_ACCOUNT] = meter_text_from_attr(list->account);
 	for (from = 0; from < list->count; from += LONGEST_LIST)
@@ -147,8 +153,9 @@ write_lists(MeterAccounts *accounts)
 	before = MemoryContextSwitchTo(accounts->context);
 	meter = CStringGetTextDatum(accounts->definition->name);
 	writer = meter_writer_begin(accounts->definition->stream,
-								"_account_resource", columns, ACCOUNT_NCOLUMNS,
-								NULL);
+								"_account_resource", columns,
+								meter_current_shard() != NULL ?
+								ACCOUNT_NCOLUMNS : ACCOUNT_RESOURCE, NULL);
 	account_start_iterate(accounts->lists, &iterator);
 	while ((list = account_iterate(accounts->lists, &iterator)) != NULL)
 	{

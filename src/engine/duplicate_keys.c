@@ -37,6 +37,7 @@
 #include "engine/duplicates.h"
 #include "pg/attr.h"
 #include "pg/now.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 
@@ -223,8 +224,12 @@ write_chunks(MeterNewRows *rows)
 {
 	static const MeterWriterColumn columns[] = {
 		{"meter", TEXTOID}, {"log", TEXTOID}, {"period_start", TIMESTAMPTZOID},
-		{"block", INT8OID}, {"keys", BYTEAOID}
+		{"block", INT8OID}, {"keys", BYTEAOID}, {"resource", TEXTOID}
 	};
+	const MeterShard *shard = meter_current_shard();
+
+	/* a shard has one more column, by which its rows are its own */
+	int			ncolumns = lengthof(columns) - (shard == NULL ? 1 : 0);
 	MeterTableWriter *writer;
 	Datum		values[lengthof(columns)];
 	bool		nulls[lengthof(columns)] = {false};
@@ -234,9 +239,11 @@ write_chunks(MeterNewRows *rows)
 	if (hash_get_num_entries(rows->chunks) > 0)
 	{
 		writer = meter_writer_begin(rows->definition->stream, "_duplicate_key",
-									columns, lengthof(columns), NULL);
+									columns, ncolumns, NULL);
 		values[0] = CStringGetTextDatum(rows->definition->name);
 		values[1] = CStringGetTextDatum(meter_log_names[rows->log]);
+		if (shard != NULL)
+			values[5] = CStringGetTextDatum(shard->key);
 		hash_seq_init(&status, rows->chunks);
 		while ((chunk = hash_seq_search(&status)) != NULL)
 		{

@@ -151,10 +151,13 @@ meter_append_not_held(StringInfo sql, const MeterDefinition *definition,
 {
 	appendStringInfo(sql,
 					 "NOT EXISTS (SELECT FROM %s.held h WHERE h.meter = %s "
-					 "AND h.log = '%s' AND h.arrival = %s.arrival)",
+					 "AND h.log = '%s' AND h.arrival = %s.arrival%s)",
 					 quote_identifier(definition->stream),
 					 quote_literal_cstr(definition->name),
-					 meter_log_names[log], alias);
+					 meter_log_names[log], alias,
+	/* it is in the same shard */
+					 definition->shards > 0 ?
+					 psprintf(" AND h.resource = %s.resource", alias) : "");
 }
 
 /* Tell whether there are rows of a meter in one of the tables kept for it. */

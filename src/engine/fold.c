@@ -37,6 +37,7 @@
 #include "utils/typcache.h"
 
 #include "catalog/definition.h"
+#include "catalog/stream.h"
 #include "core/core.h"
 #include "core/event_set.h"
 #include "core/grid.h"
@@ -822,6 +823,9 @@ meter_fold_begin(const MeterUsage *usage, const MeterDefinition *definition,
 	MemoryContext before = MemoryContextSwitchTo(context);
 	MeterFold  *fold = palloc0(sizeof(MeterFold));
 
+	/* whoever makes a pass over a distributed stream makes it on its shards */
+	if (definition->shards > 0)
+		meter_refuse_distributed(definition->stream, "this");
 	fold->context = context;
 	fold->definition = definition;
 	fold->progress = progress;
@@ -874,6 +878,48 @@ MeterFoldCount *
 meter_fold_count(void)
 {
 	return &count;
+}
+
+/* Tell what was done, as numbers. */
+void
+meter_fold_count_tell(int64 *numbers)
+{
+	int			i = 0;
+
+	numbers[i++] = count.rows;
+	numbers[i++] = count.scan_time;
+	numbers[i++] = count.sorted_bytes;
+	numbers[i++] = count.sorted_on_disk;
+	numbers[i++] = count.sort_time;
+	numbers[i++] = count.resources;
+	numbers[i++] = count.states;
+	numbers[i++] = count.walk_time;
+	numbers[i++] = count.usage_rows;
+	numbers[i++] = count.usage_bytes;
+	numbers[i++] = count.states_written;
+	numbers[i++] = count.write_time;
+	Assert(i == METER_FOLD_NCOUNTS);
+}
+
+/* Add what was done elsewhere, as these numbers tell. */
+void
+meter_fold_count_add(const int64 *numbers)
+{
+	int			i = 0;
+
+	count.rows += numbers[i++];
+	count.scan_time += numbers[i++];
+	count.sorted_bytes += numbers[i++];
+	count.sorted_on_disk |= numbers[i++] > 0;
+	count.sort_time += numbers[i++];
+	count.resources += numbers[i++];
+	count.states += numbers[i++];
+	count.walk_time += numbers[i++];
+	count.usage_rows += numbers[i++];
+	count.usage_bytes += numbers[i++];
+	count.states_written += numbers[i++];
+	count.write_time += numbers[i++];
+	Assert(i == METER_FOLD_NCOUNTS);
 }
 
 /* Read what the ledger says of the resources that were asked for. */

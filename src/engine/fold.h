@@ -108,6 +108,9 @@ typedef struct MeterFoldCount
 	int64		write_time;		/* of what was left */
 } MeterFoldCount;
 
+/* As numbers, so many. */
+#define METER_FOLD_NCOUNTS	12
+
 /* What becomes of a resource whose walk raises an error that is about it. */
 typedef enum MeterFoldFailure
 {
@@ -223,6 +226,8 @@ extern void meter_fold_pause(void);
 extern void meter_fold_go_on(void);
 extern void meter_fold_count_anew(void);
 extern MeterFoldCount *meter_fold_count(void);
+extern void meter_fold_count_tell(int64 *numbers);
+extern void meter_fold_count_add(const int64 *numbers);
 extern int64 meter_fold_clock(void);
 extern void meter_fold_look(MeterFold *fold, MeterRowKind kind,
 							TimestampTz time, const TupleTableSlot *slot);

@@ -26,12 +26,14 @@
 #include "engine/places.h"
 #include "engine/reconcile.h"
 #include "engine/resources.h"
+#include "engine/scatter.h"
 #include "engine/settle.h"
 #include "engine/step_state.h"
 #include "engine/usage.h"
 #include "engine/usage_kind.h"
 #include "log/segment.h"
 #include "pg/now.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 
 /*
@@ -85,6 +87,7 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 	 MeterLog log, int64 upto)
 {
 	bool		events = log == METER_LOG_EVENT;
+	bool		of_shard = meter_current_shard() != NULL;
 	const char *time = meter_row_time(meter_placing(definition, log), "e");
 	TimestampTz limit = meter_hold_limit(definition, progress, log);
 	StringInfoData counted;
@@ -102,14 +105,16 @@ hold(const MeterDefinition *definition, const MeterProgress *progress,
 		meter_append_event_filter(&counted, definition);
 		appendStringInfoString(&counted, ")");
 	}
-	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason) "
-						   "SELECT %s, '%s', e.arrival, %s, %s FROM %s AND e.arrival > " INT64_FORMAT " AND %s < %s%s ON CONFLICT DO NOTHING",
+	meter_execute(psprintf("INSERT INTO %s.held (meter, log, arrival, \"time\", reason%s) "
+						   "SELECT %s, '%s', e.arrival, %s, %s%s FROM %s AND e.arrival > " INT64_FORMAT " AND %s < %s%s ON CONFLICT DO NOTHING",
 						   quote_identifier(definition->stream),
+						   of_shard ? ", resource" : "",
 						   quote_literal_cstr(definition->name),
 						   meter_log_names[log], time,
 						   !events ? "'too late'" :
 						   psprintf("CASE WHEN e.action = ANY (%s) THEN 'stop, too late' ELSE 'too late' END",
 									meter_text_array_literal(definition->stops)),
+						   of_shard ? ", e.resource" : "",
 						   meter_late_in(definition, progress, log, upto),
 						   progress->logs[log].held_after,
 						   time, meter_timestamp_literal(limit),
@@ -282,10 +287,9 @@ meter_compare_released(const MeterDefinition *definition,
  * Return that query for rows that are released.  Voids among them are noted.
  * Without a watermark nothing is settled that they could affect.
  */
-char *
-meter_released_rows(const MeterDefinition *definition,
-					const MeterProgress *progress,
-					const MeterReleased *released)
+static char *
+released_rows(const MeterDefinition *definition,
+			  const MeterProgress *progress, const MeterReleased *released)
 {
 	const char *watermark = meter_timestamp_literal(progress->has_watermark ?
 													progress->watermark : DT_NOBEGIN);
@@ -318,6 +322,40 @@ meter_released_rows(const MeterDefinition *definition,
 			append_silenced(&affected, definition, late, &places[log]);
 	}
 	return group_affected(affected.data);
+}
+
+/*
+ * Let rows of the table held count that meet a condition, and compute what they
+ * affect anew.  Returns how many rows that are; *written is the number of
+ * adjustments.
+ */
+int64
+meter_release_held(const MeterDefinition *definition, MeterProgress *progress,
+				   const char *condition, int64 *written)
+{
+	MeterReleased released;
+	char	   *affected;
+
+	*written = 0;
+	if (definition->shards > 0)
+	{
+		int64		asks[METER_NASKS] = {0};
+		int64		tells[METER_NTELLS];
+
+		meter_scatter_said(definition, progress, METER_SHARD_RELEASE, condition,
+						   asks, tells);
+		*written = tells[METER_TELL_ADJUSTMENTS];
+		return tells[METER_TELL_LATE_ROWS];
+	}
+	meter_take_held(definition, condition, &released);
+	meter_compare_released(definition, progress, &released);
+	if (released.count == 0)
+		return 0;
+	/* voids among them are noted, also if all they reach is to come */
+	affected = released_rows(definition, progress, &released);
+	if (progress->has_watermark)
+		*written = meter_recompute(definition, progress, affected, NULL);
+	return released.count;
 }
 
 /*
@@ -470,6 +508,89 @@ let_owners_count(const MeterUsage *usage, MeterProgress *progress,
 }
 
 /*
+ * Process what arrived in the logs from one on between the positions and the
+ * safe positions, or as much of it as a step takes.
+ */
+void
+meter_settle_late_rows(const MeterDefinition *definition,
+					   MeterProgress *progress, MeterStep *step,
+					   MeterLog first)
+{
+	LateRows	late[METER_NLOGS] = {0};
+	int64		late_rows = 0;
+	MeterLog	log;
+
+	for (log = first; log <= meter_usage_of(definition)->log; log++)
+	{
+		look_at(definition, progress, step, log, &late[log]);
+		late_rows += late[log].count;
+	}
+	step->late_rows += late_rows;
+	if (late_rows > 0 && progress->has_watermark)
+		step->adjustments += recompute(definition, progress, late);
+}
+
+/*
+ * Return up to which arrival shards process what arrived in a log: the safe
+ * position, unless there may be more late rows than a step takes.
+ */
+static int64
+how_far(const MeterDefinition *definition, const MeterProgress *progress,
+		const MeterStep *step, MeterLog log)
+{
+	int64		safe = step->safe[log];
+	int			rows = meter_step_rows(progress);
+	const char *late;
+
+	if (safe <= progress->logs[log].position)
+		return progress->logs[log].position;
+	late = psprintf("%s.%s e WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT " AND (%s)",
+					quote_identifier(definition->stream), meter_log_names[log],
+					progress->logs[log].position, safe,
+					may_be_late(definition, progress, log));
+	meter_execute_row(psprintf("SELECT count(*) FROM %s", late));
+	if (meter_result_count(1) < rows)
+		return safe;
+	meter_execute(psprintf("SELECT e.arrival FROM %s ORDER BY 1 OFFSET %d LIMIT 1",
+						   late, rows - 1), SPI_OK_SELECT);
+	return SPI_processed == 0 ? safe : meter_result_count(1);
+}
+
+/* Do so on each shard. */
+static void
+scatter_late_rows(const MeterDefinition *definition, MeterProgress *progress,
+				  MeterStep *step, MeterLog first)
+{
+	int64		asks[METER_NASKS] = {0};
+	int64		tells[METER_NTELLS];
+	int64	   *upto = &asks[METER_ASK_UPTO];
+	bool		any = false;
+	MeterLog	log;
+
+	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
+	{
+		upto[log] = log < first || log > meter_usage_of(definition)->log ?
+			progress->logs[log].position :
+			how_far(definition, progress, step, log);
+		any |= upto[log] > progress->logs[log].position;
+	}
+	if (!any)
+		return;
+	meter_scatter(definition, progress, METER_SHARD_LATE, asks, tells, NULL, NULL);
+	step->adjustments += tells[METER_TELL_ADJUSTMENTS];
+	step->late_rows += tells[METER_TELL_LATE_ROWS];
+	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
+	{
+		MeterLogProgress *of_log = &progress->logs[log];
+
+		step->held[log] = tells[METER_TELL_HELD + log];
+		of_log->read_arrival = Max(of_log->read_arrival,
+								   tells[METER_TELL_READ + log]);
+		of_log->position = upto[log];
+	}
+}
+
+/*
  * Process what arrived between the positions and the safe positions: rows of
  * settled periods make adjustments.  Returns false if one step does not
  * process all of it; the positions are then where the step got to.
@@ -482,8 +603,6 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 	bool		first_step = !progress->has_watermark ||
 	progress->logs[usage->log].position == 0;
 	MeterLog	first = METER_LOG_EVENT;
-	LateRows	late[METER_NLOGS] = {0};
-	int64		late_rows = 0;
 	bool		all = true;
 	MeterLog	log;
 
@@ -497,14 +616,10 @@ meter_settle_late(const MeterDefinition *definition, MeterProgress *progress,
 	else if (first_step)
 		let_owners_count(usage, progress, step);
 
-	for (log = first; log <= usage->log; log++)
-	{
-		look_at(definition, progress, step, log, &late[log]);
-		late_rows += late[log].count;
-	}
-	step->late_rows += late_rows;
-	if (late_rows > 0 && progress->has_watermark)
-		step->adjustments += recompute(definition, progress, late);
+	if (definition->shards > 0)
+		scatter_late_rows(definition, progress, step, first);
+	else
+		meter_settle_late_rows(definition, progress, step, first);
 	for (log = first; log <= usage->log; log++)
 	{
 		/* rows after these drew their arrivals after the note before this one */

@@ -28,9 +28,12 @@ extern void meter_take_held(const MeterDefinition *definition,
 extern void meter_compare_released(const MeterDefinition *definition,
 								   const MeterProgress *progress,
 								   const MeterReleased *released);
-extern char *meter_released_rows(const MeterDefinition *definition,
-								 const MeterProgress *progress,
-								 const MeterReleased *released);
+extern int64 meter_release_held(const MeterDefinition *definition,
+								MeterProgress *progress,
+								const char *condition, int64 *written);
+extern void meter_settle_late_rows(const MeterDefinition *definition,
+								   MeterProgress *progress, MeterStep *step,
+								   MeterLog first);
 extern bool meter_settle_late(const MeterDefinition *definition,
 							  MeterProgress *progress, MeterStep *step);
 

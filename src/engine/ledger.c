@@ -40,6 +40,7 @@
 #include "pg/meter_compat.h"
 #include "pg/operation.h"
 #include "pg/quantity.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 #include "types/transaction_id.h"
@@ -242,7 +243,7 @@ write_row(MeterLedger *ledger, const Datum *sorted, int32 revision)
 	values[USAGE_REVISION] = Int32GetDatum(revision);
 	values[USAGE_SETTLEMENT] = Int64GetDatum(ledger->settlement);
 	values[USAGE_RECORDED_AT] =
-		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		TimestampTzGetDatum(meter_transaction_began());
 	if (!meter_writer_insert(ledger->writer, values, nulls))
 	{
 		meter_lack_month(ledger->definition->stream, ledger->definition->name,

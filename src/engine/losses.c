@@ -56,9 +56,9 @@ meter_refuse_empty_log(const MeterDefinition *definition,
 		/* events name the owners of what is measured, if they name any */
 		if (log < last && progress->logs[log].read_arrival == 0)
 			continue;
-		meter_execute_row(psprintf("SELECT NOT EXISTS (SELECT FROM %s.%s) "
-								   "AND NOT EXISTS (SELECT FROM %s._expired WHERE log = '%s') "
-								   "AND EXISTS (SELECT FROM %s.usage WHERE meter = %s)",
+		meter_execute_row(psprintf("SELECT NOT EXISTS (SELECT 1 FROM %s.%s) "
+								   "AND NOT EXISTS (SELECT 1 FROM %s._expired WHERE log = '%s') "
+								   "AND EXISTS (SELECT 1 FROM %s.usage WHERE meter = %s)",
 								   schema, meter_log_names[log], schema,
 								   meter_log_names[log], schema,
 								   quote_literal_cstr(definition->name)));

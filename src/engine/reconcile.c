@@ -978,6 +978,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"tolerance\" must not be negative")));
 	meter_check_access(stream, METER_ACCESS_OPERATOR);
+	meter_refuse_distributed(stream, "meter.reconcile()");
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
 	if (target.instant > meter_now())
@@ -1062,6 +1063,7 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 				 errmsg("\"before\" must not be null")));
 	before = PG_GETARG_TIMESTAMPTZ(1);
 	meter_check_access(stream, METER_ACCESS_OPERATOR);
+	meter_refuse_distributed(stream, "meter.prune_inventory()");
 	meter_load_all(stream, &definitions, &of_measures);
 	/* whatever is computed anew from the boundary on may need the others */
 	foreach(cell, definitions)

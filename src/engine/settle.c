@@ -26,6 +26,7 @@
 #include "engine/places.h"
 #include "engine/readings.h"
 #include "engine/resources.h"
+#include "engine/scatter.h"
 #include "engine/settle.h"
 #include "engine/state_counts.h"
 #include "engine/states.h"
@@ -169,6 +170,16 @@ int64
 meter_recompute_aside(const MeterDefinition *definition,
 					  MeterProgress *progress, const char *affected)
 {
+	if (definition->shards > 0)
+	{
+		int64		asks[METER_NASKS] = {0};
+		int64		tells[METER_NTELLS];
+
+		/* of the resources of others, a shard finds nothing */
+		meter_scatter_said(definition, progress, METER_SHARD_ASIDE, affected,
+						   asks, tells);
+		return tells[METER_TELL_ADJUSTMENTS];
+	}
 	return recompute(definition, progress,
 					 meter_resources_from_query(affected), NULL,
 					 progress->watermark, progress->watermark,
@@ -187,12 +198,25 @@ meter_settle_anew(const MeterDefinition *definition,
 				  TimestampTz to, TimestampTz ledger_to)
 {
 	/* those of measures are known only from all of them */
-	bool		states = meter_usage_of(definition)->log == METER_LOG_EVENT ||
-	to == progress->watermark;
-	MeterFold  *fold = begin(definition, progress, from, to,
-							 METER_LEDGER_CORRECT, states);
+	bool		states;
+	MeterFold  *fold;
 	int64		rows;
 
+	if (definition->shards > 0)
+	{
+		int64		asks[METER_NASKS] = {0};
+		int64		tells[METER_NTELLS];
+
+		asks[METER_ASK_FROM] = from;
+		asks[METER_ASK_TO] = to;
+		asks[METER_ASK_BEYOND] = ledger_to;
+		meter_scatter(definition, progress, METER_SHARD_ANEW, asks, tells,
+					  NULL, NULL);
+		return tells[METER_TELL_ADJUSTMENTS];
+	}
+	states = meter_usage_of(definition)->log == METER_LOG_EVENT ||
+		to == progress->watermark;
+	fold = begin(definition, progress, from, to, METER_LEDGER_CORRECT, states);
 	fold->scope.voids_from_log = true;
 	if (states)
 		meter_accounts_renew(fold->accounts);
@@ -207,6 +231,22 @@ meter_settle_anew(const MeterDefinition *definition,
 	return rows;
 }
 
+/* Settle the periods from the watermark to `end` on each shard. */
+static void
+scatter_settle(const MeterDefinition *definition, MeterProgress *progress,
+			   TimestampTz end, MeterStep *step)
+{
+	int64		asks[METER_NASKS] = {0};
+	int64		tells[METER_NTELLS];
+
+	asks[METER_ASK_TO] = end;
+	meter_scatter(definition, progress, METER_SHARD_SETTLE, asks, tells, NULL,
+				  NULL);
+	step->usage_rows += tells[METER_TELL_USAGE_ROWS];
+	step->adjustments += tells[METER_TELL_ADJUSTMENTS];
+	progress->watermark = end;
+}
+
 /*
  * Settle the periods from the watermark to `end`.  Where the account of a
  * resource is named for the first time in them, what was billed to nobody
@@ -218,14 +258,22 @@ meter_settle(const MeterDefinition *definition, MeterProgress *progress,
 			 TimestampTz end, MeterStep *step)
 {
 	TimestampTz from = progress->watermark;
-	MeterResources *named = meter_resources_begin();
-	MeterResources *behind = meter_resources_begin();
+	MeterResources *named;
+	MeterResources *behind;
+	MeterFold  *fold;
 
+	if (definition->shards > 0)
+	{
+		scatter_settle(definition, progress, end, step);
+		return;
+	}
+	named = meter_resources_begin();
+	behind = meter_resources_begin();
 	/* from `ledger_until` on there is no difference to look for */
-	MeterFold  *fold = begin(definition, progress, from, end,
-							 from > progress->ledger_until ?
-							 METER_LEDGER_APPEND : METER_LEDGER_CORRECT,
-							 true);
+	fold = begin(definition, progress, from, end,
+				 from > progress->ledger_until ?
+				 METER_LEDGER_APPEND : METER_LEDGER_CORRECT,
+				 true);
 
 	if (meter_ledger_compares(fold->ledger))
 		meter_refuse_empty_log(definition, progress);

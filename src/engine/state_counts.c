@@ -25,12 +25,14 @@ meter_count_states(const MeterDefinition *definition, MeterStateCounts *found)
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
 
-	meter_execute_row(psprintf("SELECT count(*), count(*) FILTER (WHERE active), "
-							   "(SELECT count(*) FROM %s._counter_state WHERE meter = %s) "
-							   "FROM %s._resource_state WHERE meter = %s",
-							   schema, meter, schema, meter));
-	found->all = meter_result_count(1) + meter_result_count(3);
-	found->running = meter_result_count(2) + meter_result_count(3);
+	meter_execute_row(psprintf("SELECT count(*), count(*) FILTER (WHERE active) FROM %s._resource_state WHERE meter = %s",
+							   schema, meter));
+	found->all = meter_result_count(1);
+	found->running = meter_result_count(2);
+	meter_execute_row(psprintf("SELECT count(*) FROM %s._counter_state WHERE meter = %s",
+							   schema, meter));
+	found->all += meter_result_count(1);
+	found->running += meter_result_count(1);
 }
 
 /* Raise that states were lost. */

@@ -495,8 +495,16 @@ cut_context(ErrorData *error)
 static bool
 is_in_ledger(const StepCall *call, const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
-		error->schema_name != NULL && error->table_name != NULL &&
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+		return false;
+
+	/*
+	 * a node does not say which table it is; the second time it is none of
+	 * these
+	 */
+	if (error->schema_name == NULL)
+		return meter_stream_shards(call->stream) > 0;
+	return error->table_name != NULL &&
 		strcmp(error->schema_name, call->stream) == 0 &&
 		(meter_is_month_of(error->table_name, "usage", NULL) ||
 		 meter_is_month_of(error->table_name, "account_usage", NULL));

@@ -36,6 +36,7 @@
 #include "log/month.h"
 #include "pg/attr.h"
 #include "pg/now.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 
@@ -415,6 +416,34 @@ write_added(MeterTotals *totals, const Place *places, int count)
 	tuplestore_end(rows.store);
 }
 
+/* Who takes the sums of a shard, in place of the table. */
+static MeterTakeTotal take_total = NULL;
+static void *take_total_arg;
+
+/* Hand the sums of a shard over: the totals are those of all shards. */
+void
+meter_totals_hand_over(MeterTakeTotal take, void *arg)
+{
+	take_total = take;
+	take_total_arg = arg;
+}
+
+/* Hand sums over. */
+static void
+hand_over(MeterTotals *totals, const Place *places, int count)
+{
+	Datum		values[TOTAL_NCOLUMNS];
+	int			i;
+
+	for (i = 0; i < count; i++)
+	{
+		fill(totals, &places[i], values);
+		take_total(take_total_arg, values[TOTAL_ACCOUNT],
+				   places[i].total->key.period_start, values[TOTAL_DIMENSIONS],
+				   values[TOTAL_QUANTITY], totals->fresh);
+	}
+}
+
 /*
  * Tell whether there is a partition for sums from before 1970, the first ones.
  * The ledger's rows from then have the least keys, which its first month takes.
@@ -441,7 +470,9 @@ write_sums(MeterTotals *totals)
 	{
 		before = MemoryContextSwitchTo(totals->context);
 		places = sorted_places(totals);
-		if (places[0].month < 0 && !has_older(totals))
+		if (meter_current_shard() != NULL)
+			hand_over(totals, places, count);
+		else if (places[0].month < 0 && !has_older(totals))
 			meter_lack_month(totals->definition->stream,
 							 totals->definition->name,
 							 places[0].total->key.period_start);

@@ -12,6 +12,12 @@
 
 typedef struct MeterTotals MeterTotals;
 
+/* Takes a sum, which is `fresh` where totals have nothing yet. */
+typedef void (*MeterTakeTotal) (void *arg, Datum account,
+								TimestampTz period_start, Datum dimensions,
+								Datum quantity, bool fresh);
+
+extern void meter_totals_hand_over(MeterTakeTotal take, void *arg);
 extern MeterTotals *meter_totals_begin(const MeterDefinition *definition,
 									   bool fresh);
 extern void meter_totals_add(MeterTotals *totals, Datum account,

@@ -13,10 +13,12 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -32,6 +34,7 @@
 #include "core/messages.h"
 #include "core/record.h"
 #include "log/intake.h"
+#include "pg/cluster.h"
 #include "pg/quantity.h"
 #include "pg/spi.h"
 #include "types/protobuf.h"
@@ -555,6 +558,58 @@ insert_statement(const char *stream, const TargetTable *table)
 					columns.data);
 }
 
+/* Return a column of the rows of a block as an array, and its type. */
+static Datum
+column_array(const RowBlock *block, int column, Oid *type)
+{
+	Oid			element = TupleDescAttr(block->descriptor, column)->atttypid;
+	ArrayBuildState *array = initArrayResult(element, CurrentMemoryContext, false);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(block->descriptor,
+													&TTSOpsMinimalTuple);
+
+	tuplestore_rescan(block->rows);
+	while (tuplestore_gettupleslot(block->rows, true, false, slot))
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(slot, column + 1, &isnull);
+
+		array = accumArrayResult(array, value, isnull, element,
+								 CurrentMemoryContext);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	*type = get_array_type(element);
+	return makeArrayResult(array, CurrentMemoryContext);
+}
+
+/*
+ * Insert a block into a table that is distributed over a cluster, as arrays: rows
+ * by name are nothing to the nodes.
+ */
+static void
+insert_arrays(const char *stream, const TargetTable *table,
+			  const RowBlock *block)
+{
+	Oid			types[MAX_COLUMNS];
+	Datum		values[MAX_COLUMNS];
+	StringInfoData columns;
+	StringInfoData arrays;
+	int			i;
+
+	initStringInfo(&columns);
+	initStringInfo(&arrays);
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		values[i] = column_array(block, i, &types[i]);
+		appendStringInfo(&columns, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(table->columns[i].name));
+		appendStringInfo(&arrays, "%s$%d", i > 0 ? ", " : "", i + 1);
+	}
+	meter_execute_params(psprintf("INSERT INTO %s.%s (%s) SELECT * FROM unnest(%s) block (%s)",
+								  quote_identifier(stream), table->name,
+								  columns.data, arrays.data, columns.data),
+						 SPI_OK_INSERT, table->ncolumns, types, values, NULL);
+}
+
 /* Insert the rows that are collected. */
 void
 meter_intake_flush(MeterIntake *intake)
@@ -585,8 +640,11 @@ meter_intake_flush(MeterIntake *intake)
 		rows.descriptor = block->descriptor;
 		rows.store = block->rows;
 		rows.count = block->nrows;
-		meter_insert_rows(&find_plan(intake->stream, target)->plan,
-						  insert_statement(intake->stream, table), &rows);
+		if (meter_cluster_shards(intake->stream, table->name) > 0)
+			insert_arrays(intake->stream, table, block);
+		else
+			meter_insert_rows(&find_plan(intake->stream, target)->plan,
+							  insert_statement(intake->stream, table), &rows);
 		tuplestore_end(block->rows);
 		block->rows = NULL;
 		block->nrows = 0;

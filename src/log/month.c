@@ -33,7 +33,9 @@
 #include "catalog/shape.h"
 #include "catalog/stream.h"
 #include "log/month.h"
+#include "pg/cluster.h"
 #include "pg/now.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 
 /* So many months after the current one are made before they are needed. */
@@ -205,6 +207,9 @@ meter_guard_month(const char *stream, const char *table, const char *partition)
 	const char *schema = quote_identifier(stream);
 	const MeterGuard *guard;
 
+	/* on a cluster, privileges guard */
+	if (meter_cluster_shards(stream, table) > 0)
+		return;
 	for (guard = meter_guards; guard->table != NULL; guard++)
 	{
 		if (strcmp(guard->table, table) == 0)
@@ -344,13 +349,49 @@ meter_lacks_months(const char *stream, const char *meter)
 	return find_lacking(stream, meter) != NULL;
 }
 
-/* Raise that a meter lacks months, if it does. */
+/* Forget what a meter lacks. */
+static void
+forget_lacking(Lacking *entry)
+{
+	lacking = list_delete_ptr(lacking, entry);
+	bms_free(entry->months);
+	pfree(entry->stream);
+	pfree(entry->meter);
+	pfree(entry);
+}
+
+/*
+ * Find when a month begins that a meter lacks, the first of them, and forget it.
+ * Returns false if there is none.
+ */
+bool
+meter_next_lacking_month(const char *stream, const char *meter,
+						 TimestampTz *begin)
+{
+	Lacking    *entry = find_lacking(stream, meter);
+	int			member = entry == NULL ? -1 : bms_next_member(entry->months, -1);
+
+	if (member < 0)
+	{
+		if (entry != NULL)
+			forget_lacking(entry);
+		return false;
+	}
+	entry->months = bms_del_member(entry->months, member);
+	*begin = member == 0 ? MIN_TIMESTAMP : meter_month_begin(member - 1);
+	return true;
+}
+
+/*
+ * Raise that a meter lacks months, if it does.  What a shard lacks is told to
+ * whoever asked for the work.
+ */
 void
 meter_check_months(const char *stream, const char *meter, const char *table)
 {
 	Lacking    *entry = find_lacking(stream, meter);
 
-	if (entry == NULL)
+	if (entry == NULL || meter_current_shard() != NULL)
 		return;
 	ereport(ERROR,
 			(errcode(METER_ERRCODE_NO_MONTH),
@@ -403,11 +444,7 @@ meter_make_months(const char *stream, const char *meter)
 	if (entry == NULL)
 		return;
 	months = bms_copy(entry->months);
-	lacking = list_delete_ptr(lacking, entry);
-	bms_free(entry->months);
-	pfree(entry->stream);
-	pfree(entry->meter);
-	pfree(entry);
+	forget_lacking(entry);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);

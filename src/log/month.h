@@ -26,6 +26,8 @@ extern void meter_lack_month(const char *stream, const char *meter,
 							 TimestampTz period_start);
 extern void meter_check_months(const char *stream, const char *meter,
 							   const char *table);
+extern bool meter_next_lacking_month(const char *stream, const char *meter,
+									 TimestampTz *begin);
 extern void meter_require_months(const char *stream, const char *meter,
 								 TimestampTz from, TimestampTz to);
 extern bool meter_lacks_months(const char *stream, const char *meter);

@@ -19,6 +19,14 @@
  * prepared transactions can be left of the noted ones, under other virtual
  * transaction IDs.  When a backend crashes, every process but the postmaster
  * starts anew, so the checkpointer's start counts.
+ *
+ * What is written to a log that is distributed over a cluster is prepared on its
+ * nodes, committed here, and committed there.  Until then it is invisible, and the
+ * transaction has no virtual transaction ID any more, but still its locks: it is
+ * noted by its process.  If a node could not be told to commit, it keeps the
+ * transaction prepared, and here nothing is left of it.  So once no noted writer
+ * is left, those are noted that nodes have prepared; the bound is final once none
+ * of these is left.
  */
 #include "postgres.h"
 
@@ -34,15 +42,22 @@
 #include "catalog/progress.h"
 #include "catalog/stream.h"
 #include "log/position.h"
+#include "pg/arguments.h"
+#include "pg/cluster.h"
 #include "pg/spi.h"
+
+/* What a transaction with locks l is noted by that has committed here, but not yet on all nodes. */
+#define COMMITTING \
+"CASE WHEN l.virtualtransaction LIKE '%/0' THEN " \
+"(SELECT 'process ' || a.pid || ' since ' || a.backend_start FROM pg_stat_activity a WHERE a.pid = l.pid) " \
+"ELSE l.virtualtransaction END"
 
 /* The query for the transactions that write to a log. */
 static const char *const writers_query =
-"SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l "
+"SELECT coalesce(array_agg(DISTINCT %s) FILTER (WHERE %s IS NOT NULL), '{}') FROM pg_locks l "
 "WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted "
 "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-/* N/0: it has committed already, its locks are all that is left */
-"AND l.virtualtransaction NOT LIKE '%%/0' %s "
+"%s %s "
 /* prepared transactions have no process, and count */
 "AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.pid "
 "AND a.backend_type = 'client backend' AND a.backend_xid IS NULL "
@@ -54,6 +69,9 @@ static const char *const writers_query =
 "SELECT i.inhrelid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent "
 "JOIN pg_namespace n ON n.oid = c.relnamespace "
 "WHERE n.nspname = $1::name AND c.relname = $2::name)";
+
+/* N/0: it has committed already, its locks are all that is left. */
+#define NOT_COMMITTED "AND l.virtualtransaction NOT LIKE '%/0'"
 
 /* The condition that leaves out the own transaction, which sees its rows. */
 #define OTHERS "AND l.pid IS DISTINCT FROM pg_backend_pid()"
@@ -72,11 +90,11 @@ meter_check_sequence(const char *stream, const char *log)
 
 	values[0] = CStringGetTextDatum(stream);
 	values[1] = CStringGetTextDatum(log);
-	meter_execute_params("SELECT s.seqcache = 1 AND NOT s.seqcycle AND s.seqincrement = 1 "
-						 "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
-						 "JOIN pg_namespace n ON n.oid = c.relnamespace "
-						 "WHERE n.nspname = $1::name AND c.relname = ($2 || '_arrival_seq')::name",
-						 SPI_OK_SELECT, 2, types, values, NULL);
+	meter_execute_catalog("SELECT s.seqcache = 1 AND NOT s.seqcycle AND s.seqincrement = 1 "
+						  "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
+						  "JOIN pg_namespace n ON n.oid = c.relnamespace "
+						  "WHERE n.nspname = $1::name AND c.relname = ($2 || '_arrival_seq')::name",
+						  2, types, values);
 	if (SPI_processed != 1 || !DatumGetBool(meter_result(0, 1, &isnull)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -145,13 +163,16 @@ meter_find_writers(const char *stream, const char *log, const char *condition)
 	MeterSession session;
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2] = {CStringGetTextDatum(stream), CStringGetTextDatum(log)};
+	bool		distributed = meter_stream_shards(stream) > 0;
+	const char *name = distributed ? COMMITTING : "l.virtualtransaction";
 	Datum		writers;
 	bool		isnull;
 
 	/* what sessions do now, not when the transaction looked first */
 	pgstat_clear_backend_activity_snapshot();
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params(psprintf(writers_query, condition),
+	meter_execute_params(psprintf(writers_query, name, name,
+								  distributed ? "" : NOT_COMMITTED, condition),
 						 SPI_OK_SELECT, 2, types, values, NULL);
 	writers = meter_result(0, 1, &isnull);
 	MemoryContextSwitchTo(context);
@@ -170,9 +191,11 @@ meter_any_left(Datum writers)
 	bool		left;
 	bool		isnull;
 
+	pgstat_clear_backend_activity_snapshot();
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT EXISTS (SELECT FROM pg_locks "
-						 "WHERE virtualtransaction = ANY ($1))",
+	meter_execute_params("SELECT EXISTS (SELECT FROM pg_locks l WHERE l.virtualtransaction = ANY ($1)) "
+						 "OR EXISTS (SELECT FROM unnest($1) w WHERE w LIKE 'process %' AND w IN "
+						 "(SELECT " COMMITTING " FROM pg_locks l WHERE l.virtualtransaction LIKE '%/0'))",
 						 SPI_OK_SELECT, 1, types, values, NULL);
 	left = DatumGetBool(meter_result(0, 1, &isnull));
 	meter_session_end(&session);
@@ -186,6 +209,68 @@ is_empty(Datum writers)
 	ArrayType  *array = DatumGetArrayTypeP(writers);
 
 	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == 0;
+}
+
+/*
+ * Find what nodes have prepared of writes to a log of a stream, as a text[].
+ * Returns false if that is not known of all nodes.
+ */
+static bool
+find_prepared(const char *stream, const char *log, Datum *prepared)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	bool		known;
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	known = meter_cluster_prepared(stream, log, prepared);
+	MemoryContextSwitchTo(context);
+	*prepared = PointerGetDatum(DatumGetArrayTypePCopy(*prepared));
+	meter_session_end(&session);
+	return known;
+}
+
+/* Tell whether two text[] have an element in common. */
+static bool
+overlap(Datum a, Datum b)
+{
+	char	  **some;
+	char	  **others;
+	int			nsome = meter_text_elements(a, "writers", &some);
+	int			nothers = meter_text_elements(b, "writers", &others);
+	int			i;
+	int			j;
+
+	for (i = 0; i < nsome; i++)
+	{
+		for (j = 0; j < nothers; j++)
+		{
+			if (strcmp(some[i], others[j]) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Tell whether all nodes have committed what the noted writers wrote, who are
+ * gone here.  If not, what they have prepared is noted in place of the writers.
+ */
+bool
+meter_committed_everywhere(const char *stream, const char *log, Datum *writers)
+{
+	Datum		prepared;
+
+	if (meter_stream_shards(stream) == 0)
+		return true;
+	if (!find_prepared(stream, log, &prepared))
+		return false;
+	if (is_empty(prepared))
+		return true;
+	if (meter_cluster_are_prepared(*writers))
+		return !overlap(prepared, *writers);
+	*writers = prepared;
+	return false;
 }
 
 /*
@@ -225,7 +310,9 @@ meter_safe_position(const MeterDefinition *definition,
 								   METER_PREPARED_WRITERS);
 			of_log->note_server = start;
 		}
-		if (meter_any_left(of_log->note_writers))
+		if (meter_any_left(of_log->note_writers) ||
+			!meter_committed_everywhere(definition->stream, name,
+										&of_log->note_writers))
 			return safe;
 		if (of_log->note_bound > safe)
 		{
@@ -246,7 +333,9 @@ meter_safe_position(const MeterDefinition *definition,
 			meter_find_writers(definition->stream, name, OTHERS);
 		of_log->note_server = meter_server_start();
 		of_log->note_watermark = lateness_from;
-		if (is_empty(of_log->note_writers))
+		if (is_empty(of_log->note_writers) &&
+			meter_committed_everywhere(definition->stream, name,
+									   &of_log->note_writers))
 		{
 			safe = last;
 			*noted_at = of_log->note_watermark;

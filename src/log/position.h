@@ -19,6 +19,8 @@
 extern Datum meter_find_writers(const char *stream, const char *log,
 								const char *condition);
 extern bool meter_any_left(Datum writers);
+extern bool meter_committed_everywhere(const char *stream, const char *log,
+									   Datum *writers);
 extern int64 meter_last_arrival(const MeterDefinition *definition, MeterLog of_log,
 								int64 position);
 extern void meter_check_sequence(const char *stream, const char *log);

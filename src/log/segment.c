@@ -37,6 +37,7 @@
 #include "log/position.h"
 #include "log/segment.h"
 #include "pg/arguments.h"
+#include "pg/cluster.h"
 #include "pg/now.h"
 #include "pg/operation.h"
 #include "pg/quantity.h"
@@ -92,9 +93,11 @@ meter_create_segment(const char *stream, const char *log, int64 segment)
 	meter_execute(psprintf("CREATE INDEX %s_" INT64_FORMAT "_arrival ON %s "
 						   "USING brin (arrival) WITH (pages_per_range = 32)",
 						   log, segment, name), SPI_OK_UTILITY);
-	meter_execute(psprintf("CREATE TRIGGER guard_segment BEFORE INSERT OR TRUNCATE ON %s "
-						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
-						   name, schema), SPI_OK_UTILITY);
+	/* on a cluster, privileges guard */
+	if (meter_cluster_shards(stream, log) == 0)
+		meter_execute(psprintf("CREATE TRIGGER guard_segment BEFORE INSERT OR TRUNCATE ON %s "
+							   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
+							   name, schema), SPI_OK_UTILITY);
 	meter_execute(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s "
 						   "FOR VALUES FROM (" INT64_FORMAT ") TO (" INT64_FORMAT ")",
 						   schema, log, name,
@@ -143,31 +146,31 @@ list_segments(const char *stream, const Log *log)
 	values[1] = CStringGetTextDatum(log->name);
 	values[2] = CStringGetTextDatum(log->key[0] == '"' ? "time" : log->key);
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params(
-						 "SELECT s.number, format('%I.%I', $1, s.relname), s.xmin, g.started_at, "
-						 "g.note_writers IS NOT NULL, coalesce(g.closed, false), g.sealed_at IS NOT NULL, "
+	meter_execute_catalog(
+						  "SELECT s.number, format('%I.%I', $1, s.relname), s.xmin, g.started_at, "
+						  "g.note_writers IS NOT NULL, coalesce(g.closed, false), g.sealed_at IS NOT NULL, "
 	/* such an index may have been there before, under any name */
-						 "EXISTS (SELECT FROM pg_index x "
-						 "WHERE x.indrelid = s.oid AND x.indisvalid AND x.indpred IS NULL "
-						 "AND x.indnkeyatts >= 2 "
+						  "EXISTS (SELECT FROM pg_index x "
+						  "WHERE x.indrelid = s.oid AND x.indisvalid AND x.indpred IS NULL "
+						  "AND x.indnkeyatts >= 2 "
 	/* no join: of many segments, each would be one */
-						 "AND (SELECT c.relam FROM pg_class c WHERE c.oid = x.indexrelid) = (SELECT oid FROM pg_am WHERE amname = 'btree') "
-						 "AND x.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = 'resource') "
-						 "AND x.indkey[1] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = $3)), "
-						 "(SELECT k.convalidated FROM pg_constraint k WHERE k.conrelid = s.oid AND k.conname = 'times_of_segment'), "
-						 "CASE WHEN g.rows IS NOT NULL THEN "
-						 "format('VALUES (%s::bigint, %L::timestamptz, %L::timestamptz)', g.rows, g.least_time, g.greatest_time) END "
-						 "FROM (SELECT c.oid, c.relname, i.xmin, "
-						 "substring(c.relname FROM '_([0-9]+)$')::bigint AS number "
-						 "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-						 "JOIN pg_class p ON p.oid = i.inhparent AND p.relname = $2::name "
-						 "JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
+						  "AND (SELECT c.relam FROM pg_class c WHERE c.oid = x.indexrelid) = (SELECT oid FROM pg_am WHERE amname = 'btree') "
+						  "AND x.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = 'resource') "
+						  "AND x.indkey[1] = (SELECT attnum FROM pg_attribute WHERE attrelid = s.oid AND attname = $3)), "
+						  "(SELECT k.convalidated FROM pg_constraint k WHERE k.conrelid = s.oid AND k.conname = 'times_of_segment'), "
+						  "CASE WHEN g.rows IS NOT NULL THEN "
+						  "format('VALUES (%s::bigint, %L::timestamptz, %L::timestamptz)', g.rows, g.least_time, g.greatest_time) END "
+						  "FROM (SELECT c.oid, c.relname, i.xmin, "
+						  "substring(c.relname FROM '_([0-9]+)$')::bigint AS number "
+						  "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+						  "JOIN pg_class p ON p.oid = i.inhparent AND p.relname = $2::name "
+						  "JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = $1::name "
 	/* other tables that an owner attached are no segments */
-						 "WHERE NOT i.inhdetachpending AND c.relnamespace = n.oid "
-						 "AND c.relname ~ ('^' || $2 || '_[0-9]{1,10}$')) s "
-						 "LEFT JOIN meter.segment g ON g.stream = $1 AND g.log = $2 AND g.segment = s.number "
-						 "ORDER BY s.number",
-						 SPI_OK_SELECT, 3, types, values, NULL);
+						  "WHERE NOT i.inhdetachpending AND c.relnamespace = n.oid "
+						  "AND c.relname ~ ('^' || $2 || '_[0-9]{1,10}$')) s "
+						  "LEFT JOIN meter.segment g ON g.stream = $1 AND g.log = $2 AND g.segment = s.number "
+						  "ORDER BY s.number",
+						  3, types, values);
 	for (i = 0; i < SPI_processed; i++)
 	{
 		MemoryContext before = MemoryContextSwitchTo(context);
@@ -343,6 +346,12 @@ close_segment(const char *stream, const Log *log, const Segment *segment)
 	}
 	if (meter_any_left(writers))
 		return false;
+	if (!meter_committed_everywhere(stream, log->name, &writers))
+	{
+		store_segment(stream, log, segment->number, "note_writers, note_server",
+					  "$4, $5", writers, server);
+		return false;
+	}
 	store_segment(stream, log, segment->number,
 				  "closed, note_writers, note_server", "true, NULL, NULL", 0, 0);
 	return true;

@@ -23,8 +23,10 @@
 #include "utils/snapmgr.h"
 
 #include "core/core.h"
+#include "pg/cluster.h"
 #include "pg/key_scan.h"
 #include "pg/meter_compat.h"
+#include "pg/shard.h"
 
 struct MeterKeyScan
 {
@@ -88,10 +90,11 @@ meter_key_scan_begin(const char *schema, const char *table,
 	Oid			index;
 	int			i;
 
+	meter_cluster_refuse(schema, table);
 	scan->context = CurrentMemoryContext;
 	scan->columns = columns;
 	scan->relation = table_openrv(makeRangeVar(pstrdup(schema),
-											   pstrdup(table), -1),
+											   pstrdup(meter_table_name(schema, table)), -1),
 								  AccessShareLock);
 	find_columns(scan, ncolumns);
 	index = METER_PRIMARY_KEY_INDEX(scan->relation);

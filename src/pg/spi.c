@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 
 #include "core/core.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 
 /* Milliseconds that a statement waits which would keep readers waiting. */
@@ -41,6 +42,13 @@
 
 /* The longest text of an error of somebody else's code that is kept. */
 #define ERROR_BYTES 1024
+
+/* A text whose plan is kept. */
+typedef struct KeptText
+{
+	char	   *sql;
+	SPIPlanPtr	plan;			/* NULL: not yet */
+} KeptText;
 
 /* Set a parameter until the session ends. */
 static void
@@ -280,6 +288,7 @@ meter_execute(const char *sql, int expected)
 {
 	MemoryContext context = CurrentMemoryContext;
 
+	sql = meter_shard_statement(sql);
 	PG_TRY();
 	{
 		check_code(SPI_execute(sql, one_snapshot, 0), expected);
@@ -344,7 +353,8 @@ scan(const char *sql, int nargs, const Oid *types, const Datum *values,
 	int			i;
 
 	memset(&options, 0, sizeof(options));
-	options.params = makeParamList(nargs);
+	/* an empty list is more than other extensions' executors expect */
+	options.params = nargs > 0 ? makeParamList(nargs) : NULL;
 	for (i = 0; i < nargs; i++)
 	{
 		ParamExternData *param = &options.params->params[i];
@@ -356,6 +366,7 @@ scan(const char *sql, int nargs, const Oid *types, const Datum *values,
 	}
 	options.read_only = one_snapshot;
 	options.dest = receiver;
+	sql = meter_shard_statement(sql);
 	PG_TRY();
 	{
 		check_code(SPI_execute_extended(sql, &options), SPI_OK_SELECT);
@@ -428,7 +439,8 @@ meter_store(const char *sql, int nargs, const Oid *types, const Datum *values,
 			Tuplestorestate *store, TupleDesc *descriptor)
 {
 	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
-	SPIPlanPtr	plan = SPI_prepare(sql, nargs, (Oid *) types);
+	SPIPlanPtr	plan = SPI_prepare(meter_shard_statement(sql), nargs,
+								   (Oid *) types);
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a query: %s",
@@ -442,6 +454,37 @@ meter_store(const char *sql, int nargs, const Oid *types, const Datum *values,
 	return tuplestore_tuple_count(store);
 }
 
+/* Return 'n' for each parameter that is NULL, by its value or by `nulls`. */
+static char *
+mark_nulls(int nargs, const Oid *types, const Datum *values, const char *nulls)
+{
+	char	   *all = palloc(nargs + 1);
+	int			i;
+
+	for (i = 0; i < nargs; i++)
+		all[i] = (nulls != NULL && nulls[i] == 'n') ||
+			is_null(values[i], types[i]) ? 'n' : ' ';
+	all[nargs] = '\0';
+	return all;
+}
+
+/* Return the plan of a statement, which is prepared the first time, and kept. */
+static SPIPlanPtr
+keep_plan(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
+		  int options)
+{
+	SPIPlanPtr	prepared;
+
+	if (*plan != NULL)
+		return *plan;
+	prepared = SPI_prepare_cursor(meter_shard_statement(sql), nargs,
+								  (Oid *) types, options);
+	if (prepared == NULL || SPI_keepplan(prepared) != 0)
+		elog(ERROR, "could not prepare a statement: %s",
+			 SPI_result_code_string(SPI_result));
+	return *plan = prepared;
+}
+
 /*
  * Run a statement with parameters, as of scan(); it must end with the
  * given SPI code.  `nulls` has 'n' for others that are NULL; or it is NULL.
@@ -451,17 +494,64 @@ meter_execute_params(const char *sql, int expected, int nargs, Oid *types,
 					 Datum *values, const char *nulls)
 {
 	MemoryContext context = CurrentMemoryContext;
-	char	   *all_nulls = palloc(nargs + 1);
-	int			i;
+	char	   *all_nulls = mark_nulls(nargs, types, values, nulls);
 
-	for (i = 0; i < nargs; i++)
-		all_nulls[i] = (nulls != NULL && nulls[i] == 'n') ||
-			is_null(values[i], types[i]) ? 'n' : ' ';
-	all_nulls[nargs] = '\0';
+	sql = meter_shard_statement(sql);
 	PG_TRY();
 	{
 		check_code(SPI_execute_with_args(sql, nargs, types, values, all_nulls,
 										 one_snapshot, 0), expected);
+	}
+	PG_CATCH();
+	{
+		raise_without_statement(sql, context);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Return the plan of a text for any values, made the first time that the text
+ * is seen, and kept until the session ends.
+ */
+static SPIPlanPtr
+plan_of_text(const char *sql, int nargs, const Oid *types)
+{
+	static List *kept = NIL;
+	ListCell   *cell;
+	KeptText   *entry;
+	MemoryContext before;
+
+	foreach(cell, kept)
+	{
+		entry = lfirst(cell);
+		if (strcmp(entry->sql, sql) == 0)
+			return keep_plan(&entry->plan, sql, nargs, types,
+							 CURSOR_OPT_GENERIC_PLAN);
+	}
+	before = MemoryContextSwitchTo(TopMemoryContext);
+	entry = palloc0(sizeof(KeptText));
+	entry->sql = pstrdup(sql);
+	kept = lappend(kept, entry);
+	MemoryContextSwitchTo(before);
+	return keep_plan(&entry->plan, sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
+}
+
+/*
+ * Run a query of the catalog with parameters, as of scan().  It is planned once
+ * in a session: a step that finds nothing to do would spend most of its time on
+ * that.  So its text is one of a few, and names no stream.
+ */
+void
+meter_execute_catalog(const char *sql, int nargs, const Oid *types,
+					  Datum *values)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *nulls = mark_nulls(nargs, types, values, NULL);
+
+	PG_TRY();
+	{
+		check_code(SPI_execute_plan(plan_of_text(sql, nargs, types), values,
+									nulls, one_snapshot, 0), SPI_OK_SELECT);
 	}
 	PG_CATCH();
 	{
@@ -540,21 +630,6 @@ meter_forget_rows(MeterRows *rows)
 	rows->store = NULL;
 }
 
-/* Return the plan of a statement, which is prepared the first time, and kept. */
-static SPIPlanPtr
-kept_plan(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types)
-{
-	SPIPlanPtr	prepared;
-
-	if (*plan != NULL)
-		return *plan;
-	prepared = SPI_prepare(sql, nargs, (Oid *) types);
-	if (prepared == NULL || SPI_keepplan(prepared) != 0)
-		elog(ERROR, "could not prepare a statement: %s",
-			 SPI_result_code_string(SPI_result));
-	return *plan = prepared;
-}
-
 /*
  * Run a query whose text never changes, with parameters, none of them null.
  * `sql` is asked for the first time only.
@@ -565,7 +640,7 @@ meter_execute_kept(SPIPlanPtr *plan, char *(*sql) (void), int nargs,
 {
 	const char *text = *plan == NULL ? sql() : NULL;
 
-	check_code(SPI_execute_plan(kept_plan(plan, text, nargs, types), values,
+	check_code(SPI_execute_plan(keep_plan(plan, text, nargs, types, 0), values,
 								NULL, one_snapshot, 0), SPI_OK_SELECT);
 }
 
@@ -579,7 +654,7 @@ meter_insert_rows(SPIPlanPtr *plan, const char *sql, const MeterRows *rows)
 	MemoryContext context = CurrentMemoryContext;
 
 	meter_register_rows(rows);
-	(void) kept_plan(plan, sql, 0, NULL);
+	(void) keep_plan(plan, sql, 0, NULL, 0);
 	PG_TRY();
 	{
 		check_code(SPI_execute_plan(*plan, NULL, NULL, false, 0), SPI_OK_INSERT);
@@ -646,6 +721,7 @@ meter_cursor_open(const char *sql)
 	MemoryContext context = CurrentMemoryContext;
 	Portal		cursor = NULL;
 
+	sql = meter_shard_statement(sql);
 	PG_TRY();
 	{
 		cursor = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL,

@@ -53,6 +53,8 @@ extern int64 meter_store(const char *sql, int nargs, const Oid *types,
 extern void meter_execute_params(const char *sql, int expected, int nargs,
 								 Oid *types, Datum *values,
 								 const char *nulls);
+extern void meter_execute_catalog(const char *sql, int nargs,
+								  const Oid *types, Datum *values);
 extern void meter_execute_row(const char *sql);
 extern void meter_begin_rows(MeterRows *rows, const char *name, int ncolumns,
 							 const char *const *names, const Oid *types);

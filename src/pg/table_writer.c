@@ -40,7 +40,9 @@
 #include "utils/tuplestore.h"
 
 #include "core/core.h"
+#include "pg/cluster.h"
 #include "pg/meter_compat.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 #include "pg/table_writer.h"
 
@@ -347,10 +349,11 @@ meter_writer_begin(const char *schema, const char *table,
 				   const char *key)
 {
 	Relation	relation = table_openrv(makeRangeVar(pstrdup(schema),
-													 pstrdup(table), -1),
+													 pstrdup(meter_table_name(schema, table)), -1),
 										RowExclusiveLock);
 	MeterTableWriter *writer = palloc0(sizeof(MeterTableWriter));
 
+	meter_cluster_refuse(schema, table);
 	writer->context = CurrentMemoryContext;
 	writer->schema = pstrdup(schema);
 	writer->table = table;

@@ -1,0 +1,102 @@
+/*
+ * scatter.h
+ *	  Work that is done shard by shard, on the nodes that have them.
+ */
+#ifndef METER_SCATTER_H
+#define METER_SCATTER_H
+
+#include "datatype/timestamp.h"
+
+#include "catalog/definition.h"
+#include "catalog/progress.h"
+#include "engine/fold.h"
+#include "engine/ledger.h"
+#include "types/transaction_id.h"
+
+/* What is done to each shard. */
+typedef enum MeterShardWork
+{
+	METER_SHARD_LATE = 'l',		/* what arrived is processed */
+	METER_SHARD_SETTLE = 's',	/* periods are settled */
+	METER_SHARD_RENEW = 'r',	/* what is made of logs alone is found again */
+	METER_SHARD_ANEW = 'a',		/* what is settled is computed anew */
+	METER_SHARD_RESETTLE = 'c', /* the same, to correct the ledger */
+	METER_SHARD_RELEASE = 'h',	/* rows that are held count */
+	METER_SHARD_ASIDE = 'q',	/* what was set aside is computed */
+	METER_SHARD_VERIFY = 'v',	/* the ledger is compared with that */
+	METER_SHARD_AWAIT = 'w'		/* nothing but to wait for the last one */
+} MeterShardWork;
+
+/* What a shard is told of the progress, and of what to do, in a bigint[]. */
+typedef enum MeterShardAsk
+{
+	METER_ASK_BEGAN,			/* when the transaction did */
+	METER_ASK_WATERMARK,		/* DT_NOBEGIN: none */
+	METER_ASK_FIRST_CLOCK,
+	METER_ASK_SETTLEMENT,
+	METER_ASK_LEDGER_UNTIL,
+	METER_ASK_POSITION,			/* of each log, as the next ones */
+	METER_ASK_READ = METER_ASK_POSITION + METER_NLOGS,
+	METER_ASK_NOTED_AT = METER_ASK_READ + METER_NLOGS,
+	METER_ASK_HELD_AFTER = METER_ASK_NOTED_AT + METER_NLOGS,
+	METER_ASK_UPTO = METER_ASK_HELD_AFTER + METER_NLOGS,
+	METER_ASK_FROM = METER_ASK_UPTO + METER_NLOGS,
+	METER_ASK_TO,
+	METER_ASK_BEYOND,
+	METER_ASK_WHOLE,			/* everything, not a part */
+	METER_NASKS
+} MeterShardAsk;
+
+/* What a shard tells, in a bigint[]; of all shards together the sums. */
+typedef enum MeterShardTell
+{
+	METER_TELL_USAGE_ROWS,
+	METER_TELL_ADJUSTMENTS,
+	METER_TELL_LATE_ROWS,
+	METER_TELL_RUNNING,			/* states that the shard then has */
+	METER_TELL_STATES,
+	METER_TELL_HELD,			/* of each log */
+	METER_TELL_READ = METER_TELL_HELD + METER_NLOGS,	/* the greatest arrival
+														 * of each log that was
+														 * read */
+	METER_TELL_COUNT = METER_TELL_READ + METER_NLOGS,	/* what passes did */
+	METER_NTELLS = METER_TELL_COUNT + METER_FOLD_NCOUNTS
+} MeterShardTell;
+
+/* The kinds of rows that a shard returns. */
+typedef enum MeterShardRow
+{
+	METER_SHARD_DONE = 'd',		/* numbers, and the IDs of what was written */
+	METER_SHARD_NEW_TOTAL = 'n',	/* a sum, where totals have nothing yet */
+	METER_SHARD_TOTAL = 't',	/* a sum */
+	METER_SHARD_LACKS = 'm',	/* there is no month for a period */
+	METER_SHARD_DIFFERS = 'x'	/* the ledger differs */
+} MeterShardRow;
+
+/* The columns of these rows. */
+enum
+{
+	METER_SHARD_KIND,
+	METER_SHARD_NUMBERS,
+	METER_SHARD_FIRST_ID,
+	METER_SHARD_LAST_ID,
+	METER_SHARD_ACCOUNT,
+	METER_SHARD_RESOURCE,
+	METER_SHARD_DIMENSIONS,
+	METER_SHARD_PERIOD_START,
+	METER_SHARD_QUANTITY,
+	METER_SHARD_EXPECTED,
+	METER_SHARD_NCOLUMNS
+};
+
+extern void meter_scatter(const MeterDefinition *definition,
+						  MeterProgress *progress, MeterShardWork work,
+						  int64 *asks, int64 *tells, MeterTellDifference tell,
+						  void *arg);
+extern void meter_scatter_said(const MeterDefinition *definition,
+							   MeterProgress *progress, MeterShardWork work,
+							   const char *said, int64 *asks, int64 *tells);
+extern void meter_await_shards(const char *stream, const char *meter);
+extern void meter_shards_begin(const char *stream, const char *meter);
+
+#endif							/* METER_SCATTER_H */
