@@ -1,5 +1,5 @@
-# Promise: a server with many databases, streams and meters is looked after like one with few: within a minute after a start each
-# meter is settled, and at rest they take no connection, no line of the log and no more memory than a few do.
+# Promise: a server with many databases, streams and meters is looked after like one with few: its launcher finds them all, each meter
+# is settled, and at rest they take no connection, no line of the log and no more memory than a few do.
 #
 # A template database with some streams is copied, so each copy has the same to settle. METER_DATABASES=200 is the full size: 1,000
 # streams and 10,000 meters, and a rest of two naptimes whose cost is printed. METER_STREAMS and METER_METERS are those of a
