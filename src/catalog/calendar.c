@@ -475,6 +475,8 @@ meter_calendar_forget(const char *stream, const char *timezone)
 	Datum		values[3] = {CStringGetTextDatum(timezone), 0, 0};
 	Oid			stream_types[2] = {TEXTOID, TEXTOID};
 	Datum		stream_values[2] = {CStringGetTextDatum(stream), values[0]};
+	Oid			day_types[2] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		day_values[2] = {values[0], 0};
 	char		nulls[3] = {' ', ' ', ' '};
 	bool		isnull;
 
@@ -492,10 +494,10 @@ meter_calendar_forget(const char *stream, const char *timezone)
 								  "WHERE s.timezone = $1 AND s.meter <> ALL ($2)",
 								  schema),
 						 SPI_OK_SELECT, 3, types, values, nulls);
-	values[2] = meter_result(0, 1, &isnull);
-	meter_execute_params(psprintf("DELETE FROM %s._calendar WHERE timezone = $1 AND $2 IS NOT NULL AND day > "
-								  "(SELECT min(c.day) FROM %s._calendar c WHERE c.timezone = $1 AND c.starts_at >= $3)",
+	day_values[1] = meter_result(0, 1, &isnull);
+	meter_execute_params(psprintf("DELETE FROM %s._calendar WHERE timezone = $1 AND day > "
+								  "(SELECT min(c.day) FROM %s._calendar c WHERE c.timezone = $1 AND c.starts_at >= $2)",
 								  schema, schema),
-						 SPI_OK_DELETE, 3, types, values, NULL);
+						 SPI_OK_DELETE, 2, day_types, day_values, NULL);
 	meter_session_end(&session);
 }

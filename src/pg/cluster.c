@@ -138,20 +138,21 @@ void
 meter_cluster_distribute(const char *schema, const char *table,
 						 const char *column, int shards, const char *beside)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID};
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT4OID};
 	Datum		values[] = {
 		CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table))),
-		CStringGetTextDatum(column), Int32GetDatum(shards),
+		CStringGetTextDatum(column),
 		CStringGetTextDatum(beside == NULL ? "none" :
-							psprintf("%s.%s", quote_identifier(schema), quote_identifier(beside)))
+							psprintf("%s.%s", quote_identifier(schema), quote_identifier(beside))),
+		Int32GetDatum(shards)
 	};
 
 	if (beside == NULL && shards > 0)
-		meter_execute_params("SELECT create_distributed_table($1::regclass, $2, colocate_with => $4, shard_count => $3)",
-							 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+		meter_execute_params("SELECT create_distributed_table($1::regclass, $2, colocate_with => $3, shard_count => $4)",
+							 SPI_OK_SELECT, 4, types, values, NULL);
 	else
-		meter_execute_params("SELECT create_distributed_table($1::regclass, $2, colocate_with => $4) WHERE $3 IS NOT NULL",
-							 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+		meter_execute_params("SELECT create_distributed_table($1::regclass, $2, colocate_with => $3)",
+							 SPI_OK_SELECT, 3, types, values, NULL);
 }
 
 /* Have all nodes have a table.  Within a session. */
