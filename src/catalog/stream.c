@@ -180,7 +180,10 @@ meter_check_stream_permission(const char *stream)
 		!superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of stream \"%s\"", stream)));
+				 errmsg("must be owner of stream \"%s\"", stream),
+				 OidIsValid(schema) ?
+				 errhint("The owner is role \"%s\".",
+						 GetUserNameFromId(meter_stream_owner(stream), true)) : 0));
 }
 
 /* Return the columns that a stream has, as VALUES (table, column, type). */
