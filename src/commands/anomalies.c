@@ -73,12 +73,12 @@ too_late(MeterAsked *asked)
 							   psprintf("SELECT h.meter, e.resource, h.\"time\", h.arrival, "
 										"format('%%s, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
 										"%s, h.held_at, %s, h.meter, h.arrival), "
-										"%d + (h.reason <> 'stop, too late')::bigint "
+										"CASE h.reason WHEN 'stop, too late' THEN %d ELSE %d END::bigint "
 										"FROM %s.held h JOIN %s.%s e ON e.arrival = h.arrival WHERE h.log = '%s' AND h.discarded_at IS NULL%s "
 										"AND NOT EXISTS (SELECT FROM (%s) v WHERE v.meter = h.meter AND %s) "
 										"ORDER BY h.reason <> 'stop, too late', h.arrival",
 										log == METER_LOG_EVENT ? "e.action" : "'measure'",
-										quote_literal_cstr(asked->stream), 2 * log,
+										quote_literal_cstr(asked->stream), 2 * log, 2 * log + 1,
 										asked->schema,
 										asked->schema, meter_log_names[log],
 										meter_log_names[log], meter_asked_resource(asked),
@@ -489,30 +489,43 @@ enum
 	NSAID
 };
 
-/* Return a range of times as a text, or NULL. */
+/* Return a range of times as a text, which a session fixes the form of; or NULL. */
 static char *
 range_text(Datum range)
 {
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
 	Oid			output;
 	bool		varlena;
+	char	   *text;
 
 	if (range == (Datum) 0)
 		return NULL;
+	meter_session_begin(&session, InvalidOid);
 	getTypeOutputInfo(TSTZRANGEOID, &output, &varlena);
-	return OidOutputFunctionCall(output, range);
+	text = MemoryContextStrdup(context, OidOutputFunctionCall(output, range));
+	meter_session_end(&session);
+	return text;
 }
 
-/* Return the range of times that a text says, or 0. */
+/* Return the range of times that such a text says, or 0. */
 static Datum
 text_range(const char *text)
 {
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
 	Oid			input;
 	Oid			parameter;
+	Datum		range;
 
 	if (text == NULL)
 		return (Datum) 0;
+	meter_session_begin(&session, InvalidOid);
 	getTypeInputInfo(TSTZRANGEOID, &input, &parameter);
-	return OidInputFunctionCall(input, (char *) text, parameter, -1);
+	MemoryContextSwitchTo(context);
+	range = OidInputFunctionCall(input, (char *) text, parameter, -1);
+	meter_session_end(&session);
+	return range;
 }
 
 /* Return the anomalies that are asked for, of a shard. */
@@ -520,7 +533,6 @@ static void
 answer(MeterShardQuestion *question)
 {
 	MeterAsked	asked = {0};
-	MeterSession session;
 
 	asked.fcinfo = question->fcinfo;
 	asked.stream = question->stream;
@@ -529,9 +541,7 @@ answer(MeterShardQuestion *question)
 	asked.meter = question->said[SAID_METER];
 	if (question->said[SAID_RESOURCE] != NULL)
 		asked.resource = CStringGetTextDatum(question->said[SAID_RESOURCE]);
-	meter_session_begin(&session, InvalidOid);
 	asked.during = text_range(question->said[SAID_DURING]);
-	meter_session_end(&session);
 	asked.window = DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(question->said[SAID_WINDOW])));
 	asked.meters = question->meters;
 	asked.of_shard = true;
@@ -598,16 +608,13 @@ ask_shards(void *arg)
 		.nsaid = NSAID
 	};
 	MeterRows	found;
-	MeterSession session;
 	bool		answered;
 
 	look_up_stream(asked);
 	question.meters = asked->meters;
 	if (asked->resource != 0)
 		said[SAID_RESOURCE] = TextDatumGetCString(asked->resource);
-	meter_session_begin(&session, InvalidOid);
 	said[SAID_DURING] = range_text(asked->during);
-	meter_session_end(&session);
 	said[SAID_WINDOW] = psprintf(INT64_FORMAT, asked->window);
 	meter_begin_rows(&found, "found", lengthof(types), names, types);
 	answered = meter_ask_shards(&question, take_anomaly, &found);

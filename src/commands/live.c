@@ -434,6 +434,7 @@ ask_shards(void *arg)
 		.said = said,
 		.nsaid = NSAID
 	};
+	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
 
 	find_meters(live);
@@ -444,7 +445,7 @@ ask_shards(void *arg)
 	if (live->settled && of_totals)
 		meter_return_settled(live->fcinfo, live->stream, live->accounts, 0, 0);
 	else if (live->settled)
-		said[SAID_SETTLED] = array_text(meter_settled_meters(live->stream));
+		said[SAID_SETTLED] = MemoryContextStrdup(context, array_text(meter_settled_meters(live->stream)));
 	meter_session_end(&session);
 	return meter_ask_shards(&question, meter_return_answer, live->fcinfo);
 }

@@ -77,7 +77,8 @@ static const View views[] = {
 		 * on nodes a view of tables is read as whoever reads it, who may read
 		 * no tables
 		 */
-		"SELECT meter, account, resource, dimensions, period_start, quantity, settled "
+		"SELECT meter COLLATE \"C\" AS meter, account COLLATE \"C\" AS account, resource COLLATE \"C\" AS resource, "
+		"dimensions, period_start, quantity, settled "
 		"FROM meter_internal.current_usage(%2$s, (SELECT k.key FROM %1$s._view_key k))",
 		false,
 		"usage up to now: the ledger summed over revisions, and the periods that are not settled yet, computed live (settled: false)"
