@@ -359,6 +359,21 @@ make_definition(const MeterRow *row)
 	return definition;
 }
 
+/* Return a query for a row of columns that define a meter, as d. */
+static char *
+columns_query(const char *what)
+{
+	StringInfoData sql;
+	int			i;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s FROM (VALUES (", what);
+	for (i = 0; i < METER_NCOLUMNS; i++)
+		appendStringInfo(&sql, "%s$%d", i > 0 ? ", " : "", i + 1);
+	appendStringInfo(&sql, ")) d (%s)", meter_definition_columns);
+	return sql.data;
+}
+
 /*
  * Return the definition of a meter that is not in the catalog, by the columns
  * that define it.  Its stream must be there.
@@ -369,20 +384,60 @@ meter_define(Datum *values, const char *nulls)
 	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
 	MeterRow	row;
-	StringInfoData sql;
-	int			i;
 
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT d.*, " MORE_COLUMNS "FROM (VALUES (");
-	for (i = 0; i < METER_NCOLUMNS; i++)
-		appendStringInfo(&sql, "%s$%d", i > 0 ? ", " : "", i + 1);
-	appendStringInfo(&sql, ")) d (%s)", meter_definition_columns);
 	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params(sql.data, SPI_OK_SELECT, METER_NCOLUMNS,
-						 (Oid *) meter_definition_types, values, nulls);
+	meter_execute_params(columns_query("d.*, " MORE_COLUMNS), SPI_OK_SELECT,
+						 METER_NCOLUMNS, (Oid *) meter_definition_types,
+						 values, nulls);
 	copy_row(context, &row);
 	meter_session_end(&session);
 	return make_definition(&row);
+}
+
+/* What another node is told of a row d that defines a meter of the stream s. */
+#define ROW_TO_TELL \
+	"to_jsonb(d) - 'last_step' || jsonb_build_object('deduplication_window', s.deduplication_window) "
+
+/*
+ * Return what meter_definition_of_row() makes the definition of: that of a meter
+ * of the catalog.
+ */
+char *
+meter_row_of_definition(const char *stream, const char *name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(stream), CStringGetTextDatum(name)};
+	char	   *row;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT " ROW_TO_TELL "FROM meter.meter d JOIN meter.stream s ON s.name = d.stream "
+						 "WHERE d.stream = $1 AND d.name = $2",
+						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	if (SPI_processed != 1)
+		elog(ERROR, "the catalog has no meter \"%s\"", name);
+	row = MemoryContextStrdup(context, meter_result_text(0, 1));
+	meter_session_end(&session);
+	return row;
+}
+
+/* The same of a meter that is not in the catalog, by the columns that define it. */
+char *
+meter_row_of_columns(Datum *values, const char *nulls)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	char	   *row;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params(psprintf("%s JOIN meter.stream s ON s.name = d.stream",
+								  columns_query(ROW_TO_TELL)),
+						 SPI_OK_SELECT, METER_NCOLUMNS,
+						 (Oid *) meter_definition_types, values, nulls);
+	row = MemoryContextStrdup(context, meter_result_text(0, 1));
+	meter_session_end(&session);
+	return row;
 }
 
 /*

@@ -184,6 +184,8 @@ typedef struct MeterRef
 extern MeterDefinition *meter_load(const char *stream, const char *name,
 								   MeterLock lock);
 extern MeterDefinition *meter_definition_of_row(Datum jsonb);
+extern char *meter_row_of_definition(const char *stream, const char *name);
+extern char *meter_row_of_columns(Datum *values, const char *nulls);
 extern MeterDefinition *meter_define(Datum *values, const char *nulls);
 extern MeterDefinition *meter_load_to_write(const char *stream,
 											const char *name);

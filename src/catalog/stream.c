@@ -25,6 +25,7 @@
 #include "pg/catalog_watch.h"
 #include "pg/cluster.h"
 #include "pg/meter_compat.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 
 /* Return the owner of a stream's schema; raises an error if that is gone. */
@@ -404,6 +405,9 @@ check_segments(const char *stream)
 void
 meter_check_stream(const char *stream)
 {
+	/* whoever asks of a shard has checked the stream that it is of */
+	if (meter_current_shard() != NULL)
+		return;
 	meter_check_shape(stream);
 	if (!meter_stream_is_checked(stream))
 		check_tables(stream);

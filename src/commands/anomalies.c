@@ -12,8 +12,11 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "catalog/access.h"
 #include "catalog/definition.h"
@@ -23,6 +26,7 @@
 #include "commands/odd_rows.h"
 #include "commands/odd_runs.h"
 #include "core/core.h"
+#include "engine/asking.h"
 #include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/fold.h"
@@ -44,25 +48,6 @@ typedef struct AnomalyClass
 							 const MeterProgress *progress);
 } AnomalyClass;
 
-/* Return the deduplication window of a stream. */
-static int64
-deduplication_window(const char *stream)
-{
-	MeterSession session;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(stream)};
-	int64		window;
-	bool		isnull;
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT deduplication_window FROM meter.stream WHERE name = $1",
-						 SPI_OK_SELECT, 1, types, values, NULL);
-	window = meter_interval_usec(DatumGetIntervalP(meter_result(0, 1, &isnull)),
-								 "deduplication_window");
-	meter_session_end(&session);
-	return window;
-}
-
 /* Resources that are set aside. */
 static void
 quarantined(MeterAsked *asked)
@@ -81,28 +66,29 @@ quarantined(MeterAsked *asked)
 static void
 too_late(MeterAsked *asked)
 {
-	int64		window = deduplication_window(asked->stream);
 	MeterLog	log;
 
 	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
-		meter_return_anomalies(asked, "too late",
-							   psprintf("SELECT h.meter, e.resource, h.\"time\", h.arrival, "
-										"format('%%s, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
-										"%s, h.held_at, %s, h.meter, h.arrival) "
-										"FROM %s.held h JOIN %s.%s e ON e.arrival = h.arrival WHERE h.log = '%s' AND h.discarded_at IS NULL%s "
-										"AND NOT EXISTS (SELECT FROM (%s) v WHERE v.meter = h.meter AND %s) "
-										"ORDER BY h.reason <> 'stop, too late', h.arrival",
-										log == METER_LOG_EVENT ? "e.action" : "'measure'",
-										quote_literal_cstr(asked->stream), asked->schema,
-										asked->schema, meter_log_names[log],
-										meter_log_names[log], meter_asked_resource(asked),
-										psprintf("SELECT v.meter, v.resource, v.source, v.id, array_agg(v.\"time\" ORDER BY v.\"time\") AS times "
-												 "FROM %s._voided v GROUP BY 1, 2, 3, 4",
-												 asked->schema),
+		meter_return_placed_anomalies(asked, "too late",
+									  psprintf("SELECT h.meter, e.resource, h.\"time\", h.arrival, "
+											   "format('%%s, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
+											   "%s, h.held_at, %s, h.meter, h.arrival), "
+											   "CASE h.reason WHEN 'stop, too late' THEN %d ELSE %d END::bigint "
+											   "FROM %s.held h JOIN %s.%s e ON e.arrival = h.arrival WHERE h.log = '%s' AND h.discarded_at IS NULL%s "
+											   "AND NOT EXISTS (SELECT FROM (%s) v WHERE v.meter = h.meter AND %s) "
+											   "ORDER BY h.reason <> 'stop, too late', h.arrival",
+											   log == METER_LOG_EVENT ? "e.action" : "'measure'",
+											   quote_literal_cstr(asked->stream), 2 * log, 2 * log + 1,
+											   asked->schema,
+											   asked->schema, meter_log_names[log],
+											   meter_log_names[log], meter_asked_resource(asked),
+											   psprintf("SELECT v.meter, v.resource, v.source, v.id, array_agg(v.\"time\" ORDER BY v.\"time\") AS times "
+														"FROM %s._voided v GROUP BY 1, 2, 3, 4",
+														asked->schema),
 		/* a row was held by its time as the meter places it */
-										log == METER_LOG_MEASURE ?
-										meter_takes_back_at("e", "h.\"time\"", window) :
-										meter_takes_back(METER_BY_TIME, "e", window)));
+											   log == METER_LOG_MEASURE ?
+											   meter_takes_back_at("e", "h.\"time\"", asked->window) :
+											   meter_takes_back(METER_BY_TIME, "e", asked->window)));
 }
 
 /* Rows that are more than five minutes ahead. */
@@ -139,7 +125,6 @@ static const char *const contents[METER_NLOGS] = {
 static void
 conflicting_duplicate(MeterAsked *asked)
 {
-	int64		window = deduplication_window(asked->stream);
 	MeterLog	log;
 
 	for (log = METER_LOG_EVENT; log < METER_NLOGS && asked->meter == NULL; log++)
@@ -166,7 +151,7 @@ conflicting_duplicate(MeterAsked *asked)
 										time, contents[log], contents[log],
 										time, rows, key, key, rows,
 										meter_row_name(log, "e"), meter_row_order(placing, "e"),
-										meter_earlier_by("c.at", window)));
+										meter_earlier_by("c.at", asked->window)));
 	}
 }
 
@@ -418,20 +403,14 @@ check_class(const char *class)
 			 errhint("The classes are: %s.", names.data)));
 }
 
-/* Return the anomalies that are asked for. */
+/* Return the anomalies that are asked for, of the stream or of a shard. */
 static void
-return_anomalies(void *arg)
+return_classes(MeterAsked *asked)
 {
-	MeterAsked *asked = arg;
-	List	   *meters;
 	MeterSession session;
 	ListCell   *cell;
 	int			i;
 
-	if (asked->meter != NULL)
-		(void) meter_load(asked->stream, asked->meter, METER_LOCK_NONE);	/* raises an error if
-																			 * there is none */
-	meters = meter_list_meters(asked->stream, asked->meter, false);
 	for (i = 0; i < (int) lengthof(classes); i++)
 	{
 		if (asked->class != NULL && strcmp(asked->class, classes[i].name) != 0)
@@ -444,26 +423,214 @@ return_anomalies(void *arg)
 			meter_session_end(&session);
 			continue;
 		}
-		foreach(cell, meters)
+		foreach(cell, asked->meters)
 		{
-			MeterRef   *ref = lfirst(cell);
-			MeterDefinition *definition = meter_load(ref->stream, ref->meter,
-													 METER_LOCK_NONE);
-			MeterProgress *progress = meter_load_progress(definition);
+			const MeterAskedMeter *meter = lfirst(cell);
 
+			if (asked->meter != NULL &&
+				strcmp(meter->definition->name, asked->meter) != 0)
+				continue;
 			meter_session_begin(&session, meter_stream_owner(asked->stream));
 			meter_check_stream(asked->stream);
-			classes[i].of_meter(asked, definition, progress);
+			classes[i].of_meter(asked, meter->definition, meter->progress);
 			meter_session_end(&session);
 		}
 	}
 }
 
+/* Return the deduplication window of a stream. */
+static int64
+deduplication_window(const char *stream)
+{
+	MeterSession session;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(stream)};
+	int64		window;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_extension_owner());
+	meter_execute_params("SELECT deduplication_window FROM meter.stream WHERE name = $1",
+						 SPI_OK_SELECT, 1, types, values, NULL);
+	window = meter_interval_usec(DatumGetIntervalP(meter_result(0, 1, &isnull)),
+								 "deduplication_window");
+	meter_session_end(&session);
+	return window;
+}
+
+/* Look up the meters of the stream, and what is the same for all. */
+static void
+look_up_stream(MeterAsked *asked)
+{
+	if (asked->meter != NULL)
+		(void) meter_load(asked->stream, asked->meter, METER_LOCK_NONE);	/* raises an error if
+																			 * there is none */
+	asked->meters = meter_asked_about(asked->stream);
+	asked->window = deduplication_window(asked->stream);
+}
+
+/* Return the anomalies that are asked for, as meter_with_one_snapshot() calls it. */
+static void
+return_anomalies(void *arg)
+{
+	look_up_stream(arg);
+	return_classes(arg);
+}
+
+/* --- on a cluster --------------------------------------------------------- */
+
+/* What the question says. */
+enum
+{
+	SAID_CLASS,					/* these may be NULL */
+	SAID_METER,
+	SAID_RESOURCE,
+	SAID_DURING,				/* a range as a text */
+	SAID_WINDOW,				/* a number as a text */
+	NSAID
+};
+
+/* Return a range of times as a text, which a session fixes the form of; or NULL. */
+static char *
+range_text(Datum range)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			output;
+	bool		varlena;
+	char	   *text;
+
+	if (range == (Datum) 0)
+		return NULL;
+	meter_session_begin(&session, InvalidOid);
+	getTypeOutputInfo(TSTZRANGEOID, &output, &varlena);
+	text = MemoryContextStrdup(context, OidOutputFunctionCall(output, range));
+	meter_session_end(&session);
+	return text;
+}
+
+/* Return the range of times that such a text says, or 0. */
+static Datum
+text_range(const char *text)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			input;
+	Oid			parameter;
+	Datum		range;
+
+	if (text == NULL)
+		return (Datum) 0;
+	meter_session_begin(&session, InvalidOid);
+	getTypeInputInfo(TSTZRANGEOID, &input, &parameter);
+	MemoryContextSwitchTo(context);
+	range = OidInputFunctionCall(input, (char *) text, parameter, -1);
+	meter_session_end(&session);
+	return range;
+}
+
+/* Return the anomalies that are asked for, of a shard. */
+static void
+answer(MeterShardQuestion *question)
+{
+	MeterAsked	asked = {0};
+
+	asked.fcinfo = question->fcinfo;
+	asked.stream = question->stream;
+	asked.schema = quote_identifier(question->stream);
+	asked.class = question->said[SAID_CLASS];
+	asked.meter = question->said[SAID_METER];
+	if (question->said[SAID_RESOURCE] != NULL)
+		asked.resource = CStringGetTextDatum(question->said[SAID_RESOURCE]);
+	asked.during = text_range(question->said[SAID_DURING]);
+	asked.window = DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(question->said[SAID_WINDOW])));
+	asked.meters = question->meters;
+	asked.of_shard = true;
+	return_classes(&asked);
+}
+
+PG_FUNCTION_INFO_V1(meter_anomalies_of_shard);
+
+/* anomalies_of_shard(stream, key, tables, meters, numbers, seen, said) */
+Datum
+meter_anomalies_of_shard(PG_FUNCTION_ARGS)
+{
+	return meter_answer(fcinfo, NSAID, answer);
+}
+
+/* Take an anomaly of a shard. */
+static void
+take_anomaly(void *arg, TupleTableSlot *slot)
+{
+	meter_add_row(arg, slot->tts_values + 1, slot->tts_isnull + 1);
+}
+
+/* Return the anomalies of all shards, by class. */
+static void
+return_found(const MeterAsked *asked, const MeterRows *found)
+{
+	StringInfoData names;
+	MeterSession session;
+	int			i;
+
+	initStringInfo(&names);
+	for (i = 0; i < (int) lengthof(classes); i++)
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "",
+						 quote_literal_cstr(classes[i].name));
+	meter_session_begin(&session, meter_stream_owner(asked->stream));
+	meter_register_rows(found);
+	meter_execute(psprintf("SELECT x.class, x.meter, x.resource, x.\"time\", x.arrival, x.detail FROM ("
+						   "SELECT f.class, f.meter, f.resource, f.\"time\", f.arrival, f.detail, f.place FROM found f WHERE f.count IS NULL "
+						   "UNION ALL SELECT f.class, f.meter, f.resource, max(f.\"time\"), max(f.arrival), "
+						   METER_COUNTED("f.detail", "sum(f.count)") ", NULL "
+						   "FROM found f WHERE f.count IS NOT NULL GROUP BY f.class, f.meter, f.resource, f.detail) x "
+						   "ORDER BY array_position(ARRAY[%s], x.class), x.place, x.meter COLLATE \"C\", x.arrival, x.\"time\", x.resource COLLATE \"C\"",
+						   names.data), SPI_OK_SELECT);
+	meter_return_result(asked->fcinfo);
+	meter_session_end(&session);
+}
+
+/*
+ * Return the anomalies of the shards, or of the one that has the resource.  Returns
+ * false if one has come further.
+ */
+static bool
+ask_shards(void *arg)
+{
+	static const char *const names[] = {"class", "meter", "resource", "time", "arrival", "detail", "place", "count"};
+	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID, INT8OID};
+	MeterAsked *asked = arg;
+	const char *said[NSAID] = {asked->class, asked->meter};
+	MeterQuestion question = {
+		.stream = asked->stream,
+		.function = "anomalies_of_shard",
+		.resource = asked->resource,
+		.said = said,
+		.nsaid = NSAID
+	};
+	MeterRows	found;
+	bool		answered;
+
+	look_up_stream(asked);
+	question.meters = asked->meters;
+	if (asked->resource != 0)
+		said[SAID_RESOURCE] = TextDatumGetCString(asked->resource);
+	said[SAID_DURING] = range_text(asked->during);
+	said[SAID_WINDOW] = psprintf(INT64_FORMAT, asked->window);
+	meter_begin_rows(&found, "found", lengthof(types), names, types);
+	answered = meter_ask_shards(&question, take_anomaly, &found);
+	if (answered)
+		return_found(asked, &found);
+	tuplestore_end(found.store);
+	return answered;
+}
+
+/* --- the function --------------------------------------------------------- */
+
 /* Return the anomalies that the arguments from `first` on ask for. */
 static Datum
 anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
 {
-	MeterAsked	asked;
+	MeterAsked	asked = {0};
 
 	asked.fcinfo = fcinfo;
 	asked.stream = stream;
@@ -485,8 +652,11 @@ anomalies(FunctionCallInfo fcinfo, char *stream, Datum key, int first)
 						stream),
 				 meter_access_hint(stream, METER_ACCESS_ANALYST)));
 	meter_return_begin(fcinfo);
-	/* what the query sees, not what is there at this moment */
-	meter_with_one_snapshot(return_anomalies, &asked);
+	if (meter_stream_shards(stream) > 0)
+		meter_ask(stream, fcinfo, ask_shards, &asked);
+	else
+		/* what the query sees, not what is there at this moment */
+		meter_with_one_snapshot(return_anomalies, &asked);
 	return (Datum) 0;
 }
 
@@ -496,8 +666,6 @@ PG_FUNCTION_INFO_V1(meter_anomalies);
 Datum
 meter_anomalies(PG_FUNCTION_ARGS)
 {
-	meter_refuse_distributed(meter_text_arg(fcinfo, 0, "stream"),
-							 "meter.anomalies()");
 	return anomalies(fcinfo, meter_text_arg(fcinfo, 0, "stream"), (Datum) 0, 1);
 }
 
@@ -507,8 +675,6 @@ PG_FUNCTION_INFO_V1(meter_anomalies_of_view);
 Datum
 meter_anomalies_of_view(PG_FUNCTION_ARGS)
 {
-	meter_refuse_distributed(meter_text_arg(fcinfo, 0, "stream"),
-							 "view anomaly");
 	return anomalies(fcinfo, meter_text_arg(fcinfo, 0, "stream"),
 					 PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1), 2);
 }

@@ -9,6 +9,16 @@ AS 'MODULE_PATHNAME', 'meter_anomalies_of_view';
 COMMENT ON FUNCTION meter_internal.anomalies(text, uuid, text, text, text, tstzrange) IS
 'internal: meter.anomalies() for the view anomaly; key is that of the stream''s views';
 
+CREATE FUNCTION meter_internal.anomalies_of_shard(
+    stream text, key text, tables text[], meters jsonb[], numbers bigint[], seen text, said text[],
+    OUT answered boolean, OUT class text, OUT meter text, OUT resource text, OUT "time" timestamptz, OUT arrival bigint,
+    OUT detail text, OUT place bigint, OUT count bigint)
+RETURNS SETOF record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_anomalies_of_shard';
+COMMENT ON FUNCTION meter_internal.anomalies_of_shard(text, text, text[], jsonb[], bigint[], text, text[]) IS
+'internal: the anomalies of a shard, as live_usage_of_shard() answers; with the place among those of a class, and for those that are counted over all shards how many rows they are about';
+
 CREATE FUNCTION meter.anomalies(
     stream text, class text DEFAULT NULL, meter text DEFAULT NULL, resource text DEFAULT NULL,
     during tstzrange DEFAULT NULL,

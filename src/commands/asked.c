@@ -17,6 +17,7 @@
 
 #include "catalog/definition.h"
 #include "commands/asked.h"
+#include "engine/asking.h"
 #include "engine/duplicates.h"
 #include "engine/fold.h"
 #include "engine/usage_kind.h"
@@ -33,8 +34,8 @@ meter_put_anomaly(const MeterAsked *asked, const char *class,
 				  const int64 *arrival, const char *detail)
 {
 	ReturnSetInfo *info = (ReturnSetInfo *) asked->fcinfo->resultinfo;
-	Datum		values[6];
-	bool		nulls[6] = {false, false, false, false, arrival == NULL, false};
+	Datum		values[8] = {0};
+	bool		nulls[8] = {false, false, false, false, arrival == NULL, false, true, true};
 	static const int texts[] = {0, 1, 2, 5};
 	int			i;
 
@@ -55,14 +56,10 @@ meter_put_anomaly(const MeterAsked *asked, const char *class,
 		pfree(DatumGetPointer(values[texts[i]]));
 }
 
-/*
- * Return rows of a query: meter, resource, time, arrival, detail.  Its
- * parameters: $1 is the resource, $2 the range of times, $3 the meter; each may
- * be NULL.
- */
-void
-meter_return_anomalies(const MeterAsked *asked, const char *class,
-					   const char *query)
+/* Return what a query finds, with columns that are chosen of it. */
+static void
+return_query(const MeterAsked *asked, const char *class, const char *query,
+			 const char *columns, const char *chosen)
 {
 	Oid			types[] = {TEXTOID, TSTZRANGEOID, TEXTOID, TEXTOID};
 	Datum		values[] = {asked->resource, asked->during,
@@ -73,8 +70,8 @@ meter_return_anomalies(const MeterAsked *asked, const char *class,
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT $4, x.* FROM (%s) x (meter, resource, \"time\", arrival, detail) WHERE true",
-					 query);
+	appendStringInfo(&sql, "SELECT $4, x.meter, x.resource, x.\"time\", x.arrival, %s FROM (%s) x (meter, resource, \"time\", arrival, detail%s) WHERE true",
+					 chosen, query, columns);
 	if (asked->during != 0)
 		appendStringInfoString(&sql, " AND x.\"time\" <@ $2");
 	if (asked->meter != NULL)
@@ -85,21 +82,53 @@ meter_return_anomalies(const MeterAsked *asked, const char *class,
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Load the meters of the stream. */
+/*
+ * Return rows of a query: meter, resource, time, arrival, detail.  Its
+ * parameters: $1 is the resource, $2 the range of times, $3 the meter; each may
+ * be NULL.
+ */
+void
+meter_return_anomalies(const MeterAsked *asked, const char *class,
+					   const char *query)
+{
+	return_query(asked, class, query, "", asked->of_shard ?
+				 "x.detail, NULL::bigint, NULL::bigint" : "x.detail");
+}
+
+/*
+ * The same of a query that has a number more, which is how many rows of a log each
+ * is about: those of all shards are counted together.
+ */
+void
+meter_return_counted_anomalies(const MeterAsked *asked, const char *class,
+							   const char *query)
+{
+	return_query(asked, class, query, ", count", asked->of_shard ?
+				 "x.detail, NULL::bigint, x.count" :
+				 METER_COUNTED("x.detail", "x.count"));
+}
+
+/*
+ * The same of a query that has a number more, by which its rows are in order.
+ */
+void
+meter_return_placed_anomalies(const MeterAsked *asked, const char *class,
+							  const char *query)
+{
+	return_query(asked, class, query, ", place", asked->of_shard ?
+				 "x.detail, x.place, NULL::bigint" : "x.detail");
+}
+
+/* Return the definitions of the meters of the stream. */
 List *
 meter_asked_meters(const MeterAsked *asked)
 {
 	List	   *definitions = NIL;
 	ListCell   *cell;
 
-	foreach(cell, meter_list_meters(asked->stream, NULL, false))
-	{
-		MeterRef   *ref = lfirst(cell);
-
+	foreach(cell, asked->meters)
 		definitions = lappend(definitions,
-							  meter_load(ref->stream, ref->meter,
-										 METER_LOCK_NONE));
-	}
+							  ((MeterAskedMeter *) lfirst(cell))->definition);
 	return definitions;
 }
 

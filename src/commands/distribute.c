@@ -30,6 +30,7 @@
 #include "commands/distribute.h"
 #include "engine/scatter.h"
 #include "engine/state_counts.h"
+#include "engine/views.h"
 #include "log/month.h"
 #include "pg/arguments.h"
 #include "pg/cluster.h"
@@ -54,8 +55,8 @@ static const char *const changes[] = {
 	"ALTER TABLE %1$s._duplicate_key ADD COLUMN resource text COLLATE \"C\" NOT NULL",
 	"ALTER TABLE %1$s._account_resource ADD COLUMN resource text COLLATE \"C\"",
 	"CREATE TABLE %1$s._shard (meter text COLLATE \"C\" NOT NULL, resource text COLLATE \"C\" NOT NULL, "
-	"tables text[] COLLATE \"C\" NOT NULL, step bigint NOT NULL DEFAULT 0, running bigint, states bigint, PRIMARY KEY (meter, resource))",
-	"COMMENT ON TABLE %1$s._shard IS 'the shards of each meter, by a resource that would be in them: what their tables are called, how often they were written, and how many carried states they have, null before anything was computed on them; kept by the engine'"
+	"tables text[] COLLATE \"C\" NOT NULL, step bigint NOT NULL DEFAULT 0, writer xid8, running bigint, states bigint, PRIMARY KEY (meter, resource))",
+	"COMMENT ON TABLE %1$s._shard IS 'the shards of each meter, by a resource that would be in them: what their tables are called, how often they were written and by which transaction of the coordinator, and how many carried states they have, null before anything was computed on them; meter '''' is none, by which shards are asked; kept by the engine'"
 };
 
 /* What the guards refused. */
@@ -280,5 +281,6 @@ meter_distribute_stream(PG_FUNCTION_ARGS)
 	distribute_tables(stream, shards);
 	meter_session_end(&session);
 	meter_shards_begin(stream, NULL);
+	meter_create_views(stream);
 	PG_RETURN_VOID();
 }

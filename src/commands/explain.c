@@ -32,6 +32,7 @@
 #include "core/grid.h"
 #include "core/rounding.h"
 #include "core/timeline_builder.h"
+#include "engine/asking.h"
 #include "engine/duplicates.h"
 #include "engine/events.h"
 #include "engine/fold.h"
@@ -45,41 +46,63 @@
 #include "engine/usage_rows.h"
 #include "pg/attr.h"
 #include "pg/quantity.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 
-/* What the ledger says of the usage row in question. */
+/*
+ * What the ledger says of the usage row in question, and the settlement that it is
+ * of.
+ */
 typedef struct Row
 {
+	char	   *uuid;
 	char	   *meter;
 	char	   *account;
 	char	   *resource;
 	char	   *dimensions;
 	TimestampTz period_start;
 	int64		settlement;
+	bool		settled_again;	/* the period had been settled before: what is
+								 * below is known */
+	TimestampTz watermark_before;
+	int64		position_before[METER_NLOGS];
+	int64		position[METER_NLOGS];
 } Row;
 
 /*
- * Look up the usage row; raises an error if there is none of the accounts that
- * the caller may see (a literal; NULL: all).
+ * Return a query for the usage row: of the accounts that the caller may see (a
+ * literal; NULL: all).
  */
+static char *
+row_query(const char *stream, const char *uuid, const char *own)
+{
+	return psprintf("SELECT meter, account, resource, dimensions::text, period_start, settlement "
+					"FROM %s.usage WHERE transaction_id = '%s'%s",
+					quote_identifier(stream), uuid, own == NULL ? "" :
+					psprintf(" AND account = ANY (%s)", own));
+}
+
+/* Raise that there is no such row. */
 static void
-find_row(const char *stream, Datum transaction_id, const char *own, Row *row)
+no_row(const char *stream, const char *uuid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("stream \"%s\" has no usage row \"%s\"", stream, uuid)));
+}
+
+/* Look up the usage row; raises an error if there is none. */
+static void
+find_row(const char *stream, const char *own, Row *row)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
-	char	   *uuid = DatumGetCString(DirectFunctionCall1(uuid_out,
-														   transaction_id));
 	bool		isnull;
 
 	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_execute(psprintf("SELECT meter, account, resource, dimensions::text, period_start, settlement "
-						   "FROM %s.usage WHERE transaction_id = '%s'%s",
-						   quote_identifier(stream), uuid, own == NULL ? "" :
-						   psprintf(" AND account = ANY (%s)", own)), SPI_OK_SELECT);
+	meter_execute(row_query(stream, row->uuid, own), SPI_OK_SELECT);
 	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("stream \"%s\" has no usage row \"%s\"", stream, uuid)));
+		no_row(stream, row->uuid);
 	row->period_start = DatumGetTimestampTz(meter_result(0, 5, &isnull));
 	row->settlement = DatumGetInt64(meter_result(0, 6, &isnull));
 	MemoryContextSwitchTo(context);
@@ -87,6 +110,35 @@ find_row(const char *stream, Datum transaction_id, const char *own, Row *row)
 	row->account = meter_result_text(0, 2);
 	row->resource = meter_result_text(0, 3);
 	row->dimensions = meter_result_text(0, 4);
+	meter_session_end(&session);
+}
+
+/*
+ * Look up what the settlement of the row looked at, if it settled what had been
+ * settled before: up to the end of the row's period.
+ */
+static void
+find_settlement(const char *stream, TimestampTz end, Row *row)
+{
+	MeterSession session;
+	bool		isnull;
+
+	meter_session_begin(&session, meter_stream_owner(stream));
+	meter_execute(psprintf("SELECT watermark_before, position_before, \"position\", "
+						   "coalesce(measure_position_before, 0), coalesce(measure_position, 0) FROM %s.settlement "
+						   "WHERE meter = %s AND settlement = " INT64_FORMAT " AND watermark_before >= %s",
+						   quote_identifier(stream), quote_literal_cstr(row->meter),
+						   row->settlement, meter_timestamp_literal(end)),
+				  SPI_OK_SELECT);
+	row->settled_again = SPI_processed > 0;
+	if (row->settled_again)
+	{
+		row->watermark_before = DatumGetTimestampTz(meter_result(0, 1, &isnull));
+		row->position_before[METER_LOG_EVENT] = DatumGetInt64(meter_result(0, 2, &isnull));
+		row->position[METER_LOG_EVENT] = DatumGetInt64(meter_result(0, 3, &isnull));
+		row->position_before[METER_LOG_MEASURE] = DatumGetInt64(meter_result(0, 4, &isnull));
+		row->position[METER_LOG_MEASURE] = DatumGetInt64(meter_result(0, 5, &isnull));
+	}
 	meter_session_end(&session);
 }
 
@@ -423,7 +475,7 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 /* Append the rows of the key in the ledger. */
 static void
 append_ledger(StringInfo sql, const MeterDefinition *definition,
-			  const Row *row, const char *uuid, const char *end)
+			  const Row *row, const char *end)
 {
 	MeterNaming naming;
 	pg_uuid_t	range[2];
@@ -446,7 +498,7 @@ append_ledger(StringInfo sql, const MeterDefinition *definition,
 					 "AND u.meter = %s AND u.resource = %s AND u.account = %s AND u.dimensions = %s::jsonb "
 	/* all that is from before 1970 has the same beginning of the key */
 					 "AND u.period_start = %s ",
-					 end, uuid, quote_identifier(definition->stream),
+					 end, row->uuid, quote_identifier(definition->stream),
 					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&range[0]))),
 					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&range[1]))),
 					 meter, quote_literal_cstr(row->resource),
@@ -458,38 +510,45 @@ append_ledger(StringInfo sql, const MeterDefinition *definition,
 /* Append the rows that made a step compute a settled period again. */
 static void
 append_late(StringInfo sql, const MeterDefinition *definition,
-			const Explained *explained, const char *end)
+			const Explained *explained)
 {
 	const Row  *row = &explained->row;
 	const char *schema = quote_identifier(definition->stream);
 	bool		measures = meter_usage_of(definition)->log == METER_LOG_MEASURE;
-	const char *of_settlement = psprintf("AND e.resource = %s WHERE s.meter = %s AND s.settlement = " INT64_FORMAT
-										 " AND s.watermark_before >= %s",
-										 quote_literal_cstr(row->resource),
-										 quote_literal_cstr(row->meter),
-										 row->settlement, end);
-	const char *when = "format('arrived after the period was settled up to %s', s.watermark_before), e.arrival";
+	const char *resource = quote_literal_cstr(row->resource);
+	const char *watermark;
+	const char *when;
 
+	if (!row->settled_again)
+		return;
+	watermark = meter_timestamp_literal(row->watermark_before);
+	when = psprintf("format('arrived after the period was settled up to %%s', %s), e.arrival",
+					watermark);
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 6, 'late event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
-					 "e.account, NULL, e.value, NULL, %s FROM %s.settlement s JOIN %s e "
-					 "ON e.arrival > s.position_before AND e.arrival <= s.\"position\" %s "
+					 "e.account, NULL, e.value, NULL, %s FROM %s e "
+					 "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT " AND e.resource = %s "
 					 "AND ((e.action = 'void' AND e.id IS NOT NULL AND e.\"time\" < %s) OR ",
-					 when, schema,
+					 when,
 					 meter_any_rows(&explained->places[METER_LOG_EVENT], definition, METER_LOG_EVENT),
-					 of_settlement,
-					 meter_later_than("s.watermark_before", definition->deduplication_window));
+					 row->position_before[METER_LOG_EVENT],
+					 row->position[METER_LOG_EVENT], resource,
+					 meter_later_than(watermark, definition->deduplication_window));
 	if (measures)
-		appendStringInfo(sql, "(e.\"time\" < s.watermark_before AND e.account IS NOT NULL)) "
+		appendStringInfo(sql, "(e.\"time\" < %s AND e.account IS NOT NULL)) "
 						 "UNION ALL SELECT 6, 'late measure', e.start_time, e.end_time, e.arrival, e.source, e.id, NULL, "
-						 "e.account, NULL, e.value, NULL, %s FROM %s.settlement s JOIN %s.measure e "
-						 "ON e.arrival > s.measure_position_before AND e.arrival <= s.measure_position %s "
-						 "AND e.%s < s.watermark_before",
-						 when, schema, schema, of_settlement,
-						 meter_time_column(definition, METER_LOG_MEASURE));
+						 "e.account, NULL, e.value, NULL, %s FROM %s.measure e "
+						 "WHERE e.arrival > " INT64_FORMAT " AND e.arrival <= " INT64_FORMAT " AND e.resource = %s "
+						 "AND e.%s < %s",
+						 watermark, when, schema,
+						 row->position_before[METER_LOG_MEASURE],
+						 row->position[METER_LOG_MEASURE], resource,
+						 meter_time_column(definition, METER_LOG_MEASURE),
+						 watermark);
 	else
-		appendStringInfoString(sql, "e.\"time\" < s.watermark_before OR (" METER_IS_OBSERVATION("e") " AND "
-							   METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'") " < s.watermark_before))");
+		appendStringInfo(sql, "e.\"time\" < %s OR (" METER_IS_OBSERVATION("e") " AND "
+						 METER_REACH("e.attributes", "e.\"time\"", "e.action = 'reconciled:stop'") " < %s))",
+						 watermark, watermark);
 }
 
 /* What an event e says that only names an owner. */
@@ -807,10 +866,13 @@ check_may_explain(const char *stream)
 	return meter_text_array_literal(own);
 }
 
-/* Return the query of all that is known of the row. */
+/*
+ * Return the query of what explains the row.  It leaves out what is of others'
+ * accounts than these (a literal; NULL: nothing).
+ */
 static char *
-explanation(Explained *explained, const MeterDefinition *definition,
-			const char *uuid, const char *own)
+explanation(const Explained *explained, const MeterDefinition *definition,
+			const char *own)
 {
 	const Row  *row = &explained->row;
 	const char *begin = meter_timestamp_literal(row->period_start);
@@ -825,7 +887,7 @@ explanation(Explained *explained, const MeterDefinition *definition,
 		append_found_measures(&sql, definition, explained);
 	appendStringInfoString(&sql, "SELECT part, \"time\", until, arrival, source, id, action, account, dimensions, "
 						   "value, quantity, explanation FROM (");
-	append_ledger(&sql, definition, row, uuid, end);
+	append_ledger(&sql, definition, row, end);
 	if (events)
 	{
 		append_events(&sql, definition, explained, begin, end);
@@ -835,12 +897,133 @@ explanation(Explained *explained, const MeterDefinition *definition,
 	else
 		append_measures(&sql, definition, explained, begin, end);
 	append_total(&sql, definition, explained, begin, end);
-	append_late(&sql, definition, explained, end);
+	append_late(&sql, definition, explained);
 	appendStringInfoString(&sql, ") x");
 	if (own != NULL)
 		append_own_only(&sql, events, own);
 	appendStringInfoString(&sql, " ORDER BY section, \"time\", place");
 	return sql.data;
+}
+
+/* Return what explains the row, on the node that has the resource. */
+static void
+explain_row(FunctionCallInfo fcinfo, Explained *explained,
+			const MeterDefinition *definition, const MeterProgress *progress,
+			const char *own)
+{
+	MeterSession session;
+	MeterLog	log;
+
+	explained->dimensions = DirectFunctionCall1(jsonb_in,
+												CStringGetDatum(explained->row.dimensions));
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	meter_check_stream(definition->stream);
+	meter_session_bulk();
+	make_lists(explained);
+	find_places(explained, definition);
+	fold_resource(explained, definition, progress);
+	meter_register_rows(&explained->events);
+	meter_register_rows(&explained->spans);
+	meter_register_rows(&explained->marks);
+	meter_register_rows(&explained->ignored);
+	meter_register_rows(&explained->parts);
+	meter_register_rows(&explained->readings);
+	meter_execute(explanation(explained, definition, own), SPI_OK_SELECT);
+	meter_return_result(fcinfo);
+	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
+		meter_forget_places(&explained->places[log]);
+	meter_session_end(&session);
+}
+
+/* --- on a cluster --------------------------------------------------------- */
+
+/* What the question for the usage row says. */
+enum
+{
+	ROW_UUID,
+	ROW_NSAID
+};
+
+/* Return the usage row, if the shard has it. */
+static void
+answer_row(MeterShardQuestion *question)
+{
+	MeterSession session;
+
+	meter_session_begin(&session, meter_stream_owner(question->stream));
+	meter_execute(row_query(question->stream, question->said[ROW_UUID], NULL),
+				  SPI_OK_SELECT);
+	meter_return_result(question->fcinfo);
+	meter_session_end(&session);
+}
+
+PG_FUNCTION_INFO_V1(meter_usage_row_of_shard);
+
+/* usage_row_of_shard(stream, key, tables, meters, numbers, seen, said) */
+Datum
+meter_usage_row_of_shard(PG_FUNCTION_ARGS)
+{
+	return meter_answer(fcinfo, ROW_NSAID, answer_row);
+}
+
+/* What the question for what explains it says; numbers as texts. */
+enum
+{
+	SAID_UUID,
+	SAID_ACCOUNT,
+	SAID_RESOURCE,
+	SAID_DIMENSIONS,
+	SAID_PERIOD_START,
+	SAID_WATERMARK_BEFORE,		/* NULL: it had not been settled before */
+	SAID_POSITION_BEFORE,		/* of each log */
+	SAID_POSITION = SAID_POSITION_BEFORE + METER_NLOGS,
+	NSAID = SAID_POSITION + METER_NLOGS
+};
+
+/* Return a number that was said. */
+static int64
+said_number(const MeterShardQuestion *question, int said)
+{
+	return DatumGetInt64(DirectFunctionCall1(int8in,
+											 CStringGetDatum(question->said[said])));
+}
+
+/* Return what explains the row. */
+static void
+answer(MeterShardQuestion *question)
+{
+	const MeterAskedMeter *meter = linitial(question->meters);
+	Explained	explained = {0};
+	Row		   *row = &explained.row;
+	MeterLog	log;
+
+	explained.context = CurrentMemoryContext;
+	row->uuid = question->said[SAID_UUID];
+	row->meter = meter->definition->name;
+	row->account = question->said[SAID_ACCOUNT];
+	row->resource = question->said[SAID_RESOURCE];
+	row->dimensions = question->said[SAID_DIMENSIONS];
+	row->period_start = said_number(question, SAID_PERIOD_START);
+	row->settled_again = question->said[SAID_WATERMARK_BEFORE] != NULL;
+	if (row->settled_again)
+		row->watermark_before = said_number(question, SAID_WATERMARK_BEFORE);
+	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
+	{
+		row->position_before[log] = said_number(question, SAID_POSITION_BEFORE + log);
+		row->position[log] = said_number(question, SAID_POSITION + log);
+	}
+	explained.end = meter->to;
+	explain_row(question->fcinfo, &explained, meter->definition,
+				meter->progress, NULL);
+}
+
+PG_FUNCTION_INFO_V1(meter_explain_of_shard);
+
+/* explain_of_shard(stream, key, tables, meters, numbers, seen, said) */
+Datum
+meter_explain_of_shard(PG_FUNCTION_ARGS)
+{
+	return meter_answer(fcinfo, NSAID, answer);
 }
 
 /* What a call asks for. */
@@ -849,50 +1032,121 @@ typedef struct Asked
 	FunctionCallInfo fcinfo;
 	const char *stream;
 	const char *own;			/* accounts, a literal; NULL: all */
+	MemoryContext context;
+	bool		found;			/* by a shard */
+	Row			row;
 } Asked;
 
-/* Return what is known of the row. */
+/* Take the usage row, of the shard that has it. */
 static void
-return_explanation(void *arg)
+take_usage_row(void *arg, TupleTableSlot *slot)
 {
 	Asked	   *asked = arg;
-	FunctionCallInfo fcinfo = asked->fcinfo;
-	const char *uuid = DatumGetCString(DirectFunctionCall1(uuid_out,
-														   PG_GETARG_DATUM(1)));
-	Explained	explained;
-	MeterDefinition *definition;
-	MeterProgress *progress;
-	MeterSession session;
+	Row		   *row = &asked->row;
+	const Datum *values = slot->tts_values + 1;
+	MemoryContext before = MemoryContextSwitchTo(asked->context);
+
+	asked->found = true;
+	row->meter = TextDatumGetCString(values[0]);
+	row->account = TextDatumGetCString(values[1]);
+	row->resource = TextDatumGetCString(values[2]);
+	row->dimensions = TextDatumGetCString(values[3]);
+	row->period_start = DatumGetTimestampTz(values[4]);
+	row->settlement = DatumGetInt64(values[5]);
+	MemoryContextSwitchTo(before);
+}
+
+/* Return a number as a text. */
+static const char *
+number_text(int64 number)
+{
+	return psprintf(INT64_FORMAT, number);
+}
+
+/* Have the shard that has the resource explain the row. */
+static bool
+ask_resource(Asked *asked, MeterAskedMeter *meter)
+{
+	Row		   *row = &asked->row;
+	const char *said[NSAID] = {row->uuid, row->account, row->resource, row->dimensions};
+	MeterQuestion question = {
+		.stream = asked->stream,
+		.function = "explain_of_shard",
+		.meters = list_make1(meter),
+		.resource = CStringGetTextDatum(row->resource),
+		.said = said,
+		.nsaid = NSAID
+	};
 	MeterLog	log;
 
-	memset(&explained, 0, sizeof(explained));
-	explained.context = CurrentMemoryContext;
-	find_row(asked->stream, PG_GETARG_DATUM(1), asked->own, &explained.row);
+	meter->to = meter_grid_period_end(meter->definition->grid, row->period_start);
+	find_settlement(asked->stream, meter->to, row);
+	said[SAID_PERIOD_START] = number_text(row->period_start);
+	if (row->settled_again)
+		said[SAID_WATERMARK_BEFORE] = number_text(row->watermark_before);
+	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
+	{
+		said[SAID_POSITION_BEFORE + log] = number_text(row->position_before[log]);
+		said[SAID_POSITION + log] = number_text(row->position[log]);
+	}
+	return meter_ask_shards(&question, meter_return_answer, asked->fcinfo);
+}
+
+/*
+ * Find the usage row, and what explains it.  A transaction ID does not say where
+ * the resource is, so each shard looks it up in its ledger.  Returns false if a
+ * shard has come further.
+ */
+static bool
+ask_shards(void *arg)
+{
+	Asked	   *asked = arg;
+	const char *said[ROW_NSAID] = {asked->row.uuid};
+	MeterQuestion question = {
+		.stream = asked->stream,
+		.function = "usage_row_of_shard",
+		.meters = meter_asked_about(asked->stream),
+		.said = said,
+		.nsaid = ROW_NSAID
+	};
+	ListCell   *cell;
+
+	asked->found = false;
+	if (!meter_ask_shards(&question, take_usage_row, asked))
+		return false;
+	if (!asked->found)
+		no_row(asked->stream, asked->row.uuid);
+	foreach(cell, question.meters)
+	{
+		MeterAskedMeter *meter = lfirst(cell);
+
+		if (strcmp(meter->definition->name, asked->row.meter) == 0)
+			return ask_resource(asked, meter);
+	}
+	(void) meter_load(asked->stream, asked->row.meter, METER_LOCK_NONE);	/* raises that there is
+																			 * none */
+	return false;
+}
+
+/* --- the function --------------------------------------------------------- */
+
+/* Return what explains a row of a stream of one node. */
+static void
+explain_here(void *arg)
+{
+	Asked	   *asked = arg;
+	Explained	explained = {0};
+	MeterDefinition *definition;
+
+	explained.context = asked->context;
+	explained.row = asked->row;
+	find_row(asked->stream, asked->own, &explained.row);
 	definition = meter_load(asked->stream, explained.row.meter, METER_LOCK_NONE);
-	progress = meter_load_progress(definition);
 	explained.end = meter_grid_period_end(definition->grid,
 										  explained.row.period_start);
-	explained.dimensions = DirectFunctionCall1(jsonb_in,
-											   CStringGetDatum(explained.row.dimensions));
-
-	meter_session_begin(&session, meter_stream_owner(asked->stream));
-	meter_check_stream(asked->stream);
-	meter_session_bulk();
-	make_lists(&explained);
-	find_places(&explained, definition);
-	fold_resource(&explained, definition, progress);
-	meter_register_rows(&explained.events);
-	meter_register_rows(&explained.spans);
-	meter_register_rows(&explained.marks);
-	meter_register_rows(&explained.ignored);
-	meter_register_rows(&explained.parts);
-	meter_register_rows(&explained.readings);
-	meter_execute(explanation(&explained, definition, uuid, asked->own),
-				  SPI_OK_SELECT);
-	meter_return_result(fcinfo);
-	for (log = METER_LOG_EVENT; log <= METER_LOG_MEASURE; log++)
-		meter_forget_places(&explained.places[log]);
-	meter_session_end(&session);
+	find_settlement(asked->stream, explained.end, &explained.row);
+	explain_row(asked->fcinfo, &explained, definition,
+				meter_load_progress(definition), asked->own);
 }
 
 PG_FUNCTION_INFO_V1(meter_explain);
@@ -901,15 +1155,25 @@ PG_FUNCTION_INFO_V1(meter_explain);
 Datum
 meter_explain(PG_FUNCTION_ARGS)
 {
-	Asked		asked = {fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL};
+	Asked		asked = {
+		.fcinfo = fcinfo,
+		.stream = text_to_cstring(PG_GETARG_TEXT_PP(0)),
+		.context = CurrentMemoryContext
+	};
 
+	asked.row.uuid = DatumGetCString(DirectFunctionCall1(uuid_out,
+														 PG_GETARG_DATUM(1)));
 	asked.own = check_may_explain(asked.stream);
-	meter_refuse_distributed(asked.stream, "meter.explain()");
 	meter_return_begin(fcinfo);
+	if (meter_stream_shards(asked.stream) > 0)
+	{
+		meter_ask(asked.stream, fcinfo, ask_shards, &asked);
+		return (Datum) 0;
+	}
 	/* ledger and logs as they are now: a statement may have settled before */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	meter_with_one_snapshot(return_explanation, &asked);
+	meter_with_one_snapshot(explain_here, &asked);
 	PopActiveSnapshot();
 	return (Datum) 0;
 }

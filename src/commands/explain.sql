@@ -1,5 +1,26 @@
 -- Why is this usage row what it is?
 
+CREATE FUNCTION meter_internal.usage_row_of_shard(
+    stream text, key text, tables text[], meters jsonb[], numbers bigint[], seen text, said text[],
+    OUT answered boolean, OUT meter text, OUT account text, OUT resource text, OUT dimensions text,
+    OUT period_start timestamptz, OUT settlement bigint)
+RETURNS SETOF record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_usage_row_of_shard';
+COMMENT ON FUNCTION meter_internal.usage_row_of_shard(text, text, text[], jsonb[], bigint[], text, text[]) IS
+'internal: the usage row that is to be explained, from the shard that has it, as live_usage_of_shard() answers';
+
+CREATE FUNCTION meter_internal.explain_of_shard(
+    stream text, key text, tables text[], meters jsonb[], numbers bigint[], seen text, said text[],
+    OUT answered boolean, OUT part text, OUT "time" timestamptz, OUT until timestamptz, OUT arrival bigint, OUT source text,
+    OUT id text, OUT action text, OUT account text, OUT dimensions jsonb, OUT value numeric, OUT quantity numeric,
+    OUT explanation text)
+RETURNS SETOF record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_explain_of_shard';
+COMMENT ON FUNCTION meter_internal.explain_of_shard(text, text, text[], jsonb[], bigint[], text, text[]) IS
+'internal: what explains a usage row, from the shard that has the resource, as live_usage_of_shard() answers';
+
 CREATE FUNCTION meter.explain(
     stream text, transaction_id uuid,
     OUT part text, OUT "time" timestamptz, OUT until timestamptz, OUT arrival bigint, OUT source text, OUT id text,

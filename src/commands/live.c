@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -29,6 +30,7 @@
 #include "commands/settled.h"
 #include "core/core.h"
 #include "core/event_set.h"
+#include "engine/asking.h"
 #include "engine/events.h"
 #include "engine/fold.h"
 #include "engine/places.h"
@@ -42,25 +44,21 @@
 #include "pg/spi.h"
 #include "types/transaction_id.h"
 
-/* A meter with live usage, and up to when it has some. */
-typedef struct LiveMeter
-{
-	MeterDefinition *definition;
-	MeterProgress *progress;
-	TimestampTz end;
-} LiveMeter;
-
 /* What is asked for, and where it is returned. */
 typedef struct Live
 {
 	FunctionCallInfo fcinfo;
 	const char *stream;
+	List	   *meters;			/* of MeterAskedMeter: `to` is up to when
+								 * there is live usage; DT_NOBEGIN: there is
+								 * none */
 	Datum		accounts;		/* text[], or 0: any */
 	MeterAttr  *account_list;	/* the same */
 	int			naccounts;
 	Datum		resource;		/* text, or 0: all */
 	bool		restricted;		/* the caller may see these accounts only */
 	bool		settled;		/* what is settled is asked for, too */
+	Datum		settled_meters; /* that it can be of, text[]; 0: not known */
 
 	/* where few resources are asked for */
 	MeterResources *few;		/* NULL: all */
@@ -204,7 +202,7 @@ find_resources(const Live *live, const List *meters, TimestampTz from)
 	foreach(cell, meters)
 		appendStringInfo(&sql, " UNION %s",
 						 meter_account_resources(live->stream,
-												 ((LiveMeter *) lfirst(cell))->definition->name,
+												 ((MeterAskedMeter *) lfirst(cell))->definition->name,
 												 live->accounts));
 	appendStringInfo(&sql, ") r%s ORDER BY 1", live->resource == 0 ? "" :
 					 psprintf(" WHERE resource = %s COLLATE \"C\"",
@@ -265,13 +263,13 @@ add_resources(Live *live, const MeterDefinition *definition, const char *names)
 static void
 find_few(Live *live, const List *meters)
 {
-	const LiveMeter *first = linitial(meters);
+	const MeterAskedMeter *first = linitial(meters);
 	bool		named = live->resource == 0 || live->restricted;
 	TimestampTz from = DT_NOEND;
 	ListCell   *cell;
 
 	foreach(cell, meters)
-		from = Min(from, ((LiveMeter *) lfirst(cell))->progress->watermark);
+		from = Min(from, ((MeterAskedMeter *) lfirst(cell))->progress->watermark);
 	live->few = find_resources(live, meters, from);
 	find_events(live, first->definition, from,
 				named ? names_resource(live, from) : NULL);
@@ -331,7 +329,7 @@ narrow(MeterFold *fold, Live *live)
  * do not tell enough.
  */
 static MeterFold *
-begin_pass(Live *live, const LiveMeter *meter, MeterResources *behind)
+begin_pass(Live *live, const MeterAskedMeter *meter, MeterResources *behind)
 {
 	const MeterDefinition *definition = meter->definition;
 	const MeterProgress *progress = meter->progress;
@@ -339,8 +337,8 @@ begin_pass(Live *live, const LiveMeter *meter, MeterResources *behind)
 										progress);
 
 	fold->from = progress->watermark;
-	fold->to = meter->end;
-	fold->scope.to = meter->end;
+	fold->to = meter->to;
+	fold->scope.to = meter->to;
 	fold->scope.settled_to = DT_NOEND;
 	fold->scope.late_from = meter_late_from(definition, progress);
 	fold->emit = return_row;
@@ -365,7 +363,7 @@ begin_pass(Live *live, const LiveMeter *meter, MeterResources *behind)
 
 /* Return the usage of a meter that is not settled. */
 static void
-return_open(Live *live, const LiveMeter *meter)
+return_open(Live *live, const MeterAskedMeter *meter)
 {
 	MeterFold  *fold = begin_pass(live, meter, NULL);
 	MeterResources *behind = fold->behind;
@@ -380,43 +378,51 @@ return_open(Live *live, const LiveMeter *meter)
 	meter_fold_end(fold);
 }
 
-/* Find the meters that have usage which is not settled. */
-static List *
-find_meters(const char *stream)
+/* Find the meters of the stream, and up to when they have usage that is not settled. */
+static void
+find_meters(Live *live)
 {
-	List	   *meters = NIL;
 	ListCell   *cell;
 
-	foreach(cell, meter_list_meters(stream, NULL, false))
+	live->meters = meter_asked_about(live->stream);
+	foreach(cell, live->meters)
 	{
-		MeterRef   *ref = lfirst(cell);
-		LiveMeter  *meter = palloc(sizeof(LiveMeter));
+		MeterAskedMeter *meter = lfirst(cell);
+		const MeterDefinition *definition = meter->definition;
 
-		meter->definition = meter_load(ref->stream, ref->meter,
-									   METER_LOCK_NONE);
 		/* one zone that is gone must not hide the other meters */
-		if (!meter_calendar_has_rules(meter->definition->calendar))
-		{
+		if (!meter_calendar_has_rules(definition->calendar))
 			ereport(WARNING,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("current usage of meter \"%s\" of stream \"%s\" is left out: time zone \"%s\" not recognized",
-							ref->meter, ref->stream,
-							meter->definition->timezone)));
+							definition->name, definition->stream,
+							definition->timezone)));
+		else if (find_end(definition, meter->progress, &meter->to))
 			continue;
-		}
-		meter->progress = meter_load_progress(meter->definition);
-		if (find_end(meter->definition, meter->progress, &meter->end))
-			meters = lappend(meters, meter);
+		meter->to = DT_NOBEGIN;
 	}
-	return meters;
 }
 
-/* Return what is asked for. */
-static void
-return_all(void *arg)
+/* Return the meters that have usage which is not settled. */
+static List *
+with_open_usage(List *meters)
 {
-	Live	   *live = arg;
-	List	   *meters = find_meters(live->stream);
+	List	   *found = NIL;
+	ListCell   *cell;
+
+	foreach(cell, meters)
+	{
+		if (!TIMESTAMP_IS_NOBEGIN(((MeterAskedMeter *) lfirst(cell))->to))
+			found = lappend(found, lfirst(cell));
+	}
+	return found;
+}
+
+/* Return what is asked for, of the stream or of a shard. */
+static void
+return_usage(Live *live)
+{
+	List	   *meters = with_open_usage(live->meters);
 	MeterSession session;
 	ListCell   *cell;
 	MeterLog	log;
@@ -432,9 +438,119 @@ return_all(void *arg)
 		meter_forget_places(&live->places[log]);
 	if (live->settled)
 		meter_return_settled(live->fcinfo, live->stream, live->accounts,
-							 live->resource);
+							 live->resource, live->settled_meters);
 	meter_session_end(&session);
 }
+
+/* Return what is asked for, as meter_with_one_snapshot() calls it. */
+static void
+return_all(void *arg)
+{
+	find_meters(arg);
+	return_usage(arg);
+}
+
+/* --- on a cluster --------------------------------------------------------- */
+
+/* What the question says. */
+enum
+{
+	SAID_ACCOUNTS,				/* text[] as a text, or NULL */
+	SAID_RESOURCE,				/* or NULL */
+	SAID_SETTLED,				/* the meters that the ledger can have, so;
+								 * NULL: what is settled is not asked for */
+	NSAID
+};
+
+/* Return a text[] as a text, or NULL. */
+static char *
+array_text(Datum array)
+{
+	Oid			output;
+	bool		varlena;
+
+	if (array == (Datum) 0)
+		return NULL;
+	getTypeOutputInfo(TEXTARRAYOID, &output, &varlena);
+	return OidOutputFunctionCall(output, array);
+}
+
+/* Return the text[] that a text says, or 0. */
+static Datum
+text_array(const char *text)
+{
+	Oid			input;
+	Oid			parameter;
+
+	if (text == NULL)
+		return (Datum) 0;
+	getTypeInputInfo(TEXTARRAYOID, &input, &parameter);
+	return OidInputFunctionCall(input, (char *) text, parameter, -1);
+}
+
+/*
+ * Return what the shards have of what is asked for, or the one that has the
+ * resource, and what the coordinator has itself: totals of accounts.  Returns false
+ * if one has come further.
+ */
+static bool
+ask_shards(void *arg)
+{
+	Live	   *live = arg;
+	bool		of_totals = live->accounts != 0 && live->resource == 0;
+	const char *said[NSAID] = {array_text(live->accounts), NULL, NULL};
+	MeterQuestion question = {
+		.stream = live->stream,
+		.function = "live_usage_of_shard",
+		.resource = live->resource,
+		.said = said,
+		.nsaid = NSAID
+	};
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+
+	find_meters(live);
+	question.meters = live->meters;
+	if (live->resource != 0)
+		said[SAID_RESOURCE] = TextDatumGetCString(live->resource);
+	meter_session_begin(&session, meter_stream_owner(live->stream));
+	if (live->settled && of_totals)
+		meter_return_settled(live->fcinfo, live->stream, live->accounts, 0, 0);
+	else if (live->settled)
+		said[SAID_SETTLED] = MemoryContextStrdup(context, array_text(meter_settled_meters(live->stream)));
+	meter_session_end(&session);
+	return meter_ask_shards(&question, meter_return_answer, live->fcinfo);
+}
+
+/* Return what a shard has of what is asked for. */
+static void
+answer(MeterShardQuestion *question)
+{
+	Live		live = {0};
+	Datum		accounts = text_array(question->said[SAID_ACCOUNTS]);
+
+	live.fcinfo = question->fcinfo;
+	live.stream = question->stream;
+	live.meters = question->meters;
+	if (accounts != 0)
+		ask_for(&live, accounts);
+	if (question->said[SAID_RESOURCE] != NULL)
+		live.resource = CStringGetTextDatum(question->said[SAID_RESOURCE]);
+	live.settled = question->said[SAID_SETTLED] != NULL;
+	live.settled_meters = text_array(question->said[SAID_SETTLED]);
+	return_usage(&live);
+}
+
+PG_FUNCTION_INFO_V1(meter_live_usage_of_shard);
+
+/* live_usage_of_shard(stream, key, tables, meters, numbers, seen, said) */
+Datum
+meter_live_usage_of_shard(PG_FUNCTION_ARGS)
+{
+	return meter_answer(fcinfo, NSAID, answer);
+}
+
+/* --- the functions -------------------------------------------------------- */
 
 /*
  * Ask for no more than the accounts that the caller may see, a text[], in a
@@ -480,8 +596,11 @@ return_live(FunctionCallInfo fcinfo, Live *live, Datum key)
 	if (own != (Datum) 0)
 		restrict_to(live, own);
 	meter_return_begin(fcinfo);
-	/* what the query sees, not what is there at this moment */
-	meter_with_one_snapshot(return_all, live);
+	if (meter_stream_shards(live->stream) > 0)
+		meter_ask(live->stream, fcinfo, ask_shards, live);
+	else
+		/* what the query sees, not what is there at this moment */
+		meter_with_one_snapshot(return_all, live);
 }
 
 PG_FUNCTION_INFO_V1(meter_live_usage);
@@ -492,8 +611,6 @@ meter_live_usage(PG_FUNCTION_ARGS)
 {
 	Live		live = {0};
 
-	meter_refuse_distributed(meter_text_arg(fcinfo, 0, "stream"),
-							 "meter.live_usage()");
 	live.settled = true;
 	if (!PG_ARGISNULL(1))
 	{
@@ -508,17 +625,32 @@ meter_live_usage(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Return what a view asks for, whose key an argument has. */
+static Datum
+usage_of_view(FunctionCallInfo fcinfo, bool settled)
+{
+	Live		live = {0};
+
+	live.settled = settled;
+	return_live(fcinfo, &live, PG_ARGISNULL(1) ? (Datum) 0 :
+				PG_GETARG_DATUM(1));
+	return (Datum) 0;
+}
+
 PG_FUNCTION_INFO_V1(meter_open_usage);
 
 /* open_usage(stream, key) */
 Datum
 meter_open_usage(PG_FUNCTION_ARGS)
 {
-	Live		live = {0};
+	return usage_of_view(fcinfo, false);
+}
 
-	meter_refuse_distributed(meter_text_arg(fcinfo, 0, "stream"),
-							 "view current_usage");
-	return_live(fcinfo, &live, PG_ARGISNULL(1) ? (Datum) 0 :
-				PG_GETARG_DATUM(1));
-	return (Datum) 0;
+PG_FUNCTION_INFO_V1(meter_current_usage);
+
+/* current_usage(stream, key) */
+Datum
+meter_current_usage(PG_FUNCTION_ARGS)
+{
+	return usage_of_view(fcinfo, true);
 }

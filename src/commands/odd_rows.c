@@ -193,8 +193,8 @@ meter_not_counted(MeterAsked *asked)
 		initStringInfo(&sql);
 		appendStringInfo(&sql,
 						 "SELECT NULL::text, $1::text, max(e.at), max(e.arrival), "
-						 "format('no meter counts %s%%s (rows: %%s)', %sCASE WHEN e.whole THEN '' "
-						 "WHEN e.of_entity IS NULL THEN ' without an entity' ELSE format(' of entity %%I', e.of_entity) END, count(*)) FROM ("
+						 "format('no meter counts %s%%s', %sCASE WHEN e.whole THEN '' "
+						 "WHEN e.of_entity IS NULL THEN ' without an entity' ELSE format(' of entity %%I', e.of_entity) END), count(*) FROM ("
 						 "SELECT %s AS at, e.arrival, c.action, c.whole, CASE WHEN NOT c.whole THEN " METER_ENTITY_OF("e") " END AS of_entity "
 						 "FROM %s.%s e CROSS JOIN LATERAL (SELECT ",
 						 events ? "action %I" : "measures",
@@ -217,7 +217,7 @@ meter_not_counted(MeterAsked *asked)
 		}
 		appendStringInfo(&sql, ") IS NOT TRUE%s) e GROUP BY e.action, e.whole, e.of_entity ORDER BY e.action, e.of_entity",
 						 meter_asked_rows(asked, time));
-		meter_return_anomalies(asked, "not counted", sql.data);
+		meter_return_counted_anomalies(asked, "not counted", sql.data);
 	}
 }
 

@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
 #include "catalog/definition.h"
@@ -23,6 +24,7 @@
 #include "catalog/stream.h"
 #include "commands/create_meter.h"
 #include "core/core.h"
+#include "engine/asking.h"
 #include "engine/beginning.h"
 #include "engine/clock.h"
 #include "engine/fold.h"
@@ -35,6 +37,7 @@
 typedef struct Preview
 {
 	MeterDefinition *definition;
+	const char *row;			/* of that, where shards count */
 	bool		begins;			/* where is known */
 	bool		ends;
 	TimestampTz begin;
@@ -116,10 +119,7 @@ take_back(MeterFold *fold)
 	resetStringInfo(&preview->resource);
 }
 
-/*
- * Make the progress that a meter has before its first step.  All that is there
- * counts.
- */
+/* Make the progress that a meter has before its first step.  All that is there counts. */
 static MeterProgress *
 make_progress(void)
 {
@@ -136,44 +136,142 @@ make_progress(void)
 	return progress;
 }
 
-/* Find from when to when the meter would settle at once, and count its usage. */
+/* Find from when to when the meter would settle at once. */
 static void
-count_usage(void *arg)
+find_window(Preview *preview)
 {
-	Preview    *preview = arg;
+	MeterDefinition *definition = preview->definition;
+
+	preview->begin = Max(definition->since, definition->boundary);
+	preview->begins = !TIMESTAMP_IS_NOBEGIN(preview->begin) ||
+		meter_earliest_period(definition, make_progress(), &preview->begin);
+	preview->ends = preview->begins &&
+		meter_clock_ahead(definition, &preview->end);
+	if (preview->ends)
+		preview->end = Max(preview->end, preview->begin);
+}
+
+/* Count the usage of that time, of the stream or of a shard. */
+static void
+count_usage(Preview *preview)
+{
 	MeterDefinition *definition = preview->definition;
 	MeterProgress *progress = make_progress();
-	MeterSession session;
 	MeterFold  *fold;
+
+	progress->has_watermark = true;
+	progress->watermark = preview->end;
+	initStringInfo(&preview->resource);
+	fold = meter_fold_begin(meter_usage_of(definition), definition, progress);
+	fold->from = preview->begin;
+	fold->scope.voids_from_log = true;
+	fold->emit = count_row;
+	fold->take_back = take_back;
+	fold->emit_arg = preview;
+	meter_fold_run(fold);
+	meter_fold_end(fold);
+}
+
+/* --- on a cluster --------------------------------------------------------- */
+
+/* Return what a shard counts. */
+static void
+answer(MeterShardQuestion *question)
+{
+	const MeterAskedMeter *meter = linitial(question->meters);
+	ReturnSetInfo *info = (ReturnSetInfo *) question->fcinfo->resultinfo;
+	Preview		preview = {0};
+	MeterSession session;
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
+
+	preview.definition = meter->definition;
+	preview.begin = meter->from;
+	preview.end = meter->to;
+	meter_session_begin(&session, meter_stream_owner(question->stream));
+	meter_session_bulk();
+	count_usage(&preview);
+	meter_session_end(&session);
+	values[0] = Int64GetDatum(preview.resources);
+	values[1] = Int64GetDatum(preview.usage_rows);
+	values[2] = Int64GetDatum(preview.bytes);
+	tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(meter_preview_of_shard);
+
+/* preview_of_shard(stream, key, tables, meters, numbers, seen, said) */
+Datum
+meter_preview_of_shard(PG_FUNCTION_ARGS)
+{
+	return meter_answer(fcinfo, 0, answer);
+}
+
+/* Add up what a shard has counted. */
+static void
+take_counts(void *arg, TupleTableSlot *slot)
+{
+	Preview    *preview = arg;
+
+	preview->resources += DatumGetInt64(slot->tts_values[1]);
+	preview->usage_rows += DatumGetInt64(slot->tts_values[2]);
+	preview->bytes += DatumGetInt64(slot->tts_values[3]);
+}
+
+/* Have the shards count. */
+static void
+ask_shards(Preview *preview)
+{
+	MeterAskedMeter meter = {
+		.definition = preview->definition,
+		.progress = make_progress(),
+		.row = preview->row,
+		.from = preview->begin,
+		.to = preview->end
+	};
+	MeterQuestion question = {
+		.stream = preview->definition->stream,
+		.function = "preview_of_shard",
+		.meters = list_make1(&meter),
+		.writes_nothing = true
+	};
+
+	(void) meter_ask_shards(&question, take_counts, preview);
+}
+
+/* --- the function --------------------------------------------------------- */
+
+/* Find from when to when the meter would settle at once, and count its usage. */
+static bool
+make_preview(void *arg)
+{
+	Preview    *preview = arg;
+	const MeterDefinition *definition = preview->definition;
+	MeterSession session;
 	bool		shown = meter_operation_begin("preview", definition->stream,
 											  definition->name);
 
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	meter_check_stream(definition->stream);
 	meter_session_bulk();
-	preview->begin = Max(definition->since, definition->boundary);
-	preview->begins = !TIMESTAMP_IS_NOBEGIN(preview->begin) ||
-		meter_earliest_period(definition, progress, &preview->begin);
-	preview->ends = preview->begins &&
-		meter_clock_ahead(definition, &preview->end);
-	if (preview->ends)
-		preview->end = Max(preview->end, preview->begin);
+	find_window(preview);
 	if (preview->ends && preview->end > preview->begin)
 	{
-		progress->has_watermark = true;
-		progress->watermark = preview->end;
-		fold = meter_fold_begin(meter_usage_of(definition), definition,
-								progress);
-		fold->from = preview->begin;
-		fold->scope.voids_from_log = true;
-		fold->emit = count_row;
-		fold->take_back = take_back;
-		fold->emit_arg = preview;
-		meter_fold_run(fold);
-		meter_fold_end(fold);
+		if (definition->shards > 0)
+			ask_shards(preview);
+		else
+			count_usage(preview);
 	}
 	meter_session_end(&session);
 	meter_operation_end(shown);
+	return true;
+}
+
+/* The same, as meter_with_one_snapshot() calls it. */
+static void
+make_local_preview(void *arg)
+{
+	(void) make_preview(arg);
 }
 
 PG_FUNCTION_INFO_V1(meter_preview_meter);
@@ -191,14 +289,17 @@ meter_preview_meter(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	meter_refuse_distributed(meter_text_arg(fcinfo, METER_COLUMN_STREAM, "stream"),
-							 "meter.preview_meter()");
 	meter_definition_arguments(fcinfo, values, nulls);
 	preview.definition = meter_define(values, nulls);
 	meter_check_boundaries(preview.definition, values, nulls);
-	initStringInfo(&preview.resource);
-	/* what the query sees, not what is there at this moment */
-	meter_with_one_snapshot(count_usage, &preview);
+	if (preview.definition->shards > 0)
+	{
+		preview.row = meter_row_of_columns(values, nulls);
+		meter_ask(preview.definition->stream, NULL, make_preview, &preview);
+	}
+	else
+		/* what the query sees, not what is there at this moment */
+		meter_with_one_snapshot(make_local_preview, &preview);
 
 	result[0] = TimestampTzGetDatum(preview.begin);
 	isnull[0] = !preview.begins;

@@ -1,5 +1,14 @@
 -- What a meter would come to.
 
+CREATE FUNCTION meter_internal.preview_of_shard(
+    stream text, key text, tables text[], meters jsonb[], numbers bigint[], seen text, said text[],
+    OUT answered boolean, OUT resources bigint, OUT usage_rows bigint, OUT bytes bigint)
+RETURNS SETOF record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'meter_preview_of_shard';
+COMMENT ON FUNCTION meter_internal.preview_of_shard(text, text, text[], jsonb[], bigint[], text, text[]) IS
+'internal: what a meter would come to in a shard, as live_usage_of_shard() answers';
+
 CREATE FUNCTION meter.preview_meter(
     stream         text,
     meter          text,

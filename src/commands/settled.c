@@ -26,6 +26,7 @@
 #include "commands/settled.h"
 #include "core/core.h"
 #include "pg/attr.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 #include "types/transaction_id.h"
 
@@ -127,13 +128,31 @@ read_totals(Settled *settled)
 			   lengthof(types), types, values, NULL, take_row, settled);
 }
 
-/* Find the meters that the ledger can have. */
-static void
-find_meters(Settled *settled)
+/*
+ * Return the meters that the ledger of a stream can have, text[].  Within a session
+ * of the stream's owner.
+ */
+Datum
+meter_settled_meters(const char *stream)
 {
-	meter_execute(psprintf(WITH_METERS "SELECT m.meter FROM m WHERE m.meter IS NOT NULL",
-						   settled->schema), SPI_OK_SELECT);
-	settled->meters = column(1, &settled->nmeters);
+	MemoryContext context = CurrentMemoryContext;
+	bool		isnull;
+
+	meter_execute(psprintf(WITH_METERS "SELECT coalesce(array_agg(m.meter), '{}') FROM m WHERE m.meter IS NOT NULL",
+						   quote_identifier(stream)), SPI_OK_SELECT);
+	return meter_result_copy(context, 1, &isnull);
+}
+
+/* Take the meters that the ledger can have, a text[]. */
+static void
+take_meters(Settled *settled, Datum meters)
+{
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(meters), TEXTOID, -1, false,
+					  TYPALIGN_INT, &settled->meters, &nulls, &count);
+	settled->nmeters = count;
 }
 
 /* The least key of a period after 1970 begins: those before have the same. */
@@ -157,11 +176,13 @@ find_periods(Settled *settled)
 static double
 ledger_bytes(const Settled *settled)
 {
+	const char *ledger = quote_literal_cstr(psprintf("%s.%s", settled->schema,
+													 quote_identifier(meter_table_name(settled->stream, "usage"))));
 	bool		isnull;
 
-	meter_execute_row(psprintf("SELECT (pg_relation_size('%1$s.usage') + coalesce((SELECT sum(pg_relation_size(relid)) "
-							   "FROM pg_partition_tree('%1$s.usage')), 0))::float8",
-							   settled->schema));
+	meter_execute_row(psprintf("SELECT (pg_relation_size(%1$s) + coalesce((SELECT sum(pg_relation_size(relid)) "
+							   "FROM pg_partition_tree(%1$s)), 0))::float8",
+							   ledger));
 	return DatumGetFloat8(meter_result(0, 1, &isnull));
 }
 
@@ -234,11 +255,13 @@ look_all_up(Settled *settled)
 
 /*
  * Return what is settled of accounts (a text[]), a resource, or both (0: any).
- * Within a session of the stream's owner.  The rows of accounts have no resource.
+ * `meters` are those that the ledger can have, where that is known: on a shard, that
+ * has no totals (0: not known).  Within a session of the stream's owner.  The rows
+ * of accounts have no resource.
  */
 void
 meter_return_settled(FunctionCallInfo fcinfo, const char *stream,
-					 Datum accounts, Datum resource)
+					 Datum accounts, Datum resource, Datum meters)
 {
 	Settled    *settled = palloc0(sizeof(Settled));
 
@@ -255,7 +278,7 @@ meter_return_settled(FunctionCallInfo fcinfo, const char *stream,
 			read_totals(settled);
 		return;
 	}
-	find_meters(settled);
+	take_meters(settled, meters != 0 ? meters : meter_settled_meters(stream));
 	find_periods(settled);
 	if ((double) settled->nmeters * settled->nperiods * BYTES_A_RANGE >
 		ledger_bytes(settled))

@@ -8,6 +8,7 @@
 #include "fmgr.h"
 
 extern void meter_return_settled(FunctionCallInfo fcinfo, const char *stream,
-								 Datum accounts, Datum resource);
+								 Datum accounts, Datum resource, Datum meters);
+extern Datum meter_settled_meters(const char *stream);
 
 #endif							/* METER_SETTLED_H */

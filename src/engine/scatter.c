@@ -61,30 +61,41 @@ names_of_shard(const char *stream, const char *key)
 	return meter_text_array_literal(PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT)));
 }
 
+/* Return the name of the transaction, which the coordinator knows it by, as a literal. */
+static char *
+transaction_literal(void)
+{
+	return psprintf("'" UINT64_FORMAT "'::xid8",
+					U64FromFullTransactionId(GetTopFullTransactionId()));
+}
+
 /*
- * Make the rows of table _shard of a meter, or with NULL of all meters of a
- * stream: one in each shard.
+ * Make the rows of table _shard of a meter: one in each shard.  With NULL those of
+ * all meters of a stream, and of none: of what is asked of the shard whatever
+ * meters there are.
  */
 void
 meter_shards_begin(const char *stream, const char *meter)
 {
 	List	   *keys = meter_cluster_shard_keys(stream, meter_log_names[METER_LOG_EVENT]);
-	List	   *meters = meter_list_meters(stream, meter, false);
+	List	   *names = meter == NULL ? list_make1("") : NIL;
 	MeterSession session;
 	ListCell   *cell;
 	ListCell   *key;
 
-	meter_session_begin(&session, meter_stream_owner(stream));
-	foreach(cell, meters)
-	{
-		const char *name = ((MeterRef *) lfirst(cell))->meter;
+	foreach(cell, meter_list_meters(stream, meter, false))
+		names = lappend(names, ((MeterRef *) lfirst(cell))->meter);
 
+	meter_session_begin(&session, meter_stream_owner(stream));
+	foreach(cell, names)
+	{
 		foreach(key, keys)
-			meter_execute(psprintf("INSERT INTO %s._shard (meter, resource, tables) VALUES (%s, %s, %s)",
+			meter_execute(psprintf("INSERT INTO %s._shard (meter, resource, tables, writer) VALUES (%s, %s, %s, %s)",
 								   quote_identifier(stream),
-								   quote_literal_cstr(name),
+								   quote_literal_cstr(lfirst(cell)),
 								   quote_literal_cstr(lfirst(key)),
-								   names_of_shard(stream, lfirst(key))),
+								   names_of_shard(stream, lfirst(key)),
+								   transaction_literal()),
 						  SPI_OK_INSERT);
 	}
 	meter_session_end(&session);
@@ -123,39 +134,18 @@ raise_shards(const MeterDefinition *definition, int64 found)
 static void
 begin_writing(const MeterDefinition *definition)
 {
-	meter_execute(psprintf("UPDATE %s._shard SET step = step + 1 WHERE meter = %s",
+	meter_execute(psprintf("UPDATE %s._shard SET step = step + 1, writer = %s WHERE meter = %s",
 						   quote_identifier(definition->stream),
+						   transaction_literal(),
 						   quote_literal_cstr(definition->name)),
 				  SPI_OK_UPDATE);
 	if (SPI_processed != (uint64) definition->shards)
 		raise_shards(definition, (int64) SPI_processed);
 }
 
-/* Return the definition as the catalog has it, as jsonb. */
-static char *
-definition_literal(const MeterDefinition *definition)
-{
-	MemoryContext context = CurrentMemoryContext;
-	MeterSession session;
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(definition->stream),
-	CStringGetTextDatum(definition->name)};
-	char	   *row;
-
-	meter_session_begin(&session, meter_extension_owner());
-	meter_execute_params("SELECT to_jsonb(m) - 'last_step' || jsonb_build_object('deduplication_window', s.deduplication_window) "
-						 "FROM meter.meter m JOIN meter.stream s ON s.name = m.stream WHERE m.stream = $1 AND m.name = $2",
-						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
-	if (SPI_processed != 1)
-		elog(ERROR, "the catalog has no meter \"%s\"", definition->name);
-	row = MemoryContextStrdup(context, meter_result_text(0, 1));
-	meter_session_end(&session);
-	return psprintf("%s::jsonb", quote_literal_cstr(row));
-}
-
 /* Say in what a shard is asked how far the meter has come. */
-static void
-fill_asks(const MeterProgress *progress, int64 *asks)
+void
+meter_scatter_progress(const MeterProgress *progress, int64 *asks)
 {
 	int			log;
 
@@ -187,11 +177,12 @@ work_query(const MeterDefinition *definition, MeterShardWork work,
 	initStringInfo(&numbers);
 	for (i = 0; i < METER_NASKS; i++)
 		appendStringInfo(&numbers, "%s" INT64_FORMAT, i > 0 ? "," : "", asks[i]);
-	return psprintf("SELECT w.* FROM %s._shard s CROSS JOIN LATERAL meter_internal.work_on_shard(%s, s.resource, s.tables, '%c', %s, %s, '{%s}'::bigint[]) w "
+	return psprintf("SELECT w.* FROM %s._shard s CROSS JOIN LATERAL meter_internal.work_on_shard(%s, s.resource, s.tables, '%c', %s, %s::jsonb, '{%s}'::bigint[]) w "
 					"WHERE s.meter = %s",
 					quote_identifier(definition->stream),
 					quote_literal_cstr(definition->stream), (char) work,
-					quote_literal_cstr(said), definition_literal(definition),
+					quote_literal_cstr(said),
+					quote_literal_cstr(meter_row_of_definition(definition->stream, definition->name)),
 					numbers.data,
 					quote_literal_cstr(definition->name));
 }
@@ -313,7 +304,7 @@ scatter(const MeterDefinition *definition, MeterProgress *progress,
 	MeterSession session;
 
 	memset(tells, 0, METER_NTELLS * sizeof(int64));
-	fill_asks(progress, asks);
+	meter_scatter_progress(progress, asks);
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	if (writes)
 	{

@@ -6,6 +6,7 @@
 #define METER_SCATTER_H
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
@@ -96,6 +97,9 @@ extern void meter_scatter(const MeterDefinition *definition,
 extern void meter_scatter_said(const MeterDefinition *definition,
 							   MeterProgress *progress, MeterShardWork work,
 							   const char *said, int64 *asks, int64 *tells);
+extern void meter_scatter_progress(const MeterProgress *progress, int64 *asks);
+extern MeterProgress *meter_shard_progress(const int64 *asks);
+extern List *meter_shard_tables(Datum array);
 extern void meter_await_shards(const char *stream, const char *meter);
 extern void meter_shards_begin(const char *stream, const char *meter);
 extern void meter_shards_name_tables(const char *stream);

@@ -167,8 +167,8 @@ return_done(ShardCall *call)
 }
 
 /* Return the progress as the question says it. */
-static MeterProgress *
-progress_of(const int64 *asks)
+MeterProgress *
+meter_shard_progress(const int64 *asks)
 {
 	MeterProgress *progress = palloc0(sizeof(MeterProgress));
 	int			log;
@@ -346,7 +346,7 @@ work(void *arg)
 
 	meter_fold_count_anew();
 	call->definition = meter_definition_of_row(call->row);
-	call->progress = progress_of(call->asks);
+	call->progress = meter_shard_progress(call->asks);
 	meter_session_begin(&session, meter_stream_owner(call->stream));
 	meter_session_bulk();
 	read_counts(call);
@@ -394,8 +394,8 @@ work(void *arg)
 }
 
 /* Return the tables of the shard, of which an array has the names in pairs. */
-static List *
-tables_of_shard(Datum array)
+List *
+meter_shard_tables(Datum array)
 {
 	char	  **names;
 	int			n = meter_text_elements(array, "tables", &names);
@@ -442,7 +442,7 @@ meter_work_on_shard(PG_FUNCTION_ARGS)
 	shard.stream = call.stream;
 	shard.key = call.key;
 	shard.began = call.asks[METER_ASK_BEGAN];
-	shard.tables = tables_of_shard(PG_GETARG_DATUM(2));
+	shard.tables = meter_shard_tables(PG_GETARG_DATUM(2));
 	meter_within_shard(&shard, work, &call);
 	return (Datum) 0;
 }

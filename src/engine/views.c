@@ -34,6 +34,7 @@ typedef struct View
 	const char *name;
 	const char *query;
 	const char *isolated;		/* where tenants are isolated; NULL: the same */
+	const char *distributed;	/* of a distributed stream; NULL: the same */
 	bool		barrier;		/* a condition in it hides rows */
 	const char *comment;
 } View;
@@ -58,7 +59,7 @@ typedef struct View
 
 static const View views[] = {
 	{
-		"usage_total", USAGE_TOTAL(""), USAGE_TOTAL(OWN_ROWS), false,
+		"usage_total", USAGE_TOTAL(""), USAGE_TOTAL(OWN_ROWS), NULL, false,
 		"the ledger summed over revisions"
 	},
 	{
@@ -71,6 +72,14 @@ static const View views[] = {
 		 * next
 		 */
 		CURRENT_USAGE("quantity, true AS settled FROM %1$s.usage_total"),
+
+		/*
+		 * on nodes a view of tables is read as whoever reads it, who may read
+		 * no tables
+		 */
+		"SELECT meter COLLATE \"C\" AS meter, account COLLATE \"C\" AS account, resource COLLATE \"C\" AS resource, "
+		"dimensions, period_start, quantity, settled "
+		"FROM meter_internal.current_usage(%2$s, (SELECT k.key FROM %1$s._view_key k))",
 		false,
 		"usage up to now: the ledger summed over revisions, and the periods that are not settled yet, computed live (settled: false)"
 	},
@@ -78,13 +87,13 @@ static const View views[] = {
 		"anomaly",
 		"SELECT class, meter, resource, \"time\", arrival, detail "
 		"FROM meter_internal.anomalies(%2$s, (SELECT k.key FROM %1$s._view_key k), NULL, NULL, NULL, NULL)",
-		NULL, false,
+		NULL, NULL, false,
 		"what was odd, a row for each thing, by class: what is set aside first, then what is held, stops first; meter.anomalies() is this for a class, meter, resource or time"
 	},
 	{
 		"own_rejected",
 		"SELECT rejection, received_at, raw, reason FROM %1$s.rejected WHERE sender = session_user::text",
-		NULL, true,
+		NULL, NULL, true,
 		"of the table rejected, what the session user has sent"
 	}
 };
@@ -95,6 +104,7 @@ meter_create_views(const char *stream)
 {
 	const char *schema = quote_identifier(stream);
 	bool		isolated = meter_is_isolated(stream);
+	bool		distributed = meter_stream_shards(stream) > 0;
 	MeterSession session;
 	int			i;
 
@@ -106,7 +116,8 @@ meter_create_views(const char *stream)
 	{
 		const View *view = &views[i];
 		bool		hides = isolated && view->isolated != NULL;
-		char	   *query = psprintf(hides ? view->isolated : view->query,
+		char	   *query = psprintf(hides ? view->isolated :
+									 distributed && view->distributed != NULL ? view->distributed : view->query,
 									 schema, quote_literal_cstr(stream));
 
 		meter_execute_utility(stream, psprintf("CREATE OR REPLACE VIEW %s.%s%s AS %s",

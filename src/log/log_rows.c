@@ -35,6 +35,7 @@
 #include "log/log_rows.h"
 #include "pg/cluster.h"
 #include "pg/meter_compat.h"
+#include "pg/shard.h"
 
 /* What is read of a segment, and where it goes. */
 typedef struct SegmentScan
@@ -158,14 +159,16 @@ bool
 meter_read_log_rows(const char *stream, const char *log, Datum resource,
 					MeterRows *rows)
 {
-	Relation	relation = table_openrv(makeRangeVar(pstrdup(stream), pstrdup(log), -1),
+	Relation	relation = table_openrv(makeRangeVar(pstrdup(stream),
+													 pstrdup(meter_table_name(stream, log)), -1),
 										AccessShareLock);
 	SegmentScan scan;
 	PartitionDesc segments;
 	bool		ordinary = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	int			i;
 
-	meter_cluster_refuse(stream, log);
+	if (meter_current_shard() == NULL)
+		meter_cluster_refuse(stream, log);
 	memset(&scan, 0, sizeof(scan));
 	scan.resource = resource;
 	scan.rows = rows;

@@ -42,6 +42,7 @@
 #include "pg/operation.h"
 #include "pg/quantity.h"
 #include "pg/settings.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 #include "pg/wake.h"
 
@@ -739,6 +740,7 @@ meter_sealed_until(const char *stream, const char *log, double *rows,
 	int64		until;
 	int			i;
 	const Log  *which = NULL;
+	const MeterShard *shard = meter_current_shard();
 	ListCell   *cell;
 
 	for (i = 0; i < (int) lengthof(logs); i++)
@@ -748,6 +750,15 @@ meter_sealed_until(const char *stream, const char *log, double *rows,
 	}
 	Assert(which != NULL);
 
+	/* no node but the coordinator has the catalog of segments */
+	if (shard != NULL && shard->sealed != NULL)
+	{
+		const MeterShardSealed *sealed = &shard->sealed[which - logs];
+
+		*rows = sealed->rows;
+		*segments = (int) sealed->segments;
+		return sealed->until;
+	}
 	*rows = 0;
 	*segments = 0;
 	values[0] = CStringGetTextDatum(stream);

@@ -90,6 +90,23 @@ require_extension(void)
 			 errhint("Install that version on all nodes, also in shared_preload_libraries, and CREATE EXTENSION meter in this database of each, or ALTER EXTENSION meter UPDATE.")));
 }
 
+/* Raise if this node is not the coordinator. */
+void
+meter_cluster_check_coordinator(void)
+{
+	MeterSession session;
+	bool		isnull;
+
+	meter_session_begin(&session, InvalidOid);
+	meter_execute("SELECT groupid FROM pg_dist_local_group", SPI_OK_SELECT);
+	if (DatumGetInt32(meter_result(0, 1, &isnull)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this node is a worker of the cluster"),
+				 errhint("Call the function on the coordinator, and in a query of its own: Citus has nodes compute a query that joins it with distributed tables.")));
+	meter_session_end(&session);
+}
+
 /*
  * Raise unless tables can be distributed from here: this is the coordinator of a
  * cluster whose nodes have what they need.
@@ -115,12 +132,7 @@ meter_cluster_require(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"citus\" is of version %s", meter_result_text(0, 2)),
 				 errhint("meter.distribute_stream() needs version " METER_CLUSTER_LEAST_NAME " or later.")));
-	meter_execute("SELECT groupid FROM pg_dist_local_group", SPI_OK_SELECT);
-	if (DatumGetInt32(meter_result(0, 1, &isnull)) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this node is a worker of the cluster"),
-				 errhint("Call the function on the coordinator.")));
+	meter_cluster_check_coordinator();
 	meter_execute("SELECT FROM pg_dist_node WHERE groupid = 0", SPI_OK_SELECT);
 	if (SPI_processed == 0)
 		ereport(ERROR,
@@ -353,6 +365,34 @@ meter_cluster_shard_tables(const char *schema, const char *table,
 	return tables;
 }
 
+/* A key is one of so many names that is in its shard: the first one. */
+#define NAMES_A_SHARD	"40"
+
+/* Return the key of the shard that a value is in. */
+char *
+meter_cluster_shard_key(const char *schema, const char *table,
+						const char *value)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table))),
+	CStringGetTextDatum(value)};
+	char	   *key;
+
+	meter_session_begin(&session, InvalidOid);
+	meter_execute_params("WITH s AS (SELECT count(*)::integer AS shards FROM pg_dist_shard WHERE logicalrelid = $1::regclass) "
+						 "SELECT 'shard ' || i FROM s, generate_series(1, s.shards * " NAMES_A_SHARD ") i "
+						 "WHERE get_shard_id_for_distribution_column($1::regclass, 'shard ' || i) = "
+						 "(SELECT get_shard_id_for_distribution_column($1::regclass, $2)) ORDER BY i LIMIT 1",
+						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	if (SPI_processed == 0)
+		elog(ERROR, "no key of a shard of table \"%s.%s\" was found", schema, table);
+	key = MemoryContextStrdup(context, meter_result_text(0, 1));
+	meter_session_end(&session);
+	return key;
+}
+
 /* Return a key for each shard of a distributed table, as texts. */
 List *
 meter_cluster_shard_keys(const char *schema, const char *table)
@@ -367,7 +407,7 @@ meter_cluster_shard_keys(const char *schema, const char *table)
 	meter_session_begin(&session, InvalidOid);
 	meter_execute_params("WITH s AS (SELECT count(*)::integer AS shards FROM pg_dist_shard WHERE logicalrelid = $1::regclass) "
 						 "SELECT DISTINCT ON (get_shard_id_for_distribution_column($1::regclass, 'shard ' || i)) 'shard ' || i "
-						 "FROM s, generate_series(1, s.shards * 40) i ORDER BY get_shard_id_for_distribution_column($1::regclass, 'shard ' || i), i",
+						 "FROM s, generate_series(1, s.shards * " NAMES_A_SHARD ") i ORDER BY get_shard_id_for_distribution_column($1::regclass, 'shard ' || i), i",
 						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
 	MemoryContextSwitchTo(context);
 	for (i = 0; i < SPI_processed; i++)

@@ -30,6 +30,9 @@ extern bool meter_cluster_prepared(const char *schema, const char *table,
 extern bool meter_cluster_are_prepared(Datum names);
 extern List *meter_cluster_shard_tables(const char *schema, const char *table,
 										const char *key);
+extern char *meter_cluster_shard_key(const char *schema, const char *table,
+									 const char *value);
+extern void meter_cluster_check_coordinator(void);
 extern List *meter_cluster_shard_keys(const char *schema, const char *table);
 
 #endif							/* METER_CLUSTER_H */

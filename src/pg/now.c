@@ -15,6 +15,7 @@
 #include "core/core.h"
 #include "pg/meter_compat.h"
 #include "pg/now.h"
+#include "pg/shard.h"
 
 /* The setting meter.now: empty, or the instant that tests want it to be. */
 static char *now_setting = NULL;
@@ -70,11 +71,15 @@ assign_now(const char *newval pg_attribute_unused(), void *extra)
 
 /*
  * Return what time it is for billing: meter.now, or the time of the
- * transaction.
+ * transaction; on a shard, that of the node that asks.
  */
 TimestampTz
 meter_now(void)
 {
+	const MeterShard *shard = meter_current_shard();
+
+	if (shard != NULL && shard->tells_now)
+		return shard->now;
 	if (now_override != NULL)
 		return *now_override;
 	return GetCurrentTransactionStartTimestamp();

@@ -15,6 +15,14 @@ typedef struct MeterShardTable
 	char	   *shard;
 } MeterShardTable;
 
+/* Up to which arrival the rows of a log are in segments with an index by resource. */
+typedef struct MeterShardSealed
+{
+	int64		until;
+	int64		segments;
+	int64		rows;			/* of theirs, in the shard, about */
+} MeterShardSealed;
+
 /* A shard of a stream. */
 typedef struct MeterShard
 {
@@ -24,6 +32,9 @@ typedef struct MeterShard
 	List	   *tables;			/* of MeterShardTable */
 	TimestampTz began;			/* when the transaction that all shards take
 								 * part in did */
+	bool		tells_now;		/* to whoever asks what time it is for billing */
+	TimestampTz now;
+	const MeterShardSealed *sealed; /* of each log; NULL: not known */
 } MeterShard;
 
 extern void meter_within_shard(const MeterShard *shard,
