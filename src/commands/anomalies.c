@@ -70,25 +70,25 @@ too_late(MeterAsked *asked)
 
 	for (log = METER_LOG_EVENT; log < METER_NLOGS; log++)
 		meter_return_placed_anomalies(asked, "too late",
-							   psprintf("SELECT h.meter, e.resource, h.\"time\", h.arrival, "
-										"format('%%s, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
-										"%s, h.held_at, %s, h.meter, h.arrival), "
-										"CASE h.reason WHEN 'stop, too late' THEN %d ELSE %d END::bigint "
-										"FROM %s.held h JOIN %s.%s e ON e.arrival = h.arrival WHERE h.log = '%s' AND h.discarded_at IS NULL%s "
-										"AND NOT EXISTS (SELECT FROM (%s) v WHERE v.meter = h.meter AND %s) "
-										"ORDER BY h.reason <> 'stop, too late', h.arrival",
-										log == METER_LOG_EVENT ? "e.action" : "'measure'",
-										quote_literal_cstr(asked->stream), 2 * log, 2 * log + 1,
-										asked->schema,
-										asked->schema, meter_log_names[log],
-										meter_log_names[log], meter_asked_resource(asked),
-										psprintf("SELECT v.meter, v.resource, v.source, v.id, array_agg(v.\"time\" ORDER BY v.\"time\") AS times "
-												 "FROM %s._voided v GROUP BY 1, 2, 3, 4",
-												 asked->schema),
+									  psprintf("SELECT h.meter, e.resource, h.\"time\", h.arrival, "
+											   "format('%%s, held since %%s: meter.release(%%L, %%L, ARRAY[%%s]) lets it count', "
+											   "%s, h.held_at, %s, h.meter, h.arrival), "
+											   "CASE h.reason WHEN 'stop, too late' THEN %d ELSE %d END::bigint "
+											   "FROM %s.held h JOIN %s.%s e ON e.arrival = h.arrival WHERE h.log = '%s' AND h.discarded_at IS NULL%s "
+											   "AND NOT EXISTS (SELECT FROM (%s) v WHERE v.meter = h.meter AND %s) "
+											   "ORDER BY h.reason <> 'stop, too late', h.arrival",
+											   log == METER_LOG_EVENT ? "e.action" : "'measure'",
+											   quote_literal_cstr(asked->stream), 2 * log, 2 * log + 1,
+											   asked->schema,
+											   asked->schema, meter_log_names[log],
+											   meter_log_names[log], meter_asked_resource(asked),
+											   psprintf("SELECT v.meter, v.resource, v.source, v.id, array_agg(v.\"time\" ORDER BY v.\"time\") AS times "
+														"FROM %s._voided v GROUP BY 1, 2, 3, 4",
+														asked->schema),
 		/* a row was held by its time as the meter places it */
-										log == METER_LOG_MEASURE ?
-										meter_takes_back_at("e", "h.\"time\"", asked->window) :
-										meter_takes_back(METER_BY_TIME, "e", asked->window)));
+											   log == METER_LOG_MEASURE ?
+											   meter_takes_back_at("e", "h.\"time\"", asked->window) :
+											   meter_takes_back(METER_BY_TIME, "e", asked->window)));
 }
 
 /* Rows that are more than five minutes ahead. */

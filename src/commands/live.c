@@ -49,8 +49,9 @@ typedef struct Live
 {
 	FunctionCallInfo fcinfo;
 	const char *stream;
-	List	   *meters;			/* of MeterAskedMeter: `to` is up to when there is
-								 * live usage; DT_NOBEGIN: there is none */
+	List	   *meters;			/* of MeterAskedMeter: `to` is up to when
+								 * there is live usage; DT_NOBEGIN: there is
+								 * none */
 	Datum		accounts;		/* text[], or 0: any */
 	MeterAttr  *account_list;	/* the same */
 	int			naccounts;
@@ -385,8 +386,8 @@ enum
 {
 	SAID_ACCOUNTS,				/* text[] as a text, or NULL */
 	SAID_RESOURCE,				/* or NULL */
-	SAID_SETTLED,				/* the meters that the ledger can have, so; NULL: what
-								 * is settled is not asked for */
+	SAID_SETTLED,				/* the meters that the ledger can have, so;
+								 * NULL: what is settled is not asked for */
 	NSAID
 };
 

@@ -175,7 +175,7 @@ meters_expression(const MeterQuestion *question)
 	{
 		const MeterAskedMeter *meter = lfirst(cell);
 		const char *row = meter->row != NULL ? meter->row :
-			meter_row_of_definition(question->stream, meter->definition->name);
+		meter_row_of_definition(question->stream, meter->definition->name);
 
 		appendStringInfo(&rows, "%s%s", rows.len > 0 ? ", " : "",
 						 quote_literal_cstr(row));

@@ -271,7 +271,7 @@ take_numbers(Answering *answering, MeterShard *shard, MeterShardSealed *sealed)
 	ArrayType  *array = DatumGetArrayTypeP(answering->fcinfo->args[ANSWER_NUMBERS].value);
 	ArrayType  *meters = DatumGetArrayTypeP(answering->fcinfo->args[ANSWER_METERS].value);
 	int			expected = METER_QUESTION_NUMBERS +
-		METER_NASKS * ArrayGetNItems(ARR_NDIM(meters), ARR_DIMS(meters));
+	METER_NASKS * ArrayGetNItems(ARR_NDIM(meters), ARR_DIMS(meters));
 	const int64 *numbers = (const int64 *) ARR_DATA_PTR(array);
 	MeterLog	log;
 
