@@ -129,6 +129,8 @@ meter_no_stream(const char *stream)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("stream \"%s\" does not exist", stream),
+			 meter_cluster_is_worker() ?
+			 errhint("This node is a worker of a cluster. Call the function on the coordinator, and not in a query that selects from distributed tables: that is computed here.") :
 			 errhint("meter.create_stream('%s') makes the stream.", stream)));
 }
 

@@ -90,21 +90,32 @@ require_extension(void)
 			 errhint("Install that version on all nodes, also in shared_preload_libraries, and CREATE EXTENSION meter in this database of each, or ALTER EXTENSION meter UPDATE.")));
 }
 
+/* Tell whether this node is a worker of a cluster. */
+bool
+meter_cluster_is_worker(void)
+{
+	MeterSession session;
+	bool		isnull;
+	bool		found;
+
+	if (!meter_cluster_is_there())
+		return false;
+	meter_session_begin(&session, InvalidOid);
+	meter_execute("SELECT groupid FROM pg_dist_local_group", SPI_OK_SELECT);
+	found = SPI_processed > 0 && DatumGetInt32(meter_result(0, 1, &isnull)) != 0;
+	meter_session_end(&session);
+	return found;
+}
+
 /* Raise if this node is not the coordinator. */
 void
 meter_cluster_check_coordinator(void)
 {
-	MeterSession session;
-	bool		isnull;
-
-	meter_session_begin(&session, InvalidOid);
-	meter_execute("SELECT groupid FROM pg_dist_local_group", SPI_OK_SELECT);
-	if (DatumGetInt32(meter_result(0, 1, &isnull)) != 0)
+	if (meter_cluster_is_worker())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this node is a worker of the cluster"),
-				 errhint("Call the function on the coordinator, and in a query of its own: Citus has nodes compute a query that joins it with distributed tables.")));
-	meter_session_end(&session);
+				 errhint("Call the function on the coordinator.")));
 }
 
 /*

@@ -32,6 +32,7 @@ extern List *meter_cluster_shard_tables(const char *schema, const char *table,
 										const char *key);
 extern char *meter_cluster_shard_key(const char *schema, const char *table,
 									 const char *value);
+extern bool meter_cluster_is_worker(void);
 extern void meter_cluster_check_coordinator(void);
 extern List *meter_cluster_shard_keys(const char *schema, const char *table);
 
