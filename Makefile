@@ -45,6 +45,7 @@ SQL_PARTS = \
 	src/engine/reconcile.sql \
 	src/engine/scatter.sql \
 	src/commands/distribute.sql \
+	src/commands/undistribute.sql \
 	src/commands/verify.sql \
 	src/commands/rewind.sql \
 	src/commands/explain.sql \

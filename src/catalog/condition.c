@@ -10,13 +10,16 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "catalog/condition.h"
 #include "catalog/shape.h"
 #include "catalog/stream.h"
+#include "pg/cluster.h"
 #include "pg/spi.h"
 
 /* Append a row to VALUES. */
@@ -174,6 +177,41 @@ describe(const char *schema, const char *kind, const char *table,
 	return problem;
 }
 
+/* Return that a table of a stream that was distributed is not. */
+static List *
+one_alone(const char *stream, const char *table)
+{
+	MeterProblem *problem = palloc(sizeof(MeterProblem));
+
+	problem->message = psprintf("stream \"%s\" was distributed, and table %s.%s is so no more",
+								stream, quote_identifier(stream), table);
+	problem->hint = psprintf("meter.undistribute_stream('%s') makes it a stream of one node",
+							 stream);
+	return list_make1(problem);
+}
+
+/*
+ * Return what is wrong with where the tables of a stream are: over so many shards
+ * the first one is distributed.
+ */
+static List *
+find_misplaced(const char *stream, int shards)
+{
+	const MeterPlacement *placement;
+	List	   *tables;
+
+	if (shards == 0)
+		return OidIsValid(get_relname_relid("_shard", get_namespace_oid(stream, true))) ?
+			one_alone(stream, meter_placements[0].table) : NIL;
+	tables = meter_cluster_tables(stream);
+	for (placement = meter_placements + 1; placement->table != NULL; placement++)
+	{
+		if (!meter_cluster_has(tables, placement->table))
+			return one_alone(stream, placement->table);
+	}
+	return NIL;
+}
+
 /* Return what is wrong with a stream, as a list of MeterProblem. */
 List *
 meter_find_problems(const char *stream)
@@ -184,12 +222,14 @@ meter_find_problems(const char *stream)
 	Oid			types[] = {TEXTOID, BOOLOID};
 
 	/* on a cluster, privileges guard */
-	Datum		values[] = {CStringGetTextDatum(stream),
-	BoolGetDatum(meter_stream_shards(stream) > 0)};
+	int			shards = meter_stream_shards(stream);
+	Datum		values[] = {CStringGetTextDatum(stream), BoolGetDatum(shards > 0)};
 	static SPIPlanPtr plan = NULL;
-	List	   *problems = NIL;
+	List	   *problems = find_misplaced(stream, shards);
 	uint64		i;
 
+	if (problems != NIL)
+		return problems;
 	meter_session_begin(&session, meter_extension_owner());
 	meter_execute_kept(&plan, problems_query, lengthof(types), types, values);
 	for (i = 0; i < SPI_processed; i++)

@@ -113,8 +113,8 @@ static const char *const guard_functions[] = {
 	"END$guard$"
 };
 
-/* What stands on the tables: indexes, views and settings of storage. */
-static const char *const upon_tables[] = {
+/* How the tables are stored. */
+static const char *const storage[] = {
 	/* a page has room for each of its states to be written anew */
 	"ALTER TABLE %1$s._resource_state SET (fillfactor = 45)",
 	/* hashes cannot be compressed */
@@ -126,7 +126,11 @@ static const char *const upon_tables[] = {
 	 */
 	"ALTER TABLE %1$s._duplicate_key REPLICA IDENTITY FULL",
 	"ALTER TABLE %1$s._account_resource REPLICA IDENTITY FULL",
-	"ALTER TABLE %1$s.inventory REPLICA IDENTITY FULL",
+	"ALTER TABLE %1$s.inventory REPLICA IDENTITY FULL"
+};
+
+/* What stands on the tables. */
+static const char *const upon_tables[] = {
 	"CREATE OR REPLACE VIEW %1$s.source_quality AS "
 	"SELECT source, at, running, starts AS lost_starts, stops AS lost_stops, "
 	"changes AS lost_changes, pg_catalog.round(1 - (starts + stops + changes)::numeric "
@@ -283,9 +287,24 @@ comment_tables(const char *stream)
 					  SPI_OK_UTILITY);
 }
 
+/* Tell whether a table is not the coordinator's alone when a stream is distributed. */
+static bool
+is_placed(const char *table)
+{
+	const MeterPlacement *placement;
+
+	for (placement = meter_placements; placement->table != NULL; placement++)
+	{
+		if (strcmp(placement->table, table) == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Make what a stream lacks of its tables, guards and indexes, and what stands on
- * them anew.  Within a session.
+ * them anew.  On a cluster, privileges guard, and storage is as it was.  Within a
+ * session.
  */
 void
 meter_complete_stream(const char *stream)
@@ -294,15 +313,20 @@ meter_complete_stream(const char *stream)
 	Oid			namespace = get_namespace_oid(stream, false);
 	const MeterTableIndex *index;
 	const MeterGuard *guard;
+	bool		distributed = meter_stream_shards(stream) > 0;
 
 	execute_all(schema, guard_functions, lengthof(guard_functions));
 	complete_tables(stream);
 	for (guard = meter_guards; guard->table != NULL; guard++)
+	{
+		if (distributed && is_placed(guard->table))
+			continue;
 		meter_execute(psprintf("CREATE OR REPLACE TRIGGER %s BEFORE %s ON %s.%s "
 							   "FOR EACH STATEMENT EXECUTE FUNCTION %s.%s()",
 							   guard->name, guard->events, schema,
 							   guard->table, schema, guard->function),
 					  SPI_OK_UTILITY);
+	}
 	for (index = meter_table_indexes; index->table != NULL; index++)
 	{
 		if (!OidIsValid(get_relname_relid(index->name, namespace)))
@@ -310,6 +334,8 @@ meter_complete_stream(const char *stream)
 								   index->name, schema, index->table,
 								   index->definition), SPI_OK_UTILITY);
 	}
+	if (!distributed)
+		execute_all(schema, storage, lengthof(storage));
 	execute_all(schema, upon_tables, lengthof(upon_tables));
 	comment_tables(stream);
 }

@@ -27,6 +27,7 @@
 #include "catalog/progress.h"
 #include "catalog/shape.h"
 #include "catalog/stream.h"
+#include "commands/distribute.h"
 #include "engine/scatter.h"
 #include "engine/state_counts.h"
 #include "log/month.h"
@@ -162,12 +163,57 @@ divide_accounts(const char *stream, List *keys)
 						   schema), SPI_OK_UTILITY);
 }
 
+/* Take from the owner what the guards refused. */
+static void
+take_privileges(const char *stream)
+{
+	const char *owner = quote_identifier(GetUserNameFromId(GetUserId(), false));
+	int			i;
+
+	for (i = 0; i < (int) lengthof(privileges); i++)
+		run(psprintf(privileges[i], quote_identifier(stream), owner));
+}
+
+/* Distribute a table of a stream, beside the first one. */
+static void
+distribute_table(const char *stream, const MeterPlacement *placement)
+{
+	if (placement->everywhere)
+		meter_cluster_replicate(stream, placement->table);
+	else
+		meter_cluster_distribute(stream, placement->table, "resource", 0,
+								 meter_placements[0].table);
+}
+
+/*
+ * Distribute the tables that a distributed stream has got since: an older version
+ * did not make them.  Within a session.
+ */
+void
+meter_distribute_new_tables(const char *stream)
+{
+	List	   *tables = meter_cluster_tables(stream);
+	const MeterPlacement *placement;
+	bool		any = false;
+
+	for (placement = meter_placements; placement->table != NULL; placement++)
+	{
+		if (meter_cluster_has(tables, placement->table))
+			continue;
+		distribute_table(stream, placement);
+		meter_cluster_forget_local(stream, placement->table);
+		any = true;
+	}
+	take_privileges(stream);
+	if (any)
+		meter_shards_name_tables(stream);
+}
+
 /* Distribute the tables of a stream, with the rows that they have. */
 static void
 distribute_tables(const char *stream, int shards)
 {
 	const char *schema = quote_identifier(stream);
-	const char *owner = quote_identifier(GetUserNameFromId(GetUserId(), false));
 	const char *first = meter_placements[0].table;
 	const MeterPlacement *placement;
 	int			i;
@@ -179,17 +225,11 @@ distribute_tables(const char *stream, int shards)
 	meter_cluster_distribute(stream, first, "resource", shards, NULL);
 	divide_accounts(stream, meter_cluster_shard_keys(stream, first));
 	for (placement = meter_placements + 1; placement->table != NULL; placement++)
-	{
-		if (placement->everywhere)
-			meter_cluster_replicate(stream, placement->table);
-		else
-			meter_cluster_distribute(stream, placement->table, "resource", 0, first);
-	}
+		distribute_table(stream, placement);
 	meter_cluster_distribute(stream, "_shard", "resource", 0, first);
 	for (placement = meter_placements; placement->table != NULL; placement++)
 		meter_cluster_forget_local(stream, placement->table);
-	for (i = 0; i < (int) lengthof(privileges); i++)
-		run(psprintf(privileges[i], schema, owner));
+	take_privileges(stream);
 }
 
 /* Check that the meters of a stream have the states that were written. */

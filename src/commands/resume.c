@@ -19,6 +19,7 @@
 #include "catalog/source.h"
 #include "catalog/stream.h"
 #include "commands/access.h"
+#include "commands/resume.h"
 #include "core/core.h"
 #include "engine/losses.h"
 #include "engine/resettle.h"
@@ -62,8 +63,8 @@ advance_sequence(const char *stream, const char *log, int64 position)
  * Check that what a meter has read, written and carries is there, and find again
  * what can be made of the log alone.
  */
-static void
-check_meter(const char *stream, const char *meter)
+void
+meter_check_meter(const char *stream, const char *meter)
 {
 	MeterDefinition *definition = meter_load(stream, meter, METER_LOCK_WAIT);
 	MeterProgress *progress = meter_load_progress(definition);
@@ -103,7 +104,7 @@ resume_stream(const char *stream)
 	meter_session_end(&session);
 	meter_check_sealed(stream);
 	foreach(cell, meter_list_meters(stream, NULL, false))
-		check_meter(stream, ((MeterRef *) lfirst(cell))->meter);
+		meter_check_meter(stream, ((MeterRef *) lfirst(cell))->meter);
 
 	meter_session_begin(&session, meter_stream_owner(stream));
 	for (i = 0; i < METER_NLOGS; i++)

@@ -21,6 +21,7 @@
 #include "catalog/stream.h"
 #include "commands/access.h"
 #include "commands/create_stream.h"
+#include "commands/distribute.h"
 #include "log/month.h"
 #include "pg/arguments.h"
 #include "pg/spi.h"
@@ -50,6 +51,8 @@ upgrade(const char *stream, int shape)
 	}
 	meter_complete_stream(stream);
 	meter_guard_months(stream);
+	if (meter_stream_shards(stream) > 0)
+		meter_distribute_new_tables(stream);
 	meter_session_end(&session);
 
 	meter_session_begin(&session, meter_extension_owner());

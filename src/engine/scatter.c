@@ -90,6 +90,23 @@ meter_shards_begin(const char *stream, const char *meter)
 	meter_session_end(&session);
 }
 
+/*
+ * Say anew in table _shard what the tables of each shard are called: the stream
+ * has got some.  Within a session.
+ */
+void
+meter_shards_name_tables(const char *stream)
+{
+	ListCell   *key;
+
+	foreach(key, meter_cluster_shard_keys(stream, meter_log_names[METER_LOG_EVENT]))
+		meter_execute(psprintf("UPDATE %s._shard SET tables = %s WHERE resource = %s",
+							   quote_identifier(stream),
+							   names_of_shard(stream, lfirst(key)),
+							   quote_literal_cstr(lfirst(key))),
+					  SPI_OK_UPDATE);
+}
+
 /* Raise that the shards of a meter are not those that it was made with. */
 static void
 raise_shards(const MeterDefinition *definition, int64 found)

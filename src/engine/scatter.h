@@ -98,5 +98,6 @@ extern void meter_scatter_said(const MeterDefinition *definition,
 							   const char *said, int64 *asks, int64 *tells);
 extern void meter_await_shards(const char *stream, const char *meter);
 extern void meter_shards_begin(const char *stream, const char *meter);
+extern void meter_shards_name_tables(const char *stream);
 
 #endif							/* METER_SCATTER_H */

@@ -78,6 +78,15 @@ typedef struct Segment
 	char	   *numbers;		/* a query of rows and times, once counted */
 } Segment;
 
+/* Have a segment, of a name with its schema, refuse what does not go through its log. */
+static void
+guard_segment(const char *stream, const char *name)
+{
+	meter_execute(psprintf("CREATE OR REPLACE TRIGGER guard_segment BEFORE INSERT OR TRUNCATE ON %s "
+						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
+						   name, quote_identifier(stream)), SPI_OK_UTILITY);
+}
+
 /*
  * Make a segment of a log as a table of its own, and attach it: that waits for
  * nobody.
@@ -95,9 +104,7 @@ meter_create_segment(const char *stream, const char *log, int64 segment)
 						   log, segment, name), SPI_OK_UTILITY);
 	/* on a cluster, privileges guard */
 	if (meter_cluster_shards(stream, log) == 0)
-		meter_execute(psprintf("CREATE TRIGGER guard_segment BEFORE INSERT OR TRUNCATE ON %s "
-							   "FOR EACH STATEMENT EXECUTE FUNCTION %s.guard_log()",
-							   name, schema), SPI_OK_UTILITY);
+		guard_segment(stream, name);
 	meter_execute(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s "
 						   "FOR VALUES FROM (" INT64_FORMAT ") TO (" INT64_FORMAT ")",
 						   schema, log, name,
@@ -197,6 +204,20 @@ list_segments(const char *stream, const Log *log)
 	}
 	meter_session_end(&session);
 	return segments;
+}
+
+/* Give its guard to each segment of a stream.  Within a session of its owner. */
+void
+meter_guard_segments(const char *stream)
+{
+	ListCell   *cell;
+	int			i;
+
+	for (i = 0; i < (int) lengthof(logs); i++)
+	{
+		foreach(cell, list_segments(stream, &logs[i]))
+			guard_segment(stream, ((Segment *) lfirst(cell))->name);
+	}
 }
 
 /* Find a segment by its number in a list; NULL if it is not there. */

@@ -23,6 +23,7 @@ typedef struct MeterSegment
 
 extern void meter_create_segment(const char *stream, const char *log,
 								 int64 segment);
+extern void meter_guard_segments(const char *stream);
 extern int64 meter_sealed_until(const char *stream, const char *log,
 								double *rows, int *segments);
 extern int64 meter_sealed_longest(const char *stream, const char *log);

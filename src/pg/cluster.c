@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "pg/cluster.h"
@@ -179,12 +180,99 @@ meter_cluster_forget_local(const char *schema, const char *table)
 						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
 }
 
+/* Return the tables of a schema that are distributed, or on all nodes, as texts. */
+List *
+meter_cluster_tables(const char *schema)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(schema)};
+	List	   *tables = NIL;
+	uint64		i;
+
+	if (!meter_cluster_is_there())
+		return NIL;
+	meter_session_begin(&session, InvalidOid);
+	meter_execute_params("SELECT c.relname FROM pg_dist_partition p JOIN pg_class c ON c.oid = p.logicalrelid "
+						 "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::name",
+						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	MemoryContextSwitchTo(context);
+	for (i = 0; i < SPI_processed; i++)
+		tables = lappend(tables, meter_result_text(i, 1));
+	meter_session_end(&session);
+	return tables;
+}
+
+/* Tell whether a name is in such a list. */
+bool
+meter_cluster_has(List *tables, const char *table)
+{
+	ListCell   *cell;
+
+	foreach(cell, tables)
+	{
+		if (strcmp(lfirst(cell), table) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Set a parameter until the end of the nest level of parameters. */
+static void
+set_locally(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * Let all kinds of tables, functions and views be changed in one transaction,
+ * over one connection to each node, from here to the end of the session; without
+ * the four notices that each table and partition is worth to Citus.
+ */
+void
+meter_cluster_session_in_order(void)
+{
+	set_locally("citus.multi_shard_modify_mode", "sequential");
+	set_locally("client_min_messages", "error");
+}
+
+/*
+ * Bring the rows of a distributed table, or of one that all nodes have, back to
+ * the coordinator: in a table of that name, with its indexes, grants and
+ * partitions, but without comments.  Within a session.
+ */
+void
+meter_cluster_undistribute(const char *schema, const char *table)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table)))};
+
+	meter_execute_params("SELECT undistribute_table($1::regclass)",
+						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+}
+
+/*
+ * Change what stands for a distributed table on the coordinator, and nothing on
+ * the nodes.  Within a session.
+ */
+void
+meter_cluster_change_here(const char *sql)
+{
+	int			level = NewGUCNestLevel();
+
+	set_locally("citus.enable_ddl_propagation", "off");
+	meter_execute(sql, SPI_OK_UTILITY);
+	AtEOXact_GUC(false, level);
+}
+
 /* What a prepared transaction is noted by begins so. */
 #define PREPARED	"prepared "
 
 /*
  * Find the transactions, as a text[], that nodes have prepared after a write to a
- * table, and not committed yet.  Returns false if a node does not answer, which may
+ * table, whose name a pattern may stand for, and not committed yet.  Returns false if a node does not answer, which may
  * have one.  Within a session, whose result that is.
  */
 bool

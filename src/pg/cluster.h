@@ -19,6 +19,11 @@ extern void meter_cluster_distribute(const char *schema, const char *table,
 									 const char *column, int shards,
 									 const char *beside);
 extern void meter_cluster_replicate(const char *schema, const char *table);
+extern List *meter_cluster_tables(const char *schema);
+extern bool meter_cluster_has(List *tables, const char *table);
+extern void meter_cluster_session_in_order(void);
+extern void meter_cluster_undistribute(const char *schema, const char *table);
+extern void meter_cluster_change_here(const char *sql);
 extern void meter_cluster_forget_local(const char *schema, const char *table);
 extern bool meter_cluster_prepared(const char *schema, const char *table,
 								   Datum *prepared);
