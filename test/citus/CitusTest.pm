@@ -8,9 +8,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(citus_or_skip start_cluster sql both same quietly);
+our @EXPORT = qw(citus_or_skip start_cluster add_server sql both same quietly background finish);
 
-our ($coordinator, @workers);
+our ($coordinator, @workers, @settings);
 
 # Skips all of a program where Citus is not installed.
 sub citus_or_skip
@@ -43,18 +43,24 @@ CONF
 	return $node;
 }
 
+# A node with Citus that is not in the cluster yet.
+sub add_server
+{
+	my ($name) = @_;
+	my $node = start_node($name, @settings);
+	$node->safe_psql('postgres', 'CREATE DATABASE cluster');
+	$node->safe_psql('cluster',  'CREATE EXTENSION citus');
+	return $node;
+}
+
 # The cluster's database is "cluster"; database "alone" of the coordinator has the extension without Citus. Clusters of two
 # programs that run at the same time have other ports.
 sub start_cluster
 {
 	my ($prefix, @more) = @_;
-	$coordinator = start_node("${prefix}_coordinator", @more);
-	@workers = map { start_node("${prefix}_worker$_", @more) } 1 .. 2;
-	foreach my $node ($coordinator, @workers)
-	{
-		$node->safe_psql('postgres', 'CREATE DATABASE cluster');
-		$node->safe_psql('cluster',  'CREATE EXTENSION citus');
-	}
+	@settings    = @more;
+	$coordinator = add_server("${prefix}_coordinator");
+	@workers     = map { add_server("${prefix}_worker$_") } 1 .. 2;
 	$coordinator->safe_psql('postgres', 'CREATE DATABASE alone');
 	$coordinator->safe_psql('alone',    'CREATE EXTENSION meter');
 	$coordinator->safe_psql('cluster', join(';', "SELECT citus_set_coordinator_host('localhost', " . $coordinator->port . ')',
@@ -80,6 +86,23 @@ sub same
 	my ($cluster, $alone) = both($script);
 	is($cluster, $alone, $name);
 	return $cluster;
+}
+
+# Runs a script in the cluster's database meanwhile. finish() waits for it, and tells whether it failed.
+sub background
+{
+	my ($script) = @_;
+	my $run = { in => $script, out => '', err => '' };
+	$run->{session} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $coordinator->connstr('cluster') ], '<', \$run->{in}, '>', \$run->{out}, '2>', \$run->{err});
+	return $run;
+}
+
+sub finish
+{
+	my ($run) = @_;
+	$run->{session}->finish;
+	is($run->{err}, '', 'a session meanwhile');
+	return $run->{out};
 }
 
 1;
