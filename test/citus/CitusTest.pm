@@ -88,12 +88,16 @@ sub same
 	return $cluster;
 }
 
-# Runs a script in the cluster's database meanwhile. finish() waits for it, and tells whether it failed.
+my $backgrounds = 0;
+
+# Runs a script in the cluster's database meanwhile. finish() waits for it; it fails the test if the script fails, or, where nodes do, in a way of its own.
 sub background
 {
-	my ($script) = @_;
-	my $run = { in => $script, out => '', err => '' };
-	$run->{session} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $coordinator->connstr('cluster') ], '<', \$run->{in}, '>', \$run->{out}, '2>', \$run->{err});
+	my ($script, $may_fail) = @_;
+	my $file = $coordinator->basedir . '/background' . ++$backgrounds . '.sql';
+	my $run = { out => '', err => '', may_fail => $may_fail };
+	append_to_file($file, $script);
+	$run->{session} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=' . ($may_fail ? 0 : 1), '-d', $coordinator->connstr('cluster'), '-f', $file ], '<', \undef, '>', \$run->{out}, '2>', \$run->{err});
 	return $run;
 }
 
@@ -101,7 +105,14 @@ sub finish
 {
 	my ($run) = @_;
 	$run->{session}->finish;
-	is($run->{err}, '', 'a session meanwhile');
+	if ($run->{may_fail})
+	{
+		unlike($run->{err}, qr/syntax error|does not exist|ERROR: +unexpected|duplicate key/, 'a session meanwhile');
+	}
+	else
+	{
+		is($run->{err}, '', 'a session meanwhile');
+	}
 	return $run->{out};
 }
 

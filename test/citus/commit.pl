@@ -148,28 +148,4 @@ sql('SELECT recover_prepared_transactions()');
 is(sql("SELECT count(*) = (SELECT usage_rows FROM cloud.settlement ORDER BY settlement DESC LIMIT 1) FROM meter.next_batch('cloud', 'rater')"), 't', 'then it has all rows');
 is_right(160, 'recovered');
 
-# --- kill -9 of any node, again and again, while rows come and are settled ---
-
-my $rounds = $ENV{METER_CITUS_ROUNDS} || 6;
-foreach my $round (1 .. $rounds)
-{
-	my $node = ($coordinator, @workers)[ $round % 3 ];
-	my ($first, $last) = (121 + 40 * $round, 160 + 40 * $round);
-	my $hour = 15 + $round % 8;
-	my @sessions = map {
-		IPC::Run::start([ 'psql', '-XAtq', '-d', $coordinator->connstr('cluster'), '-c', $_ ], '<', \undef, '>', '/dev/null', '2>', '/dev/null')
-	} start_of($first, $last), "SET meter.now = '2024-03-05 $hour:00Z'; SELECT pg_sleep(0.1); SELECT meter.advance('cloud') FROM generate_series(1, 5)";
-	sleep(0.05 + rand(0.5));
-	$node->kill9;
-	$_->finish foreach @sessions;
-	sleep(0.2) while -e $node->data_dir . '/postmaster.pid' && kill(0, (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0]);
-	$node->start;
-	$coordinator->poll_query_until('cluster', 'SELECT true');
-	sql('SELECT recover_prepared_transactions()');
-	# sent again: the rows that were not committed are logged, the others are there
-	sql(start_of($first, $last)) if sql("SELECT count(*) FROM cloud.event WHERE resource = 'vm$first'") eq '0';
-	sql("SET meter.now = '2024-03-05 $hour:00Z'; CALL meter.run('cloud'); CALL meter.run('cloud'); CALL meter.run('cloud')");
-	is_right($last, "round $round");
-}
-
 done_testing();
