@@ -148,4 +148,12 @@ sql('SELECT recover_prepared_transactions()');
 is(sql("SELECT count(*) = (SELECT usage_rows FROM cloud.settlement ORDER BY settlement DESC LIMIT 1) FROM meter.next_batch('cloud', 'rater')"), 't', 'then it has all rows');
 is_right(160, 'recovered');
 
+# --- a shard that was moved while its node had a step prepared ---
+
+sql("UPDATE cloud._shard SET step = step - 1 WHERE meter = 'vm' AND resource = (SELECT min(resource) FROM cloud._shard)");
+like(error("SET meter.now = '2024-03-05 18:00Z'; SELECT * FROM meter.advance('cloud')"), qr/a shard of stream "cloud" has lost what a step of meter "vm" wrote/, 'what a step wrote is missing');
+sql("SELECT meter.resettle('cloud', 'vm')");
+is(error("SET meter.now = '2024-03-05 18:00Z'; SELECT * FROM meter.advance('cloud')"), '', 'computed anew');
+is_right(160, 'computed anew');
+
 done_testing();
