@@ -132,6 +132,34 @@ give_identity(const char *stream, const char *log, const Sequence *sequence)
 						   sequence->last), SPI_OK_SELECT);
 }
 
+/*
+ * Bring back the months that were detached, each with the key that it must have to
+ * be attached again.
+ */
+static void
+undistribute_months(const char *stream)
+{
+	const char *table = meter_monthly_tables[0].table;
+	ListCell   *cell;
+	int			month;
+
+	foreach(cell, meter_cluster_tables(stream))
+	{
+		const char *name = lfirst(cell);
+		char	   *qualified = psprintf("%s.%s", quote_identifier(stream), name);
+
+		if (!meter_is_month_of(name, table, &month))
+			continue;
+		meter_cluster_undistribute(stream, name);
+		meter_execute(psprintf("SELECT quote_ident(conname) FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'p'",
+							   quote_literal_cstr(qualified)), SPI_OK_SELECT);
+		if (SPI_processed > 0)
+			meter_execute(psprintf("ALTER TABLE %s DROP CONSTRAINT %s, ADD PRIMARY KEY (transaction_id)",
+								   qualified, meter_result_text(0, 1)),
+						  SPI_OK_UTILITY);
+	}
+}
+
 /* Bring the rows of all tables back. */
 static void
 undistribute_tables(const char *stream)
@@ -151,6 +179,7 @@ undistribute_tables(const char *stream)
 		if (meter_cluster_has(tables, placement->table))
 			meter_cluster_undistribute(stream, placement->table);
 	}
+	undistribute_months(stream);
 	for (log = 0; log < METER_NLOGS; log++)
 		give_identity(stream, meter_log_names[log], &sequences[log]);
 }

@@ -130,17 +130,59 @@ raise_shards(const MeterDefinition *definition, int64 found)
 			 errhint("Shards may be moved, but not split.")));
 }
 
-/* Have the transaction prepare on the nodes, and wait for the last one of the meter. */
+/*
+ * Check that all shards were written equally often, as UPDATE has returned it.  One
+ * was not if it was moved while its node had a transaction prepared: Citus copies
+ * what is committed there.
+ */
 static void
-begin_writing(const MeterDefinition *definition)
+check_none_lost(const MeterDefinition *definition)
 {
-	meter_execute(psprintf("UPDATE %s._shard SET step = step + 1, writer = %s WHERE meter = %s",
-						   quote_identifier(definition->stream),
-						   transaction_literal(),
-						   quote_literal_cstr(definition->name)),
-				  SPI_OK_UPDATE);
+	bool		isnull;
+	int64		first = DatumGetInt64(meter_result(0, 1, &isnull));
+	uint64		i;
+
+	for (i = 1; i < SPI_processed; i++)
+	{
+		if (DatumGetInt64(meter_result(i, 1, &isnull)) != first)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("a shard of stream \"%s\" has lost what a step of meter \"%s\" wrote",
+							definition->stream, definition->name),
+					 errdetail("It was moved before its node had committed the step."),
+					 errhint("meter.resettle('%s', '%s') computes the meter anew.",
+							 definition->stream, definition->name)));
+	}
+}
+
+/*
+ * Have the transaction prepare on the nodes, and wait for the last one of the
+ * meter.  If all of it is to be computed anew, nothing that was lost matters.
+ */
+static void
+begin_writing(const MeterDefinition *definition, MeterShardWork work)
+{
+	const char *schema = quote_identifier(definition->stream);
+	char	   *of_meter = psprintf("WHERE meter = %s",
+									quote_literal_cstr(definition->name));
+
+	if (work == METER_SHARD_RESETTLE)
+	{
+		meter_execute_row(psprintf("SELECT max(step) FROM %s._shard %s", schema,
+								   of_meter));
+		meter_execute(psprintf("UPDATE %s._shard SET step = " INT64_FORMAT ", writer = %s %s RETURNING step",
+							   schema, meter_result_count(1) + 1,
+							   transaction_literal(), of_meter),
+					  SPI_OK_UPDATE_RETURNING);
+	}
+	else
+		meter_execute(psprintf("UPDATE %s._shard SET step = step + 1, writer = %s %s RETURNING step",
+							   schema, transaction_literal(), of_meter),
+					  SPI_OK_UPDATE_RETURNING);
 	if (SPI_processed != (uint64) definition->shards)
 		raise_shards(definition, (int64) SPI_processed);
+	if (work != METER_SHARD_RENEW && work != METER_SHARD_ANEW)
+		check_none_lost(definition);
 }
 
 /* Say in what a shard is asked how far the meter has come. */
@@ -308,7 +350,7 @@ scatter(const MeterDefinition *definition, MeterProgress *progress,
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	if (writes)
 	{
-		begin_writing(definition);
+		begin_writing(definition, work);
 		gathering.fresh = meter_totals_begin(definition, true);
 		gathering.totals = meter_totals_begin(definition, false);
 	}

@@ -12,7 +12,7 @@ use Test::More;
 
 citus_or_skip();
 my $rows = $ENV{METER_CITUS_ROWS} || 3000;
-my ($coordinator, @workers) = start_cluster('bills', 'log_statement = all');
+my ($coordinator, @workers) = start_cluster('bills', 'log_statement = all', 'citus.max_cached_conns_per_worker = 1');
 
 my @meters = (
 	"'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', since => '2024-03-05 00:00Z'",

@@ -149,4 +149,12 @@ is(sql("SELECT count(*) = (SELECT usage_rows FROM cloud.settlement ORDER BY sett
 is_right(160, 'recovered');
 is(sql("SET meter.now = '2024-03-05 15:30Z'; SELECT count(DISTINCT resource), bool_or(settled), trim_scale(sum(quantity)) FROM ($questions[0]) u"), '160|t|' . 160 * 270, 'then the answer has it');
 
+# --- a shard that was moved while its node had a step prepared ---
+
+sql("UPDATE cloud._shard SET step = step - 1 WHERE meter = 'vm' AND resource = (SELECT min(resource) FROM cloud._shard)");
+like(error("SET meter.now = '2024-03-05 18:00Z'; SELECT * FROM meter.advance('cloud')"), qr/a shard of stream "cloud" has lost what a step of meter "vm" wrote/, 'what a step wrote is missing');
+sql("SELECT meter.resettle('cloud', 'vm')");
+is(error("SET meter.now = '2024-03-05 18:00Z'; SELECT * FROM meter.advance('cloud')"), '', 'computed anew');
+is_right(160, 'computed anew');
+
 done_testing();

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 citus_or_skip();
-my ($coordinator, @workers) = start_cluster('nodes');
+my ($coordinator, @workers) = start_cluster('nodes', 'citus.max_cached_conns_per_worker = 1');
 my $third = add_server('nodes_worker3');
 
 my $now = '2024-03-05 20:00Z';
