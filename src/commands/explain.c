@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -18,6 +19,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -36,6 +38,7 @@
 #include "engine/ledger.h"
 #include "engine/measure_fold.h"
 #include "engine/measure_walk.h"
+#include "engine/places.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"
 #include "engine/usage_kind.h"
@@ -94,6 +97,7 @@ typedef struct Explained
 	Row			row;
 	TimestampTz end;			/* of its period */
 	Datum		dimensions;		/* of its key, jsonb */
+	MeterPlaces places[METER_NLOGS];	/* where the resource's rows are */
 	Numeric		total;			/* what the key should have */
 	MeterRows	events;			/* kind, at, account, value, said, arrival */
 	MeterRows	spans;			/* of runs, gaps or rounded; begin, end,
@@ -103,6 +107,8 @@ typedef struct Explained
 	MeterRows	parts;			/* of measures: arrival, start, end, payer,
 								 * dimensions, what, begin, end, quantity,
 								 * value, label */
+	TimestampTz first_end;		/* of these measures */
+	TimestampTz last_end;
 	MeterRows	readings;		/* of a counter: arrival, counted, before,
 								 * before_time, added, passed_over */
 
@@ -128,6 +134,8 @@ make_lists(Explained *explained)
 	static const char *const reading_names[] = {"arrival", "counted", "before", "before_time", "added", "passed_over"};
 	static const Oid reading_types[] = {INT8OID, INT4OID, NUMERICOID, TIMESTAMPTZOID, NUMERICOID, BOOLOID};
 
+	explained->first_end = DT_NOEND;
+	explained->last_end = DT_NOBEGIN;
 	meter_begin_rows(&explained->events, "found_events", lengthof(event_types), event_names, event_types);
 	meter_begin_rows(&explained->spans, "found_spans", lengthof(span_types), span_names, span_types);
 	meter_begin_rows(&explained->marks, "found_marks", lengthof(mark_types), mark_names, mark_types);
@@ -304,6 +312,8 @@ look_at_part(void *arg, MeterMeasurePart what, TimestampTz begin,
 	values[0] = slot->tts_values[METER_FOLD_ARRIVAL];
 	values[1] = slot->tts_values[METER_FOLD_ABSENT];
 	values[2] = slot->tts_values[METER_FOLD_ALIVE];
+	explained->first_end = Min(explained->first_end, DatumGetTimestampTz(values[2]));
+	explained->last_end = Max(explained->last_end, DatumGetTimestampTz(values[2]));
 	values[3] = meter_text_from_attr(payer);
 	values[4] = meter_usage_dimensions(fold->spec, dimensions);
 	values[5] = Int32GetDatum(what);
@@ -357,6 +367,20 @@ take_usage(MeterFold *fold, const MeterUsageRow *row)
 	}
 }
 
+/*
+ * Find where the resource's rows are: its events are read at once, as each query
+ * would have to be planned for all segments; of measures, few matter.
+ */
+static void
+find_places(Explained *explained, const MeterDefinition *definition)
+{
+	meter_read_places(&explained->places[METER_LOG_EVENT], definition,
+					  METER_LOG_EVENT, explained->row.resource);
+	if (meter_usage_of(definition)->log == METER_LOG_MEASURE)
+		explained->places[METER_LOG_MEASURE].sealed =
+			meter_sealed_for(definition, METER_LOG_MEASURE, 1);
+}
+
 /* Fold the resource up to the end of the period. */
 static void
 fold_resource(Explained *explained, const MeterDefinition *definition,
@@ -382,13 +406,13 @@ fold_resource(Explained *explained, const MeterDefinition *definition,
 	if (!progress->has_watermark)
 		fold->scope.to = fold->scope.settled_to = explained->end;
 	fold->scope.resources = meter_resources_names(resources);
-	meter_fold_find_places(fold);
+	fold->scope.places = explained->places[METER_LOG_EVENT];
+	fold->measure_places = explained->places[METER_LOG_MEASURE];
 	fold->scope.voids_from_log = true;
 	fold->scope.arrivals = true;
 	fold->look = &look;
 	fold->look_arg = explained;
 	fold->emit = take_usage;
-	fold->own_snapshot = true;
 	fold->failure = METER_FOLD_RAISES;
 	meter_fold_run(fold);
 	meter_fold_end(fold);
@@ -433,9 +457,10 @@ append_ledger(StringInfo sql, const MeterDefinition *definition,
 
 /* Append the rows that made a step compute a settled period again. */
 static void
-append_late(StringInfo sql, const MeterDefinition *definition, const Row *row,
-			const char *end)
+append_late(StringInfo sql, const MeterDefinition *definition,
+			const Explained *explained, const char *end)
 {
+	const Row  *row = &explained->row;
 	const char *schema = quote_identifier(definition->stream);
 	bool		measures = meter_usage_of(definition)->log == METER_LOG_MEASURE;
 	const char *of_settlement = psprintf("AND e.resource = %s WHERE s.meter = %s AND s.settlement = " INT64_FORMAT
@@ -447,10 +472,12 @@ append_late(StringInfo sql, const MeterDefinition *definition, const Row *row,
 
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 6, 'late event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
-					 "e.account, NULL, e.value, NULL, %s FROM %s.settlement s JOIN %s.event e "
+					 "e.account, NULL, e.value, NULL, %s FROM %s.settlement s JOIN %s e "
 					 "ON e.arrival > s.position_before AND e.arrival <= s.\"position\" %s "
 					 "AND ((e.action = 'void' AND e.id IS NOT NULL AND e.\"time\" < %s) OR ",
-					 when, schema, schema, of_settlement,
+					 when, schema,
+					 meter_any_rows(&explained->places[METER_LOG_EVENT], definition, METER_LOG_EVENT),
+					 of_settlement,
 					 meter_later_than("s.watermark_before", definition->deduplication_window));
 	if (measures)
 		appendStringInfo(sql, "(e.\"time\" < s.watermark_before AND e.account IS NOT NULL)) "
@@ -473,20 +500,24 @@ append_late(StringInfo sql, const MeterDefinition *definition, const Row *row,
 #define WAS_OPEN \
 	"EXISTS (SELECT FROM runs r WHERE r.span_begin < v.at AND r.span_end >= v.at)"
 
+/* Return a list (resource) of the resource. */
+static char *
+the_resource(const Row *row)
+{
+	return psprintf("(SELECT %s COLLATE \"C\" AS resource)",
+					quote_literal_cstr(row->resource));
+}
+
 /* Append rows for the events of what ran in the period, and what they make. */
 static void
 append_events(StringInfo sql, const MeterDefinition *definition,
-			  const Row *row, const char *begin, const char *end)
+			  const Explained *explained, const char *begin, const char *end)
 {
-	MeterPlaces places = {0};
-	const char *rows;
+	const Row  *row = &explained->row;
+	const char *rows = meter_rows_of_resources(definition, the_resource(row),
+											   &explained->places[METER_LOG_EVENT],
+											   NULL, NULL);
 	bool		weighted = definition->aggregate == METER_WEIGHTED;
-
-	places.sealed = meter_sealed_for(definition, METER_LOG_EVENT, 1);
-	rows = meter_rows_of_resources(definition,
-								   psprintf("(SELECT %s COLLATE \"C\" AS resource)",
-											quote_literal_cstr(row->resource)),
-								   &places, NULL, NULL);
 
 	appendStringInfo(sql,
 					 "UNION ALL SELECT 2, 'event', e.\"time\", NULL, e.arrival, e.source, e.id, e.action, "
@@ -640,12 +671,27 @@ counted_in_words(const MeterDefinition *definition)
 					METER_PASSED_DROP, before, METER_PASSED_START);
 }
 
+/* Append the list that append_measures() selects from. */
+static void
+append_found_measures(StringInfo sql, const MeterDefinition *definition,
+					  const Explained *explained)
+{
+	appendStringInfo(sql, "WITH found_measures AS MATERIALIZED (SELECT m.* FROM %s m) ",
+					 meter_rows_at(&explained->places[METER_LOG_MEASURE], definition,
+								   METER_LOG_MEASURE,
+								   psprintf("%s t", the_resource(&explained->row)), "e.*",
+								   psprintf("e.resource = t.resource AND e.end_time >= %s AND e.end_time <= %s",
+											meter_timestamp_literal(explained->first_end),
+											meter_timestamp_literal(explained->last_end)),
+								   ""));
+}
+
 /* Append rows for the measures, and for the events that say who pays. */
 static void
 append_measures(StringInfo sql, const MeterDefinition *definition,
-				const Row *row, const char *begin, const char *end)
+				const Explained *explained, const char *begin, const char *end)
 {
-	const char *schema = quote_identifier(definition->stream);
+	const Row  *row = &explained->row;
 	const char *key = psprintf("b.dimensions = %s::jsonb", quote_literal_cstr(row->dimensions));
 
 	/* of the readings before, only the last one that counted matters */
@@ -654,10 +700,12 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 								   METER_MEASURE_BASE, METER_MEASURE_BASE);
 
 	/* names of what is measured */
-	const char *names = psprintf("(SELECT v.at, e.* FROM found_events v JOIN %s.event e ON e.arrival = v.arrival "
-								 "WHERE EXISTS (SELECT FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival WHERE m.account IS NULL AND %s "
+	const char *names = psprintf("(SELECT v.at, e.* FROM found_events v JOIN %s e ON e.arrival = v.arrival "
+								 "WHERE EXISTS (SELECT FROM found_parts b JOIN found_measures m ON m.arrival = b.arrival WHERE m.account IS NULL AND %s "
 								 "AND (" METER_ENTITY_OF("m") " IS NULL OR coalesce(" METER_ENTITY_OF("e") ", m.entity) = m.entity)))",
-								 schema, schema, matters);
+								 meter_any_rows(&explained->places[METER_LOG_EVENT],
+												definition, METER_LOG_EVENT),
+								 matters);
 
 	/* those of the period, and the one before */
 	appendStringInfo(sql,
@@ -675,11 +723,11 @@ append_measures(StringInfo sql, const MeterDefinition *definition,
 					 "trim_scale(extract(epoch FROM b.part_begin - b.start_time)), trim_scale(extract(epoch FROM b.end_time - b.start_time)), scale(b.value)) "
 					 "WHEN %d THEN format('says %%s: the reading before', b.value) "
 					 "ELSE format('says %%s%%s', coalesce(b.label, b.value::text, 'nothing'), %s) END, b.arrival "
-					 "FROM found_parts b JOIN %s.measure m ON m.arrival = b.arrival "
+					 "FROM found_parts b JOIN found_measures m ON m.arrival = b.arrival "
 					 "LEFT JOIN found_readings i ON i.arrival = b.arrival WHERE %s AND %s AND (b.what = %d OR b.payer = %s) ",
 					 METER_MEASURE_BASE, METER_MEASURE_WHOLE, METER_MEASURE_CUT, METER_MEASURE_BASE,
 					 definition->aggregate == METER_COUNTER ? counted_in_words(definition) : "''",
-					 schema, key, matters, METER_MEASURE_BASE,
+					 key, matters, METER_MEASURE_BASE,
 					 quote_literal_cstr(row->account));
 	if (definition->aggregate == METER_COUNTER)
 		append_boundary_reading(sql, definition, row, key);
@@ -759,75 +807,109 @@ check_may_explain(const char *stream)
 	return meter_text_array_literal(own);
 }
 
-PG_FUNCTION_INFO_V1(meter_explain);
-
-/* explain(stream, transaction_id) */
-Datum
-meter_explain(PG_FUNCTION_ARGS)
+/* Return the query of all that is known of the row. */
+static char *
+explanation(Explained *explained, const MeterDefinition *definition,
+			const char *uuid, const char *own)
 {
-	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *uuid = DatumGetCString(DirectFunctionCall1(uuid_out,
-														   PG_GETARG_DATUM(1)));
-	Explained	explained;
-	const Row  *row = &explained.row;
-	MeterDefinition *definition;
-	MeterProgress *progress;
-	MeterSession session;
+	const Row  *row = &explained->row;
+	const char *begin = meter_timestamp_literal(row->period_start);
+	const char *end = meter_timestamp_literal(explained->end);
+	bool		events = meter_usage_of(definition)->log == METER_LOG_EVENT;
 	StringInfoData sql;
-	const char *own;
-	const char *begin;
-	const char *end;
-	bool		events;
 
-	memset(&explained, 0, sizeof(explained));
-	explained.context = CurrentMemoryContext;
-	own = check_may_explain(stream);
-	meter_refuse_distributed(stream, "meter.explain()");
-	meter_return_begin(fcinfo);
-	find_row(stream, PG_GETARG_DATUM(1), own, &explained.row);
-	definition = meter_load(stream, row->meter, METER_LOCK_NONE);
-	progress = meter_load_progress(definition);
-	events = meter_usage_of(definition)->log == METER_LOG_EVENT;
-	explained.end = meter_grid_period_end(definition->grid, row->period_start);
-	explained.dimensions = DirectFunctionCall1(jsonb_in,
-											   CStringGetDatum(row->dimensions));
-
-	meter_session_begin(&session, meter_stream_owner(stream));
-	meter_check_stream(stream);
-	meter_session_bulk();
-	make_lists(&explained);
-	fold_resource(&explained, definition, progress);
-
-	begin = meter_timestamp_literal(row->period_start);
-	end = meter_timestamp_literal(explained.end);
 	initStringInfo(&sql);
 	if (events)
 		append_runs(&sql, definition, begin, end);
+	else
+		append_found_measures(&sql, definition, explained);
 	appendStringInfoString(&sql, "SELECT part, \"time\", until, arrival, source, id, action, account, dimensions, "
 						   "value, quantity, explanation FROM (");
 	append_ledger(&sql, definition, row, uuid, end);
 	if (events)
 	{
-		append_events(&sql, definition, row, begin, end);
+		append_events(&sql, definition, explained, begin, end);
 		if (definition->of_runs)
 			append_marks(&sql, definition, row);
 	}
 	else
-		append_measures(&sql, definition, row, begin, end);
-	append_total(&sql, definition, &explained, begin, end);
-	append_late(&sql, definition, row, end);
+		append_measures(&sql, definition, explained, begin, end);
+	append_total(&sql, definition, explained, begin, end);
+	append_late(&sql, definition, explained, end);
 	appendStringInfoString(&sql, ") x");
 	if (own != NULL)
 		append_own_only(&sql, events, own);
 	appendStringInfoString(&sql, " ORDER BY section, \"time\", place");
+	return sql.data;
+}
+
+/* What a call asks for. */
+typedef struct Asked
+{
+	FunctionCallInfo fcinfo;
+	const char *stream;
+	const char *own;			/* accounts, a literal; NULL: all */
+} Asked;
+
+/* Return what is known of the row. */
+static void
+return_explanation(void *arg)
+{
+	Asked	   *asked = arg;
+	FunctionCallInfo fcinfo = asked->fcinfo;
+	const char *uuid = DatumGetCString(DirectFunctionCall1(uuid_out,
+														   PG_GETARG_DATUM(1)));
+	Explained	explained;
+	MeterDefinition *definition;
+	MeterProgress *progress;
+	MeterSession session;
+	MeterLog	log;
+
+	memset(&explained, 0, sizeof(explained));
+	explained.context = CurrentMemoryContext;
+	find_row(asked->stream, PG_GETARG_DATUM(1), asked->own, &explained.row);
+	definition = meter_load(asked->stream, explained.row.meter, METER_LOCK_NONE);
+	progress = meter_load_progress(definition);
+	explained.end = meter_grid_period_end(definition->grid,
+										  explained.row.period_start);
+	explained.dimensions = DirectFunctionCall1(jsonb_in,
+											   CStringGetDatum(explained.row.dimensions));
+
+	meter_session_begin(&session, meter_stream_owner(asked->stream));
+	meter_check_stream(asked->stream);
+	meter_session_bulk();
+	make_lists(&explained);
+	find_places(&explained, definition);
+	fold_resource(&explained, definition, progress);
 	meter_register_rows(&explained.events);
 	meter_register_rows(&explained.spans);
 	meter_register_rows(&explained.marks);
 	meter_register_rows(&explained.ignored);
 	meter_register_rows(&explained.parts);
 	meter_register_rows(&explained.readings);
-	meter_execute(sql.data, SPI_OK_SELECT);
+	meter_execute(explanation(&explained, definition, uuid, asked->own),
+				  SPI_OK_SELECT);
 	meter_return_result(fcinfo);
+	for (log = METER_LOG_EVENT; log <= METER_LOG_MEASURE; log++)
+		meter_forget_places(&explained.places[log]);
 	meter_session_end(&session);
+}
+
+PG_FUNCTION_INFO_V1(meter_explain);
+
+/* explain(stream, transaction_id) */
+Datum
+meter_explain(PG_FUNCTION_ARGS)
+{
+	Asked		asked = {fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL};
+
+	asked.own = check_may_explain(asked.stream);
+	meter_refuse_distributed(asked.stream, "meter.explain()");
+	meter_return_begin(fcinfo);
+	/* ledger and logs as they are now: a statement may have settled before */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	meter_with_one_snapshot(return_explanation, &asked);
+	PopActiveSnapshot();
 	return (Datum) 0;
 }

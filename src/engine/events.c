@@ -288,14 +288,14 @@ meter_noted_voids(const MeterDefinition *definition, TimestampTz from,
  * `safe` count from `late_from` on only, unless that is NULL.
  */
 const char *
-meter_logged_voids(const MeterDefinition *definition, const char *late_from,
-				   int64 safe, bool asked)
+meter_logged_voids(const MeterDefinition *definition, const MeterPlaces *places,
+				   const char *late_from, int64 safe, bool asked)
 {
 	StringInfoData voids;
 
 	initStringInfo(&voids);
-	appendStringInfo(&voids, "%s.event v WHERE v.action = 'void' AND v.id IS NOT NULL%s",
-					 quote_identifier(definition->stream),
+	appendStringInfo(&voids, "%s v WHERE v.action = 'void' AND v.id IS NOT NULL%s",
+					 meter_any_rows(places, definition, METER_LOG_EVENT),
 					 asked ? " AND v.resource = ANY ($1 COLLATE \"C\")" : "");
 	meter_append_none_held(&voids, definition, METER_LOG_EVENT, "v");
 	append_not_late(&voids, late_from, safe, "v");
@@ -485,8 +485,8 @@ scope_voids(const MeterDefinition *definition, const MeterScope *scope,
 	bool		asked = scope->resources != 0;
 
 	if (scope->voids_from_log)
-		return meter_logged_voids(definition, scope->late_from, scope->safe,
-								  asked);
+		return meter_logged_voids(definition, &scope->places, scope->late_from,
+								  scope->safe, asked);
 	if (scope->begins != 0)
 		from = Max(from, scope->least_begin);
 	return meter_noted_voids(definition, from,

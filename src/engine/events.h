@@ -112,6 +112,7 @@ extern const char *meter_noted_voids(const MeterDefinition *definition,
 									 TimestampTz from, TimestampTz to,
 									 bool asked);
 extern const char *meter_logged_voids(const MeterDefinition *definition,
+									  const MeterPlaces *places,
 									  const char *late_from, int64 safe,
 									  bool asked);
 extern void meter_append_not_voided(StringInfo sql,

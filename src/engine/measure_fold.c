@@ -175,6 +175,7 @@ scan(MeterFold *fold)
 	scope->to = fold->to;
 	scope->resources = fold->asked != NULL ? fold->walked : fold->only;
 	scope->places = fold->measure_places;
+	scope->events = fold->scope.places;
 	scope->carried = fold->carried;
 	scope->late_from = fold->scope.late_from;
 	scope->safe = fold->measures_safe;

@@ -208,7 +208,7 @@ scope_voids(const MeterDefinition *definition, const MeterProgress *progress,
 	bool		asked = scope->resources != NULL;
 
 	if (scope->voids_from_log)
-		return meter_logged_voids(definition, scope->late_from,
+		return meter_logged_voids(definition, &scope->events, scope->late_from,
 								  meter_known_to_count(progress, METER_LOG_EVENT),
 								  asked);
 	return meter_noted_voids(definition,

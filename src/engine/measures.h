@@ -25,6 +25,7 @@ typedef struct MeterMeasureScope
 	TimestampTz to;				/* measures that begin before then */
 	MeterResources *resources;	/* of these, each in its time; NULL: of all */
 	MeterPlaces places;			/* where the rows of these are */
+	MeterPlaces events;			/* where events of these are */
 	bool		begin_at_readings;	/* rows of these from where they begin */
 	bool		carried;		/* what was before `from` is in the states */
 	TimestampTz least_start;	/* of the measures that bear on usage from

@@ -14,6 +14,7 @@
 
 #include "catalog/definition.h"
 #include "engine/places.h"
+#include "log/log_rows.h"
 #include "log/segment.h"
 #include "pg/spi.h"
 
@@ -87,6 +88,28 @@ meter_find_places_from(MeterPlaces *places, const MeterDefinition *definition,
 					lengthof(types), types, values);
 }
 
+/*
+ * Read all rows of a resource, so that no query has to look for them.  Where
+ * that cannot be, find where they are.
+ */
+void
+meter_read_places(MeterPlaces *places, const MeterDefinition *definition,
+				  MeterLog log, const char *resource)
+{
+	memset(places, 0, sizeof(*places));
+	places->all_read = meter_read_log_rows(definition->stream,
+										   meter_log_names[log],
+										   CStringGetTextDatum(resource),
+										   &places->newest);
+	if (!places->all_read)
+	{
+		places->sealed = meter_sealed_for(definition, log, 1);
+		return;
+	}
+	places->newest.name = newest_names[log];
+	meter_register_rows(&places->newest);
+}
+
 /* Return where the rows are that no index finds. */
 const char *
 meter_newest_rows(const MeterPlaces *places,
@@ -95,6 +118,17 @@ meter_newest_rows(const MeterPlaces *places,
 	return places->newest.store != NULL ? newest_names[log] :
 		psprintf("%s.%s", quote_identifier(definition->stream),
 				 meter_log_names[log]);
+}
+
+/* Return where the rows are, sealed or not. */
+const char *
+meter_any_rows(const MeterPlaces *places, const MeterDefinition *definition,
+			   MeterLog log)
+{
+	static const MeterPlaces unread = {0};
+
+	return meter_newest_rows(places->all_read ? places : &unread, definition,
+							 log);
 }
 
 /*

@@ -15,6 +15,7 @@ typedef struct MeterPlaces
 	int64		sealed;			/* of arrivals before this by an index; 0:
 								 * none */
 	MeterRows	newest;			/* the others, if they were read before */
+	bool		all_read;		/* these are all rows, of whatever age */
 } MeterPlaces;
 
 extern int64 meter_sealed_for(const MeterDefinition *definition, MeterLog log,
@@ -26,6 +27,9 @@ extern void meter_find_places_from(MeterPlaces *places,
 								   const MeterDefinition *definition,
 								   MeterLog log, Datum resources, int64 count,
 								   TimestampTz from);
+extern void meter_read_places(MeterPlaces *places,
+							  const MeterDefinition *definition, MeterLog log,
+							  const char *resource);
 extern char *meter_rows_at(const MeterPlaces *places,
 						   const MeterDefinition *definition, MeterLog log,
 						   const char *resources, const char *columns,
@@ -34,6 +38,9 @@ extern char *meter_rows_at(const MeterPlaces *places,
 extern const char *meter_newest_rows(const MeterPlaces *places,
 									 const MeterDefinition *definition,
 									 MeterLog log);
+extern const char *meter_any_rows(const MeterPlaces *places,
+								  const MeterDefinition *definition,
+								  MeterLog log);
 extern void meter_forget_places(MeterPlaces *places);
 
 #endif							/* METER_PLACES_H */
