@@ -6,7 +6,7 @@
 #
 #   METER_SEED=n      the same worlds again; each is made from the seed and its own number
 #   METER_WORLD=n     only that world
-#   METER_RANDOM=n    this many worlds instead of 25
+#   METER_RANDOM=n    this many worlds instead of 12
 use strict;
 use warnings;
 use FindBin;
@@ -18,7 +18,7 @@ use Test::More;
 my $seed = seed();
 my $node = start_server('beginning');
 $node->safe_psql('postgres', slurp_file("$FindBin::RealBin/../oracle_duplicates.sql"));
-my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 25));
+my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 12));
 
 sub one_of { return $_[ rand @_ ]; }
 

@@ -7,7 +7,7 @@
 # in the transaction that finishes a batch; what they have in the end is the ledger. Months of "net" are taken out and back, where there are enough.
 #
 #   METER_SEED=n              the same choices again (what meets what depends on the machine all the same)
-#   METER_CHAOS_SECONDS=n     for how long, 25 s by default
+#   METER_CHAOS_SECONDS=n     for how long, 20 s by default
 use strict;
 use warnings;
 use FindBin;
@@ -20,7 +20,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $seed     = seed();
-my $duration = $ENV{METER_CHAOS_SECONDS} || 25;
+my $duration = $ENV{METER_CHAOS_SECONDS} || 20;
 my $writers  = 5;
 my $begin    = seconds('2024-02-28T00:00:00Z');
 

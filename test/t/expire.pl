@@ -104,7 +104,7 @@ for my $world (1 .. $worlds)
 			SELECT meter.create_meter('$stream', 'begun', 'counter', begins => 'start', $measured);
 			INSERT INTO $stream.event (\"time\", resource, account, action) SELECT '2024-02-29 00:00Z', 'r' || i, CASE i % 2 WHEN 0 THEN 'a' ELSE 'b' END, 'name' FROM generate_series(0, 7) i");
 	}
-	for (1 .. 40)
+	for (1 .. 30)
 	{
 		$now += rand(20 * 3600);
 		my $rows = batch($now, \@sent);

@@ -8,7 +8,7 @@
 #
 #   METER_SEED=n      the same worlds again
 #   METER_WORLD=n     only that world
-#   METER_RANDOM=n    this many worlds instead of 10
+#   METER_RANDOM=n    this many worlds instead of 6
 use strict;
 use warnings;
 use FindBin;
@@ -20,7 +20,7 @@ use Test::More;
 
 my $seed    = seed();
 my $node    = start_server('quantities_random');
-my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 10));
+my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 6));
 $node->safe_psql('postgres', slurp_file("$FindBin::RealBin/../$_")) foreach 'oracle_duplicates.sql', 'oracle_measures.sql';
 
 sub one_of { return $_[ rand @_ ]; }

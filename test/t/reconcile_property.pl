@@ -7,7 +7,7 @@
 # meter lists and are released; a meter of measures asks who owns what was measured. The oracle (oracle_snapshots.sql) computes usage from the log and the inventory; it does not look
 # at what the engine made of them.
 #
-#   METER_SEED=n   the same worlds again       METER_WORLD=n   only that world       METER_RANDOM=n   so many worlds instead of 11
+#   METER_SEED=n   the same worlds again       METER_WORLD=n   only that world       METER_RANDOM=n   so many worlds instead of 7
 use strict;
 use warnings;
 use FindBin;
@@ -21,7 +21,7 @@ use Test::More;
 my $seed    = seed();
 my $node    = start_server('reconcile_property');
 my $home    = dirname($FindBin::RealBin);
-my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 11));
+my @numbers = $ENV{METER_WORLD} ? ($ENV{METER_WORLD}) : (1 .. ($ENV{METER_RANDOM} || 7));
 
 $node->safe_psql('postgres', slurp_file("$home/$_")) foreach 'oracle_duplicates.sql', 'oracle_measures.sql', 'oracle_snapshots.sql';
 $node->safe_psql('postgres', <<'SQL');

@@ -17,13 +17,13 @@
 #include "core/pieces.h"
 #include "standalone/unit.h"
 
-#define HISTORIES	30000
+#define HISTORIES	10000
 #define MINUTES		300
 #define MAX_EVENTS	200
 #define MAX_SAID	8
 #define NATTS		2			/* name and label, then the value */
 #define MAX_PARTS	4000
-#define EVENTS		10000000	/* of the resources that are large */
+#define EVENTS		3000000	/* of the resources that are large */
 
 /* --- random histories ----------------------------------------------------- */
 
