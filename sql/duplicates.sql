@@ -292,17 +292,17 @@ SELECT class, resource, count(*) FROM duplicates_ages.anomaly WHERE class <> 're
 SELECT last_error FROM meter.status WHERE stream = 'duplicates_ages';
 SELECT * FROM meter.verify('duplicates_ages');
 
--- Twenty thousand duplicates of one id, at one time and a millisecond apart, and as many voids that miss them: found by sorting, not each with each.
+-- Ten thousand duplicates of one id, at one time and a millisecond apart, and as many voids that miss them: found by sorting, not each with each.
 SELECT meter.create_stream('duplicates_many');
 SELECT meter.create_meter('duplicates_many', 'vm', starts => '{start}', stops => '{stop}', dimensions => '{}', lateness => '0', max_lateness => NULL, since => '2024-03-05 10:00Z');
 SELECT meter.create_meter('duplicates_many', 'gb', aggregate => 'sum', dimensions => '{}', lateness => '0', max_lateness => NULL, since => '2024-03-05 10:00Z');
 CREATE FUNCTION pg_temp.many(at timestamptz) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO duplicates_many.event (source, id, "time", resource, account, action)
-		SELECT 's', '1', at + s * n * interval '1 ms', 'vm' || s, 'a', 'start' FROM generate_series(0, 1) s, generate_series(1, 20000) n;
+		SELECT 's', '1', at + s * n * interval '1 ms', 'vm' || s, 'a', 'start' FROM generate_series(0, 1) s, generate_series(1, 10000) n;
 	INSERT INTO duplicates_many.event (source, id, "time", resource, action)
-		SELECT 's', '1', at + interval '2 days' + n * interval '1 ms', r, 'void' FROM unnest('{vm0,vm1,ip0,ip1}'::text[]) r, generate_series(1, 20000) n;
+		SELECT 's', '1', at + interval '2 days' + n * interval '1 ms', r, 'void' FROM unnest('{vm0,vm1,ip0,ip1}'::text[]) r, generate_series(1, 10000) n;
 	INSERT INTO duplicates_many.measure (source, id, start_time, end_time, resource, account, value)
-		SELECT 's', '1', at + s * n * interval '1 ms', at + s * n * interval '1 ms', 'ip' || s, 'a', n FROM generate_series(0, 1) s, generate_series(1, 20000) n;
+		SELECT 's', '1', at + s * n * interval '1 ms', at + s * n * interval '1 ms', 'ip' || s, 'a', n FROM generate_series(0, 1) s, generate_series(1, 10000) n;
 $$;
 SET meter.now = '2024-03-05 12:00Z';
 SELECT clock_timestamp() AS began \gset

@@ -65,6 +65,51 @@ INSERT INTO explain_cloud.event (source, id, "time", resource, action) VALUES
 CALL meter.run('explain_cloud');
 SELECT part, "time", until, id, action, quantity, explanation FROM why('vm3', '2024-03-05 10:00', 'm', 2);
 
+-- What is explained is the same wherever the rows are: in the newest segment, in sealed ones, in some whose columns lie otherwise, and beside a
+-- partition that is no table.
+SELECT meter.create_stream('explain_log');
+SELECT meter.create_meter('explain_log', 'vm', starts => '{start}', stops => '{stop}', changes => '{resize}', lateness => '0', since => '2024-03-05 08:00');
+SELECT meter.create_meter('explain_log', a, a, dimensions => '{}', lateness => '0', since => '2024-03-05 08:00') FROM unnest('{sum,counter}'::text[]) a;
+CREATE FUNCTION pg_temp.hour(n integer) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO explain_log.event (source, id, "time", resource, account, action, offering)
+		SELECT 's', n || r || a || i, '2024-03-05 08:00'::timestamptz + n * interval '1 hour' + m * interval '1 minute', r, CASE a WHEN 'start' THEN 'a' || n % 2 END, a, 'm' || n
+		FROM unnest('{vm1,vm2}'::text[]) r, (VALUES ('stop', 10), ('start', 20), ('resize', 50)) e (a, m), generate_series(1, 2) i;
+	INSERT INTO explain_log.event (source, id, "time", resource, action) VALUES ('s', n || 'vm2resize1', '2024-03-05 08:30'::timestamptz + n * interval '1 hour', 'vm2', 'void');
+	INSERT INTO explain_log.measure (source, id, start_time, end_time, resource, value)
+		SELECT 's', n || r, t, t + interval '90 minutes', r, n * 10 FROM unnest('{vm1,vm2}'::text[]) r, LATERAL (SELECT '2024-03-05 08:15'::timestamptz + n * interval '1 hour' AS t) x;
+	SELECT set_config('meter.now', ('2024-03-05 09:00'::timestamptz + n * interval '1 hour')::text, false);
+$$;
+CREATE FUNCTION pg_temp.explained() RETURNS TABLE (transaction_id uuid, explanation text) LANGUAGE sql AS $$
+	SELECT u.transaction_id, x::text FROM explain_log.usage u, meter.explain('explain_log', u.transaction_id) x
+$$;
+SELECT pg_temp.hour(n) FROM generate_series(0, 2) n;
+CALL meter.run('explain_log');
+CREATE TEMP TABLE once AS SELECT * FROM pg_temp.explained();
+SELECT meter, count(*) > 10 AS many FROM once JOIN explain_log.usage USING (transaction_id) GROUP BY 1 ORDER BY 1;
+SELECT meter.roll('explain_log');
+ALTER TABLE explain_log.event ADD COLUMN note text DEFAULT 'note', ADD COLUMN more integer;
+ALTER TABLE explain_log.event DROP COLUMN note;
+SELECT pg_temp.hour(3);
+CALL meter.run('explain_log');
+SELECT meter.roll('explain_log');
+CALL meter.run('explain_log');
+SELECT pg_temp.hour(4);
+CALL meter.run('explain_log');
+SELECT meter.roll('explain_log');
+CALL meter.run('explain_log');
+CALL meter.run('explain_log');
+SELECT log, count(*) > 1 AS sealed FROM meter.log_segments('explain_log') WHERE state = 'sealed' GROUP BY 1 ORDER BY 1;
+SELECT count(DISTINCT (SELECT string_agg(attname, ',' ORDER BY attnum) || max(attnum) FROM pg_attribute WHERE attrelid = inhrelid AND attnum > 0 AND NOT attisdropped)) > 1 AS otherwise
+FROM pg_inherits WHERE inhparent = 'explain_log.event'::regclass;
+-- (what ran on has stopped since)
+SELECT * FROM once WHERE explanation NOT LIKE '(span,%runs on")' EXCEPT ALL SELECT * FROM pg_temp.explained();
+SELECT count(*) FROM pg_temp.explained() e JOIN explain_log.usage u USING (transaction_id) WHERE u.period_start = '2024-03-05 11:00' AND explanation LIKE '%(event,%';
+CREATE TEMP TABLE sealed AS SELECT * FROM pg_temp.explained();
+CREATE TABLE explain_log.other PARTITION OF explain_log.event FOR VALUES FROM (9000000000000000000) TO (9000000000000000001) PARTITION BY RANGE (arrival);
+SELECT * FROM sealed EXCEPT ALL SELECT * FROM pg_temp.explained();
+SELECT count(*) FROM meter.verify('explain_log');
+SELECT meter.drop_stream('explain_log', delete_data => true);
+
 -- What is not there, or not one's own.
 SELECT * FROM meter.explain('explain_cloud', '00000000-0000-0000-0000-000000000000');
 SELECT * FROM meter.explain('nonesuch', '00000000-0000-0000-0000-000000000000');

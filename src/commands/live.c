@@ -157,15 +157,35 @@ append_names(StringInfo sql, const Live *live)
 }
 
 /*
+ * Return the condition that the usage of the accounts can be about the resource
+ * of a row e of the event log from an instant on.
+ */
+static char *
+names_resource(const Live *live, TimestampTz from)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "(e.\"time\" >= %s AND (",
+					 meter_timestamp_literal(from));
+	append_names(&sql, live);
+	appendStringInfoString(&sql, " OR (" METER_IS_PRESENCE("e") " AND e.attributes ? 'since'))");
+	if (live->resource != 0)
+		appendStringInfo(&sql, " AND e.resource = %s",
+						 quote_literal_cstr(TextDatumGetCString(live->resource)));
+	appendStringInfoChar(&sql, ')');
+	return sql.data;
+}
+
+/*
  * Find the resources that usage of the accounts can be about, also of meters
- * that have other accounts' usage of them.  `from` is the least watermark.  Of
- * a resource nobody learns by its failure who may not see its usage.
+ * that have other accounts' usage of them, but for those that only an event
+ * tells.  `from` is the least watermark.  Of a resource nobody learns by its
+ * failure who may not see its usage.
  */
 static MeterResources *
 find_resources(const Live *live, const List *meters, TimestampTz from)
 {
-	const char *schema = quote_identifier(live->stream);
-	const char *instant = meter_timestamp_literal(from);
 	StringInfoData sql;
 	ListCell   *cell;
 
@@ -177,12 +197,9 @@ find_resources(const Live *live, const List *meters, TimestampTz from)
 		(void) meter_resources_add(one, meter_attr_from_text(live->resource));
 		return one;
 	}
-	appendStringInfo(&sql, "SELECT resource FROM (SELECT e.resource FROM %s.event e WHERE e.\"time\" >= %s AND (",
-					 schema, instant);
-	append_names(&sql, live);
-	appendStringInfo(&sql, " OR (" METER_IS_PRESENCE("e") " AND e.attributes ? 'since')) "
-					 "UNION SELECT e.resource FROM %s.measure e WHERE e.end_time >= %s AND ",
-					 schema, instant);
+	appendStringInfo(&sql, "SELECT resource FROM (SELECT e.resource FROM %s.measure e WHERE e.end_time >= %s AND ",
+					 quote_identifier(live->stream),
+					 meter_timestamp_literal(from));
 	append_names(&sql, live);
 	foreach(cell, meters)
 		appendStringInfo(&sql, " UNION %s",
@@ -195,24 +212,78 @@ find_resources(const Live *live, const List *meters, TimestampTz from)
 	return meter_resources_from_query(sql.data);
 }
 
-/* Find the few resources that are asked for, and their newest rows. */
+/* Find the newest events of the few resources, and others that meet a condition. */
+static void
+find_events(Live *live, const MeterDefinition *definition, TimestampTz from,
+			const char *others)
+{
+	live->names = meter_resources_names(live->few);
+	meter_find_places_from(&live->places[METER_LOG_EVENT], definition,
+						   METER_LOG_EVENT, live->names, live->few->count,
+						   meter_later_by(from, -definition->deduplication_window),
+						   others);
+}
+
+/*
+ * Add the resources that only events tell, as names_resource() says.  Those
+ * events are among the newest that were kept, or in sealed segments.  Returns
+ * false if there are none.
+ */
+static bool
+add_resources(Live *live, const MeterDefinition *definition, const char *names)
+{
+	const MeterPlaces *places = &live->places[METER_LOG_EVENT];
+	Oid			types[] = {TEXTARRAYOID};
+	Datum		values[] = {live->names};
+	StringInfoData sql;
+	uint64		i;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT DISTINCT e.resource FROM (SELECT e.resource FROM %s e WHERE %s",
+					 meter_newest_rows(places, definition, METER_LOG_EVENT), names);
+	if (places->sealed > 0)
+		appendStringInfo(&sql, " UNION ALL SELECT e.resource FROM %s.event e WHERE e.arrival < " INT64_FORMAT " AND %s",
+						 quote_identifier(live->stream), places->sealed, names);
+	appendStringInfoString(&sql, ") e WHERE e.resource <> ALL ($1 COLLATE \"C\")");
+	meter_execute_params(sql.data, SPI_OK_SELECT, lengthof(types), types, values,
+						 NULL);
+	for (i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		name = meter_result(i, 1, &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		(void) meter_resources_add(live->few, meter_attr_from_text(name));
+	}
+	return SPI_processed > 0;
+}
+
+/*
+ * Find the few resources that are asked for, and their newest rows.  The newest
+ * events are scanned once, unless they tell of more resources.
+ */
 static void
 find_few(Live *live, const List *meters)
 {
 	const LiveMeter *first = linitial(meters);
+	bool		named = live->resource == 0 || live->restricted;
 	TimestampTz from = DT_NOEND;
 	ListCell   *cell;
 
 	foreach(cell, meters)
 		from = Min(from, ((LiveMeter *) lfirst(cell))->progress->watermark);
 	live->few = find_resources(live, meters, from);
-	live->names = meter_resources_names(live->few);
-	meter_find_places_from(&live->places[METER_LOG_EVENT], first->definition,
-						   METER_LOG_EVENT, live->names, live->few->count,
-						   meter_later_by(from, -first->definition->deduplication_window));
+	find_events(live, first->definition, from,
+				named ? names_resource(live, from) : NULL);
+	if (named &&
+		add_resources(live, first->definition, names_resource(live, from)))
+	{
+		meter_forget_places(&live->places[METER_LOG_EVENT]);
+		find_events(live, first->definition, from, NULL);
+	}
 	meter_find_places_from(&live->places[METER_LOG_MEASURE], first->definition,
 						   METER_LOG_MEASURE, live->names, live->few->count,
-						   DT_NOBEGIN);
+						   DT_NOBEGIN, NULL);
 }
 
 /* Order resources as they are walked. */

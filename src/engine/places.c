@@ -67,12 +67,13 @@ meter_find_places(MeterPlaces *places, const MeterDefinition *definition,
 
 /*
  * The same of these resources from an instant on, which is of the end of
- * measures: the newest rows are kept in any case.
+ * measures: the newest rows are kept in any case.  So are other rows e that meet
+ * a condition, if there is one.
  */
 void
 meter_find_places_from(MeterPlaces *places, const MeterDefinition *definition,
 					   MeterLog log, Datum resources, int64 count,
-					   TimestampTz from)
+					   TimestampTz from, const char *others)
 {
 	Oid			types[] = {TEXTARRAYOID, TIMESTAMPTZOID};
 	Datum		values[] = {resources, TimestampTzGetDatum(from)};
@@ -80,11 +81,13 @@ meter_find_places_from(MeterPlaces *places, const MeterDefinition *definition,
 	memset(places, 0, sizeof(*places));
 	places->sealed = meter_sealed_for(definition, log, count);
 	meter_keep_rows(&places->newest, newest_names[log],
-					psprintf("SELECT e.* FROM unnest($1) r, %s.%s e WHERE e.resource = r COLLATE \"C\" "
-							 "AND e.arrival >= " INT64_FORMAT " AND e.%s >= $2",
+					psprintf("SELECT e.* FROM %s.%s e WHERE e.arrival >= " INT64_FORMAT " AND e.%s >= $2 "
+							 "AND (e.resource = ANY ($1 COLLATE \"C\")%s%s)",
 							 quote_identifier(definition->stream),
 							 meter_log_names[log], places->sealed,
-							 log == METER_LOG_EVENT ? "\"time\"" : "end_time"),
+							 log == METER_LOG_EVENT ? "\"time\"" : "end_time",
+							 others != NULL ? " OR " : "",
+							 others != NULL ? others : ""),
 					lengthof(types), types, values);
 }
 

@@ -26,7 +26,7 @@ extern void meter_find_places(MeterPlaces *places,
 extern void meter_find_places_from(MeterPlaces *places,
 								   const MeterDefinition *definition,
 								   MeterLog log, Datum resources, int64 count,
-								   TimestampTz from);
+								   TimestampTz from, const char *others);
 extern void meter_read_places(MeterPlaces *places,
 							  const MeterDefinition *definition, MeterLog log,
 							  const char *resource);
