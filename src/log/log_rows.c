@@ -43,7 +43,8 @@ typedef struct SegmentScan
 	AttrNumber	column;			/* that of the resource */
 	Datum		resource;
 	TupleTableSlot *found;		/* a row of the segment */
-	TupleConversionMap *map;	/* from that to one of the log; NULL: it is one */
+	TupleConversionMap *map;	/* from that to one of the log; NULL: it is
+								 * one */
 	TupleTableSlot *row;		/* a row of the log */
 	MeterRows  *rows;
 } SegmentScan;
@@ -159,12 +160,15 @@ meter_read_log_rows(const char *stream, const char *log, Datum resource,
 {
 	Relation	relation = table_openrv(makeRangeVar(pstrdup(stream), pstrdup(log), -1),
 										AccessShareLock);
-	SegmentScan scan = {.resource = resource, .rows = rows};
+	SegmentScan scan;
 	PartitionDesc segments;
 	bool		ordinary = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	int			i;
 
 	meter_cluster_refuse(stream, log);
+	memset(&scan, 0, sizeof(scan));
+	scan.resource = resource;
+	scan.rows = rows;
 	segments = ordinary ? RelationGetPartitionDesc(relation, true) : NULL;
 	for (i = 0; ordinary && i < segments->nparts; i++)
 		ordinary = get_rel_relkind(segments->oids[i]) == RELKIND_RELATION;

@@ -23,7 +23,7 @@
 #define MAX_SAID	8
 #define NATTS		2			/* name and label, then the value */
 #define MAX_PARTS	4000
-#define EVENTS		3000000	/* of the resources that are large */
+#define EVENTS		3000000		/* of the resources that are large */
 
 /* --- random histories ----------------------------------------------------- */
 
