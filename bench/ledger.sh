@@ -2,7 +2,7 @@
 # The ledger that people read: what totals cost, an account's month from them, an account's usage up to now, what a consumer
 # pays, and late events in a ledger of years.
 #
-# Each stream has resources of many accounts that run. 100,000 events have come since the last settle. An account's month is 720
+# Each stream but one has resources of many accounts that run. 100,000 events have come since the last settle. An account's month is 720
 # periods of three offerings, as they would be in a ledger of 100,000,000 rows: in the totals of 1,000 accounts.
 
 many=$(scaled 1000000)
@@ -46,6 +46,19 @@ years() {
 		"INSERT INTO $1.event (\"time\", resource, action)
 			SELECT '$end'::timestamptz - (1 + i * 7919 % $3) * interval '1 day' + interval '12 h' + CASE action WHEN 'start' THEN interval '1 h' ELSE '0' END,
 				md5(i::text)::uuid::text, action FROM generate_series(1, $late_events / 2) i, (VALUES ('stop'), ('start')) a (action)" >/dev/null
+	vacuum "$1"
+}
+
+# segments STREAM EVENTS: so many events in each of 100 hours, of 1,000 resources, each hour in a segment of its own.
+segments() {
+	local hour
+	new_stream "$1"
+	for ((hour = 0; hour < 100; hour++)); do
+		sql "INSERT INTO $1.event (source, id, \"time\", resource, account, action, offering)
+			SELECT 'dc', $hour || '-' || i, '2024-03-05 00:00Z'::timestamptz + $hour * interval '1 h' + i * 3600::bigint / $2 * interval '1 s', 'vm-' || i % 1000,
+				'account-' || i % 100, CASE (i / 1000 + $hour) % 2 WHEN 0 THEN 'start' ELSE 'stop' END, 'm' FROM generate_series(0, $2 - 1) i" \
+			"SELECT meter.roll('$1')" "SELECT set_config('meter.now', (timestamptz '2024-03-05 01:00Z' + $hour * interval '1 h')::text, false)" "CALL meter.run('$1')" >/dev/null
+	done
 	vacuum "$1"
 }
 
@@ -127,7 +140,18 @@ for ((round = 1; round <= RUNS; round++)); do
 		expect 20
 	done
 done
-for stream in bench large small; do
+
+say 'ledger: a row explained, from a log of 100 segments'
+segments parts "$(scaled 10000)"
+[ "$(sql "SELECT count(*) FROM meter.log_segments('parts') WHERE log = 'event' AND state = 'sealed'")" -ge 99 ] || die 'segments are not sealed'
+row=$(sql "SELECT transaction_id FROM parts.usage WHERE resource = 'vm-1' ORDER BY transaction_id DESC LIMIT 1")
+for ((round = 1; round <= RUNS; round++)); do
+	timed 'explain first' "SELECT count(*) > 1 FROM meter.explain('parts', '$row')"
+	expect t
+	timed explain "SELECT count(*) FROM meter.explain('parts', '$row')" "SELECT count(*) > 1 FROM meter.explain('parts', '$row')"
+	expect t
+done
+for stream in bench large small parts; do
 	[ -z "$(sql "SELECT FROM meter.verify('$stream', 'vm') LIMIT 1")" ] || die "verify is not empty"
 done
 
@@ -136,6 +160,8 @@ figure "close an hour of $many of 10,000 accounts, totals included" hour 'INSERT
 within "a month of one account of $accounts, from totals" month '< 0.005'
 within "live usage of one account, 20 of $many, $unsettled events" 'live large' '< 0.030'
 figure "the same with $many running" 'live large' "with $few" 'live small' '<= 1.3'
+within 'a row explained, from a log of 100 segments' explain '< 0.050'
+within 'the same, the first in its session' 'explain first' '< 0.100'
 figure "a client that finds nothing new, 20,000 times" nothing 'SELECT 1' one '<= 3'
 figure "a client gets $many new rows, in batches of 10,000" consume 'SELECT by key' read '<= 1.5'
 figure "$late_events late events of 28 days, in a ledger of 24 months" 'late 24 28' 'in one of a month' 'late 1 28' '<= 1.3'

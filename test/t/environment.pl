@@ -103,7 +103,7 @@ SQL
 	return ($halvings, $failed);
 }
 
-foreach my $way ([ 'blocks', 24, 7_000, 300, '30MB' ], [ 'statements', 24, 7_000, 300, '30MB' ])
+foreach my $way ([ 'blocks', 24, 3_500, 600, '30MB' ], [ 'statements', 24, 3_500, 600, '30MB' ])
 {
 	my ($database, $hours, $resources, $width, $room) = @$way;
 	subtest "little room on disk, rows written in $database" => sub {
