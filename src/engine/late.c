@@ -20,6 +20,7 @@
 #include "engine/duplicate_keys.h"
 #include "engine/duplicates.h"
 #include "engine/events.h"
+#include "engine/findings.h"
 #include "engine/late.h"
 #include "engine/late_rows.h"
 #include "engine/measures.h"
@@ -339,11 +340,14 @@ meter_release_held(const MeterDefinition *definition, MeterProgress *progress,
 	*written = 0;
 	if (definition->shards > 0)
 	{
+		MeterFindings *findings = meter_findings_begin();
 		int64		asks[METER_NASKS] = {0};
 		int64		tells[METER_NTELLS];
 
-		meter_scatter_said(definition, progress, METER_SHARD_RELEASE, condition,
-						   asks, tells);
+		meter_scatter_taking(definition, progress, METER_SHARD_RELEASE,
+							 condition, asks, tells, meter_findings_take,
+							 findings);
+		meter_log_findings(definition, findings);
 		*written = tells[METER_TELL_ADJUSTMENTS];
 		return tells[METER_TELL_LATE_ROWS];
 	}

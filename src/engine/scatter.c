@@ -207,6 +207,7 @@ typedef struct Gathering
 	MeterTotals *fresh;			/* NULL: nothing is written */
 	MeterTotals *totals;
 	MeterTellDifference tell;
+	MeterTakeShardRow take;
 	void	   *arg;
 	int64		done;
 	bool		lacks_months;
@@ -273,6 +274,11 @@ take_row(Gathering *gathering, const TupleTableSlot *slot)
 		case METER_SHARD_DIFFERS:
 			tell_difference(gathering, slot);
 			break;
+		case METER_SHARD_FOUND:
+		case METER_SHARD_LEAST:
+			gathering->take(gathering->arg, DatumGetChar(values[METER_SHARD_KIND]),
+							values, slot->tts_isnull);
+			break;
 	}
 }
 
@@ -286,9 +292,9 @@ take_row(Gathering *gathering, const TupleTableSlot *slot)
 static void
 scatter(const MeterDefinition *definition, MeterProgress *progress,
 		MeterShardWork work, const char *said, int64 *asks, int64 *tells,
-		MeterTellDifference tell, void *arg)
+		MeterTellDifference tell, MeterTakeShardRow take, void *arg)
 {
-	Gathering	gathering = {definition, tells, &progress->written, NULL, NULL, tell, arg, 0, false};
+	Gathering	gathering = {definition, tells, &progress->written, NULL, NULL, tell, take, arg, 0, false};
 	bool		writes = work != METER_SHARD_VERIFY && work != METER_SHARD_AWAIT;
 	Tuplestorestate *store = tuplestore_begin_heap(true, false, work_mem);
 	TupleDesc	descriptor;
@@ -339,7 +345,7 @@ meter_scatter(const MeterDefinition *definition, MeterProgress *progress,
 			  MeterShardWork work, int64 *asks, int64 *tells,
 			  MeterTellDifference tell, void *arg)
 {
-	scatter(definition, progress, work, "", asks, tells, tell, arg);
+	scatter(definition, progress, work, "", asks, tells, tell, NULL, arg);
 }
 
 /* The same about what a text says. */
@@ -348,7 +354,17 @@ meter_scatter_said(const MeterDefinition *definition, MeterProgress *progress,
 				   MeterShardWork work, const char *said, int64 *asks,
 				   int64 *tells)
 {
-	scatter(definition, progress, work, said, asks, tells, NULL, NULL);
+	scatter(definition, progress, work, said, asks, tells, NULL, NULL, NULL);
+}
+
+/* The same, where rows that shards return are taken by a function. */
+void
+meter_scatter_taking(const MeterDefinition *definition,
+					 MeterProgress *progress, MeterShardWork work,
+					 const char *said, int64 *asks, int64 *tells,
+					 MeterTakeShardRow take, void *arg)
+{
+	scatter(definition, progress, work, said, asks, tells, NULL, take, arg);
 }
 
 /*

@@ -24,7 +24,12 @@ typedef enum MeterShardWork
 	METER_SHARD_RELEASE = 'h',	/* rows that are held count */
 	METER_SHARD_ASIDE = 'q',	/* what was set aside is computed */
 	METER_SHARD_VERIFY = 'v',	/* the ledger is compared with that */
-	METER_SHARD_AWAIT = 'w'		/* nothing but to wait for the last one */
+	METER_SHARD_AWAIT = 'w',	/* nothing but to wait for the last one */
+	METER_SHARD_RECONCILE = 'i',	/* a snapshot is compared */
+	METER_SHARD_COMPARE = 'm',	/* resources are compared with snapshots again */
+	METER_SHARD_BOUNDARY = 'b', /* states at a retention boundary are stored */
+	METER_SHARD_UNREAD = 'n'	/* the earliest row is found that is late, and
+								 * that no step has read */
 } MeterShardWork;
 
 /* What a shard is told of the progress, and of what to do, in a bigint[]. */
@@ -47,6 +52,17 @@ typedef enum MeterShardAsk
 	METER_NASKS
 } MeterShardAsk;
 
+/* What a comparison with snapshots counts. */
+typedef enum MeterFound
+{
+	METER_FOUND_RUNNING,
+	METER_FOUND_STARTS,
+	METER_FOUND_STOPS,
+	METER_FOUND_CHANGES,
+	METER_FOUND_OBSERVATIONS,	/* of all snapshots */
+	METER_NFOUND
+} MeterFound;
+
 /* What a shard tells, in a bigint[]; of all shards together the sums. */
 typedef enum MeterShardTell
 {
@@ -60,7 +76,9 @@ typedef enum MeterShardTell
 														 * of each log that was
 														 * read */
 	METER_TELL_COUNT = METER_TELL_READ + METER_NLOGS,	/* what passes did */
-	METER_NTELLS = METER_TELL_COUNT + METER_FOLD_NCOUNTS
+	METER_TELL_COMPARED = METER_TELL_COUNT + METER_FOLD_NCOUNTS,	/* what a comparison
+																	 * found */
+	METER_NTELLS = METER_TELL_COMPARED + METER_NFOUND
 } MeterShardTell;
 
 /* The kinds of rows that a shard returns. */
@@ -70,7 +88,9 @@ typedef enum MeterShardRow
 	METER_SHARD_NEW_TOTAL = 'n',	/* a sum, where totals have nothing yet */
 	METER_SHARD_TOTAL = 't',	/* a sum */
 	METER_SHARD_LACKS = 'm',	/* there is no month for a period */
-	METER_SHARD_DIFFERS = 'x'	/* the ledger differs */
+	METER_SHARD_DIFFERS = 'x',	/* the ledger differs */
+	METER_SHARD_FOUND = 'f',	/* what else was found of a resource */
+	METER_SHARD_LEAST = 'e'		/* an instant: of all shards, the least */
 } MeterShardRow;
 
 /* The columns of these rows. */
@@ -89,6 +109,10 @@ enum
 	METER_SHARD_NCOLUMNS
 };
 
+/* Take a row of kind FOUND or LEAST, as a shard has returned it. */
+typedef void (*MeterTakeShardRow) (void *arg, MeterShardRow kind,
+								   const Datum *values, const bool *nulls);
+
 extern void meter_scatter(const MeterDefinition *definition,
 						  MeterProgress *progress, MeterShardWork work,
 						  int64 *asks, int64 *tells, MeterTellDifference tell,
@@ -96,6 +120,10 @@ extern void meter_scatter(const MeterDefinition *definition,
 extern void meter_scatter_said(const MeterDefinition *definition,
 							   MeterProgress *progress, MeterShardWork work,
 							   const char *said, int64 *asks, int64 *tells);
+extern void meter_scatter_taking(const MeterDefinition *definition,
+								 MeterProgress *progress, MeterShardWork work,
+								 const char *said, int64 *asks, int64 *tells,
+								 MeterTakeShardRow take, void *arg);
 extern void meter_await_shards(const char *stream, const char *meter);
 extern void meter_shards_begin(const char *stream, const char *meter);
 
