@@ -795,8 +795,8 @@ compare(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 }
 
 /* Tell whether there are snapshots at all; most streams have none. */
-static bool
-any_snapshot(const MeterDefinition *definition)
+bool
+meter_any_snapshot(const MeterDefinition *definition)
 {
 	/* a snapshot says what runs, which no measure does */
 	if (meter_usage_of(definition)->log != METER_LOG_EVENT)
@@ -826,16 +826,6 @@ take_findings(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	meter_findings_end(findings);
 }
 
-/*
- * Log what shards have found of snapshots in the course of another work of
- * theirs.  Within a session of the owner's.
- */
-void
-meter_log_findings(const MeterDefinition *definition, MeterFindings *findings)
-{
-	take_findings(NULL, definition, findings, NULL, true);
-}
-
 /* Compare resources again on each shard. */
 static bool
 compare_on_shards(const MeterDefinition *definition,
@@ -852,7 +842,7 @@ compare_on_shards(const MeterDefinition *definition,
 		return false;
 	meter_scatter_taking(definition, &copy, METER_SHARD_COMPARE, affected,
 						 asks, tells, meter_findings_take, findings);
-	meter_log_findings(definition, findings);
+	take_findings(NULL, definition, findings, NULL, true);
 	return tells[METER_TELL_COMPARED + METER_FOUND_OBSERVATIONS] > 0;
 }
 
@@ -870,7 +860,7 @@ meter_compare_into(const MeterDefinition *definition,
 	int64		count;
 	int64		lookups;
 
-	if (!any_snapshot(definition))
+	if (!meter_any_snapshot(definition))
 		return;
 	meter_execute(psprintf("SELECT (SELECT count(*) FROM (%s) t), "
 						   "(SELECT count(*) + 2 FROM %s.snapshot WHERE at >= %s)",
@@ -896,7 +886,7 @@ meter_compare_affected(const MeterDefinition *definition, const MeterProgress *p
 	int64		found[METER_NFOUND] = {0};
 
 	if (definition->shards > 0)
-		return any_snapshot(definition) &&
+		return meter_any_snapshot(definition) &&
 			compare_on_shards(definition, progress, affected, from);
 	meter_compare_into(definition, progress, affected, from, found);
 	return found[METER_FOUND_OBSERVATIONS] > 0;
@@ -915,7 +905,7 @@ meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *pr
 	char	   *from;
 	bool		isnull;
 
-	if (upto <= after || !any_snapshot(definition))
+	if (upto <= after || !meter_any_snapshot(definition))
 		return false;
 	meter_execute_row(psprintf("SELECT max(at) FROM %s.snapshot",
 							   quote_identifier(definition->stream)));
@@ -959,7 +949,7 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 	bool		observations;
 	bool		isnull;
 
-	if (!any_snapshot(definition))
+	if (!meter_any_snapshot(definition))
 		return false;
 	missing = psprintf("%s.snapshot n WHERE NOT n.pruned AND NOT EXISTS (SELECT 1 FROM %s._compared c "
 					   "WHERE c.meter = %s AND c.source = n.source AND c.at = n.at)",

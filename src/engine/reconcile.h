@@ -7,15 +7,13 @@
 
 #include "catalog/definition.h"
 #include "catalog/progress.h"
-#include "engine/findings.h"
 
 extern bool meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *progress,
 								  int64 after, int64 upto);
 extern bool meter_compare_affected(const MeterDefinition *definition, const MeterProgress *progress,
 								   const char *affected, const char *from);
 extern bool meter_compare_new(const MeterDefinition *definition, const MeterProgress *progress);
-extern void meter_log_findings(const MeterDefinition *definition,
-							   MeterFindings *findings);
+extern bool meter_any_snapshot(const MeterDefinition *definition);
 
 /* on a shard */
 extern void meter_compare_into(const MeterDefinition *definition,

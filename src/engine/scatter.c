@@ -303,6 +303,8 @@ scatter(const MeterDefinition *definition, MeterProgress *progress,
 
 	memset(tells, 0, METER_NTELLS * sizeof(int64));
 	fill_asks(progress, asks);
+	/* that of another meter may have moved meanwhile */
+	asks[METER_ASK_BOUNDARY] = definition->boundary;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	if (writes)
 	{

@@ -22,6 +22,7 @@ typedef enum MeterShardWork
 	METER_SHARD_ANEW = 'a',		/* what is settled is computed anew */
 	METER_SHARD_RESETTLE = 'c', /* the same, to correct the ledger */
 	METER_SHARD_RELEASE = 'h',	/* rows that are held count */
+	METER_SHARD_RELEASED = 'j', /* rows that were held are computed */
 	METER_SHARD_ASIDE = 'q',	/* what was set aside is computed */
 	METER_SHARD_VERIFY = 'v',	/* the ledger is compared with that */
 	METER_SHARD_AWAIT = 'w',	/* nothing but to wait for the last one */
@@ -49,6 +50,7 @@ typedef enum MeterShardAsk
 	METER_ASK_TO,
 	METER_ASK_BEYOND,
 	METER_ASK_WHOLE,			/* everything, not a part */
+	METER_ASK_BOUNDARY,			/* the retention boundary so far */
 	METER_NASKS
 } MeterShardAsk;
 

@@ -362,6 +362,7 @@ work(void *arg)
 
 	meter_fold_count_anew();
 	call->definition = meter_definition_of_row(call->row);
+	call->definition->boundary = call->asks[METER_ASK_BOUNDARY];
 	call->progress = progress_of(call->asks);
 	meter_session_begin(&session, meter_stream_owner(call->stream));
 	meter_session_bulk();
@@ -381,6 +382,11 @@ work(void *arg)
 				meter_release_held(call->definition, call->progress,
 								   call->said,
 								   &call->tells[METER_TELL_ADJUSTMENTS]);
+			break;
+		case METER_SHARD_RELEASED:
+			call->tells[METER_TELL_ADJUSTMENTS] =
+				meter_recompute_released(call->definition, call->progress,
+										 call->said);
 			break;
 		case METER_SHARD_ASIDE:
 			call->tells[METER_TELL_ADJUSTMENTS] =
