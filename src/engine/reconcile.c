@@ -1018,9 +1018,9 @@ check_rows(const char *stream, List *definitions, const char *source,
 	/* names that have distinct hashes are distinct; numbers sort faster */
 	if (meter_stream_shards(stream) == 0)
 		meter_execute(psprintf("SELECT count(*) = count(DISTINCT hashtextextended(e.resource, "
-						   "hashtextextended(coalesce('=' || e.meter, ''), 0))) FROM %s.inventory e "
-						   "WHERE e.source = %s AND e.at = %s",
-						   schema, target->source, target->at), SPI_OK_SELECT);
+							   "hashtextextended(coalesce('=' || e.meter, ''), 0))) FROM %s.inventory e "
+							   "WHERE e.source = %s AND e.at = %s",
+							   schema, target->source, target->at), SPI_OK_SELECT);
 	/* nodes look at the names themselves, each at its own */
 	if (meter_stream_shards(stream) > 0 ||
 		!DatumGetBool(meter_result(0, 1, &isnull)))
@@ -1113,6 +1113,20 @@ check_stops(const MeterDefinition *definition, const char *source,
 						 found[METER_FOUND_STOPS])));
 }
 
+/*
+ * Return the last arrival that was drawn of the log of events; on a shard, which
+ * logs nothing, -1.
+ */
+static int64
+last_drawn(const MeterDefinition *definition)
+{
+	if (meter_current_shard() != NULL)
+		return -1;
+	meter_execute_row(psprintf("SELECT last_value FROM %s.event_arrival_seq",
+							   quote_identifier(definition->stream)));
+	return meter_result_count(1);
+}
+
 /* Compare a meter with the snapshot that is being reconciled. */
 static void
 compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
@@ -1133,9 +1147,12 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 		return;
 	}
 
-	/* the states do not yet know of late rows that no step has read */
+	/*
+	 * the states do not yet know of late rows that no step has read; what
+	 * this comparison logs itself is none of them
+	 */
 	unread = psprintf("SELECT DISTINCT e.resource FROM %s AND (e.action = 'void' OR e.\"time\" < %s)",
-					  meter_late_rows(definition, progress, -1),
+					  meter_late_rows(definition, progress, last_drawn(definition)),
 					  meter_timestamp_literal(progress->watermark));
 	meter_execute(psprintf("SELECT count(*) FROM (%s) l", unread),
 				  SPI_OK_SELECT);

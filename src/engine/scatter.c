@@ -370,6 +370,28 @@ meter_scatter_taking(const MeterDefinition *definition,
 }
 
 /*
+ * Have a work done to a span of time on each shard.  Returns the number of
+ * adjustments; *usage_rows, if it is asked for, is that of other usage rows.
+ */
+int64
+meter_scatter_span(const MeterDefinition *definition, MeterProgress *progress,
+				   MeterShardWork work, TimestampTz from, TimestampTz to,
+				   TimestampTz beyond, bool whole, int64 *usage_rows)
+{
+	int64		asks[METER_NASKS] = {0};
+	int64		tells[METER_NTELLS];
+
+	asks[METER_ASK_FROM] = from;
+	asks[METER_ASK_TO] = to;
+	asks[METER_ASK_BEYOND] = beyond;
+	asks[METER_ASK_WHOLE] = whole;
+	meter_scatter(definition, progress, work, asks, tells, NULL, NULL);
+	if (usage_rows != NULL)
+		*usage_rows = tells[METER_TELL_USAGE_ROWS];
+	return tells[METER_TELL_ADJUSTMENTS];
+}
+
+/*
  * Wait until all nodes have committed the last transaction of a meter that is
  * committed here, if there is such a meter and its stream is distributed.
  */

@@ -126,6 +126,11 @@ extern void meter_scatter_taking(const MeterDefinition *definition,
 								 MeterProgress *progress, MeterShardWork work,
 								 const char *said, int64 *asks, int64 *tells,
 								 MeterTakeShardRow take, void *arg);
+extern int64 meter_scatter_span(const MeterDefinition *definition,
+								MeterProgress *progress, MeterShardWork work,
+								TimestampTz from, TimestampTz to,
+								TimestampTz beyond, bool whole,
+								int64 *usage_rows);
 extern void meter_await_shards(const char *stream, const char *meter);
 extern void meter_shards_begin(const char *stream, const char *meter);
 

@@ -37,7 +37,7 @@ sql("SELECT meter.distribute_stream('cloud', 4)");
 like(error("SELECT meter.distribute_stream('cloud')"), qr/is distributed already/, 'twice');
 like(error("SELECT meter.create_stream('other'); SELECT meter.distribute_stream('other')", 'cluster', $workers[0]), qr/worker of the cluster|not allowed on this node/, 'on a worker');
 like(error($_), qr/does not work on a distributed stream/, "refused: $_")
-  foreach "SELECT meter.reconcile('cloud', 's', '2024-03-05 10:00Z')", "SELECT meter.expire('cloud', '2024-03-05 10:00Z')", "SELECT * FROM meter.detach_usage('cloud', '2024-03-05 10:00Z')",
+  foreach "SELECT meter.isolate_tenants('cloud')",
   "SELECT * FROM meter.live_usage('cloud', 'a')", 'SELECT * FROM cloud.current_usage', 'SELECT * FROM cloud.anomaly', "SELECT * FROM meter.explain('cloud', gen_random_uuid())",
   "SELECT * FROM meter.preview_meter('cloud', 'p', starts => '{start}', stops => '{stop}')";
 like(error(q(INSERT INTO cloud.event ("time", resource, action) VALUES (now(), 'r', 'start')), 'cluster', $workers[0]), qr/no partition of relation/, 'a writer through a worker is refused');
