@@ -4,6 +4,8 @@ package KeepingTest;
 use strict;
 use warnings;
 use Exporter 'import';
+use FindBin;
+use lib $FindBin::RealBin;
 use CitusTest;
 use Test::More;
 
