@@ -26,6 +26,7 @@ SQL_PARTS = \
 	src/types/measure.sql \
 	src/types/transaction_id.sql \
 	src/types/protobuf.sql \
+	src/types/row_text.sql \
 	src/catalog/catalog.sql \
 	src/catalog/home.sql \
 	src/commands/create_stream.sql \

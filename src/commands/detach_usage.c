@@ -26,10 +26,12 @@
 #include "catalog/consumer.h"
 #include "catalog/definition.h"
 #include "catalog/progress.h"
+#include "catalog/shape.h"
 #include "catalog/stream.h"
 #include "engine/usage_kind.h"
 #include "log/month.h"
 #include "pg/arguments.h"
+#include "pg/cluster.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 #include "types/transaction_id.h"
@@ -44,8 +46,8 @@
 
 /* The number of a table's rows, and a hash of them in any order. */
 #define CONTENT_COLUMNS \
-	"count(*), coalesce(sum(hashtextextended(ROW(u.transaction_id, u.meter, u.account, u.resource, u.dimensions, " \
-	"u.period_start, u.quantity, u.revision, u.settlement, u.recorded_at)::text COLLATE \"C\", 0)::numeric), 0)"
+	"count(*), coalesce(sum(hashtextextended(meter_internal.row_text(ROW(u.transaction_id, u.meter, u.account, u.resource, u.dimensions, " \
+	"u.period_start, u.quantity, u.revision, u.settlement, u.recorded_at)) COLLATE \"C\", 0)::numeric), 0)"
 
 /* A month of the ledger. */
 typedef struct Month
@@ -327,7 +329,6 @@ meter_detach_usage(PG_FUNCTION_ARGS)
 	char	   *holder = NULL;
 
 	PreventCommandIfReadOnly("meter.detach_usage()");
-	meter_refuse_distributed(stream, "meter.detach_usage()");
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -457,6 +458,37 @@ constrain(const Month *month, const char *table)
 						   table, check), SPI_OK_UTILITY);
 }
 
+/*
+ * Distribute the table of a month beside the ledger, if that is distributed and
+ * the table is not: it comes from a dump, or from before.  Its key is that of
+ * the ledger then.
+ */
+static void
+distribute(const char *stream, const Month *month, const char *table)
+{
+	const MeterGuard *guard;
+
+	if (meter_stream_shards(stream) == 0 ||
+		meter_cluster_shards(stream, month->apart) > 0)
+		return;
+	meter_execute(psprintf("SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'p'",
+						   quote_literal_cstr(table)), SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		meter_execute(psprintf("ALTER TABLE %s DROP CONSTRAINT %s", table,
+							   quote_identifier(meter_result_text(0, 1))),
+					  SPI_OK_UTILITY);
+	meter_execute(psprintf("ALTER TABLE %s ADD PRIMARY KEY (transaction_id, resource)",
+						   table), SPI_OK_UTILITY);
+	for (guard = meter_guards; guard->table != NULL; guard++)
+	{
+		if (strcmp(guard->table, LEDGER) == 0)
+			meter_execute(psprintf("DROP TRIGGER IF EXISTS %s ON %s",
+								   guard->name, table), SPI_OK_UTILITY);
+	}
+	meter_cluster_distribute(stream, month->apart, "resource", 0, LEDGER);
+	meter_cluster_forget_local(stream, month->apart);
+}
+
 PG_FUNCTION_INFO_V1(meter_attach_usage);
 
 /* attach_usage(stream, month) */
@@ -473,7 +505,6 @@ meter_attach_usage(PG_FUNCTION_ARGS)
 	char	   *content;
 
 	PreventCommandIfReadOnly("meter.attach_usage()");
-	meter_refuse_distributed(stream, "meter.attach_usage()");
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -486,6 +517,7 @@ meter_attach_usage(PG_FUNCTION_ARGS)
 									   &content);
 	table = psprintf("%s.%s", schema, month->apart);
 	check_detached(stream, month, table, rows, content);
+	distribute(stream, month, table);
 	constrain(month, table);
 	meter_guard_month(stream, LEDGER, month->apart);
 	meter_execute(psprintf("ALTER TABLE %s RENAME TO _%s", table, month->apart),

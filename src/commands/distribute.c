@@ -82,25 +82,6 @@ run(const char *sql)
 static void
 check_contents(const char *stream)
 {
-	static const char *const tables[][2] = {
-		{"snapshot", "snapshots that were reconciled"},
-		{"_retention", "a retention boundary"},
-		{"_expired", "segments that were expired"},
-		{"_detached", "months that were detached"}
-	};
-	int			i;
-
-	for (i = 0; i < (int) lengthof(tables); i++)
-	{
-		meter_execute(psprintf("SELECT FROM %s.%s LIMIT 1",
-							   quote_identifier(stream), tables[i][0]),
-					  SPI_OK_SELECT);
-		if (SPI_processed > 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("stream \"%s\" cannot be distributed: it has %s",
-							stream, tables[i][1])));
-	}
 	if (meter_is_isolated(stream))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

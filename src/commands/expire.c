@@ -226,7 +226,7 @@ expire(const char *stream, List *definitions, TimestampTz before)
 				  SPI_OK_DELETE);
 	for (i = 0; i < (int) lengthof(boundary_tables); i++)
 		meter_execute(psprintf("DELETE FROM %s.%s s "
-							   "WHERE NOT EXISTS (SELECT FROM %s._retention f WHERE f.meter = s.meter)",
+							   "WHERE NOT EXISTS (SELECT 1 FROM %s._retention f WHERE f.meter = s.meter)",
 							   schema, boundary_tables[i], schema),
 					  SPI_OK_DELETE);
 	meter_session_end(&session);
@@ -267,7 +267,6 @@ meter_expire(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("\"before\" must be finite")));
 	meter_check_stream_permission(stream);
-	meter_refuse_distributed(stream, "meter.expire()");
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
 	meter_load_all(stream, &of_events, &of_measures);

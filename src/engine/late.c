@@ -325,6 +325,58 @@ released_rows(const MeterDefinition *definition,
 }
 
 /*
+ * Compute anew what rows affect that are released.  Returns the number of
+ * adjustments.
+ */
+static int64
+recompute_released(const MeterDefinition *definition, MeterProgress *progress,
+				   const MeterReleased *released)
+{
+	/* voids among them are noted, also if all they reach is to come */
+	char	   *affected = released_rows(definition, progress, released);
+
+	return progress->has_watermark ?
+		meter_recompute(definition, progress, affected, NULL) : 0;
+}
+
+/* Do so on a shard, for rows of any: `arrivals` has those of each log. */
+int64
+meter_recompute_released(const MeterDefinition *definition,
+						 MeterProgress *progress, const char *arrivals)
+{
+	MeterReleased released = {0};
+	char	   *events = pstrdup(arrivals);
+	char	   *measures = strchr(events, ' ');
+
+	*measures++ = '\0';
+	released.arrivals[METER_LOG_EVENT] = *events == '\0' ? NULL : events;
+	released.arrivals[METER_LOG_MEASURE] = *measures == '\0' ? NULL : measures;
+	if (released.arrivals[METER_LOG_EVENT] == NULL &&
+		released.arrivals[METER_LOG_MEASURE] == NULL)
+		return 0;
+	return recompute_released(definition, progress, &released);
+}
+
+/*
+ * Do so on each shard.  Shards do not release rows themselves where there are
+ * snapshots: what these say of the rows has to be logged before.
+ */
+static int64
+scatter_released(const MeterDefinition *definition, MeterProgress *progress,
+				 const MeterReleased *released)
+{
+	const char *events = released->arrivals[METER_LOG_EVENT];
+	const char *measures = released->arrivals[METER_LOG_MEASURE];
+	int64		asks[METER_NASKS] = {0};
+	int64		tells[METER_NTELLS];
+
+	meter_scatter_said(definition, progress, METER_SHARD_RELEASED,
+					   psprintf("%s %s", events ? events : "",
+								measures ? measures : ""), asks, tells);
+	return tells[METER_TELL_ADJUSTMENTS];
+}
+
+/*
  * Let rows of the table held count that meet a condition, and compute what they
  * affect anew.  Returns how many rows that are; *written is the number of
  * adjustments.
@@ -334,10 +386,9 @@ meter_release_held(const MeterDefinition *definition, MeterProgress *progress,
 				   const char *condition, int64 *written)
 {
 	MeterReleased released;
-	char	   *affected;
 
 	*written = 0;
-	if (definition->shards > 0)
+	if (definition->shards > 0 && !meter_any_snapshot(definition))
 	{
 		int64		asks[METER_NASKS] = {0};
 		int64		tells[METER_NTELLS];
@@ -349,12 +400,10 @@ meter_release_held(const MeterDefinition *definition, MeterProgress *progress,
 	}
 	meter_take_held(definition, condition, &released);
 	meter_compare_released(definition, progress, &released);
-	if (released.count == 0)
-		return 0;
-	/* voids among them are noted, also if all they reach is to come */
-	affected = released_rows(definition, progress, &released);
-	if (progress->has_watermark)
-		*written = meter_recompute(definition, progress, affected, NULL);
+	if (released.count > 0)
+		*written = definition->shards > 0 ?
+			scatter_released(definition, progress, &released) :
+			recompute_released(definition, progress, &released);
 	return released.count;
 }
 

@@ -31,6 +31,9 @@ extern void meter_compare_released(const MeterDefinition *definition,
 extern int64 meter_release_held(const MeterDefinition *definition,
 								MeterProgress *progress,
 								const char *condition, int64 *written);
+extern int64 meter_recompute_released(const MeterDefinition *definition,
+									  MeterProgress *progress,
+									  const char *arrivals);
 extern void meter_settle_late_rows(const MeterDefinition *definition,
 								   MeterProgress *progress, MeterStep *step,
 								   MeterLog first);

@@ -155,6 +155,25 @@ meter_quarantine_was_added(const MeterQuarantine *quarantine)
 	return quarantine->added > 0;
 }
 
+/* Tell each resource that was added. */
+void
+meter_quarantine_each_new(MeterQuarantine *quarantine,
+						  void (*tell) (void *arg, const MeterSetAside *aside),
+						  void *arg)
+{
+	aside_iterator iterator;
+	MeterSetAside *aside;
+
+	if (quarantine->list == NULL)
+		return;
+	aside_start_iterate(quarantine->list, &iterator);
+	while ((aside = aside_iterate(quarantine->list, &iterator)) != NULL)
+	{
+		if (aside->is_new)
+			tell(arg, aside);
+	}
+}
+
 /* Return an array of texts or instants. */
 static Datum
 array_of(Datum *values, int count, Oid type)

@@ -36,6 +36,9 @@ extern void meter_quarantine_add(MeterQuarantine *quarantine,
 								 MeterAttr resource, TimestampTz since,
 								 const ErrorData *error);
 extern bool meter_quarantine_was_added(const MeterQuarantine *quarantine);
+extern void meter_quarantine_each_new(MeterQuarantine *quarantine,
+									  void (*tell) (void *arg, const MeterSetAside *aside),
+									  void *arg);
 extern void meter_quarantine_write(MeterQuarantine *quarantine);
 extern void meter_quarantine_warn(const MeterQuarantine *quarantine,
 								  bool anonymous);

@@ -310,7 +310,7 @@ meter_readings_restart(const MeterDefinition *definition)
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(definition->name)};
 
-	const char *aside = psprintf("(SELECT FROM %s.quarantine q WHERE q.meter = r.meter AND q.resource = r.resource)",
+	const char *aside = psprintf("(SELECT 1 FROM %s.quarantine q WHERE q.meter = r.meter AND q.resource = r.resource)",
 								 schema);
 
 	meter_execute_params(psprintf("DELETE FROM %s._counter_state r WHERE r.meter = $1 AND NOT EXISTS %s",

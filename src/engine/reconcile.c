@@ -32,17 +32,20 @@
 #include "core/observation.h"
 #include "engine/duplicates.h"
 #include "engine/events.h"
+#include "engine/findings.h"
 #include "engine/fold.h"
 #include "engine/late_rows.h"
 #include "engine/reconcile.h"
 #include "engine/resources.h"
 #include "engine/row_kind.h"
+#include "engine/scatter.h"
 #include "engine/states.h"
 #include "engine/usage_kind.h"
 #include "pg/arguments.h"
 #include "pg/attr.h"
 #include "pg/now.h"
 #include "pg/quantity.h"
+#include "pg/shard.h"
 #include "pg/spi.h"
 #include "pg/wake.h"
 
@@ -62,17 +65,8 @@ typedef struct Target
 	const char *tolerance;
 	const char *unread;			/* query: resources with rows from before the
 								 * watermark that no step has read; or NULL */
+	int			pass;			/* what is found comes in the order of these */
 } Target;
-
-/* What a comparison with one meter found in the target. */
-typedef struct Found
-{
-	int64		running;
-	int64		starts;
-	int64		stops;
-	int64		changes;
-	int64		observations;	/* of all snapshots */
-} Found;
 
 /* Append the condition that a row e of the inventory is about a meter. */
 static void
@@ -448,6 +442,18 @@ fold_said(const MeterDefinition *definition, const MeterProgress *progress,
 	meter_fold_end(fold);
 }
 
+/* The columns of what a comparison returns. */
+enum
+{
+	COMPARED_RESOURCE = 1,
+	COMPARED_PROBLEM,
+	COMPARED_CORRECTION,
+	COMPARED_TIME,
+	COMPARED_NUMBERS,			/* METER_NFOUND of them, in the first row */
+	COMPARED_AT = COMPARED_NUMBERS + METER_NFOUND,	/* on a shard */
+	COMPARED_WHAT
+};
+
 /* Return the corrections of the last comparison as rows. */
 static void
 return_corrections(FunctionCallInfo fcinfo)
@@ -457,14 +463,97 @@ return_corrections(FunctionCallInfo fcinfo)
 
 	for (i = 1; i < SPI_processed; i++)
 	{
-		Datum		values[4];
-		bool		nulls[4];
+		Datum		values[COMPARED_TIME];
+		bool		nulls[COMPARED_TIME];
 		int			column;
 
-		for (column = 0; column < 4; column++)
+		for (column = 0; column < COMPARED_TIME; column++)
 			values[column] = meter_result(i, column + 1, &nulls[column]);
 		tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
 	}
+}
+
+/* Tell the coordinator what the last comparison found on a shard. */
+static void
+tell_findings(int pass)
+{
+	uint64		i;
+
+	for (i = 1; i < SPI_processed; i++)
+	{
+		bool		isnull;
+
+		meter_tell_found(meter_result(i, COMPARED_RESOURCE, &isnull),
+						 DatumGetTimestampTz(meter_result(i, COMPARED_AT, &isnull)),
+						 pass, meter_result(i, COMPARED_WHAT, &isnull));
+	}
+}
+
+/* The columns of the log that observations have. */
+#define LOGGED_COLUMNS \
+	"source, id, \"time\", resource, account, entity, action, offering, value, attributes"
+
+/*
+ * Append the part of a comparison that logs what it found, as "fresh", unless
+ * it is logged already.  On a shard, that is left to the coordinator.
+ */
+static void
+append_log(StringInfo sql, const MeterDefinition *definition)
+{
+	const char *schema = quote_identifier(definition->stream);
+
+	appendStringInfo(sql,
+					 ", fresh AS MATERIALIZED (SELECT w.source, w.id, w.at AS \"time\", w.resource, w.account, w.entity, "
+					 "'reconciled:' || w.kind AS action, w.offering, w.value, coalesce(w.attributes, '{}') || jsonb_strip_nulls(jsonb_build_object("
+					 "'meter', %s::text, 'since', w.since, 'alive', w.alive, 'tolerance', "
+					 "CASE WHEN w.since IS NOT NULL AND w.tolerance <> '1 minute' THEN extract(epoch FROM w.tolerance) END, "
+					 "CASE w.effect WHEN 'moves' THEN 'moved_to' ELSE 'belonged_to' END, w.other, "
+					 "'since_too_early', CASE w.effect WHEN 'opens' THEN w.too_early END)) AS attributes "
+					 "FROM needed w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource COLLATE \"C\" "
+					 "AND l.id = w.id COLLATE \"C\" AND l.source = w.source COLLATE \"C\" AND l.\"time\" = w.at))",
+					 quote_literal_cstr(definition->name), schema);
+	if (meter_current_shard() == NULL)
+		appendStringInfo(sql,
+						 ", logged AS (INSERT INTO %s.event (" LOGGED_COLUMNS ") SELECT " LOGGED_COLUMNS " FROM fresh "
+						 "ORDER BY \"time\", resource COLLATE \"C\" RETURNING 1)",
+						 schema);
+}
+
+/*
+ * Append the rows of a comparison that say what was corrected, and on a shard
+ * what is to be logged: all that the coordinator needs of a finding is a row
+ * there, in one value.  No column has the name of a table: a stream may be called
+ * as an alias is.
+ */
+static void
+append_corrections(StringInfo sql, const MeterDefinition *definition,
+				   const Target *target, bool dry_run)
+{
+	bool		of_shard = meter_current_shard() != NULL;
+	const char *meter = quote_literal_cstr(definition->name);
+	StringInfoData said;
+
+	initStringInfo(&said);
+	if (target != NULL)
+	{
+		appendStringInfo(&said, PROBLEM " || "
+						 "CASE WHEN w.source = %s AND w.at = %s THEN '' ELSE format(' (snapshot of %%s at %%s)', w.source, w.at) END AS problem, ",
+						 meter, meter, meter, meter, meter, meter, target->source, target->at);
+		appendStringInfoString(&said, CORRECTION);
+		appendStringInfoString(&said, " AS correction");
+	}
+	if (target != NULL && !of_shard)
+		appendStringInfo(sql, " UNION ALL (SELECT w.resource, %s, coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0 FROM needed w "
+						 "ORDER BY w.at, w.resource COLLATE \"C\")", said.data);
+	if (!of_shard)
+		return;
+	appendStringInfo(sql, " UNION ALL SELECT c.resource, NULL, NULL, NULL, 0, 0, 0, 0, 0, c.at, "
+					 "jsonb_strip_nulls(jsonb_build_object('problem', c.problem, 'correction', c.correction, 'time', c.\"time\")) || "
+					 "CASE WHEN c.to_log IS NULL THEN '{}' ELSE jsonb_build_object('event', c.to_log) END "
+					 "FROM (SELECT w.resource, w.at, coalesce(w.effect_from, w.at) AS \"time\", %s, %s AS to_log FROM needed w%s) c",
+					 target != NULL ? said.data : "NULL::text AS problem, NULL::text AS correction",
+					 dry_run ? "NULL::jsonb" : "to_jsonb(f)",
+					 dry_run ? "" : " LEFT JOIN fresh f ON f.resource = w.resource AND f.source = w.source AND f.id = w.id AND f.\"time\" = w.at");
 }
 
 /*
@@ -478,10 +567,11 @@ static void
 compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 				  const MeterProgress *progress, const MeterResources *resources,
 				  const char *from, bool carried, const Target *target, bool few,
-				  int64 sealed, bool dry_run, Found *found, MeterResources *deep)
+				  int64 sealed, bool dry_run, int64 *found, MeterResources *deep)
 {
 	const char *schema = quote_identifier(definition->stream);
 	const char *meter = quote_literal_cstr(definition->name);
+	bool		of_shard = meter_current_shard() != NULL;
 	const char *of_target = target == NULL ? "false" :
 	psprintf("source = %s AND at = %s", target->source, target->at);
 	Oid			type = TEXTARRAYOID;
@@ -490,6 +580,7 @@ compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 	Findings	findings;
 	StringInfoData sql;
 	bool		isnull;
+	int			i;
 
 	find_said(definition, from, target, few, names, &said);
 	begin_spoken(&findings.spoken);
@@ -530,19 +621,7 @@ compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 					 "WHERE l.resource = f.resource COLLATE \"C\" AND l.\"time\" = f.at AND l.source = f.source COLLATE \"C\" "
 					 "AND l.action LIKE 'reconciled:%%' AND l.attributes ->> 'meter' = %s)))", schema, meter);
 	if (!dry_run)
-		appendStringInfo(&sql,
-						 ", logged AS (INSERT INTO %s.event (source, id, \"time\", resource, account, entity, "
-						 "action, offering, value, attributes) "
-						 "SELECT w.source, w.id, w.at, w.resource, w.account, w.entity, 'reconciled:' || w.kind, "
-						 "w.offering, w.value, coalesce(w.attributes, '{}') || jsonb_strip_nulls(jsonb_build_object("
-						 "'meter', %s::text, 'since', w.since, 'alive', w.alive, 'tolerance', "
-						 "CASE WHEN w.since IS NOT NULL AND w.tolerance <> '1 minute' THEN extract(epoch FROM w.tolerance) END, "
-						 "CASE w.effect WHEN 'moves' THEN 'moved_to' ELSE 'belonged_to' END, w.other, "
-						 "'since_too_early', CASE w.effect WHEN 'opens' THEN w.too_early END)) "
-						 "FROM needed w WHERE NOT EXISTS (SELECT FROM %s.event l WHERE l.resource = w.resource COLLATE \"C\" "
-						 "AND l.id = w.id COLLATE \"C\" AND l.source = w.source COLLATE \"C\" AND l.\"time\" = w.at) "
-						 "ORDER BY w.at, w.resource COLLATE \"C\" RETURNING 1)",
-						 schema, meter, schema);
+		append_log(&sql, definition);
 	appendStringInfo(&sql,
 					 " SELECT NULL::text AS resource, NULL::text AS problem, NULL::text AS correction, "
 					 "NULL::timestamptz AS \"time\", %s + (SELECT count(*) FROM spoken WHERE was_active AND %s), "
@@ -556,25 +635,16 @@ compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 							  target->unread == NULL ? "" :
 							  psprintf(" AND r.resource NOT IN (%s)", target->unread)),
 					 of_target, of_target, of_target, of_target,
-					 dry_run ? "(SELECT count(*) FROM needed)" : "(SELECT count(*) FROM logged)");
-	if (target != NULL)
-		appendStringInfo(&sql,
-						 " UNION ALL (SELECT w.resource, " PROBLEM " || "
-						 "CASE WHEN w.source = %s AND w.at = %s THEN '' ELSE format(' (snapshot of %%s at %%s)', w.source, w.at) END, ",
-						 meter, meter, meter, meter, meter, meter, target->source, target->at);
-	if (target != NULL)
-	{
-		appendStringInfoString(&sql, CORRECTION);
-		appendStringInfoString(&sql, ", coalesce(w.effect_from, w.at), 0, 0, 0, 0, 0 FROM needed w "
-							   "ORDER BY w.at, w.resource COLLATE \"C\")");
-	}
+					 psprintf("(SELECT count(*) FROM %s)%s",
+							  dry_run ? "needed" : of_shard ? "fresh" : "logged",
+							  of_shard ? ", NULL::timestamptz, NULL::jsonb" : ""));
+	append_corrections(&sql, definition, target, dry_run);
 	meter_execute_params(sql.data, SPI_OK_SELECT, 1, &type, &names, NULL);
-	found->running += DatumGetInt64(meter_result(0, 5, &isnull));
-	found->starts += DatumGetInt64(meter_result(0, 6, &isnull));
-	found->stops += DatumGetInt64(meter_result(0, 7, &isnull));
-	found->changes += DatumGetInt64(meter_result(0, 8, &isnull));
-	found->observations += DatumGetInt64(meter_result(0, 9, &isnull));
-	if (fcinfo != NULL)
+	for (i = 0; i < METER_NFOUND; i++)
+		found[i] += DatumGetInt64(meter_result(0, COMPARED_NUMBERS + i, &isnull));
+	if (of_shard)
+		tell_findings((target == NULL ? 0 : target->pass) + (deep == NULL ? 1 : 0));
+	else if (fcinfo != NULL)
 		return_corrections(fcinfo);
 	meter_forget_rows(&said);
 	meter_forget_rows(&findings.spoken);
@@ -582,6 +652,52 @@ compare_resources(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 
 /* The rows of so many are counted; of more, each has to have any. */
 #define MAX_COUNTED		1000000
+
+/* Raise that rows of a snapshot are missing. */
+static void
+raise_incomplete(const char *schema, const char *source, const char *at)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rows of the snapshot of \"%s\" at %s are missing in %s.inventory",
+					source, at, schema),
+			 errhint("Load the snapshot again as it was. A subscriber needs the tables snapshot and inventory, too.")));
+}
+
+/*
+ * Check that each snapshot of a query (source, at) has a row, where the
+ * inventory is distributed.
+ */
+static void
+check_each(const char *schema, const char *snapshots)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *queries = NIL;
+	ListCell   *cell;
+	uint64		i;
+
+	meter_execute(psprintf("SELECT format('SELECT 1 FROM %%I.inventory WHERE source = %%L AND at = %%L LIMIT 1', %s, c.source, c.at), c.source, c.at FROM (%s) c",
+						   quote_literal_cstr(schema), snapshots), SPI_OK_SELECT);
+	for (i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext before = MemoryContextSwitchTo(context);
+
+		queries = lappend(queries, list_make3(meter_result_text(i, 1),
+											  meter_result_text(i, 2),
+											  meter_result_text(i, 3)));
+		MemoryContextSwitchTo(before);
+	}
+	foreach(cell, queries)
+	{
+		List	   *query = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		meter_execute(linitial(query), SPI_OK_SELECT);
+		if (SPI_processed == 0)
+			raise_incomplete(quote_identifier(schema), lsecond(query),
+							 lthird(query));
+	}
+}
 
 /*
  * Check that the rows of the snapshots to compare with are there: without them,
@@ -594,22 +710,56 @@ check_complete(const MeterDefinition *definition, const char *from,
 	const char *schema = quote_identifier(definition->stream);
 	const char *rows = psprintf("FROM %s.inventory i WHERE i.source = c.source AND i.at = c.at", schema);
 	StringInfoData sql;
+	bool		isnull;
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH checked AS MATERIALIZED (");
 	append_checked(&sql, definition, from, target);
 	appendStringInfo(&sql, "), c AS MATERIALIZED (SELECT n.source, n.at, n.rows, sum(n.rows) OVER () AS rows_of_all "
-					 "FROM checked k JOIN %s.snapshot n ON n.source = k.source AND n.at = k.at WHERE NOT n.pruned) "
-					 "SELECT c.source, c.at FROM c WHERE CASE WHEN c.rows_of_all <= %d THEN (SELECT count(*) %s) < c.rows "
-					 "ELSE c.rows > 0 AND NOT EXISTS (SELECT %s) END LIMIT 1",
-					 schema, MAX_COUNTED, rows, rows);
+					 "FROM checked k JOIN %s.snapshot n ON n.source = k.source AND n.at = k.at WHERE NOT n.pruned) ",
+					 schema);
+	if (definition->shards > 0)
+	{
+		/* what nodes have of a snapshot is counted there, all at once */
+		meter_execute(psprintf("%sSELECT coalesce(max(rows_of_all), 0) > %d FROM c", sql.data, MAX_COUNTED),
+					  SPI_OK_SELECT);
+		if (DatumGetBool(meter_result(0, 1, &isnull)))
+		{
+			check_each(definition->stream,
+					   psprintf("%sSELECT source, at FROM c WHERE rows > 0", sql.data));
+			return;
+		}
+		appendStringInfo(&sql, "SELECT c.source, c.at FROM c LEFT JOIN (SELECT i.source, i.at, count(*) AS found FROM %s.inventory i "
+						 "WHERE (i.source, i.at) IN (SELECT k.source, k.at FROM c k) GROUP BY 1, 2) i "
+						 "ON i.source = c.source AND i.at = c.at WHERE coalesce(i.found, 0) < c.rows LIMIT 1", schema);
+	}
+	else
+		appendStringInfo(&sql, "SELECT c.source, c.at FROM c WHERE CASE WHEN c.rows_of_all <= %d THEN (SELECT count(*) %s) < c.rows "
+						 "ELSE c.rows > 0 AND NOT EXISTS (SELECT %s) END LIMIT 1",
+						 MAX_COUNTED, rows, rows);
 	meter_execute(sql.data, SPI_OK_SELECT);
 	if (SPI_processed > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rows of the snapshot of \"%s\" at %s are missing in %s.inventory",
-						meter_result_text(0, 1), meter_result_text(0, 2), schema),
-				 errhint("Load the snapshot again as it was. A subscriber needs the tables snapshot and inventory, too.")));
+		raise_incomplete(schema, meter_result_text(0, 1), meter_result_text(0, 2));
+}
+
+/*
+ * See that the snapshots to compare with are complete.  A shard has a part of
+ * each, so it tells from when on it compares.
+ */
+static void
+require_complete(const MeterDefinition *definition, const char *from,
+				 const Target *target)
+{
+	TimestampTz instant;
+
+	if (meter_current_shard() == NULL)
+	{
+		check_complete(definition, from, target);
+		return;
+	}
+	meter_execute_row(psprintf("SELECT %s", from));
+	if (meter_result_instant(1, &instant))
+		meter_tell_least(instant);
 }
 
 /*
@@ -621,20 +771,20 @@ static void
 compare(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 		const MeterProgress *progress, const char *affected, const char *from,
 		bool carried, const Target *target, bool few, int64 sealed, bool dry_run,
-		Found *found)
+		int64 *found)
 {
 	MeterResources *resources;
 	MeterResources *deep = meter_resources_begin();
 	int64		snapshots;
 
-	check_complete(definition, from, target);
+	require_complete(definition, from, target);
 	resources = meter_resources_from_query(psprintf("SELECT t.resource, NULL::timestamptz FROM (%s) t ORDER BY 1",
 													affected));
 	compare_resources(fcinfo, definition, progress, resources, from, carried,
 					  target, few, sealed, dry_run, found, deep);
 	if (deep->count == 0)
 		return;
-	check_complete(definition, "'-infinity'::timestamptz", NULL);
+	require_complete(definition, "'-infinity'::timestamptz", NULL);
 	meter_execute_row(psprintf("SELECT count(*) FROM %s.snapshot",
 							   quote_identifier(definition->stream)));
 	snapshots = meter_result_count(1);
@@ -645,8 +795,8 @@ compare(FunctionCallInfo fcinfo, const MeterDefinition *definition,
 }
 
 /* Tell whether there are snapshots at all; most streams have none. */
-static bool
-any_snapshot(const MeterDefinition *definition)
+bool
+meter_any_snapshot(const MeterDefinition *definition)
 {
 	/* a snapshot says what runs, which no measure does */
 	if (meter_usage_of(definition)->log != METER_LOG_EVENT)
@@ -658,6 +808,73 @@ any_snapshot(const MeterDefinition *definition)
 }
 
 /*
+ * Take what shards have found: return what was corrected, if somebody asked, and
+ * with `log` log what is to be logged.
+ */
+static void
+take_findings(FunctionCallInfo fcinfo, const MeterDefinition *definition,
+			  MeterFindings *findings, const Target *target, bool log)
+{
+	TimestampTz from = meter_findings_least(findings);
+
+	if (from != DT_NOEND)
+		check_complete(definition, meter_timestamp_literal(from), target);
+	if (fcinfo != NULL)
+		meter_findings_return(findings, fcinfo);
+	if (log)
+		meter_findings_log(findings, definition->stream);
+	meter_findings_end(findings);
+}
+
+/* Compare resources again on each shard. */
+static bool
+compare_on_shards(const MeterDefinition *definition,
+				  const MeterProgress *progress, const char *affected,
+				  const char *from)
+{
+	MeterFindings *findings = meter_findings_begin();
+	MeterProgress copy = *progress;
+	int64		asks[METER_NASKS] = {0};
+	int64		tells[METER_NTELLS];
+
+	meter_execute_row(psprintf("SELECT %s", from));
+	if (!meter_result_instant(1, &asks[METER_ASK_FROM]))
+		return false;
+	meter_scatter_taking(definition, &copy, METER_SHARD_COMPARE, affected,
+						 asks, tells, meter_findings_take, findings);
+	take_findings(NULL, definition, findings, NULL, true);
+	return tells[METER_TELL_COMPARED + METER_FOUND_OBSERVATIONS] > 0;
+}
+
+/*
+ * Compare resources again, from an instant on: `affected` is a query of them.
+ * On a shard, what was found is added to `found`, where the others leave it to
+ * be logged.  Within a session of the owner's.
+ */
+void
+meter_compare_into(const MeterDefinition *definition,
+				   const MeterProgress *progress, const char *affected,
+				   const char *from, int64 *found)
+{
+	bool		isnull;
+	int64		count;
+	int64		lookups;
+
+	if (!meter_any_snapshot(definition))
+		return;
+	meter_execute(psprintf("SELECT (SELECT count(*) FROM (%s) t), "
+						   "(SELECT count(*) + 2 FROM %s.snapshot WHERE at >= %s)",
+						   affected, quote_identifier(definition->stream), from),
+				  SPI_OK_SELECT);
+	count = DatumGetInt64(meter_result(0, 1, &isnull));
+	if (count == 0)
+		return;
+	lookups = count * DatumGetInt64(meter_result(0, 2, &isnull));
+	compare(NULL, definition, progress, affected, from, false, NULL, lookups <= FEW_LOOKUPS,
+			meter_sealed_for(definition, METER_LOG_EVENT, count), false, found);
+}
+
+/*
  * Compare resources again, from an instant on: `affected` is a query of them.
  * Returns true if there were observations to log.  Within a session of the
  * owner's.
@@ -666,24 +883,13 @@ bool
 meter_compare_affected(const MeterDefinition *definition, const MeterProgress *progress, const char *affected,
 					   const char *from)
 {
-	Found		found = {0};
-	bool		isnull;
-	int64		count;
-	int64		lookups;
+	int64		found[METER_NFOUND] = {0};
 
-	if (!any_snapshot(definition))
-		return false;
-	meter_execute(psprintf("SELECT (SELECT count(*) FROM (%s) t), "
-						   "(SELECT count(*) + 2 FROM %s.snapshot WHERE at >= %s)",
-						   affected, quote_identifier(definition->stream), from),
-				  SPI_OK_SELECT);
-	count = DatumGetInt64(meter_result(0, 1, &isnull));
-	if (count == 0)
-		return false;
-	lookups = count * DatumGetInt64(meter_result(0, 2, &isnull));
-	compare(NULL, definition, progress, affected, from, false, NULL, lookups <= FEW_LOOKUPS,
-			meter_sealed_for(definition, METER_LOG_EVENT, count), false, &found);
-	return found.observations > 0;
+	if (definition->shards > 0)
+		return meter_any_snapshot(definition) &&
+			compare_on_shards(definition, progress, affected, from);
+	meter_compare_into(definition, progress, affected, from, found);
+	return found[METER_FOUND_OBSERVATIONS] > 0;
 }
 
 /*
@@ -695,19 +901,24 @@ meter_compare_arrived(const MeterDefinition *definition, const MeterProgress *pr
 					  int64 upto)
 {
 	StringInfoData arrived;
+	TimestampTz last;
 	char	   *from;
 	bool		isnull;
 
-	if (upto <= after || !any_snapshot(definition))
+	if (upto <= after || !meter_any_snapshot(definition))
+		return false;
+	meter_execute_row(psprintf("SELECT max(at) FROM %s.snapshot",
+							   quote_identifier(definition->stream)));
+	if (!meter_result_instant(1, &last))
 		return false;
 	initStringInfo(&arrived);
 	appendStringInfo(&arrived, "%s.event e WHERE e.arrival > " INT64_FORMAT
 					 " AND e.arrival <= " INT64_FORMAT
-					 " AND e.action NOT LIKE 'reconciled:%%' AND %s <= (SELECT max(n.at) FROM %s.snapshot n) "
+					 " AND e.action NOT LIKE 'reconciled:%%' AND %s <= %s "
 					 "AND (e.id IS NOT NULL OR ",
 					 quote_identifier(definition->stream), after, upto,
 					 meter_least_time("e", definition->deduplication_window),
-					 quote_identifier(definition->stream));
+					 meter_timestamp_literal(last));
 	meter_append_bearing_filter(&arrived, definition);
 	appendStringInfoString(&arrived, ")");
 	meter_execute(psprintf("SELECT min(%s) FROM %s",
@@ -738,9 +949,9 @@ meter_compare_new(const MeterDefinition *definition, const MeterProgress *progre
 	bool		observations;
 	bool		isnull;
 
-	if (!any_snapshot(definition))
+	if (!meter_any_snapshot(definition))
 		return false;
-	missing = psprintf("%s.snapshot n WHERE NOT n.pruned AND NOT EXISTS (SELECT FROM %s._compared c "
+	missing = psprintf("%s.snapshot n WHERE NOT n.pruned AND NOT EXISTS (SELECT 1 FROM %s._compared c "
 					   "WHERE c.meter = %s AND c.source = n.source AND c.at = n.at)",
 					   schema, schema, meter);
 	meter_execute(psprintf("SELECT min(n.at) FROM %s", missing), SPI_OK_SELECT);
@@ -805,11 +1016,14 @@ check_rows(const char *stream, List *definitions, const char *source,
 			   "resource \"%s\" runs since %s, which is later",
 			   "Take the snapshot's time before its first row is read.");
 	/* names that have distinct hashes are distinct; numbers sort faster */
-	meter_execute(psprintf("SELECT count(*) = count(DISTINCT hashtextextended(e.resource, "
-						   "hashtextextended(coalesce('=' || e.meter, ''), 0))) FROM %s.inventory e "
-						   "WHERE e.source = %s AND e.at = %s",
-						   schema, target->source, target->at), SPI_OK_SELECT);
-	if (!DatumGetBool(meter_result(0, 1, &isnull)))
+	if (meter_stream_shards(stream) == 0)
+		meter_execute(psprintf("SELECT count(*) = count(DISTINCT hashtextextended(e.resource, "
+							   "hashtextextended(coalesce('=' || e.meter, ''), 0))) FROM %s.inventory e "
+							   "WHERE e.source = %s AND e.at = %s",
+							   schema, target->source, target->at), SPI_OK_SELECT);
+	/* nodes look at the names themselves, each at its own */
+	if (meter_stream_shards(stream) > 0 ||
+		!DatumGetBool(meter_result(0, 1, &isnull)))
 		refuse_row(psprintf("SELECT e.resource, e.meter FROM %s.inventory e WHERE e.source = %s AND e.at = %s "
 							"GROUP BY e.resource, e.meter HAVING count(*) > 1 LIMIT 1",
 							schema, target->source, target->at),
@@ -826,8 +1040,8 @@ hash_rows(const char *stream, const Target *target, bool distinct,
 	bool		isnull;
 
 	meter_execute(psprintf("SELECT count(*), coalesce(sum(h), 0) FROM (SELECT %s"
-						   "hashtextextended(ROW(e.resource, e.account, " METER_ENTITY_OF("e") ", e.offering, "
-						   "trim_scale(e.value), e.since, e.meter, e.attributes)::text COLLATE \"C\", 0)::numeric AS h "
+						   "hashtextextended(meter_internal.row_text(ROW(e.resource, e.account, " METER_ENTITY_OF("e") ", e.offering, "
+						   "trim_scale(e.value), e.since, e.meter, e.attributes)) COLLATE \"C\", 0)::numeric AS h "
 						   "FROM %s.inventory e WHERE e.source = %s AND e.at = %s) x",
 						   distinct ? "DISTINCT " : "",
 						   quote_identifier(stream), target->source,
@@ -876,33 +1090,47 @@ check_new(const char *stream, const char *source, const Target *target,
 /* Refuse to end more runs than a complete snapshot would. */
 static void
 check_stops(const MeterDefinition *definition, const char *source,
-			const Target *target, const Found *found, int64 rows,
+			const Target *target, const int64 *found, int64 rows,
 			bool allow_empty, bool has_max, int32 max_stops)
 {
-	if (rows == 0 && found->running > 0 && !allow_empty)
+	if (rows == 0 && found[METER_FOUND_RUNNING] > 0 && !allow_empty)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("snapshot of \"%s\" at %s has no rows, and " INT64_FORMAT " resources run for meter \"%s\"",
 						source, timestamptz_to_str(target->instant),
-						found->running, definition->name),
+						found[METER_FOUND_RUNNING], definition->name),
 				 errhint("Load the snapshot into %s.inventory before it is reconciled. If nothing runs indeed, use allow_empty => true.",
 						 quote_identifier(definition->stream))));
-	if (has_max ? found->stops > max_stops :
-		!(rows == 0 && allow_empty) && found->stops > FEW_STOPS &&
-		found->stops * 100 > found->running * MAX_STOPS_PERCENT)
+	if (has_max ? found[METER_FOUND_STOPS] > max_stops :
+		!(rows == 0 && allow_empty) && found[METER_FOUND_STOPS] > FEW_STOPS &&
+		found[METER_FOUND_STOPS] * 100 > found[METER_FOUND_RUNNING] * MAX_STOPS_PERCENT)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("snapshot of \"%s\" at %s would stop " INT64_FORMAT " of " INT64_FORMAT " resources that run for meter \"%s\"",
 						source, timestamptz_to_str(target->instant),
-						found->stops, found->running, definition->name),
+						found[METER_FOUND_STOPS], found[METER_FOUND_RUNNING], definition->name),
 				 errhint("Is the snapshot complete? dry_run => true shows what it would correct; max_stops => " INT64_FORMAT " allows that.",
-						 found->stops)));
+						 found[METER_FOUND_STOPS])));
+}
+
+/*
+ * Return the last arrival that was drawn of the log of events; on a shard, which
+ * logs nothing, -1.
+ */
+static int64
+last_drawn(const MeterDefinition *definition)
+{
+	if (meter_current_shard() != NULL)
+		return -1;
+	meter_execute_row(psprintf("SELECT last_value FROM %s.event_arrival_seq",
+							   quote_identifier(definition->stream)));
+	return meter_result_count(1);
 }
 
 /* Compare a meter with the snapshot that is being reconciled. */
 static void
 compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const MeterProgress *progress,
-			   Target *target, bool dry_run, Found *found)
+			   Target *target, bool dry_run, int64 *found)
 {
 	StringInfoData affected;
 	char	   *unread;
@@ -910,6 +1138,7 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 
 	initStringInfo(&affected);
 	target->unread = NULL;
+	target->pass = 0;
 	if (!progress->has_watermark || target->instant < progress->watermark)
 	{
 		append_all_suspects(&affected, definition, target);
@@ -918,9 +1147,12 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 		return;
 	}
 
-	/* the states do not yet know of late rows that no step has read */
+	/*
+	 * the states do not yet know of late rows that no step has read; what
+	 * this comparison logs itself is none of them
+	 */
 	unread = psprintf("SELECT DISTINCT e.resource FROM %s AND (e.action = 'void' OR e.\"time\" < %s)",
-					  meter_late_rows(definition, progress, -1),
+					  meter_late_rows(definition, progress, last_drawn(definition)),
 					  meter_timestamp_literal(progress->watermark));
 	meter_execute(psprintf("SELECT count(*) FROM (%s) l", unread),
 				  SPI_OK_SELECT);
@@ -934,8 +1166,58 @@ compare_target(FunctionCallInfo fcinfo, const MeterDefinition *definition, const
 					 affected.data, unread),
 			target->at, true, target, true, 0, dry_run, found);
 	if (target->unread != NULL)
+	{
+		target->pass = 2;
 		compare(fcinfo, definition, progress, unread, target->at, false, target, true, 0,
 				dry_run, found);
+	}
+}
+
+/* Set what a target says in queries. */
+static void
+set_target(Target *target, const char *source, TimestampTz at,
+		   int64 tolerance)
+{
+	memset(target, 0, sizeof(*target));
+	target->instant = at;
+	target->source = quote_literal_cstr(source);
+	target->at = meter_timestamp_literal(at);
+	target->tolerance = psprintf("'" INT64_FORMAT " microseconds'::interval",
+								 tolerance);
+}
+
+/* Compare a meter on a shard with the snapshot that is being reconciled. */
+void
+meter_compare_snapshot(const MeterDefinition *definition,
+					   const MeterProgress *progress, const char *source,
+					   const int64 *asks, int64 *found)
+{
+	Target		target;
+
+	set_target(&target, source, asks[METER_ASK_TO], asks[METER_ASK_FROM]);
+	compare_target(NULL, definition, progress, &target,
+				   asks[METER_ASK_WHOLE] != 0, found);
+}
+
+/* Do so on each shard. */
+static void
+compare_target_on_shards(FunctionCallInfo fcinfo,
+						 const MeterDefinition *definition,
+						 MeterProgress *progress, const char *source,
+						 const Target *target, int64 tolerance, bool dry_run,
+						 int64 *found)
+{
+	MeterFindings *findings = meter_findings_begin();
+	int64		asks[METER_NASKS] = {0};
+	int64		tells[METER_NTELLS];
+
+	asks[METER_ASK_FROM] = tolerance;
+	asks[METER_ASK_TO] = target->instant;
+	asks[METER_ASK_WHOLE] = dry_run;
+	meter_scatter_taking(definition, progress, METER_SHARD_RECONCILE, source,
+						 asks, tells, meter_findings_take, findings);
+	memcpy(found, &tells[METER_TELL_COMPARED], METER_NFOUND * sizeof(int64));
+	take_findings(fcinfo, definition, findings, target, !dry_run);
 }
 
 PG_FUNCTION_INFO_V1(meter_reconcile);
@@ -953,7 +1235,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 	int64		tolerance = METER_MINUTE;
 	int64		rows;
 	char	   *content;
-	Found		all = {0};
+	int64		all[METER_NFOUND] = {0};
 	List	   *definitions;
 	List	   *of_measures;
 	ListCell   *cell;
@@ -978,7 +1260,6 @@ meter_reconcile(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"tolerance\" must not be negative")));
 	meter_check_access(stream, METER_ACCESS_OPERATOR);
-	meter_refuse_distributed(stream, "meter.reconcile()");
 	if (!meter_stream_is_active(stream))
 		meter_not_active(stream);
 	if (target.instant > meter_now())
@@ -993,10 +1274,7 @@ meter_reconcile(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	meter_session_bulk();
-	target.source = quote_literal_cstr(source);
-	target.at = meter_timestamp_literal(target.instant);
-	target.tolerance = psprintf("'" INT64_FORMAT " microseconds'::interval",
-								tolerance);
+	set_target(&target, source, target.instant, tolerance);
 	if (!check_new(stream, source, &target, &rows, &content))
 	{
 		meter_session_end(&session);
@@ -1007,30 +1285,32 @@ meter_reconcile(PG_FUNCTION_ARGS)
 	foreach(cell, definitions)
 	{
 		MeterDefinition *definition = lfirst(cell);
-		Found		found = {0};
+		int64		found[METER_NFOUND] = {0};
+		int			i;
 
-		compare_target(fcinfo, definition, meter_load_progress(definition), &target, dry_run, &found);
+		if (definition->shards > 0)
+			compare_target_on_shards(fcinfo, definition, meter_load_progress(definition),
+									 source, &target, tolerance, dry_run, found);
+		else
+			compare_target(fcinfo, definition, meter_load_progress(definition), &target, dry_run, found);
 		if (!dry_run)
 		{
-			check_stops(definition, source, &target, &found, rows,
+			check_stops(definition, source, &target, found, rows,
 						allow_empty, !PG_ARGISNULL(4),
 						PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4));
 			meter_execute(psprintf("INSERT INTO %s._compared (meter, source, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
 								   schema, quote_literal_cstr(definition->name),
 								   target.source, target.at), SPI_OK_INSERT);
 		}
-		all.running += found.running;
-		all.starts += found.starts;
-		all.stops += found.stops;
-		all.changes += found.changes;
+		for (i = 0; i < METER_NFOUND; i++)
+			all[i] += found[i];
 	}
 	if (!dry_run)
 		meter_execute(psprintf("INSERT INTO %s.snapshot (source, at, rows, content, tolerance, running, starts, stops, changes) "
 							   "VALUES (%s, %s, " INT64_FORMAT ", %s, %s, " INT64_FORMAT ", "
 							   INT64_FORMAT ", " INT64_FORMAT ", " INT64_FORMAT ")",
 							   schema, target.source, target.at, rows, content,
-							   target.tolerance, all.running, all.starts,
-							   all.stops, all.changes), SPI_OK_INSERT);
+							   target.tolerance, all[METER_FOUND_RUNNING], all[METER_FOUND_STARTS], all[METER_FOUND_STOPS], all[METER_FOUND_CHANGES]), SPI_OK_INSERT);
 	meter_session_end(&session);
 
 	if (!dry_run)
@@ -1039,6 +1319,25 @@ meter_reconcile(PG_FUNCTION_ARGS)
 		meter_worker_wake();
 	}
 	return (Datum) 0;
+}
+
+/*
+ * Return the snapshots (source, at) of the last result as a list of values;
+ * NULL: there are none.
+ */
+static char *
+list_snapshots(void)
+{
+	StringInfoData list;
+	uint64		i;
+
+	initStringInfo(&list);
+	for (i = 0; i < SPI_processed; i++)
+		appendStringInfo(&list, "%s(%s::text, %s::timestamptz)",
+						 i > 0 ? ", " : "",
+						 quote_literal_cstr(meter_result_text(i, 1)),
+						 quote_literal_cstr(meter_result_text(i, 2)));
+	return list.len == 0 ? NULL : list.data;
 }
 
 PG_FUNCTION_INFO_V1(meter_prune_inventory);
@@ -1054,7 +1353,8 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 	MeterSession session;
 	TimestampTz before;
-	int64		pruned;
+	char	   *old;
+	int64		pruned = 0;
 
 	PreventCommandIfReadOnly("meter.prune_inventory()");
 	if (PG_ARGISNULL(1))
@@ -1063,7 +1363,6 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 				 errmsg("\"before\" must not be null")));
 	before = PG_GETARG_TIMESTAMPTZ(1);
 	meter_check_access(stream, METER_ACCESS_OPERATOR);
-	meter_refuse_distributed(stream, "meter.prune_inventory()");
 	meter_load_all(stream, &definitions, &of_measures);
 	/* whatever is computed anew from the boundary on may need the others */
 	foreach(cell, definitions)
@@ -1072,15 +1371,20 @@ meter_prune_inventory(PG_FUNCTION_ARGS)
 	meter_session_begin(&session, meter_stream_owner(stream));
 	meter_check_stream(stream);
 	/* the last snapshot of each source stays: it says what was known then */
-	meter_execute(psprintf("WITH old AS (UPDATE %s.snapshot n SET pruned = true "
+	meter_execute(psprintf("UPDATE %s.snapshot n SET pruned = true "
 						   "WHERE NOT n.pruned AND n.at < %s AND n.at < "
 						   "(SELECT max(l.at) FROM %s.snapshot l WHERE l.source = n.source AND l.at < %s) "
-						   "RETURNING n.source, n.at) "
-						   "DELETE FROM %s.inventory i USING old o WHERE i.source = o.source AND i.at = o.at",
+						   "RETURNING n.source, n.at",
 						   schema, meter_timestamp_literal(before), schema,
-						   meter_timestamp_literal(before), schema),
-				  SPI_OK_DELETE);
-	pruned = SPI_processed;
+						   meter_timestamp_literal(before)),
+				  SPI_OK_UPDATE_RETURNING);
+	old = list_snapshots();
+	if (old != NULL)
+	{
+		meter_execute(psprintf("DELETE FROM %s.inventory WHERE (source, at) IN (VALUES %s)",
+							   schema, old), SPI_OK_DELETE);
+		pruned = SPI_processed;
+	}
 	meter_session_end(&session);
 	PG_RETURN_INT64(pruned);
 }

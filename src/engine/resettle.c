@@ -203,11 +203,8 @@ meter_renew_rows(const MeterDefinition *definition, MeterProgress *progress)
 
 	if (definition->shards > 0)
 	{
-		int64		asks[METER_NASKS] = {0};
-		int64		tells[METER_NTELLS];
-
-		meter_scatter(definition, progress, METER_SHARD_RENEW, asks, tells,
-					  NULL, NULL);
+		(void) meter_scatter_span(definition, progress, METER_SHARD_RENEW, 0,
+								  0, 0, false, NULL);
 		return;
 	}
 	meter_note_voids(definition, -1, progress->logs[METER_LOG_EVENT].position);
@@ -227,17 +224,8 @@ meter_resettle_rows(const MeterDefinition *definition, MeterProgress *progress,
 	MeterLog	log;
 
 	if (definition->shards > 0)
-	{
-		int64		asks[METER_NASKS] = {0};
-		int64		tells[METER_NTELLS];
-
-		asks[METER_ASK_WHOLE] = whole;
-		asks[METER_ASK_FROM] = from;
-		asks[METER_ASK_TO] = to;
-		meter_scatter(definition, progress, METER_SHARD_RESETTLE, asks, tells,
-					  NULL, NULL);
-		return tells[METER_TELL_ADJUSTMENTS];
-	}
+		return meter_scatter_span(definition, progress, METER_SHARD_RESETTLE,
+								  from, to, 0, whole, NULL);
 	meter_refuse_empty_log(definition, progress);
 	for (log = METER_LOG_EVENT; whole && log <= meter_usage_of(definition)->log; log++)
 		meter_renew_duplicate_keys(definition, progress, log);

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -19,13 +20,16 @@
 #include "core/core.h"
 #include "core/grid.h"
 #include "engine/duplicates.h"
+#include "engine/findings.h"
 #include "engine/fold.h"
 #include "engine/late_rows.h"
 #include "engine/quarantine.h"
 #include "engine/readings.h"
 #include "engine/retention.h"
+#include "engine/scatter.h"
 #include "engine/states.h"
 #include "engine/usage_kind.h"
+#include "pg/attr.h"
 #include "pg/now.h"
 #include "pg/spi.h"
 
@@ -211,17 +215,42 @@ meter_begin_at_boundary(MeterDefinition *definition)
 	}
 }
 
+/* Have each shard find that, and return the least. */
+static TimestampTz
+first_unread_on_shards(const MeterDefinition *definition,
+					   const MeterProgress *progress)
+{
+	MeterProgress copy = *progress;
+	int64		asks[METER_NASKS] = {0};
+	int64		tells[METER_NTELLS];
+	TimestampTz first;
+	MeterFindings *findings;
+	MeterSession session;
+
+	meter_session_begin(&session, meter_stream_owner(definition->stream));
+	findings = meter_findings_begin();
+	meter_scatter_taking(definition, &copy, METER_SHARD_UNREAD, "", asks,
+						 tells, meter_findings_take, findings);
+	first = meter_findings_least(findings);
+	meter_findings_end(findings);
+	meter_session_end(&session);
+	return first;
+}
+
 /*
  * Return the time of the earliest late row that no step has looked at, though a
  * recompute may have counted it; DT_NOEND: none.
  */
-static TimestampTz
-first_unread(const MeterDefinition *definition, const MeterProgress *progress)
+TimestampTz
+meter_first_unread(const MeterDefinition *definition,
+				   const MeterProgress *progress)
 {
 	TimestampTz first = DT_NOEND;
 	MeterSession session;
 	MeterLog	log;
 
+	if (definition->shards > 0)
+		return first_unread_on_shards(definition, progress);
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	for (log = METER_LOG_EVENT; log <= meter_usage_of(definition)->log; log++)
 	{
@@ -286,7 +315,7 @@ meter_move_boundary(const MeterDefinition *definition, const MeterProgress *prog
 	if (definition->has_max_lateness)
 		limit = meter_later_by(meter_later_by(limit, -definition->max_lateness),
 							   -definition->deduplication_window);
-	limit = Min(limit, first_unread(definition, progress));
+	limit = Min(limit, meter_first_unread(definition, progress));
 	before = Min(before, limit);
 	unsettled = first_unsettled(definition, before);
 	before = Min(before, unsettled);
@@ -322,6 +351,41 @@ meter_store_boundary(const MeterDefinition *definition, MeterLog log,
 	meter_calendar_record(definition->calendar, DT_NOEND, boundary);
 }
 
+/* Note a resource of which a shard cannot compute the state at the boundary. */
+static void
+take_failed(void *arg, MeterShardRow kind pg_attribute_unused(),
+			const Datum *values, const bool *nulls pg_attribute_unused())
+{
+	Oid			type = JSONBOID;
+	Datum		what = values[METER_SHARD_DIMENSIONS];
+	ErrorData	error = {0};
+	bool		isnull;
+
+	meter_execute_params("SELECT ($1 -> 'sqlstate')::integer, $1 ->> 'message'",
+						 SPI_OK_SELECT, 1, &type, &what, NULL);
+	error.sqlerrcode = DatumGetInt32(meter_result(0, 1, &isnull));
+	error.message = meter_result_text(0, 2);
+	meter_quarantine_add(arg, meter_attr_from_text(values[METER_SHARD_RESOURCE]),
+						 DatumGetTimestampTz(values[METER_SHARD_PERIOD_START]),
+						 &error);
+}
+
+/* Store that on each shard. */
+static MeterQuarantine *
+store_on_shards(const MeterDefinition *definition,
+				const MeterProgress *progress, TimestampTz boundary)
+{
+	MeterQuarantine *failed = meter_quarantine_begin(definition);
+	MeterProgress copy = *progress;
+	int64		asks[METER_NASKS] = {0};
+	int64		tells[METER_NTELLS];
+
+	asks[METER_ASK_TO] = boundary;
+	meter_scatter_taking(definition, &copy, METER_SHARD_BOUNDARY, "", asks,
+						 tells, take_failed, failed);
+	return meter_quarantine_was_added(failed) ? failed : NULL;
+}
+
 /*
  * Store what is known of each resource just before a new retention boundary,
  * from what the meter has looked at, and from what was known at the boundary
@@ -332,9 +396,11 @@ MeterQuarantine *
 meter_store_states(const MeterDefinition *definition,
 				   const MeterProgress *progress, TimestampTz boundary)
 {
-	MeterFold  *fold = meter_fold_begin(meter_usage_of(definition), definition,
-										progress);
+	MeterFold  *fold;
 
+	if (definition->shards > 0)
+		return store_on_shards(definition, progress, boundary);
+	fold = meter_fold_begin(meter_usage_of(definition), definition, progress);
 	fold->from = fold->to = boundary;	/* no usage is asked for */
 	fold->failure = METER_FOLD_TRIES;
 	fold->at_boundary = true;

@@ -10,10 +10,11 @@
 #include "catalog/definition.h"
 #include "catalog/progress.h"
 #include "engine/quarantine.h"
-#include "engine/quarantine.h"
 
 extern bool meter_move_boundary(const MeterDefinition *definition, const MeterProgress *progress, TimestampTz before,
 								TimestampTz *boundary);
+extern TimestampTz meter_first_unread(const MeterDefinition *definition,
+									  const MeterProgress *progress);
 extern void meter_store_boundary(const MeterDefinition *definition,
 								 MeterLog log, TimestampTz boundary);
 extern MeterQuarantine *meter_store_states(const MeterDefinition *definition,

@@ -257,6 +257,7 @@ typedef struct Gathering
 	MeterTotals *fresh;			/* NULL: nothing is written */
 	MeterTotals *totals;
 	MeterTellDifference tell;
+	MeterTakeShardRow take;
 	void	   *arg;
 	int64		done;
 	bool		lacks_months;
@@ -323,6 +324,11 @@ take_row(Gathering *gathering, const TupleTableSlot *slot)
 		case METER_SHARD_DIFFERS:
 			tell_difference(gathering, slot);
 			break;
+		case METER_SHARD_FOUND:
+		case METER_SHARD_LEAST:
+			gathering->take(gathering->arg, DatumGetChar(values[METER_SHARD_KIND]),
+							values, slot->tts_isnull);
+			break;
 	}
 }
 
@@ -336,9 +342,9 @@ take_row(Gathering *gathering, const TupleTableSlot *slot)
 static void
 scatter(const MeterDefinition *definition, MeterProgress *progress,
 		MeterShardWork work, const char *said, int64 *asks, int64 *tells,
-		MeterTellDifference tell, void *arg)
+		MeterTellDifference tell, MeterTakeShardRow take, void *arg)
 {
-	Gathering	gathering = {definition, tells, &progress->written, NULL, NULL, tell, arg, 0, false};
+	Gathering	gathering = {definition, tells, &progress->written, NULL, NULL, tell, take, arg, 0, false};
 	bool		writes = work != METER_SHARD_VERIFY && work != METER_SHARD_AWAIT;
 	Tuplestorestate *store = tuplestore_begin_heap(true, false, work_mem);
 	TupleDesc	descriptor;
@@ -347,6 +353,8 @@ scatter(const MeterDefinition *definition, MeterProgress *progress,
 
 	memset(tells, 0, METER_NTELLS * sizeof(int64));
 	meter_scatter_progress(progress, asks);
+	/* that of another meter may have moved meanwhile */
+	asks[METER_ASK_BOUNDARY] = definition->boundary;
 	meter_session_begin(&session, meter_stream_owner(definition->stream));
 	if (writes)
 	{
@@ -389,7 +397,7 @@ meter_scatter(const MeterDefinition *definition, MeterProgress *progress,
 			  MeterShardWork work, int64 *asks, int64 *tells,
 			  MeterTellDifference tell, void *arg)
 {
-	scatter(definition, progress, work, "", asks, tells, tell, arg);
+	scatter(definition, progress, work, "", asks, tells, tell, NULL, arg);
 }
 
 /* The same about what a text says. */
@@ -398,7 +406,39 @@ meter_scatter_said(const MeterDefinition *definition, MeterProgress *progress,
 				   MeterShardWork work, const char *said, int64 *asks,
 				   int64 *tells)
 {
-	scatter(definition, progress, work, said, asks, tells, NULL, NULL);
+	scatter(definition, progress, work, said, asks, tells, NULL, NULL, NULL);
+}
+
+/* The same, where rows that shards return are taken by a function. */
+void
+meter_scatter_taking(const MeterDefinition *definition,
+					 MeterProgress *progress, MeterShardWork work,
+					 const char *said, int64 *asks, int64 *tells,
+					 MeterTakeShardRow take, void *arg)
+{
+	scatter(definition, progress, work, said, asks, tells, NULL, take, arg);
+}
+
+/*
+ * Have a work done to a span of time on each shard.  Returns the number of
+ * adjustments; *usage_rows, if it is asked for, is that of other usage rows.
+ */
+int64
+meter_scatter_span(const MeterDefinition *definition, MeterProgress *progress,
+				   MeterShardWork work, TimestampTz from, TimestampTz to,
+				   TimestampTz beyond, bool whole, int64 *usage_rows)
+{
+	int64		asks[METER_NASKS] = {0};
+	int64		tells[METER_NTELLS];
+
+	asks[METER_ASK_FROM] = from;
+	asks[METER_ASK_TO] = to;
+	asks[METER_ASK_BEYOND] = beyond;
+	asks[METER_ASK_WHOLE] = whole;
+	meter_scatter(definition, progress, work, asks, tells, NULL, NULL);
+	if (usage_rows != NULL)
+		*usage_rows = tells[METER_TELL_USAGE_ROWS];
+	return tells[METER_TELL_ADJUSTMENTS];
 }
 
 /*

@@ -23,9 +23,15 @@ typedef enum MeterShardWork
 	METER_SHARD_ANEW = 'a',		/* what is settled is computed anew */
 	METER_SHARD_RESETTLE = 'c', /* the same, to correct the ledger */
 	METER_SHARD_RELEASE = 'h',	/* rows that are held count */
+	METER_SHARD_RELEASED = 'j', /* rows that were held are computed */
 	METER_SHARD_ASIDE = 'q',	/* what was set aside is computed */
 	METER_SHARD_VERIFY = 'v',	/* the ledger is compared with that */
-	METER_SHARD_AWAIT = 'w'		/* nothing but to wait for the last one */
+	METER_SHARD_AWAIT = 'w',	/* nothing but to wait for the last one */
+	METER_SHARD_RECONCILE = 'i',	/* a snapshot is compared */
+	METER_SHARD_COMPARE = 'm',	/* resources are compared with snapshots again */
+	METER_SHARD_BOUNDARY = 'b', /* states at a retention boundary are stored */
+	METER_SHARD_UNREAD = 'n'	/* the earliest row is found that is late, and
+								 * that no step has read */
 } MeterShardWork;
 
 /* What a shard is told of the progress, and of what to do, in a bigint[]. */
@@ -45,8 +51,20 @@ typedef enum MeterShardAsk
 	METER_ASK_TO,
 	METER_ASK_BEYOND,
 	METER_ASK_WHOLE,			/* everything, not a part */
+	METER_ASK_BOUNDARY,			/* the retention boundary so far */
 	METER_NASKS
 } MeterShardAsk;
+
+/* What a comparison with snapshots counts. */
+typedef enum MeterFound
+{
+	METER_FOUND_RUNNING,
+	METER_FOUND_STARTS,
+	METER_FOUND_STOPS,
+	METER_FOUND_CHANGES,
+	METER_FOUND_OBSERVATIONS,	/* of all snapshots */
+	METER_NFOUND
+} MeterFound;
 
 /* What a shard tells, in a bigint[]; of all shards together the sums. */
 typedef enum MeterShardTell
@@ -61,7 +79,9 @@ typedef enum MeterShardTell
 														 * of each log that was
 														 * read */
 	METER_TELL_COUNT = METER_TELL_READ + METER_NLOGS,	/* what passes did */
-	METER_NTELLS = METER_TELL_COUNT + METER_FOLD_NCOUNTS
+	METER_TELL_COMPARED = METER_TELL_COUNT + METER_FOLD_NCOUNTS,	/* what a comparison
+																	 * found */
+	METER_NTELLS = METER_TELL_COMPARED + METER_NFOUND
 } MeterShardTell;
 
 /* The kinds of rows that a shard returns. */
@@ -71,7 +91,9 @@ typedef enum MeterShardRow
 	METER_SHARD_NEW_TOTAL = 'n',	/* a sum, where totals have nothing yet */
 	METER_SHARD_TOTAL = 't',	/* a sum */
 	METER_SHARD_LACKS = 'm',	/* there is no month for a period */
-	METER_SHARD_DIFFERS = 'x'	/* the ledger differs */
+	METER_SHARD_DIFFERS = 'x',	/* the ledger differs */
+	METER_SHARD_FOUND = 'f',	/* what else was found of a resource */
+	METER_SHARD_LEAST = 'e'		/* an instant: of all shards, the least */
 } MeterShardRow;
 
 /* The columns of these rows. */
@@ -90,6 +112,10 @@ enum
 	METER_SHARD_NCOLUMNS
 };
 
+/* Take a row of kind FOUND or LEAST, as a shard has returned it. */
+typedef void (*MeterTakeShardRow) (void *arg, MeterShardRow kind,
+								   const Datum *values, const bool *nulls);
+
 extern void meter_scatter(const MeterDefinition *definition,
 						  MeterProgress *progress, MeterShardWork work,
 						  int64 *asks, int64 *tells, MeterTellDifference tell,
@@ -100,6 +126,15 @@ extern void meter_scatter_said(const MeterDefinition *definition,
 extern void meter_scatter_progress(const MeterProgress *progress, int64 *asks);
 extern MeterProgress *meter_shard_progress(const int64 *asks);
 extern List *meter_shard_tables(Datum array);
+extern void meter_scatter_taking(const MeterDefinition *definition,
+								 MeterProgress *progress, MeterShardWork work,
+								 const char *said, int64 *asks, int64 *tells,
+								 MeterTakeShardRow take, void *arg);
+extern int64 meter_scatter_span(const MeterDefinition *definition,
+								MeterProgress *progress, MeterShardWork work,
+								TimestampTz from, TimestampTz to,
+								TimestampTz beyond, bool whole,
+								int64 *usage_rows);
 extern void meter_await_shards(const char *stream, const char *meter);
 extern void meter_shards_begin(const char *stream, const char *meter);
 extern void meter_shards_name_tables(const char *stream);

@@ -203,17 +203,8 @@ meter_settle_anew(const MeterDefinition *definition,
 	int64		rows;
 
 	if (definition->shards > 0)
-	{
-		int64		asks[METER_NASKS] = {0};
-		int64		tells[METER_NTELLS];
-
-		asks[METER_ASK_FROM] = from;
-		asks[METER_ASK_TO] = to;
-		asks[METER_ASK_BEYOND] = ledger_to;
-		meter_scatter(definition, progress, METER_SHARD_ANEW, asks, tells,
-					  NULL, NULL);
-		return tells[METER_TELL_ADJUSTMENTS];
-	}
+		return meter_scatter_span(definition, progress, METER_SHARD_ANEW, from,
+								  to, ledger_to, false, NULL);
 	states = meter_usage_of(definition)->log == METER_LOG_EVENT ||
 		to == progress->watermark;
 	fold = begin(definition, progress, from, to, METER_LEDGER_CORRECT, states);
@@ -236,14 +227,12 @@ static void
 scatter_settle(const MeterDefinition *definition, MeterProgress *progress,
 			   TimestampTz end, MeterStep *step)
 {
-	int64		asks[METER_NASKS] = {0};
-	int64		tells[METER_NTELLS];
+	int64		usage_rows;
 
-	asks[METER_ASK_TO] = end;
-	meter_scatter(definition, progress, METER_SHARD_SETTLE, asks, tells, NULL,
-				  NULL);
-	step->usage_rows += tells[METER_TELL_USAGE_ROWS];
-	step->adjustments += tells[METER_TELL_ADJUSTMENTS];
+	step->adjustments += meter_scatter_span(definition, progress,
+											METER_SHARD_SETTLE, 0, end, 0,
+											false, &usage_rows);
+	step->usage_rows += usage_rows;
 	progress->watermark = end;
 }
 

@@ -28,12 +28,14 @@
 #include "catalog/stream.h"
 #include "core/core.h"
 #include "engine/duplicate_keys.h"
+#include "engine/findings.h"
 #include "engine/fold.h"
 #include "engine/late.h"
 #include "engine/ledger.h"
 #include "engine/resettle.h"
 #include "engine/scatter.h"
 #include "engine/settle.h"
+#include "engine/shard_keeping.h"
 #include "engine/state_counts.h"
 #include "engine/step_state.h"
 #include "engine/totals.h"
@@ -101,6 +103,20 @@ return_total(void *arg, Datum account, TimestampTz period_start,
 	set(values, nulls, METER_SHARD_DIMENSIONS, dimensions);
 	set(values, nulls, METER_SHARD_QUANTITY, quantity);
 	return_row(arg, values, nulls);
+}
+
+/* Return a row that has all but its kind. */
+static void
+return_found(void *arg, MeterShardRow kind, const Datum *values,
+			 const bool *nulls)
+{
+	Datum		row[METER_SHARD_NCOLUMNS];
+	bool		none[METER_SHARD_NCOLUMNS];
+
+	memcpy(row, values, sizeof(row));
+	memcpy(none, nulls, sizeof(none));
+	set(row, none, METER_SHARD_KIND, CharGetDatum((char) kind));
+	return_row(arg, row, none);
 }
 
 /* Return where the ledger differs. */
@@ -346,11 +362,13 @@ work(void *arg)
 
 	meter_fold_count_anew();
 	call->definition = meter_definition_of_row(call->row);
+	call->definition->boundary = call->asks[METER_ASK_BOUNDARY];
 	call->progress = meter_shard_progress(call->asks);
 	meter_session_begin(&session, meter_stream_owner(call->stream));
 	meter_session_bulk();
 	read_counts(call);
 	meter_totals_hand_over(return_total, call);
+	meter_findings_hand_over(return_found, call);
 	switch (call->work)
 	{
 		case METER_SHARD_LATE:
@@ -364,6 +382,11 @@ work(void *arg)
 				meter_release_held(call->definition, call->progress,
 								   call->said,
 								   &call->tells[METER_TELL_ADJUSTMENTS]);
+			break;
+		case METER_SHARD_RELEASED:
+			call->tells[METER_TELL_ADJUSTMENTS] =
+				meter_recompute_released(call->definition, call->progress,
+										 call->said);
 			break;
 		case METER_SHARD_ASIDE:
 			call->tells[METER_TELL_ADJUSTMENTS] =
@@ -382,6 +405,13 @@ work(void *arg)
 			break;
 		case METER_SHARD_AWAIT:
 			await_last(call);
+			break;
+		case METER_SHARD_RECONCILE:
+		case METER_SHARD_COMPARE:
+		case METER_SHARD_BOUNDARY:
+		case METER_SHARD_UNREAD:
+			meter_keep_shard(call->definition, call->progress, call->work,
+							 call->said, call->asks, call->tells);
 			break;
 	}
 	meter_totals_hand_over(NULL, NULL);
