@@ -111,10 +111,10 @@ costs_of() {
 
 # processor WHAT SAMPLES UNITS: a line of the table of processor time, in units of so many parts of a second.
 processor() {
-	local of least
+	local of
 	printf '| %-58s |' "$1"
 	for of in "${@:3}"; do
-		read -r of least <<<"$(of_samples "$of")"
+		read -r of _ <<<"$(of_samples "$of")"
 		printf ' %12s |' "$(awk "BEGIN { printf \"%.3f\", $of / $2 }")"
 	done
 	printf '\n'
