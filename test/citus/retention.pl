@@ -79,7 +79,7 @@ $coordinator->safe_psql('cluster', quietly("SELECT meter.drop_stream('cloud', de
 $coordinator->safe_psql('alone', quietly("SELECT meter.drop_stream('cloud', delete_data => true)"));
 create_streams();
 load_rows(1, 500, '2024-02-27 00:00Z');
-settle('2024-03-06 20:00Z', 'anew');
+settle('2024-02-29 20:00Z', 'anew');
 same("SELECT meter.roll('cloud')", 'anew: rolled');
 load_rows(450, 500, '2024-03-11 00:00Z');
 settle('2024-03-20 20:00Z', 'anew, rolled');
