@@ -296,7 +296,8 @@ count_runs(MeterWalk *walk, int64 now, int32 began)
 
 /*
  * Note what the events [from, to) say of who owns the resource, which are
- * observations for other meters: of the greatest source the greatest name.
+ * observations for other meters: of the greatest source that names somebody, or
+ * nobody, the greatest name.
  */
 static void
 note_told(MeterWalk *walk, int32 from, int32 to)
@@ -311,7 +312,7 @@ note_told(MeterWalk *walk, int32 from, int32 to)
 		MeterAttr	name = meter_tie_name(events, i, i + 1);
 		int			cmp = meter_attr_cmp(source, walk->told_source);
 
-		if (cmp < 0)
+		if (cmp < 0 || MeterAttrIsNull(name))
 			continue;
 		walk->told_name = cmp > 0 ? name :
 			meter_owner_greater(walk->told_name, name);

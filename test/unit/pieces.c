@@ -465,14 +465,20 @@ check_names(const MeterTimeline *timeline)
 		const Event *event = &events[i];
 
 		if (first != NULL && first->time < event->time)
-			break;
+		{
+			if (first->attrs[0].len > 0)
+				break;
+			first = NULL;		/* it was said to be nobody's */
+		}
 		/* the greatest of the least sequence; what was observed comes last */
-		if (event->attrs[0].len > 0 &&
+		if (event->attrs[0].len >= (event->kind == METER_OBSERVED ? 0 : 1) &&
 			(first == NULL || place(event) < place(first) ||
 			 (place(event) == place(first) &&
 			  name_cmp(event, first) > 0)))
 			first = event;
 	}
+	if (first != NULL && first->attrs[0].len == 0)
+		return;
 	for (i = 0; first != NULL && i < timeline->nspans &&
 		 timeline->spans[i].begin < first->time; i++)
 		check(meter_attr_equal(first->attrs[0],
