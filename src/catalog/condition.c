@@ -185,8 +185,8 @@ one_alone(const char *stream, const char *table)
 
 	problem->message = psprintf("stream \"%s\" was distributed, and table %s.%s is so no more",
 								stream, quote_identifier(stream), table);
-	problem->hint = psprintf("meter.undistribute_stream('%s') makes it a stream of one node",
-							 stream);
+	problem->hint = psprintf("meter.undistribute_stream(%s) makes it a stream of one node",
+							 quote_literal_cstr(stream));
 	return list_make1(problem);
 }
 

@@ -12,8 +12,6 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -489,45 +487,6 @@ enum
 	NSAID
 };
 
-/* Return a range of times as a text, which a session fixes the form of; or NULL. */
-static char *
-range_text(Datum range)
-{
-	MemoryContext context = CurrentMemoryContext;
-	MeterSession session;
-	Oid			output;
-	bool		varlena;
-	char	   *text;
-
-	if (range == (Datum) 0)
-		return NULL;
-	meter_session_begin(&session, InvalidOid);
-	getTypeOutputInfo(TSTZRANGEOID, &output, &varlena);
-	text = MemoryContextStrdup(context, OidOutputFunctionCall(output, range));
-	meter_session_end(&session);
-	return text;
-}
-
-/* Return the range of times that such a text says, or 0. */
-static Datum
-text_range(const char *text)
-{
-	MemoryContext context = CurrentMemoryContext;
-	MeterSession session;
-	Oid			input;
-	Oid			parameter;
-	Datum		range;
-
-	if (text == NULL)
-		return (Datum) 0;
-	meter_session_begin(&session, InvalidOid);
-	getTypeInputInfo(TSTZRANGEOID, &input, &parameter);
-	MemoryContextSwitchTo(context);
-	range = OidInputFunctionCall(input, (char *) text, parameter, -1);
-	meter_session_end(&session);
-	return range;
-}
-
 /* Return the anomalies that are asked for, of a shard. */
 static void
 answer(MeterShardQuestion *question)
@@ -541,8 +500,8 @@ answer(MeterShardQuestion *question)
 	asked.meter = question->said[SAID_METER];
 	if (question->said[SAID_RESOURCE] != NULL)
 		asked.resource = CStringGetTextDatum(question->said[SAID_RESOURCE]);
-	asked.during = text_range(question->said[SAID_DURING]);
-	asked.window = DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(question->said[SAID_WINDOW])));
+	asked.during = meter_said_value(question->said[SAID_DURING], TSTZRANGEOID);
+	asked.window = DatumGetInt64(meter_said_value(question->said[SAID_WINDOW], INT8OID));
 	asked.meters = question->meters;
 	asked.of_shard = true;
 	return_classes(&asked);
@@ -614,7 +573,7 @@ ask_shards(void *arg)
 	question.meters = asked->meters;
 	if (asked->resource != 0)
 		said[SAID_RESOURCE] = TextDatumGetCString(asked->resource);
-	said[SAID_DURING] = range_text(asked->during);
+	said[SAID_DURING] = meter_said_text(asked->during, TSTZRANGEOID);
 	said[SAID_WINDOW] = psprintf(INT64_FORMAT, asked->window);
 	meter_begin_rows(&found, "found", lengthof(types), names, types);
 	answered = meter_ask_shards(&question, take_anomaly, &found);

@@ -93,7 +93,8 @@ check_contents(const char *stream)
 static void
 drop_guards(const char *stream, const char *table)
 {
-	const char *schema = quote_identifier(stream);
+	char	   *name = quote_literal_cstr(psprintf("%s.%s",
+												   quote_identifier(stream), table));
 	const MeterGuard *guard;
 	StringInfoData names;
 	char	   *drops;
@@ -104,9 +105,9 @@ drop_guards(const char *stream, const char *table)
 	for (guard = meter_guards; guard->table != NULL; guard++)
 		appendStringInfo(&names, ", '%s'", guard->name);
 	meter_execute(psprintf("SELECT string_agg(format('DROP TRIGGER %%I ON %%s', t.tgname, t.tgrelid::regclass), '; ') FROM pg_trigger t "
-						   "WHERE t.tgname IN (%s) AND (t.tgrelid = '%s.%s'::regclass "
-						   "OR t.tgrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = '%s.%s'::regclass))",
-						   names.data, schema, table, schema, table), SPI_OK_SELECT);
+						   "WHERE t.tgname IN (%s) AND (t.tgrelid = %s::regclass "
+						   "OR t.tgrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = %s::regclass))",
+						   names.data, name, name), SPI_OK_SELECT);
 	(void) meter_result(0, 1, &isnull);
 	if (isnull)
 		return;

@@ -984,8 +984,7 @@ enum
 static int64
 said_number(const MeterShardQuestion *question, int said)
 {
-	return DatumGetInt64(DirectFunctionCall1(int8in,
-											 CStringGetDatum(question->said[said])));
+	return DatumGetInt64(meter_said_value(question->said[said], INT8OID));
 }
 
 /* Return what explains the row. */

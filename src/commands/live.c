@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -462,32 +461,6 @@ enum
 	NSAID
 };
 
-/* Return a text[] as a text, or NULL. */
-static char *
-array_text(Datum array)
-{
-	Oid			output;
-	bool		varlena;
-
-	if (array == (Datum) 0)
-		return NULL;
-	getTypeOutputInfo(TEXTARRAYOID, &output, &varlena);
-	return OidOutputFunctionCall(output, array);
-}
-
-/* Return the text[] that a text says, or 0. */
-static Datum
-text_array(const char *text)
-{
-	Oid			input;
-	Oid			parameter;
-
-	if (text == NULL)
-		return (Datum) 0;
-	getTypeInputInfo(TEXTARRAYOID, &input, &parameter);
-	return OidInputFunctionCall(input, (char *) text, parameter, -1);
-}
-
 /*
  * Return what the shards have of what is asked for, or the one that has the
  * resource, and what the coordinator has itself: totals of accounts.  Returns false
@@ -498,7 +471,7 @@ ask_shards(void *arg)
 {
 	Live	   *live = arg;
 	bool		of_totals = live->accounts != 0 && live->resource == 0;
-	const char *said[NSAID] = {array_text(live->accounts), NULL, NULL};
+	const char *said[NSAID] = {meter_said_text(live->accounts, TEXTARRAYOID), NULL, NULL};
 	MeterQuestion question = {
 		.stream = live->stream,
 		.function = "live_usage_of_shard",
@@ -517,7 +490,7 @@ ask_shards(void *arg)
 	if (live->settled && of_totals)
 		meter_return_settled(live->fcinfo, live->stream, live->accounts, 0, 0);
 	else if (live->settled)
-		said[SAID_SETTLED] = MemoryContextStrdup(context, array_text(meter_settled_meters(live->stream)));
+		said[SAID_SETTLED] = MemoryContextStrdup(context, meter_said_text(meter_settled_meters(live->stream), TEXTARRAYOID));
 	meter_session_end(&session);
 	return meter_ask_shards(&question, meter_return_answer, live->fcinfo);
 }
@@ -527,7 +500,7 @@ static void
 answer(MeterShardQuestion *question)
 {
 	Live		live = {0};
-	Datum		accounts = text_array(question->said[SAID_ACCOUNTS]);
+	Datum		accounts = meter_said_value(question->said[SAID_ACCOUNTS], TEXTARRAYOID);
 
 	live.fcinfo = question->fcinfo;
 	live.stream = question->stream;
@@ -537,7 +510,7 @@ answer(MeterShardQuestion *question)
 	if (question->said[SAID_RESOURCE] != NULL)
 		live.resource = CStringGetTextDatum(question->said[SAID_RESOURCE]);
 	live.settled = question->said[SAID_SETTLED] != NULL;
-	live.settled_meters = text_array(question->said[SAID_SETTLED]);
+	live.settled_meters = meter_said_value(question->said[SAID_SETTLED], TEXTARRAYOID);
 	return_usage(&live);
 }
 

@@ -33,6 +33,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -181,6 +182,48 @@ meters_expression(const MeterQuestion *question)
 						 quote_literal_cstr(row));
 	}
 	return psprintf("ARRAY[%s]::jsonb[]", rows.data);
+}
+
+/*
+ * Return a value as a question says it, or NULL: 0 is none.  The form of the text
+ * is fixed.
+ */
+char *
+meter_said_text(Datum value, Oid type)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			output;
+	bool		varlena;
+	char	   *text;
+
+	if (value == (Datum) 0)
+		return NULL;
+	meter_session_begin(&session, InvalidOid);
+	getTypeOutputInfo(type, &output, &varlena);
+	text = MemoryContextStrdup(context, OidOutputFunctionCall(output, value));
+	meter_session_end(&session);
+	return text;
+}
+
+/* Return the value that such a text says, or 0. */
+Datum
+meter_said_value(const char *text, Oid type)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MeterSession session;
+	Oid			input;
+	Oid			parameter;
+	Datum		value;
+
+	if (text == NULL)
+		return (Datum) 0;
+	meter_session_begin(&session, InvalidOid);
+	getTypeInputInfo(type, &input, &parameter);
+	MemoryContextSwitchTo(context);
+	value = OidInputFunctionCall(input, (char *) text, parameter, -1);
+	meter_session_end(&session);
+	return value;
 }
 
 /* Return what a question says, as a literal. */

@@ -66,6 +66,8 @@ extern void meter_ask(const char *stream, FunctionCallInfo fcinfo,
 					  bool (*body) (void *arg), void *arg);
 extern bool meter_ask_shards(const MeterQuestion *question,
 							 MeterTakeRow take, void *arg);
+extern char *meter_said_text(Datum value, Oid type);
+extern Datum meter_said_value(const char *text, Oid type);
 extern void meter_return_answer(void *fcinfo, TupleTableSlot *slot);
 extern Datum meter_answer(FunctionCallInfo fcinfo, int nsaid,
 						  void (*body) (MeterShardQuestion *question));

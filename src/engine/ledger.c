@@ -123,6 +123,45 @@ struct MeterLedger
 	MeterQuarantine *quarantine;	/* resources that are left out, or NULL */
 };
 
+/* Return a difference as the columns of a row. */
+void
+meter_difference_values(const MeterDifference *difference, Datum *values,
+						bool *nulls)
+{
+	memset(nulls, false, METER_DIFFERENCE_NCOLUMNS * sizeof(bool));
+	values[METER_DIFFERENCE_ACCOUNT] =
+		meter_text_from_attr(difference->account);
+	values[METER_DIFFERENCE_RESOURCE] =
+		meter_text_from_attr(difference->resource);
+	values[METER_DIFFERENCE_DIMENSIONS] = difference->dimensions;
+	values[METER_DIFFERENCE_PERIOD_START] =
+		TimestampTzGetDatum(difference->period_start);
+	nulls[METER_DIFFERENCE_LEDGER] = difference->ledger == NULL;
+	values[METER_DIFFERENCE_LEDGER] = NumericGetDatum(difference->ledger);
+	nulls[METER_DIFFERENCE_EXPECTED] = difference->expected == NULL;
+	values[METER_DIFFERENCE_EXPECTED] = NumericGetDatum(difference->expected);
+}
+
+/* Return the difference that such columns are of. */
+MeterDifference
+meter_difference_of(const Datum *values, const bool *nulls)
+{
+	MeterDifference difference = {0};
+
+	difference.account =
+		meter_attr_from_text(values[METER_DIFFERENCE_ACCOUNT]);
+	difference.resource =
+		meter_attr_from_text(values[METER_DIFFERENCE_RESOURCE]);
+	difference.dimensions = values[METER_DIFFERENCE_DIMENSIONS];
+	difference.period_start =
+		DatumGetTimestampTz(values[METER_DIFFERENCE_PERIOD_START]);
+	difference.ledger = nulls[METER_DIFFERENCE_LEDGER] ? NULL :
+		DatumGetNumeric(values[METER_DIFFERENCE_LEDGER]);
+	difference.expected = nulls[METER_DIFFERENCE_EXPECTED] ? NULL :
+		DatumGetNumeric(values[METER_DIFFERENCE_EXPECTED]);
+	return difference;
+}
+
 /*
  * Begin to expect usage of a meter.  Rows are written as those of a
  * settlement.  `in_order`: they come in the order of the key.

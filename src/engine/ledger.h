@@ -36,6 +36,18 @@ typedef struct MeterDifference
 	int32		revisions;		/* rows in the ledger */
 } MeterDifference;
 
+/* The columns of rows of differences. */
+enum
+{
+	METER_DIFFERENCE_ACCOUNT,
+	METER_DIFFERENCE_RESOURCE,
+	METER_DIFFERENCE_DIMENSIONS,
+	METER_DIFFERENCE_PERIOD_START,
+	METER_DIFFERENCE_LEDGER,
+	METER_DIFFERENCE_EXPECTED,
+	METER_DIFFERENCE_NCOLUMNS
+};
+
 typedef void (*MeterTellDifference) (void *arg,
 									 const MeterDifference *difference);
 
@@ -48,6 +60,10 @@ extern MeterLedger *meter_ledger_begin(const MeterDefinition *definition,
 									   MeterUsageSpec *spec,
 									   MeterLedgerUse use, int64 settlement,
 									   bool in_order);
+extern void meter_difference_values(const MeterDifference *difference,
+									Datum *values, bool *nulls);
+extern MeterDifference meter_difference_of(const Datum *values,
+										   const bool *nulls);
 extern bool meter_ledger_sorts(const MeterLedger *ledger);
 extern void meter_ledger_leave_out(MeterLedger *ledger,
 								   MeterQuarantine *quarantine);

@@ -832,7 +832,7 @@ compare_on_shards(const MeterDefinition *definition,
 				  const MeterProgress *progress, const char *affected,
 				  const char *from)
 {
-	MeterFindings *findings = meter_findings_begin();
+	MeterFindings *findings;
 	MeterProgress copy = *progress;
 	int64		asks[METER_NASKS] = {0};
 	int64		tells[METER_NTELLS];
@@ -840,6 +840,7 @@ compare_on_shards(const MeterDefinition *definition,
 	meter_execute_row(psprintf("SELECT %s", from));
 	if (!meter_result_instant(1, &asks[METER_ASK_FROM]))
 		return false;
+	findings = meter_findings_begin();
 	meter_scatter_taking(definition, &copy, METER_SHARD_COMPARE, affected,
 						 asks, tells, meter_findings_take, findings);
 	take_findings(NULL, definition, findings, NULL, true);

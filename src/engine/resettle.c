@@ -24,20 +24,7 @@
 #include "engine/settle.h"
 #include "engine/usage_kind.h"
 #include "engine/usage_rows.h"
-#include "pg/attr.h"
 #include "pg/spi.h"
-
-/* The columns of what the ledger and expectation differ in. */
-enum
-{
-	DIFFERENCE_ACCOUNT,
-	DIFFERENCE_RESOURCE,
-	DIFFERENCE_DIMENSIONS,
-	DIFFERENCE_PERIOD_START,
-	DIFFERENCE_LEDGER,
-	DIFFERENCE_EXPECTED,
-	DIFFERENCE_NCOLUMNS
-};
 
 /* The name of what differs, to select from. */
 #define DIFFERENCES	"found_differences"
@@ -53,25 +40,17 @@ begin_differences(MeterRows *rows)
 		TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID
 	};
 
-	meter_begin_rows(rows, DIFFERENCES, DIFFERENCE_NCOLUMNS, names, types);
+	meter_begin_rows(rows, DIFFERENCES, METER_DIFFERENCE_NCOLUMNS, names, types);
 }
 
 /* Note what differs of a key. */
 static void
 note_difference(void *arg, const MeterDifference *difference)
 {
-	Datum		values[DIFFERENCE_NCOLUMNS];
-	bool		nulls[DIFFERENCE_NCOLUMNS] = {false};
+	Datum		values[METER_DIFFERENCE_NCOLUMNS];
+	bool		nulls[METER_DIFFERENCE_NCOLUMNS];
 
-	values[DIFFERENCE_ACCOUNT] = meter_text_from_attr(difference->account);
-	values[DIFFERENCE_RESOURCE] = meter_text_from_attr(difference->resource);
-	values[DIFFERENCE_DIMENSIONS] = difference->dimensions;
-	values[DIFFERENCE_PERIOD_START] =
-		TimestampTzGetDatum(difference->period_start);
-	nulls[DIFFERENCE_LEDGER] = difference->ledger == NULL;
-	values[DIFFERENCE_LEDGER] = NumericGetDatum(difference->ledger);
-	nulls[DIFFERENCE_EXPECTED] = difference->expected == NULL;
-	values[DIFFERENCE_EXPECTED] = NumericGetDatum(difference->expected);
+	meter_difference_values(difference, values, nulls);
 	meter_add_row(arg, values, nulls);
 }
 
@@ -87,18 +66,9 @@ static void
 tell_fault(void *arg, TupleTableSlot *slot)
 {
 	Told	   *told = arg;
-	const Datum *values = slot->tts_values;
-	MeterDifference difference = {0};
+	MeterDifference difference = meter_difference_of(slot->tts_values,
+													 slot->tts_isnull);
 
-	difference.account = meter_attr_from_text(values[DIFFERENCE_ACCOUNT]);
-	difference.resource = meter_attr_from_text(values[DIFFERENCE_RESOURCE]);
-	difference.dimensions = values[DIFFERENCE_DIMENSIONS];
-	difference.period_start =
-		DatumGetTimestampTz(values[DIFFERENCE_PERIOD_START]);
-	difference.ledger = slot->tts_isnull[DIFFERENCE_LEDGER] ? NULL :
-		DatumGetNumeric(values[DIFFERENCE_LEDGER]);
-	difference.expected = slot->tts_isnull[DIFFERENCE_EXPECTED] ? NULL :
-		DatumGetNumeric(values[DIFFERENCE_EXPECTED]);
 	told->tell(told->arg, &difference);
 }
 

@@ -34,7 +34,6 @@
 #include "engine/scatter.h"
 #include "engine/totals.h"
 #include "log/month.h"
-#include "pg/attr.h"
 #include "pg/cluster.h"
 #include "pg/shard.h"
 #include "pg/spi.h"
@@ -150,8 +149,9 @@ check_none_lost(const MeterDefinition *definition)
 					 errmsg("a shard of stream \"%s\" has lost what a step of meter \"%s\" wrote",
 							definition->stream, definition->name),
 					 errdetail("It was moved before its node had committed the step."),
-					 errhint("meter.resettle('%s', '%s') computes the meter anew.",
-							 definition->stream, definition->name)));
+					 errhint("meter.resettle(%s, %s) computes the meter anew.",
+							 quote_literal_cstr(definition->stream),
+							 quote_literal_cstr(definition->name))));
 	}
 }
 
@@ -273,30 +273,13 @@ take_total(MeterTotals *totals, const Datum *values)
 					 DatumGetNumeric(values[METER_SHARD_QUANTITY]));
 }
 
-/* Hand on where the ledger of a shard differs. */
-static void
-tell_difference(Gathering *gathering, const TupleTableSlot *slot)
-{
-	const Datum *values = slot->tts_values;
-	MeterDifference difference = {0};
-
-	difference.account = meter_attr_from_text(values[METER_SHARD_ACCOUNT]);
-	difference.resource = meter_attr_from_text(values[METER_SHARD_RESOURCE]);
-	difference.dimensions = values[METER_SHARD_DIMENSIONS];
-	difference.period_start = DatumGetTimestampTz(values[METER_SHARD_PERIOD_START]);
-	difference.ledger = slot->tts_isnull[METER_SHARD_QUANTITY] ? NULL :
-		DatumGetNumeric(values[METER_SHARD_QUANTITY]);
-	difference.expected = slot->tts_isnull[METER_SHARD_EXPECTED] ? NULL :
-		DatumGetNumeric(values[METER_SHARD_EXPECTED]);
-	gathering->tell(gathering->arg, &difference);
-}
-
 /* Take a row that a shard has returned. */
 static void
 take_row(Gathering *gathering, const TupleTableSlot *slot)
 {
 	const Datum *values = slot->tts_values;
 	MeterIdRange written = {false};
+	MeterDifference difference;
 
 	switch ((MeterShardRow) DatumGetChar(values[METER_SHARD_KIND]))
 	{
@@ -322,7 +305,9 @@ take_row(Gathering *gathering, const TupleTableSlot *slot)
 							 DatumGetTimestampTz(values[METER_SHARD_PERIOD_START]));
 			break;
 		case METER_SHARD_DIFFERS:
-			tell_difference(gathering, slot);
+			difference = meter_difference_of(values + METER_SHARD_DIFFERENCE,
+											 slot->tts_isnull + METER_SHARD_DIFFERENCE);
+			gathering->tell(gathering->arg, &difference);
 			break;
 		case METER_SHARD_FOUND:
 		case METER_SHARD_LEAST:
@@ -334,10 +319,10 @@ take_row(Gathering *gathering, const TupleTableSlot *slot)
 
 /*
  * Have a work done on each shard of a distributed stream, about what a text says:
- * a condition, or a query.  `asks` has what the
- * work needs beside the progress; `tells` gets what came of it.  Totals of what
- * was written, and the counts of states, are changed here.  Raises METER_ERRCODE_NO_MONTH if rows had no
- * month.  Differences are told to whoever asks.
+ * a condition, or a query.  `asks` has what the work needs beside the progress;
+ * `tells` gets what came of it.  Totals of what was written, and the counts of
+ * states, are changed here.  Raises METER_ERRCODE_NO_MONTH if rows had no month.
+ * Differences are told to whoever asks.
  */
 static void
 scatter(const MeterDefinition *definition, MeterProgress *progress,

@@ -42,7 +42,6 @@
 #include "engine/usage_kind.h"
 #include "log/month.h"
 #include "pg/arguments.h"
-#include "pg/attr.h"
 #include "pg/meter_compat.h"
 #include "pg/shard.h"
 #include "pg/spi.h"
@@ -127,17 +126,8 @@ return_difference(void *arg, const MeterDifference *difference)
 	bool		nulls[METER_SHARD_NCOLUMNS];
 
 	begin_row(METER_SHARD_DIFFERS, values, nulls);
-	set(values, nulls, METER_SHARD_ACCOUNT,
-		meter_text_from_attr(difference->account));
-	set(values, nulls, METER_SHARD_RESOURCE,
-		meter_text_from_attr(difference->resource));
-	set(values, nulls, METER_SHARD_DIMENSIONS, difference->dimensions);
-	set(values, nulls, METER_SHARD_PERIOD_START,
-		TimestampTzGetDatum(difference->period_start));
-	values[METER_SHARD_QUANTITY] = NumericGetDatum(difference->ledger);
-	nulls[METER_SHARD_QUANTITY] = difference->ledger == NULL;
-	values[METER_SHARD_EXPECTED] = NumericGetDatum(difference->expected);
-	nulls[METER_SHARD_EXPECTED] = difference->expected == NULL;
+	meter_difference_values(difference, values + METER_SHARD_DIFFERENCE,
+							nulls + METER_SHARD_DIFFERENCE);
 	return_row(arg, values, nulls);
 }
 
@@ -208,12 +198,11 @@ meter_shard_progress(const int64 *asks)
 	return progress;
 }
 
-/* The condition on the row of the shard in table _shard. */
+/* Return the condition on the row of the shard in table _shard. */
 static char *
-row_of_shard(const ShardCall *call)
+is_row_of_shard(const ShardCall *call)
 {
-	return psprintf("%s._shard WHERE meter = %s AND resource = %s",
-					quote_identifier(call->stream),
+	return psprintf("meter = %s AND resource = %s",
 					quote_literal_cstr(call->definition->name),
 					quote_literal_cstr(call->key));
 }
@@ -228,7 +217,9 @@ read_counts(ShardCall *call)
 	MeterLog	log;
 	bool		isnull;
 
-	meter_execute_row(psprintf("SELECT running, states FROM %s", row_of_shard(call)));
+	meter_execute_row(psprintf("SELECT running, states FROM %s._shard WHERE %s",
+							   quote_identifier(call->stream),
+							   is_row_of_shard(call)));
 	call->progress->carried.running = meter_result_count(1);
 	call->progress->carried.all = meter_result_count(2);
 	(void) meter_result(0, 2, &isnull);
@@ -246,12 +237,10 @@ static void
 store_counts(ShardCall *call)
 {
 	const MeterStateCounts *carried = &call->progress->carried;
-	char	   *row = row_of_shard(call);
-	char	   *where = strstr(row, " WHERE ");
 
-	*where = '\0';
-	meter_execute(psprintf("UPDATE %s SET running = " INT64_FORMAT ", states = " INT64_FORMAT " WHERE %s",
-						   row, carried->running, carried->all, where + 7),
+	meter_execute(psprintf("UPDATE %s._shard SET running = " INT64_FORMAT ", states = " INT64_FORMAT " WHERE %s",
+						   quote_identifier(call->stream), carried->running,
+						   carried->all, is_row_of_shard(call)),
 				  SPI_OK_UPDATE);
 	call->tells[METER_TELL_RUNNING] = carried->running;
 	call->tells[METER_TELL_STATES] = carried->all;
@@ -322,7 +311,11 @@ verify(void *arg)
 static void
 lock_and_let_go(void *arg)
 {
-	meter_execute(psprintf("SELECT FROM %s FOR SHARE", row_of_shard(arg)),
+	const ShardCall *call = arg;
+
+	meter_execute(psprintf("SELECT FROM %s._shard WHERE %s FOR SHARE",
+						   quote_identifier(call->stream),
+						   is_row_of_shard(call)),
 				  SPI_OK_SELECT);
 	ereport(ERROR, (errcode(LET_GO), errmsg_internal("the row was locked")));
 }

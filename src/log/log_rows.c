@@ -167,8 +167,7 @@ meter_read_log_rows(const char *stream, const char *log, Datum resource,
 	bool		ordinary = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	int			i;
 
-	if (meter_current_shard() == NULL)
-		meter_cluster_refuse(stream, log);
+	meter_cluster_refuse(stream, log);
 	memset(&scan, 0, sizeof(scan));
 	scan.resource = resource;
 	scan.rows = rows;

@@ -30,6 +30,25 @@ meter_cluster_is_there(void)
 										PG_CATALOG_NAMESPACE));
 }
 
+/* Return the name of a table as a regclass is written, text. */
+static Datum
+table_datum(const char *schema, const char *table)
+{
+	return CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema),
+										quote_identifier(table)));
+}
+
+/* Call a function of Citus for a table.  Within a session. */
+static void
+call_for(const char *function, const char *schema, const char *table)
+{
+	Oid			type = TEXTOID;
+	Datum		name = table_datum(schema, table);
+
+	meter_execute_params(psprintf("SELECT %s($1::regclass)", function),
+						 SPI_OK_SELECT, 1, &type, &name, NULL);
+}
+
 /* Return how many shards a table has; 0: it is not distributed. */
 int
 meter_cluster_shards(const char *schema, const char *table)
@@ -164,10 +183,10 @@ meter_cluster_distribute(const char *schema, const char *table,
 {
 	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT4OID};
 	Datum		values[] = {
-		CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table))),
+		table_datum(schema, table),
 		CStringGetTextDatum(column),
-		CStringGetTextDatum(beside == NULL ? "none" :
-							psprintf("%s.%s", quote_identifier(schema), quote_identifier(beside))),
+		beside == NULL ? CStringGetTextDatum("none") :
+		table_datum(schema, beside),
 		Int32GetDatum(shards)
 	};
 
@@ -183,11 +202,7 @@ meter_cluster_distribute(const char *schema, const char *table,
 void
 meter_cluster_replicate(const char *schema, const char *table)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table)))};
-
-	meter_execute_params("SELECT create_reference_table($1::regclass)",
-						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	call_for("create_reference_table", schema, table);
 }
 
 /*
@@ -196,11 +211,7 @@ meter_cluster_replicate(const char *schema, const char *table)
 void
 meter_cluster_forget_local(const char *schema, const char *table)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table)))};
-
-	meter_execute_params("SELECT truncate_local_data_after_distributing_table($1::regclass)",
-						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	call_for("truncate_local_data_after_distributing_table", schema, table);
 }
 
 /* Return the tables of a schema that are distributed, or on all nodes, as texts. */
@@ -241,14 +252,6 @@ meter_cluster_has(List *tables, const char *table)
 	return false;
 }
 
-/* Set a parameter until the end of the nest level of parameters. */
-static void
-set_locally(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-}
-
 /*
  * Let all kinds of tables, functions and views be changed in one transaction,
  * over one connection to each node, from here to the end of the session; without
@@ -257,8 +260,8 @@ set_locally(const char *name, const char *value)
 void
 meter_cluster_session_in_order(void)
 {
-	set_locally("citus.multi_shard_modify_mode", "sequential");
-	set_locally("client_min_messages", "error");
+	meter_set_locally("citus.multi_shard_modify_mode", "sequential");
+	meter_set_locally("client_min_messages", "error");
 }
 
 /*
@@ -269,11 +272,7 @@ meter_cluster_session_in_order(void)
 void
 meter_cluster_undistribute(const char *schema, const char *table)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table)))};
-
-	meter_execute_params("SELECT undistribute_table($1::regclass)",
-						 SPI_OK_SELECT, lengthof(types), types, values, NULL);
+	call_for("undistribute_table", schema, table);
 }
 
 /*
@@ -285,7 +284,7 @@ meter_cluster_change_here(const char *sql)
 {
 	int			level = NewGUCNestLevel();
 
-	set_locally("citus.enable_ddl_propagation", "off");
+	meter_set_locally("citus.enable_ddl_propagation", "off");
 	meter_execute(sql, SPI_OK_UTILITY);
 	AtEOXact_GUC(false, level);
 }
@@ -295,8 +294,9 @@ meter_cluster_change_here(const char *sql)
 
 /*
  * Find the transactions, as a text[], that nodes have prepared after a write to a
- * table, whose name a pattern may stand for, and not committed yet.  Returns false if a node does not answer, which may
- * have one.  Within a session, whose result that is.
+ * table, whose name a pattern may stand for, and not committed yet.  Returns
+ * false if a node does not answer, which may have one.  Within a session, whose
+ * result that is.
  */
 bool
 meter_cluster_prepared(const char *schema, const char *table, Datum *prepared)
@@ -347,7 +347,7 @@ meter_cluster_shard_tables(const char *schema, const char *table,
 	MeterSession session;
 	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(schema),
-		CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table))),
+		table_datum(schema, table),
 	CStringGetTextDatum(key)};
 	List	   *tables = NIL;
 	uint64		i;
@@ -387,7 +387,7 @@ meter_cluster_shard_key(const char *schema, const char *table,
 	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
 	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table))),
+	Datum		values[] = {table_datum(schema, table),
 	CStringGetTextDatum(value)};
 	char	   *key;
 
@@ -411,7 +411,7 @@ meter_cluster_shard_keys(const char *schema, const char *table)
 	MemoryContext context = CurrentMemoryContext;
 	MeterSession session;
 	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(psprintf("%s.%s", quote_identifier(schema), quote_identifier(table)))};
+	Datum		values[] = {table_datum(schema, table)};
 	List	   *keys = NIL;
 	uint64		i;
 

@@ -51,8 +51,8 @@ typedef struct KeptText
 } KeptText;
 
 /* Set a parameter until the session ends. */
-static void
-set_locally(const char *name, const char *value)
+void
+meter_set_locally(const char *name, const char *value)
 {
 	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
@@ -72,19 +72,20 @@ meter_session_begin(MeterSession *session, Oid role)
 							   SECURITY_LOCAL_USERID_CHANGE |
 							   SECURITY_RESTRICTED_OPERATION);
 	session->guc_level = NewGUCNestLevel();
-	set_locally("search_path", "pg_catalog, pg_temp");
-	set_locally("DateStyle", "ISO, MDY");
-	set_locally("IntervalStyle", "postgres");
-	set_locally("TimeZone", "UTC");
-	set_locally("row_security", "off");
-	set_locally("jit", "off");
-	set_locally("quote_all_identifiers", "off");	/* format_type() heeds it */
-	set_locally("extra_float_digits", "1");
-	set_locally("array_nulls", "on");
-	set_locally("standard_conforming_strings", "on");
-	set_locally("transform_null_equals", "off");
-	set_locally("check_function_bodies", "off");
-	set_locally("default_tablespace", "");
+	meter_set_locally("search_path", "pg_catalog, pg_temp");
+	meter_set_locally("DateStyle", "ISO, MDY");
+	meter_set_locally("IntervalStyle", "postgres");
+	meter_set_locally("TimeZone", "UTC");
+	meter_set_locally("row_security", "off");
+	meter_set_locally("jit", "off");
+	meter_set_locally("quote_all_identifiers", "off");	/* format_type() heeds
+														 * it */
+	meter_set_locally("extra_float_digits", "1");
+	meter_set_locally("array_nulls", "on");
+	meter_set_locally("standard_conforming_strings", "on");
+	meter_set_locally("transform_null_equals", "off");
+	meter_set_locally("check_function_bodies", "off");
+	meter_set_locally("default_tablespace", "");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 }
@@ -98,7 +99,7 @@ meter_session_begin(MeterSession *session, Oid role)
 void
 meter_session_bulk(void)
 {
-	set_locally("enable_nestloop", "off");
+	meter_set_locally("enable_nestloop", "off");
 }
 
 /*
@@ -108,9 +109,9 @@ meter_session_bulk(void)
 void
 meter_session_in_order(void)
 {
-	set_locally("enable_sort", "off");
-	set_locally("enable_seqscan", "off");
-	set_locally("enable_bitmapscan", "off");
+	meter_set_locally("enable_sort", "off");
+	meter_set_locally("enable_seqscan", "off");
+	meter_set_locally("enable_bitmapscan", "off");
 }
 
 /*
@@ -120,7 +121,7 @@ meter_session_in_order(void)
 void
 meter_session_policies(void)
 {
-	set_locally("row_security", "on");
+	meter_set_locally("row_security", "on");
 }
 
 /* End a session; the results of its queries are gone. */
@@ -312,7 +313,7 @@ meter_execute_utility(const char *stream, const char *sql)
 	int			level = NewGUCNestLevel();
 
 	if (LockTimeout == 0 || LockTimeout > SHORT_WAIT)
-		set_locally("lock_timeout", psprintf("%d", SHORT_WAIT));
+		meter_set_locally("lock_timeout", psprintf("%d", SHORT_WAIT));
 	PG_TRY();
 	{
 		meter_execute(sql, SPI_OK_UTILITY);

@@ -31,6 +31,7 @@ typedef struct MeterRows
 typedef void (*MeterCheckRows) (void *arg, TupleDesc descriptor);
 typedef void (*MeterTakeRow) (void *arg, TupleTableSlot *slot);
 
+extern void meter_set_locally(const char *name, const char *value);
 extern void meter_session_begin(MeterSession *session, Oid role);
 extern void meter_session_bulk(void);
 extern void meter_session_in_order(void);

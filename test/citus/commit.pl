@@ -44,6 +44,14 @@ is(error("SET ROLE owner; SELECT meter.create_stream('own'); SELECT meter.create
 	INSERT INTO own.event (\"time\", resource, account, action) VALUES ('2024-03-05 10:00Z', 'r', 'a', 'start'); CALL meter.run('own')", undef, undef, 'SET client_min_messages = error'), '', 'an owner who is no superuser');
 like(error("SET ROLE owner; $_"), qr/permission denied/, "a guard: $_") foreach 'DELETE FROM own.usage', 'UPDATE own.usage SET quantity = 0', 'TRUNCATE own.event', 'TRUNCATE own._resource_state';
 
+# the name of a meter has all that a name can have
+my $odd = q('it''s WHERE "x"');
+is(error("SELECT meter.create_stream('odd'); SELECT meter.create_meter('odd', $odd, starts => '{start}', stops => '{stop}', clock => 'wall', lateness => '0', since => '2024-03-05 00:00Z');
+	INSERT INTO odd.event (\"time\", resource, account, action) VALUES ('2024-03-05 10:00Z', 'r', 'a', 'start'); SELECT meter.distribute_stream('odd', 2);
+	SET meter.now = '2024-03-05 12:00Z'; CALL meter.run('odd')", undef, undef, 'SET client_min_messages = error'), '', 'an odd name: distributed, and settled');
+is(sql("SELECT sum(quantity) FROM odd.usage WHERE meter = $odd; SELECT count(*) FROM meter.verify('odd', $odd)"), "120\n0", 'an odd name: usage');
+sql("SELECT meter.drop_stream('odd', delete_data => true)");
+
 # --- rows that the coordinator has committed, and nodes have prepared ---
 
 my $now = "SET meter.now = '2024-03-05 14:00Z'; SET synchronous_commit = local;";
