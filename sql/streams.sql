@@ -94,7 +94,10 @@ SELECT * FROM meter.advance('Bob''s "cloud"');
 SELECT meter, account, resource, dimensions, period_start, quantity FROM "Bob's ""cloud""".usage ORDER BY period_start;
 SELECT * FROM meter.verify('Bob''s "cloud"');
 SET client_min_messages = warning;
+SELECT meter.pause('Bob''s "cloud"', 'Bob''s "meter"');
+SELECT * FROM meter.advance('Bob''s "cloud"', 'Bob''s "meter"');
 SELECT meter.drop_stream('Bob''s "cloud"', delete_data => true);
+SELECT * FROM meter.advance('Bob''s "cloud"');
 RESET client_min_messages;
 
 -- Not even one that would end what quotes it.

@@ -511,8 +511,8 @@ meter_refuse_detached(const MeterDefinition *definition, TimestampTz instant)
 			 errdetail("Usage of meter \"%s\" from before \"%s\" stays as it is.",
 					   definition->name,
 					   timestamptz_to_str(definition->ledger_from)),
-			 errhint("meter.attach_usage('%s', '%s') takes the month back.",
-					 definition->stream, name)));
+			 errhint("meter.attach_usage(%s, %s) takes the month back.",
+					 quote_literal_cstr(definition->stream), quote_literal_cstr(name))));
 }
 
 /* Tell whether actions end resources for good. */

@@ -41,8 +41,8 @@ meter_stream_owner(const char *stream)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("schema \"%s\" of the stream does not exist", stream),
-				 errhint("Restore the schema, rename it back if it was renamed, or forget the stream with meter.drop_stream('%s').",
-						 stream)));
+				 errhint("Restore the schema, rename it back if it was renamed, or forget the stream with meter.drop_stream(%s).",
+						 quote_literal_cstr(stream))));
 	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
 	return owner;
@@ -131,7 +131,7 @@ meter_no_stream(const char *stream)
 			 errmsg("stream \"%s\" does not exist", stream),
 			 meter_cluster_is_worker() ?
 			 errhint("This node is a worker of a cluster. Call the function on the coordinator, and not in a query that selects from distributed tables: that is computed here.") :
-			 errhint("meter.create_stream('%s') makes the stream.", stream)));
+			 errhint("meter.create_stream(%s) makes the stream.", quote_literal_cstr(stream))));
 }
 
 /* Raise that a stream is not worked on. */
@@ -141,8 +141,8 @@ meter_not_active(const char *stream)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("stream \"%s\" is not active", stream),
-			 errhint("After a restore, or in a copy of the database, meter.resume('%s') checks the stream and makes it active again.",
-					 stream)));
+			 errhint("After a restore, or in a copy of the database, meter.resume(%s) checks the stream and makes it active again.",
+					 quote_literal_cstr(stream))));
 }
 
 /* Return over how many shards a stream is distributed; 0: it is not. */
@@ -240,7 +240,7 @@ meter_check_shape(const char *stream)
 			 errdetail("Its shape is %d, and that of this version %d.", shape,
 					   METER_SHAPE),
 			 shape < METER_SHAPE ?
-			 errhint("meter.upgrade_stream('%s') brings it up to date.", stream) :
+			 errhint("meter.upgrade_stream(%s) brings it up to date.", quote_literal_cstr(stream)) :
 			 errhint("Install that version.")));
 }
 

@@ -66,8 +66,8 @@ meters_asked_for(char *stream, char *meter)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("meter \"%s\" of stream \"%s\" is paused",
 							meter, stream),
-					 errhint("meter.resume('%s', '%s') lets the meter make steps again.",
-							 stream, meter)));
+					 errhint("meter.resume(%s, %s) lets the meter make steps again.",
+							 quote_literal_cstr(stream), quote_literal_cstr(meter))));
 		if (meter != NULL && refs == NIL)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),

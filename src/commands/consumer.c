@@ -82,8 +82,8 @@ no_consumer(const char *stream, const char *name)
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("consumer \"%s\" of stream \"%s\" does not exist", name,
 					stream),
-			 errhint("meter.create_consumer('%s', '%s') makes the consumer.",
-					 stream, name)));
+			 errhint("meter.create_consumer(%s, %s) makes the consumer.",
+					 quote_literal_cstr(stream), quote_literal_cstr(name))));
 }
 
 /* Check that there is such a stream, and that it is worked on. */

@@ -607,8 +607,8 @@ warn_of_future(const MeterDefinition *definition)
 				(errmsg("the ledger has usage of meter \"%s\" from the future, up to the period of %s",
 						definition->name,
 						timestamptz_to_str(progress->ledger_until)),
-				 errhint("meter.verify() shows the usage. If the clock of the server was ahead, meter.rewind('%s', '%s', ...) adjusts it to 0.",
-						 definition->stream, definition->name)));
+				 errhint("meter.verify() shows the usage. If the clock of the server was ahead, meter.rewind(%s, %s, ...) adjusts it to 0.",
+						 quote_literal_cstr(definition->stream), quote_literal_cstr(definition->name))));
 }
 
 /* Let a new meter begin at its since, or where the log begins. */

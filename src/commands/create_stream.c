@@ -393,9 +393,9 @@ meter_create_stream(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("stream \"%s\" already exists", stream),
 				 meter_stream_is_gone(stream) ?
-				 errhint("The schema of the stream was dropped: meter.drop_stream('%s', if_exists => true) frees the name.", stream) :
+				 errhint("The schema of the stream was dropped: meter.drop_stream(%s, if_exists => true) frees the name.", quote_literal_cstr(stream)) :
 				 active ? 0 :
-				 errhint("The stream is not active: meter.resume('%s') makes it active again.", stream)));
+				 errhint("The stream is not active: meter.resume(%s) makes it active again.", quote_literal_cstr(stream))));
 
 	schema = get_namespace_oid(stream, true);
 	if (OidIsValid(schema))

@@ -356,8 +356,8 @@ check_stored(void)
 								   meter_intake_stream(collected->intake),
 								   inboxes[collected->kind].view),
 					 errdetail("Trigger \"store\" of the inbox is missing or disabled."),
-					 errhint("meter.resume('%s') makes the trigger again.",
-							 meter_intake_stream(collected->intake))));
+					 errhint("meter.resume(%s) makes the trigger again.",
+							 quote_literal_cstr(meter_intake_stream(collected->intake)))));
 	}
 }
 
@@ -445,8 +445,8 @@ begin_intake(const char *stream, MeterRecordKind kind)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" does not exist, or has no view \"%s\"",
 						stream, name),
-				 errhint("meter.create_stream('%s') makes a stream, meter.resume('%s') its inboxes.",
-						 stream, stream)));
+				 errhint("meter.create_stream(%s) makes a stream, meter.resume(%s) its inboxes.",
+						 quote_literal_cstr(stream), quote_literal_cstr(stream))));
 	if (meter_schema_aclcheck(schema, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

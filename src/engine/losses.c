@@ -33,8 +33,8 @@ raise_lost_rows(const MeterDefinition *definition, const char *log,
 					definition->stream, log, definition->name),
 			 errdetail_internal("%s", detail),
 			 errhint("Restore the log; a restore of data only needs pg_restore --disable-triggers. "
-					 "If the rows are lost for good, meter.resettle('%s', '%s') takes back what was billed for them.",
-					 definition->stream, definition->name)));
+					 "If the rows are lost for good, meter.resettle(%s, %s) takes back what was billed for them.",
+					 quote_literal_cstr(definition->stream), quote_literal_cstr(definition->name))));
 }
 
 /*
@@ -181,8 +181,8 @@ meter_check_ledger(const MeterDefinition *definition,
 				 errmsg("the ledger of stream \"%s\" has lost rows of meter \"%s\"",
 						definition->stream, definition->name),
 				 errdetail_internal("%s", detail),
-				 errhint("Restore tables \"usage\" and \"settlement\", or let meter.resettle('%s', '%s') write the usage again.",
-						 definition->stream, definition->name)));
+				 errhint("Restore tables \"usage\" and \"settlement\", or let meter.resettle(%s, %s) write the usage again.",
+						 quote_literal_cstr(definition->stream), quote_literal_cstr(definition->name))));
 }
 
 /*

@@ -44,8 +44,8 @@ raise_lost(const MeterDefinition *definition, const char *detail)
 			 errmsg("carried states of meter \"%s\" of stream \"%s\" were lost or changed",
 					definition->name, definition->stream),
 			 errdetail_internal("%s", detail),
-			 errhint("meter.resettle('%s', '%s') computes them anew from the log, and corrects the ledger.",
-					 definition->stream, definition->name)));
+			 errhint("meter.resettle(%s, %s) computes them anew from the log, and corrects the ledger.",
+					 quote_literal_cstr(definition->stream), quote_literal_cstr(definition->name))));
 }
 
 /* Raise an error unless there are as many states as were written. */

@@ -280,8 +280,8 @@ warn_of_future(const MeterDefinition *definition,
 				(errmsg("the watermark of meter \"%s\" of stream \"%s\" lies in the future: %s",
 						definition->name, definition->stream,
 						timestamptz_to_str(progress->watermark)),
-				 errhint("If the clock of the server was ahead, meter.rewind('%s', '%s', ...) takes the watermark back.",
-						 definition->stream, definition->name)));
+				 errhint("If the clock of the server was ahead, meter.rewind(%s, %s, ...) takes the watermark back.",
+						 quote_literal_cstr(definition->stream), quote_literal_cstr(definition->name))));
 }
 
 /*

@@ -128,8 +128,8 @@ meter_last_arrival(const MeterDefinition *definition, MeterLog of_log,
 				 errmsg("arrivals of stream \"%s\" went back: the last is " INT64_FORMAT
 						", but " INT64_FORMAT " have been looked at",
 						definition->stream, last, position),
-				 errhint("meter.resume('%s') moves the sequence on; then meter.resettle() repairs what was missed.",
-						 definition->stream)));
+				 errhint("meter.resume(%s) moves the sequence on; then meter.resettle() repairs what was missed.",
+						 quote_literal_cstr(definition->stream))));
 	return last;
 }
 

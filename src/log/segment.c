@@ -798,8 +798,8 @@ prepare_roll(const char *stream, const Log *log, int64 newest)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("log \"%s.%s\" cannot be rolled: other transactions do not see the next segments yet",
 						stream, log->name),
-				 errhint("Commit first; CALL meter.run('%s') makes segments that are missing.",
-						 stream)));
+				 errhint("Commit first; CALL meter.run(%s) makes segments that are missing.",
+						 quote_literal_cstr(stream))));
 	if (previous_is_closed(segments, newest))
 		return;
 	if (!IsolationUsesXactSnapshot())
