@@ -168,7 +168,8 @@ random_history(void)
 	carried.sign = below(4) == 0 ? METER_BEGIN : -below(100) * METER_MINUTE;
 	carried.open = below(2);
 	carried.since = -below(100) * METER_MINUTE;
-	carried.alive = Min(carried.since + below(100) * METER_MINUTE, 0);
+	carried.alive = carried.since + below(100) * METER_MINUTE;
+	carried.alive = Min(carried.alive, 0);
 	carried.absent = below(2) ? METER_BEGIN : carried.since;
 	carried.source = below(2) ? METER_NULL_ATTR : meter_attr(sources[0], 1);
 	carried.holder = below(2) ? METER_NULL_ATTR : meter_attr(sources[1], 1);

@@ -547,6 +547,7 @@ try_grid(void)
 	MeterZone	zone = {clock_midnight, clock_day_near, &clock};
 	MeterGrid	grid;
 	int			minute = -3 * 1440;
+	int			offset;
 	int64		at;
 	int64		until;
 	int			i;
@@ -557,8 +558,13 @@ try_grid(void)
 	{
 		minute += 1 + below(2 * 1440);
 		clock.minute[i] = minute;
-		clock.offset[i + 1] = below(6) == 0 ? -clock.offset[i] :
-			Max(-840, Min(840, clock.offset[i] + (below(3) - 1) * 30 * (1 + below(3))));
+		if (below(6) == 0)
+			clock.offset[i + 1] = -clock.offset[i];
+		else
+		{
+			offset = clock.offset[i] + (below(3) - 1) * 30 * (1 + below(3));
+			clock.offset[i + 1] = Max(-840, Min(840, offset));
+		}
 	}
 	meter_grid_init(&grid, &zone);
 	grid.unit = units[below(6)] * METER_MINUTE;
