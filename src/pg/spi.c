@@ -50,7 +50,10 @@ typedef struct KeptText
 	SPIPlanPtr	plan;			/* NULL: not yet */
 } KeptText;
 
-/* Set a parameter until the session ends. */
+/*
+ * Set a parameter until the nest level of parameters ends, which is the session's
+ * unless there is one within it.
+ */
 void
 meter_set_locally(const char *name, const char *value)
 {

@@ -6,8 +6,9 @@
  *	  one's; the order in which names are added does not matter.
  *
  * All sets of up to three names, at two instants, with or without sequences, by
- * events of each kind and by observations for other meters; the resource runs
- * from before to after.  The oracle reads the rule as it is written.
+ * events of each kind and by observations for other meters, which may name
+ * nobody, too; the resource runs from before to after.  The oracle reads the rule
+ * as it is written.
  */
 #include "core/event_set.h"
 #include "core/owners.h"
@@ -17,13 +18,14 @@
 #define NAMES	3
 #define FROM	0				/* instants, in minutes */
 #define TO		5
+#define SILENT	3				/* an observation without a name */
 
 typedef struct Name
 {
 	int			time;			/* 1 or 3 */
 	int			place;			/* 0: no sequence, 1, 2; 3: observed by "a",
 								 * 4: by "b" */
-	int			text;			/* of texts */
+	int			text;			/* of texts, or SILENT */
 	MeterKind	kind;			/* of an event */
 } Name;
 
@@ -74,6 +76,7 @@ by_rule(int *owners)
 			for (i = 0; i < nnames; i++)
 			{
 				if (names[i].time == time && names[i].place == place &&
+					names[i].text != SILENT &&
 					(greatest < 0 || strcmp(texts[names[i].text], texts[greatest]) > 0))
 					greatest = names[i].text;
 			}
@@ -109,7 +112,8 @@ collect(MeterEvents *events, int from, int to, bool backwards)
 
 		if (name->time < from || name->time >= to)
 			continue;
-		attrs[0] = meter_attr(texts[name->text], (int32) strlen(texts[name->text]));
+		if (name->text != SILENT)
+			attrs[0] = meter_attr(texts[name->text], (int32) strlen(texts[name->text]));
 		check(meter_events_add(events, name->place > 2 ? METER_OBSERVED : name->kind,
 							   name->time * METER_MINUTE, attrs), "a name fits");
 		if (name->place == 1 || name->place == 2)
@@ -156,7 +160,8 @@ show(void)
 
 	for (i = 0; i < nnames; i++)
 		printf("  minute %d, place %d, kind %d: \"%s\"\n", names[i].time,
-			   names[i].place, names[i].kind, texts[names[i].text]);
+			   names[i].place, names[i].kind,
+			   names[i].text == SILENT ? "(none)" : texts[names[i].text]);
 }
 
 /* Check the set at hand, in all orders and at all cuts. */
@@ -219,6 +224,13 @@ choose(int at)
 		name->place = which / 2 % 5;
 		name->text = which / 10;
 		name->kind = kinds[(at + which) % 3];
+		choose(at + 1);
+	}
+	for (which = 0; at < NAMES && which < 2 * 2; which++)
+	{
+		name->time = which % 2 ? 3 : 1;
+		name->place = 3 + which / 2;
+		name->text = SILENT;
 		choose(at + 1);
 	}
 }
